@@ -1,0 +1,26 @@
+#include "spi/routine.h"
+
+namespace pw {
+
+std::string Ports::text() const {
+  auto list = [](const std::vector<Format>& formats) {
+    std::string line;
+    for (const auto& f : formats) line += (line.empty() ? "" : ",") + pw::text(f);
+    return line;
+  };
+  std::string line = "in=" + list(in) + " out=" + list(out);
+  for (const auto& s : share)
+    line += " share=" + std::to_string(s.in) + ">" + std::to_string(s.out) + "@" + std::to_string(s.offset);
+  for (const auto& r : reuse) line += " reuse=" + std::to_string(r.in) + ">" + std::to_string(r.out);
+  return line;
+}
+
+Ports uniform_ports(const Problem& problem, Layout layout, DType dtype) {
+  Ports ports;
+  auto format = [&](const Tensor& t) { return Format{dtype, t.shape.size() == 4 ? layout : Layout::plain, "cpu"}; };
+  for (int i : problem.dynamic()) ports.in.push_back(format(problem.in[i]));
+  for (const auto& t : problem.out) ports.out.push_back(format(t));
+  return ports;
+}
+
+}  // namespace pw

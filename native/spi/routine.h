@@ -1,0 +1,94 @@
+// Routine and Kernel: the contract of one way to compute a layer, and of that way bound to one problem.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/threads.h"
+#include "spi/problem.h"
+
+namespace pw {
+
+// `ok`, or the condition that failed, as a sentence. Not an exception.
+struct Verdict {
+  std::string reason;  // "" = accepted
+  explicit operator bool() const { return reason.empty(); }
+  static Verdict ok() { return {}; }
+  static Verdict no(std::string reason) { return {std::move(reason)}; }
+};
+
+struct Share {
+  int in, out;
+  uint64_t offset;  // bytes into the output
+};
+struct Reuse {
+  int in, out;
+};
+
+// Formats of the dynamic inputs and of the outputs, in order; see plugin.h for share and reuse (indices count dynamic
+// inputs only).
+struct Ports {
+  std::vector<Format> in, out;
+  std::vector<Share> share;
+  std::vector<Reuse> reuse;
+  std::string text() const;
+};
+
+// All ports in one layout and dtype f32 on the CPU, where the value's rank is 4; else plain.
+Ports uniform_ports(const Problem& problem, Layout layout, DType dtype = DType::f32);
+
+struct Constant {
+  const void* data = nullptr;  // nullptr for values and absent inputs
+  uint64_t id = 0;             // equal non-zero ids: equal contents
+  template <class T>
+  const T* as() const { return static_cast<const T*>(data); }
+};
+using Constants = std::vector<Constant>;  // one per problem input
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  // Scratch memory that `run` is handed, 64-byte aligned, shared by the team.
+  virtual size_t workspace_bytes() const { return 0; }
+  // Memory that the kernel owns or shares (packed constants, offset tables).
+  virtual size_t packed_bytes() const { return 0; }
+  // in: dynamic inputs in order, out: outputs. Called by every thread of the team. No exceptions, no allocation.
+  virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept = 0;
+};
+
+enum class Accuracy { strict = PW_STRICT, f32 = PW_F32, reduced = PW_REDUCED, quantised = PW_QUANTISED };
+
+struct Card {
+  std::string id;  // KIND/ALGORITHM:DTYPE:LAYOUT:cpu, written by hand, never changes
+  int version = 1;
+  std::string layer;  // layer kind, or "adapt"
+  Accuracy accuracy = Accuracy::strict;
+  bool reference = false;       // a candidate only where nothing else accepts, or when asked for
+  bool takes_epilogue = false;  // may accept problems with an epilogue
+  std::string requires_;        // capability words joined by '+'
+};
+
+class Routine {
+ public:
+  virtual ~Routine() = default;
+  virtual const Card& card() const = 0;
+  virtual Verdict accepts(const Problem& problem) const = 0;
+  // Variants of an accepted problem, each a text such as a micro-kernel's name; {""} when there is nothing to vary.
+  virtual std::vector<std::string> variants(const Problem&) const { return {""}; }
+  virtual Ports ports(const Problem& problem) const = 0;
+  virtual std::unique_ptr<Kernel> prepare(const Problem& problem, const std::string& variant,
+                                          const Constants& constants) const = 0;
+};
+
+// Every file routines/<layer>/<algorithm>.cpp defines `void collect(Collector&)` in namespace PW_COLLECT, a macro that
+// the build sets per file; cmake/collect.cmake generates the table that calls them all.
+struct Collector {
+  std::vector<std::unique_ptr<Routine>> routines;
+  template <class R, class... Args>
+  void add(Args&&... args) { routines.push_back(std::make_unique<R>(std::forward<Args>(args)...)); }
+};
+
+// All routines of the build, in a fixed order.
+const std::vector<std::unique_ptr<Routine>>& collected_routines();
+
+}  // namespace pw
