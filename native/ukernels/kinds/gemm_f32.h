@@ -1,0 +1,36 @@
+// Kind gemm_f32: a tile of C = act(sum over taps of A_tap * B + bias + residual), the core of every matrix layer.
+#pragma once
+#include <cstdint>
+
+#include "ukernels/kinds/activation.h"
+
+namespace pw {
+
+// One call computes `rows` x `columns` outputs (rows <= the kernel's rows; columns <= its columns).
+//
+// a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to depth
+//    consecutive floats of row i at tap t (rows >= `rows` may be any readable pointer).
+// b: packed, for each tap and each k the kernel's full column count of floats, 64-byte aligned.
+// c: row i, column group j (16 columns): c + i * c_row + j * c_group; the same strides for `residual` (may be null).
+// bias: the kernel's full column count of floats, or null.
+// first: start from bias (else from what c holds). last: add the residual, apply the activation.
+struct GemmF32Args {
+  const float* const* a;
+  const float* b;
+  float* c;
+  const float* bias;
+  const float* residual;
+  int64_t taps, depth;
+  int64_t rows, columns;
+  int64_t c_row, c_group;
+  ActArgs act;
+  bool first, last;
+};
+
+struct GemmF32 {
+  int32_t rows, columns;  // of the register tile
+  void (*run)(const GemmF32Args* args);
+};
+#define PW_KIND_GEMM_F32 "gemm_f32"
+
+}  // namespace pw
