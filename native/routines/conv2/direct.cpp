@@ -1,0 +1,164 @@
+// conv2/direct: every tap multiplies rows of the input where they lie; no copy of the input is made.
+#include <algorithm>
+
+#include "routines/conv2/geometry.h"
+
+namespace pw {
+namespace {
+
+// Row pointers of one tile come from a table of offsets per output pixel and tap; padding points to zeros.
+class DirectKernel : public Kernel {
+ public:
+  DirectKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
+      : g_(p), layout_(layout), add_(p.epilogue.add), threads_(p.threads) {
+    const GemmF32& kernel = gemm_kernel(variant);
+    const bool blocked = layout == Layout::nchw16c;
+    blocks_ = blocked ? g_.inputs / 16 : 1;
+    product_.kernel = &kernel;
+    product_.act = *epilogue_activation(p);
+    product_.rows = blocked ? g_.out_pixels() : g_.images * g_.out_pixels();
+    product_.columns = g_.group_outputs();
+    product_.taps = g_.taps() * blocks_;
+    product_.depth = blocked ? 16 : g_.group_inputs();
+    product_.c_row = blocked ? 16 : g_.outputs;
+    product_.c_group = blocked ? g_.out_pixels() * 16 : 16;
+    const int64_t k = product_.taps * product_.depth;
+    product_.chunk = chunk(k);
+    product_.blocking = block(product_.row_tiles(), product_.panels(), product_.chunk * kernel.columns * 4,
+                              kernel.rows * k * 4, p.threads);
+    pack(constants, bias_of(p, constants));
+    fill_offsets();
+    zeros_ = zero_row(product_.depth);
+  }
+
+  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * pointer_bytes()); }
+  size_t packed_bytes() const override {
+    size_t bytes = offsets_.bytes();
+    for (const auto& b : weights_) bytes += b->bytes();
+    return bytes;
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    const auto* x = static_cast<const float*>(in[0]);
+    const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
+    auto* y = static_cast<float*>(out[0]);
+    auto** pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * pointer_bytes());
+    const int64_t slabs = layout_ == Layout::nchw16c ? g_.images : 1;
+    for (int64_t slab = 0; slab < slabs; ++slab)
+      for (int64_t group = 0; group < g_.groups; ++group) {
+        Product p = product_;
+        p.b = weights_[static_cast<size_t>(group)]->as<float>();
+        p.bias = bias_[static_cast<size_t>(group)].as<float>();
+        const float* source = x + slab * g_.inputs * g_.in_pixels() + group * g_.group_inputs();
+        const int64_t at = slab * g_.outputs * g_.out_pixels() + group * g_.group_outputs();
+        if (slab + group > 0) team.barrier();
+        walk(p, y + at, residual ? residual + at : nullptr, pointers, team,
+             [&](int64_t row, int64_t rows, const float** to) { fill(source, row, rows, to); });
+      }
+  }
+
+ private:
+  int64_t pointer_bytes() const { return round_up(product_.taps * product_.kernel->rows * 8, 64); }
+
+  // As many rows of B per pass as keep a tile of A in half of L1.
+  int64_t chunk(int64_t k) const {
+    if (g_.taps() == 1) return k;
+    const int64_t fit = static_cast<int64_t>(cpu().l1d) / 2 / 4 / product_.kernel->rows;
+    const int64_t passes = divide_up(k, std::max(fit, product_.depth));
+    return divide_up(divide_up(k, passes), product_.depth) * product_.depth;
+  }
+
+  void pack(const Constants& constants, const float* bias) {
+    const int64_t tile = product_.kernel->columns;
+    for (int64_t group = 0; group < g_.groups; ++group) {
+      const int64_t first = group * g_.group_outputs();
+      // Rows in the order (channel block, tap, channel): with one block, that of channels-last.
+      if (blocks_ == 1) {
+        weights_.push_back(
+            pack_convolution(constants[1], first, g_.group_outputs(), g_.group_inputs(), g_.taps(), tile));
+      } else {
+        const auto* w = constants[1].as<float>();
+        const int64_t taps = g_.taps(), inputs = g_.inputs;
+        weights_.push_back(pack_panels(constants[1].id, "conv2/16c", taps * inputs, g_.outputs, tile,
+                                       [=](int64_t row, int64_t column) {
+                                         const int64_t channel = row / (16 * taps) * 16 + row % 16;
+                                         return w[(column * inputs + channel) * taps + row / 16 % taps];
+                                       }));
+      }
+      bias_.push_back(pack_bias(bias ? bias + first : nullptr, g_.group_outputs(), tile));
+    }
+  }
+
+  void fill_offsets() {
+    offsets_ = Buffer(static_cast<size_t>(g_.out_pixels() * g_.taps()) * sizeof(int32_t));
+    const int64_t pixel = layout_ == Layout::nchw16c ? 16 : g_.inputs;
+    auto* to = offsets_.as<int32_t>();
+    for (int64_t oy = 0; oy < g_.out_height; ++oy)
+      for (int64_t ox = 0; ox < g_.out_width; ++ox)
+        for (int64_t ky = 0; ky < g_.kernel_height; ++ky)
+          for (int64_t kx = 0; kx < g_.kernel_width; ++kx) {
+            const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
+            const int64_t ix = ox * g_.stride_x - g_.pad_left + kx * g_.dilation_x;
+            const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
+            *to++ = inside ? static_cast<int32_t>((iy * g_.width + ix) * pixel) : -1;
+          }
+  }
+
+  void fill(const float* x, int64_t row, int64_t rows, const float** to) const {
+    const int64_t taps = g_.taps(), tile_rows = product_.kernel->rows, pixels = g_.out_pixels();
+    for (int64_t i = 0; i < tile_rows; ++i) {
+      const int64_t at = std::min(i, rows - 1) + row, image = at / pixels;
+      const int32_t* offset = offsets_.as<int32_t>() + (at - image * pixels) * taps;
+      const float* base = x + image * g_.inputs * g_.in_pixels();
+      for (int64_t b = 0; b < blocks_; ++b, base += 16 * g_.in_pixels())
+        for (int64_t t = 0; t < taps; ++t) to[(b * taps + t) * tile_rows + i] = offset[t] < 0 ? zeros_ : base + offset[t];
+    }
+  }
+
+  Geometry g_;
+  Layout layout_;
+  bool add_;
+  int64_t threads_, blocks_ = 1;
+  Product product_{};
+  std::vector<std::shared_ptr<const Buffer>> weights_;
+  std::vector<Buffer> bias_;
+  Buffer offsets_;
+  const float* zeros_ = nullptr;
+};
+
+class Direct : public Routine {
+ public:
+  Direct(Layout layout, const char* id) : layout_(layout) {
+    card_.id = id;
+    card_.layer = "conv2";
+    card_.takes_epilogue = true;
+  }
+  const Card& card() const override { return card_; }
+  Verdict accepts(const Problem& p) const override {
+    if (Verdict v = accepts_convolution(p, layout_, layout_); !v) return v;
+    const Geometry g(p);
+    if (layout_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
+    if (g.inputs * g.in_pixels() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
+    if (gemm_variants(layout_).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
+    return Verdict::ok();
+  }
+  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(layout_); }
+  Ports ports(const Problem& p) const override { return convolution_ports(p, layout_, layout_); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    return std::make_unique<DirectKernel>(p, layout_, variant, c);
+  }
+
+ private:
+  Layout layout_;
+  Card card_;
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  c.add<Direct>(Layout::nhwc, "conv2/direct:f32:nhwc:cpu");
+  c.add<Direct>(Layout::nchw16c, "conv2/direct:f32:nchw16c:cpu");
+}
+}  // namespace PW_COLLECT
+}  // namespace pw

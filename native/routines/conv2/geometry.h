@@ -1,0 +1,68 @@
+// Shapes of a convolution problem, and the conditions that all its routines share.
+#pragma once
+#include <string>
+
+#include "routines/matrix.h"
+
+namespace pw {
+
+struct Geometry {
+  int64_t images, inputs, height, width;           // of x
+  int64_t outputs, kernel_height, kernel_width;    // of w
+  int64_t out_height, out_width;
+  int64_t stride_y, stride_x, pad_top, pad_left, dilation_y, dilation_x, groups;
+
+  explicit Geometry(const Problem& p) {
+    const auto& x = p.in[0].shape;
+    const auto& w = p.in[1].shape;
+    const auto& y = p.out[0].shape;
+    images = x[0], inputs = x[1], height = x[2], width = x[3];
+    outputs = w[0], kernel_height = w[2], kernel_width = w[3];
+    out_height = y[2], out_width = y[3];
+    const auto stride = p.integers("stride"), pad = p.integers("pad"), dilation = p.integers("dilation");
+    stride_y = stride[0], stride_x = stride[1], pad_top = pad[0], pad_left = pad[1];
+    dilation_y = dilation[0], dilation_x = dilation[1];
+    groups = p.kind == "conv2" ? p.integer("groups") : 1;
+  }
+  int64_t taps() const { return kernel_height * kernel_width; }
+  int64_t in_pixels() const { return height * width; }
+  int64_t out_pixels() const { return out_height * out_width; }
+  int64_t group_inputs() const { return inputs / groups; }
+  int64_t group_outputs() const { return outputs / groups; }
+  bool pads() const {
+    return pad_top > 0 || pad_left > 0 ||
+           (out_height - 1) * stride_y + (kernel_height - 1) * dilation_y - pad_top >= height ||
+           (out_width - 1) * stride_x + (kernel_width - 1) * dilation_x - pad_left >= width;
+  }
+};
+
+// fp32, constant weights and bias, an epilogue that the gemm micro-kernels know, layouts that fit.
+inline Verdict accepts_convolution(const Problem& p, Layout in, Layout out) {
+  if (p.in.size() < 2 || p.in[0].dtype != DType::f32 || p.in[0].shape.size() != 4) return Verdict::no("x is not f32 of rank 4");
+  if (!p.in[1].constant || p.in[1].dtype != DType::f32) return Verdict::no("the weights are not an f32 constant");
+  if (p.arity() > 2 && p.has(2) && !p.in[2].constant) return Verdict::no("the bias is not a constant");
+  if (p.in[0].constant || (p.epilogue.add && p.in.back().constant)) return Verdict::no("x or the residual is a constant");
+  if (p.out[0].count() == 0 || p.in[0].count() == 0) return Verdict::no("a tensor is empty");
+  if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
+  if (!fits(in, p.in[0].shape)) return Verdict::no(std::string("the input's channels do not fit ") + text(in));
+  if (!fits(out, p.out[0].shape)) return Verdict::no(std::string("the output's channels do not fit ") + text(out));
+  return Verdict::ok();
+}
+
+// Ports of a convolution: x in layout `in`, output and residual in layout `out`.
+inline Ports convolution_ports(const Problem& p, Layout in, Layout out) {
+  Ports ports = uniform_ports(p, out);
+  ports.in[0].layout = in;
+  return ports;
+}
+
+inline const float* bias_of(const Problem& p, const Constants& constants) {
+  return p.arity() > 2 && p.has(2) ? constants[2].as<float>() : nullptr;
+}
+
+// The residual among the dynamic inputs of a convolution (x comes first), or null.
+inline const float* residual_of(const Problem& p, const void* const* in) {
+  return p.epilogue.add ? static_cast<const float*>(in[1]) : nullptr;
+}
+
+}  // namespace pw

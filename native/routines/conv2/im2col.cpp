@@ -1,0 +1,191 @@
+// conv2/im2col: patches of the input are gathered into rows of a matrix, a block of pixels at a time, then multiplied.
+// It wins where a tap holds few channels, such as the first layer of a network.
+#include <cstring>
+
+#include "routines/conv2/geometry.h"
+
+namespace pw {
+namespace {
+
+// Rows are patches in the order (ky, kx, channel) from nhwc, and (channel, ky, kx) from nchw.
+class Im2colKernel : public Kernel {
+ public:
+  Im2colKernel(const Problem& p, Layout from, const std::string& variant, const Constants& constants)
+      : g_(p), from_(from), add_(p.epilogue.add), threads_(p.threads), kernel_(&gemm_kernel(variant)) {
+    depth_ = g_.group_inputs() * g_.taps();
+    const auto* w = constants[1].as<float>();
+    for (int64_t group = 0; group < g_.groups; ++group) {
+      const int64_t first = group * g_.group_outputs(), depth = depth_;
+      if (from == Layout::nhwc) {
+        weights_.push_back(pack_convolution(constants[1], first, g_.group_outputs(), g_.group_inputs(), g_.taps(),
+                                            kernel_->columns));
+      } else {
+        weights_.push_back(pack_panels(constants[1].id, "conv2/rows" + std::to_string(first), depth, g_.group_outputs(),
+                                       kernel_->columns, [=](int64_t row, int64_t column) {
+                                         return w[(first + column) * depth + row];
+                                       }));
+      }
+      const float* bias = bias_of(p, constants);
+      bias_.push_back(pack_bias(bias ? bias + first : nullptr, g_.group_outputs(), kernel_->columns));
+    }
+    act_ = *epilogue_activation(p);
+    // Pixels per block: the gathered rows take a quarter of L2, and every thread gets several blocks.
+    const int64_t pixels = g_.images * g_.out_pixels(), rows = kernel_->rows;
+    const int64_t fit = static_cast<int64_t>(cpu().l2) / 4 / (depth_ * 4) / rows * rows;
+    const int64_t even = divide_up(pixels, 4 * p.threads);
+    block_ = std::max(rows, std::min(round_up(even, rows), fit));
+  }
+
+  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()) * 4; }
+  size_t packed_bytes() const override {
+    size_t bytes = 0;
+    for (const auto& b : weights_) bytes += b->bytes();
+    return bytes;
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    const auto* x = static_cast<const float*>(in[0]);
+    const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
+    auto* y = static_cast<float*>(out[0]);
+    float* rows = static_cast<float*>(workspace) + team.index * area();
+    const int64_t pixels = g_.images * g_.out_pixels();
+    team.each(pixels, block_, [&](int64_t first, int64_t last) {
+      for (int64_t group = 0; group < g_.groups; ++group) {
+        for (int64_t p = first; p < last; ++p) {
+          float* row = rows + (p - first) * depth_;
+          if (from_ == Layout::nhwc) gather_nhwc(x, p, group, row);
+          else gather_nchw(x, p, group, row);
+        }
+        multiply(rows, first, last, group, y, residual);
+      }
+    });
+  }
+
+ private:
+  int64_t area() const { return round_up(block_ * depth_, 16); }
+
+  void gather_nhwc(const float* x, int64_t pixel, int64_t group, float* row) const {
+    const int64_t image = pixel / g_.out_pixels(), at = pixel % g_.out_pixels();
+    const int64_t y0 = at / g_.out_width * g_.stride_y - g_.pad_top, x0 = at % g_.out_width * g_.stride_x - g_.pad_left;
+    const int64_t n = g_.group_inputs();
+    const float* base = x + image * g_.in_pixels() * g_.inputs + group * n;
+    // Whole rows of the kernel are contiguous where all channels of neighbouring pixels are taken.
+    const bool merges = g_.dilation_x == 1 && g_.groups == 1 && x0 >= 0 && x0 + g_.kernel_width <= g_.width;
+    for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
+      const int64_t iy = y0 + ky * g_.dilation_y;
+      if (iy < 0 || iy >= g_.height) {
+        zero(row, g_.kernel_width * n);
+      } else if (merges) {
+        copy(row, base + (iy * g_.width + x0) * n, g_.kernel_width * n);
+      } else {
+        for (int64_t kx = 0; kx < g_.kernel_width; ++kx) {
+          const int64_t ix = x0 + kx * g_.dilation_x;
+          if (ix < 0 || ix >= g_.width) zero(row + kx * n, n);
+          else copy(row + kx * n, base + (iy * g_.width + ix) * g_.inputs, n);
+        }
+      }
+      row += g_.kernel_width * n;
+    }
+  }
+
+  void gather_nchw(const float* x, int64_t pixel, int64_t group, float* row) const {
+    const int64_t image = pixel / g_.out_pixels(), at = pixel % g_.out_pixels();
+    const int64_t y0 = at / g_.out_width * g_.stride_y - g_.pad_top, x0 = at % g_.out_width * g_.stride_x - g_.pad_left;
+    const int64_t n = g_.group_inputs();
+    const float* base = x + (image * g_.inputs + group * n) * g_.in_pixels();
+    const bool merges = g_.dilation_x == 1 && x0 >= 0 && x0 + g_.kernel_width <= g_.width;
+    for (int64_t c = 0; c < n; ++c, base += g_.in_pixels())
+      for (int64_t ky = 0; ky < g_.kernel_height; ++ky, row += g_.kernel_width) {
+        const int64_t iy = y0 + ky * g_.dilation_y;
+        if (iy < 0 || iy >= g_.height) {
+          zero(row, g_.kernel_width);
+        } else if (merges) {
+          copy(row, base + iy * g_.width + x0, g_.kernel_width);
+        } else {
+          for (int64_t kx = 0; kx < g_.kernel_width; ++kx) {
+            const int64_t ix = x0 + kx * g_.dilation_x;
+            row[kx] = ix < 0 || ix >= g_.width ? 0.0f : base[iy * g_.width + ix];
+          }
+        }
+      }
+  }
+
+  // Rows are short: a loop that the compiler turns into vectors beats a call.
+  static void copy(float* to, const float* from, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+  static void zero(float* to, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) to[i] = 0.0f;
+  }
+
+  void multiply(const float* rows, int64_t first, int64_t last, int64_t group, float* y, const float* residual) const {
+    const int64_t columns = kernel_->columns, outputs = g_.group_outputs();
+    GemmF32Args args{};
+    args.taps = 1;
+    args.depth = depth_;
+    args.c_row = g_.outputs;
+    args.c_group = 16;
+    args.act = act_;
+    args.first = args.last = true;
+    for (int64_t p = first; p < last; p += kernel_->rows) {
+      const float* pointers[32];
+      args.rows = std::min<int64_t>(kernel_->rows, last - p);
+      for (int64_t i = 0; i < kernel_->rows; ++i) pointers[i] = rows + (p - first + std::min(i, args.rows - 1)) * depth_;
+      args.a = pointers;
+      for (int64_t panel = 0; panel * columns < outputs; ++panel) {
+        const int64_t at = p * g_.outputs + group * outputs + panel * columns;
+        args.b = weights_[static_cast<size_t>(group)]->as<float>() + panel * depth_ * columns;
+        args.bias = bias_[static_cast<size_t>(group)].as<float>() + panel * columns;
+        args.columns = std::min(columns, outputs - panel * columns);
+        args.c = y + at;
+        args.residual = residual ? residual + at : nullptr;
+        kernel_->run(&args);
+      }
+    }
+  }
+
+  Geometry g_;
+  Layout from_;
+  bool add_;
+  int64_t threads_, depth_ = 0, block_ = 0;
+  const GemmF32* kernel_;
+  ActArgs act_{};
+  std::vector<std::shared_ptr<const Buffer>> weights_;
+  std::vector<Buffer> bias_;
+};
+
+class Im2col : public Routine {
+ public:
+  Im2col(Layout from, const char* id) : from_(from) {
+    card_.id = id;
+    card_.layer = "conv2";
+    card_.takes_epilogue = true;
+  }
+  const Card& card() const override { return card_; }
+  Verdict accepts(const Problem& p) const override {
+    if (Verdict v = accepts_convolution(p, from_, Layout::nhwc); !v) return v;
+    if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (Geometry(p).taps() == 1) return Verdict::no("a 1x1 kernel has no patches to gather");
+    return Verdict::ok();
+  }
+  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
+  Ports ports(const Problem& p) const override { return convolution_ports(p, from_, Layout::nhwc); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    return std::make_unique<Im2colKernel>(p, from_, variant, c);
+  }
+
+ private:
+  Layout from_;
+  Card card_;
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  c.add<Im2col>(Layout::nhwc, "conv2/im2col:f32:nhwc:cpu");
+  // Reads the caller's own layout, so that the first layer needs no conversion.
+  c.add<Im2col>(Layout::nchw, "conv2/im2col:f32:nchw-nhwc:cpu");
+}
+}  // namespace PW_COLLECT
+}  // namespace pw

@@ -1,0 +1,105 @@
+#include "routines/matrix.h"
+
+#include <cstring>
+#include <mutex>
+
+#include "base/error.h"
+
+namespace pw {
+
+std::shared_ptr<const Buffer> pack_panels(uint64_t id, const std::string& signature, int64_t rows, int64_t columns,
+                                          int64_t tile, const std::function<float(int64_t, int64_t)>& at) {
+  const std::string key = signature + "/" + std::to_string(tile);
+  return shared_packing(id, key, [&] {
+    const int64_t panels = divide_up(columns, tile);
+    Buffer packed(static_cast<size_t>(panels * rows * tile) * 4);
+    float* data = packed.as<float>();
+    parallel_for(panels, [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; ++p)
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t c = 0; c < tile; ++c)
+            data[(p * rows + r) * tile + c] = p * tile + c < columns ? at(r, p * tile + c) : 0.0f;
+    });
+    return packed;
+  });
+}
+
+std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t first, int64_t outputs, int64_t inputs,
+                                               int64_t taps, int64_t tile) {
+  const std::string key = "conv2/" + std::to_string(first) + "/" + std::to_string(outputs) + "/" + std::to_string(tile);
+  return shared_packing(weights.id, key, [&] {
+    const int64_t panels = divide_up(outputs, tile), rows = taps * inputs;
+    Buffer packed(static_cast<size_t>(panels * rows * tile) * 4);
+    float* data = packed.as<float>();
+    const float* source = weights.as<float>() + first * rows;
+    parallel_for(panels, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        float* panel = data + p * rows * tile;
+        const int64_t width = std::min(tile, outputs - p * tile);
+        if (width < tile) std::memset(panel, 0, static_cast<size_t>(rows * tile) * 4);
+        // A block of input channels at a time: the block of the panel and the source rows both stay in L1.
+        constexpr int64_t kBlock = 32;
+        for (int64_t i0 = 0; i0 < inputs; i0 += kBlock)
+          for (int64_t c = 0; c < width; ++c) {
+            const float* row = source + (p * tile + c) * rows;
+            for (int64_t i = i0; i < std::min(inputs, i0 + kBlock); ++i)
+              for (int64_t t = 0; t < taps; ++t) panel[(t * inputs + i) * tile + c] = row[i * taps + t];
+          }
+      }
+    });
+    return packed;
+  });
+}
+
+Buffer pack_bias(const float* bias, int64_t columns, int64_t tile) {
+  const int64_t padded = round_up(columns, tile);
+  Buffer packed(static_cast<size_t>(padded) * 4);
+  std::memset(packed.as<float>(), 0, static_cast<size_t>(padded) * 4);
+  if (bias) std::memcpy(packed.as<float>(), bias, static_cast<size_t>(columns) * 4);
+  return packed;
+}
+
+std::vector<std::string> gemm_variants(Layout layout) {
+  std::vector<std::string> names;
+  for (const auto& [name, body] : ukernels_of<GemmF32>(PW_KIND_GEMM_F32, true))
+    if (layout != Layout::nchw16c || body->columns % 16 == 0) names.push_back(name);
+  return names;
+}
+
+const GemmF32& gemm_kernel(const std::string& name) {
+  if (const auto* body = ukernel<GemmF32>(PW_KIND_GEMM_F32, name)) return *body;
+  throw Error("micro-kernel '" + name + "' is not available on this machine");
+}
+
+Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads) {
+  const int64_t l2 = static_cast<int64_t>(cpu().l2);
+  // Half of L2 for B; the rest is for rows of A and C on their way through.
+  const int64_t fit = std::max<int64_t>(1, l2 / 2 / std::max<int64_t>(1, panel_bytes));
+  Blocking b;
+  b.panel_blocks = divide_up(panels, std::min(panels, fit));
+  b.panels = divide_up(panels, b.panel_blocks);
+  b.panel_blocks = divide_up(panels, b.panels);
+  // A block of rows is re-read for each block of panels: where there are several, keep it within the shared cache's
+  // part; otherwise only the number of blocks per thread matters.
+  const int64_t share = static_cast<int64_t>(cpu().l3) / std::max(1, threads) / 2;
+  const int64_t wanted = std::max<int64_t>(1, divide_up(4 * threads, b.panel_blocks));
+  int64_t rows = divide_up(row_tiles, threads == 1 ? 1 : wanted);
+  if (b.panel_blocks > 1) rows = std::min(rows, std::max<int64_t>(1, share / std::max<int64_t>(1, tile_bytes)));
+  b.row_tiles = std::max<int64_t>(1, rows);
+  b.row_blocks = divide_up(row_tiles, b.row_tiles);
+  return b;
+}
+
+const float* zero_row(int64_t floats) {
+  // Grows and never shrinks: kernels keep pointers, so that older rows stay alive.
+  static std::mutex mutex;
+  static std::vector<Buffer> rows;
+  std::lock_guard lock(mutex);
+  if (rows.empty() || rows.back().bytes() < static_cast<size_t>(floats) * 4) {
+    rows.emplace_back(static_cast<size_t>(round_up(floats, 4096)) * 4);
+    std::memset(rows.back().as<float>(), 0, rows.back().bytes());
+  }
+  return rows.back().as<float>();
+}
+
+}  // namespace pw

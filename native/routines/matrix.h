@@ -1,0 +1,122 @@
+// What the matrix routines share: packing of B, blocking, and the walk over tiles of C.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/buffer.h"
+#include "spi/activation.h"
+#include "spi/routine.h"
+#include "spi/ukernel.h"
+#include "ukernels/kinds/gemm_f32.h"
+
+namespace pw {
+
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+
+// B as the micro-kernels read it: panels of `tile` columns; in a panel, `rows` rows of `tile` floats, zeros past the
+// last column. `at(row, column)` gives the element. `id` 0 = do not share.
+std::shared_ptr<const Buffer> pack_panels(uint64_t id, const std::string& signature, int64_t rows, int64_t columns,
+                                          int64_t tile, const std::function<float(int64_t, int64_t)>& at);
+
+// Convolution weights [O, I, kh, kw] of one group, rows in the order (ky, kx, channel) that channels-last input has.
+// `first` and `outputs` name the group's rows of O.
+std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t first, int64_t outputs, int64_t inputs,
+                                               int64_t taps, int64_t tile);
+
+// Bias of `columns` outputs, padded with zeros to whole panels; zeros when there is none.
+Buffer pack_bias(const float* bias, int64_t columns, int64_t tile);
+
+// Activation of an epilogue; nothing when the micro-kernels do not know it.
+inline std::optional<ActArgs> epilogue_activation(const Problem& p) {
+  return activation(p.epilogue.act, p.epilogue.params);
+}
+
+// Names of the gemm micro-kernels of the best tier whose columns suit the layout of C.
+std::vector<std::string> gemm_variants(Layout layout);
+const GemmF32& gemm_kernel(const std::string& name);  // throws Error
+
+// Splits C (rows x panels) into blocks such that the B panels of a block stay in L2 while rows pass over them, and that
+// every thread gets several blocks.
+struct Blocking {
+  int64_t row_tiles;  // per block
+  int64_t panels;     // per block
+  int64_t row_blocks, panel_blocks;
+  int64_t count() const { return row_blocks * panel_blocks; }
+};
+Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads);
+
+// One product C = act(A * B + bias + residual), tile by tile: what a convolution or a dense layer hands to `walk`.
+struct Product {
+  const GemmF32* kernel;
+  const float* b;         // panels of kernel->columns columns, taps * depth rows each
+  const float* bias;      // padded to whole panels
+  ActArgs act;
+  int64_t rows, columns;  // of C
+  int64_t taps, depth;
+  int64_t chunk;          // rows of B per pass: whole taps, or a part of the depth when taps == 1
+  int64_t c_row, c_group; // strides of C and of the residual, see kinds/gemm_f32.h
+  Blocking blocking;
+
+  int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
+  int64_t panels() const { return divide_up(columns, kernel->columns); }
+  // Offset of a panel's first column from the start of a row of C.
+  int64_t panel_offset(int64_t panel) const {
+    const int64_t column = panel * kernel->columns;
+    return column / 16 * c_group + column % 16;
+  }
+};
+
+// Computes the blocks that this thread takes. `fill(first_row, rows, pointers)` writes taps * kernel->rows pointers to
+// rows of A, tap-major; `pointers` has room for them, one area per thread.
+template <class Fill>
+void walk(const Product& p, float* c, const float* residual, const float** pointers, Team& team, Fill&& fill) {
+  const int64_t tile_rows = p.kernel->rows, tile_columns = p.kernel->columns, k = p.taps * p.depth;
+  const int64_t taps_per_pass = p.taps == 1 ? 1 : p.chunk / p.depth;
+  team.each(p.blocking.count(), 1, [&](int64_t index, int64_t) {
+    const int64_t row_block = index % p.blocking.row_blocks, panel_block = index / p.blocking.row_blocks;
+    const int64_t first_tile = row_block * p.blocking.row_tiles;
+    const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
+    const int64_t first_panel = panel_block * p.blocking.panels;
+    const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
+    for (int64_t k0 = 0; k0 < k; k0 += p.chunk)
+      for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+        const int64_t row = tile * tile_rows, rows = std::min(tile_rows, p.rows - row);
+        fill(row, rows, pointers);
+        GemmF32Args args{};
+        args.a = pointers;
+        args.taps = std::min(taps_per_pass, p.taps);
+        args.depth = p.taps == 1 ? std::min(p.chunk, k - k0) : p.depth;
+        if (p.taps == 1) {
+          for (int64_t i = 0; i < tile_rows; ++i) pointers[i] += k0;
+        } else {
+          args.a += k0 / p.depth * tile_rows;
+          args.taps = std::min(taps_per_pass, p.taps - k0 / p.depth);
+        }
+        args.rows = rows;
+        args.c_row = p.c_row;
+        args.c_group = p.c_group;
+        args.act = p.act;
+        args.first = k0 == 0;
+        args.last = k0 + p.chunk >= k;
+        for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+          const int64_t at = row * p.c_row + p.panel_offset(panel);
+          args.b = p.b + (panel * k + k0) * tile_columns;
+          args.bias = p.bias + panel * tile_columns;
+          args.columns = std::min(tile_columns, p.columns - panel * tile_columns);
+          args.c = c + at;
+          args.residual = residual ? residual + at : nullptr;
+          p.kernel->run(&args);
+        }
+      }
+  });
+}
+
+// A row of zeros that padding points to.
+const float* zero_row(int64_t floats);
+
+}  // namespace pw
