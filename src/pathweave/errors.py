@@ -1,0 +1,68 @@
+"""The error tree: every class also derives from the builtin that a user would expect."""
+
+
+class Error(Exception):
+    """Root of everything pathweave raises on purpose.
+
+    The message says what, where, expected, got, and what to do.
+    """
+
+
+class ModelError(Error, ValueError):
+    """A model, net or layer is malformed, or a file that should hold one is."""
+
+
+class FileFormatError(ModelError):
+    """A file is truncated, corrupted, or not of the kind that was expected."""
+
+
+class UnsupportedOperatorError(ModelError):
+    """A model uses operators that no importer line covers; `operators` lists (operator, node name) for all of them."""
+
+    def __init__(self, message: str, operators: list[tuple[str, str]] | None = None):
+        super().__init__(message)
+        self.operators = operators or []
+
+
+class ShapeError(ModelError):
+    """Shapes of a layer or of a call do not fit together."""
+
+
+class InputError(Error, ValueError):
+    """A call's inputs are wrong: a name, a shape, a count."""
+
+
+class DTypeError(InputError, TypeError):
+    """A call's input has another element type than the model declares."""
+
+
+class RouteError(Error, ValueError):
+    """A route does not fit the model, or names a routine that is not in the catalogue."""
+
+
+class NoRoutineError(RouteError):
+    """No routine accepts a layer under the given restrictions; the message lists each refusal."""
+
+
+class SolverError(Error, RuntimeError):
+    """The solver cannot give an answer: no feasible route, or a limit that cannot be met."""
+
+
+class ProfileError(Error, ValueError):
+    """A profile cannot be used: it is from another machine, incomplete, or malformed."""
+
+
+class StoreError(Error, OSError):
+    """The profile store cannot be opened, read or written."""
+
+
+class DeviceError(Error, RuntimeError):
+    """A device is absent or failed; the message gives its reason."""
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """Memory for a plan or a session could not be had."""
+
+
+class InterruptedTuning(Error, KeyboardInterrupt):
+    """Tuning was interrupted; what was measured so far is in the store."""

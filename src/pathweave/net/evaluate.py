@@ -1,0 +1,110 @@
+"""Evaluate a net by the NumPy meanings of its layers: the reference of every test, and the engine of folding."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import numpy as np
+
+from ..errors import DTypeError, Error, InputError, ModelError, OutOfMemoryError, ShapeError
+from .format import numpy_dtype
+from .net import Layer, Net, TensorSpec
+
+#: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
+MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
+
+
+def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) -> dict[str, np.ndarray]:
+    """Run a net by NumPy meanings and return its outputs by name, in the net's order.
+
+    `inputs`: one array per net input; symbols of the declared shapes take the sizes of the arrays. With `precision`
+    ("f64", "f32") every floating-point input and constant is computed in that precision; without it, in its own.
+    A value is freed after its last use. Raises InputError, DTypeError, ShapeError, OutOfMemoryError.
+    """
+    values = {name: _in_precision(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
+    last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
+    kept = set(net.outputs)
+    for i, layer in enumerate(net.layers):
+        arguments = [_argument(net, values, v, precision) for v in layer.inputs]
+        for name, array in zip(layer.outputs, run_layer(layer, arguments)):
+            if name in last_use or name in kept:
+                values[name] = array
+        for v in set(layer.inputs):
+            if v in values and last_use[v] == i and v not in kept:
+                del values[v]
+    return {name: np.asarray(_argument(net, values, name, precision)) for name in net.outputs}
+
+
+def run_layer(layer: Layer, arguments: list) -> list:
+    """Outputs of one layer by its meaning, with failures turned into errors that name the layer."""
+    from ..layers import compute
+    try:
+        with np.errstate(all="ignore"):
+            return compute(layer, arguments)
+    except MemoryError as e:
+        raise OutOfMemoryError(f"layer {layer.name!r} ({layer.kind}): no memory for its result: {e}") from e
+    except Error:
+        raise
+    except MEANING_ERRORS as e:
+        operands = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in arguments)
+        raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
+
+
+def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Size of every symbol, given concrete shapes of some of the inputs.
+
+    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 1, or a symbol
+    that gets two values.
+    """
+    sizes: dict[str, int] = {}
+    origin: dict[str, str] = {}
+    for name, shape in shapes.items():
+        if name not in net_inputs:
+            raise InputError(f"input {name!r} is unknown; the model's inputs are {', '.join(map(repr, net_inputs))}")
+        spec = net_inputs[name]
+        if len(shape) != spec.rank:
+            raise InputError(f"input {name!r}: expected rank {spec.rank} ({spec}), got shape {tuple(shape)}")
+        for axis, (dim, size) in enumerate(zip(spec.shape, shape)):
+            where = f"input {name!r}, dimension {axis}"
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+                raise InputError(f"{where}: expected a size of at least 1, got {size!r}")
+            if isinstance(dim, int):
+                if dim != size:
+                    raise InputError(f"{where}: expected {dim} (the model declares {spec}), got {size}")
+            elif sizes.setdefault(dim, int(size)) != size:
+                raise InputError(f"{where}: symbol {dim!r} is {sizes[dim]} at {origin[dim]} and {size} here")
+            else:
+                origin.setdefault(dim, where)
+    return sizes
+
+
+def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) -> dict[str, np.ndarray]:
+    missing = [name for name in net.inputs if name not in inputs]
+    if missing:
+        raise InputError(f"inputs {', '.join(map(repr, missing))} are missing; "
+                         f"the model's inputs are {', '.join(map(repr, net.inputs))}")
+    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    match_symbols(net.inputs, {name: array.shape for name, array in arrays.items()})
+    for name, array in arrays.items():
+        expected = np.dtype(numpy_dtype(net.inputs[name].dtype))
+        relaxed = precision is not None and array.dtype.kind == "f" and expected.kind == "f"
+        if array.dtype != expected and not relaxed:
+            raise DTypeError(f"input {name!r}: expected element type {expected}, got {array.dtype}")
+    return arrays
+
+
+def _in_precision(array, precision: str | None):
+    array = np.asarray(array)
+    if precision is None or array.dtype.kind != "f":
+        return array
+    return array.astype(numpy_dtype(precision), copy=False)
+
+
+def _argument(net: Net, values: dict, name: str, precision: str | None):
+    if not name:
+        return None
+    if name in values:
+        return values[name]
+    if name in net.constants:
+        return _in_precision(net.constants[name], precision)
+    raise ModelError(f"value {name!r} is made by no layer before its use")

@@ -1,0 +1,69 @@
+"""Format: element type, layout and device of one value. Equality is the only thing the solver asks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..errors import ModelError
+
+#: dtype name -> (NumPy name, bytes per element). bf16 has no NumPy type: it travels as uint16.
+DTYPES = {
+    "f32": ("float32", 4), "f64": ("float64", 8), "f16": ("float16", 2), "bf16": ("uint16", 2),
+    "i8": ("int8", 1), "u8": ("uint8", 1), "i16": ("int16", 2), "u16": ("uint16", 2), "i32": ("int32", 4),
+    "u32": ("uint32", 4), "i64": ("int64", 8), "u64": ("uint64", 8), "bool": ("bool", 1),
+}
+_FROM_NUMPY = {numpy_name: name for name, (numpy_name, _) in DTYPES.items() if name != "bf16"}
+
+#: `plain` is row-major in the logical order, for every rank but 4; a rank-4 value calls the same order `nchw`.
+#: `nchw16c` exists only where the channel count is a multiple of 16, so that no padding is ever stored.
+LAYOUTS = ("plain", "nchw", "nhwc", "nchw16c")
+
+
+class Format(NamedTuple):
+    """dtype + layout + device of one value; prints as `f32:nhwc:cpu`."""
+
+    dtype: str
+    layout: str
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}:{self.layout}:{self.device}"
+
+    @staticmethod
+    @lru_cache(maxsize=None)
+    def parse(text: str) -> "Format":
+        """Read `f32:nhwc:cpu`. Raises ModelError on anything else."""
+        parts = text.split(":")
+        if len(parts) != 3 or parts[0] not in DTYPES or parts[1] not in LAYOUTS or not parts[2]:
+            raise ModelError(f"format {text!r}: expected DTYPE:LAYOUT:DEVICE such as f32:nhwc:cpu "
+                             f"(dtypes {', '.join(DTYPES)}; layouts {', '.join(LAYOUTS)})")
+        return Format(*parts)
+
+
+def plain_layout(rank: int) -> str:
+    """Name of the row-major layout in the logical order: `nchw` for rank 4, else `plain`."""
+    return "nchw" if rank == 4 else "plain"
+
+
+def plain_format(dtype: str, rank: int) -> Format:
+    """Format in which NumPy hands a value over: row-major, on the CPU."""
+    return Format(dtype, plain_layout(rank), "cpu")
+
+
+def dtype_of(numpy_dtype) -> str:
+    """pathweave's name of a NumPy dtype. Raises ModelError for types that no value can have."""
+    name = str(numpy_dtype)
+    if name not in _FROM_NUMPY:
+        raise ModelError(f"element type {name}: expected one of {', '.join(_FROM_NUMPY)}")
+    return _FROM_NUMPY[name]
+
+
+def numpy_dtype(dtype: str) -> str:
+    """NumPy's name of a dtype (`f32` -> `float32`)."""
+    return DTYPES[dtype][0]
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of one element."""
+    return DTYPES[dtype][1]

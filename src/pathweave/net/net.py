@@ -1,0 +1,164 @@
+"""Net and Model: a DAG of layers with constants; an ordered set of named nets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping
+
+from ..errors import ModelError
+
+Dim = int | str  # a str is a symbol, such as "N"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """dtype and logical shape of one value (rank 4 means N, C, H, W whatever the layout in memory)."""
+
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def bound(self) -> bool:
+        """True when no dimension is a symbol."""
+        return all(isinstance(d, int) for d in self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What a layer does to its output before it is stored: y = act(y + residual).
+
+    `add`: the layer's last input is the residual, of the output's shape. `act`: name of an activation kind of
+    layers/activation.py ("" = none) and `params`: its parameters in the order of that kind's attributes.
+    """
+
+    add: bool = False
+    act: str = ""
+    params: tuple[float, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.add or bool(self.act)
+
+    def __str__(self) -> str:
+        parts = ["add"] if self.add else []
+        if self.act:
+            parts.append(":".join([self.act, *(repr(float(p)) for p in self.params)]))
+        return "+".join(parts)
+
+    @staticmethod
+    def parse(text: str) -> "Epilogue":
+        parts = [p for p in text.replace("e+", "e").split("+") if p]
+        add = bool(parts) and parts[0] == "add"
+        rest = parts[1:] if add else parts
+        if len(rest) > 1:
+            raise ModelError(f"epilogue {text!r}: expected [add+][ACTIVATION[:PARAM...]]")
+        act, *params = rest[0].split(":") if rest else [""]
+        return Epilogue(add, act, tuple(float(p) for p in params))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is computed: kind, attributes, names of inputs and outputs. Knows no routine and no device.
+
+    An input names a value, or a constant of the net (weights, bias), or is "" where an optional one is absent.
+    `attrs` holds numbers, words and tuples of numbers only; absent attributes have the kind's defaults.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    epilogue: Epilogue = Epilogue()
+
+    def with_(self, **changes) -> "Layer":
+        """Copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass
+class Net:
+    """A DAG of layers in topological order.
+
+    `inputs`: name -> TensorSpec, shapes may hold symbols. `outputs`: value names, in the model's order.
+    `constants`: name -> numpy array. `specs`: name -> TensorSpec of every value, filled by `layers.infer(net)`
+    for a net whose inputs are bound.
+    """
+
+    inputs: dict[str, TensorSpec]
+    outputs: list[str]
+    layers: list[Layer]
+    constants: dict[str, Any]
+    specs: dict[str, TensorSpec] = field(default_factory=dict)
+
+    def producer(self) -> dict[str, Layer]:
+        """Value name -> the layer that makes it."""
+        return {v: layer for layer in self.layers for v in layer.outputs}
+
+    def consumers(self) -> dict[str, list[tuple[Layer, int]]]:
+        """Value or constant name -> [(layer, input index)], in topological order."""
+        out: dict[str, list[tuple[Layer, int]]] = {}
+        for layer in self.layers:
+            for i, v in enumerate(layer.inputs):
+                if v:
+                    out.setdefault(v, []).append((layer, i))
+        return out
+
+    def dynamic_inputs(self, layer: Layer) -> list[tuple[int, str]]:
+        """(index, name) of the inputs that are values, not constants and not absent."""
+        return [(i, v) for i, v in enumerate(layer.inputs) if v and v not in self.constants]
+
+    @property
+    def bound(self) -> bool:
+        return all(s.bound for s in self.inputs.values())
+
+    def copy(self) -> "Net":
+        """A net that shares constants' arrays but no container with this one."""
+        return Net(dict(self.inputs), list(self.outputs), list(self.layers), dict(self.constants), dict(self.specs))
+
+    def check(self) -> None:
+        """Raise ModelError unless names are unique, every input is defined before its use, and outputs exist."""
+        known = set(self.inputs) | set(self.constants)
+        if len(known) != len(self.inputs) + len(self.constants):
+            raise ModelError("net: a name is both an input and a constant")
+        names: set[str] = set()
+        for layer in self.layers:
+            if layer.name in names:
+                raise ModelError(f"net: two layers are named {layer.name!r}")
+            names.add(layer.name)
+            for v in layer.inputs:
+                if v and v not in known:
+                    raise ModelError(f"layer {layer.name!r} ({layer.kind}): input {v!r} is not defined before it")
+            for v in layer.outputs:
+                if v in known:
+                    raise ModelError(f"layer {layer.name!r} ({layer.kind}): {v!r} is defined twice")
+                known.add(v)
+        for v in self.outputs:
+            if v not in known:
+                raise ModelError(f"net: output {v!r} is made by no layer")
+
+
+#: Order in which the nets of a model run; each feeds the next by position.
+NET_ORDER = ("preprocess", "main", "postprocess")
+
+
+@dataclass
+class Model:
+    """Named nets, run in NET_ORDER; `main` is always there. `meta` holds JSON-able facts (origin, labels, ...).
+
+    `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route.
+    """
+
+    nets: dict[str, Net]
+    meta: dict[str, Any] = field(default_factory=dict)
+    routes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Net:
+        return self.nets["main"]

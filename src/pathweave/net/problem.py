@@ -1,0 +1,73 @@
+"""Problem: one layer with concrete shapes, epilogue and thread count; its text is the key of the profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .net import Epilogue, Layer, Net, TensorSpec
+
+
+def tensor_text(spec: TensorSpec) -> str:
+    """`f32:1x3x224x224`; a rank-0 tensor is `f32:`."""
+    return f"{spec.dtype}:{'x'.join(map(str, spec.shape))}"
+
+
+def attr_text(value: Any) -> str:
+    """Canonical text of an attribute: numbers joined by commas, or a bare word."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, (tuple, list)):
+        return ",".join(attr_text(v) for v in value)
+    if isinstance(value, float):
+        return repr(value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer to be computed, without its constants' contents.
+
+    Text: `KIND in=T,T,... out=T,... ATTR=VALUE ... [epilogue=E] threads=N`, attributes sorted by name, defaults
+    filled in. A T is `DTYPE:DxDx...`, `const:` before it for a constant, `-` for an absent optional input.
+    """
+
+    text: str
+    kind: str
+    inputs: tuple[TensorSpec | None, ...]
+    constant: tuple[bool, ...]
+    outputs: tuple[TensorSpec, ...]
+    attrs: tuple[tuple[str, Any], ...]
+    epilogue: Epilogue
+    threads: int
+
+    def __str__(self) -> str:
+        return self.text
+
+    @staticmethod
+    def make(kind, inputs, constant, outputs, attrs, epilogue=Epilogue(), threads=1) -> "Problem":
+        """Build a problem and its canonical text. `attrs` must hold every attribute of the kind."""
+        ins = ["-" if s is None else ("const:" if c else "") + tensor_text(s) for s, c in zip(inputs, constant)]
+        parts = [kind, "in=" + ",".join(ins), "out=" + ",".join(tensor_text(s) for s in outputs)]
+        parts += [f"{k}={attr_text(v)}" for k, v in sorted(attrs.items())]
+        if epilogue:
+            parts.append(f"epilogue={epilogue}")
+        parts.append(f"threads={threads}")
+        return Problem(" ".join(parts), kind, tuple(inputs), tuple(constant), tuple(outputs),
+                       tuple(sorted(attrs.items())), epilogue, threads)
+
+    @staticmethod
+    def of(net: Net, layer: Layer, threads: int) -> "Problem":
+        """The problem of a layer of a net whose specs are inferred and bound."""
+        from ..layers import kind_of
+        inputs = [net.specs[v] if v else None for v in layer.inputs]
+        constant = [v in net.constants for v in layer.inputs]
+        attrs = kind_of(layer.kind).complete(layer.attrs)
+        return Problem.make(layer.kind, inputs, constant, [net.specs[v] for v in layer.outputs], attrs,
+                            layer.epilogue, threads)
+
+
+def adapt_problem(spec: TensorSpec, source, target, threads: int) -> Problem:
+    """The problem of turning one value from format `source` to format `target`."""
+    return Problem.make("adapt", [spec], [False], [spec], {"source": str(source), "target": str(target)},
+                        threads=threads)

@@ -1,0 +1,98 @@
+"""Route: the chosen routine and variant of every layer, the formats on its ports, and where each price came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import RouteError
+from .format import Format
+
+
+@dataclass
+class Choice:
+    """How one layer is computed. `ins`/`outs`: formats of its dynamic inputs and of its outputs, in order.
+
+    `predicted_ns` is None where nothing was measured; `source` says where the price came from ("profile",
+    "default"). `runner_up`: {"routine", "variant", "cost_ns" (of the best whole route that uses it, or of the
+    layer alone)} or None; `margin_ns`: how much slower the runner-up is.
+    """
+
+    routine: str
+    version: int
+    variant: str
+    ins: tuple[Format, ...]
+    outs: tuple[Format, ...]
+    predicted_ns: float | None = None
+    source: str = "default"
+    runner_up: dict[str, Any] | None = None
+    margin_ns: float | None = None
+
+
+@dataclass
+class Conversion:
+    """One adapt: value from one format to another. A chain of adapts is several of these."""
+
+    value: str
+    source: Format
+    target: Format
+    routine: str
+    version: int
+    variant: str
+    predicted_ns: float | None = None
+
+
+@dataclass
+class Route:
+    """A complete choice for one net at one set of bound shapes; JSON on disk.
+
+    `signature` identifies the net and its shapes; a route for another signature is carried over layer by layer by
+    routine id where the routine accepts the new problem. Times are nanoseconds.
+    """
+
+    signature: str
+    threads: int
+    accuracy: str
+    layers: dict[str, Choice]
+    conversions: list[Conversion] = field(default_factory=list)
+    predicted_ns: float | None = None
+    lower_bound_ns: float | None = None
+    certificate: str = ""          # "optimal", "gap 1.3 %", "default"
+    solver: str = ""
+    host: str = ""
+    measured_ns: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict:
+        """Plain JSON data, the inverse of `from_json`."""
+        def plain(x):
+            if isinstance(x, Format):
+                return str(x)
+            if isinstance(x, dict):
+                return {k: plain(v) for k, v in x.items()}
+            if isinstance(x, (list, tuple)):
+                return [plain(v) for v in x]
+            return x
+        data = {k: v for k, v in self.__dict__.items() if k not in ("layers", "conversions")}
+        return {**plain(data), "layers": {n: plain(dict(c.__dict__)) for n, c in self.layers.items()},
+                "conversions": [plain(dict(c.__dict__)) for c in self.conversions]}
+
+    @staticmethod
+    def from_json(data: dict) -> "Route":
+        """Read what `to_json` wrote. Raises RouteError on anything else."""
+        try:
+            layers = {}
+            for name, c in data["layers"].items():
+                c = dict(c)
+                c["ins"] = tuple(Format.parse(f) for f in c["ins"])
+                c["outs"] = tuple(Format.parse(f) for f in c["outs"])
+                layers[str(name)] = Choice(**c)
+            conversions = []
+            for c in data.get("conversions", []):
+                c = dict(c)
+                conversions.append(Conversion(**{**c, "source": Format.parse(c["source"]),
+                                                 "target": Format.parse(c["target"])}))
+            rest = {k: v for k, v in data.items() if k not in ("layers", "conversions")}
+            return Route(layers=layers, conversions=conversions, **rest)
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise RouteError(f"route: not a route that this version can read ({e})") from e

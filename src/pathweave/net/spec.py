@@ -1,0 +1,427 @@
+"""The spec check: JSON text <-> Model without its constants' contents. Nothing in the JSON is trusted.
+
+Layout (format 1), every key required unless marked `?`, unknown keys refused:
+
+    {"format": 1,
+     "nets": {"main": {"inputs": {"x": {"dtype": "f32", "shape": ["N", 3, 224, 224]}},
+                       "outputs": ["y"],
+                       "constants": ["w"],
+                       "layers": [{"name": "c", "kind": "conv2", "inputs": ["x", "w"], "outputs": ["y"],
+                                   "attrs"?: {"stride": [2, 2]},
+                                   "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
+     "meta": {...}, "routes": {SIGNATURE: route}}
+
+JSON has no infinities and no NaN: such a float is written as `{"$float": "inf"}`, `"-inf"` or `"nan"`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from typing import Any, Mapping
+
+from ..errors import Error, FileFormatError, ModelError
+from .format import DTYPES, Format
+from .net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
+from .route import Route
+
+#: Format written, and the formats that can be read.
+FORMAT = 1
+READABLE = (1,)
+
+#: Limits of what is read. They bound the memory that parsing may take, far above any real network.
+MAX_TEXT = 32 << 20          # bytes of JSON
+MAX_VALUES = 2_000_000       # commas and opening brackets: at least the number of JSON values
+MAX_DEPTH = 32               # nesting
+MAX_RANK = 32
+MAX_DIM = 2**48
+
+_TAG = "$float"
+_TAGGED = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+#: Advice for a file whose contents are not what this package writes.
+DAMAGED = "the file is damaged or was not written by pathweave: save the model again from its source"
+
+
+def bad(where: str, expected: str, got: Any, advice: str = DAMAGED) -> FileFormatError:
+    """The error of a value that is not what it should be."""
+    text = got if isinstance(got, _Word) else repr(got)
+    if len(text) > 80:
+        text = text[:77] + "..."
+    return FileFormatError(f"{where}: expected {expected}, got {text}; {advice}")
+
+
+class _Word(str):
+    """Text that an error shows without quotes."""
+
+
+# ---- JSON text ------------------------------------------------------------------------------------------------------
+
+def parse_json(text: str, where: str) -> Any:
+    """JSON text -> data, with limits; duplicate keys and non-finite numbers are refused. Raises FileFormatError."""
+    values = text.count(",") + text.count("[") + text.count("{")
+    if values > MAX_VALUES:
+        raise bad(where, f"at most {MAX_VALUES} JSON values", _Word(f"about {values}"))
+
+    def unique(pairs):
+        data = dict(pairs)
+        if len(data) != len(pairs):
+            seen: set[str] = set()
+            twice = next(k for k, _ in pairs if k in seen or seen.add(k))
+            raise bad(where, "unique keys", _Word(f"{shown(twice)} twice in one object"))
+        return data
+
+    def refuse(word):
+        raise bad(where, "finite numbers", _Word(word))
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError:
+        raise bad(where, f"nesting of at most {MAX_DEPTH} levels", _Word("deeper nesting")) from None
+    except FileFormatError:
+        raise
+    except ValueError as e:
+        raise bad(where, "JSON", _Word(f"text that is not ({e})")) from None
+
+
+def shown(name: str) -> str:
+    """A name as an error shows it: quoted, cut to a readable length."""
+    return repr(name) if len(name) <= 80 else repr(name[:77]) + "..."
+
+
+def to_plain(x: Any, where: str, depth: int = 0) -> Any:
+    """Python and NumPy numbers, words, lists, dicts -> data that JSON can hold. Raises ModelError on anything else."""
+    if depth > MAX_DEPTH:
+        raise ModelError(f"{where}: nested deeper than {MAX_DEPTH} levels; flatten it before saving")
+    if x is None or isinstance(x, bool):
+        return x
+    if isinstance(x, str):
+        _check_text(x, where, ModelError)
+        return str(x)
+    if isinstance(x, numbers.Integral):
+        return int(x)
+    if isinstance(x, numbers.Real):
+        return float(x) if math.isfinite(x) else {_TAG: str(float(x))}
+    if isinstance(x, Mapping):
+        for k in x:
+            if not isinstance(k, str) or k == _TAG:
+                raise ModelError(f"{where}: key {k!r}: expected a word other than {_TAG}; rename it before saving")
+            _check_text(k, where, ModelError)
+        return {str(k): to_plain(v, f"{where}.{k}", depth + 1) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [to_plain(v, where, depth + 1) for v in x]
+    if type(x).__module__ == "numpy" and getattr(x, "shape", None) == ():  # numpy.bool, rank-0 arrays
+        return to_plain(x.item(), where, depth)
+    raise ModelError(f"{where}: {type(x).__name__} cannot be written; "
+                     f"expected numbers, words, lists and dicts of them: convert it before saving")
+
+
+def from_plain(x: Any, where: str, depth: int = 0) -> Any:
+    """The inverse of `to_plain` (tuples come back as lists). Raises FileFormatError."""
+    if depth > MAX_DEPTH:
+        raise bad(where, f"nesting of at most {MAX_DEPTH} levels", _Word("deeper nesting"))
+    if isinstance(x, dict):
+        if _TAG in x:
+            if len(x) != 1 or not isinstance(x[_TAG], str) or x[_TAG] not in _TAGGED:
+                raise bad(where, f'{{"{_TAG}": "inf", "-inf" or "nan"}}', x)
+            return _TAGGED[x[_TAG]]
+        for k in x:
+            _check_text(k, where)
+        return {k: from_plain(v, where, depth + 1) for k, v in x.items()}
+    if isinstance(x, list):
+        return [from_plain(v, where, depth + 1) for v in x]
+    if isinstance(x, str):
+        _check_text(x, where)
+    elif isinstance(x, float) and not math.isfinite(x):  # 1e999 overflows in the parser
+        raise bad(where, "finite numbers", x)
+    elif isinstance(x, int) and not -2**63 <= x < 2**64:
+        raise bad(where, "integers of at most 64 bits", _Word("a longer one"))
+    return x
+
+
+def _check_text(text: str, where: str, error=None) -> None:
+    """Refuse lone surrogates: such text can be neither printed nor written."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        if error is not None:
+            raise error(f"{where}: {shown(text)} is not valid Unicode; rename it before saving") from None
+        raise bad(where, "valid Unicode", text) from None
+
+
+# ---- Model -> data --------------------------------------------------------------------------------------------------
+
+def encode(model: Model) -> dict:
+    """Everything of a model but its constants' contents, as JSON data. Raises ModelError for what JSON cannot hold."""
+    nets = {}
+    for name in sorted(model.nets, key=lambda n: NET_ORDER.index(n) if n in NET_ORDER else len(NET_ORDER)):
+        net = model.nets[name]
+        nets[name] = {
+            "inputs": {v: {"dtype": s.dtype, "shape": to_plain(s.shape, f"net {name}, input {v!r}")}
+                       for v, s in net.inputs.items()},
+            "outputs": list(net.outputs),
+            "constants": list(net.constants),
+            "layers": [_encode_layer(layer, f"net {name}, layer {layer.name!r}") for layer in net.layers],
+        }
+    routes = {signature: to_plain(route.to_json(), f"route {signature!r}")
+              for signature, route in model.routes.items()}
+    return {"format": FORMAT, "nets": nets, "meta": to_plain(model.meta, "meta"), "routes": routes}
+
+
+def _encode_layer(layer: Layer, where: str) -> dict:
+    data = {"name": layer.name, "kind": layer.kind, "inputs": list(layer.inputs), "outputs": list(layer.outputs)}
+    if layer.attrs:
+        data["attrs"] = {k: to_plain(int(v) if isinstance(v, bool) else v, f"{where}, attribute {k}")
+                         for k, v in layer.attrs.items()}
+    if layer.epilogue:
+        e = layer.epilogue
+        data["epilogue"] = {"add": bool(e.add), "act": e.act, "params": to_plain(e.params, f"{where}, epilogue")}
+    return data
+
+
+# ---- data -> Model --------------------------------------------------------------------------------------------------
+
+def decode(data: Any, constants: Mapping[str, Any]) -> Model:
+    """Checked JSON data and tensors named `<net>/<constant>` -> Model.
+
+    Raises FileFormatError (what, where, expected, got, what to do) for anything that `encode` would not write,
+    a format that cannot be read, unknown layer kinds, references to nothing, and tensors that no net names.
+    """
+    data = _object(data, "model", None, ())
+    version = data.get("format")
+    if type(version) is not int or version not in READABLE:
+        raise bad("model format", " or ".join(map(str, READABLE)), version,
+                  "update pathweave to read it, or save the model again with this version")
+    _object(data, "model", ("format", "nets", "meta", "routes"), ())
+    nets = _object(data["nets"], "nets", None, ())
+    if "main" not in nets or not set(nets) <= set(NET_ORDER):
+        raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
+    _check_kinds(nets)
+    claimed: set[str] = set()
+    decoded = {name: _net(nets[name], name, constants, claimed) for name in NET_ORDER if name in nets}
+    stray = sorted(set(constants) - claimed)
+    if stray:
+        raise bad("tensors", "only constants that a net names", stray[:4])
+    meta = _object(data["meta"], "meta", None, ())
+    routes = _object(data["routes"], "routes", None, ())
+    return Model(decoded, from_plain(meta, "meta"), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()})
+
+
+def _object(x: Any, where: str, required: tuple[str, ...] | None, optional: tuple[str, ...]) -> dict:
+    """`x` if it is an object with all of `required` and nothing but `optional` besides (None = any keys)."""
+    if not isinstance(x, dict):
+        raise bad(where, "an object", x)
+    if required is not None:
+        missing = [k for k in required if k not in x]
+        unknown = [k for k in x if k not in required and k not in optional]
+        if missing or unknown:
+            got = [*(f"no {k}" for k in missing), *(f"an unknown key {shown(k)}" for k in unknown[:4])]
+            raise bad(where, f"an object with {', '.join(required)}", _Word(" and ".join(got)))
+    for k in x:
+        _check_text(k, where)
+    return x
+
+
+def _names(x: Any, where: str, empty: bool = False) -> list[str]:
+    """`x` if it is a list of names; "" only where `empty`."""
+    if not isinstance(x, list):
+        raise bad(where, "a list of names", x)
+    for v in x:
+        if not isinstance(v, str) or not (v or empty):
+            raise bad(where, "names", v)
+        _check_text(v, where)
+    return x
+
+
+def _check_kinds(nets: dict) -> None:
+    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`."""
+    from ..layers import kinds
+    unknown: dict[str, str] = {}
+    for net in nets.values():
+        layers = net.get("layers") if isinstance(net, dict) else None
+        for layer in layers if isinstance(layers, list) else ():
+            kind = layer.get("kind") if isinstance(layer, dict) else None
+            if isinstance(kind, str) and kind not in kinds():
+                unknown.setdefault(kind, str(layer.get("name")))
+    if unknown:
+        listed = ", ".join(f"{shown(k)} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        raise FileFormatError(f"model: expected layer kinds that this version knows, got {len(unknown)} unknown: "
+                              f"{listed}; update pathweave, or install the plugin that defines them")
+
+
+def _net(data: Any, name: str, constants: Mapping[str, Any], claimed: set[str]) -> Net:
+    where = f"net {name}"
+    data = _object(data, where, ("inputs", "outputs", "constants", "layers"), ())
+    inputs = {v: _spec(s, f"{where}, input {shown(v)}")
+              for v, s in _object(data["inputs"], f"{where}, inputs", None, ()).items()}
+    if "" in inputs:
+        raise bad(f"{where}, inputs", "names", "")
+    held = {}
+    for v in _names(data["constants"], f"{where}, constants"):
+        tensor = f"{name}/{v}"
+        if tensor in claimed:
+            raise bad(f"{where}, constants", "unique names", _Word(f"{shown(v)} twice"))
+        if tensor not in constants:
+            raise bad(f"{where}, constants", f"a tensor named {shown(tensor)}", _Word("none"))
+        claimed.add(tensor)
+        held[v] = constants[tensor]
+    if not isinstance(data["layers"], list):
+        raise bad(f"{where}, layers", "a list", data["layers"])
+    layers = [_layer(x, where, i) for i, x in enumerate(data["layers"])]
+    net = Net(inputs, _names(data["outputs"], f"{where}, outputs"), layers, held)
+    try:
+        net.check()
+    except ModelError as e:
+        raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
+    return net
+
+
+def _spec(data: Any, where: str) -> TensorSpec:
+    data = _object(data, where, ("dtype", "shape"), ())
+    if not isinstance(data["dtype"], str) or data["dtype"] not in DTYPES:
+        raise bad(f"{where}, dtype", f"one of {', '.join(DTYPES)}", data["dtype"])
+    shape = data["shape"]
+    if not isinstance(shape, list) or len(shape) > MAX_RANK:
+        raise bad(f"{where}, shape", f"a list of at most {MAX_RANK} dimensions", shape)
+    for d in shape:
+        if not (type(d) is int and 0 <= d < MAX_DIM or isinstance(d, str) and d):
+            raise bad(f"{where}, shape", "dimensions: numbers from 0, or symbols", d)
+        if isinstance(d, str):
+            _check_text(d, where)
+    return TensorSpec(data["dtype"], tuple(shape))
+
+
+def _layer(data: Any, net: str, index: int) -> Layer:
+    where = f"{net}, layers[{index}]"
+    data = _object(data, where, ("name", "kind", "inputs", "outputs"), ("attrs", "epilogue"))
+    name, kind = data["name"], data["kind"]
+    if not isinstance(name, str) or not name:
+        raise bad(f"{where}, name", "a name", name)
+    _check_text(name, where)
+    where = f"{net}, layer {shown(name)}"
+    if not isinstance(kind, str):
+        raise bad(f"{where}, kind", "a word", kind)
+    where = f"{where} ({kind})"
+    attrs = _attrs(kind, data.get("attrs", {}), where)
+    inputs = tuple(_names(data["inputs"], f"{where}, inputs", empty=True))
+    outputs = tuple(_names(data["outputs"], f"{where}, outputs"))
+    epilogue = _epilogue(data["epilogue"], where) if "epilogue" in data else Epilogue()
+    if epilogue.add and not (inputs and inputs[-1]):
+        raise bad(f"{where}, inputs", "the residual as the last input, as its epilogue adds one", list(inputs))
+    return Layer(name, kind, inputs, outputs, attrs, epilogue)
+
+
+def _attrs(kind: str, data: Any, where: str) -> dict[str, Any]:
+    """Attributes in the types that the kind's defaults have; tuples as tuples."""
+    from ..layers import kind_of
+    owner = kind_of(kind)
+    attrs = {}
+    for k, v in _object(data, f"{where}, attributes", None, ()).items():
+        v = from_plain(v, f"{where}, attribute {shown(k)}")
+        attrs[k] = tuple(v) if isinstance(v, list) else v
+    try:
+        owner.complete(attrs)
+    except Error as e:
+        raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
+    for k, v in attrs.items():
+        check_attr(v, owner.attributes[k], f"{where}, attribute {k}")
+    return attrs
+
+
+def is_number(x: Any) -> bool:
+    """A float, or an integer of at most 64 bits; not a truth value."""
+    return isinstance(x, float) or isinstance(x, int) and not isinstance(x, bool) and -2**63 <= x < 2**64
+
+
+def check_attr(value: Any, default: Any, where: str) -> None:
+    """Refuse an attribute of another type than its default's; infinities only where the default is a float.
+
+    A number may stand for a tuple of one. Raises FileFormatError.
+    """
+    if isinstance(value, tuple):
+        fits = default is None or isinstance(default, (tuple, list))
+        if not fits or not all(isinstance(x, str) or is_number(x) and math.isfinite(x) for x in value):
+            raise bad(where, f"{_kind_of_value(default)}", list(value))
+    elif isinstance(value, str):
+        if not (default is None or isinstance(default, str)):
+            raise bad(where, _kind_of_value(default), value)
+    elif not is_number(value) or isinstance(default, str):
+        raise bad(where, _kind_of_value(default), value)
+    elif not math.isfinite(value) and not isinstance(default, float):
+        raise bad(where, "a finite number", value)
+
+
+def _kind_of_value(default: Any) -> str:
+    if isinstance(default, (tuple, list)):
+        return "a number or a tuple of finite numbers"
+    if isinstance(default, str):
+        return "a word"
+    return "a number, a word or a tuple of finite numbers" if default is None else "a number"
+
+
+def _epilogue(data: Any, where: str) -> Epilogue:
+    from ..layers import kinds
+    where = f"{where}, epilogue"
+    data = _object(data, where, ("add", "act", "params"), ())
+    add, act = data["add"], data["act"]
+    params = from_plain(data["params"], where)
+    if not isinstance(add, bool):
+        raise bad(f"{where}, add", "true or false", add)
+    if not isinstance(act, str) or act and act not in kinds():
+        raise bad(f"{where}, act", 'an activation that this version knows, or ""', act)
+    allowed = len(kinds()[act].attributes) if act else 0
+    if not isinstance(params, list) or len(params) > allowed or not all(map(is_number, params)):
+        raise bad(f"{where}, params", f"a list of at most {allowed} numbers", params)
+    return Epilogue(add, act, tuple(params))
+
+
+# ---- routes ---------------------------------------------------------------------------------------------------------
+
+_TIME = (int, float, type(None))
+_CHOICE = {"routine": str, "version": int, "variant": str, "ins": list, "outs": list, "predicted_ns": _TIME,
+           "source": str, "runner_up": (dict, type(None)), "margin_ns": _TIME}
+_CONVERSION = {"value": str, "source": str, "target": str, "routine": str, "version": int, "variant": str,
+               "predicted_ns": _TIME}
+_ROUTE = {"signature": str, "threads": int, "accuracy": str, "layers": dict, "conversions": list,
+          "predicted_ns": _TIME, "lower_bound_ns": _TIME, "certificate": str, "solver": str, "host": str,
+          "measured_ns": _TIME, "notes": dict}
+
+
+def _typed(data: Any, fields: Mapping[str, Any], where: str) -> None:
+    """Refuse an object whose fields have other types than these. Missing ones are left to `Route.from_json`."""
+    if not isinstance(data, dict):
+        raise bad(where, "an object", data)
+    for k, v in data.items():
+        types = fields.get(k)
+        if types is None:
+            raise bad(where, f"some of {', '.join(fields)}", _Word(f"an unknown key {shown(k)}"))
+        if not isinstance(v, types) or isinstance(v, bool):
+            names = [t.__name__ for t in (types if isinstance(types, tuple) else (types,))]
+            raise bad(f"{where}, {k}", " or ".join(n.replace("NoneType", "null") for n in names), v)
+
+
+def _formats(data: list, where: str) -> None:
+    for text in data:
+        if not isinstance(text, str):
+            raise bad(where, "formats such as f32:nhwc:cpu", text)
+        try:
+            Format.parse(text)
+        except ModelError as e:
+            raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
+
+
+def _route(data: Any, where: str) -> Route:
+    data = from_plain(data, where)
+    _typed(data, _ROUTE, where)
+    for name, choice in data.get("layers", {}).items():
+        _typed(choice, _CHOICE, f"{where}, layer {shown(name)}")
+        _formats([*choice.get("ins", ()), *choice.get("outs", ())], f"{where}, layer {shown(name)}")
+    for i, conversion in enumerate(data.get("conversions", [])):
+        _typed(conversion, _CONVERSION, f"{where}, conversions[{i}]")
+        _formats([conversion[k] for k in ("source", "target") if k in conversion], f"{where}, conversions[{i}]")
+    try:
+        return Route.from_json(data)
+    except Error as e:
+        raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
