@@ -1,0 +1,118 @@
+"""Layer kinds: attributes, shape rule, and the meaning as a NumPy function. One file per family.
+
+A file of this folder that defines subclasses of LayerKind adds them to the catalogue by being there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import lru_cache
+from typing import Any, Mapping
+
+from ..errors import ModelError, ShapeError
+from ..net.net import Epilogue, Layer, Net, TensorSpec
+
+
+class LayerKind:
+    """What one kind of layer computes.
+
+    `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
+    must not be computed at import (none so far). Subclasses are stateless and have a no-argument constructor.
+    """
+
+    name: str = ""
+    attributes: Mapping[str, Any] = {}
+
+    def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
+        unknown = set(attrs) - set(self.attributes)
+        if unknown:
+            raise ModelError(f"layer kind {self.name}: unknown attributes {sorted(unknown)}; "
+                             f"expected some of {sorted(self.attributes)}")
+        full = {**self.attributes, **attrs}
+        missing = [k for k, v in full.items() if v is None]
+        if missing:
+            raise ModelError(f"layer kind {self.name}: attributes {missing} are required")
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in full.items()}
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
+        """Output specs from complete attributes and bound input specs. Raises ShapeError when they do not fit."""
+        raise NotImplementedError
+
+    def meaning(self, attrs: Mapping[str, Any], inputs: list) -> list:
+        """Outputs as NumPy arrays, from complete attributes and arrays (None = absent).
+
+        Floating-point inputs are computed and returned in the precision in which they are given (float64 in,
+        float64 out: the reference of every test); the epilogue is not part of it.
+        """
+        raise NotImplementedError
+
+
+@lru_cache(maxsize=None)
+def kinds() -> dict[str, LayerKind]:
+    """Every layer kind by name, collected from the files of this folder."""
+    found: dict[str, LayerKind] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for item in vars(module).values():
+            if isinstance(item, type) and issubclass(item, LayerKind) and item.name and item.__module__ == module.__name__:
+                if item.name in found:
+                    raise ModelError(f"layer kind {item.name} is defined twice")
+                found[item.name] = item()
+    return found
+
+
+def kind_of(name: str) -> LayerKind:
+    """The layer kind of a name. Raises ModelError when there is none."""
+    try:
+        return kinds()[name]
+    except KeyError:
+        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}") from None
+
+
+def apply_epilogue(y, epilogue: Epilogue, residual=None):
+    """act(y + residual) in y's precision: the meaning of an epilogue."""
+    if epilogue.add:
+        y = y + residual
+    if epilogue.act:
+        kind = kind_of(epilogue.act)
+        attrs = dict(zip(kind.attributes, epilogue.params))
+        (y,) = kind.meaning(kind.complete(attrs), [y])
+    return y
+
+
+def compute(layer: Layer, inputs: list) -> list:
+    """Outputs of a layer, epilogue included, by the NumPy meaning. `inputs`: one array (or None) per layer input."""
+    kind = kind_of(layer.kind)
+    body = inputs[:-1] if layer.epilogue.add else inputs
+    outputs = kind.meaning(kind.complete(layer.attrs), body)
+    if layer.epilogue:
+        outputs = [apply_epilogue(outputs[0], layer.epilogue, inputs[-1] if layer.epilogue.add else None), *outputs[1:]]
+    return outputs
+
+
+def infer_layer(layer: Layer, specs: list[TensorSpec | None]) -> list[TensorSpec]:
+    """Output specs of a layer from bound input specs. Raises ShapeError naming the layer."""
+    kind = kind_of(layer.kind)
+    body = specs[:-1] if layer.epilogue.add else specs
+    try:
+        outputs = kind.infer(kind.complete(layer.attrs), body)
+    except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
+        raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: {e}") from e
+    if any(d < 0 for s in outputs for d in s.shape):
+        raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
+                         f"the output shape would be {', '.join(map(str, outputs))}")
+    return outputs
+
+
+def infer(net: Net) -> None:
+    """Fill `net.specs` for every value and constant. The inputs must be bound. Raises ShapeError."""
+    from ..net.format import dtype_of
+    specs = dict(net.inputs)
+    for name, array in net.constants.items():
+        specs[name] = TensorSpec(dtype_of(array.dtype), tuple(array.shape))
+    for layer in net.layers:
+        outputs = infer_layer(layer, [specs[v] if v else None for v in layer.inputs])
+        specs.update(zip(layer.outputs, outputs))
+    net.specs = specs

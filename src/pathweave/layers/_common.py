@@ -1,0 +1,178 @@
+"""What the families share: checks of specs, the precision of the arithmetic, attributes that may come from inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from ..errors import ModelError, ShapeError
+from ..net.net import TensorSpec
+from . import LayerKind
+
+FLOATS = frozenset(("f16", "f32", "f64"))
+SIGNED = frozenset(("i8", "i16", "i32", "i64"))
+INTEGERS = SIGNED | {"u8", "u16", "u32", "u64"}
+NUMBERS = FLOATS | INTEGERS
+
+
+def take(inputs: Sequence, least: int, most: int | None = None) -> list:
+    """`inputs` padded with None up to `most`. Raises ShapeError for a wrong count or an absent one among the first."""
+    most = least if most is None else most
+    if len(inputs) > most or any(x is None for x in (*inputs, *[None] * least)[:least]):
+        count = str(least) if least == most else f"{least} to {most}"
+        raise ShapeError(f"expected {count} inputs, got {len(inputs)}"
+                         f"{' with a required one absent' if None in list(inputs)[:least] else ''}")
+    return [*inputs, *[None] * (most - len(inputs))]
+
+
+def check_dtype(what: str, spec: TensorSpec, allowed: frozenset[str]) -> None:
+    """Raise ModelError unless the spec's element type is one of `allowed`."""
+    if spec.dtype not in allowed:
+        raise ModelError(f"{what} is {spec}: expected an element type among {', '.join(sorted(allowed))}")
+
+
+def check_same_dtype(*specs: TensorSpec | None) -> None:
+    """Raise ModelError unless all specs (None is skipped) have one element type."""
+    present = [s for s in specs if s is not None]
+    if len({s.dtype for s in present}) > 1:
+        raise ModelError(f"element types differ: {', '.join(map(str, present))}; insert a cast")
+
+
+def check_rank(what: str, spec: TensorSpec, rank: int) -> None:
+    """Raise ShapeError unless the spec has this rank."""
+    if spec.rank != rank:
+        raise ShapeError(f"{what} is {spec}: expected rank {rank}")
+
+
+def check_shape(what: str, spec: TensorSpec | None, shape: Sequence[int]) -> None:
+    """Raise ShapeError unless the spec is absent or has exactly this shape."""
+    if spec is not None and tuple(spec.shape) != tuple(shape):
+        raise ShapeError(f"{what} is {spec}: expected shape {list(shape)}")
+
+
+def integers(name: str, value: Any, count: int | None = None, least: int | None = None) -> tuple[int, ...]:
+    """An attribute as a tuple of `count` integers not below `least`. Raises ModelError."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    try:
+        found = tuple(int(v) for v in values)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    wrong = found is None or found != values or (least is not None and any(v < least for v in found))
+    if wrong or (count is not None and len(values) != count):
+        raise ModelError(f"attribute {name}={value!r}: expected {'' if count is None else f'{count} '}integers"
+                         f"{'' if least is None else f' of at least {least}'}")
+    return found
+
+
+def numbers(attrs: Mapping[str, Any], *names: str) -> tuple[float, ...]:
+    """Some attributes as floats. Raises ModelError for one that is no number."""
+    for name in names:
+        if isinstance(attrs[name], (str, tuple)):
+            raise ModelError(f"attribute {name}={attrs[name]!r}: expected a number")
+    return tuple(float(attrs[name]) for name in names)
+
+
+def word(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """An attribute that is one of some words. Raises ModelError."""
+    if value not in allowed:
+        raise ModelError(f"attribute {name}={value!r}: expected one of {', '.join(allowed)}")
+    return value
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """The axis counted from the front. Raises ShapeError when the rank has no such axis."""
+    if isinstance(axis, (str, tuple)) or not -rank <= axis < rank or int(axis) != axis:
+        raise ShapeError(f"axis {axis!r}: expected one of {-rank} to {rank - 1} for rank {rank}")
+    return int(axis) % rank
+
+
+def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Axes counted from the front, in the given order. Raises ShapeError for one that is absent or repeated."""
+    found = tuple(axis_of(a, rank) for a in axes)
+    if len(set(found)) != len(found):
+        raise ShapeError(f"axes {tuple(axes)}: one is repeated")
+    return found
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """NumPy's broadcast of shapes, of any size. Raises ShapeError when they do not fit."""
+    out: list[int] = []
+    for dims in zip_longest(*(reversed(s) for s in shapes), fillvalue=1):
+        lengths = {d for d in dims if d != 1}
+        if len(lengths) > 1:
+            raise ShapeError(f"shapes do not broadcast: {', '.join(str(list(s)) for s in shapes)}")
+        out.append(lengths.pop() if lengths else 1)
+    return tuple(reversed(out))
+
+
+def broadcast(*specs: TensorSpec) -> tuple[int, ...]:
+    """NumPy's broadcast of the shapes of specs. Raises ShapeError when they do not fit."""
+    return broadcast_shapes(*(s.shape for s in specs))
+
+
+def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilation: int, ceil: bool = False) -> int:
+    """How many windows fit along one axis. Raises ShapeError when none does.
+
+    Source: ONNX MaxPool; with `ceil` a window that would start in the padding behind the end is dropped
+    (onnx/onnx pull request 5741, as PyTorch does).
+    """
+    room = length + sum(pads) - ((kernel - 1) * dilation + 1)
+    count = (-(-room // stride) if ceil else room // stride) + 1
+    if ceil and (count - 1) * stride >= length + pads[0]:
+        count -= 1
+    if room < 0 or count < 1:
+        raise ShapeError(f"a window of {(kernel - 1) * dilation + 1} does not fit into {length} + padding {sum(pads)}")
+    return count
+
+
+def widen(*arrays):
+    """The arrays in the precision of the arithmetic: float16 as float32, everything else (None too) as it is."""
+    out = [a.astype(np.float32) if a is not None and a.dtype == np.float16 else a for a in arrays]
+    return out[0] if len(arrays) == 1 else out
+
+
+def as_type(y, dtype) -> np.ndarray:
+    """An array (0-d stays one) of this dtype, not copied where it is already."""
+    return np.asarray(y).astype(dtype, copy=False)
+
+
+class ValueKind(LayerKind):
+    """A kind whose attributes may come from inputs instead: shapes and sizes that a model computes.
+
+    `value_inputs`: input index -> attribute. An input that is present wins over its attribute. `absorb` moves known
+    inputs into attributes at bind time; a layer that keeps one has no shape rule, only a meaning.
+    """
+
+    value_inputs: Mapping[int, str] = {}
+
+    def attribute(self, name: str, array: np.ndarray) -> Any:
+        """The attribute that says what an input's array says; override where it is not a tuple of its elements."""
+        return tuple(np.asarray(array).ravel().tolist())
+
+    def absorb(self, attrs: Mapping[str, Any], arrays: Sequence) -> tuple[dict[str, Any], set[int]]:
+        """Move known inputs into attributes: (new attributes, indices of the inputs that are not needed any more).
+
+        `arrays`: per input its array where it is constant, else None. Source: DESIGN section 4, bound shapes.
+        """
+        out, gone = dict(attrs), set()
+        for index, name in self.value_inputs.items():
+            if index < len(arrays) and arrays[index] is not None:
+                out[name] = self.attribute(name, arrays[index])
+                gone.add(index)
+        return out, gone
+
+    def plain(self, inputs: Sequence) -> list:
+        """The inputs that are data. Raises ShapeError when an attribute's input is still there."""
+        for index, name in self.value_inputs.items():
+            if index < len(inputs) and inputs[index] is not None:
+                raise ShapeError(f"the output's shape depends on the contents of input {index} ({name}); "
+                                 f"bind the net so that it becomes a constant, or give the attribute {name}")
+        return [x for i, x in enumerate(inputs) if i not in self.value_inputs]
+
+    def resolve(self, attrs: Mapping[str, Any], inputs: Sequence) -> tuple[dict[str, Any], list]:
+        """For a meaning: (attributes with the inputs' contents in them, the inputs that are data)."""
+        full, _ = self.absorb(attrs, [x if i in self.value_inputs else None for i, x in enumerate(inputs)])
+        return full, [x for i, x in enumerate(inputs) if i not in self.value_inputs]

@@ -1,0 +1,71 @@
+"""Matrix products: dense, matmul."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import (
+    FLOATS,
+    NUMBERS,
+    as_type,
+    broadcast_shapes,
+    check_dtype,
+    check_rank,
+    check_same_dtype,
+    check_shape,
+    take,
+    widen,
+)
+
+
+class Dense(LayerKind):
+    """y = x @ w.T + b: x [...,K], w [N,K], b? [N] -> [...,N]. Source: ONNX Gemm with transB."""
+
+    name = "dense"
+    attributes = {}
+
+    def infer(self, attrs, inputs):
+        x, w, b = take(inputs, 2, 3)
+        check_rank("w", w, 2)
+        check_dtype("x", x, FLOATS)
+        check_same_dtype(x, w, b)
+        check_shape("b", b, w.shape[:1])
+        if x.rank < 1 or x.shape[-1] != w.shape[1]:
+            raise ShapeError(f"x is {x}, w is {w}: expected the last dimension of both to be equal")
+        return [TensorSpec(x.dtype, (*x.shape[:-1], w.shape[0]))]
+
+    def meaning(self, attrs, inputs):
+        x, w, b = take(inputs, 2, 3)
+        dtype = x.dtype
+        x, w, b = widen(x, w, b)
+        y = x @ w.T
+        return [as_type(y if b is None else y + b, dtype)]
+
+
+class MatMul(LayerKind):
+    """numpy.matmul of a and b, batch dimensions broadcast, rank 1 allowed. Source: ONNX MatMul."""
+
+    name = "matmul"
+    attributes = {}
+
+    def infer(self, attrs, inputs):
+        a, b = take(inputs, 2)
+        check_dtype("a", a, NUMBERS)
+        check_same_dtype(a, b)
+        if min(a.rank, b.rank) < 1:
+            raise ShapeError(f"a is {a}, b is {b}: expected rank 1 or more")
+        left = a.shape if a.rank > 1 else (1, *a.shape)
+        right = b.shape if b.rank > 1 else (*b.shape, 1)
+        if left[-1] != right[-2]:
+            raise ShapeError(f"a is {a}, b is {b}: expected the summed dimensions to be equal")
+        batch = broadcast_shapes(left[:-2], right[:-2])
+        rows = left[-2:-1] if a.rank > 1 else ()
+        columns = right[-1:] if b.rank > 1 else ()
+        return [TensorSpec(a.dtype, (*batch, *rows, *columns))]
+
+    def meaning(self, attrs, inputs):
+        a, b = take(inputs, 2)
+        return [as_type(np.matmul(*widen(a, b)), np.result_type(a, b))]

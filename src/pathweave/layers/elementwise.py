@@ -1,0 +1,141 @@
+"""Functions of two elements with NumPy broadcasting, prelu, identity and cast."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ModelError, ShapeError
+from ..net.format import numpy_dtype
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import FLOATS, NUMBERS, as_type, broadcast, check_dtype, check_same_dtype, take, widen, word
+
+_BOOL = frozenset(("bool",))
+
+
+class Binary(LayerKind):
+    """A function of two elements; shapes broadcast as in NumPy, either input may be a constant."""
+
+    attributes: dict[str, float] = {}
+    accepts = NUMBERS
+    same_dtype = True
+    output = ""  # element type of the output; "" = that of the first input
+
+    @staticmethod
+    def function(a, b, attrs):
+        raise NotImplementedError
+
+    def infer(self, attrs, inputs):
+        a, b = take(inputs, 2)
+        check_dtype("a", a, self.accepts)
+        check_dtype("b", b, self.accepts)
+        if self.same_dtype:
+            check_same_dtype(a, b)
+        return [TensorSpec(self.output or a.dtype, broadcast(a, b))]
+
+    def meaning(self, attrs, inputs):
+        a, b = take(inputs, 2)
+        dtype = np.bool_ if self.output else np.result_type(a, b) if self.same_dtype else a.dtype
+        return [as_type(self.function(*widen(a, b), attrs), dtype)]
+
+
+def _divide(a, b, attrs):
+    """a / b; integers are divided towards zero, as in ONNX and C."""
+    if np.result_type(a, b).kind not in "iu":
+        return a / b
+    quotient = a // b
+    return quotient + ((quotient < 0) & (quotient * b != a))
+
+
+def _power(a, b, attrs):
+    """a ^ b; of a base of integers the result is cut to integers, in float64 where the exponent is not a natural."""
+    if a.dtype.kind not in "iu":
+        return np.power(a, b.astype(a.dtype, copy=False))
+    if b.dtype.kind in "iu" and not np.any(b < 0):
+        return np.power(a, b)
+    return np.power(a.astype(np.float64), b)
+
+
+def _modulo(a, b, attrs):
+    """fmod=0: the sign of b (as Python's %); fmod=1: the sign of a (as C's fmod)."""
+    return np.fmod(a, b) if attrs["fmod"] else np.mod(a, b)
+
+
+def _binary(kind: str, f, what: str, **members) -> type[Binary]:
+    return type(kind.title().replace("_", ""), (Binary,), {
+        "name": kind, "function": staticmethod(f), "__module__": __name__, "__doc__": what, **members})
+
+
+def _plain(f):
+    return lambda a, b, attrs: f(a, b)
+
+
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.")
+Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.")
+Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
+Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
+Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)
+Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.")
+Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.")
+Mod = _binary("mod", _modulo, "Remainder of a / b. Source: ONNX Mod.", attributes={"fmod": 0})
+Equal = _binary("equal", _plain(np.equal), "a == b. Source: ONNX Equal.", accepts=NUMBERS | _BOOL, output="bool")
+Less = _binary("less", _plain(np.less), "a < b. Source: ONNX Less.", output="bool")
+Greater = _binary("greater", _plain(np.greater), "a > b. Source: ONNX Greater.", output="bool")
+LessEqual = _binary("less_equal", _plain(np.less_equal), "a <= b. Source: ONNX LessOrEqual.", output="bool")
+GreaterEqual = _binary("greater_equal", _plain(np.greater_equal), "a >= b. Source: ONNX GreaterOrEqual.",
+                       output="bool")
+LogicalAnd = _binary("logical_and", _plain(np.logical_and), "Both. Source: ONNX And.", accepts=_BOOL, output="bool")
+LogicalOr = _binary("logical_or", _plain(np.logical_or), "Any. Source: ONNX Or.", accepts=_BOOL, output="bool")
+LogicalXor = _binary("logical_xor", _plain(np.logical_xor), "One. Source: ONNX Xor.", accepts=_BOOL, output="bool")
+
+
+class Prelu(LayerKind):
+    """x where x >= 0, else slope x; the slope broadcasts to x, trailing axes aligned. Source: ONNX PRelu."""
+
+    name = "prelu"
+    attributes = {}
+
+    def infer(self, attrs, inputs):
+        x, slope = take(inputs, 2)
+        check_dtype("x", x, FLOATS)
+        check_same_dtype(x, slope)
+        if broadcast(x, slope) != tuple(x.shape):
+            raise ShapeError(f"slope is {slope}: it does not broadcast to x, {x}")
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        x, slope = widen(*take(inputs, 2))
+        return [as_type(np.where(x >= 0, x, slope * x), inputs[0].dtype)]
+
+
+class Identity(LayerKind):
+    """y = x. Source: ONNX Identity."""
+
+    name = "identity"
+    attributes = {}
+
+    def infer(self, attrs, inputs):
+        return take(inputs, 1)
+
+    def meaning(self, attrs, inputs):
+        return take(inputs, 1)
+
+
+class Cast(LayerKind):
+    """x in another element type; floats are cut towards zero, non-zero is true. Source: ONNX Cast.
+
+    `dtype`: f16 f32 f64 i8 ... u64 bool. Numbers outside the target's range give an undefined value.
+    """
+
+    name = "cast"
+    attributes = {"dtype": None}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        if "bf16" in (x.dtype, attrs["dtype"]):
+            raise ModelError("cast from or to bf16: NumPy has no such type; an adapt changes the format")
+        return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL)), x.shape)]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [as_type(x, numpy_dtype(attrs["dtype"]))]

@@ -1,0 +1,125 @@
+"""Image pipelines: source (an image becomes a tensor), permute, sink."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError, ModelError, ShapeError
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import check_dtype, integers, take, word
+from .resize import interpolate, positions, taps
+from .shaping import transpose_spec
+
+#: Weights of red, green and blue in luma. Source: ITU-R BT.601, as Pillow and OpenCV use them.
+_LUMA = (0.299, 0.587, 0.114)
+_CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1}
+
+
+class Source(LayerKind):
+    """A uint8 image [H,W], [H,W,1], [H,W,3] (RGB) or [H,W,4] (alpha is dropped) -> f32 [1,C,H,W], values 0 to 255.
+
+    `shape` (1,C,H,W) of the output; `format` rgb, bgr, gray; `resize_mode` bilinear (half-pixel centres) or nearest;
+    keep_ar=1 keeps the aspect ratio, centred on `padding_color` (one number, or one per channel of `format`).
+    Raises InputError for another array. Source: ONNX Resize (half_pixel, no antialiasing) for the resampling.
+    """
+
+    name = "source"
+    attributes = {"shape": None, "format": "rgb", "resize_mode": "bilinear", "keep_ar": 0, "padding_color": (0,)}
+
+    @staticmethod
+    def _shape(attrs):
+        shape = integers("shape", attrs["shape"], 4, 1)
+        channels = _CHANNELS[word("format", attrs["format"], tuple(_CHANNELS))]
+        if shape[:2] != (1, channels):
+            raise ModelError(f"attribute shape={shape}: expected (1, {channels}, H, W) for format {attrs['format']}")
+        return shape
+
+    @staticmethod
+    def _padding(attrs, channels):
+        color = attrs["padding_color"]
+        color = tuple(float(v) for v in (color if isinstance(color, (tuple, list)) else (color,)))
+        if len(color) not in (1, channels):
+            raise ModelError(f"attribute padding_color={color}: expected 1 or {channels} numbers")
+        return np.array(color * (channels // len(color)), np.float32)
+
+    @staticmethod
+    def _check(shape):
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+            raise ShapeError(f"an image of shape {list(shape)}: expected [H,W], [H,W,1], [H,W,3] or [H,W,4]")
+
+    def infer(self, attrs, inputs):
+        (image,) = take(inputs, 1)
+        check_dtype("image", image, frozenset(("u8",)))
+        self._check(image.shape)
+        shape = self._shape(attrs)
+        word("resize_mode", attrs["resize_mode"], ("bilinear", "nearest"))
+        self._padding(attrs, shape[1])
+        return [TensorSpec("f32", shape)]
+
+    def meaning(self, attrs, inputs):
+        (image,) = take(inputs, 1)
+        if image.dtype != np.uint8:
+            raise InputError(f"source: an image of element type {image.dtype}: expected uint8")
+        self._check(image.shape)
+        _, channels, height, width = self._shape(attrs)
+        x = self._colors(image, attrs["format"])
+        h, w, top, left = height, width, 0, 0
+        if attrs["keep_ar"]:
+            scale = min(height / x.shape[0], width / x.shape[1])
+            h, w = (min(most, max(1, int(n * scale + 0.5))) for n, most in zip(x.shape, (height, width)))
+            top, left = (height - h) // 2, (width - w) // 2
+        for axis, out in ((0, h), (1, w)):
+            length = x.shape[axis]
+            if out != length:
+                x = interpolate(x, axis, *taps(positions(out, length, out / length, "half_pixel"), length,
+                                               attrs["resize_mode"]))
+        y = np.empty((1, channels, height, width), np.float32)
+        y[:] = self._padding(attrs, channels).reshape(-1, 1, 1)
+        y[0, :, top:top + h, left:left + w] = x.transpose(2, 0, 1)
+        return [y]
+
+    @staticmethod
+    def _colors(image, form):
+        """The image as float32 [H,W,C] in the wanted order of colours."""
+        x = image.astype(np.float32)
+        x = x[:, :, None] if x.ndim == 2 else x[:, :, :3]
+        if form == "gray":
+            return x if x.shape[2] == 1 else (x @ np.array(_LUMA, np.float32))[:, :, None]
+        x = np.broadcast_to(x, (*x.shape[:2], 3))
+        return x[:, :, ::-1] if form == "bgr" else x
+
+
+class Permute(LayerKind):
+    """Axis i of the output is axis order[i] of x; `perm` is another name of `order`. Source: ONNX Transpose."""
+
+    name = "permute"
+    attributes = {"order": (), "perm": ()}
+
+    @staticmethod
+    def _order(attrs):
+        if attrs["order"] and attrs["perm"] and attrs["order"] != attrs["perm"]:
+            raise ModelError(f"permute: order={attrs['order']} and perm={attrs['perm']}: expected one of them")
+        return attrs["order"] or attrs["perm"]
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [transpose_spec(x, self._order(attrs))]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        order = self._order(attrs)
+        return [np.ascontiguousarray(x.transpose(order)).reshape([x.shape[i] for i in order])]
+
+
+class Sink(LayerKind):
+    """y = x: the end of a pipeline, with the `name` that its user reads."""
+
+    name = "sink"
+    attributes = {"name": ""}
+
+    def infer(self, attrs, inputs):
+        return take(inputs, 1)
+
+    def meaning(self, attrs, inputs):
+        return take(inputs, 1)

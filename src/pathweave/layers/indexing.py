@@ -1,0 +1,208 @@
+"""Layers that pick elements or make them from shapes: gather, topk, argmax, where, shape, range, constant_of_shape."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..errors import ModelError, ShapeError
+from ..net.format import dtype_of, numpy_dtype
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import (
+    FLOATS,
+    NUMBERS,
+    ValueKind,
+    as_type,
+    axis_of,
+    broadcast,
+    check_dtype,
+    check_same_dtype,
+    integers,
+    take,
+    word,
+)
+
+
+class Gather(LayerKind):
+    """Slices of data at `indices` along `axis`; negative indices count from the end. Source: ONNX Gather."""
+
+    name = "gather"
+    attributes = {"axis": 0}
+
+    def infer(self, attrs, inputs):
+        data, indices = take(inputs, 2)
+        check_dtype("indices", indices, frozenset(("i32", "i64")))
+        axis = axis_of(attrs["axis"], data.rank)
+        return [TensorSpec(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1:]))]
+
+    def meaning(self, attrs, inputs):
+        data, indices = take(inputs, 2)
+        axis = axis_of(attrs["axis"], data.ndim)
+        try:
+            return [np.asarray(np.take(data, indices, axis))]
+        except IndexError:
+            raise ModelError(f"gather: indices from {indices.min()} to {indices.max()} leave axis {axis} "
+                             f"of length {data.shape[axis]}") from None
+
+
+class Where(LayerKind):
+    """a where the condition holds, else b; all three broadcast. Source: ONNX Where."""
+
+    name = "where"
+    attributes = {}
+
+    def infer(self, attrs, inputs):
+        condition, a, b = take(inputs, 3)
+        check_dtype("condition", condition, frozenset(("bool",)))
+        check_same_dtype(a, b)
+        return [TensorSpec(a.dtype, broadcast(condition, a, b))]
+
+    def meaning(self, attrs, inputs):
+        return [np.where(*take(inputs, 3))]
+
+
+class _ArgExtreme(LayerKind):
+    attributes = {"axis": 0, "keepdims": 1, "select_last": 0}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        check_dtype("x", x, NUMBERS)
+        axis = axis_of(attrs["axis"], x.rank)
+        if x.shape[axis] == 0:
+            raise ShapeError(f"x is {x}: axis {axis} is empty")
+        return [TensorSpec("i64", (*x.shape[:axis], *([1] if attrs["keepdims"] else []), *x.shape[axis + 1:]))]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        axis, keep = axis_of(attrs["axis"], x.ndim), bool(attrs["keepdims"])
+        if attrs["select_last"]:
+            y = x.shape[axis] - 1 - self.function(np.flip(x, axis), axis, keepdims=keep)
+        else:
+            y = self.function(x, axis, keepdims=keep)
+        return [as_type(y, np.int64)]
+
+
+class ArgMax(_ArgExtreme):
+    """Index of the first (select_last=1: last) largest element along `axis`, i64. Source: ONNX ArgMax."""
+
+    name = "argmax"
+    function = staticmethod(np.argmax)
+
+
+class ArgMin(_ArgExtreme):
+    """Index of the first (select_last=1: last) smallest element along `axis`, i64. Source: ONNX ArgMin."""
+
+    name = "argmin"
+    function = staticmethod(np.argmin)
+
+
+class TopK(ValueKind):
+    """The k largest (smallest) elements along `axis` and their indices (i64); the lower index wins a tie.
+
+    Always sorted, whatever `sorted` says. Source: ONNX TopK.
+    """
+
+    name = "topk"
+    attributes = {"k": (), "axis": -1, "largest": 1, "sorted": 1}
+    value_inputs = {1: "k"}
+
+    def attribute(self, name, array):
+        return int(np.asarray(array).reshape(()))
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        check_dtype("x", x, NUMBERS)
+        (k,) = integers("k", attrs["k"], 1, 0)
+        axis = axis_of(attrs["axis"], x.rank)
+        if k > x.shape[axis]:
+            raise ShapeError(f"k={k}: axis {axis} of {x} has only {x.shape[axis]} elements")
+        shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
+        return [TensorSpec(x.dtype, shape), TensorSpec("i64", shape)]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        axis = axis_of(attrs["axis"], x.ndim)
+        if attrs["largest"]:
+            # A stable sort of the reversed axis, read backwards, keeps the lower index first among equals.
+            order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
+        else:
+            order = np.argsort(x, axis, kind="stable")
+        (k,) = integers("k", attrs["k"], 1, 0)
+        indices = np.take(order, np.arange(k), axis)
+        return [np.take_along_axis(x, indices, axis), as_type(indices, np.int64)]
+
+
+class Shape(LayerKind):
+    """Dimensions start to end (not included) of x, i64; negative counts from the end. Source: ONNX Shape."""
+
+    name = "shape"
+    attributes = {"start": 0, "end": 99}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [TensorSpec("i64", (len(x.shape[int(attrs["start"]):int(attrs["end"])]),))]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [np.array(x.shape[int(attrs["start"]):int(attrs["end"])], np.int64)]
+
+
+class ConstantOfShape(ValueKind):
+    """A tensor of `shape` filled with `value`. Source: ONNX ConstantOfShape."""
+
+    name = "constant_of_shape"
+    attributes = {"shape": (), "value": 0.0, "dtype": "f32"}
+    value_inputs = {0: "shape"}
+
+    def infer(self, attrs, inputs):
+        take(self.plain(inputs), 0)
+        word("dtype", attrs["dtype"], sorted(NUMBERS | {"bool"}))
+        return [TensorSpec(attrs["dtype"], integers("shape", attrs["shape"], least=0))]
+
+    def meaning(self, attrs, inputs):
+        attrs, _ = self.resolve(attrs, inputs)
+        return [np.full(integers("shape", attrs["shape"], least=0), attrs["value"], numpy_dtype(attrs["dtype"]))]
+
+
+class Range(ValueKind):
+    """start, start + delta, ... before limit; the three as numbers, or as scalar inputs of one element type.
+
+    `dtype` of the output; "" is that of the inputs, or i64 for whole numbers and f32 else. Source: ONNX Range.
+    """
+
+    name = "range"
+    attributes = {"start": (), "limit": (), "delta": (), "dtype": ""}
+    value_inputs = {0: "start", 1: "limit", 2: "delta"}
+
+    def attribute(self, name, array):
+        return np.asarray(array).reshape(()).item()
+
+    def absorb(self, attrs, arrays):
+        out, gone = super().absorb(attrs, arrays)
+        if gone and not attrs.get("dtype"):
+            out["dtype"] = dtype_of(arrays[min(gone)].dtype)
+        return out, gone
+
+    @staticmethod
+    def _values(attrs):
+        """(first, step, count, element type)."""
+        given = [attrs[k] for k in ("start", "limit", "delta")]
+        start, limit, delta = (v[0] if isinstance(v, tuple) and len(v) == 1 else v for v in given)
+        if any(isinstance(v, (tuple, str)) or not math.isfinite(v) for v in (start, limit, delta)) or delta == 0:
+            raise ModelError(f"range: start={start} limit={limit} delta={delta}: expected three numbers, delta not 0")
+        whole = all(isinstance(v, int) for v in (start, limit, delta))
+        dtype = word("dtype", attrs["dtype"] or ("i64" if whole else "f32"), sorted(NUMBERS))
+        return start, delta, max(0, -((start - limit) // delta) if whole else math.ceil((limit - start) / delta)), dtype
+
+    def infer(self, attrs, inputs):
+        take(self.plain(inputs), 0)
+        _, _, count, dtype = self._values(attrs)
+        return [TensorSpec(dtype, (count,))]
+
+    def meaning(self, attrs, inputs):
+        attrs, _ = self.resolve(attrs, inputs)
+        start, delta, count, dtype = self._values(attrs)
+        steps = np.arange(count, dtype=np.float64 if dtype in FLOATS else np.int64)
+        return [as_type(start + steps * delta, numpy_dtype(dtype))]

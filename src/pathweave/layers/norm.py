@@ -1,0 +1,158 @@
+"""Normalisation and per-channel affine maps: batch_norm, madd, instance_norm, layer_norm, lrn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import (
+    FLOATS,
+    as_type,
+    axis_of,
+    check_dtype,
+    check_same_dtype,
+    check_shape,
+    integers,
+    numbers,
+    take,
+    widen,
+)
+
+
+def _per_channel(array, rank):
+    """A [C] array shaped so that it broadcasts along axis 1 of a value of this rank; a scalar as it is."""
+    return array if array.ndim == 0 else array.reshape(-1, *[1] * (rank - 2))
+
+
+def _check_channels(x: TensorSpec, **parameters: TensorSpec | None) -> None:
+    check_dtype("x", x, FLOATS)
+    check_same_dtype(x, *parameters.values())
+    if x.rank < 2:
+        raise ShapeError(f"x is {x}: expected rank 2 or more, channels on axis 1")
+    for name, spec in parameters.items():
+        check_shape(name, spec, x.shape[1:2])
+
+
+class BatchNorm(LayerKind):
+    """y = (x - mean) / sqrt(var + epsilon) * scale + bias along axis 1; the four are [C].
+
+    Source: ONNX BatchNormalization, inference.
+    """
+
+    name = "batch_norm"
+    attributes = {"epsilon": 1e-5}
+
+    def infer(self, attrs, inputs):
+        x, scale, bias, mean, var = take(inputs, 5)
+        _check_channels(x, scale=scale, bias=bias, mean=mean, var=var)
+        numbers(attrs, "epsilon")
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        x, *parameters = widen(*take(inputs, 5))
+        scale, bias, mean, var = (_per_channel(p, x.ndim) for p in parameters)
+        y = (x - mean) / np.sqrt(var + float(attrs["epsilon"])) * scale + bias
+        return [as_type(y, inputs[0].dtype)]
+
+
+class Madd(LayerKind):
+    """y = x * scale + shift; scale and shift are [C] (act on axis 1) or [] (scalar)."""
+
+    name = "madd"
+    attributes = {}
+
+    def infer(self, attrs, inputs):
+        x, scale, shift = take(inputs, 3)
+        _check_channels(x if scale.rank or shift.rank else TensorSpec(x.dtype, (1, 1)),
+                        **{n: s for n, s in (("scale", scale), ("shift", shift)) if s.rank})
+        check_same_dtype(x, scale, shift)
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        x, scale, shift = widen(*take(inputs, 3))
+        return [as_type(x * _per_channel(scale, x.ndim) + _per_channel(shift, x.ndim), inputs[0].dtype)]
+
+
+class InstanceNorm(LayerKind):
+    """Each channel of each image to mean 0 and variance 1, then * scale + bias ([C] each).
+
+    Source: ONNX InstanceNormalization.
+    """
+
+    name = "instance_norm"
+    attributes = {"epsilon": 1e-5}
+
+    def infer(self, attrs, inputs):
+        x, scale, bias = take(inputs, 3)
+        _check_channels(x, scale=scale, bias=bias)
+        numbers(attrs, "epsilon")
+        if x.rank < 3:
+            raise ShapeError(f"x is {x}: expected rank 3 or more")
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        x, scale, bias = widen(*take(inputs, 3))
+        axes = tuple(range(2, x.ndim))
+        centred = x - x.mean(axes, keepdims=True)
+        spread = np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"]))
+        y = centred / spread * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim)
+        return [as_type(y, inputs[0].dtype)]
+
+
+class LayerNorm(LayerKind):
+    """Mean 0 and variance 1 over the axes from `axis` on, then * scale + bias? (both broadcast to x).
+
+    Source: ONNX LayerNormalization (first output).
+    """
+
+    name = "layer_norm"
+    attributes = {"axis": -1, "epsilon": 1e-5}
+
+    def infer(self, attrs, inputs):
+        x, scale, bias = take(inputs, 2, 3)
+        check_dtype("x", x, FLOATS)
+        check_same_dtype(x, scale, bias)
+        axis_of(attrs["axis"], x.rank)
+        numbers(attrs, "epsilon")
+        for name, spec in (("scale", scale), ("bias", bias)):
+            if spec is not None and (spec.rank > x.rank or any(
+                    d not in (1, e) for d, e in zip(spec.shape[::-1], x.shape[::-1]))):
+                raise ShapeError(f"{name} is {spec}: it does not broadcast to x, {x}")
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        x, scale, bias = widen(*take(inputs, 2, 3))
+        axes = tuple(range(axis_of(attrs["axis"], x.ndim), x.ndim))
+        centred = x - x.mean(axes, keepdims=True)
+        y = centred / np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"])) * scale
+        return [as_type(y if bias is None else y + bias, inputs[0].dtype)]
+
+
+class Lrn(LayerKind):
+    """Local response normalisation across `size` channels: y = x / (bias + alpha / size * sum x^2) ^ beta.
+
+    Source: ONNX LRN: channels c - floor((size - 1) / 2) to c + ceil((size - 1) / 2).
+    """
+
+    name = "lrn"
+    attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        integers("size", attrs["size"], 1, 1)
+        numbers(attrs, "alpha", "beta", "bias")
+        _check_channels(x)
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        wide, size = widen(x), int(attrs["size"])
+        before, behind = (size - 1) // 2, size // 2
+        width = [(0, 0)] * x.ndim
+        width[1] = (before, behind)
+        squares = np.pad(wide * wide, width)
+        total = sum(squares[:, k:k + x.shape[1]] for k in range(size))
+        y = wide / (float(attrs["bias"]) + float(attrs["alpha"]) / size * total) ** float(attrs["beta"])
+        return [as_type(y, x.dtype)]

@@ -1,0 +1,70 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ModelError, ShapeError
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import FLOATS, NUMBERS, as_type, axes_of, check_dtype, integers, take, widen, word
+
+
+def _mean(x, axis, keepdims):
+    if x.dtype.kind == "f":
+        return x.mean(axis, keepdims=keepdims)
+    total = x.sum(axis, keepdims=keepdims)
+    return np.trunc(total / (x.size // max(1, total.size)))
+
+
+def _log_sum_exp(x, axis, keepdims):
+    high = x.max(axis, keepdims=True)
+    high = np.where(np.isfinite(high), high, 0)
+    with np.errstate(divide="ignore"):
+        y = np.log(np.exp(x - high).sum(axis, keepdims=True)) + high
+    return y if keepdims else y.reshape([d for i, d in enumerate(y.shape) if i not in axis])
+
+
+#: word -> (function of x, axes, keepdims; element types). Source: ONNX Reduce*.
+_OPS = {
+    "sum": (lambda x, a, k: x.sum(a, keepdims=k), NUMBERS),
+    "mean": (_mean, NUMBERS),
+    "max": (lambda x, a, k: x.max(a, keepdims=k), NUMBERS | {"bool"}),
+    "min": (lambda x, a, k: x.min(a, keepdims=k), NUMBERS | {"bool"}),
+    "prod": (lambda x, a, k: x.prod(a, keepdims=k), NUMBERS),
+    "l1": (lambda x, a, k: np.abs(x).sum(a, keepdims=k), NUMBERS),
+    "l2": (lambda x, a, k: np.sqrt((x * x).sum(a, keepdims=k)), FLOATS),
+    "sum_square": (lambda x, a, k: (x * x).sum(a, keepdims=k), NUMBERS),
+    "log_sum": (lambda x, a, k: np.log(x.sum(a, keepdims=k)), FLOATS),
+    "log_sum_exp": (_log_sum_exp, FLOATS),
+}
+
+
+class Reduce(LayerKind):
+    """`op` over `axes` of x; the axes stay with length 1, or go with keepdims=0. Source: ONNX Reduce*.
+
+    axes=() means every axis. Integers stay integers: their mean is cut towards zero.
+    """
+
+    name = "reduce"
+    attributes = {"op": None, "axes": None, "keepdims": 1}
+
+    @staticmethod
+    def _axes(attrs, rank):
+        return axes_of(integers("axes", attrs["axes"]), rank) or tuple(range(rank))
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        check_dtype("x", x, _OPS[word("op", attrs["op"], tuple(_OPS))][1])
+        axes = self._axes(attrs, x.rank)
+        if attrs["op"] in ("max", "min") and any(x.shape[a] == 0 for a in axes):
+            raise ShapeError(f"x is {x}: an empty axis has no {attrs['op']}")
+        if attrs["keepdims"] not in (0, 1):
+            raise ModelError(f"attribute keepdims={attrs['keepdims']!r}: expected 0 or 1")
+        shape = [1 if i in axes else d for i, d in enumerate(x.shape) if attrs["keepdims"] or i not in axes]
+        return [TensorSpec(x.dtype, tuple(shape))]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        y = _OPS[attrs["op"]][0](widen(x), self._axes(attrs, x.ndim), bool(attrs["keepdims"]))
+        return [as_type(y, x.dtype)]

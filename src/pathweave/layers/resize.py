@@ -1,0 +1,119 @@
+"""Resampling of images: resize2."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..errors import ModelError, ShapeError
+from ..net.net import TensorSpec
+from ._common import NUMBERS, ValueKind, as_type, check_dtype, check_rank, integers, numbers, take, widen, word
+
+COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_ROUNDING = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def positions(out: int, length: int, scale: float, coordinates: str) -> np.ndarray:
+    """Where the centres of `out` output pixels lie among `length` input pixels, float64. Source: ONNX Resize."""
+    i = np.arange(out, dtype=np.float64)
+    if coordinates == "asymmetric":
+        return i / scale
+    if coordinates == "align_corners":
+        return i * (length - 1) / (out - 1) if out > 1 else np.zeros(out)
+    if coordinates == "pytorch_half_pixel" and out == 1:
+        return np.zeros(1)
+    return (i + 0.5) / scale - 0.5
+
+
+def taps(at: np.ndarray, length: int, mode: str, rounding: str = "round_prefer_floor", cubic_a: float = -0.75):
+    """(indices [out, taps], weights [out, taps] float64) of the input pixels; beyond the border the edge repeats."""
+    if mode == "nearest":
+        index = _ROUNDING[rounding](at)[:, None]
+        weight = np.ones_like(index)
+    elif mode == "bilinear":
+        below = np.floor(at)
+        index = below[:, None] + np.arange(2)
+        weight = np.stack([1 - (at - below), at - below], 1)
+    else:
+        below = np.floor(at)
+        index = below[:, None] + np.arange(-1, 3)
+        d, a = np.abs(at[:, None] - index), cubic_a
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        weight = np.where(d <= 1, near, far)
+    return np.clip(index, 0, length - 1).astype(np.int64), weight
+
+
+def interpolate(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sum of x taken at index[:, k] times weight[:, k] along an axis, in x's precision."""
+    if index.shape[1] == 1:
+        return np.take(x, index[:, 0], axis)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    return sum(np.take(x, index[:, k], axis) * weight[:, k].astype(x.dtype).reshape(shape)
+               for k in range(index.shape[1]))
+
+
+class Resize2(ValueKind):
+    """x [N,C,H,W] resampled to `size` (two integers), or by `scale` (two factors, size = floor(length * scale)).
+
+    Optional inputs instead: sizes, scales. Four numbers must leave N and C as they are. Source: ONNX Resize without
+    antialiasing and without exclude_outside.
+    """
+
+    name = "resize2"
+    attributes = {"mode": "nearest", "coordinates": "half_pixel", "rounding": "round_prefer_floor",
+                  "size": (), "scale": (), "cubic_a": -0.75}
+    value_inputs = {1: "size", 2: "scale"}
+
+    @staticmethod
+    def _target(attrs, shape):
+        """[(output length, scale)] for H and W."""
+        if bool(attrs["size"]) == bool(attrs["scale"]):
+            raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']}: expected exactly one of them")
+        given = attrs["size"] or attrs["scale"]
+        kept = shape[:2] if attrs["size"] else (1, 1)
+        if not isinstance(given, tuple) or (len(given) == 4 and given[:2] != tuple(kept)) or len(given) not in (2, 4):
+            raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']} on shape {list(shape)}: expected "
+                             "two numbers, for H and W, or four that leave N and C as they are")
+        if attrs["size"]:
+            return [(d, d / n) for d, n in zip(integers("size", given[-2:], 2, 1), shape[2:])]
+        scales = tuple(float(s) for s in given[-2:])
+        if not all(0 < s < 1e9 for s in scales):
+            raise ModelError(f"attribute scale={given}: expected positive factors")
+        return [(math.floor(n * s), s) for n, s in zip(shape[2:], scales)]
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        check_rank("x", x, 4)
+        check_dtype("x", x, NUMBERS)
+        word("mode", attrs["mode"], ("nearest", "bilinear", "cubic"))
+        word("coordinates", attrs["coordinates"], COORDINATES)
+        word("rounding", attrs["rounding"], tuple(_ROUNDING))
+        numbers(attrs, "cubic_a")
+        if 0 in x.shape[2:]:
+            raise ShapeError(f"x is {x}: expected an image that is not empty")
+        out = tuple(d for d, _ in self._target(attrs, x.shape))
+        if min(out) < 1:
+            raise ShapeError(f"x is {x}, scale={attrs['scale']}: the output would be empty")
+        return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        y = widen(x)
+        if attrs["mode"] != "nearest" and y.dtype.kind != "f":
+            y = y.astype(np.float64)
+        for axis, (out, scale) in zip((2, 3), self._target(attrs, x.shape)):
+            at = positions(out, x.shape[axis], scale, attrs["coordinates"])
+            y = interpolate(y, axis, *taps(at, x.shape[axis], attrs["mode"], attrs["rounding"],
+                                           float(attrs["cubic_a"])))
+        if x.dtype.kind in "iu" and y.dtype.kind == "f":
+            limits = np.iinfo(x.dtype)
+            y = np.clip(np.trunc(y), limits.min, limits.max)
+        return [as_type(y, x.dtype)]

@@ -1,0 +1,316 @@
+"""Layers that move elements and compute none: concat, split, slice, pad, transpose, reshape and their like."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..errors import ModelError, ShapeError
+from ..net.net import TensorSpec
+from . import LayerKind
+from ._common import ValueKind, axes_of, axis_of, broadcast_shapes, check_rank, check_same_dtype, integers, take, word
+
+
+class Concat(LayerKind):
+    """Inputs one behind the other along `axis`. Source: ONNX Concat."""
+
+    name = "concat"
+    attributes = {"axis": None}
+
+    def infer(self, attrs, inputs):
+        take(inputs, max(1, len(inputs)))
+        check_same_dtype(*inputs)
+        first = inputs[0]
+        axis = axis_of(attrs["axis"], first.rank)
+        for other in inputs[1:]:
+            if other.rank != first.rank or any(
+                    a != b for i, (a, b) in enumerate(zip(first.shape, other.shape)) if i != axis):
+                raise ShapeError(f"{first} and {other} differ in more than axis {axis}")
+        length = sum(s.shape[axis] for s in inputs)
+        return [TensorSpec(first.dtype, (*first.shape[:axis], length, *first.shape[axis + 1:]))]
+
+    def meaning(self, attrs, inputs):
+        return [np.concatenate(inputs, int(attrs["axis"]))]
+
+
+class Split(LayerKind):
+    """Parts of `sizes` along `axis`, one output each. Source: ONNX Split."""
+
+    name = "split"
+    attributes = {"axis": 0, "sizes": None}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        axis, sizes = axis_of(attrs["axis"], x.rank), integers("sizes", attrs["sizes"], least=0)
+        if sum(sizes) != x.shape[axis]:
+            raise ShapeError(f"sizes={sizes} add up to {sum(sizes)}, axis {axis} of {x} has {x.shape[axis]}")
+        return [TensorSpec(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1:])) for size in sizes]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return np.split(x, np.cumsum(integers("sizes", attrs["sizes"]))[:-1], int(attrs["axis"]))
+
+
+class Slice(ValueKind):
+    """x[starts:ends:steps] along `axes`; negative counts from the end, steps may be negative. Source: ONNX Slice.
+
+    axes=() means the first len(starts) axes, steps=() all 1.
+    """
+
+    name = "slice"
+    attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
+    value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
+
+    @staticmethod
+    def _slices(attrs, shape):
+        starts = integers("starts", attrs["starts"])
+        ends = integers("ends", attrs["ends"], len(starts))
+        axes = axes_of(integers("axes", attrs["axes"] or tuple(range(len(starts))), len(starts)), len(shape))
+        steps = integers("steps", attrs["steps"] or (1,) * len(starts), len(starts))
+        if 0 in steps:
+            raise ModelError(f"attribute steps={steps}: expected none to be 0")
+        found = [slice(None)] * len(shape)
+        for start, end, axis, step in zip(starts, ends, axes, steps):
+            n = shape[axis]
+            low, high = (0, n) if step > 0 else (-1, n - 1)
+            start, end = start + n if start < 0 else start, end + n if end < 0 else end
+            start = min(max(start, max(low, 0)), high)
+            end = min(max(end, low), high)
+            found[axis] = slice(start, end if end >= 0 else None, step)
+            if n == 0 or (end - start) * step <= 0:
+                found[axis] = slice(0, 0, step)
+        return tuple(found)
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        slices = self._slices(attrs, x.shape)
+        return [TensorSpec(x.dtype, tuple(len(range(*s.indices(d))) for s, d in zip(slices, x.shape)))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        return [x[self._slices(attrs, x.shape)]]
+
+
+class Pad(ValueKind):
+    """x with `pads` elements around it (all begins, then all ends; negative cuts off). Source: ONNX Pad.
+
+    mode: constant (`value`), edge, reflect, wrap. `axes`: those that pads speaks of; () means all.
+    """
+
+    name = "pad"
+    attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
+    value_inputs = {1: "pads", 2: "value", 3: "axes"}
+
+    def attribute(self, name, array):
+        return array.reshape(-1)[0].item() if name == "value" and array.size else super().attribute(name, array)
+
+    @staticmethod
+    def _widths(attrs, rank):
+        axes = axes_of(integers("axes", attrs["axes"]), rank) or tuple(range(rank))
+        pads = integers("pads", attrs["pads"], 2 * len(axes))
+        widths = [(0, 0)] * rank
+        for i, axis in enumerate(axes):
+            widths[axis] = (pads[i], pads[i + len(axes)])
+        return widths
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        word("mode", attrs["mode"], ("constant", "edge", "reflect", "wrap"))
+        widths = self._widths(attrs, x.rank)
+        for (a, b), d in zip(widths, x.shape):
+            kept = d + min(a, 0) + min(b, 0)
+            if kept < 0:
+                raise ShapeError(f"pads={attrs['pads']} cut off more than there is of {x}")
+            if attrs["mode"] != "constant" and max(a, b) > 0 and kept < (2 if attrs["mode"] == "reflect" else 1):
+                raise ShapeError(f"pads={attrs['pads']}, mode={attrs['mode']}: axis of length {kept} is too short")
+        return [TensorSpec(x.dtype, tuple(d + a + b for (a, b), d in zip(widths, x.shape)))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        widths = self._widths(attrs, x.ndim)
+        x = x[tuple(slice(max(0, -a), d - max(0, -b)) for (a, b), d in zip(widths, x.shape))]
+        widths = [(max(0, a), max(0, b)) for a, b in widths]
+        if attrs["mode"] == "constant":
+            return [np.pad(x, widths, constant_values=np.asarray(attrs["value"] or 0).astype(x.dtype))]
+        return [np.pad(x, widths, mode=attrs["mode"])]
+
+
+def transpose_spec(x: TensorSpec, perm) -> TensorSpec:
+    """Spec of x with axes in the order `perm`. Raises ShapeError."""
+    perm = integers("perm", perm)
+    if sorted(perm) != list(range(x.rank)):
+        raise ShapeError(f"perm={perm} is no order of the axes of {x}")
+    return TensorSpec(x.dtype, tuple(x.shape[p] for p in perm))
+
+
+class Transpose(LayerKind):
+    """Axis i of the output is axis perm[i] of x. Source: ONNX Transpose."""
+
+    name = "transpose"
+    attributes = {"perm": None}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [transpose_spec(x, attrs["perm"])]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [np.ascontiguousarray(x.transpose(attrs["perm"])).reshape([x.shape[p] for p in attrs["perm"]])]
+
+
+class Reshape(ValueKind):
+    """x in another shape, row-major order kept; 0 keeps a dimension (allowzero=0), -1 is what is left.
+
+    Source: ONNX Reshape.
+    """
+
+    name = "reshape"
+    attributes = {"shape": (), "allowzero": 0}
+    value_inputs = {1: "shape"}
+
+    @staticmethod
+    def _shape(attrs, old):
+        new = list(integers("shape", attrs["shape"], least=-1))
+        if not attrs["allowzero"]:
+            if any(d == 0 and i >= len(old) for i, d in enumerate(new)):
+                raise ShapeError(f"shape={tuple(new)}: 0 keeps a dimension that {list(old)} does not have")
+            new = [old[i] if d == 0 else d for i, d in enumerate(new)]
+        count, known = math.prod(old), math.prod(d for d in new if d != -1)
+        if new.count(-1) > 1 or (new.count(-1) == 1 and (known == 0 or count % known)):
+            raise ShapeError(f"shape={tuple(attrs['shape'])}: -1 cannot be found from {list(old)}")
+        new = [count // known if d == -1 else d for d in new]
+        if math.prod(new) != count:
+            raise ShapeError(f"shape={tuple(attrs['shape'])} has {math.prod(new)} elements, {list(old)} has {count}")
+        return tuple(new)
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        return [x.reshape(self._shape(attrs, x.shape))]
+
+
+class Squeeze(ValueKind):
+    """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
+
+    name = "squeeze"
+    attributes = {"axes": ()}
+    value_inputs = {1: "axes"}
+
+    @staticmethod
+    def _shape(attrs, old):
+        axes = axes_of(integers("axes", attrs["axes"]), len(old)) or [i for i, d in enumerate(old) if d == 1]
+        if any(old[a] != 1 for a in axes):
+            raise ShapeError(f"axes={tuple(axes)}: expected length 1 in {list(old)}")
+        return tuple(d for i, d in enumerate(old) if i not in axes)
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        return [x.reshape(self._shape(attrs, x.shape))]
+
+
+class Unsqueeze(Squeeze):
+    """x with new axes of length 1 at `axes`, counted in the output. Source: ONNX Unsqueeze."""
+
+    name = "unsqueeze"
+
+    @staticmethod
+    def _shape(attrs, old):
+        axes = integers("axes", attrs["axes"])
+        rank = len(old) + len(axes)
+        found, rest = set(axes_of(axes, rank)), iter(old)
+        return tuple(1 if i in found else next(rest) for i in range(rank))
+
+
+class Expand(ValueKind):
+    """x broadcast with `shape`, both ways. Source: ONNX Expand."""
+
+    name = "expand"
+    attributes = {"shape": ()}
+    value_inputs = {1: "shape"}
+
+    @staticmethod
+    def _shape(attrs, old):
+        return broadcast_shapes(old, integers("shape", attrs["shape"], least=0))
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        return [np.broadcast_to(x, self._shape(attrs, x.shape)).copy()]
+
+
+class Tile(ValueKind):
+    """x repeated `repeats` times along each axis. Source: ONNX Tile."""
+
+    name = "tile"
+    attributes = {"repeats": ()}
+    value_inputs = {1: "repeats"}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        repeats = integers("repeats", attrs["repeats"], x.rank, 0)
+        return [TensorSpec(x.dtype, tuple(d * r for d, r in zip(x.shape, repeats)))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        return [np.tile(x, integers("repeats", attrs["repeats"], x.ndim, 0))]
+
+
+class DepthToSpace(LayerKind):
+    """Channels to pixels: [N,C,H,W] -> [N,C/b^2,Hb,Wb], mode DCR or CRD. Source: ONNX DepthToSpace."""
+
+    name = "depth_to_space"
+    attributes = {"block": None, "mode": "DCR"}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        check_rank("x", x, 4)
+        (b,) = integers("block", attrs["block"], 1, 1)
+        word("mode", attrs["mode"], ("DCR", "CRD"))
+        n, c, h, w = x.shape
+        if c % (b * b):
+            raise ShapeError(f"x is {x}: expected channels to be a multiple of block^2 = {b * b}")
+        return [TensorSpec(x.dtype, (n, c // (b * b), h * b, w * b))]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        b = int(attrs["block"])
+        n, c, h, w = x.shape
+        if attrs["mode"] == "DCR":
+            y = x.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
+        else:
+            y = x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
+        return [y.reshape(n, c // (b * b), h * b, w * b)]
+
+
+class SpaceToDepth(LayerKind):
+    """Pixels to channels: [N,C,H,W] -> [N,Cb^2,H/b,W/b]. Source: ONNX SpaceToDepth."""
+
+    name = "space_to_depth"
+    attributes = {"block": None}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        check_rank("x", x, 4)
+        (b,) = integers("block", attrs["block"], 1, 1)
+        n, c, h, w = x.shape
+        if h % b or w % b:
+            raise ShapeError(f"x is {x}: expected height and width to be multiples of block = {b}")
+        return [TensorSpec(x.dtype, (n, c * b * b, h // b, w // b))]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        b = int(attrs["block"])
+        n, c, h, w = x.shape
+        y = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+        return [y.reshape(n, c * b * b, h // b, w // b)]

@@ -1,0 +1,56 @@
+"""Normalised exponentials along one axis: softmax, log_softmax, hardmax."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import LayerKind
+from ._common import FLOATS, as_type, axis_of, check_dtype, take, widen
+
+
+class _AlongAxis(LayerKind):
+    attributes = {"axis": -1}
+
+    def infer(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        check_dtype("x", x, FLOATS)
+        axis_of(attrs["axis"], x.rank)
+        return [x]
+
+    def meaning(self, attrs, inputs):
+        (x,) = take(inputs, 1)
+        return [x.copy() if x.size == 0 else as_type(self.function(widen(x), int(attrs["axis"])), x.dtype)]
+
+
+class Softmax(_AlongAxis):
+    """e^x / sum e^x along `axis`. Source: ONNX Softmax, opset 13."""
+
+    name = "softmax"
+
+    @staticmethod
+    def function(x, axis):
+        y = np.exp(x - x.max(axis, keepdims=True))
+        return y / y.sum(axis, keepdims=True)
+
+
+class LogSoftmax(_AlongAxis):
+    """x - log sum e^x along `axis`. Source: ONNX LogSoftmax, opset 13."""
+
+    name = "log_softmax"
+
+    @staticmethod
+    def function(x, axis):
+        y = x - x.max(axis, keepdims=True)
+        return y - np.log(np.exp(y).sum(axis, keepdims=True))
+
+
+class Hardmax(_AlongAxis):
+    """1 at the first largest element along `axis`, else 0. Source: ONNX Hardmax, opset 13."""
+
+    name = "hardmax"
+
+    @staticmethod
+    def function(x, axis):
+        y = np.zeros_like(x)
+        np.put_along_axis(y, np.expand_dims(x.argmax(axis), axis), 1, axis)
+        return y

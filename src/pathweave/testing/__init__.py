@@ -1,0 +1,219 @@
+"""Cases of the conformance suite: small problems of every layer kind, shipped so that a plugin can run them.
+
+One file of `cases/` per family; a file is found by being there. It defines `CASES`, a list of `Case`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error
+from ..layers import compute, infer_layer, kind_of
+from ..net.format import numpy_dtype
+from ..net.net import Epilogue, Layer, TensorSpec
+from ..net.problem import Problem
+from . import cases as _folder  # imported before the function of the same name takes its place in this module
+
+#: Relative RMS error against float64 that a routine of an accuracy class may have on a reduction of 1,024 terms.
+CLASSES = {"strict": 1e-6, "f32": 1e-5, "reduced": 1e-2, "quantised": 5e-2}
+
+#: Kinds that move or pick elements and round nothing.
+EXACT = frozenset(("max_pool2", "global_max_pool", "minimum", "maximum", "relu", "abs", "neg", "floor", "ceil", "round",
+                   "sign", "concat", "split", "slice", "pad", "transpose", "permute", "reshape", "squeeze", "unsqueeze",
+                   "expand", "tile", "depth_to_space", "space_to_depth", "gather", "where", "argmax", "argmin", "topk",
+                   "shape", "constant_of_shape", "range", "identity", "sink", "cast", "hardmax", "is_nan"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer on concrete shapes, with a way to make its inputs.
+
+    `inputs` has one spec per layer input (None = absent), the epilogue's residual last. `constant`: which of them are
+    constants of the net. `values`: per input a word that says what to fill it with, see `fill`.
+    """
+
+    name: str
+    kind: str
+    attrs: Mapping[str, Any]
+    inputs: tuple[TensorSpec | None, ...]
+    constant: tuple[bool, ...]
+    epilogue: Epilogue = Epilogue()
+    values: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        return self.name
+
+    def layer(self) -> Layer:
+        """The layer: inputs `in0`, `in1`, ... ("" where absent), outputs `out0`, ..."""
+        names = tuple(f"in{i}" if s is not None else "" for i, s in enumerate(self.inputs))
+        layer = Layer(self.name, self.kind, names, (), self.attrs, self.epilogue)
+        return layer.with_(outputs=tuple(f"out{i}" for i in range(len(infer_layer(layer, list(self.inputs))))))
+
+    def outputs(self) -> list[TensorSpec]:
+        """Specs of the outputs by the shape rule."""
+        return infer_layer(self.layer(), list(self.inputs))
+
+    def problem(self, threads: int = 1) -> Problem:
+        """The problem that routines are asked about."""
+        return Problem.make(self.kind, self.inputs, self.constant, self.outputs(),
+                            kind_of(self.kind).complete(self.attrs), self.epilogue, threads)
+
+    def rng(self) -> np.random.Generator:
+        """A generator seeded by the name, so that a failure repeats."""
+        return np.random.default_rng(zlib.crc32(self.name.encode()))
+
+    def arrays(self, rng: np.random.Generator | None = None) -> list[np.ndarray | None]:
+        """One array per input (None = absent), scaled so that outputs are of order 1; by default from `self.rng()`."""
+        rng = self.rng() if rng is None else rng
+        words = (*self.values, *[""] * len(self.inputs))
+        return [None if s is None else fill(s, words[i] or self._word(i), rng) for i, s in enumerate(self.inputs)]
+
+    def _word(self, index: int) -> str:
+        if index == 1 and self.kind in ("conv2", "depthwise_conv2", "conv_transpose2", "dense", "matmul"):
+            return f"scaled:{self.reduction_length()}"
+        return "normal"
+
+    def reduction_length(self) -> int:
+        """How many terms the longest sum of one output element has (1 where nothing is summed)."""
+        x = self.inputs[0].shape if self.inputs and self.inputs[0] is not None else ()
+        if self.kind in ("conv2", "depthwise_conv2", "dense"):
+            return max(1, math.prod(self.inputs[1].shape[1:]))
+        if self.kind == "conv_transpose2":
+            o, kh, kw = self.inputs[1].shape[1:]
+            return max(1, math.prod(self.inputs[1].shape) // (o * int(self.attrs.get("groups", 1))))
+        if self.kind == "matmul":
+            return max(1, x[-1])
+        if "kernel" in self.attrs:
+            return math.prod(self.attrs["kernel"])
+        if self.kind == "reduce":
+            axes = self.attrs["axes"] or range(len(x))
+            return max(1, math.prod(x[a] for a in axes))
+        if self.kind in ("softmax", "log_softmax"):
+            return max(1, x[self.attrs.get("axis", -1)])
+        if self.kind in ("global_average_pool", "instance_norm"):
+            return max(1, math.prod(x[2:]))
+        if self.kind == "layer_norm":
+            axis = self.attrs.get("axis", -1)
+            return max(1, math.prod(x[axis:]))
+        return int(self.attrs["size"]) if self.kind == "lrn" else 1
+
+    def reference(self, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        """Outputs by the layer's meaning, epilogue included, computed in float64 (integers stay integers)."""
+        wide = [a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays]
+        with np.errstate(all="ignore"):
+            return [np.asarray(y) for y in compute(self.layer(), wide)]
+
+
+def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
+    """An array for a spec.
+
+    `normal` (mean 0, deviation 1), `scaled:K` (deviation 1 / sqrt(K)), `positive` (0.5 to 2), `unit` (-1 to 1),
+    `wide` (deviation 4), `integral` (small integers), `nonzero` (integers without 0), `ties` (few different values),
+    `special` (NaN and infinities among numbers), `index:K` (-K to K - 1). Integers are small; bool is even odds.
+    """
+    word, _, parameter = word.partition(":")
+    shape, kind = spec.shape, np.dtype(numpy_dtype(spec.dtype))
+    if kind.kind == "b":
+        y = rng.integers(0, 2, shape)
+    elif word == "index":
+        y = rng.integers(-int(parameter), int(parameter), shape)
+    elif word == "nonzero":
+        y = rng.integers(1, 10, shape) * (1 if kind.kind == "u" else rng.choice([-1, 1], shape))
+    elif word == "ties":
+        y = rng.integers(0, 4, shape)
+    elif kind.kind in "iu" or word == "integral":
+        y = rng.integers(0, 256, shape) if kind.kind == "u" else rng.integers(-100, 100, shape)
+    elif word in ("positive", "unit"):
+        y = rng.uniform(*((0.5, 2.0) if word == "positive" else (-1.0, 1.0)), shape)
+    elif word == "special":
+        y = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.5], shape)
+    else:
+        deviation = {"normal": 1.0, "wide": 4.0, "scaled": 1 / math.sqrt(float(parameter or 1))}[word]
+        y = rng.standard_normal(shape) * deviation
+    return np.asarray(y).astype(kind)
+
+
+def case(kind: str, *inputs, name: str = "", constant: Sequence[int] = (), epilogue: str = "",
+         values: Sequence[str] = (), **attrs) -> Case:
+    """Short form for case files.
+
+    An input is a shape (f32), a TensorSpec, or None; `constant` lists the indices of constants; `epilogue` is the text
+    of one (`add+relu`), its residual is appended. Raises ShapeError when the layer does not fit.
+    """
+    specs = [s if s is None or isinstance(s, TensorSpec) else TensorSpec("f32", tuple(s)) for s in inputs]
+    tail, words = Epilogue.parse(epilogue), list(values)
+    flags = [i in constant for i in range(len(specs))]
+    outputs = infer_layer(Layer("case", kind, tuple(f"in{i}" for i in range(len(specs))), (), attrs), specs)
+    if tail.add:
+        words += [""] * (len(specs) - len(words)) + ["normal"]
+        specs.append(outputs[0])
+        flags.append(False)
+    if not name:
+        shapes = ",".join("-" if s is None else ("" if s.dtype == "f32" else s.dtype + ":") + "x".join(map(str,
+            s.shape))
+                          for s in specs)
+        name = " ".join([kind, shapes, *(f"{k}={_text(v)}" for k, v in attrs.items()), *filter(None, [epilogue])])
+        if words and any(words):
+            name += " " + "/".join(w for w in words if w)
+        if constant and not kind.startswith(("conv", "depthwise", "dense")):
+            name += " const=" + ",".join(map(str, constant))
+    return Case(name, kind, attrs, tuple(specs), tuple(flags), tail, tuple(words))
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def tolerance(case: Case, accuracy_class: str) -> float:
+    """Largest allowed relative RMS error of a routine of an accuracy class on a case.
+
+    Grows with the square root of the reduction length above 1,024; 0 for kinds that round nothing, class strict.
+    """
+    length = case.reduction_length()
+    if accuracy_class == "strict" and case.kind in EXACT and not case.epilogue:
+        return 0.0
+    return CLASSES[accuracy_class] * max(1.0, math.sqrt(length / 1024))
+
+
+def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
+    """RMS of the difference over RMS of what is wanted, in float64; infinite for another shape or misplaced NaN, inf.
+
+    Where everything wanted is 0, the RMS of the difference itself. Integers and bool: 0 when equal, else infinite.
+    """
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if got.shape != wanted.shape:
+        return math.inf
+    if wanted.dtype.kind in "iub":
+        return 0.0 if np.array_equal(got, wanted) else math.inf
+    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(wanted)
+    if not np.array_equal(got[~finite], wanted[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
+        return math.inf
+    difference, size = (float(np.sqrt(np.mean(v[finite] ** 2))) if finite.any() else 0.0
+                        for v in (got - np.where(finite, wanted, 0), wanted))
+    return difference / size if size else difference
+
+
+@lru_cache(maxsize=1)
+def _collected() -> tuple[Case, ...]:
+    found: dict[str, Case] = {}
+    for info in sorted(pkgutil.iter_modules(_folder.__path__), key=lambda info: info.name):
+        for item in importlib.import_module(f"{_folder.__name__}.{info.name}").CASES:
+            if item.name in found:
+                raise Error(f"two cases are named {item.name!r}")
+            found[item.name] = item
+    return tuple(found.values())
+
+
+def cases(kind: str | None = None) -> list[Case]:
+    """Every case, or those of one layer kind; names are unique."""
+    return [c for c in _collected() if kind is None or c.kind == kind]

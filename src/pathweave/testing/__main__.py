@@ -1,0 +1,61 @@
+"""python -m pathweave.testing: run the conformance suite, or repeat one of its checks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pathweave.testing", description=__doc__.split(": ", 1)[1])
+    parser.add_argument("--case", help="name of one case")
+    parser.add_argument("--routine", help="id of one routine")
+    parser.add_argument("--variant", help="one variant of it")
+    parser.add_argument("--isa", help="tier to cap the machine at: generic, avx2, avx512, avx512-emulated")
+    parser.add_argument("--threads", type=int, action="append", help="number of threads, may be repeated (default 1 and 2)")
+    parser.add_argument("--plugin", action="append", default=[], help="device library to open first, may be repeated")
+    parser.add_argument("--start", type=int, default=0, help="skip that many checks")
+    parser.add_argument("--json", action="store_true", help="one JSON line before (start) and after (result) each check")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Exit code 0: all passed, 1: some failed, 2: nothing to check."""
+    arguments = _arguments()
+    if arguments.isa:
+        os.environ["PATHWEAVE_ISA"] = arguments.isa
+    from ..runtime.devices import cpu_info, open_plugin
+    from . import conformance
+    isa = os.environ.get("PATHWEAVE_ISA", "")
+    for path in arguments.plugin:
+        open_plugin(path)
+    warning = cpu_info().get("warning")
+    if warning:
+        print(warning, file=sys.stderr)
+    number, failed, worst = 0, 0, {}
+    for subject in conformance.subjects(arguments.case):
+        for check, card in conformance.checks_of(subject, arguments.routine, arguments.variant,
+                                                 arguments.threads or conformance.THREADS):
+            number += 1
+            if number <= arguments.start:
+                continue
+            if arguments.json:
+                print(json.dumps({"start": number, "repeat": check.repeat(isa)}), flush=True)
+            result = conformance.perform(subject, check, card)
+            failed += bool(result.failure)
+            worst[check.routine] = max(worst.get(check.routine, (0.0, "")), (result.error, check.case))
+            if arguments.json:
+                print(result.to_json(isa), flush=True)
+            elif result.failure:
+                print(f"FAILED {check.repeat(isa)}\n    {result.failure}")
+    if not arguments.json:
+        for routine, (error, case) in sorted(worst.items()):
+            print(f"{routine:44s} worst relative error {error:9.3g}  on {case}")
+        print(f"{number - arguments.start} checks, {failed} failed")
+    return 1 if failed else 0 if number else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Case files, one per family of layer kinds; each defines CASES."""

@@ -1,0 +1,126 @@
+"""Cases of conv2, depthwise_conv2, conv_transpose2."""
+
+from __future__ import annotations
+
+from .. import Case, case
+
+#: Epilogues that a fused layer meets in trained networks.
+EPILOGUES = ("relu", "clip:0.0:6.0", "hard_swish", "leaky_relu:0.1", "silu", "sigmoid", "hard_sigmoid:0.1666667:0.5",
+             "tanh", "gelu:0.0", "elu:1.0", "add", "add+relu", "add+clip:0.0:6.0", "add+leaky_relu:0.1")
+
+
+def conv(x, out: int, kernel, groups: int = 1, bias: bool = True, **rest) -> Case:
+    """A conv2 case from x's shape, output channels and kernel; `same=1` pads so that stride 1 keeps the size."""
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if rest.pop("same", 0):
+        dilation = rest.get("dilation", (1, 1))
+        before = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation))
+        rest["pad"] = before + tuple((k - 1) * d - b for k, d, b in zip(kernel, dilation, before))
+    if groups > 1:
+        rest["groups"] = groups
+    return case("conv2", x, (out, x[1] // groups, *kernel), *([(out,)] if bias else []), constant=(1, 2), **rest)
+
+
+def depthwise(x, kernel: int, bias: bool = True, same: int = 1, **rest) -> Case:
+    """A depthwise_conv2 case from x's shape and a square kernel."""
+    if same:
+        rest.setdefault("pad", (rest.get("dilation", (1, 1))[0] * (kernel // 2),) * 4)
+    return case("depthwise_conv2", x, (x[1], 1, kernel, kernel), *([(x[1],)] if bias else []), constant=(1, 2), **rest)
+
+
+def transposed(x, out: int, kernel, groups: int = 1, bias: bool = True, **rest) -> Case:
+    """A conv_transpose2 case from x's shape, output channels and kernel."""
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if groups > 1:
+        rest["groups"] = groups
+    return case("conv_transpose2", x, (x[1], out // groups, *kernel), *([(out,)] if bias else []), constant=(1, 2),
+                **rest)
+
+
+CASES = [
+    # 1x1: channel counts around every block size, images down to one pixel, batches, strides
+    *(conv((1, c, 7, 7), o, 1) for c, o in ((1, 1), (3, 16), (16, 16), (16, 24), (24, 40), (40, 64), (64, 3), (64, 64),
+                                            (17, 31), (32, 48), (96, 33), (48, 8), (128, 144))),
+    conv((1, 64, 1, 1), 40, 1), conv((1, 40, 1, 1), 1000, 1), conv((4, 24, 1, 1), 16, 1), conv((3, 16, 5, 9), 32, 1),
+    conv((4, 32, 7, 7), 16, 1), conv((1, 16, 7, 7), 32, 1, bias=False), conv((1, 64, 14, 14), 64, 1, bias=False),
+    conv((1, 32, 8, 8), 64, 1, stride=(2, 2)), conv((3, 16, 7, 7), 24, 1, stride=(2, 2)),
+    conv((1, 16, 9, 11), 16, 1, stride=(3, 2)), conv((1, 24, 6, 6), 16, 1, pad=(1, 0, 2, 1)),
+    conv((1, 16, 13, 1), 16, 1), conv((1, 16, 1, 37), 32, 1), conv((1, 512, 2, 3), 16, 1),
+    # 3x3, stride 1 (Winograd's field): odd sizes, images smaller than a tile, batches
+    *(conv((1, c, h, w), o, 3, same=1) for c, o, h, w in (
+        (1, 1, 7, 7), (3, 16, 9, 9), (16, 16, 8, 8), (16, 32, 7, 7), (24, 40, 5, 6), (17, 19, 10, 13), (64, 64, 7, 7),
+        (32, 16, 1, 1), (16, 16, 2, 2), (16, 16, 3, 5), (8, 8, 1, 12), (40, 24, 14, 14), (32, 32, 12, 20),
+        (3, 64, 16, 16), (5, 1000, 3, 3))),
+    conv((3, 16, 7, 7), 16, 3, same=1), conv((4, 32, 6, 6), 32, 3, same=1), conv((1, 16, 8, 8), 16, 3),
+    conv((1, 16, 8, 8), 32, 3, same=1, bias=False), conv((1, 32, 3, 3), 16, 3), conv((1, 192, 6, 6), 32, 3, same=1),
+    conv((1, 256, 4, 4), 16, 3, same=1),
+    conv((1, 16, 9, 7), 16, 3, pad=(0, 1, 2, 1)), conv((1, 16, 9, 7), 16, 3, pad=(1, 2, 0, 0)),
+    conv((1, 16, 5, 5), 16, 3, pad=(2, 2, 2, 2)), conv((1, 3, 5, 5), 16, 3, pad=(3, 4, 5, 3)),
+    conv((1, 16, 8, 9), 16, 3, same=1, stride=(2, 2)), conv((3, 3, 15, 15), 32, 3, same=1, stride=(2, 2)),
+    conv((1, 3, 16, 16), 16, 3, stride=(2, 2), pad=(0, 0, 1, 1)), conv((1, 24, 11, 7), 40, 3, same=1, stride=(2, 1)),
+    conv((1, 16, 11, 11), 16, 3, same=1, stride=(3, 3)), conv((1, 16, 12, 12), 16, 3, same=1, dilation=(2, 2)),
+    conv((1, 8, 14, 11), 24, 3, same=1, dilation=(3, 1)), conv((1, 16, 13, 13), 16, 3, stride=(2, 2), dilation=(2, 2)),
+    # other kernels
+    conv((1, 16, 9, 9), 16, 5, same=1), conv((1, 3, 12, 12), 24, 5), conv((1, 16, 11, 9), 32, 5, same=1, stride=(2, 2)),
+    conv((1, 8, 13, 13), 8, 5, same=1, dilation=(2, 2)), conv((1, 1, 28, 28), 6, 5, same=1),
+    conv((1, 3, 23, 23), 64, 7, same=1, stride=(2, 2)), conv((1, 3, 20, 17), 16, 7, stride=(2, 2), pad=(2, 3, 3, 2)),
+    conv((3, 1, 9, 9), 16, 7, same=1), conv((1, 3, 27, 27), 16, 11, stride=(4, 4), pad=(2, 2, 2, 2)),
+    conv((1, 16, 8, 8), 16, (1, 3), same=1), conv((1, 16, 8, 8), 16, (3, 1), same=1),
+    conv((1, 8, 9, 9), 8, (1, 7), same=1),
+    conv((1, 16, 7, 7), 32, 7), conv((1, 16, 6, 8), 16, 2), conv((1, 16, 8, 6), 16, 2, stride=(2, 2)),
+    conv((1, 8, 5, 5), 8, 4, pad=(1, 1, 2, 2)), conv((1, 3, 32, 32), 24, 16, stride=(16, 16)),
+    # groups
+    conv((1, 16, 7, 7), 16, 3, groups=2, same=1), conv((1, 24, 7, 7), 48, 3, groups=3, same=1),
+    conv((3, 32, 5, 5), 32, 3, groups=8, same=1, stride=(2, 2)), conv((1, 16, 6, 6), 32, 1, groups=4),
+    conv((1, 12, 7, 7), 24, 3, groups=12, same=1), conv((1, 32, 6, 6), 64, 5, groups=2, same=1),
+    conv((1, 64, 7, 7), 64, 3, groups=4, same=1, bias=False), conv((1, 6, 9, 9), 4, 3, groups=2, dilation=(2, 2)),
+    # epilogues, on the paths of 1x1, 3x3 and strided 3x3
+    *(conv((1, 24, 7, 7), 32, 1, epilogue=e) for e in EPILOGUES),
+    *(conv((1, 16, 7, 9), 32, 3, same=1, epilogue=e) for e in EPILOGUES),
+    *(conv((1, 16, 9, 9), 24, 3, same=1, stride=(2, 2), epilogue=e) for e in EPILOGUES[:4]),
+    conv((3, 17, 5, 5), 19, 1, epilogue="add+relu"), conv((4, 16, 6, 6), 16, 3, same=1, epilogue="add+relu"),
+    conv((1, 3, 15, 15), 16, 7, same=1, stride=(2, 2), epilogue="relu"),
+    conv((1, 16, 9, 9), 16, 5, same=1, epilogue="add+relu"), conv((1, 16, 8, 8), 32, 1, bias=False, epilogue="add"),
+    conv((1, 16, 7, 7), 16, 3, groups=4, same=1, epilogue="relu"),
+    conv((1, 16, 7, 7), 16, 3, groups=2, same=1, epilogue="add+relu"),
+    conv((1, 64, 1, 1), 16, 1, epilogue="relu"), conv((1, 16, 1, 1), 64, 1, epilogue="hard_sigmoid:0.1666667:0.5"),
+    # larger ones: several blocks in every direction
+    conv((1, 64, 28, 28), 72, 1, epilogue="relu"), conv((1, 48, 20, 20), 48, 3, same=1, epilogue="relu"),
+    conv((1, 96, 13, 13), 80, 3, same=1), conv((2, 64, 14, 14), 96, 3, same=1, stride=(2, 2)),
+
+    # depthwise: the vector width's neighbourhood, images smaller than the kernel, borders on every side
+    *(depthwise((1, c, 7, 7), 3) for c in (1, 3, 8, 16, 17, 24, 40, 64)),
+    *(depthwise((1, c, 14, 14), 3, stride=(2, 2)) for c in (3, 16, 24, 40)),
+    *(depthwise((1, c, 9, 9), 5) for c in (1, 7, 16, 40)), depthwise((1, 16, 14, 14), 5, stride=(2, 2)),
+    depthwise((1, 24, 7, 7), 5, stride=(2, 2)), depthwise((1, 16, 11, 11), 7),
+    depthwise((1, 5, 13, 13), 7, stride=(2, 2)),
+    depthwise((1, 96, 7, 7), 3), depthwise((1, 1000, 2, 2), 3), depthwise((3, 16, 5, 6), 3),
+    depthwise((4, 24, 4, 4), 5),
+    depthwise((1, 16, 1, 1), 3), depthwise((1, 16, 2, 2), 5), depthwise((1, 16, 1, 9), 3), depthwise((1, 16, 9, 1), 3),
+    depthwise((1, 16, 2, 3), 7), depthwise((1, 16, 13, 29), 3), depthwise((1, 16, 33, 5), 3, stride=(2, 2)),
+    depthwise((1, 16, 9, 9), 3, same=0), depthwise((1, 16, 9, 9), 5, same=0, stride=(2, 2)),
+    depthwise((1, 16, 8, 8), 3, stride=(2, 2), pad=(0, 0, 1, 1)), depthwise((1, 16, 8, 8), 3, pad=(2, 0, 1, 2)),
+    depthwise((1, 16, 9, 9), 5, pad=(1, 2, 3, 0)), depthwise((1, 16, 8, 8), 3, stride=(2, 1)),
+    depthwise((1, 16, 11, 11), 3, stride=(3, 3)), depthwise((1, 16, 11, 11), 3, dilation=(2, 2)),
+    depthwise((1, 24, 13, 13), 5, dilation=(2, 2)), depthwise((1, 16, 13, 13), 3, dilation=(2, 2), stride=(2, 2)),
+    depthwise((1, 16, 6, 6), 1), depthwise((1, 16, 6, 6), 2, pad=(0, 1, 1, 0)), depthwise((1, 16, 7, 7), 3, bias=False),
+    depthwise((1, 24, 9, 9), 5, bias=False), depthwise((1, 32, 28, 28), 3),
+    depthwise((2, 48, 15, 15), 5, stride=(2, 2)),
+    *(depthwise((1, 24, 7, 7), 3, epilogue=e) for e in EPILOGUES),
+    *(depthwise((1, 16, 9, 9), 5, epilogue=e) for e in EPILOGUES[:3]),
+    *(depthwise((1, 17, 9, 9), 3, stride=(2, 2), epilogue=e) for e in EPILOGUES[:3]),
+    depthwise((1, 16, 9, 9), 7, epilogue="add+relu"),
+
+    # transposed
+    transposed((1, 1, 5, 5), 1, 3), transposed((1, 16, 7, 7), 16, 3, pad=(1, 1, 1, 1)),
+    transposed((1, 16, 7, 7), 8, 2, stride=(2, 2)), transposed((1, 24, 5, 6), 16, 4, stride=(2, 2), pad=(1, 1, 1, 1)),
+    transposed((3, 8, 5, 5), 3, 3, stride=(2, 2), pad=(1, 1, 1, 1), output_pad=(1, 1)),
+    transposed((1, 16, 1, 1), 16, 4), transposed((1, 16, 5, 5), 16, 3, dilation=(2, 2), pad=(2, 2, 2, 2)),
+    transposed((1, 16, 5, 5), 32, 3, groups=4), transposed((1, 8, 6, 6), 8, 4, groups=8, stride=(2, 2),
+        pad=(1, 1, 1, 1)),
+    transposed((1, 16, 5, 7), 16, 3, stride=(3, 2), pad=(0, 1, 2, 0)),
+    transposed((1, 16, 4, 4), 8, (2, 3), stride=(1, 2)),
+    transposed((4, 16, 4, 4), 16, 2, stride=(2, 2), bias=False), transposed((1, 3, 6, 6), 5, 5, stride=(4, 4)),
+    transposed((1, 16, 5, 5), 16, 2, stride=(2, 2), epilogue="relu"),
+    transposed((1, 16, 5, 5), 16, 4, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="add+relu"),
+]

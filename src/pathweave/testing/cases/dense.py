@@ -1,0 +1,34 @@
+"""Cases of dense and matmul."""
+
+from __future__ import annotations
+
+from ...net.net import TensorSpec
+from .. import Case, case
+
+
+def dense(x, out: int, bias: bool = True, **rest) -> Case:
+    """A dense case from x's shape and the number of outputs."""
+    return case("dense", x, (out, x[-1]), *([(out,)] if bias else []), constant=(1, 2), **rest)
+
+
+CASES = [
+    *(dense((n, k), m) for n, k, m in (
+        (1, 1, 1), (1, 16, 16), (1, 17, 31), (1, 64, 10), (1, 576, 100), (1, 512, 1000), (1, 1000, 7), (1, 3, 1000),
+        (3, 64, 40), (4, 128, 1000), (4, 33, 17), (8, 100, 24), (16, 64, 64), (33, 48, 65), (64, 96, 48), (7, 1, 5))),
+    dense((1, 64), 48, bias=False), dense((4, 64), 48, bias=False), dense((2, 3, 24), 40), dense((3, 2, 2, 16), 17),
+    dense((16,), 24), dense((1, 4096), 128),
+    *(dense((1, 64), 40, epilogue=e) for e in ("relu", "clip:0.0:6.0", "hard_swish", "sigmoid", "gelu:0.0", "tanh",
+                                               "hard_sigmoid:0.1666667:0.5", "add", "add+relu", "leaky_relu:0.1")),
+    *(dense((4, 48), 33, epilogue=e) for e in ("relu", "add", "add+relu", "silu")),
+    dense((5, 24), 16, bias=False, epilogue="add+relu"),
+
+    case("matmul", (7, 16), (16, 24)), case("matmul", (1, 64), (64, 10)), case("matmul", (33, 17), (17, 31)),
+    case("matmul", (3, 7, 16), (3, 16, 24)), case("matmul", (2, 3, 7, 16), (2, 3, 16, 8)),
+    case("matmul", (2, 3, 7, 16), (16, 8)), case("matmul", (2, 1, 7, 16), (3, 16, 8)), case("matmul", (16,), (16, 8)),
+    case("matmul", (7, 16), (16,)), case("matmul", (16,), (16,)), case("matmul", (3, 7, 16), (16, 24), constant=(1,)),
+    case("matmul", (64, 64), (64, 96), constant=(1,)), case("matmul", (24, 16), (3, 16, 7), constant=(0,)),
+    case("matmul", (7, 16), (16, 24), epilogue="relu"), case("matmul", (7, 16), (16, 24), epilogue="add"),
+    case("matmul", (1, 1), (1, 1)), case("matmul", (5, 1), (1, 5)), case("matmul", (128, 64), (64, 128)),
+    case("matmul", TensorSpec("i32", (4, 5)), TensorSpec("i32", (5, 6)), values=("integral", "integral")),
+    case("matmul", TensorSpec("i64", (2, 4, 5)), TensorSpec("i64", (5, 6)), values=("integral", "integral")),
+]

@@ -1,0 +1,271 @@
+"""The conformance suite: every native routine in every variant on every case that it accepts.
+
+Each check compares with the layer's meaning in float64 at the tolerance of the routine's accuracy class, with poisoned
+outputs, forbidden pages around inputs and outputs, a second run that must be equal to the bit (as must a run with
+another number of threads), and, for routines that may work in place or without a copy, a run in which they do.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..net.format import Format, numpy_dtype
+from ..net.net import TensorSpec
+from ..net.problem import Problem, adapt_problem
+from ..runtime.native import native
+from . import CLASSES, Case, cases, relative_error, tolerance
+from .guard import Guarded, guarded
+from .layouts import lay_out, logical
+
+THREADS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One routine in one variant on one case. `case` is a case's name, or an adapt's problem without its threads."""
+
+    case: str
+    routine: str
+    variant: str
+    threads: int
+
+    def repeat(self, isa: str) -> str:
+        """The command that repeats it."""
+        words = ["python", "-m", "pathweave.testing", "--case", self.case, "--routine", self.routine, "--variant",
+                 self.variant, "--threads", str(self.threads), *(["--isa", isa] if isa else [])]
+        return shlex.join(words)
+
+
+@dataclass
+class Result:
+    """What became of a check: `failure` "" when it passed; `error`: relative RMS error (largest of the outputs)."""
+
+    check: Check
+    error: float
+    allowed: float
+    failure: str
+
+    def to_json(self, isa: str) -> str:
+        """One line."""
+        return json.dumps({**asdict(self.check), "error": self.error, "allowed": self.allowed, "failure": self.failure,
+                           "repeat": self.check.repeat(isa)})
+
+
+class Subject:
+    """What a routine is tested on: a problem per number of threads, its inputs and what must come out."""
+
+    def __init__(self, name: str, arrays: Sequence[np.ndarray | None], wanted: Sequence[np.ndarray], case: Case | None,
+                 make):
+        self.name, self.arrays, self.wanted, self.case, self.make = name, list(arrays), list(wanted), case, make
+        self.first: dict[tuple[str, str], list[np.ndarray]] = {}  # results with the first number of threads
+
+    def problem(self, threads: int) -> Problem:
+        """The problem for a number of threads."""
+        return self.make(threads)
+
+    def allowed(self, accuracy: str) -> float:
+        """Largest allowed relative RMS error."""
+        return tolerance(self.case, accuracy) if self.case else 0.0
+
+
+def subjects(wanted: str | None = None) -> Iterator[Subject]:
+    """Every case, then every change of layout."""
+    for case in cases():
+        if wanted is None or wanted == case.name:
+            arrays = case.arrays()
+            yield Subject(case.name, arrays, case.reference(arrays), case, case.problem)
+    for spec, source, target in adapts():
+        name = adapt_problem(spec, source, target, 1).text.rsplit(" ", 1)[0]
+        if wanted is None or wanted == name:
+            array = np.arange(1, 1 + np.prod(spec.shape)).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
+            yield Subject(name, [array], [array], None,
+                          lambda threads, s=spec, a=source, b=target: adapt_problem(s, a, b, threads))
+
+
+def adapts() -> list[tuple[TensorSpec, Format, Format]]:
+    """Changes of layout on sizes that fill, and that do not fill, the blocks that kernels work in."""
+    shapes = [(1, 1, 1, 1), (1, 3, 7, 5), (2, 16, 1, 1), (1, 16, 7, 9), (2, 32, 5, 4), (1, 48, 17, 19), (3, 20, 6, 6),
+              (1, 1000, 1, 1), (1, 64, 33, 31)]
+    found = []
+    for shape in shapes:
+        layouts = ["nchw", "nhwc", *(["nchw16c"] if shape[1] % 16 == 0 else [])]
+        found += [(TensorSpec("f32", shape), Format("f32", a), Format("f32", b))
+                  for a in layouts for b in layouts if a != b]
+    return found
+
+
+def checks_of(subject: Subject, routine: str | None = None, variant: str | None = None,
+              threads: Sequence[int] = THREADS) -> Iterator[tuple[Check, dict]]:
+    """The checks that native routines owe on a subject, with what the catalogue says of each routine."""
+    for n in threads:
+        for card in native().candidates(subject.problem(n).text):
+            if card["ok"] and (routine is None or card["id"] == routine):
+                for v in card["variants"]:
+                    if variant is None or v == variant:
+                        yield Check(subject.name, card["id"], v, n), card
+
+
+def perform(subject: Subject, check: Check, card: dict) -> Result:
+    """Carry out one check. Raises nothing: what goes wrong is the failure."""
+    allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in CLASSES else 0.0
+    try:
+        error, failure = _perform(subject, check, card, allowed)
+    except Exception as e:  # whatever a routine does to us is its failure
+        error, failure = float("inf"), f"{type(e).__name__}: {e}"
+    return Result(check, error, allowed, failure)
+
+
+def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tuple[float, str]:
+    problem = subject.problem(check.threads)
+    ins, outs = ([Format.parse(f) for f in card[k]] for k in ("ins", "outs"))
+    dynamic = [i for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c]
+    if len(ins) != len(dynamic) or len(outs) != len(problem.outputs):
+        return float("inf"), f"names {len(ins)} and {len(outs)} ports, the problem has {len(dynamic)} and " \
+                             f"{len(problem.outputs)}"
+    constants = [(a, i + 1) if c else (None, 0) for i, (a, c) in enumerate(zip(subject.arrays, problem.constant))]
+    kernel = native().prepare(problem.text, check.routine, check.variant,
+                              [(a, _fresh_id()) if a is not None else (None, 0) for a, _ in constants])
+    physical = [lay_out(subject.arrays[i], f.layout) for i, f in zip(dynamic, ins)]
+    wiring = _Wiring(problem, [problem.inputs[i] for i in dynamic], ins, outs, kernel, card, check.threads)
+    results, failure = _runs(wiring, physical)
+    if failure:
+        return float("inf"), failure
+    values = [logical(r, f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
+    error = max((relative_error(v, w) for v, w in zip(values, subject.wanted)), default=0.0)
+    if not error <= allowed:
+        return error, f"relative error {error:.3g}, allowed {allowed:.3g} (class {card['accuracy']}); {_where(values, subject)}"
+    earlier = subject.first.setdefault((check.routine, check.variant), results)
+    if not _equal(earlier, results):
+        return error, "the result depends on the number of threads"
+    return error, ""
+
+
+def _where(values: list[np.ndarray], subject: Subject) -> str:
+    """The element that is off by most."""
+    worst = ""
+    most = -1.0
+    for k, (v, w) in enumerate(zip(values, subject.wanted)):
+        if v.shape != w.shape or not v.size:
+            continue
+        with np.errstate(all="ignore"):
+            off = np.abs(v.astype(np.float64) - w.astype(np.float64))
+        off = np.where(np.isnan(off), np.where(np.isnan(v.astype(float)) & np.isnan(w.astype(float)), 0, np.inf), off)
+        at = np.unravel_index(int(off.argmax()), off.shape)
+        if off[at] > most:
+            most = float(off[at])
+            worst = f"output {k} at {tuple(map(int, at))}: got {v[at]}, expected {w[at]}"
+    return worst
+
+
+def _runs(wiring: "_Wiring", physical: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
+    """Results of the first run, and what differed in the others."""
+    session = wiring.plan().session()
+    results: list[list[np.ndarray]] = []
+    for at_end in (True, False):
+        ins = [guarded(p, at_end) for p in physical]
+        outs = [Guarded(p.shape, p.dtype, at_end) for p in wiring.empty_outputs()]
+        session.run([g.array for g in ins], [g.array for g in outs])
+        if not all(g.intact() for g in outs):
+            return [], f"writes {'before' if at_end else 'after'} an output"
+        if not all(g.intact() and np.array_equal(g.array.view(np.uint8), p.view(np.uint8))
+                   for g, p in zip(ins, physical)):
+            return [], "writes to an input"
+        results.append([g.array.copy() for g in outs])
+    if not _equal(*results):
+        return [], "a second run gave another result"
+    if wiring.card["share"] or wiring.card["reuse"]:
+        outs = wiring.empty_outputs()
+        wiring.plan(inner=True).session().run(physical, outs)
+        if not _equal(results[0], outs):
+            return [], "the result differs where memory is shared between inputs and outputs"
+    return results[0], ""
+
+
+def _equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    """Equal to the bit, NaN included."""
+    return all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in zip(a, b))
+
+
+class _Wiring:
+    """The smallest plans around one kernel."""
+
+    def __init__(self, problem: Problem, in_specs: list[TensorSpec], ins: list[Format], outs: list[Format], kernel: Any,
+                 card: dict, threads: int):
+        self.problem, self.in_specs, self.ins, self.outs = problem, in_specs, ins, outs
+        self.kernel, self.card, self.threads = kernel, card, threads
+
+    def empty_outputs(self) -> list[np.ndarray]:
+        """Poisoned arrays of the outputs' physical shapes."""
+        arrays = [np.empty(lay_out(np.empty(s.shape, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(s.dtype))
+                  for s, f in zip(self.problem.outputs, self.outs)]
+        for a in arrays:
+            a.view(np.uint8).reshape(-1)[:] = 0xFF
+        return arrays
+
+    def plan(self, inner: bool = False):
+        """The kernel between the caller's arrays; `inner`: between values of the arena, copied in and out, so that the
+        plan may place them over each other. Values of other devices are transferred."""
+        values: list[tuple[int, str]] = []
+        steps: list[tuple] = []
+
+        def value(spec: TensorSpec, device: str) -> int:
+            values.append((int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(numpy_dtype(spec.dtype)).itemsize, device))
+            return len(values) - 1
+
+        def carry(spec: TensorSpec, source: Format, target: Format, at: int, to: int) -> None:
+            kernel = _copy(spec) if source == target else _transfer(spec, source, target, self.threads)
+            steps.append((f"carry {len(steps)}", kernel, [at], [to], [], []))
+
+        outer_ins, inner_ins = [], []
+        for spec, form in zip(self.in_specs, self.ins):
+            outer_ins.append(value(spec, "cpu"))
+            if inner or form.device != "cpu":
+                inner_ins.append(value(spec, form.device))
+                carry(spec, form._replace(device="cpu"), form, outer_ins[-1], inner_ins[-1])
+            else:
+                inner_ins.append(outer_ins[-1])
+        inner_outs = [value(s, f.device) for s, f in zip(self.problem.outputs, self.outs)]
+        share = [tuple(s) for s in self.card["share"]]
+        reuse = [tuple(r) for r in self.card["reuse"]]
+        steps.append(("subject", self.kernel, inner_ins, inner_outs, share, reuse))
+        outer_outs = []
+        for spec, form, at in zip(self.problem.outputs, self.outs, inner_outs):
+            if inner or form.device != "cpu":
+                outer_outs.append(value(spec, "cpu"))
+                carry(spec, form, form._replace(device="cpu"), at, outer_outs[-1])
+            else:
+                outer_outs.append(at)
+        return native().Plan(values, steps, outer_ins, outer_outs, self.threads)
+
+
+def _copy(spec: TensorSpec):
+    shape = (int(np.prod(spec.shape, dtype=np.int64)),)
+    port = [(spec.dtype, shape)]
+
+    def run(ins, outs) -> None:
+        outs[0][...] = ins[0]
+    return native().python_kernel(run, port, port)
+
+
+def _transfer(spec: TensorSpec, source: Format, target: Format, threads: int):
+    problem = adapt_problem(spec, source, target, threads)
+    for card in native().candidates(problem.text):
+        if card["ok"]:
+            return native().prepare(problem.text, card["id"], card["variants"][0], [(None, 0)])
+    raise LookupError(f"no adapt from {source} to {target}")
+
+
+_used_ids = 1 << 40
+
+
+def _fresh_id() -> int:
+    """Constants of every check are their own: nothing packed is taken over from another."""
+    global _used_ids
+    _used_ids += 1
+    return _used_ids
