@@ -1,0 +1,79 @@
+"""Importers: files of other frameworks become a Model. One folder per source format.
+
+A package of this folder that offers `recognises(head, path) -> bool` and `read(source, **options) -> Model` is an
+importer by being there; `EXPECTED`, a line of text, says what it reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import FileFormatError
+from ..net.net import Model
+
+#: Bytes that importers get to see to recognise a file.
+HEAD_BYTES = 4096
+
+
+@cache
+def importers() -> dict[str, ModuleType]:
+    """Every importer by the name of its folder."""
+    found = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        if hasattr(module, "recognises") and hasattr(module, "read"):
+            found[info.name] = module
+    return found
+
+
+def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
+    """Read a model from a path or from bytes; the content, not the name, chooses the importer.
+
+    `options` go to that importer. Raises FileFormatError when the file cannot be read or no importer recognises it,
+    UnsupportedOperatorError with all operators that are not covered, ModelError for a malformed model.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = bytes(source)
+        head, path, size, what = source[:HEAD_BYTES], None, len(source), "bytes given to load"
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        head, size = _read_head(path)
+        what = str(path)
+    else:
+        raise FileFormatError(f"load: expected a path or bytes, got {type(source).__name__}")
+
+    from ..net import file as own_file
+    if own_file.recognises(head):
+        if path is None:
+            raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
+        return own_file.read(path)
+    for importer in importers().values():
+        if importer.recognises(head, path):
+            return importer.read(path if path is not None else source, **options)
+    expected = "; ".join(getattr(m, "EXPECTED", name) for name, m in importers().items())
+    raise FileFormatError(f"{what}: not a model that can be read: {size} bytes that start with {_describe(head)}; "
+                          f"expected a .pw model, or one of: {expected}")
+
+
+def _read_head(path: Path) -> tuple[bytes, int]:
+    try:
+        with open(path, "rb") as f:
+            return f.read(HEAD_BYTES), os.fstat(f.fileno()).st_size
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise FileFormatError(f"{path}: cannot be read: {reason}; expected a readable model file") from e
+
+
+def _describe(head: bytes) -> str:
+    if not head:
+        return "nothing (the file is empty)"
+    shown = head[:16]
+    if all(32 <= b < 127 or b in b"\r\n\t" for b in shown):
+        return f"the text {shown.decode('ascii')!r}"
+    return "the bytes " + shown.hex(" ")

@@ -1,0 +1,316 @@
+"""Builder: the net under construction; Node: one ONNX node as an operator function of ops/ sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import Error, ModelError, UnsupportedOperatorError
+from ...net.format import numpy_dtype
+from ...net.net import Layer, TensorSpec
+from ...net.partial import Follower, fold
+from .tensors import WIDENED, element_type, narrow, to_array
+
+#: AttributeProto.type -> the field that holds the value
+_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+
+
+class Builder:
+    """Layers and constants so far, and what is known of every value.
+
+    Two followers walk along with two very different sizes for the symbols of the inputs: a rank is what either of
+    them finds, a dimension or a content is known where both agree.
+    """
+
+    def __init__(self, inputs: dict[str, TensorSpec], declared_ranks: dict[str, int], names: set[str],
+                 folder: Path | None, narrow_f64: bool):
+        self.layers: list[Layer] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.values: set[str] = set(inputs)
+        self.converted: dict[str, int] = {}
+        self.folder = folder
+        self.narrow_f64 = narrow_f64
+        self._declared_ranks = declared_ranks
+        self._names = set(names)
+        self._layer_names: set[str] = set()
+        symbols = sorted({d for s in inputs.values() for d in s.shape if isinstance(d, str)})
+        instances = [(4096, 64), (3, 2)] if symbols else [(0, 0)]
+        self.followers = []
+        for base, step in instances:
+            sizes = {symbol: base + step * i for i, symbol in enumerate(symbols)}
+            self.followers.append(Follower({n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape))
+                                            for n, s in inputs.items()}, lenient=True))
+
+    def fresh(self, base: str) -> str:
+        """A value name that nothing else has."""
+        name, i = base, 1
+        while not name or name in self._names:
+            name, i = f"{base}_{i}", i + 1
+        self._names.add(name)
+        return name
+
+    def define(self, name: str) -> None:
+        """Note that a value exists now. Raises ModelError when it did already."""
+        if name in self.values or name in self.constants:
+            raise ModelError(f"value {name!r} is defined twice")
+        self.values.add(name)
+
+    def add_constant(self, name: str, array: np.ndarray) -> str:
+        """Make an array a constant of the net; float64 becomes float32 in a float32 graph."""
+        if self.narrow_f64 and array.dtype == np.float64:
+            array = narrow(array)
+            self.converted["f64"] = self.converted.get("f64", 0) + 1
+        self.define(name)
+        self.values.discard(name)
+        self.constants[name] = array
+        for follower in self.followers:
+            follower.constant(name, array)
+        return name
+
+    def add_tensor(self, name: str, tensor, where: str, raw: memoryview | None = None) -> str:
+        """Make a TensorProto a constant of the net; `raw`: its raw bytes, where they were taken out of it."""
+        array, dtype = to_array(tensor, self.folder, where, raw)
+        if dtype in WIDENED:
+            self.converted[dtype] = self.converted.get(dtype, 0) + 1
+        return self.add_constant(name, array)
+
+    def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
+        """Append a layer, or its folded result where all inputs are constants and the result is small."""
+        unique, i = name, 1
+        while unique in self._layer_names:
+            unique, i = f"{name}_{i}", i + 1
+        layer = Layer(unique, kind, tuple(inputs), tuple(outputs), attrs)
+        if all(not v or v in self.constants for v in inputs):
+            folded = self._folded(layer)
+            if folded is not None:
+                for value, array in folded.items():
+                    self.add_constant(value, array)
+                return
+        self._layer_names.add(unique)
+        self.layers.append(layer)
+        for v in outputs:
+            self.define(v)
+        for follower in self.followers:
+            follower.step(layer)
+
+    def _folded(self, layer: Layer) -> dict[str, np.ndarray] | None:
+        trial = Follower({}, lenient=True)
+        for v in layer.inputs:
+            if v:
+                trial.constant(v, self.constants[v])
+        resolved = trial.step(layer)
+        if any(v not in trial.specs for v in layer.outputs):
+            return None
+        if all(v in trial.contents for v in layer.outputs):
+            return {v: trial.contents[v] for v in layer.outputs}
+        return fold(resolved, [trial.specs[v] for v in layer.outputs], trial.contents)
+
+    def shape(self, value: str) -> tuple[int | None, ...] | None:
+        """Shape of a value with None for sizes that depend on symbols; None when not even the rank is known."""
+        specs = [f.specs.get(value) for f in self.followers]
+        known = [s for s in specs if s is not None]
+        if not known or len({s.rank for s in known}) > 1:
+            return (None,) * self._declared_ranks[value] if value in self._declared_ranks else None
+        if len(known) < len(specs):
+            return (None,) * known[0].rank
+        return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(s.shape for s in known)))
+
+    def content(self, value: str) -> np.ndarray | None:
+        """Content of a constant, or of a value that depends on fixed dimensions alone."""
+        if value in self.constants:
+            return self.constants[value]
+        arrays = [f.contents.get(value) for f in self.followers]
+        if any(a is None for a in arrays) or any(not np.array_equal(a, arrays[0]) for a in arrays[1:]):
+            return None
+        return arrays[0]
+
+    def dtype(self, value: str) -> str | None:
+        """Element type of a value, where it is known."""
+        return next((f.specs[value].dtype for f in self.followers if value in f.specs), None)
+
+
+class Node:
+    """One ONNX node: typed attributes, inputs, what is known about them, and `emit` for the layers that it becomes.
+
+    `version`: opset of the operator's domain. `name`: the node's name, or `OpType_index`. A malformed node raises
+    ModelError; a use that is valid ONNX but not covered calls `unsupported`.
+    """
+
+    def __init__(self, proto, name: str, domain: str, version: int, builder: Builder):
+        self.op, self.domain, self.name, self.version = proto.op_type, domain, name, version
+        self.builder = builder
+        self.inputs = list(proto.input)
+        self.outputs = list(proto.output)
+        self._attributes = {a.name: a for a in proto.attribute}
+
+    # attributes
+
+    def has(self, name: str) -> bool:
+        """True when the node carries the attribute."""
+        return name in self._attributes
+
+    def _attribute(self, name: str, types: tuple[int, ...], default: Any) -> Any:
+        if name not in self._attributes:
+            return default
+        attribute = self._attributes[name]
+        if attribute.type not in types:
+            raise ModelError(f"attribute {name!r} has type {attribute.type}, expected {' or '.join(map(str, types))} "
+                             "(AttributeProto.AttributeType)")
+        return getattr(attribute, _ATTRIBUTE_FIELDS[attribute.type])
+
+    def int(self, name: str, default: int = 0) -> int:
+        """Attribute that is a whole number."""
+        return int(self._attribute(name, (2,), default))
+
+    def float(self, name: str, default: float = 0.0) -> float:
+        """Attribute that is a number; ONNX stores float32, so 0.1 comes back as the shortest text of that float32."""
+        value = self._attribute(name, (1, 2), default)
+        return float(str(np.float32(value))) if name in self._attributes else float(value)
+
+    def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
+        """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
+        value = self._attribute(name, (7,), default)
+        return None if value is None else tuple(int(v) for v in value)
+
+    def text(self, name: str, default: str = "") -> str:
+        """Attribute that is a word."""
+        value = self._attribute(name, (3,), default)
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+    def attribute(self, name: str) -> tuple[int, Any]:
+        """(AttributeProto type, value) of an attribute of any type with a value. Raises ModelError when absent."""
+        if name not in self._attributes:
+            raise ModelError(f"attribute {name!r} is missing")
+        kind = self._attributes[name].type
+        if kind not in _ATTRIBUTE_FIELDS:
+            self.unsupported(f"attribute {name!r} of type {kind}")
+        return kind, getattr(self._attributes[name], _ATTRIBUTE_FIELDS[kind])
+
+    # inputs
+
+    def input(self, i: int) -> str:
+        """Name of an input, "" where it is absent."""
+        return self.inputs[i] if i < len(self.inputs) else ""
+
+    def required(self, count: int) -> None:
+        """Raise ModelError unless the first `count` inputs are there."""
+        if any(not self.input(i) for i in range(count)):
+            raise ModelError(f"expected at least {count} inputs, got {self.inputs}")
+
+    def const(self, i: int) -> np.ndarray | None:
+        """Content of an input, None when it is absent or not known at import."""
+        return self.builder.content(self.input(i)) if self.input(i) else None
+
+    def const_required(self, i: int, what: str) -> np.ndarray:
+        """Content of an input that must be known at import."""
+        array = self.const(i)
+        if array is None:
+            self.unsupported(f"{what} (input {i}, {self.input(i)!r}) is not a constant")
+        return array
+
+    def const_name(self, i: int, what: str) -> str:
+        """Name of an input that must be a constant of the net, as weights must."""
+        name = self.input(i)
+        if name not in self.builder.constants:
+            self.unsupported(f"{what} (input {i}, {name!r}) is not a constant")
+        return name
+
+    def const_ints(self, i: int, what: str) -> tuple[int, ...] | None:
+        """Content of an integer input as a tuple, None when it is absent."""
+        if not self.input(i):
+            return None
+        array = self.const_required(i, what)
+        if array.dtype.kind not in "iu" or array.ndim > 1:
+            raise ModelError(f"{what} (input {i}): expected a list of integers, got {array.dtype}{list(array.shape)}")
+        return tuple(int(v) for v in array.reshape(-1))
+
+    def shape(self, value: str) -> tuple[int | None, ...] | None:
+        """What is known of a value's shape; see Builder.shape."""
+        return self.builder.shape(value)
+
+    def rank(self, value: str) -> int:
+        """Rank of a value. Raises ModelError when it is not known."""
+        shape = self.builder.shape(value)
+        if shape is None:
+            raise ModelError(f"the rank of {value!r} is not known; "
+                             "run onnx.shape_inference on the model and save it again")
+        return len(shape)
+
+    def axis(self, axis: int, rank: int) -> int:
+        """An axis counted from the front. Raises ModelError when it is out of range."""
+        if not -rank <= axis < rank:
+            raise ModelError(f"axis {axis} is out of range for rank {rank}")
+        return axis % rank
+
+    def dtype(self, value: str) -> str | None:
+        """pathweave dtype of a value, where it is known."""
+        return self.builder.dtype(value)
+
+    def element_type(self, number: int) -> str:
+        """pathweave dtype of an ONNX element type as this net computes it: f16 and bf16 are f32."""
+        dtype = element_type(number, "element type")
+        return "f32" if dtype in WIDENED or (dtype == "f64" and self.builder.narrow_f64) else dtype
+
+    def tensor(self, proto, where: str) -> np.ndarray:
+        """Content of a TensorProto attribute."""
+        array, _ = to_array(proto, self.builder.folder, where)
+        return narrow(array) if self.builder.narrow_f64 and array.dtype == np.float64 else array
+
+    # outputs
+
+    def uses_output(self, i: int) -> bool:
+        """True when output `i` has a name."""
+        return i < len(self.outputs) and bool(self.outputs[i])
+
+    def no_outputs_after(self, count: int) -> None:
+        """Call `unsupported` when one of the later, optional outputs is used."""
+        extra = [v for v in self.outputs[count:] if v]
+        if extra:
+            self.unsupported(f"its optional outputs {extra} are used")
+
+    def unsupported(self, reason: str):
+        """Report this use of the operator as not covered."""
+        raise UnsupportedOperatorError(reason)
+
+    def emit(self, kind: str, inputs: Sequence[str], attrs: dict | None = None, last: bool = False, count: int = 1):
+        """Append a layer. With `last` it makes the node's outputs, else a fresh value; returns the output's name.
+
+        `count`: outputs of a last layer; unnamed ones get fresh names.
+        """
+        outputs = [self.outputs[i] if last and self.uses_output(i) else self.builder.fresh(f"{self.name}:{kind}")
+                   for i in range(count)]
+        inputs = list(inputs)
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        self.builder.add_layer(self.name if last else f"{self.name}/{kind}", kind, inputs, outputs, attrs or {})
+        return outputs[0]
+
+    def alias(self, value: str, last_kind: str = "identity") -> None:
+        """Make the node's output equal to a value."""
+        self.emit(last_kind, [value], last=True)
+
+    def constant(self, array, last: bool = False) -> str:
+        """Add a constant; with `last` it is the node's output."""
+        name = self.outputs[0] if last and self.uses_output(0) else self.builder.fresh(f"{self.name}:constant")
+        return self.builder.add_constant(name, np.asarray(array))
+
+    def number(self, value: float, like: str) -> str:
+        """A scalar constant of the element type of a value (float32 where that is not known)."""
+        return self.constant(np.array(value, numpy_dtype(self.dtype(like) or "f32")))
+
+
+def convert(node: Node, function) -> None:
+    """Run an operator function; what goes wrong inside becomes a ModelError that names the node."""
+    where = f"node {node.name!r} ({node.op}, opset {node.version})"
+    try:
+        with np.errstate(all="ignore"):  # constants may hold infinities, and keep them
+            function(node)
+    except UnsupportedOperatorError:
+        raise
+    except Error as e:
+        raise type(e)(f"{where}: {e}") from e
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as e:
+        raise ModelError(f"{where}: malformed: {type(e).__name__}: {e}") from e

@@ -1,0 +1,116 @@
+"""Matrix products and normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..builder import Node
+
+
+def matmul(n: Node) -> None:
+    """MatMul with NumPy's rules."""
+    n.required(2)
+    n.emit("matmul", [n.input(0), n.input(1)], last=True)
+
+
+def gemm(n: Node) -> None:
+    """alpha A' B' + beta C; constant B and C become the weights and the bias of a dense layer."""
+    n.required(2)
+    a, b, c = n.input(0), n.input(1), n.input(2)
+    alpha, beta = n.float("alpha", 1.0), n.float("beta", 1.0)
+    if n.int("transA"):
+        a = n.emit("transpose", [a], {"perm": (1, 0)})
+    if b not in n.builder.constants or n.builder.constants[b].dtype.kind != "f":
+        return _gemm_of_values(n, a, b, c, alpha, beta)
+    weights = n.builder.constants[b]
+    if weights.ndim != 2:
+        raise ValueError(f"B has shape {list(weights.shape)}, expected rank 2")
+    if not n.int("transB"):
+        weights = np.ascontiguousarray(weights.T)
+    if alpha != 1:
+        weights = weights * weights.dtype.type(alpha)
+    w = b if weights is n.builder.constants[b] else n.constant(weights)
+    bias = n.builder.constants.get(c)
+    if c and (bias is None or bias.size not in (1, weights.shape[0]) or bias.ndim > 2
+              or (bias.ndim == 2 and bias.shape[0] != 1)):
+        y = n.emit("dense", [a, w])
+        return n.emit("add", [y, _scaled(n, c, beta)], last=True)
+    if c and (beta != 1 or bias.shape != (weights.shape[0],)):
+        # A new array only where something changes: equal biases of several layers stay one constant.
+        row = (bias.reshape(-1) * bias.dtype.type(beta)).astype(bias.dtype)
+        c = n.constant(np.ascontiguousarray(np.broadcast_to(row, (weights.shape[0],))))
+    n.emit("dense", [a, w, c], last=True)
+
+
+def _scaled(n: Node, value: str, factor: float) -> str:
+    return value if factor == 1 else n.emit("mul", [value, n.number(factor, value)])
+
+
+def _gemm_of_values(n: Node, a: str, b: str, c: str, alpha: float, beta: float) -> None:
+    if n.int("transB"):
+        b = n.emit("transpose", [b], {"perm": (1, 0)})
+    y = n.emit("matmul", [a, b], last=alpha == 1 and not c)
+    if alpha != 1:
+        y = n.emit("mul", [y, n.number(alpha, y)], last=not c)
+    if c:
+        n.emit("add", [y, _scaled(n, c, beta)], last=True)
+
+
+def batch_norm(n: Node) -> None:
+    """Batch normalisation at inference."""
+    n.required(5)
+    if n.int("training_mode"):
+        n.unsupported("training_mode=1; export the model for inference")
+    if n.version < 9 and n.int("spatial", 1) != 1:
+        n.unsupported("spatial=0")
+    n.no_outputs_after(1)
+    parameters = [n.const_name(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)]
+    n.emit("batch_norm", [n.input(0), *parameters], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
+
+
+def instance_norm(n: Node) -> None:
+    """Instance normalisation."""
+    n.required(3)
+    n.emit("instance_norm", n.inputs[:3], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
+
+
+def layer_norm(n: Node) -> None:
+    """Layer normalisation, first output only."""
+    n.required(2)
+    n.no_outputs_after(1)
+    n.emit("layer_norm", [n.input(0), n.input(1), n.input(2)],
+           {"axis": n.int("axis", -1), "epsilon": n.float("epsilon", 1e-5)}, last=True)
+
+
+def group_norm(n: Node) -> None:
+    """Group normalisation as instance normalisation of channels folded into groups, then scale and bias.
+
+    Scale and bias are per group at opset 18 and per channel from opset 21 on.
+    """
+    n.required(3)
+    x, groups = n.input(0), n.int("num_groups")
+    scale, bias = (n.builder.constants[n.const_name(i, what)] for i, what in ((1, "scale"), (2, "bias")))
+    if groups < 1 or scale.ndim != 1 or scale.shape != bias.shape:
+        raise ValueError(f"num_groups={groups}, scale {list(scale.shape)}, bias {list(bias.shape)} do not fit")
+    folded = n.emit("reshape", [x], {"shape": (0, groups, -1)})
+    one, zero = n.constant(np.ones(groups, scale.dtype)), n.constant(np.zeros(groups, scale.dtype))
+    epsilon = {"epsilon": n.float("epsilon", 1e-5)}
+    shape = n.emit("shape", [x])
+    if n.version < 21:
+        normal = n.emit("instance_norm", [folded, n.input(1), n.input(2)], epsilon)
+        return n.emit("reshape", [normal, shape], last=True)
+    normal = n.emit("reshape", [n.emit("instance_norm", [folded, one, zero], epsilon), shape])
+    n.emit("madd", [normal, n.input(1), n.input(2)], last=True)
+
+
+def lrn(n: Node) -> None:
+    """Local response normalisation."""
+    n.required(1)
+    n.emit("lrn", [n.input(0)], {"size": n.int("size"), "alpha": n.float("alpha", 1e-4), "beta": n.float("beta", 0.75),
+                                 "bias": n.float("bias", 1.0)}, last=True)
+
+
+OPERATORS = {
+    "MatMul": matmul, "Gemm": gemm, "BatchNormalization": batch_norm, "InstanceNormalization": instance_norm,
+    "LayerNormalization": layer_norm, "GroupNormalization": group_norm, "LRN": lrn,
+}

@@ -1,0 +1,189 @@
+"""Operators that move elements: reshape and its kin, concat, split, slice, pad, gather, expand, tile."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..builder import Node
+
+
+def reshape(n: Node) -> None:
+    """Reshape with a shape that is constant or computed."""
+    n.required(2)
+    attrs = {"allowzero": int(n.int("allowzero") != 0)}
+    n.emit("reshape", [n.input(0), n.input(1)], attrs, last=True)
+
+
+def flatten(n: Node) -> None:
+    """All axes before `axis` become one, and all from it on another."""
+    n.required(1)
+    x, axis = n.input(0), n.int("axis", 1)
+    if axis < 0:
+        axis = n.axis(axis, n.rank(x))
+    if axis <= 1:
+        return n.emit("reshape", [x], {"shape": (1, -1) if axis == 0 else (0, -1)}, last=True)
+    if axis > n.rank(x):
+        raise ValueError(f"axis {axis} is out of range for rank {n.rank(x)}")
+    leading = n.emit("slice", [n.emit("shape", [x])], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
+    rows = n.emit("reduce", [leading], {"op": "prod", "axes": (0,), "keepdims": 1})
+    # The columns are computed too, not -1: a value without elements has no unique -1.
+    rest = n.emit("slice", [n.emit("shape", [x])], {"starts": (axis,), "ends": (99,), "axes": (0,), "steps": (1,)})
+    columns = n.emit("reduce", [rest], {"op": "prod", "axes": (0,), "keepdims": 1})
+    n.emit("reshape", [x, n.emit("concat", [rows, columns], {"axis": 0})], last=True)
+
+
+def _axes(n: Node) -> tuple[int, ...] | None:
+    return n.const_ints(1, "axes") if n.version >= 13 else n.ints("axes", None)
+
+
+def squeeze(n: Node) -> None:
+    """Squeeze of given axes, or of all axes whose size is known to be 1."""
+    n.required(1)
+    x, axes = n.input(0), _axes(n)
+    if axes is None:
+        shape = n.shape(x)
+        if shape is None:
+            n.unsupported("axes are absent and the input's shape is not known")
+        axes = tuple(i for i, d in enumerate(shape) if d == 1)
+        if None in shape and not axes:
+            n.unsupported("axes are absent and no dimension is known to be 1")
+        if not axes:
+            return n.alias(x)
+    if any(a < 0 for a in axes):
+        rank = n.rank(x)
+        axes = [n.axis(a, rank) for a in axes]
+    n.emit("squeeze", [x], {"axes": tuple(axes)}, last=True)
+
+
+def unsqueeze(n: Node) -> None:
+    """New axes of size 1, counted in the result."""
+    n.required(1)
+    axes = _axes(n)
+    if axes is None:
+        raise ValueError("axes are missing")
+    if any(a < 0 for a in axes):
+        rank = n.rank(n.input(0)) + len(axes)
+        axes = [n.axis(a, rank) for a in axes]
+    n.emit("unsqueeze", [n.input(0)], {"axes": tuple(axes)}, last=True)
+
+
+def transpose(n: Node) -> None:
+    """Transpose; without perm the axes are reversed."""
+    n.required(1)
+    perm = n.ints("perm", None)
+    if perm is None:
+        perm = tuple(reversed(range(n.rank(n.input(0)))))
+    n.emit("transpose", [n.input(0)], {"perm": perm}, last=True)
+
+
+def concat(n: Node) -> None:
+    """Concatenation along an axis."""
+    n.required(max(1, len(n.inputs)))
+    axis = n.int("axis", 1)
+    if axis < 0:
+        axis = n.axis(axis, n.rank(n.input(0)))
+    if len(n.inputs) == 1:
+        return n.alias(n.input(0))
+    n.emit("concat", n.inputs, {"axis": axis}, last=True)
+
+
+def split(n: Node) -> None:
+    """Split by given sizes, or into equal parts of a known dimension (the last may be smaller)."""
+    n.required(1)
+    x, axis = n.input(0), n.int("axis")
+    if axis < 0:
+        axis = n.axis(axis, n.rank(x))
+    sizes = n.const_ints(1, "split") if n.version >= 13 else n.ints("split", None)
+    count = len(n.outputs)
+    if sizes is None:
+        shape = n.shape(x)
+        if shape is None or axis >= len(shape) or shape[axis] is None:
+            n.unsupported(f"the size of axis {axis} is not known; give the sizes of the parts")
+        if n.version >= 18 and n.int("num_outputs", count) != count:
+            raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, but there are {count} outputs")
+        part = -(-shape[axis] // count)
+        sizes = [part] * (count - 1) + [shape[axis] - part * (count - 1)]
+    if len(sizes) != count or min(sizes) < 0:
+        raise ValueError(f"sizes are {tuple(sizes)} for {count} outputs")
+    n.emit("split", [x], {"axis": axis, "sizes": tuple(sizes)}, last=True, count=count)
+
+
+def slice_(n: Node) -> None:
+    """Slice with bounds from attributes (before opset 10), constants or values."""
+    n.required(1)
+    if n.version >= 10:
+        n.required(3)
+        return n.emit("slice", [n.input(i) for i in range(5)], last=True)
+    starts, ends = n.ints("starts", None), n.ints("ends", None)
+    if starts is None or ends is None or len(starts) != len(ends):
+        raise ValueError(f"starts {starts} and ends {ends} do not fit")
+    axes = n.ints("axes", None) or tuple(range(len(starts)))
+    attrs = {"starts": starts, "ends": ends, "axes": axes, "steps": (1,) * len(starts)}
+    n.emit("slice", [n.input(0)], attrs, last=True)
+
+
+def pad(n: Node) -> None:
+    """Pad with widths from attributes (before opset 11), constants or values."""
+    n.required(1)
+    mode = n.text("mode", "constant")
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        raise ValueError(f"mode is {mode!r}, expected constant, edge, reflect or wrap")
+    if n.version >= 11:
+        n.required(2)
+        return n.emit("pad", [n.input(i) for i in range(4)], {"mode": mode}, last=True)
+    attrs = {"mode": mode, "pads": n.ints("pads", ()), "value": n.float("value")}
+    n.emit("pad", [n.input(0)], attrs, last=True)
+
+
+def gather(n: Node) -> None:
+    """Slices at indices along an axis."""
+    n.required(2)
+    n.emit("gather", n.inputs[:2], {"axis": n.int("axis")}, last=True)
+
+
+def with_shape(kind: str):
+    """An operator whose second input is a shape or repeats."""
+    def operator(n: Node) -> None:
+        n.required(2)
+        n.emit(kind, [n.input(0), n.input(1)], last=True)
+    return operator
+
+
+def where(n: Node) -> None:
+    """Elements of the second or the third input."""
+    n.required(3)
+    n.emit("where", n.inputs[:3], last=True)
+
+
+def depth_to_space(n: Node) -> None:
+    """Channels to pixels."""
+    n.required(1)
+    n.emit("depth_to_space", [n.input(0)], {"block": n.int("blocksize"), "mode": n.text("mode", "DCR")}, last=True)
+
+
+def space_to_depth(n: Node) -> None:
+    """Pixels to channels."""
+    n.required(1)
+    n.emit("space_to_depth", [n.input(0)], {"block": n.int("blocksize")}, last=True)
+
+
+def dropout(n: Node) -> None:
+    """Nothing at inference; the mask, where it is used, is all true."""
+    n.required(1)
+    x = n.input(0)
+    if n.input(2):
+        training = n.const(2)
+        if training is None or bool(np.any(training)):
+            n.unsupported("training_mode is not false; export the model for inference")
+    if n.uses_output(1):
+        mask = n.emit("constant_of_shape", [n.emit("shape", [x])], {"value": 1, "dtype": "bool"})
+        n.builder.add_layer(f"{n.name}/mask", "identity", [mask], [n.outputs[1]], {})
+    n.alias(x)
+
+
+OPERATORS = {
+    "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
+    "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "Expand": with_shape("expand"),
+    "Tile": with_shape("tile"), "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
+    "Dropout": dropout,
+}

@@ -1,0 +1,135 @@
+"""TensorProto to NumPy, inside the message or in an external file; every size is checked before it is believed."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import FileFormatError, UnsupportedOperatorError
+
+#: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
+ELEMENT_TYPES = {
+    1: ("f32", "<f4", "float_data"), 2: ("u8", "<u1", "int32_data"), 3: ("i8", "<i1", "int32_data"),
+    4: ("u16", "<u2", "int32_data"), 5: ("i16", "<i2", "int32_data"), 6: ("i32", "<i4", "int32_data"),
+    7: ("i64", "<i8", "int64_data"), 9: ("bool", "<u1", "int32_data"), 10: ("f16", "<u2", "int32_data"),
+    11: ("f64", "<f8", "double_data"), 12: ("u32", "<u4", "uint64_data"), 13: ("u64", "<u8", "uint64_data"),
+    16: ("bf16", "<u2", "int32_data"),
+}
+MAX_RANK = 32
+#: Floating-point types that are computed in f32.
+WIDENED = ("f16", "bf16")
+
+
+def element_type(number: int, where: str) -> str:
+    """pathweave dtype of an ONNX element type.
+
+    Raises UnsupportedOperatorError for strings, complex numbers, 4- and 8-bit floats.
+    """
+    if number not in ELEMENT_TYPES:
+        raise UnsupportedOperatorError(
+            f"{where}: ONNX element type {number} is not supported; "
+            f"expected one of {', '.join(f'{n} ({t[0]})' for n, t in ELEMENT_TYPES.items())}")
+    return ELEMENT_TYPES[number][0]
+
+
+def to_array(tensor, folder: Path | None, where: str = "", raw: memoryview | None = None) -> tuple[np.ndarray, str]:
+    """A tensor's contents and its dtype in the file; f16 and bf16 contents come widened to float32.
+
+    `folder`: the model's folder, where external data must lie; None when there is none. `raw`: the raw bytes, where
+    they were taken out of the message. The array may be read-only.
+    Raises FileFormatError when sizes do not agree, UnsupportedOperatorError for element types without a NumPy type.
+    """
+    where = where or f"tensor {tensor.name!r}"
+    dtype = element_type(tensor.data_type, where)
+    _, stored, field = ELEMENT_TYPES[tensor.data_type]
+    dims = tuple(int(d) for d in tensor.dims)
+    if len(dims) > MAX_RANK or any(d < 0 for d in dims):
+        raise FileFormatError(f"{where}: dims {list(dims)[:40]}: expected at most {MAX_RANK} sizes of 0 or more")
+    if tensor.HasField("segment"):
+        raise FileFormatError(f"{where}: tensors in segments are not supported; save the model without them")
+    count = math.prod(dims)
+    nbytes = count * np.dtype(stored).itemsize
+    if tensor.data_location == 1:
+        bits = _external(tensor, folder, np.dtype(stored), nbytes, where)
+    elif raw is not None or tensor.HasField("raw_data"):
+        detached, raw = raw is not None, tensor.raw_data if raw is None else raw
+        if len(raw) != nbytes:
+            raise FileFormatError(f"{where}: raw_data has {len(raw)} bytes, "
+                                  f"but dims {list(dims)} of {dtype} need {nbytes}")
+        bits = np.frombuffer(raw, stored)
+        if detached:
+            bits = bits.copy()  # aligned, and free of the file
+    else:
+        data = getattr(tensor, field)
+        if len(data) != count:
+            raise FileFormatError(f"{where}: {field} has {len(data)} elements, but dims {list(dims)} need {count}")
+        wide = np.array(data, {"int32_data": np.int64, "uint64_data": np.uint64}.get(field, stored))
+        with np.errstate(all="ignore"):
+            bits = wide.astype(stored)
+    return _decode(bits, dtype).reshape(dims), dtype
+
+
+def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "bool":
+        return bits != 0
+    if dtype == "f16":
+        return bits.view(np.float16).astype(np.float32)
+    if dtype == "bf16":
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+    return bits
+
+
+def _external(tensor, folder: Path | None, stored: np.dtype, nbytes: int, where: str) -> np.ndarray:
+    entries = {e.key: e.value for e in tensor.external_data}
+    path = external_path(entries.get("location", ""), folder, where)
+    try:
+        offset = int(entries.get("offset") or 0)
+        length = int(entries.get("length") or nbytes)
+    except ValueError:
+        raise FileFormatError(f"{where}: external data: offset and length must be whole numbers, got "
+                              f"{entries.get('offset')!r} and {entries.get('length')!r}") from None
+    if length != nbytes:
+        raise FileFormatError(f"{where}: external data: length is {length}, but its dims need {nbytes} bytes")
+    try:
+        size = path.stat().st_size
+        if offset < 0 or offset + nbytes > size:
+            raise FileFormatError(f"{where}: external data: bytes {offset} to {offset + nbytes} are outside {path} "
+                                  f"({size} bytes)")
+        if nbytes == 0:
+            return np.empty(0, stored)
+        return np.fromfile(path, stored, count=nbytes // stored.itemsize, offset=offset)
+    except OSError as e:
+        raise FileFormatError(f"{where}: external data: {path} cannot be read: {e.strerror or e}") from e
+
+
+def external_path(location: str, folder: Path | None, where: str) -> Path:
+    """Path of an external data file; it must be a regular file inside the model's folder, links resolved.
+
+    Raises FileFormatError for an absolute location, `..`, a link that leads out, or a file that is not there.
+    """
+    if folder is None:
+        raise FileFormatError(f"{where}: its data is in the external file {location!r}; "
+                              "give the model's path, not its bytes")
+    parts = location.replace("\\", "/").split("/")
+    if not location or "\0" in location or os.path.isabs(location) or ".." in parts or ":" in parts[0]:
+        raise FileFormatError(f"{where}: external data location {location!r}: expected a path inside the model's "
+                              "folder, relative to it and without '..'")
+    try:
+        root = folder.resolve(strict=True)
+        path = (folder / location).resolve(strict=True)
+    except (OSError, RuntimeError) as e:
+        raise FileFormatError(f"{where}: external data file {folder / location} cannot be read: {e}") from e
+    if not path.is_relative_to(root) or not path.is_file():
+        raise FileFormatError(f"{where}: external data location {location!r} leads to {path}, "
+                              f"which is not a file inside the model's folder {root}")
+    return path
+
+
+def narrow(array: np.ndarray) -> np.ndarray:
+    """A float64 array as float32; finite numbers beyond float32 become its largest ones, not infinities."""
+    limit = float(np.finfo(np.float32).max)
+    finite = np.clip(array, -limit, limit)
+    return np.where(np.isinf(array), array, finite).astype(np.float32)
