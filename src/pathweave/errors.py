@@ -16,6 +16,10 @@ class FileFormatError(ModelError):
     """A file is truncated, corrupted, or not of the kind that was expected."""
 
 
+class ModelFileError(ModelError, OSError):
+    """The system refuses to open, read or write a model file."""
+
+
 class UnsupportedOperatorError(ModelError):
     """A model uses operators that no importer line covers; `operators` lists (operator, node name) for all of them."""
 

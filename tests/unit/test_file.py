@@ -20,7 +20,8 @@ from safetensors.numpy import load_file, save_file
 from pathweave.errors import Error, FileFormatError, ModelError
 from pathweave.net import file as pw_file
 from pathweave.net import spec
-from pathweave.net.file import ModelFileError, atomic_writer, read, recognises, save
+from pathweave.errors import ModelFileError
+from pathweave.net.file import atomic_writer, read, recognises, save
 from pathweave.net.format import Format
 from pathweave.net.net import Epilogue, Layer, Model, Net, TensorSpec
 from pathweave.net.route import Choice, Conversion, Route

@@ -18,7 +18,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
-from ..errors import FileFormatError, ModelError
+from ..errors import FileFormatError, ModelError, ModelFileError
 from . import spec
 from .format import dtype_of, numpy_dtype
 from .net import Model
@@ -30,10 +30,6 @@ _SAFETENSORS = {"F64": "f64", "F32": "f32", "F16": "f16", "I64": "i64", "I32": "
                 "U64": "u64", "U32": "u32", "U16": "u16", "U8": "u8", "BOOL": "bool"}
 _NAMES = {ours: theirs for theirs, ours in _SAFETENSORS.items()}
 _AGAIN = "the file is truncated or damaged: copy or save it again"
-
-
-class ModelFileError(ModelError, OSError):
-    """The operating system refuses to open, read or write a model file."""
 
 
 def recognises(head: bytes) -> bool:

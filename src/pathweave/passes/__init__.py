@@ -1,0 +1,126 @@
+"""Passes: rewrites of a net that keep its meaning to rounding. One rewrite per file.
+
+A module of this folder with `order` (a number), `needs_shapes` (True where it may look at `graph.specs`) and
+`apply(graph) -> bool` (True where it changed something) is a pass by being there. With `last = True` it waits until the
+others have come to an end; then all run again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+
+from ..errors import InputError, ModelError
+from ..net.evaluate import MEANING_ERRORS, match_symbols
+from ..net.net import Net, TensorSpec
+from ..net.partial import Follower
+from ._graph import Graph
+
+#: Rounds of all passes after which rewriting stops; the net is right after every single rewrite.
+MAX_ROUNDS = 100
+
+
+@cache
+def passes() -> tuple[ModuleType, ...]:
+    """Every pass, in order."""
+    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)
+               if not info.name.startswith("_")]
+    return tuple(sorted((m for m in modules if hasattr(m, "apply")), key=lambda m: (m.order, m.__name__)))
+
+
+def optimise(net: Net) -> Net:
+    """The net after all passes that need no shapes, to a fixed point. The given net is not changed.
+
+    Raises ModelError for a malformed net.
+    """
+    net.check()
+    graph = Graph(net)
+    _fixed_point(graph, [m for m in passes() if not m.needs_shapes])
+    return graph.to_net()
+
+
+def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
+    """The net for concrete input shapes, optimised, with `specs` of every value. The given net is not changed.
+
+    `shapes`: input name -> shape; inputs that are left out take theirs from the symbols of the others. What depends
+    on shapes alone is folded. Raises InputError where a symbol gets two values or none or a fixed dimension differs,
+    ShapeError where shapes do not fit.
+    """
+    from ..layers import infer
+    net.check()
+    bound = _fold_shapes(net, _bound_inputs(net, shapes or {}))
+    graph = Graph(bound)
+    _fixed_point(graph, list(passes()))
+    result = graph.to_net()
+    infer(result)
+    return result
+
+
+def _bound_inputs(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
+    sizes = match_symbols(net.inputs, shapes)
+    free = {name: [d for d in s.shape if isinstance(d, str) and d not in sizes] for name, s in net.inputs.items()}
+    if any(free.values()):
+        raise InputError("the sizes of " + ", ".join(f"{', '.join(map(repr, d))} of input {n!r} ({net.inputs[n]})"
+                                                     for n, d in free.items() if d) + " are not known; give its shape")
+    return {n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for n, s in net.inputs.items()}
+
+
+def _fold_shapes(net: Net, inputs: dict[str, TensorSpec]) -> Net:
+    """Follow the net with its shapes: values that depend on them alone become constants, shape inputs attributes."""
+    follower = Follower(inputs)
+    for name, array in net.constants.items():
+        follower.constant(name, array)
+    layers, constants = [], dict(net.constants)
+    for layer in net.layers:
+        resolved = follower.step(layer)
+        if all(v in follower.contents for v in resolved.outputs):
+            constants.update((v, follower.contents[v]) for v in resolved.outputs)
+        else:
+            layers.append(resolved)
+    return Net(inputs, list(net.outputs), layers, constants)
+
+
+def _fixed_point(graph: Graph, modules: list[ModuleType]) -> None:
+    early = [m for m in modules if not getattr(m, "last", False)]
+    _run_to_end(graph, early)
+    if len(early) < len(modules):
+        _run_to_end(graph, modules)
+
+
+def _run_to_end(graph: Graph, modules: list[ModuleType]) -> None:
+    stale = True
+    for _ in range(MAX_ROUNDS):
+        changed = False
+        for module in modules:
+            if module.needs_shapes and stale:
+                graph.specs = _specs(graph)
+                stale = False
+            if _applied(module, graph):
+                changed = stale = True
+        if not changed:
+            return
+
+
+def _applied(module: ModuleType, graph: Graph) -> bool:
+    """Run one pass. Attributes that make no sense are found by shape inference, which an unbound net has not had."""
+    try:
+        with np.errstate(all="ignore"):  # weights may hold infinities, and keep them
+            return module.apply(graph)
+    except MEANING_ERRORS as e:
+        name = module.__name__.rpartition(".")[2]
+        raise ModelError(f"pass {name}: a layer's attributes or constants do not fit together "
+                         f"({type(e).__name__}: {e}); bind the net to find out which") from e
+
+
+def _specs(graph: Graph) -> dict[str, TensorSpec]:
+    follower = Follower(graph.inputs)
+    for name, array in graph.constants.items():
+        follower.constant(name, array)
+    for layer in graph.layers():
+        follower.step(layer)
+    return follower.specs

@@ -1,0 +1,183 @@
+"""Graph: a net that is being rewritten, with its producers and consumers kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..net.net import Layer, Net, TensorSpec
+
+
+class Graph:
+    """A net under rewriting. Replaced layers keep their place, so that the order stays topological.
+
+    `specs` is filled while passes that need shapes run, else empty. Names of net outputs never change.
+    """
+
+    def __init__(self, net: Net):
+        self.inputs = dict(net.inputs)
+        self.outputs = tuple(net.outputs)
+        self.constants: dict[str, Any] = dict(net.constants)
+        self.specs: dict[str, TensorSpec] = {}
+        self._output_set = frozenset(net.outputs)
+        self._slots: list[list[Layer]] = []
+        self._slot_of: dict[str, int] = {}
+        self._producer: dict[str, Layer] = {}
+        self._consumers: dict[str, dict[str, Layer]] = {}
+        self._values = set(net.inputs) | set(net.constants)
+        for layer in net.layers:
+            self._slots.append([])
+            self._add(layer, len(self._slots) - 1)
+
+    def to_net(self) -> Net:
+        """The net as it is now, without specs."""
+        return Net(dict(self.inputs), list(self.outputs), list(self.layers()), dict(self.constants))
+
+    # reading
+
+    def layers(self) -> Iterator[Layer]:
+        """Layers in topological order; what is replaced or added meanwhile may be seen, what is removed is not."""
+        for i in range(len(self._slots)):
+            for layer in tuple(self._slots[i]):
+                if self.alive(layer):
+                    yield layer
+
+    def alive(self, layer: Layer) -> bool:
+        """True while this very layer is part of the net."""
+        slot = self._slot_of.get(layer.name)
+        return slot is not None and any(other is layer for other in self._slots[slot])
+
+    def position(self, layer: Layer) -> tuple[int, int]:
+        """Place in the topological order, comparable."""
+        slot = self._slot_of[layer.name]
+        return slot, next(i for i, other in enumerate(self._slots[slot]) if other is layer)
+
+    def producer(self, value: str) -> Layer | None:
+        """The layer that makes a value; None for inputs and constants."""
+        return self._producer.get(value)
+
+    def made_by(self, value: str, *kinds: str) -> Layer | None:
+        """The layer that makes a value, if it is of one of these kinds and has no epilogue."""
+        layer = self._producer.get(value)
+        return layer if layer is not None and layer.kind in kinds and not layer.epilogue else None
+
+    def consumers(self, value: str) -> list[Layer]:
+        """The layers that use a value, each once."""
+        return list(self._consumers.get(value, {}).values())
+
+    def is_output(self, value: str) -> bool:
+        """True for a value that the net returns."""
+        return value in self._output_set
+
+    def private(self, value: str) -> bool:
+        """True when exactly one input of one layer uses the value, and the net does not return it."""
+        users = self._consumers.get(value, {})
+        return len(users) == 1 and value not in self._output_set and \
+            next(iter(users.values())).inputs.count(value) == 1
+
+    def constant(self, value: str) -> np.ndarray | None:
+        """Array of a constant, None for anything else."""
+        return self.constants.get(value)
+
+    def scalar(self, value: str) -> float | None:
+        """The number of a constant with one element, None for anything else."""
+        array = self.constants.get(value)
+        return array.reshape(()).item() if array is not None and array.size == 1 and array.dtype != bool else None
+
+    def is_dynamic(self, value: str) -> bool:
+        """True for a value that is computed or given at run time."""
+        return bool(value) and value not in self.constants
+
+    # rewriting
+
+    def fresh(self, base: str) -> str:
+        """A value name that nothing else has."""
+        name, i = base, 1
+        while name in self._values:
+            name, i = f"{base}_{i}", i + 1
+        self._values.add(name)
+        return name
+
+    def fresh_layer_name(self, base: str) -> str:
+        """A layer name that nothing else has."""
+        name, i = base, 1
+        while name in self._slot_of:
+            name, i = f"{base}_{i}", i + 1
+        return name
+
+    def add_constant(self, array: np.ndarray, base: str) -> str:
+        """Make an array a constant under a new name."""
+        name = self.fresh(base)
+        self.constants[name] = array
+        return name
+
+    def replace(self, layer: Layer, *new: Layer) -> None:
+        """Put layers in the place of one; inputs must be defined before that place."""
+        slot = self._slot_of[layer.name]
+        at = next(i for i, other in enumerate(self._slots[slot]) if other is layer)
+        self._drop(layer)
+        for i, other in enumerate(new):
+            self._add(other, slot, at + i)
+
+    def remove(self, *layers: Layer) -> None:
+        """Take layers out whose outputs nobody uses any more."""
+        for layer in layers:
+            self._drop(layer)
+
+    def rename(self, old: str, new: str) -> None:
+        """Make every consumer of a value use another one that is defined before them. Net outputs are not touched."""
+        for layer in self.consumers(old):
+            self.replace(layer, layer.with_(inputs=tuple(new if v == old else v for v in layer.inputs)))
+
+    def bypass(self, layer: Layer, source: str | None = None) -> bool:
+        """Take out a layer whose (first) output equals `source`, by default its first input; False where it must stay.
+
+        It must stay where its output is a net output and the source cannot take that name.
+        """
+        source, value = source or layer.inputs[0], layer.outputs[0]
+        if not self.is_output(value):
+            self.rename(value, source)
+            self._drop(layer)
+            return True
+        maker = self.producer(source)
+        if maker is None or self.is_output(source):
+            return False
+        self._drop(layer)
+        self.rename(source, value)
+        maker = self.producer(source)
+        self.replace(maker, maker.with_(outputs=tuple(value if v == source else v for v in maker.outputs)))
+        return True
+
+    def prune_constants(self) -> bool:
+        """Drop constants that nobody uses."""
+        unused = [c for c in self.constants if not self._consumers.get(c) and c not in self._output_set]
+        for c in unused:
+            del self.constants[c]
+        return bool(unused)
+
+    def make_constant(self, value: str, array: np.ndarray) -> None:
+        """Turn a value whose producer is gone into a constant of the same name."""
+        self.constants[value] = array
+
+    def _add(self, layer: Layer, slot: int, at: int | None = None) -> None:
+        members = self._slots[slot]
+        members.insert(len(members) if at is None else at, layer)
+        self._slot_of[layer.name] = slot
+        for v in layer.outputs:
+            self._producer[v] = layer
+            self._values.add(v)
+        for v in layer.inputs:
+            if v:
+                self._consumers.setdefault(v, {})[layer.name] = layer
+
+    def _drop(self, layer: Layer) -> None:
+        slot = self._slot_of.pop(layer.name)
+        self._slots[slot] = [other for other in self._slots[slot] if other is not layer]
+        for v in layer.outputs:
+            if self._producer.get(v) is layer:
+                del self._producer[v]
+        for v in layer.inputs:
+            if v:
+                self._consumers[v].pop(layer.name, None)

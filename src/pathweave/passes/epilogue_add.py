@@ -1,0 +1,44 @@
+"""A residual add goes into the epilogue of the convolution or dense layer before it."""
+
+from __future__ import annotations
+
+from ..net.net import Epilogue, Layer
+from ._graph import Graph
+
+order = 85
+needs_shapes = True
+
+HOSTS = frozenset(("conv2", "depthwise_conv2", "dense"))
+
+
+def apply(graph: Graph) -> bool:
+    """y = act(conv + residual), with no broadcasting, where nobody else sees the convolution's own result."""
+    changed = False
+    for layer in graph.layers():
+        if layer.kind != "add" or layer.epilogue.add:
+            continue
+        hosts = [(graph.position(h), i, h) for i, h in _hosts(graph, layer)]
+        if not hosts:
+            continue
+        # The host that comes last: the residual is there by then, so nothing has to wait.
+        _, index, host = max(hosts, key=lambda h: h[0])
+        residual = layer.inputs[1 - index]
+        graph.remove(host)
+        graph.replace(layer, host.with_(inputs=(*host.inputs, residual), outputs=layer.outputs,
+                                        epilogue=Epilogue(True, layer.epilogue.act, layer.epilogue.params)))
+        changed = True
+    return changed
+
+
+def _hosts(graph: Graph, layer: Layer) -> list[tuple[int, Layer]]:
+    """(input index, layer) of what could take the add."""
+    a, b = layer.inputs
+    spec = graph.specs.get(a)
+    if spec is None or spec != graph.specs.get(b) or not graph.is_dynamic(a) or not graph.is_dynamic(b):
+        return []
+    found = []
+    for i, value in enumerate((a, b)):
+        host = graph.made_by(value, *HOSTS)
+        if host is not None and graph.private(value):
+            found.append((i, host))
+    return found

@@ -1,0 +1,37 @@
+"""A mean or maximum over height and width becomes a global pool, and so does a pool whose window is the image."""
+
+from __future__ import annotations
+
+from ..net.net import Layer, TensorSpec
+from ._graph import Graph
+
+order = 30
+needs_shapes = True
+
+_REDUCTIONS = {"mean": "global_average_pool", "max": "global_max_pool"}
+_POOLS = {"average_pool2": "global_average_pool", "max_pool2": "global_max_pool"}
+_FLOATS = ("f16", "f32", "f64")
+
+
+def apply(graph: Graph) -> bool:
+    """Rank 4 and floating point only."""
+    changed = False
+    for layer in graph.layers():
+        spec = graph.specs.get(layer.inputs[0]) if layer.inputs else None
+        if spec is None or spec.rank != 4 or spec.dtype not in _FLOATS or layer.epilogue or 0 in spec.shape:
+            continue
+        kind, keepdims = _global(layer, spec)
+        if kind:
+            graph.replace(layer, layer.with_(kind=kind, attrs={"keepdims": keepdims}))
+            changed = True
+    return changed
+
+
+def _global(layer: Layer, spec: TensorSpec) -> tuple[str, int]:
+    attrs = layer.attrs
+    if layer.kind == "reduce" and sorted(a % 4 for a in attrs["axes"]) == [2, 3]:
+        return _REDUCTIONS.get(attrs["op"], ""), attrs.get("keepdims", 1)
+    if layer.kind in _POOLS and tuple(attrs["kernel"]) == tuple(spec.shape[2:]) and not any(attrs.get("pad", (0,))) \
+            and set(attrs.get("dilation", (1, 1))) == {1} and not attrs.get("ceil", 0):
+        return _POOLS[layer.kind], 1
+    return "", 0

@@ -1,0 +1,56 @@
+"""Chains of multiply, add and batch norm by constants become one madd; a batch norm alone becomes one too."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.net import Layer
+from ._affine import KINDS, affine, by_channel
+from ._graph import Graph
+
+order = 55
+needs_shapes = True
+
+
+def apply(graph: Graph) -> bool:
+    """Two at a time; a chain of any length ends as one."""
+    changed = False
+    for layer in graph.layers():
+        if layer.kind in KINDS:
+            changed |= _merge(graph, layer)
+    return changed
+
+
+def _vectors(graph: Graph, layer: Layer):
+    """(source, scale, shift) of a layer as a madd could hold them; None where it cannot."""
+    found = affine(graph, layer)
+    spec = graph.specs.get(found.source) if found is not None else None
+    # A constant that broadcasts the value to a larger shape is no madd.
+    if spec is None or spec != graph.specs.get(layer.outputs[0]):
+        return None
+    channels, from_right = (spec.shape[1], spec.rank - 1) if spec.rank > 1 else (1, 1)
+    scale, shift = (by_channel(a, found.by_channel, channels, from_right, spec.rank) for a in found[1:3])
+    if scale is None or shift is None or (spec.rank < 2 and (scale.ndim or shift.ndim)):
+        return None
+    return found.source, scale, shift
+
+
+def _merge(graph: Graph, layer: Layer) -> bool:
+    second = _vectors(graph, layer)
+    if second is None:
+        return False
+    source, scale, shift = second
+    before = graph.producer(source)
+    first = _vectors(graph, before) if before is not None and before.kind in KINDS and graph.private(source) else None
+    if first is not None:
+        source, shift, scale = first[0], first[2] * scale + shift, first[1] * scale
+    elif layer.kind != "batch_norm":
+        return False
+    dtype = graph.constant(next(v for v in layer.inputs if v in graph.constants)).dtype
+    inputs = [source]
+    for array, what in ((scale, "scale"), (shift, "shift")):
+        inputs.append(graph.add_constant(np.asarray(array, dtype), f"{layer.outputs[0]}:{what}"))
+    graph.replace(layer, layer.with_(kind="madd", inputs=tuple(inputs), attrs={}))
+    if first is not None:
+        graph.remove(before)
+    return True

@@ -1,0 +1,40 @@
+"""Layers that change nothing for the bound shapes go: a reshape to the same shape, a sum with zero, ..."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.net import Layer
+from ._affine import KINDS, affine
+from ._graph import Graph
+
+order = 20
+needs_shapes = True
+
+#: Kinds that only move elements, so that an equal shape means an equal value.
+_EQUAL_SHAPE_IS_ENOUGH = ("reshape", "squeeze", "unsqueeze", "expand", "tile", "cast")
+
+
+def apply(graph: Graph) -> bool:
+    """Bypass them all."""
+    changed = False
+    for layer in graph.layers():
+        if layer.epilogue or len(layer.outputs) != 1:
+            continue
+        source = _source_of_nothing(graph, layer)
+        if source is not None and graph.specs.get(source) == graph.specs.get(layer.outputs[0], ()):
+            changed |= graph.bypass(layer, source)
+    return changed
+
+
+def _source_of_nothing(graph: Graph, layer: Layer) -> str | None:
+    """The input that the layer's output equals when both have the same spec."""
+    if layer.kind in _EQUAL_SHAPE_IS_ENOUGH:
+        return layer.inputs[0]
+    if layer.kind == "slice" and all(s > 0 for s in layer.attrs.get("steps") or (1,)) and layer.attrs.get("starts"):
+        return layer.inputs[0]
+    if layer.kind in KINDS:
+        found = affine(graph, layer)
+        if found is not None and np.all(found.scale == 1) and np.all(found.shift == 0):
+            return found.source
+    return None

@@ -1,0 +1,46 @@
+"""reshape, squeeze and unsqueeze of bound shapes become one reshape to a plain shape; global pools absorb theirs."""
+
+from __future__ import annotations
+
+from ..net.net import Layer
+from ._graph import Graph
+
+order = 35
+needs_shapes = True
+
+KINDS = ("reshape", "squeeze", "unsqueeze")
+_POOLS = ("global_average_pool", "global_max_pool")
+
+
+def apply(graph: Graph) -> bool:
+    """One sweep in order: a chain of reshapes ends as one, the rest is dead code."""
+    changed = False
+    for layer in graph.layers():
+        if layer.epilogue or not layer.inputs or not graph.is_dynamic(layer.inputs[0]):
+            continue
+        if layer.kind in KINDS:
+            changed |= _canonical(graph, layer)
+    return changed
+
+
+def _canonical(graph: Graph, layer: Layer) -> bool:
+    out = graph.specs.get(layer.outputs[0])
+    if out is None or 0 in out.shape or len([v for v in layer.inputs if v]) != 1:
+        return False
+    attrs = {"shape": tuple(out.shape)}
+    inputs = layer.inputs[:1]
+    before = graph.made_by(inputs[0], *KINDS)
+    if before is not None:
+        inputs = before.inputs[:1]
+    pool = graph.made_by(inputs[0], *_POOLS) if before is None else None
+    if pool is not None and graph.private(inputs[0]):
+        batch = graph.specs.get(pool.inputs[0])
+        for keepdims, tail in ((1, (1, 1)), (0, ())):
+            if batch is not None and out.shape == batch.shape[:2] + tail:
+                graph.remove(pool)
+                graph.replace(layer, pool.with_(outputs=layer.outputs, attrs={**pool.attrs, "keepdims": keepdims}))
+                return True
+    if layer.kind == "reshape" and dict(layer.attrs) == attrs and inputs == layer.inputs:
+        return False
+    graph.replace(layer, layer.with_(kind="reshape", inputs=inputs, attrs=attrs))
+    return True
