@@ -87,6 +87,11 @@ Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t t
   if (b.panel_blocks > 1) rows = std::min(rows, std::max<int64_t>(1, share / std::max<int64_t>(1, tile_bytes)));
   b.row_tiles = std::max<int64_t>(1, rows);
   b.row_blocks = divide_up(row_tiles, b.row_tiles);
+  // Few rows: the threads share the panels too.
+  if (threads > 1 && b.count() < 4 * threads) {
+    b.panels = divide_up(panels, std::min(panels, divide_up(4 * threads, b.row_blocks)));
+    b.panel_blocks = divide_up(panels, b.panels);
+  }
   return b;
 }
 

@@ -50,6 +50,16 @@ struct Blocking {
 };
 Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads);
 
+// Part `index` of `parts` even parts of n items: 49 rows in tiles of at most 6 are four of 6 and five of 5, not eight of
+// 6 and a last one of 1 that costs nearly as much.
+struct Part {
+  int64_t first, count;
+};
+inline Part even_part(int64_t n, int64_t parts, int64_t index) {
+  const int64_t base = n / parts, longer = n % parts;
+  return {index * base + std::min(index, longer), base + (index < longer ? 1 : 0)};
+}
+
 // One product C = act(A * B + bias + residual), tile by tile: what a convolution or a dense layer hands to `walk`.
 struct Product {
   const GemmF32* kernel;
@@ -63,6 +73,9 @@ struct Product {
   Blocking blocking;
 
   int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
+  // First row of a tile: tiles differ by at most one row, since a last tile of few rows would take nearly as long as a
+  // full one.
+  int64_t tile_row(int64_t tile) const { return rows * tile / row_tiles(); }
   int64_t panels() const { return divide_up(columns, kernel->columns); }
   // Offset of a panel's first column from the start of a row of C.
   int64_t panel_offset(int64_t panel) const {
@@ -71,49 +84,54 @@ struct Product {
   }
 };
 
-// Computes the blocks that this thread takes. `fill(first_row, rows, pointers)` writes taps * kernel->rows pointers to
-// rows of A, tap-major; `pointers` has room for them, one area per thread.
+// Computes block `index` of p.blocking. `fill(first_row, rows, pointers)` writes taps * kernel->rows pointers to rows of
+// A, tap-major; `pointers` has room for them, one area per thread.
 template <class Fill>
-void walk(const Product& p, float* c, const float* residual, const float** pointers, Team& team, Fill&& fill) {
+void walk_block(const Product& p, int64_t index, float* c, const float* residual, const float** pointers, Fill&& fill) {
   const int64_t tile_rows = p.kernel->rows, tile_columns = p.kernel->columns, k = p.taps * p.depth;
   const int64_t taps_per_pass = p.taps == 1 ? 1 : p.chunk / p.depth;
-  team.each(p.blocking.count(), 1, [&](int64_t index, int64_t) {
-    const int64_t row_block = index % p.blocking.row_blocks, panel_block = index / p.blocking.row_blocks;
-    const int64_t first_tile = row_block * p.blocking.row_tiles;
-    const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
-    const int64_t first_panel = panel_block * p.blocking.panels;
-    const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
-    for (int64_t k0 = 0; k0 < k; k0 += p.chunk)
-      for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-        const int64_t row = tile * tile_rows, rows = std::min(tile_rows, p.rows - row);
-        fill(row, rows, pointers);
-        GemmF32Args args{};
-        args.a = pointers;
-        args.taps = std::min(taps_per_pass, p.taps);
-        args.depth = p.taps == 1 ? std::min(p.chunk, k - k0) : p.depth;
-        if (p.taps == 1) {
-          for (int64_t i = 0; i < tile_rows; ++i) pointers[i] += k0;
-        } else {
-          args.a += k0 / p.depth * tile_rows;
-          args.taps = std::min(taps_per_pass, p.taps - k0 / p.depth);
-        }
-        args.rows = rows;
-        args.c_row = p.c_row;
-        args.c_group = p.c_group;
-        args.act = p.act;
-        args.first = k0 == 0;
-        args.last = k0 + p.chunk >= k;
-        for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-          const int64_t at = row * p.c_row + p.panel_offset(panel);
-          args.b = p.b + (panel * k + k0) * tile_columns;
-          args.bias = p.bias + panel * tile_columns;
-          args.columns = std::min(tile_columns, p.columns - panel * tile_columns);
-          args.c = c + at;
-          args.residual = residual ? residual + at : nullptr;
-          p.kernel->run(&args);
-        }
+  const int64_t row_block = index % p.blocking.row_blocks, panel_block = index / p.blocking.row_blocks;
+  const int64_t first_tile = row_block * p.blocking.row_tiles;
+  const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
+  const int64_t first_panel = panel_block * p.blocking.panels;
+  const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
+  for (int64_t k0 = 0; k0 < k; k0 += p.chunk)
+    for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+      const int64_t row = p.tile_row(tile), rows = p.tile_row(tile + 1) - row;
+      fill(row, rows, pointers);
+      GemmF32Args args{};
+      args.a = pointers;
+      args.taps = std::min(taps_per_pass, p.taps);
+      args.depth = p.taps == 1 ? std::min(p.chunk, k - k0) : p.depth;
+      if (p.taps == 1) {
+        for (int64_t i = 0; i < tile_rows; ++i) pointers[i] += k0;
+      } else {
+        args.a += k0 / p.depth * tile_rows;
+        args.taps = std::min(taps_per_pass, p.taps - k0 / p.depth);
       }
-  });
+      args.rows = rows;
+      args.c_row = p.c_row;
+      args.c_group = p.c_group;
+      args.act = p.act;
+      args.first = k0 == 0;
+      args.last = k0 + p.chunk >= k;
+      for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+        const int64_t at = row * p.c_row + p.panel_offset(panel);
+        args.b = p.b + (panel * k + k0) * tile_columns;
+        args.bias = p.bias + panel * tile_columns;
+        args.columns = std::min(tile_columns, p.columns - panel * tile_columns);
+        args.c = c + at;
+        args.residual = residual ? residual + at : nullptr;
+        p.kernel->run(&args);
+      }
+    }
+}
+
+// Computes the blocks that this thread takes.
+template <class Fill>
+void walk(const Product& p, float* c, const float* residual, const float** pointers, Team& team, Fill&& fill) {
+  team.each(p.blocking.count(), 1,
+            [&](int64_t index, int64_t) { walk_block(p, index, c, residual, pointers, fill); });
 }
 
 // A row of zeros that padding points to.

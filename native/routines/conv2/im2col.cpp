@@ -127,9 +127,12 @@ class Im2colKernel : public Kernel {
     args.c_group = 16;
     args.act = act_;
     args.first = args.last = true;
-    for (int64_t p = first; p < last; p += kernel_->rows) {
+    const int64_t tiles = divide_up(last - first, kernel_->rows);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
       const float* pointers[32];
-      args.rows = std::min<int64_t>(kernel_->rows, last - p);
+      const auto [start, rows_of_tile] = even_part(last - first, tiles, tile);
+      const int64_t p = first + start;
+      args.rows = rows_of_tile;
       for (int64_t i = 0; i < kernel_->rows; ++i) pointers[i] = rows + (p - first + std::min(i, args.rows - 1)) * depth_;
       args.a = pointers;
       for (int64_t panel = 0; panel * columns < outputs; ++panel) {

@@ -116,7 +116,7 @@ class WinogradKernel : public Kernel {
       team.each(chunks, 1, [&](int64_t chunk, int64_t) {
         const int64_t first = chunk * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
         for (int64_t t = first; t < last; ++t) input_tile(x, t, v + (t - first) * g_.inputs);
-        for (int64_t p = 0; p < matrices(); ++p) multiply(p, 0, panels(), v, products, 0, last - first);
+        for (int64_t p = 0; p < matrices(); ++p) multiply(p, 0, panels(), v, products, last - first);
         for (int64_t t = first; t < last; ++t) output_tile(products + (t - first) * padded_outputs_, t, y, residual);
       });
       return;
@@ -132,7 +132,7 @@ class WinogradKernel : public Kernel {
       const int64_t parts = std::min<int64_t>(panels(), 8);
       team.each(matrices() * parts, 1, [&](int64_t index, int64_t) {
         const int64_t p = index / parts, part = index % parts;
-        multiply(p, panels() * part / parts, panels() * (part + 1) / parts, v, products, 0, last - first);
+        multiply(p, panels() * part / parts, panels() * (part + 1) / parts, v, products, last - first);
       });
       team.barrier();
       team.each(last - first, 1,
@@ -162,16 +162,16 @@ class WinogradKernel : public Kernel {
   }
 
   // Panels [first, last) of the product at position p for `tiles` tiles.
-  void multiply(int64_t p, int64_t first, int64_t last, const float* v, float* products, int64_t tile0,
-                int64_t tiles) const {
+  void multiply(int64_t p, int64_t first, int64_t last, const float* v, float* products, int64_t tiles) const {
     const float* a = v + p * schedule_.tiles * g_.inputs;
     float* c = products + p * schedule_.tiles * padded_outputs_;
     const float* b = weights_->as<float>() + p * padded_outputs_ * g_.inputs;
     constexpr float inf = __builtin_inff();
+    const int64_t row_tiles = divide_up(tiles, gemm_->rows);
     for (int64_t panel = first; panel < last; ++panel)
-      for (int64_t t = tile0; t < tiles; t += gemm_->rows) {
+      for (int64_t row_tile = 0; row_tile < row_tiles; ++row_tile) {
         const float* rows[32];
-        const int64_t n = std::min<int64_t>(gemm_->rows, tiles - t);
+        const auto [t, n] = even_part(tiles, row_tiles, row_tile);
         for (int64_t i = 0; i < gemm_->rows; ++i) rows[i] = a + (t + std::min(i, n - 1)) * g_.inputs;
         GemmF32Args args{};
         args.a = rows;

@@ -10,7 +10,7 @@ namespace pw {
 //
 // a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to depth
 //    consecutive floats of row i at tap t (rows >= `rows` may be any readable pointer).
-// b: packed, for each tap and each k the kernel's full column count of floats, 64-byte aligned.
+// b: packed, for each tap and each k the kernel's full column count of floats, aligned to the kernel's vector.
 // c: row i, column group j (16 columns): c + i * c_row + j * c_group; the same strides for `residual` (may be null).
 // bias: the kernel's full column count of floats, or null.
 // first: start from bias (else from what c holds). last: add the residual, apply the activation.
