@@ -1,0 +1,44 @@
+// The parts of the module.
+#pragma once
+#include <nanobind/nanobind.h>
+
+#include <exception>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "runtime/catalogue.h"
+
+namespace pw::python {
+
+namespace nb = nanobind;
+
+// A kernel as Python sees it.
+struct KernelHandle {
+  KernelPtr kernel;
+  std::string device;  // "python" for a Python function
+};
+
+using ShareText = std::tuple<int, int, uint64_t>;
+using ReuseText = std::pair<int, int>;
+
+inline std::vector<Share> shares(const std::vector<ShareText>& list) {
+  std::vector<Share> all;
+  for (const auto& [in, out, offset] : list) all.push_back({in, out, offset});
+  return all;
+}
+inline std::vector<Reuse> reuses(const std::vector<ReuseText>& list) {
+  std::vector<Reuse> all;
+  for (const auto& [in, out] : list) all.push_back({in, out});
+  return all;
+}
+
+// What a Python kernel raised in this thread and nobody has seen yet; null when nothing.
+std::exception_ptr take_python_error();
+
+void bind_machine(nb::module_& m);  // cpu_info, devices, routines, candidates
+void bind_kernel(nb::module_& m);   // Kernel, prepare, python_kernel
+void bind_plan(nb::module_& m);     // place, Plan, Session
+
+}  // namespace pw::python

@@ -1,0 +1,147 @@
+// Kernels: prepared by a routine, or a Python function.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include "base/error.h"
+#include "python/arrays.h"
+#include "python/bindings.h"
+
+namespace pw::python {
+namespace {
+
+thread_local std::exception_ptr python_error;
+
+// Deletes what holds Python objects, from any thread.
+template <class T>
+void delete_with_gil(T* object) {
+  if (!Py_IsInitialized()) return;  // nothing to give back any more
+  nb::gil_scoped_acquire gil;
+  delete object;
+}
+
+using ConstantArgs = std::vector<std::pair<std::optional<nb::object>, uint64_t>>;
+
+KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
+                            const ConstantArgs& constants) {
+  const Problem problem = Problem::parse(problem_text);
+  // Kernels may point into their constants: the arrays live as long as the kernel.
+  std::shared_ptr<std::vector<HostArray>> arrays(new std::vector<HostArray>,
+                                                 delete_with_gil<std::vector<HostArray>>);
+  static const char nothing = 0;
+  Constants given;
+  for (size_t i = 0; i < constants.size(); ++i) {
+    const auto& [array, id] = constants[i];
+    if (!array || array->is_none()) {
+      given.push_back({});
+      continue;
+    }
+    const std::string what = "constant " + std::to_string(i) + " of '" + problem_text + "'";
+    arrays->emplace_back(*array, false, what);
+    const HostArray& memory = arrays->back();
+    if (i < problem.in.size() && problem.in[i].constant) {
+      const uint64_t expected = bytes_of(problem.in[i].dtype, problem.in[i].shape);
+      if (memory.bytes() != expected)
+        throw Error(what + ": expected " + std::to_string(expected) + " bytes, got " + std::to_string(memory.bytes()));
+    }
+    given.push_back({memory.data() ? memory.data() : &nothing, id});
+  }
+  nb::gil_scoped_release release;
+  KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
+  std::string device = kernel->device()->name();
+  return {std::move(kernel), std::move(device)};
+}
+
+// One argument of a Python kernel.
+struct Spec {
+  nb::object dtype, shape;
+  uint64_t bytes;
+};
+
+struct PythonKernel {
+  nb::object callable, array;  // numpy.ndarray
+  std::vector<Spec> in, out;
+};
+
+nb::object wrap(const PythonKernel& kernel, const Spec& spec, void* data, int access) {
+  nb::object memory = nb::steal(PyMemoryView_FromMemory(static_cast<char*>(data),
+                                                        static_cast<Py_ssize_t>(spec.bytes), access));
+  if (!memory.is_valid()) nb::raise_python_error();
+  return kernel.array(nb::arg("shape") = spec.shape, nb::arg("dtype") = spec.dtype, nb::arg("buffer") = memory);
+}
+
+int run_python(void* self, const void* const* in, void* const* out, void*, pw_team*) {
+  const auto& kernel = *static_cast<const PythonKernel*>(self);
+  nb::gil_scoped_acquire gil;
+  try {
+    nb::list inputs, outputs;
+    for (size_t i = 0; i < kernel.in.size(); ++i)
+      inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(in[i]), PyBUF_READ));
+    for (size_t i = 0; i < kernel.out.size(); ++i) outputs.append(wrap(kernel, kernel.out[i], out[i], PyBUF_WRITE));
+    kernel.callable(inputs, outputs);
+    return 0;
+  } catch (...) {
+    python_error = std::current_exception();
+    return 1;
+  }
+}
+
+using SpecArgs = std::vector<std::pair<std::string, std::vector<int64_t>>>;
+
+std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector<Port>& ports) {
+  std::vector<Spec> specs;
+  for (const auto& [name, shape] : args) {
+    const DType dtype = parse_dtype(name);
+    for (int64_t d : shape)
+      if (d < 0) throw Error("a Python kernel's shape holds " + std::to_string(d));
+    static constexpr const char* numpy_names[] = {"float32", "float64", "float16", "uint16", "int8",   "uint8", "int16",
+                                                  "uint16",  "int32",   "uint32",  "int64",  "uint64", "bool"};
+    nb::list dims;
+    for (int64_t d : shape) dims.append(d);
+    const uint64_t bytes = bytes_of(dtype, shape);
+    specs.push_back({numpy.attr("dtype")(numpy_names[static_cast<int>(dtype)]), nb::tuple(dims), bytes});
+    ports.push_back({bytes, "cpu"});
+  }
+  return specs;
+}
+
+KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out) {
+  if (!PyCallable_Check(callable.ptr())) throw nb::type_error("a Python kernel needs a callable");
+  nb::module_ numpy = nb::module_::import_("numpy");
+  std::vector<Port> in_ports, out_ports;
+  auto kernel = std::make_unique<PythonKernel>();
+  kernel->callable = std::move(callable);
+  kernel->array = numpy.attr("ndarray");
+  kernel->in = make_specs(in, numpy, in_ports);
+  kernel->out = make_specs(out, numpy, out_ports);
+  pw_kernel raw{};
+  raw.size = sizeof raw;
+  raw.serial = 1;
+  raw.run = run_python;
+  raw.destroy = [](void* self) { delete_with_gil(static_cast<PythonKernel*>(self)); };
+  raw.self = kernel.release();
+  return {std::make_shared<const PreparedKernel>(raw, cpu_device(), std::move(in_ports), std::move(out_ports)),
+          "python"};
+}
+
+}  // namespace
+
+std::exception_ptr take_python_error() { return std::exchange(python_error, nullptr); }
+
+void bind_kernel(nb::module_& m) {
+  nb::class_<KernelHandle>(m, "Kernel", "A routine bound to one problem, or a Python function; opaque.")
+      .def_prop_ro("device", [](const KernelHandle& k) { return k.device; })
+      .def_prop_ro("packed_bytes", [](const KernelHandle& k) { return k.kernel->raw().packed_bytes; })
+      .def_prop_ro("workspace_bytes", [](const KernelHandle& k) { return k.kernel->raw().workspace_bytes; })
+      .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); });
+  m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
+        "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "
+        "arrays. Raises ValueError when the routine declines, MemoryError.");
+  m.def("python_kernel", python_kernel, nb::arg("callable"), nb::arg("in_specs"), nb::arg("out_specs"),
+        "A kernel that calls callable(inputs, outputs) with NumPy arrays over the values' memory, valid during the "
+        "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16.");
+}
+
+}  // namespace pw::python

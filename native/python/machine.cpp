@@ -1,0 +1,138 @@
+// Processor, devices and catalogue.
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include "base/cpu.h"
+#include "python/bindings.h"
+
+namespace pw::python {
+namespace {
+
+std::vector<std::string> names(const std::vector<Isa>& tiers) {
+  std::vector<std::string> all;
+  for (Isa isa : tiers) all.emplace_back(isa_name(isa));
+  return all;
+}
+
+nb::dict cpu_info() {
+  const Cpu& c = cpu();
+  nb::dict d;
+  d["found"] = names(c.found);
+  d["compiled"] = names(c.compiled);
+  d["used"] = names(c.used);
+  d["cap"] = c.cap;
+  d["warning"] = c.warning;
+  d["model"] = c.model;
+  d["features"] = c.features;
+  d["l1d"] = c.l1d;
+  d["l2"] = c.l2;
+  d["l3"] = c.l3;
+  return d;
+}
+
+nb::dict describe(const Device& device) {
+  nb::dict d;
+  d["name"] = device.name();
+  d["description"] = device.description();
+  d["available"] = device.available();
+  d["score"] = device.score();
+  d["reason"] = device.reason();
+  d["clock"] = clock_name(device.clock());
+  d["emulated"] = device.emulated();
+  d["host_memory"] = device.host_memory();
+  d["capabilities"] = device.capabilities();
+  d["path"] = device.path();
+  return d;
+}
+
+const char* accuracy_name(uint32_t accuracy) {
+  static constexpr const char* all[] = {"strict", "f32", "reduced", "quantised"};
+  return accuracy <= PW_QUANTISED ? all[accuracy] : "unknown";
+}
+
+// What the card of a routine says.
+nb::dict card(const Device& device, const pw_routine_table* routine) {
+  nb::dict d;
+  d["id"] = routine->id;
+  d["version"] = routine->version;
+  d["layer"] = routine->layer;
+  d["accuracy"] = accuracy_name(routine->accuracy);
+  d["reference"] = (routine->flags & PW_ROUTINE_REFERENCE) != 0;
+  d["takes_epilogue"] = (routine->flags & PW_ROUTINE_TAKES_EPILOGUE) != 0;
+  d["device"] = device.name();
+  d["requires"] = routine->requires_;
+  return d;
+}
+
+nb::list list_devices() {
+  nb::list all;
+  for (const auto& device : devices()) all.append(describe(*device));
+  return all;
+}
+
+nb::list list_routines() {
+  nb::list all;
+  for (const auto& device : devices())
+    for (const auto& routine : device->routines()) {
+      nb::dict d = card(*device, routine.table);
+      d["unavailable"] = routine.unavailable;
+      all.append(d);
+    }
+  return all;
+}
+
+std::vector<std::string> format_texts(const std::vector<Format>& formats) {
+  std::vector<std::string> all;
+  for (const auto& f : formats) all.push_back(text(f));
+  return all;
+}
+
+nb::list list_candidates(const std::string& problem) {
+  std::vector<Candidate> found;
+  {
+    nb::gil_scoped_release release;
+    found = candidates(problem);
+  }
+  nb::list all;
+  for (const auto& c : found) {
+    nb::dict d = card(*c.device, c.routine);
+    d["ok"] = c.reason.empty();
+    d["reason"] = c.reason;
+    if (c.reason.empty()) {
+      nb::list share, reuse;
+      for (const auto& s : c.ports.share) share.append(nb::make_tuple(s.in, s.out, s.offset));
+      for (const auto& r : c.ports.reuse) reuse.append(nb::make_tuple(r.in, r.out));
+      d["variants"] = c.variants;
+      d["ins"] = format_texts(c.ports.in);
+      d["outs"] = format_texts(c.ports.out);
+      d["share"] = share;
+      d["reuse"] = reuse;
+    }
+    all.append(d);
+  }
+  return all;
+}
+
+nb::dict open(const std::string& path) {
+  DevicePtr device;
+  {
+    nb::gil_scoped_release release;
+    device = open_plugin(path);
+  }
+  return describe(*device);
+}
+
+}  // namespace
+
+void bind_machine(nb::module_& m) {
+  m.def("cpu_info", cpu_info, "What the processor and the operating system allow, and the cap of PATHWEAVE_ISA.");
+  m.def("usable_processors", usable_processors, "Processors that this process may use, at least 1.");
+  m.def("devices", list_devices, "Every device of the process, absent ones with their reason; the CPU first.");
+  m.def("open_plugin", open, nb::arg("path"), "Opens a device library; an absent device is listed with its reason.");
+  m.def("routines", list_routines, "The card of every routine of every open device.");
+  m.def("candidates", list_candidates, nb::arg("problem"),
+        "What every routine of the problem's layer kind says to it. Raises ValueError for a malformed problem.");
+}
+
+}  // namespace pw::python

@@ -1,0 +1,19 @@
+// The extension module pathweave._native: the C++ core as Python sees it, without logic of its own.
+#include "base/error.h"
+#include "python/bindings.h"
+
+NB_MODULE(_native, m) {
+  using namespace pw::python;
+  // The library never prints, not even when the interpreter ends before its objects.
+  nb::set_leak_warnings(false);
+  nb::register_exception_translator([](const std::exception_ptr& e, void*) {
+    try {
+      std::rethrow_exception(e);
+    } catch (const pw::Error& error) {
+      PyErr_SetString(PyExc_ValueError, error.what());
+    }
+  });
+  bind_machine(m);
+  bind_kernel(m);
+  bind_plan(m);
+}

@@ -1,0 +1,182 @@
+// Placement, plan and session.
+#include "runtime/plan.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "python/arrays.h"
+#include "python/bindings.h"
+#include "runtime/session.h"
+
+namespace pw::python {
+namespace {
+
+using PlaceStepArgs = std::tuple<std::vector<int>, std::vector<int>, std::vector<ShareText>, std::vector<ReuseText>>;
+using StepArgs = std::tuple<std::string, nb::object, std::vector<int>, std::vector<int>, std::vector<ShareText>,
+                            std::vector<ReuseText>>;
+
+nb::list spots(const Placement& placement) {
+  nb::list all;
+  for (const Spot& s : placement.values) all.append(nb::make_tuple(s.root, s.offset, where_name(s.where)));
+  return all;
+}
+
+nb::dict place_values(std::vector<uint64_t> bytes, std::vector<int> device, const std::vector<PlaceStepArgs>& steps,
+                      std::vector<int> inputs, std::vector<int> outputs) {
+  PlaceGraph graph{std::move(bytes), std::move(device), {}, std::move(inputs), std::move(outputs)};
+  for (const auto& [in, out, share, reuse] : steps) graph.steps.push_back({in, out, shares(share), reuses(reuse)});
+  check(graph);
+  const Placement placement = place(graph);
+  nb::dict d;
+  d["values"] = spots(placement);
+  d["arena"] = placement.arena;
+  d["peak"] = placement.peak;
+  d["unshared"] = placement.unshared;
+  return d;
+}
+
+std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::string>>& values,
+                                const std::vector<StepArgs>& steps, std::vector<int> inputs, std::vector<int> outputs,
+                                int threads) {
+  std::vector<PlanValue> plan_values;
+  for (const auto& [bytes, device] : values) plan_values.push_back({bytes, device});
+  std::vector<PlanStep> plan_steps;
+  for (const auto& [label, kernel, in, out, share, reuse] : steps)
+    plan_steps.push_back({label, nb::cast<const KernelHandle&>(kernel).kernel, in, out, shares(share), reuses(reuse)});
+  return std::make_shared<Plan>(std::move(plan_values), std::move(plan_steps), std::move(inputs), std::move(outputs),
+                                threads);
+}
+
+uint64_t workspace_bytes(const Plan& plan) {
+  uint64_t sum = 0;
+  for (uint64_t bytes : plan.workspace()) sum += bytes;
+  return sum;
+}
+
+// A call's arrays, checked against the plan.
+struct Arrays {
+  std::vector<HostArray> held;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+};
+
+void add(Arrays& arrays, nb::handle object, bool output, size_t index, uint64_t expected) {
+  const std::string what = (output ? "output " : "input ") + std::to_string(index);
+  arrays.held.emplace_back(object, output, what);
+  const HostArray& array = arrays.held.back();
+  if (array.bytes() != expected)
+    throw Error(what + ": expected " + std::to_string(expected) + " bytes, got " + std::to_string(array.bytes()));
+  if (output) arrays.out.push_back(array.data());
+  else arrays.in.push_back(array.data());
+}
+
+// Outputs are written while inputs are still read.
+void check_apart(const Arrays& arrays) {
+  const size_t inputs = arrays.in.size();
+  for (size_t j = inputs; j < arrays.held.size(); ++j)
+    for (size_t i = 0; i < j; ++i) {
+      const auto *a = static_cast<const char*>(arrays.held[i].data()), *b = static_cast<const char*>(arrays.held[j].data());
+      if (a < b + arrays.held[j].bytes() && b < a + arrays.held[i].bytes())
+        throw Error("output " + std::to_string(j - inputs) + " shares memory with " +
+                    (i < inputs ? "input " + std::to_string(i) : "output " + std::to_string(i - inputs)));
+    }
+}
+
+Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
+  if (nb::len(inputs) != plan.inputs().size() || nb::len(outputs) != plan.outputs().size())
+    throw Error("expected " + std::to_string(plan.inputs().size()) + " inputs and " +
+                std::to_string(plan.outputs().size()) + " outputs, got " + std::to_string(nb::len(inputs)) + " and " +
+                std::to_string(nb::len(outputs)));
+  Arrays arrays;
+  arrays.held.reserve(plan.inputs().size() + plan.outputs().size());
+  size_t i = 0, j = 0;
+  for (nb::handle object : inputs) {
+    add(arrays, object, false, i, plan.values()[plan.inputs()[i]].bytes);
+    ++i;
+  }
+  for (nb::handle object : outputs) {
+    add(arrays, object, true, j, plan.values()[plan.outputs()[j]].bytes);
+    ++j;
+  }
+  check_apart(arrays);
+  return arrays;
+}
+
+[[noreturn]] void raise(const Session& session, int code) {
+  if (code == Session::kBusy)
+    throw std::runtime_error("this session is running in another thread; a plan gives each thread a session of its own");
+  const int step = session.last_error().step;
+  const std::string label = step < 0 ? "" : session.plan().steps()[static_cast<size_t>(step)].label;
+  const std::string where = step < 0 ? "the end of the run" : "step " + std::to_string(step) + " ('" + label + "')";
+  if (const std::exception_ptr error = take_python_error()) {
+    try {
+      std::rethrow_exception(error);
+    } catch (nb::python_error& e) {
+      if (nb::hasattr(e.value(), "add_note")) e.value().attr("add_note")("raised in " + where + " of a plan");
+      throw;
+    }
+  }
+  throw std::runtime_error(where + " failed with code " + std::to_string(code));
+}
+
+void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs);
+  int code;
+  {
+    nb::gil_scoped_release release;
+    code = session.run(arrays.in.data(), arrays.out.data());
+  }
+  if (code != 0) raise(session, code);
+}
+
+nb::ndarray<nb::numpy, int64_t> run_timed(Session& session, nb::sequence inputs, nb::sequence outputs) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs);
+  const size_t count = session.plan().steps().size();
+  auto times = std::make_unique<int64_t[]>(count ? count : 1);
+  int code;
+  {
+    nb::gil_scoped_release release;
+    code = session.run_timed(arrays.in.data(), arrays.out.data(), times.get());
+  }
+  if (code != 0) raise(session, code);
+  int64_t* data = times.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
+  return nb::ndarray<nb::numpy, int64_t>(data, {count}, owner);
+}
+
+}  // namespace
+
+void bind_plan(nb::module_& m) {
+  m.def("place", place_values, nb::arg("bytes"), nb::arg("device"), nb::arg("steps"), nb::arg("inputs"),
+        nb::arg("outputs"),
+        "Lays out values. steps: (ins, outs, [(in, out, offset)], [(in, out)]). Gives values [(root, offset, where)], "
+        "arena bytes per device, peak, unshared.");
+  nb::class_<Plan>(m, "Plan", "Prepared kernels in order, with every value's place; immutable, shared by threads.")
+      .def(nb::new_(&make_plan), nb::arg("values"), nb::arg("steps"), nb::arg("inputs"), nb::arg("outputs"),
+           nb::arg("threads"),
+           "values: (bytes, device name); steps: (label, Kernel, ins, outs, [(in, out, offset)], [(in, out)]).")
+      .def_prop_ro("peak_bytes", [](const Plan& p) { return p.placement().peak; })
+      .def_prop_ro("unshared_bytes", [](const Plan& p) { return p.placement().unshared; })
+      .def_prop_ro("workspace_bytes", workspace_bytes)
+      .def_prop_ro("placement", [](const Plan& p) { return spots(p.placement()); })
+      .def_prop_ro("threads", &Plan::threads)
+      .def(
+          "session", [](std::shared_ptr<Plan> p) { return std::make_unique<Session>(std::move(p)); },
+          "A caller's own state over this plan. Raises MemoryError.");
+  nb::class_<Session>(m, "Session", "One caller's state over a plan; for one thread at a time.")
+      .def("run", run, nb::arg("inputs"), nb::arg("outputs"),
+           "Runs the plan on contiguous arrays, in place. Raises ValueError for wrong sizes, RuntimeError when a step "
+           "fails, or what a Python kernel raised.")
+      .def("run_timed", run_timed, nb::arg("inputs"), nb::arg("outputs"),
+           "The same; gives the nanoseconds of each step, by the clock of its device.");
+}
+
+}  // namespace pw::python

@@ -1,0 +1,68 @@
+// What the devices offer for a problem, and kernels prepared from it.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/device.h"
+#include "spi/routine.h"
+
+namespace pw {
+
+// What one routine says to a problem.
+struct Candidate {
+  DevicePtr device;
+  const pw_routine_table* routine;
+  std::string reason;  // why it declines, "" when it accepts; the rest is filled only then
+  std::vector<std::string> variants;
+  Ports ports;
+};
+
+// Every routine of the problem's layer kind on every available device, in the order of the devices. Throws Error when
+// the problem is malformed.
+std::vector<Candidate> candidates(const std::string& problem);
+
+// A value as a kernel sees it.
+struct Port {
+  uint64_t bytes;
+  std::string device;
+};
+
+// A kernel with what the plan must know about it. Immutable, shared by threads.
+class PreparedKernel {
+ public:
+  PreparedKernel(pw_kernel raw, DevicePtr device, std::vector<Port> in, std::vector<Port> out,
+                 std::shared_ptr<void> keep = nullptr)
+      : raw_(raw), device_(std::move(device)), in_(std::move(in)), out_(std::move(out)), keep_(std::move(keep)) {}
+  ~PreparedKernel() {
+    if (raw_.destroy) raw_.destroy(raw_.self);
+  }
+  PreparedKernel(const PreparedKernel&) = delete;
+  PreparedKernel& operator=(const PreparedKernel&) = delete;
+
+  const pw_kernel& raw() const { return raw_; }
+  const DevicePtr& device() const { return device_; }
+  const std::vector<Port>& in() const { return in_; }
+  const std::vector<Port>& out() const { return out_; }
+  // Run by one thread: the kernel asks for it, or its device's memory is not the host's.
+  bool serial() const { return raw_.serial != 0 || !device_->host_memory(); }
+
+ private:
+  pw_kernel raw_;
+  DevicePtr device_;
+  std::vector<Port> in_, out_;
+  std::shared_ptr<void> keep_;  // what the kernel refers to (constants)
+};
+
+using KernelPtr = std::shared_ptr<const PreparedKernel>;
+
+// Bytes of a dense value of that shape.
+uint64_t bytes_of(DType dtype, const Dims& shape);
+
+// Binds a routine of an available device to a problem. `constants`: one per problem input; the kernel may point into
+// them, so `keep` must hold them. Throws Error with the routine's reason, std::bad_alloc.
+KernelPtr prepare(const std::string& problem, const std::string& routine_id, const std::string& variant,
+                  const Constants& constants, std::shared_ptr<void> keep = nullptr);
+
+}  // namespace pw

@@ -1,0 +1,231 @@
+// The CPU behind the plugin contract: a device table whose routines are the collected ones.
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "runtime/device.h"
+#include "spi/routine.h"
+
+namespace pw {
+namespace {
+
+const Routine& routine_of(const pw_routine_table* table) { return *static_cast<const Routine*>(table->context); }
+
+// The problem of a text; the last one of this thread is kept, as a problem goes through several verbs in a row.
+std::shared_ptr<const Problem> parsed(const char* text) {
+  thread_local std::shared_ptr<const Problem> last;
+  if (!last || last->text != text) last = std::make_shared<const Problem>(Problem::parse(text));
+  return last;
+}
+
+void say(char* reason, size_t size, const char* text) {
+  if (reason && size) std::snprintf(reason, size, "%s", text);
+}
+
+// Calls body() and turns what it throws into a code and a reason.
+template <class Body>
+int guarded(char* reason, size_t size, Body&& body) noexcept {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    say(reason, size, "out of memory");
+    return ENOMEM;
+  } catch (const std::exception& e) {
+    say(reason, size, *e.what() ? e.what() : "unknown error");
+    return 1;
+  } catch (...) {
+    say(reason, size, "unknown error");
+    return 1;
+  }
+}
+
+Verdict judge(const Routine& routine, const Problem& problem) {
+  if (problem.kind != routine.card().layer)
+    return Verdict::no("computes " + routine.card().layer + ", not " + problem.kind);
+  if (problem.epilogue && !routine.card().takes_epilogue) return Verdict::no("takes no epilogue");
+  return routine.accepts(problem);
+}
+
+int cpu_accepts(const pw_routine_table* table, const char* text, char* reason, size_t size) {
+  return guarded(reason, size, [&] {
+    const Verdict verdict = judge(routine_of(table), *parsed(text));
+    if (verdict) return 0;
+    say(reason, size, verdict.reason.c_str());
+    return 1;
+  });
+}
+
+int cpu_variants(const pw_routine_table* table, const char* text, void* context, pw_emit emit) {
+  return guarded(nullptr, 0, [&] {
+    for (const auto& variant : routine_of(table).variants(*parsed(text))) emit(context, variant.c_str());
+    return 0;
+  });
+}
+
+int cpu_ports(const pw_routine_table* table, const char* text, void* context, pw_emit emit) {
+  return guarded(nullptr, 0, [&] {
+    emit(context, routine_of(table).ports(*parsed(text)).text().c_str());
+    return 0;
+  });
+}
+
+// The kernel and the problem that it may refer to.
+struct Bound {
+  std::shared_ptr<const Problem> problem;
+  std::unique_ptr<Kernel> kernel;
+};
+
+int run_bound(void* self, const void* const* in, void* const* out, void* workspace, pw_team* team) {
+  // A host kernel is always handed a Team; the C part is what other languages see of it.
+  static_cast<Bound*>(self)->kernel->run(in, out, workspace, *static_cast<Team*>(team));
+  return 0;
+}
+
+int cpu_prepare(const pw_routine_table* table, const char* text, const char* variant, const pw_constant* constants,
+                uint32_t count, pw_kernel* kernel, char* reason, size_t size) {
+  return guarded(reason, size, [&] {
+    auto bound = std::make_unique<Bound>();
+    bound->problem = parsed(text);
+    if (const Verdict verdict = judge(routine_of(table), *bound->problem); !verdict) throw Error(verdict.reason);
+    if (count != bound->problem->in.size())
+      throw Error("expected " + std::to_string(bound->problem->in.size()) + " constants (null for values), got " +
+                  std::to_string(count));
+    Constants given;
+    for (uint32_t i = 0; i < count; ++i) given.push_back({constants[i].data, constants[i].id});
+    bound->kernel = routine_of(table).prepare(*bound->problem, variant, given);
+    if (!bound->kernel) throw Error("no kernel was made");
+    kernel->size = sizeof *kernel;
+    kernel->serial = 0;
+    kernel->workspace_bytes = bound->kernel->workspace_bytes();
+    kernel->packed_bytes = bound->kernel->packed_bytes();
+    kernel->run = run_bound;
+    kernel->destroy = [](void* self) { delete static_cast<Bound*>(self); };
+    kernel->self = bound.release();
+    return 0;
+  });
+}
+
+pw_routine_table table_of(const Routine& routine) {
+  const Card& card = routine.card();
+  pw_routine_table t{};
+  t.size = sizeof t;
+  t.version = static_cast<uint32_t>(card.version);
+  t.id = card.id.c_str();
+  t.layer = card.layer.c_str();
+  t.requires_ = card.requires_.c_str();
+  t.accuracy = static_cast<uint32_t>(card.accuracy);
+  if (card.reference) t.flags |= PW_ROUTINE_REFERENCE;
+  if (card.takes_epilogue) t.flags |= PW_ROUTINE_TAKES_EPILOGUE;
+  t.context = &routine;
+  t.accepts = cpu_accepts;
+  t.variants = cpu_variants;
+  t.ports = cpu_ports;
+  t.prepare = cpu_prepare;
+  return t;
+}
+
+const std::vector<pw_routine_table>& routine_tables() {
+  static const std::vector<pw_routine_table> tables = [] {
+    std::vector<pw_routine_table> all;
+    for (const auto& routine : collected_routines()) all.push_back(table_of(*routine));
+    return all;
+  }();
+  return tables;
+}
+
+// The tiers in use, and the features of the machine that belong to them.
+const std::string& capability_words() {
+  static const std::string words = [] {
+    std::string all;
+    auto add = [&](std::string_view word) {
+      if (!all.empty()) all += ' ';
+      all += word;
+    };
+    for (Isa isa : cpu().used) add(isa_name(isa));
+    for (auto word : split(cpu().features, ' ')) {
+      const bool wide = word.rfind("avx512", 0) == 0 || word.rfind("amx", 0) == 0;
+      if (!word.empty() && word != "avx2" && cpu().uses(wide ? Isa::avx512 : Isa::avx2)) add(word);
+    }
+    return all;
+  }();
+  return words;
+}
+
+int cpu_allocate(void*, uint64_t bytes, void** memory) {
+  constexpr uint64_t huge = uint64_t{2} << 20;
+  const uint64_t alignment = bytes >= huge ? huge : 64;
+  if (bytes > UINT64_MAX - alignment) return ENOMEM;
+  const uint64_t whole = std::max<uint64_t>(1, (bytes + alignment - 1) / alignment) * alignment;
+  *memory = std::aligned_alloc(alignment, whole);
+  if (!*memory) return ENOMEM;
+  if (alignment == huge) madvise(*memory, whole, MADV_HUGEPAGE);
+  return 0;
+}
+
+int cpu_copy(void*, void* target, const void* source, uint64_t bytes, void*) {
+  if (bytes) std::memcpy(target, source, bytes);
+  return 0;
+}
+
+uint64_t wall_clock(void*) {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+pw_device_table make_table() {
+  pw_device_table t{};
+  t.size = sizeof t;
+  t.abi = PW_ABI;
+  t.name = "cpu";
+  t.description = cpu().model.c_str();
+  t.clock = PW_CLOCK_WALL;
+  t.host_memory = 1;
+  t.probe = [](char*, size_t) { return 1; };
+  t.open = [](void** device, char*, size_t) {
+    *device = nullptr;
+    return 0;
+  };
+  t.close = [](void*) {};
+  t.allocate = cpu_allocate;
+  t.release = [](void*, void* memory) { std::free(memory); };
+  t.upload = cpu_copy;
+  t.download = cpu_copy;
+  // Every call is done when it returns: streams and events have nothing to hold.
+  t.stream_create = [](void*, void** stream) {
+    *stream = nullptr;
+    return 0;
+  };
+  t.stream_destroy = [](void*, void*) {};
+  t.stream_synchronise = [](void*, void*) { return 0; };
+  t.event_record = [](void*, void*, void** event) {
+    *event = nullptr;
+    return 0;
+  };
+  t.event_wait = [](void*, void*) { return 0; };
+  t.now = wall_clock;
+  t.capabilities = [](void*) { return capability_words().c_str(); };
+  t.routine_count = [](void*) { return static_cast<uint32_t>(routine_tables().size()); };
+  t.routine = [](void*, uint32_t index) -> const pw_routine_table* {
+    return index < routine_tables().size() ? &routine_tables()[index] : nullptr;
+  };
+  return t;
+}
+
+}  // namespace
+
+const pw_device_table* cpu_device_table() {
+  static const pw_device_table table = make_table();
+  return &table;
+}
+
+}  // namespace pw

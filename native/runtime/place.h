@@ -1,0 +1,54 @@
+// Where values lie: in a device's arena, in a caller's input or in a caller's output.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "spi/routine.h"
+
+namespace pw {
+
+// The values and steps of a plan, as far as memory is concerned. Values are numbered; a step may share and reuse as in
+// plugin.h, its indices counting the step's own inputs and outputs.
+struct PlaceStep {
+  std::vector<int> in, out;
+  std::vector<Share> share;
+  std::vector<Reuse> reuse;
+};
+struct PlaceGraph {
+  std::vector<uint64_t> bytes;  // per value
+  std::vector<int> device;      // per value: an arena each
+  std::vector<PlaceStep> steps;
+  std::vector<int> inputs;   // values that the caller hands over, never written
+  std::vector<int> outputs;  // values that the caller wants; a value may be named more than once
+};
+
+// Throws Error unless every value is written once (by a step, or by the caller) before it is read.
+void check(const PlaceGraph& graph);
+
+enum class Where { arena, input, output };
+const char* where_name(Where where);
+
+struct Spot {
+  Where where;
+  int root;         // arena: number of the root, values of one root share memory; else index of the input or output
+  uint64_t offset;  // in bytes: into the device's arena, or into the caller's input or output
+};
+
+struct Placement {
+  std::vector<Spot> values;
+  std::vector<uint64_t> arena;  // bytes per device
+  uint64_t peak = 0;            // sum of `arena`
+  uint64_t unshared = 0;        // what it would be with memory of its own for every value that lies in no input or output
+};
+
+// Lays out a checked graph. Offsets into the arena of values that lie at the start of their root are multiples of 64.
+//
+// Shares are granted first, then reuses, in step order; each joins two roots at a fixed displacement. A root is legal
+// when any two of its values that overlap either hold the same bytes there, or live one after the other, or meet in a
+// step that may overwrite the one by the other; and when every input of a step that overlaps one of its outputs does so
+// by a hint for just that pair (or holds the same value as one that does so by a share). Inputs of the caller are never written.
+// A value lives from the step that writes it to the last step that reads it; outputs live to the end.
+Placement place(const PlaceGraph& graph);
+
+}  // namespace pw

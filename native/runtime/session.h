@@ -1,0 +1,118 @@
+// Session: one caller's state over a plan. run() is the hot path.
+#pragma once
+#include <atomic>
+#include <climits>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/threads.h"
+#include "runtime/plan.h"
+
+namespace pw {
+
+// Memory of a device, given back when it goes out of scope.
+class DeviceMemory {
+ public:
+  DeviceMemory(DevicePtr device, uint64_t bytes) : device_(std::move(device)), memory_(device_->allocate(bytes)) {}
+  DeviceMemory(DeviceMemory&& other) noexcept
+      : device_(std::move(other.device_)), memory_(std::exchange(other.memory_, nullptr)) {}
+  DeviceMemory& operator=(DeviceMemory&&) = delete;
+  ~DeviceMemory() {
+    if (memory_) device_->release(memory_);
+  }
+  char* data() const { return static_cast<char*>(memory_); }
+
+ private:
+  DevicePtr device_;
+  void* memory_;
+};
+
+class Session {
+ public:
+  static constexpr int kBusy = -1;  // another thread is running this session
+
+  // Allocates arenas and workspaces. Throws std::bad_alloc.
+  explicit Session(std::shared_ptr<const Plan> plan);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // inputs, outputs: one pointer each, in the plan's order, aligned to their elements; no output may overlap an input
+  // or another output. Inputs are read in place; outputs are written in place where the placement allows, else copied
+  // at the end. Gives 0, kBusy, or the code of the kernel that failed: outputs are undefined then.
+  int run(const void* const* inputs, void* const* outputs) noexcept { return start(inputs, outputs, nullptr); }
+
+  // The same; step_ns[s] receives the nanoseconds of step s, by the clock of its device where that is not wall time.
+  int run_timed(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept {
+    return start(inputs, outputs, step_ns);
+  }
+
+  // Of the last run: its code, and the step that failed (-1: none).
+  struct LastError {
+    int code, step;
+  };
+  LastError last_error() const noexcept { return last_error_; }
+
+  const Plan& plan() const { return *plan_; }
+
+ private:
+  // A step as the loop needs it.
+  struct Step {
+    pw_kernel kernel;
+    size_t in, out;  // first entries in in_ and out_
+    void* workspace;
+    const Device* device;
+    bool serial;       // run by thread 0 alone
+    bool barrier;      // all threads meet after it
+    bool synchronise;  // the device must be done before the next step
+  };
+  // An entry of in_ or out_, or the source of a copy, that lies in the caller's memory.
+  struct Patch {
+    size_t entry;
+    Where where;
+    int index;
+    uint64_t offset;
+  };
+  struct Copy {
+    const void* source;
+    int output;
+    uint64_t bytes;
+  };
+
+  void bind_steps();
+  void bind_copies();
+  void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
+  int start(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept;
+  void bind_caller(const void* const* inputs, void* const* outputs) noexcept;
+  void execute(Team& team) noexcept;
+  void run_step(int s, Team& team) noexcept;
+  void arrive(size_t entry) noexcept;
+  int run_timed_step(const Step& step, int s, Team& team) noexcept;
+  void copy_outputs(Team& team) const noexcept;
+
+  std::shared_ptr<const Plan> plan_;
+  std::vector<DeviceMemory> memory_;  // per device: arena, workspace
+  std::vector<Step> steps_;
+  std::vector<const void*> in_;
+  std::vector<void*> out_;
+  std::vector<Copy> copies_;
+  std::vector<Patch> in_patches_, out_patches_, copy_patches_;
+  int threads_ = 1;
+  std::function<void(Team&)> body_;
+
+  // State of the run in progress.
+  std::atomic<bool> busy_{false};
+  std::atomic<int> failed_step_{INT_MAX};
+  std::atomic<int> code_{0};
+  int64_t* step_ns_ = nullptr;
+  uint64_t mark_ = 0;  // wall clock at the end of the last step
+  // Per step, the wall clock when the last thread had done its part, and at the end the same for the start of a timed
+  // run. Not the clock of thread 0 after the barrier: where that thread sleeps there, the time would be charged to this
+  // step although the others are in the next one already.
+  std::vector<std::atomic<uint64_t>> arrived_;
+  void* const* outputs_ = nullptr;
+  LastError last_error_{0, -1};
+};
+
+}  // namespace pw
