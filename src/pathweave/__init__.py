@@ -1,0 +1,74 @@
+"""pathweave: makes a trained network as fast as this machine allows, and proves how it chose.
+
+    import pathweave as pw
+    model = pw.load("resnet50.onnx")
+    y = model(x)                               # runs at once, with a default route
+    tuned = pw.tune(model)                     # measures, solves, races
+    tuned.save("resnet50.pw")
+
+Every public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+__version__ = "0.1.0"
+
+#: Public name -> (module, attribute).
+_PUBLIC = {
+    "load": ("pathweave.runtime.model", "load"),
+    "plan": ("pathweave.runtime.model", "plan"),
+    "profile": ("pathweave.profile.protocol", "profile"),
+    "solve": ("pathweave.tune.api", "solve"),
+    "tune": ("pathweave.tune.api", "tune"),
+    "devices": ("pathweave.runtime.devices", "devices"),
+    "open_plugin": ("pathweave.runtime.devices", "open_plugin"),
+    "routines": ("pathweave.runtime.devices", "routines"),
+    "default_route": ("pathweave.runtime.defaults", "default_route"),
+    "Model": ("pathweave.runtime.model", "LoadedModel"),
+    "Net": ("pathweave.net.net", "Net"),
+    "Layer": ("pathweave.net.net", "Layer"),
+    "TensorSpec": ("pathweave.net.net", "TensorSpec"),
+    "Format": ("pathweave.net.format", "Format"),
+    "Problem": ("pathweave.net.problem", "Problem"),
+    "Profile": ("pathweave.profile.profile", "Profile"),
+    "Route": ("pathweave.net.route", "Route"),
+    "Plan": ("pathweave.runtime.plan", "Plan"),
+    "Session": ("pathweave.runtime.session", "Session"),
+    "RouteWarning": ("pathweave.runtime.routes", "RouteWarning"),
+    "Error": ("pathweave.errors", "Error"),
+    "errors": ("pathweave.errors", ""),
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+class _Package(ModuleType):
+    """The package itself. `profile` and `tune` are functions here and packages below it: the import system, which puts
+    a package into its parent when it loads it, must not hide the functions."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _PUBLIC:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}; "
+                                 f"its public names are {', '.join(_PUBLIC)}")
+        module, attribute = _PUBLIC[name]
+        value = importlib.import_module(module)
+        if attribute:
+            value = getattr(value, attribute)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PUBLIC and isinstance(value, ModuleType) and _PUBLIC[name][1]:
+            return
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = _Package

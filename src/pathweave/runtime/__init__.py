@@ -1,0 +1,1 @@
+"""Plans and sessions as Python sees them: catalogue of candidates, bound nets, prepared kernels, routes applied."""

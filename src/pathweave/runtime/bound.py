@@ -1,0 +1,180 @@
+"""BoundNet: a net at concrete shapes, as routes, profiles and plans see it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import weakref
+from collections.abc import Mapping
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+from ..errors import InputError, NoRoutineError
+from ..net.net import Layer, Net, TensorSpec
+from ..net.problem import Problem, tensor_text
+from . import catalogue
+from .catalogue import Candidate, Refusal
+
+_ids: dict[int, tuple[weakref.ref, int]] = {}
+_counter = itertools.count(1)
+_ids_lock = Lock()
+
+
+def constant_id(array) -> int:
+    """A number that stands for the contents of one array as long as the process lives; never given to another.
+
+    Nets bound to several shapes hold the same arrays, so that their packed copies are shared.
+    """
+    with _ids_lock:
+        entry = _ids.get(id(array))
+        if entry is not None and entry[0]() is array:
+            return entry[1]
+        number, key = next(_counter), id(array)
+        if type(array).__weakrefoffset__ == 0:  # a NumPy scalar: its contents are shared with nobody
+            return number
+        # The callback may run at any moment, this one included: it takes no lock, and pops only its own entry.
+        _ids[key] = (weakref.ref(array, lambda dead, key=key: _forget(key, dead)), number)
+        return number
+
+
+def _forget(key: int, dead: weakref.ref) -> None:
+    entry = _ids.get(key)
+    if entry is not None and entry[0] is dead:
+        del _ids[key]
+
+
+def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
+    """Concrete shapes of all inputs, in the net's order.
+
+    `shapes`: input name or symbol -> shape or size; or one shape for a net with one input; or None. A symbol that is
+    given nowhere is 1 where it is an input's first dimension (the batch). Raises InputError.
+    """
+    from ..net.evaluate import match_symbols
+    if shapes is None:
+        shapes = {}
+    elif not isinstance(shapes, Mapping):
+        if len(net.inputs) != 1:
+            raise InputError(f"shapes: expected a dict from input name to shape ({', '.join(net.inputs)}), got {shapes!r}")
+        shapes = {next(iter(net.inputs)): shapes}
+    symbols = {d for spec in net.inputs.values() for d in spec.shape if isinstance(d, str)}
+    given = {n: _sizes(n, s) for n, s in shapes.items() if not (n in symbols and n not in net.inputs)}
+    sizes = match_symbols(net.inputs, given)
+    for symbol, size in shapes.items():
+        if symbol in given:
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1 or sizes.setdefault(symbol, size) != size:
+            raise InputError(f"shapes: symbol {symbol!r} is {size!r}; expected a size of at least 1"
+                             + (f", equal to {sizes[symbol]} of the shapes" if symbol in sizes else ""))
+    for spec in net.inputs.values():
+        if spec.shape and isinstance(spec.shape[0], str):
+            sizes.setdefault(spec.shape[0], 1)
+    missing = {n: str(s) for n, s in net.inputs.items() if any(isinstance(d, str) and d not in sizes for d in s.shape)}
+    if missing:
+        listed = ", ".join(f"{n} is {s}" for n, s in missing.items())
+        raise InputError(f"shapes: sizes of symbols are missing ({listed}); give them as shapes={{{next(iter(missing))!r}: "
+                         f"(1, ...)}} or by symbol")
+    return {n: tuple(sizes[d] if isinstance(d, str) else d for d in s.shape) for n, s in net.inputs.items()}
+
+
+def _sizes(name: str, shape: Any) -> tuple[int, ...]:
+    try:
+        return tuple(int(d) if not isinstance(d, bool) and d == int(d) else d for d in shape)
+    except (TypeError, ValueError):
+        raise InputError(f"shapes: {name!r} is {shape!r}; expected a tuple of sizes") from None
+
+
+class BoundNet:
+    """A net whose shapes are concrete: immutable; what depends on them is computed once.
+
+    `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
+    problems, names and structure, whatever the constants hold.
+    """
+
+    def __init__(self, net: Net):
+        if not net.specs:
+            from ..layers import infer
+            infer(net)
+        self.net = net
+        self.layers: list[Layer] = net.layers
+        self.index: dict[str, int] = {layer.name: i for i, layer in enumerate(net.layers)}
+        self._problems: dict[int, list[Problem]] = {}
+
+    @staticmethod
+    def bind(net: Net, shapes: Any = None) -> "BoundNet":
+        """Bind a net to shapes (see `resolve_shapes`). Raises InputError, ShapeError."""
+        from .. import passes
+        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)))
+
+    @cached_property
+    def signature(self) -> str:
+        """64 hexadecimal digits."""
+        digest = hashlib.sha256()
+        def add(*words: str) -> None:
+            digest.update("\0".join(words).encode() + b"\n")
+        for name, spec in self.net.inputs.items():
+            add("input", name, tensor_text(spec))
+        for layer, problem in zip(self.layers, self.problems(1)):
+            add("layer", layer.name, problem.text, *layer.inputs, "", *layer.outputs)
+        add("outputs", *self.net.outputs)
+        return digest.hexdigest()
+
+    def problems(self, threads: int) -> list[Problem]:
+        """The problem of every layer for a number of threads, in the order of `layers`."""
+        if threads not in self._problems:
+            self._problems[threads] = [Problem.of(self.net, layer, threads) for layer in self.layers]
+        return self._problems[threads]
+
+    def spec(self, value: str) -> TensorSpec:
+        """dtype and shape of a value or constant."""
+        return self.net.specs[value]
+
+    @cached_property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """Inputs by name, in the model's order."""
+        return dict(self.net.inputs)
+
+    @cached_property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """Outputs by name, in the model's order."""
+        return {name: self.net.specs[name] for name in self.net.outputs}
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs."""
+        return {name: tuple(spec.shape) for name, spec in self.net.inputs.items()}
+
+    def dynamic(self, layer: Layer) -> tuple[str, ...]:
+        """Names of the inputs that are values, in order: one per input port of a candidate."""
+        return tuple(v for _, v in self.net.dynamic_inputs(layer))
+
+    def constants_of(self, layer: Layer, problem: Problem) -> list[tuple[Any, int]]:
+        """(contents, id) per input of `problem`, a problem of that layer; (None, 0) for values and absent inputs."""
+        constants = self.net.constants
+        return [(constants[v], constant_id(constants[v])) if v in constants else (None, 0)
+                for v in layer.inputs[:len(problem.inputs)]]
+
+    def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict=None,
+                   include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
+        """All allowed ways to compute one layer, never empty, and the refusals; see `catalogue.candidates`.
+
+        `restrict`: a `descriptor.Restriction`, or any restrict(layer_index, layer, candidate) -> bool. Raises
+        NoRoutineError, with each refusal, when nothing is left.
+        """
+        layer, problem = self.layers[index], self.problems(threads)[index]
+        found, refusals = catalogue.candidates(problem, accuracy=accuracy,
+                                               include_reference=include_reference or restrict is not None)
+        if restrict is not None:
+            select = getattr(restrict, "select", None)
+            found = select(index, layer, found) if select else [c for c in found if restrict(index, layer, c)]
+            if not include_reference:
+                found = [c for c in found if not c.reference] or found
+        if not found:
+            reasons = "; ".join(f"{r}: {reason}" for r, reason in refusals)
+            raise NoRoutineError(f"layer {index} {layer.name!r} ({layer.kind}): no routine is allowed that accepts "
+                                 f"{problem.text!r}; {reasons or 'the restriction excludes all'}")
+        return found, refusals
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{n}={s}" for n, s in self.inputs.items())
+        return f"<BoundNet of {len(self.layers)} layers: {shapes}>"

@@ -1,0 +1,268 @@
+"""The catalogue: every way to compute a problem, native routines and the NumPy meaning, with the formats of each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import Callable, NamedTuple
+
+from ..errors import ModelError
+from ..net.format import Format, plain_layout
+from ..net.net import Epilogue, TensorSpec
+from ..net.problem import Problem
+from .layouts import host_formats
+from .native import native
+
+#: Accuracy classes, the most accurate first: relative RMS error per layer, see DESIGN section 4.
+ACCURACIES = ("strict", "f32", "reduced", "quantised")
+
+#: Version of the routine that runs the NumPy meaning.
+NUMPY_VERSION = 1
+_KEPT = 4096
+
+
+def accuracy_rank(accuracy: str) -> int:
+    """Position of an accuracy class, 0 = most accurate. Raises ModelError for an unknown one."""
+    try:
+        return ACCURACIES.index(accuracy)
+    except ValueError:
+        raise ModelError(f"accuracy {accuracy!r}: expected one of {', '.join(ACCURACIES)}") from None
+
+
+class Refusal(NamedTuple):
+    """A routine that declines a problem, and the condition that failed, as a sentence."""
+
+    routine: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One routine in one variant for one problem.
+
+    `problem`: what is asked, the key of the profile. `base`: what the routine itself is handed: the same, or the
+    problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest.
+    `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
+    `share`: (input, output, byte): no copy is made where that input lies at that byte of that output.
+    `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
+    """
+
+    routine: str
+    version: int
+    variant: str
+    problem: Problem
+    base: Problem
+    ins: tuple[Format, ...]
+    outs: tuple[Format, ...]
+    accuracy: str = "strict"
+    reference: bool = False
+    takes_epilogue: bool = False
+    share: tuple[tuple[int, int, int], ...] = ()
+    reuse: tuple[tuple[int, int], ...] = ()
+    steps: tuple["Candidate", ...] = ()
+
+    @property
+    def device(self) -> str:
+        """Device of the routine: the last word of its id."""
+        return self.routine.rsplit(":", 1)[-1]
+
+    @property
+    def algorithm(self) -> str:
+        """`winograd4` of conv2/winograd4:f32:nhwc:cpu."""
+        return self.routine.partition("/")[2].partition(":")[0]
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """(routine, version, variant): unique among the candidates of a problem."""
+        return self.routine, self.version, self.variant
+
+    def __str__(self) -> str:
+        return f"{self.routine} {self.variant}".rstrip()
+
+
+_memo: OrderedDict[str, tuple[list[Candidate], list[Refusal]]] = OrderedDict()
+_lock = Lock()
+
+
+def forget() -> None:
+    """Drop memoised answers; needed after a device was opened."""
+    with _lock:
+        _memo.clear()
+
+
+def candidates(problem: Problem, *, accuracy: str = "f32", restrict: Callable[[Candidate], bool] | None = None,
+               include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
+    """All ways to compute a problem, in the catalogue's order, and the refusals with their reasons.
+
+    `accuracy`: nothing less accurate is listed. `restrict`: keeps candidates for which it is true. Reference routines
+    (slow and simple; the NumPy meaning is the last of them) are listed only where nothing else is left, or with
+    `include_reference`. Raises ModelError for an unknown accuracy class.
+    """
+    limit = accuracy_rank(accuracy)
+    everything, refusals = _all(problem)
+    found = [c for c in everything if accuracy_rank(c.accuracy) <= limit and (restrict is None or restrict(c))]
+    if not include_reference:
+        found = [c for c in found if not c.reference] or found
+    less = {c.routine: c.accuracy for c in everything if accuracy_rank(c.accuracy) > limit}
+    return found, refusals + [Refusal(r, f"its accuracy class {a} is below {accuracy}") for r, a in less.items()]
+
+
+def find(problem: Problem, routine: str, variant: str | None = None) -> Candidate | Refusal:
+    """One routine (its first variant, unless one is named) for a problem, or why there is none."""
+    everything, refusals = _all(problem)
+    same = [c for c in everything if c.routine == routine]
+    for c in same:
+        if variant is None or c.variant == variant:
+            return c
+    if same:
+        return Refusal(routine, f"variant {variant!r} is not offered here; it has "
+                                f"{', '.join(repr(c.variant) for c in same)}")
+    return next((r for r in refusals if r.routine == routine), Refusal(routine, _absence(routine)))
+
+
+def _absence(routine: str) -> str:
+    for card in native().routines():
+        if card["id"] == routine:
+            return card["unavailable"] or "it is for another kind of layer"
+    return "no routine of this build or of an opened device has this id"
+
+
+def _all(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
+    """Everything that accepts, references included, and everything that does not. Memoised."""
+    key = problem.text
+    with _lock:
+        if key in _memo:
+            _memo.move_to_end(key)
+            return _memo[key]
+    answer = _with_epilogue(problem) if problem.epilogue else _native(problem)
+    if problem.kind != "adapt":
+        answer[0].append(numpy_candidate(problem))
+    else:
+        answer[0].extend(_numpy_adapt(problem))
+    with _lock:
+        _memo[key] = answer
+        while len(_memo) > _KEPT:
+            _memo.popitem(last=False)
+    return answer
+
+
+def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
+    found, refusals = [], []
+    for d in native().candidates(problem.text):
+        if d["ok"]:
+            found += _expand(d, problem, problem)
+        else:
+            refusals.append(Refusal(d["id"], d["reason"]))
+    return found, refusals
+
+
+def _expand(d: dict, problem: Problem, base: Problem) -> list[Candidate]:
+    """The candidates of one accepting native routine: one per variant."""
+    ins, outs = (tuple(Format.parse(f) for f in d[k]) for k in ("ins", "outs"))
+    share = tuple(tuple(int(x) for x in s) for s in d["share"])
+    reuse = tuple(tuple(int(x) for x in r) for r in d["reuse"])
+    return [Candidate(d["id"], int(d["version"]), variant, problem, base, ins, outs, d["accuracy"], d["reference"],
+                      d["takes_epilogue"], share, reuse) for variant in d["variants"]]
+
+
+# ---- epilogues ------------------------------------------------------------------------------------------------------
+
+def without_epilogue(problem: Problem) -> Problem:
+    """The same layer without its epilogue, and without the residual."""
+    cut = len(problem.inputs) - (1 if problem.epilogue.add else 0)
+    return Problem.make(problem.kind, problem.inputs[:cut], problem.constant[:cut], problem.outputs,
+                        dict(problem.attrs), threads=problem.threads)
+
+
+def _with_epilogue(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
+    """Routines that take the whole problem, and the others on the bare problem with steps of their own after it."""
+    bare = without_epilogue(problem)
+    whole = {d["id"]: d for d in native().candidates(problem.text)}
+    found, refusals = [], []
+    for d in native().candidates(bare.text):
+        full = whole.get(d["id"])
+        if full and full["ok"] and full["takes_epilogue"]:
+            found += _expand(full, problem, problem)
+        elif not d["ok"]:
+            refusals.append(Refusal(d["id"], d["reason"]))
+        else:
+            for c in _expand(d, problem, bare):
+                completed = _append_steps(c)
+                if completed is None:
+                    refusals.append(Refusal(d["id"], f"it takes no epilogue {problem.epilogue}, and no routine computes "
+                                                     f"that in place in {c.outs[0]}"))
+                    break
+                found.append(completed)
+    return found, refusals
+
+
+def _append_steps(c: Candidate) -> Candidate | None:
+    """The candidate of a bare problem with its epilogue as in-place steps; None when no routine computes those."""
+    problem, form = c.problem, c.outs[0]
+    residual = (form,) if problem.epilogue.add and not problem.constant[-1] else ()
+    for parts in _splits(problem):
+        steps = [_in_place(p, form) for p in parts]
+        if all(steps):
+            limit = max(accuracy_rank(x.accuracy) for x in (c, *steps))
+            return Candidate(c.routine, c.version, c.variant, problem, c.base, c.ins + residual, c.outs,
+                             ACCURACIES[limit], c.reference, c.takes_epilogue, c.share, c.reuse, tuple(steps))
+    return None
+
+
+def _splits(problem: Problem) -> list[list[Problem]]:
+    """The epilogue as element-wise problems: the addition with the activation as its epilogue, or one after the other."""
+    from ..layers import kind_of
+    y, epilogue, threads = problem.outputs[0], problem.epilogue, problem.threads
+    act = []
+    if epilogue.act:
+        kind = kind_of(epilogue.act)
+        attrs = kind.complete(dict(zip(kind.attributes, epilogue.params)))
+        act = [Problem.make(epilogue.act, [y], [False], [y], attrs, threads=threads)]
+    if not epilogue.add:
+        return [act]
+
+    def addition(then: Epilogue) -> Problem:
+        return Problem.make("add", [y, problem.inputs[-1]], [False, problem.constant[-1]], [y],
+                            kind_of("add").complete({}), then, threads)
+    joined = [[addition(Epilogue(False, epilogue.act, epilogue.params))]] if act else []
+    return [*joined, [addition(Epilogue()), *act]]
+
+
+def _in_place(problem: Problem, form: Format) -> Candidate | None:
+    """The first native routine that computes an element-wise problem in one format, else NumPy in that format."""
+    found = [c for c in _native(problem)[0] if {*c.ins, *c.outs} == {form}]
+    best = [c for c in found if not c.reference] or found
+    if best:
+        return best[0]
+    if form.device == "cpu" and not problem.epilogue and not any(problem.constant):
+        return numpy_candidate(problem, form.layout)
+    return None
+
+
+# ---- routines that run in Python ------------------------------------------------------------------------------------
+
+def numpy_candidate(problem: Problem, layout: str | None = None) -> Candidate:
+    """The meaning of the layer in NumPy: slow, always there. `layout`: of its rank-4 values (the caller's if None)."""
+    def port(spec: TensorSpec) -> Format:
+        return Format(spec.dtype, layout if layout and spec.rank == 4 else plain_layout(spec.rank), "cpu")
+    ins = tuple(port(s) for s, c in zip(problem.inputs, problem.constant) if s is not None and not c)
+    outs = tuple(port(s) for s in problem.outputs)
+    word = outs[0] if outs else Format("f32", "plain")
+    return Candidate(f"{problem.kind}/numpy:{word.dtype}:{word.layout}:python", NUMPY_VERSION, "", problem, problem,
+                     ins, outs, "strict", True, True)
+
+
+def _numpy_adapt(problem: Problem) -> list[Candidate]:
+    """A change of layout in NumPy, where both ends are host formats of the same element type."""
+    attrs, (spec,) = dict(problem.attrs), problem.outputs
+    source, target = (Format.parse(attrs[k]) for k in ("source", "target"))
+    if not {source, target} <= set(host_formats(spec)):
+        return []
+    return [Candidate(f"adapt/numpy:{spec.dtype}:{target.layout}:python", NUMPY_VERSION, "", problem, problem,
+                      (source,), (target,), "strict", True)]
+
+
+def is_python(candidate: Candidate) -> bool:
+    """True when the routine runs NumPy code and holds the interpreter while it does."""
+    return candidate.device == "python"

@@ -1,0 +1,83 @@
+"""The default route: a choice without any measurement, one layout for the whole net as far as that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..net.format import Format, plain_format
+from ..net.route import Choice, Conversion, Route
+from .bound import BoundNet
+from .catalogue import Candidate
+from .conversions import conversions_for
+
+#: Layouts that are tried; an earlier one wins a tie.
+_PREFERRED = ("nhwc", "nchw16c", "nchw")
+_REFERENCE = 1000
+
+
+def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict=None) -> Route:
+    """A route that needs no profile: a single layout where routines allow it, the catalogue's order elsewhere.
+
+    Raises NoRoutineError when a layer has no allowed routine.
+    """
+    choices = default_choices(bound, threads, accuracy, restrict)
+    return route_of(bound, choices, conversions_for(bound, choices, threads), threads, accuracy)
+
+
+def route_of(bound: BoundNet, choices: Mapping[str, Candidate], conversions: list[Conversion], threads: int,
+             accuracy: str) -> Route:
+    """A route with certificate "default" from candidates."""
+    layers = {name: choice_of(choices[name]) for name in bound.index}
+    return Route(bound.signature, threads, accuracy, layers, conversions, certificate="default", solver="default")
+
+
+def choice_of(candidate: Candidate) -> Choice:
+    """The route's entry for a candidate."""
+    return Choice(candidate.routine, candidate.version, candidate.variant, candidate.ins, candidate.outs)
+
+
+def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restrict=None,
+                    fixed: Mapping[str, Candidate] | None = None) -> dict[str, Candidate]:
+    """A candidate per layer name, those of `fixed` as they are.
+
+    Of one greedy walk per preferred layout the one with the fewest reference routines, conversions and layers outside
+    the layout. Raises NoRoutineError.
+    """
+    fixed = fixed or {}
+    options = [[fixed[layer.name]] if layer.name in fixed else
+               bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
+               for i, layer in enumerate(bound.layers)]
+    walks = [_walk(bound, options, layout) for layout in _PREFERRED]
+    return min(walks, key=lambda walk: walk[1])[0]
+
+
+def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple[dict[str, Candidate], int]:
+    """Layer by layer, the first candidate in the layout, else the one that needs the fewest conversions; its price."""
+    have: dict[str, set[Format]] = {n: {plain_format(s.dtype, s.rank)} for n, s in bound.inputs.items()}
+    chosen, price = {}, 0
+    for layer, found in zip(bound.layers, options):
+        names = bound.dynamic(layer)
+
+        def key(c: Candidate, names=names) -> int:
+            return _outside(c, layout) + _REFERENCE * c.reference + _conversions(c, names, have)
+        # Reference candidates are listed only where there is nothing else; a layout decides before their price does.
+        best = min(found, key=lambda c: (c.reference, _outside(c, layout), _conversions(c, names, have)))
+        chosen[layer.name] = best
+        price += key(best)
+        for value, form in zip(names, best.ins):
+            have[value].add(form)
+        for value, form in zip(layer.outputs, best.outs):
+            have[value] = {form}
+    for value in bound.net.outputs:
+        spec = bound.spec(value)
+        price += value in have and plain_format(spec.dtype, spec.rank) not in have[value]
+    return chosen, price
+
+
+def _outside(c: Candidate, layout: str) -> int:
+    """1 when a rank-4 value lies in another layout."""
+    return int(any(f.layout not in (layout, "plain") for f in (*c.ins, *c.outs)))
+
+
+def _conversions(c: Candidate, names: tuple[str, ...], have: Mapping[str, set[Format]]) -> int:
+    return sum(form not in have[value] for value, form in zip(names, c.ins))

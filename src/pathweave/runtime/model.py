@@ -1,0 +1,354 @@
+"""What `pathweave.load` returns: a model that can be called, with its plans per shape."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError, ModelError
+from ..net.net import NET_ORDER, Model, Net, TensorSpec
+from ..net.route import Route
+from .bound import BoundNet, resolve_shapes
+from .defaults import default_route
+from .native import native
+from .plan import Plan
+from .routes import plan_route
+from .session import Session, as_array
+
+#: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
+KEPT_PLANS = 8
+
+
+def check_threads(threads: int | None) -> int:
+    """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
+    if threads is None:
+        return native().usable_processors()
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, got {threads!r}")
+    return threads
+
+
+class _Entry:
+    """A plan in the cache, with the sessions that nobody uses at the moment: one per concurrent caller comes to be."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.idle: deque[Session] = deque()
+
+    def call(self, inputs: Mapping[str, Any], out: Any) -> dict[str, Any]:
+        try:
+            session = self.idle.pop()
+        except IndexError:
+            session = self.plan.session()
+        try:
+            return session.run(inputs, out)
+        finally:
+            self.idle.append(session)
+
+
+class Runnable:
+    """One net with its plans, one per set of input shapes, made when first needed; any thread may call it.
+
+    `net`: its inputs may hold symbols. `routes`: signature -> Route; a net bound to other shapes carries the newest of
+    them over, one without any gets the default route. `threads`: per call.
+    """
+
+    def __init__(self, net: Net, routes: dict[str, Route] | None = None, threads: int | None = None,
+                 kept: int = KEPT_PLANS):
+        self.net = net
+        self.routes = {} if routes is None else routes
+        self._threads = threads
+        self._kept = kept
+        self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._building = threading.Lock()
+
+    @property
+    def threads(self) -> int:
+        """Threads per call."""
+        return check_threads(self._threads)
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """Inputs by name."""
+        return self.net.inputs
+
+    def bind(self, shapes: Any = None) -> BoundNet:
+        """The net at concrete shapes; see `bound.resolve_shapes`."""
+        return BoundNet.bind(self.net, shapes)
+
+    def route(self, shapes: Any = None, threads: int | None = None) -> Route:
+        """The route that runs at these shapes: the tuned one, one carried over, or the default."""
+        return self._choose(self.bind(shapes), self.threads if threads is None else check_threads(threads))
+
+    def _choose(self, bound: BoundNet, threads: int) -> Route:
+        route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
+        if route is None or not bound.index.keys() & route.layers.keys():
+            return default_route(bound, threads)
+        return route
+
+    def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
+        """A plan for some shapes. With a route it is made anew, without one it is kept and shared.
+
+        Raises InputError, ShapeError, RouteError, OutOfMemoryError.
+        """
+        number = self.threads if threads is None else check_threads(threads)
+        if route is not None:
+            return plan_route(route, self.bind(shapes), number)
+        return self._entry(resolve_shapes(self.net, shapes), number).plan
+
+    def _entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> _Entry:
+        key = (threads, *shapes.values())
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+                return entry
+        with self._building:
+            with self._lock:
+                if key in self._entries:  # somebody else built it meanwhile
+                    return self._entries[key]
+            bound = self.bind(shapes)
+            entry = _Entry(plan_route(self._choose(bound, threads), bound, threads))
+            with self._lock:
+                self._entries[key] = entry
+                while len(self._entries) > self._kept:
+                    self._entries.popitem(last=False)
+        return entry
+
+    def forget_plans(self) -> None:
+        """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
+        with self._building, self._lock:
+            self._entries.clear()
+
+    def set_routes(self, routes: dict[str, Route]) -> None:
+        """Take other routes for the plans to come."""
+        self.routes = routes
+        self.forget_plans()
+
+    def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
+        """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
+        if not isinstance(inputs, Mapping):
+            if len(self.net.inputs) != 1:
+                raise InputError(f"call: expected a dict with the inputs {self._listed()}, got "
+                                 f"{'nothing' if inputs is None else type(inputs).__name__}")
+            inputs = {next(iter(self.net.inputs)): inputs}
+        unknown = [n for n in inputs if n not in self.net.inputs]
+        missing = [n for n in self.net.inputs if n not in inputs]
+        if unknown or missing:
+            parts = [f"{', '.join(map(repr, missing))} missing"] if missing else []
+            parts += [f"{', '.join(map(repr, unknown))} unknown"] if unknown else []
+            raise InputError(f"call: {' and '.join(parts)}; expected exactly the inputs {self._listed()}")
+        arrays = {n: as_array(n, inputs[n]) for n in self.net.inputs}
+        return self._entry(self._shapes(arrays), self.threads).call(arrays, out)
+
+    def _shapes(self, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        from ..net.evaluate import match_symbols
+        shapes = {n: a.shape for n, a in arrays.items()}
+        match_symbols(self.net.inputs, shapes)
+        return shapes
+
+    def _listed(self) -> str:
+        return ", ".join(f"{name!r} {spec}" for name, spec in self.net.inputs.items())
+
+    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+        """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
+        if named:
+            if inputs is not None:
+                raise InputError("call: expected one array or dict, or arrays by keyword, got both")
+            inputs = named
+        results = self.run(inputs, out)
+        return next(iter(results.values())) if len(results) == 1 else results
+
+
+class LoadedModel(Model):
+    """A model that can be called: its main net by `model(x)`, all its nets by `model.predict(image)`.
+
+    `nets`, `main`, `meta`, `routes` as in `Model`; `inputs` and `outputs` are the main net's. `threads` None: the
+    processors that the process may use. Any number of threads may call it.
+    """
+
+    __eq__ = object.__eq__  # a model is itself; comparing weights is not what == should do
+    __hash__ = object.__hash__
+
+    def __init__(self, model: Model, threads: int | None = None):
+        super().__init__(dict(model.nets), dict(model.meta), dict(model.routes))
+        if "main" not in self.nets:
+            raise ModelError(f"model: it has no main net, only {', '.join(self.nets) or 'nothing'}")
+        if threads is not None:
+            check_threads(threads)
+        self._threads = threads
+        self._runnables: dict[str, Runnable] = {}
+        self._lock = threading.Lock()
+
+    def runnable(self, name: str = "main") -> Runnable:
+        """One of the nets with its plans. Raises ModelError for a net that is not there."""
+        with self._lock:
+            if name not in self._runnables:
+                if name not in self.nets:
+                    raise ModelError(f"model: it has no net {name!r}, only {', '.join(self.nets)}")
+                # Image pipelines run in NumPy for the most part; only the main net is ever tuned.
+                routes = self.routes if name == "main" else {}
+                self._runnables[name] = Runnable(self.nets[name], routes, self._threads)
+            return self._runnables[name]
+
+    @property
+    def threads(self) -> int:
+        """Threads per call."""
+        return check_threads(self._threads)
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """Inputs of the main net: dtype and shape by name, shapes may hold symbols."""
+        return dict(self.main.inputs)
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """Outputs of the main net; dimensions that depend on the inputs are symbols."""
+        from ..net.pipeline import output_specs
+        return output_specs(self.main)
+
+    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+        """Run the main net: an array or a dict in, an array or a dict out; see `Session`. Plans are made on first use."""
+        return self.runnable()(inputs, out=out, **named)
+
+    def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
+        """Run the main net; always a dict by name."""
+        return self.runnable().run(inputs, out)
+
+    def bind(self, shapes: Any = None) -> BoundNet:
+        """The main net at concrete shapes: what profiles and solvers work on."""
+        return self.runnable().bind(shapes)
+
+    def route(self, shapes: Any = None, threads: int | None = None) -> Route:
+        """The route that the main net takes at these shapes."""
+        return self.runnable().route(shapes, threads)
+
+    def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
+        """A plan of the main net; see `Runnable.plan`."""
+        return self.runnable().plan(route, shapes, threads)
+
+    def session(self, shapes: Any = None) -> Session:
+        """A session of the main net for some shapes."""
+        return self.plan(shapes=shapes).session()
+
+    def add_route(self, route: Route) -> None:
+        """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it."""
+        self.routes.pop(route.signature, None)
+        self.routes[route.signature] = route
+        if "main" in self._runnables:
+            self._runnables["main"].forget_plans()
+
+    def predict(self, image: Any) -> dict[str, Any]:
+        """Run all nets on an image: preprocess, main, postprocess; results by name.
+
+        `image`: path of an image file, uint8 array [H,W,3] (RGB) or [H,W], a Pillow image, or a dict of those by name
+        of the preprocess net's inputs. A model without a preprocess net takes the main net's inputs. Where the model
+        has labels, `labels` holds those of the integer results. Raises InputError.
+        """
+        values = self._images(image) if "preprocess" in self.nets else self._plain(image)
+        names = [n for n in NET_ORDER if n in self.nets]
+        for i, name in enumerate(names):
+            runnable = self.runnable(name)
+            if i:  # each net feeds the next by position
+                values = dict(zip(runnable.inputs, values.values()))
+            values = runnable.run(values)
+        return self._labelled(values)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, (str, os.PathLike)):
+            raise InputError(f"predict: an image file ({value}) needs a preprocess net, which this model lacks; load it "
+                             f"with preprocess=..., or pass the inputs of its main net")
+        return value if isinstance(value, Mapping) else {next(iter(self.main.inputs)): value}
+
+    def _images(self, image: Any) -> dict[str, Any]:
+        inputs = self.nets["preprocess"].inputs
+        images = dict(image) if isinstance(image, Mapping) else {next(iter(inputs)): image}
+        return {name: _pixels(name, value) for name, value in images.items()}
+
+    def _labelled(self, values: dict[str, Any]) -> dict[str, Any]:
+        labels = self.meta.get("labels")
+        if not labels:
+            return values
+        integers = [a for a in values.values() if a.dtype.kind in "iu"]
+        if not integers or "labels" in values:
+            return values
+        import numpy as np
+        table = np.array([*map(str, labels), ""], dtype=object)
+        return {**values, "labels": table[np.where((integers[0] >= 0) & (integers[0] < len(labels)), integers[0], -1)]}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError)."""
+        from ..net.file import save
+        save(Model(self.nets, self.meta, self.routes), path)
+
+    def __repr__(self) -> str:
+        ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
+        return (f"<Model {ins}: {len(self.main.layers)} layers, outputs {', '.join(self.main.outputs)}, "
+                f"{len(self.routes)} tuned routes>")
+
+
+def _pixels(name: str, value: Any):
+    import numpy as np
+    if isinstance(value, (str, os.PathLike)):
+        from ..net.pipeline import read_image
+        return read_image(value)
+    if hasattr(value, "convert") and hasattr(value, "getexif"):  # a Pillow image
+        return np.asarray(value.convert("RGB"))
+    array = as_array(name, value)
+    if array.dtype == np.uint8 and array.ndim == 2:
+        return np.repeat(array[:, :, None], 3, axis=2)
+    return array
+
+
+def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: int | None = None,
+         **options: Any) -> LoadedModel:
+    """Read a model: a `.pw` file, or one of another framework that the importers know; the content decides.
+
+    `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.net.pipeline`): path of a JSON file, a
+    list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
+    Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
+    """
+    if isinstance(path, LoadedModel):
+        return path
+    if isinstance(path, Model):
+        return LoadedModel(path, threads)
+    from .. import importers
+    from ..passes import optimise
+    model = importers.load(path, **options)
+    pipeline, folder = _pipeline(preprocess, postprocess)
+    if pipeline:
+        from ..net.pipeline import attach
+        model = attach(model, pipeline, folder)
+    return LoadedModel(Model({n: optimise(net) for n, net in model.nets.items()}, model.meta, model.routes), threads)
+
+
+def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
+    """Both arguments as one JSON object, and the folder that label files lie in."""
+    from ..net.pipeline import read_json
+    pipeline: dict[str, Any] = {}
+    folder = "."
+    for key, value in (("preprocess", preprocess), ("postprocess", postprocess)):
+        if value is None:
+            continue
+        if isinstance(value, (str, os.PathLike)):
+            folder = os.path.dirname(os.fspath(value)) or "."
+            value = read_json(value)
+        if isinstance(value, Mapping):
+            pipeline = {**value, **pipeline} if key not in value else {**pipeline, **value}
+        else:
+            pipeline[key] = value
+    return pipeline, folder
+
+
+def plan(model: Any, route: Route | None = None, *, shapes: Any = None, threads: int | None = None) -> Plan:
+    """A plan of a model's main net: everything prepared for one set of shapes.
+
+    `model`: a model, or a path. `route`: what `solve` or `tune` gave (None: the model's own, or the default).
+    `shapes`: input name or symbol -> shape or size, or one shape; None: those of the model, batch 1. Raises InputError,
+    RouteError, OutOfMemoryError.
+    """
+    return load(model).plan(route, shapes, threads)

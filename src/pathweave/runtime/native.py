@@ -1,0 +1,19 @@
+"""The native core, imported when it is first needed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import ModuleType
+
+from ..errors import DeviceError
+
+
+@lru_cache(maxsize=None)
+def native() -> ModuleType:
+    """The extension module. Raises DeviceError when it was not built, or not for this Python."""
+    try:
+        from .. import _native
+    except ImportError as e:
+        raise DeviceError(f"the native core of pathweave cannot be loaded: {e}; "
+                          f"build it with `make` in the repository, or install the package again") from e
+    return _native

@@ -1,0 +1,142 @@
+"""Kernels: candidates made ready to run, with constants packed. Kept while somebody compares many plans of one net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error, OutOfMemoryError, RouteError
+from ..net.format import Format
+from ..net.net import Layer, TensorSpec
+from ..net.problem import Problem
+from .bound import BoundNet
+from .catalogue import Candidate, is_python
+from .layouts import physical_shape, store, to_logical
+from .native import native
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One step of a candidate. `ins` and `outs` are slots: 0.. the layer's dynamic inputs, then its outputs, then
+    temporaries, which have the spec and format of the first output."""
+
+    routine: str
+    kernel: Any
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    share: tuple[tuple[int, int, int], ...] = ()
+    reuse: tuple[tuple[int, int], ...] = ()
+
+
+class KernelCache:
+    """Prepared kernels of one bound net, by layer and candidate; each is prepared once.
+
+    Not for several threads at the same time.
+    """
+
+    def __init__(self, bound: BoundNet):
+        self.bound = bound
+        self._kernels: dict[tuple, tuple[Prepared, ...]] = {}
+
+    def layer(self, layer: Layer, candidate: Candidate) -> tuple[Prepared, ...]:
+        """The steps of a candidate for a layer. Raises RouteError, OutOfMemoryError when it cannot be prepared."""
+        key = (layer.name, candidate.problem.text, candidate.key)
+        if key not in self._kernels:
+            self._kernels[key] = self._prepare(layer, candidate)
+        return self._kernels[key]
+
+    def adapt(self, candidate: Candidate) -> Prepared:
+        """The step of an adapt; one kernel serves every value of that shape."""
+        key = ("", candidate.problem.text, candidate.key)
+        if key not in self._kernels:
+            kernel = kernel_of("a conversion", candidate, [(None, 0)])
+            self._kernels[key] = (Prepared(candidate.routine, kernel, (0,), (1,), candidate.share, candidate.reuse),)
+        return self._kernels[key][0]
+
+    def _prepare(self, layer: Layer, c: Candidate) -> tuple[Prepared, ...]:
+        where = f"layer {layer.name!r} ({layer.kind})"
+        n, m, own = len(c.ins), len(c.outs), sum(1 for s, k in zip(c.base.inputs, c.base.constant) if s and not k)
+        # The last step writes output 0; those before it write temporaries.
+        targets = [n + m + i for i in range(len(c.steps))] + [n]
+        steps = [Prepared(c.routine, kernel_of(where, c, self.bound.constants_of(layer, c.base)), tuple(range(own)),
+                          (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
+        for i, step in enumerate(c.steps):
+            constants, ins = [(None, 0)], (targets[i],)
+            if step.problem.kind == "add":
+                residual = self.bound.constants_of(layer, c.problem)[-1]
+                constants.append(residual)
+                ins += () if residual[1] else (n - 1,)
+            steps.append(Prepared(step.routine, kernel_of(where, step, constants), ins, (targets[i + 1],), (), step.reuse))
+        return tuple(steps)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of packed constants that the kept kernels hold (copies that kernels share count once per kernel)."""
+        return sum(p.kernel.packed_bytes for steps in self._kernels.values() for p in steps)
+
+    def __len__(self) -> int:
+        return len(self._kernels)
+
+    def drop(self, layer: Layer | None = None, candidate: Candidate | None = None) -> None:
+        """Forget the kernels of one candidate of a layer, of a layer, or all; plans that use them keep them alive."""
+        if layer is None:
+            self._kernels.clear()
+            return
+        for key in [k for k in self._kernels if k[0] == layer.name and (candidate is None or k[2] == candidate.key)]:
+            del self._kernels[key]
+
+
+def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]]):
+    """The kernel of a candidate's own problem (`base`)."""
+    try:
+        if is_python(c):
+            return _python_kernel(c, [array for array, _ in constants])
+        arrays = [(None if array is None else np.asarray(array, order="C"), number) for array, number in constants]
+        return native().prepare(c.base.text, c.routine, c.variant, arrays)
+    except MemoryError as e:
+        raise OutOfMemoryError(f"{where}: no memory to prepare {c}: {e}") from e
+    except Error:
+        raise
+    except (RuntimeError, ValueError) as e:
+        raise RouteError(f"{where}: {c} cannot be prepared for {c.base.text!r}: {e}") from e
+
+
+def _python_kernel(c: Candidate, constants: list):
+    """A kernel that runs the NumPy meaning on the memory of the plan."""
+    problem = c.base
+    specs = [s for s, k in zip(problem.inputs, problem.constant) if s is not None and not k]
+    body = _conversion(c) if problem.kind == "adapt" else _meaning(c, problem, constants)
+    return native().python_kernel(body, _ports(specs, c.ins), _ports(problem.outputs, c.outs))
+
+
+def _ports(specs: Sequence[TensorSpec], formats: Sequence[Format]) -> list[tuple[str, tuple[int, ...]]]:
+    return [(s.dtype, physical_shape(f.layout, s.shape)) for s, f in zip(specs, formats)]
+
+
+def _conversion(c: Candidate):
+    source, target = c.ins[0].layout, c.outs[0].layout
+
+    def run(ins, outs) -> None:
+        store(to_logical(ins[0], source), target, outs[0])
+    return run
+
+
+def _meaning(c: Candidate, problem: Problem, constants: list):
+    from ..net.evaluate import run_layer
+    names = tuple("" if s is None else f"x{i}" for i, s in enumerate(problem.inputs))
+    layer = Layer(c.routine, problem.kind, names, tuple(f"y{i}" for i in range(len(problem.outputs))),
+                  dict(problem.attrs), problem.epilogue)
+    fixed = [array if k else None for array, k in zip(constants, problem.constant)]
+    dynamic = [i for i, (s, k) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not k]
+    ins_layouts, outs_layouts = [f.layout for f in c.ins], [f.layout for f in c.outs]
+
+    def run(ins, outs) -> None:
+        arguments = list(fixed)
+        for i, array, layout in zip(dynamic, ins, ins_layouts):
+            arguments[i] = to_logical(array, layout)
+        for result, out, layout in zip(run_layer(layer, arguments), outs, outs_layouts):
+            store(np.asarray(result), layout, out)
+    return run

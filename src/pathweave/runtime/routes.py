@@ -1,0 +1,127 @@
+"""Routes applied: from the names in a route to the candidates of this build, on this machine, at these shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..net.route import Choice, Conversion, Route
+from . import catalogue
+from .bound import BoundNet
+from .catalogue import Candidate, accuracy_rank
+from .conversions import conversions_for
+from .defaults import choice_of, default_choices
+from .plan import Plan, build_plan
+from .prepare import KernelCache
+
+
+class RouteWarning(UserWarning):
+    """A route could not be followed to the letter: a routine is not available here, and the default took its place."""
+
+
+@dataclass
+class Applied:
+    """A route as it runs here. `route`: the adjusted route, `route.notes` says what was replaced and why."""
+
+    route: Route
+    choices: dict[str, Candidate]
+    conversions: list[Conversion]
+    replaced: list[dict[str, str]] = field(default_factory=list)
+
+
+def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restrict=None) -> Applied:
+    """The candidates that a route names, for a bound net.
+
+    A route for another signature (other shapes) is carried over by layer name and routine id where the routine accepts
+    the new problem; other layers get the default. `threads` None: the route's. A routine that this machine or build
+    lacks is replaced by the default with a RouteWarning; nothing fails for that. Raises NoRoutineError only when the
+    default has no routine either.
+    """
+    threads = route.threads if threads is None else threads
+    carried = route.signature != bound.signature
+    fixed, replaced = {}, []
+    for layer, problem in zip(bound.layers, bound.problems(threads)):
+        choice = route.layers.get(layer.name)
+        found = _candidate(choice, problem, route.accuracy) if choice else "the route has no such layer"
+        if isinstance(found, str):
+            replaced.append({"layer": layer.name, "routine": choice.routine if choice else "", "reason": found})
+        else:
+            fixed[layer.name] = found
+    choices = fixed
+    if replaced:
+        choices = default_choices(bound, threads, route.accuracy, restrict, fixed)
+        for note in replaced:
+            note["used"] = choices[note["layer"]].routine
+        _warn(replaced, carried)
+    conversions = conversions_for(bound, choices, threads, _usable(route, bound))
+    changed = [n for n, c in choices.items() if n in route.layers and
+               c.key != (route.layers[n].routine, route.layers[n].version, route.layers[n].variant)]
+    exact = not (replaced or changed or carried or threads != route.threads)
+    return Applied(_adjusted(route, bound, choices, conversions, threads, replaced, exact), choices, conversions, replaced)
+
+
+def _candidate(choice: Choice, problem, accuracy: str) -> Candidate | str:
+    """The candidate that a route's entry names, or why it cannot be used."""
+    found = catalogue.find(problem, choice.routine, choice.variant)
+    if not isinstance(found, Candidate):
+        other = catalogue.find(problem, choice.routine)
+        if not isinstance(other, Candidate):
+            return found.reason
+        found = other  # the same routine in its first variant: a machine may lack a micro-kernel
+    if found.version != choice.version:
+        return f"its version is {found.version} here, the route was made for {choice.version}"
+    if accuracy_rank(found.accuracy) > accuracy_rank(accuracy):
+        return f"its accuracy class {found.accuracy} is below the route's, {accuracy}"
+    return found
+
+
+def _usable(route: Route, bound: BoundNet) -> list[Conversion]:
+    """Conversions of a route whose adapts exist here for these shapes."""
+    from ..net.problem import adapt_problem
+    usable = []
+    for c in route.conversions:
+        if c.value in bound.net.specs and c.value not in bound.net.constants:
+            problem = adapt_problem(bound.spec(c.value), c.source, c.target, route.threads)
+            found = catalogue.find(problem, c.routine, c.variant)
+            if isinstance(found, Candidate) and found.version == c.version:
+                usable.append(c)
+    return usable
+
+
+def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conversions: list[Conversion], threads: int,
+              replaced: list[dict[str, str]], exact: bool) -> Route:
+    """The route itself where nothing changed, else one that says what runs and what it was."""
+    if exact:
+        return route
+    layers = {}
+    for name in bound.index:
+        old, new = route.layers.get(name), choice_of(choices[name])
+        same = old is not None and (old.routine, old.variant) == (new.routine, new.variant)
+        layers[name] = dataclasses.replace(old, ins=new.ins, outs=new.outs) if same and old else new
+    notes: dict[str, Any] = {**route.notes, "replaced": replaced}
+    if route.signature != bound.signature:
+        notes["carried_from"] = route.signature
+        for choice in layers.values():
+            choice.predicted_ns = choice.margin_ns = choice.runner_up = None
+    return dataclasses.replace(route, signature=bound.signature, threads=threads, layers=layers, conversions=conversions,
+                               predicted_ns=None, lower_bound_ns=None, measured_ns=None, certificate="carried over",
+                               notes=notes)
+
+
+def _warn(replaced: list[dict[str, str]], carried: bool) -> None:
+    """Tell about routines that are gone. That a routine declines another shape is no news: it stays a note."""
+    known = [r for r in replaced if r["routine"]]
+    if carried or not known:
+        return
+    listed = "; ".join(f"layer {r['layer']!r}: {r['routine']} ({r['reason']}), now {r['used']}" for r in known[:5])
+    more = f"; and {len(known) - 5} more" if len(known) > 5 else ""
+    warnings.warn(f"route: {len(known)} of its routines cannot be used here and the default took their place: "
+                  f"{listed}{more}; tune again for this machine", RouteWarning, stacklevel=4)
+
+
+def plan_route(route: Route, bound: BoundNet, threads: int | None = None, cache: KernelCache | None = None) -> Plan:
+    """The plan of a route for a bound net; see `choices_of` and `plan.build_plan`."""
+    applied = choices_of(route, bound, threads)
+    return build_plan(bound, applied.choices, applied.conversions, applied.route.threads, cache, applied.route)

@@ -1,0 +1,155 @@
+"""Session: one caller's state over a plan; the call that checks its inputs and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, InputError, OutOfMemoryError
+from ..net.format import numpy_dtype
+from .plan import Plan
+
+
+class Session:
+    """Runs a plan: NumPy in, NumPy out. Calls from several threads take turns; give each thread its own session.
+
+    `session(x)`: an array for a net with one input, else a dict by name; an array for one output, else a dict by name in
+    the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides are
+    copied. Element types must be those of the model. Raises InputError, DTypeError, OutOfMemoryError.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
+        self._outputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype))) for name, s in plan.outputs.items()]
+        self._lock = Lock()
+        try:
+            self._handle = plan.native.session()
+        except MemoryError as e:
+            raise OutOfMemoryError(f"session: no memory for {plan.peak_bytes} bytes of values and {plan.workspace_bytes} "
+                                   f"of scratch: {e}") from e
+
+    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+        """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
+
+        Fresh arrays are returned unless `out` holds them; a dict may give some of the outputs. The interpreter's lock is
+        released while the net runs.
+        """
+        if named:
+            if inputs is not None:
+                raise InputError("session: expected one array or dict, or arrays by keyword, got both")
+            inputs = named
+        arrays = self._take(inputs)
+        results = self._places(out, arrays)
+        with self._lock:
+            self._handle.run(arrays, list(results.values()))
+        return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
+
+    def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
+        """Like a call, but always gives a dict by name."""
+        arrays = self._take(inputs)
+        results = self._places(out, arrays)
+        with self._lock:
+            self._handle.run(arrays, list(results.values()))
+        return results
+
+    def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
+        """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
+        arrays = self._take(inputs)
+        results = self._places(out, arrays)
+        with self._lock:
+            return np.asarray(self._handle.run_timed(arrays, list(results.values())))
+
+    # ---- inputs ----
+
+    def _take(self, inputs: Any) -> list[np.ndarray]:
+        if not isinstance(inputs, Mapping):
+            if len(self._inputs) != 1:
+                raise InputError(f"session: expected a dict with the inputs {self._listed()}, got "
+                                 f"{'nothing' if inputs is None else type(inputs).__name__}")
+            return [self._array(*self._inputs[0], inputs)]
+        unknown = [n for n in inputs if n not in self.plan.inputs]
+        missing = [n for n, *_ in self._inputs if n not in inputs]
+        if unknown or missing:
+            parts = [f"{', '.join(map(repr, missing))} missing"] if missing else []
+            parts += [f"{', '.join(map(repr, unknown))} unknown"] if unknown else []
+            raise InputError(f"session: {' and '.join(parts)}; expected exactly the inputs {self._listed()}")
+        return [self._array(*entry, inputs[entry[0]]) for entry in self._inputs]
+
+    def _listed(self) -> str:
+        return ", ".join(f"{name!r} {spec}" for name, _, _, spec in self._inputs)
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
+        array = value if type(value) is np.ndarray else as_array(name, value)
+        if array.dtype != dtype:
+            raise DTypeError(f"input {name!r}: expected element type {dtype} ({spec}), got {array.dtype}; "
+                             f"convert it yourself if that is meant: x.astype({str(dtype)!r})")
+        if array.shape != shape:
+            raise InputError(f"input {name!r}: expected shape {shape} ({spec}), got {array.shape}"
+                             + ("; this plan is for these shapes only, call the model or make a plan for yours"
+                                if array.ndim == len(shape) else ""))
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned):
+            array = array.copy("C")
+        return array
+
+    # ---- outputs ----
+
+    def _places(self, out: Any, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+        if out is None:
+            try:
+                return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
+            except MemoryError as e:
+                raise OutOfMemoryError(f"session: no memory for the outputs: {e}") from e
+        if not isinstance(out, Mapping):
+            if len(self._outputs) != 1:
+                raise InputError(f"out: expected a dict with some of {', '.join(n for n, *_ in self._outputs)}, "
+                                 f"got {type(out).__name__}")
+            out = {self._outputs[0][0]: out}
+        unknown = [n for n in out if n not in self.plan.outputs]
+        if unknown:
+            raise InputError(f"out: {', '.join(map(repr, unknown))} unknown; the outputs are "
+                             f"{', '.join(repr(n) for n, *_ in self._outputs)}")
+        given: list[np.ndarray] = []
+        results = {}
+        for name, shape, dtype in self._outputs:
+            if name in out:
+                _check_out(name, shape, dtype, out[name], arrays, given)
+                given.append(out[name])
+            results[name] = out[name] if name in out else np.empty(shape, dtype)
+        return results
+
+    def __repr__(self) -> str:
+        return f"<Session over {self.plan!r}>"
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """The array behind an argument of a call, without copying. Raises InputError for what is not an array on the CPU."""
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray)
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as e:
+            raise InputError(f"input {name!r}: the {type(value).__module__}.{type(value).__name__} cannot be read through "
+                             f"DLPack: {e}; bring it to the CPU, detached, as a dense tensor of a NumPy type") from e
+    raise InputError(f"input {name!r}: expected a NumPy array or a DLPack tensor, got {type(value).__name__}; "
+                     f"pass a NumPy array: numpy.asarray(value, dtype=...)")
+
+
+def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, arrays: list[np.ndarray],
+               given: list[np.ndarray]) -> None:
+    where = f"out {name!r}"
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{where}: expected a NumPy array of {dtype} {shape}, got {type(array).__name__}")
+    if array.dtype != dtype:
+        raise DTypeError(f"{where}: expected element type {dtype}, got {array.dtype}")
+    if array.shape != shape:
+        raise InputError(f"{where}: expected shape {shape}, got {array.shape}")
+    if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+        raise InputError(f"{where}: expected a contiguous, aligned, writeable array; numpy.empty({shape}, {str(dtype)!r}) is one")
+    if any(np.may_share_memory(array, other) for other in [*arrays, *given]):
+        raise InputError(f"{where}: it overlaps an input or another output; give memory of its own")
