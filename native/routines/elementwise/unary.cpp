@@ -1,0 +1,53 @@
+// Functions of one element over contiguous memory.
+#include "routines/vector.h"
+
+namespace pw {
+namespace {
+
+class UnaryKernel : public Kernel {
+ public:
+  UnaryKernel(const ActivationF32& kernel, ActArgs args, int64_t count) : kernel_(kernel), args_(args), count_(count) {}
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    const auto [first, last] = part(team, count_, 1024, count_);
+    if (first < last)
+      kernel_.run(&args_, static_cast<const float*>(in[0]) + first, static_cast<float*>(out[0]) + first, last - first);
+  }
+
+ private:
+  const ActivationF32& kernel_;
+  ActArgs args_;
+  int64_t count_;
+};
+
+class Unary : public VectorRoutine {
+ public:
+  Unary(const std::string& layer, Layout layout) : VectorRoutine(layer, "vector", layout, PW_KIND_ACTIVATION_F32) {}
+  Verdict accepts(const Problem& p) const override {
+    if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
+    if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");
+    return basics(p, p.out[0]);
+  }
+  Ports ports(const Problem& p) const override {
+    Ports ports = VectorRoutine::ports(p);
+    ports.reuse.push_back({0, 0});
+    return ports;
+  }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
+    return std::make_unique<UnaryKernel>(variant_ukernel<ActivationF32>(kind_, variant), *activation(p),
+                                         p.out[0].count());
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  for (const char* layer :
+       {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
+        "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
+        "floor", "ceil", "round", "sign", "erf"})
+    for (Layout layout : kAllLayouts) c.add<Unary>(layer, layout);
+}
+}  // namespace PW_COLLECT
+
+}  // namespace pw

@@ -1,0 +1,277 @@
+// concat, split and slice: rectangular copies. The copy of an input that already lies in its place is skipped.
+#include <cstring>
+
+#include "base/buffer.h"
+#include "routines/vector.h"
+
+namespace pw {
+namespace {
+
+// `rows` runs of `length` floats, from source + r * source_row to target + r * target_row.
+struct Strip {
+  int64_t rows, length, source_row, target_row;
+  int64_t source_offset, target_offset;
+};
+
+void copy_strip(const Strip& s, const float* source, float* target, const Team& team) noexcept {
+  source += s.source_offset;
+  target += s.target_offset;
+  if (source == target) return;
+  share_rows(team, 1, s.rows, s.length, [&](int64_t, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+    const bool dense = s.source_row == s.length && s.target_row == s.length && c1 - c0 == s.length;
+    if (dense) {
+      std::memcpy(target + r0 * s.length, source + r0 * s.length, static_cast<size_t>((r1 - r0) * s.length) * 4);
+      return;
+    }
+    for (int64_t r = r0; r < r1; ++r)
+      std::memcpy(target + r * s.target_row + c0, source + r * s.source_row + c0, static_cast<size_t>(c1 - c0) * 4);
+  });
+}
+
+// A constant in the order that a layout has.
+Buffer laid(const float* data, Layout layout, const Dims& shape) {
+  Buffer copy(static_cast<size_t>(count(shape)) * 4);
+  float* y = copy.as<float>();
+  if (layout == Layout::plain || layout == Layout::nchw) {
+    std::memcpy(y, data, copy.bytes());
+    return copy;
+  }
+  const int64_t channels = shape[1], pixels = shape[2] * shape[3], block = layout == Layout::nhwc ? channels : 16;
+  for (int64_t n = 0; n < shape[0]; ++n)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t i = 0; i < pixels; ++i)
+        y[(n * channels + c / block * block) * pixels + i * block + c % block] = data[(n * channels + c) * pixels + i];
+  return copy;
+}
+
+class ConcatKernel : public Kernel {
+ public:
+  struct Part {
+    int value;  // index of the dynamic input, -1 for a constant
+    Buffer constant;
+    Strip strip;
+  };
+  explicit ConcatKernel(std::vector<Part> parts) : parts_(std::move(parts)) {}
+  size_t packed_bytes() const override {
+    size_t bytes = 0;
+    for (const Part& p : parts_) bytes += p.constant.bytes();
+    return bytes;
+  }
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    for (const Part& p : parts_)
+      copy_strip(p.strip, p.value < 0 ? p.constant.as<float>() : static_cast<const float*>(in[p.value]),
+                 static_cast<float*>(out[0]), team);
+  }
+
+ private:
+  std::vector<Part> parts_;
+};
+
+// Position of a logical axis among the dimensions in memory, and the product of those from there on.
+struct Cut {
+  int64_t outer = 1, run = 1;  // dimensions before; floats per index of `outer`
+};
+Cut cut_at(Layout layout, const Dims& shape, int64_t axis) {
+  Cut cut;
+  bool found = false;
+  for (const MemoryDim& d : memory_dims(layout, shape)) {
+    found = found || d.logical == axis;
+    (found ? cut.run : cut.outer) *= d.size;
+  }
+  return cut;
+}
+
+class Concat : public VectorRoutine {
+ public:
+  explicit Concat(Layout layout) : VectorRoutine("concat", "copy", layout) {}
+
+  Verdict accepts(const Problem& p) const override {
+    if (auto verdict = basics(p, p.out[0]); !verdict) return verdict;
+    for (const Tensor& t : p.in)
+      if (t.present && t.shape.size() == 4 && !fits(row_major_or(layout_), t.shape))
+        return Verdict::no("channels " + std::to_string(t.shape[1]) + " of a constant are not a multiple of 16");
+    return Verdict::ok();
+  }
+
+  Ports ports(const Problem& p) const override {
+    Ports ports = VectorRoutine::ports(p);
+    const auto strips = strips_of(p);
+    const auto dynamic = p.dynamic();
+    for (size_t i = 0; i < dynamic.size(); ++i) {
+      const Strip& s = strips[static_cast<size_t>(dynamic[i])];
+      if (s.rows == 1)
+        ports.share.push_back({static_cast<int>(i), 0, static_cast<uint64_t>(s.target_offset) * 4});
+    }
+    return ports;
+  }
+
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
+    const auto strips = strips_of(p);
+    std::vector<ConcatKernel::Part> parts;
+    int value = 0;
+    for (size_t i = 0; i < p.in.size(); ++i) {
+      if (!p.in[i].present) continue;
+      const bool constant = p.in[i].constant;
+      parts.push_back({constant ? -1 : value++,
+                       constant ? laid(constants[i].as<float>(), layout_, p.in[i].shape) : Buffer(), strips[i]});
+    }
+    return std::make_unique<ConcatKernel>(std::move(parts));
+  }
+
+ private:
+  std::vector<Strip> strips_of(const Problem& p) const {
+    const int64_t rank = static_cast<int64_t>(p.out[0].shape.size());
+    const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
+    const Cut whole = cut_at(layout_, p.out[0].shape, axis);
+    std::vector<Strip> strips;
+    int64_t offset = 0;
+    for (const Tensor& t : p.in) {
+      const Cut cut = t.present ? cut_at(layout_, t.shape, axis) : Cut{1, 0};
+      strips.push_back({cut.outer, cut.run, cut.run, whole.run, 0, offset});
+      offset += cut.run;
+    }
+    return strips;
+  }
+};
+
+class SplitKernel : public Kernel {
+ public:
+  explicit SplitKernel(std::vector<Strip> strips) : strips_(std::move(strips)) {}
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    for (size_t i = 0; i < strips_.size(); ++i)
+      copy_strip(strips_[i], static_cast<const float*>(in[0]), static_cast<float*>(out[i]), team);
+  }
+
+ private:
+  std::vector<Strip> strips_;
+};
+
+class Split : public VectorRoutine {
+ public:
+  explicit Split(Layout layout) : VectorRoutine("split", "copy", layout) {}
+  Verdict accepts(const Problem& p) const override {
+    if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
+    return basics(p, p.in[0]);
+  }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
+    const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
+    const Cut whole = cut_at(layout_, p.in[0].shape, axis);
+    std::vector<Strip> strips;
+    int64_t offset = 0;
+    for (const Tensor& t : p.out) {
+      const Cut cut = cut_at(layout_, t.shape, axis);
+      strips.push_back({cut.outer, cut.run, whole.run, cut.run, offset, 0});
+      offset += cut.run;
+    }
+    return std::make_unique<SplitKernel>(std::move(strips));
+  }
+};
+
+// A box cut out of memory: whole runs of the innermost dimensions, and a list of where each run starts.
+class SliceKernel : public Kernel {
+ public:
+  SliceKernel(std::vector<int64_t> starts, const Strip& strip) : starts_(std::move(starts)), strip_(strip) {}
+  size_t packed_bytes() const override { return starts_.size() * sizeof(int64_t); }
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    const float* x = static_cast<const float*>(in[0]);
+    float* y = static_cast<float*>(out[0]);
+    const int64_t boxes = static_cast<int64_t>(starts_.size());
+    if (boxes == 1) {
+      Strip strip = strip_;
+      strip.source_offset = starts_[0];
+      return copy_strip(strip, x, y, team);
+    }
+    const int64_t floats = strip_.rows * strip_.length;
+    const auto [first, last] = part(team, boxes, 1, boxes * floats);
+    for (int64_t b = first; b < last; ++b)
+      for (int64_t r = 0; r < strip_.rows; ++r)
+        std::memcpy(y + b * floats + r * strip_.length, x + starts_[static_cast<size_t>(b)] + r * strip_.source_row,
+                    static_cast<size_t>(strip_.length) * 4);
+  }
+
+ private:
+  std::vector<int64_t> starts_;
+  Strip strip_;
+};
+
+class Slice : public VectorRoutine {
+ public:
+  explicit Slice(Layout layout) : VectorRoutine("slice", "copy", layout) {}
+
+  Verdict accepts(const Problem& p) const override {
+    if (p.in.size() != 1 || p.dynamic().size() != 1) return Verdict::no("it takes one value and bounds as attributes");
+    if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
+    for (int64_t s : p.integers("steps"))
+      if (s != 1) return Verdict::no("a step is " + std::to_string(s) + ", not 1");
+    if (layout_ == Layout::nchw16c && first_of(p)[1] % 16 != 0)
+      return Verdict::no("the first channel is not a multiple of 16");
+    return Verdict::ok();
+  }
+
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    const auto first = first_of(p);
+    const auto in = memory_dims(layout_, p.in[0].shape), out = memory_dims(layout_, p.out[0].shape);
+    const size_t rank = in.size();
+    std::vector<int64_t> stride(rank), start(rank);
+    int64_t step = 1;
+    for (size_t d = rank; d-- > 0; step *= in[d].size) {
+      stride[d] = step;
+      const bool lane = layout_ == Layout::nchw16c && d == 4;
+      start[d] = lane ? 0 : first[static_cast<size_t>(in[d].logical)] / (layout_ == Layout::nchw16c && d == 1 ? 16 : 1);
+    }
+    // The innermost dimensions that stay whole, and the next one, make up a run.
+    size_t d = rank;
+    int64_t length = 1, offset = 0;
+    while (d > 0) {
+      --d;
+      length *= out[d].size;
+      offset += start[d] * stride[d];
+      if (out[d].size != in[d].size) break;
+    }
+    Strip strip{1, length, 0, length, 0, 0};
+    if (d > 0) {
+      --d;
+      strip.rows = out[d].size;
+      strip.source_row = stride[d];
+      offset += start[d] * stride[d];
+    }
+    std::vector<int64_t> starts{offset};
+    for (size_t e = 0; e < d; ++e) {
+      std::vector<int64_t> next;
+      next.reserve(starts.size() * static_cast<size_t>(out[e].size));
+      for (int64_t s : starts)
+        for (int64_t i = 0; i < out[e].size; ++i) next.push_back(s + (start[e] + i) * stride[e]);
+      starts = std::move(next);
+    }
+    return std::make_unique<SliceKernel>(std::move(starts), strip);
+  }
+
+ private:
+  static std::vector<int64_t> first_of(const Problem& p) {
+    const Dims& shape = p.in[0].shape;
+    const int64_t rank = static_cast<int64_t>(shape.size());
+    const auto starts = p.integers("starts"), axes = p.integers("axes");
+    std::vector<int64_t> first(shape.size(), 0);
+    for (size_t i = 0; i < starts.size(); ++i) {
+      const int64_t given = axes.empty() ? static_cast<int64_t>(i) : axes[i];
+      const size_t axis = static_cast<size_t>(given < 0 ? given + rank : given);
+      first[axis] = std::clamp<int64_t>(starts[i] < 0 ? starts[i] + shape[axis] : starts[i], 0, shape[axis]);
+    }
+    return first;
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  for (Layout layout : kAllLayouts) {
+    c.add<Concat>(layout);
+    c.add<Split>(layout);
+    c.add<Slice>(layout);
+  }
+}
+}  // namespace PW_COLLECT
+
+}  // namespace pw

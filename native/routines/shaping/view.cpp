@@ -1,0 +1,95 @@
+// Layers that leave the bytes as they are: reshape, squeeze, unsqueeze, identity, and transposes that only rename.
+#include <cstring>
+
+#include "routines/vector.h"
+
+namespace pw {
+namespace {
+
+class ViewKernel : public Kernel {
+ public:
+  explicit ViewKernel(int64_t count) : count_(count) {}
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    if (in[0] == out[0]) return;
+    const auto [first, last] = part(team, count_, 1024, count_);
+    if (first < last)
+      std::memcpy(static_cast<float*>(out[0]) + first, static_cast<const float*>(in[0]) + first,
+                  static_cast<size_t>(last - first) * 4);
+  }
+
+ private:
+  int64_t count_;
+};
+
+class View : public VectorRoutine {
+ public:
+  View(const std::string& layer, Layout layout) : VectorRoutine(layer, "view", layout) {}
+
+  Verdict accepts(const Problem& p) const override {
+    if (p.in.empty() || p.dynamic() != std::vector<int>{0}) return Verdict::no("its input is a constant");
+    for (size_t i = 1; i < p.in.size(); ++i)
+      if (p.in[i].present) return Verdict::no("its shape comes from an input");
+    // One instance serves each pair of ranks: `plain` where neither is 4.
+    const bool image = p.in[0].shape.size() == 4 || p.out[0].shape.size() == 4;
+    if (auto verdict = basics(p, image && p.out[0].shape.size() == 4 ? p.out[0] : p.in[0]); !verdict) return verdict;
+    if (p.in[0].shape == p.out[0].shape) return Verdict::ok();
+    for (const Tensor& t : {p.in[0], p.out[0]})
+      if (t.shape.size() == 4 && !row_major(layout_, t.shape))
+        return Verdict::no("the layout is not row-major for this shape");
+    return Verdict::ok();
+  }
+  Ports ports(const Problem& p) const override {
+    Ports ports = VectorRoutine::ports(p);
+    ports.share.push_back({0, 0, 0});
+    return ports;
+  }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    return std::make_unique<ViewKernel>(p.out[0].count());
+  }
+};
+
+// A transpose of rank 4 between two layouts such that the bytes stay where they are.
+class Rename : public VectorRoutine {
+ public:
+  Rename(Layout source, Layout target) : VectorRoutine("transpose", "view", source), target_(target) {
+    card_.id = std::string("transpose/view:f32:") + pw::text(source) + "-" + pw::text(target) + ":cpu";
+  }
+  Verdict accepts(const Problem& p) const override {
+    if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
+    if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
+    if (!fits(target_, p.out[0].shape)) return Verdict::no("the output does not fit its layout");
+    // The output's dimension i is the input's perm[i].
+    const auto perm = p.integers("perm");
+    std::vector<int> order;
+    for (int d : memory_order(target_, p.out[0].shape)) order.push_back(static_cast<int>(perm[static_cast<size_t>(d)]));
+    if (order != memory_order(layout_, p.in[0].shape)) return Verdict::no("it moves bytes between these layouts");
+    return Verdict::ok();
+  }
+  Ports ports(const Problem&) const override {
+    Ports ports;
+    ports.in = {{DType::f32, layout_, "cpu"}};
+    ports.out = {{DType::f32, target_, "cpu"}};
+    ports.share.push_back({0, 0, 0});
+    return ports;
+  }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    return std::make_unique<ViewKernel>(p.out[0].count());
+  }
+
+ private:
+  Layout target_;
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  for (const char* layer : {"reshape", "squeeze", "unsqueeze", "identity"})
+    for (Layout layout : kAllLayouts) c.add<View>(layer, layout);
+  for (const auto& [source, target] : {std::pair{Layout::nchw, Layout::nhwc}, {Layout::nhwc, Layout::nchw},
+                                       {Layout::nhwc, Layout::nhwc}, {Layout::nchw, Layout::nchw}})
+    c.add<Rename>(source, target);
+}
+}  // namespace PW_COLLECT
+
+}  // namespace pw

@@ -1,0 +1,201 @@
+// What the memory-bound routines share: cards, checks, micro-kernels of the best tier, and the split of rows over a
+// team.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "spi/activation.h"
+#include "spi/routine.h"
+#include "spi/ukernel.h"
+#include "ukernels/kinds/activation.h"
+#include "ukernels/kinds/binary_f32.h"
+
+namespace pw {
+
+constexpr Layout kAllLayouts[] = {Layout::plain, Layout::nchw, Layout::nhwc, Layout::nchw16c};
+constexpr Layout kImageLayouts[] = {Layout::nchw, Layout::nhwc, Layout::nchw16c};
+
+// The micro-kernel of a kind in the best tier that this machine may use.
+template <class Body>
+const Body& best_ukernel(const std::string& kind) {
+  const auto found = ukernels_of<Body>(kind, true);
+  if (found.empty()) throw Error("micro-kernel kind " + kind + ": this build holds none for this machine");
+  return *found.front().second;
+}
+
+// A variant's micro-kernel; "" is the best one.
+template <class Body>
+const Body& variant_ukernel(const std::string& kind, const std::string& variant) {
+  if (variant.empty()) return best_ukernel<Body>(kind);
+  const Body* body = ukernel<Body>(kind, variant);
+  if (!body) throw Error("variant '" + variant + "': expected a micro-kernel of kind " + kind + " for this machine");
+  return *body;
+}
+
+// Below this many floats a step is done sooner by one thread than it is shared out.
+constexpr int64_t kShared = 8192;
+
+// This thread's part of n items, in multiples of `grain`; everything for the first thread where `floats` is small.
+inline std::pair<int64_t, int64_t> part(const Team& team, int64_t n, int64_t grain, int64_t floats) {
+  if (floats < kShared) return {0, team.index == 0 ? n : 0};
+  return team.share(n, grain);
+}
+
+// Hands this thread's share of outer x rows x columns to body(o, r0, r1, c0, c1): whole rows where there are enough of
+// them, else a range of columns of each row.
+template <class Body>
+void share_rows(const Team& team, int64_t outer, int64_t rows, int64_t columns, Body&& body) {
+  const int64_t all = outer * rows, total = all * columns;
+  if (total >= kShared && all < 8 * static_cast<int64_t>(team.count) && columns >= 1024) {
+    const auto [c0, c1] = team.share(columns, 64);
+    if (c0 < c1)
+      for (int64_t i = 0; i < all; ++i) body(i / rows, i % rows, i % rows + 1, c0, c1);
+    return;
+  }
+  const auto [first, last] = part(team, all, std::max<int64_t>(1, 1024 / std::max<int64_t>(1, columns)), total);
+  for (int64_t i = first; i < last;) {
+    const int64_t o = i / rows, r0 = i % rows, r1 = std::min(rows, r0 + last - i);
+    body(o, r0, r1, int64_t{0}, columns);
+    i += r1 - r0;
+  }
+}
+
+// Dimensions as they lie in memory, each with the logical dimension that it belongs to (nchw16c: channels twice).
+struct MemoryDim {
+  int64_t size;
+  int logical;
+};
+inline std::vector<MemoryDim> memory_dims(Layout layout, const Dims& shape) {
+  if (layout == Layout::nhwc) return {{shape[0], 0}, {shape[2], 2}, {shape[3], 3}, {shape[1], 1}};
+  if (layout == Layout::nchw16c)
+    return {{shape[0], 0}, {shape[1] / 16, 1}, {shape[2], 2}, {shape[3], 3}, {16, 1}};
+  std::vector<MemoryDim> dims;
+  for (size_t i = 0; i < shape.size(); ++i) dims.push_back({shape[i], static_cast<int>(i)});
+  return dims;
+}
+
+// The logical dimensions in memory order, those of length 1 left out: two layouts with the same order of a shape hold
+// the same bytes.
+inline std::vector<int> memory_order(Layout layout, const Dims& shape) {
+  std::vector<int> order;
+  for (const MemoryDim& d : memory_dims(layout, shape))
+    if (d.size != 1 && (order.empty() || order.back() != d.logical)) order.push_back(d.logical);
+  return order;
+}
+inline bool row_major(Layout layout, const Dims& shape) {
+  const auto order = memory_order(layout, shape);
+  return std::is_sorted(order.begin(), order.end());
+}
+
+// Memory as outer x length x inner, `length` being all of the given axes.
+struct Group {
+  int64_t outer = 1, length = 1, inner = 1;
+  bool together = true;  // the axes lie side by side
+};
+inline Group group_of(Layout layout, const Dims& shape, const std::vector<int64_t>& axes) {
+  Group g;
+  int stage = 0;  // before, among, behind the axes
+  for (const MemoryDim& d : memory_dims(layout, shape)) {
+    if (d.size == 1) continue;
+    const bool chosen = std::find(axes.begin(), axes.end(), d.logical) != axes.end();
+    if (chosen && stage == 2) g.together = false;
+    if (chosen && stage == 0) stage = 1;
+    if (!chosen && stage == 1) stage = 2;
+    (stage == 0 ? g.outer : stage == 1 ? g.length : g.inner) *= d.size;
+  }
+  return g;
+}
+
+// What follows an element-wise kernel: y = act(y + residual). Clamping alone is left to the kernel itself.
+class Post {
+ public:
+  Post(const Problem& p) : args_(*activation(p.epilogue.act, p.epilogue.params)), add_(p.epilogue.add) {
+    add_kernel_ = &best_ukernel<BinaryF32>(PW_KIND_BINARY_F32);
+    act_kernel_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+  }
+  static Verdict accepts(const Problem& p) {
+    if (!activation(p.epilogue.act, p.epilogue.params))
+      return Verdict::no("no micro-kernel knows the activation " + p.epilogue.act);
+    return Verdict::ok();
+  }
+  bool nothing() const { return !add_ && args_.act == Act::clip; }
+  // Bounds for the kernel itself.
+  float low() const { return nothing() ? args_.a : -kInfinity; }
+  float high() const { return nothing() ? args_.b : kInfinity; }
+  // Floats after which apply() is due, so that they are still in the first cache.
+  static constexpr int64_t kChunk = 4096;
+  // n contiguous floats of y and of the residual.
+  void apply(float* y, const float* residual, int64_t n) const {
+    const bool clip = args_.act == Act::clip;
+    if (add_) {
+      const BinaryF32Args add{Binary::add, y, residual, y, 1, n, n, n, false, false,
+                              clip ? args_.a : -kInfinity, clip ? args_.b : kInfinity};
+      add_kernel_->run(&add);
+    }
+    if (!clip) act_kernel_->run(&args_, y, y, n);
+  }
+
+ private:
+  static constexpr float kInfinity = __builtin_inff();
+  ActArgs args_;
+  bool add_;
+  const BinaryF32* add_kernel_;
+  const ActivationF32* act_kernel_;
+};
+
+// Base of the routines of this kind: a card, one variant (the best tier's micro-kernel of `kind`, "" = none is needed),
+// and ports that all have one layout.
+class VectorRoutine : public Routine {
+ public:
+  VectorRoutine(const std::string& layer, const std::string& algorithm, Layout layout, std::string kind = "",
+                bool takes_epilogue = false)
+      : layout_(layout), kind_(std::move(kind)) {
+    card_.id = layer + "/" + algorithm + ":f32:" + pw::text(layout) + ":cpu";
+    card_.layer = layer;
+    card_.takes_epilogue = takes_epilogue;
+  }
+  const Card& card() const override { return card_; }
+  std::vector<std::string> variants(const Problem&) const override {
+    if (kind_.empty()) return {""};
+    std::vector<std::string> names;
+    for (const auto& [name, body] : ukernels_of<void>(kind_, true)) names.push_back(name);
+    return names;
+  }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_)); }
+
+ protected:
+  // A value of rank 4 in a routine for the other ranks lies in nchw.
+  static Layout row_major_or(Layout layout) { return layout == Layout::plain ? Layout::nchw : layout; }
+
+  // f32 throughout, nothing empty, no epilogue unless the card takes it, every value fits, and `deciding` has the rank
+  // that this instance is for.
+  Verdict basics(const Problem& p, const Tensor& deciding) const {
+    if (p.epilogue && !card_.takes_epilogue) return Verdict::no("it takes no epilogue");
+    if (p.epilogue)
+      if (auto verdict = Post::accepts(p); !verdict) return verdict;
+    if ((deciding.shape.size() == 4) != (layout_ != Layout::plain))
+      return Verdict::no(layout_ == Layout::plain ? "rank 4 has routines of its own" : "the rank is not 4");
+    for (const auto* list : {&p.in, &p.out})
+      for (const Tensor& t : *list) {
+        if (!t.present) continue;
+        if (t.dtype != DType::f32)
+          return Verdict::no(std::string("an element type is ") + pw::text(t.dtype) + ", not f32");
+        if (t.count() == 0) return Verdict::no("a tensor is empty");
+        if (!t.constant && t.shape.size() == 4 && !fits(row_major_or(layout_), t.shape))
+          return Verdict::no("channels " + std::to_string(t.shape[1]) + " are not a multiple of 16");
+      }
+    return Verdict::ok();
+  }
+
+  Layout layout_;
+  std::string kind_;
+  Card card_;
+};
+
+}  // namespace pw
