@@ -1,0 +1,8 @@
+// depthwise_conv2/naive: the loops of conv2/naive with as many groups as channels.
+#include "routines/conv2/naive.h"
+
+namespace pw {
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<NaiveConvolution>("depthwise_conv2"); }
+}  // namespace PW_COLLECT
+}  // namespace pw
