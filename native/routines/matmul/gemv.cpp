@@ -1,0 +1,86 @@
+// matmul/gemv: b is one column; dot products with the rows of a where they lie, bound by the memory's bandwidth.
+#include "base/error.h"
+#include "routines/matmul/matmul.h"
+#include "routines/matrix.h"
+#include "routines/operands.h"
+#include "ukernels/kinds/gemv_f32.h"
+
+namespace pw {
+namespace {
+
+class MatmulGemvKernel : public Kernel {
+ public:
+  MatmulGemvKernel(const Problem& p, const std::string& variant, const Constants& constants)
+      : shape_(p), operands_(p, constants), residual_(p.residual()), act_(*epilogue_activation(p)) {
+    kernel_ = ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
+    if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
+    activation_ = ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).front().second;
+    // Pieces large enough to stream, small enough to even out the threads.
+    grain_ = std::clamp<int64_t>(shape_.rows * shape_.batch() / (8 * p.threads), 1, 64);
+    grain_ = round_up(grain_, kernel_->rows);
+    pieces_ = divide_up(shape_.rows, grain_);
+  }
+
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    const auto* a = operands_.get<float>(0, in);
+    const auto* b = operands_.get<float>(1, in);
+    const auto* residual = operands_.get<float>(residual_, in);
+    auto* y = static_cast<float*>(out[0]);
+    team.each(shape_.batch() * pieces_, 1, [&](int64_t index, int64_t) {
+      const auto n = static_cast<size_t>(index / pieces_);
+      const int64_t row = index % pieces_ * grain_, rows = std::min(grain_, shape_.rows - row);
+      const int64_t at = index / pieces_ * shape_.rows + row;
+      kernel_->run(a + (shape_.a_index[n] * shape_.rows + row) * shape_.depth, shape_.depth,
+                   b + shape_.b_index[n] * shape_.depth, shape_.depth, rows, y + at);
+      if (residual)
+        for (int64_t i = 0; i < rows; ++i) y[at + i] += residual[at + i];
+      activation_->run(&act_, y + at, y + at, rows);
+    });
+  }
+
+ private:
+  MatmulShape shape_;
+  Operands operands_;
+  int residual_;
+  ActArgs act_;
+  const GemvF32* kernel_ = nullptr;
+  const ActivationF32* activation_ = nullptr;
+  int64_t grain_ = 1, pieces_ = 1;
+};
+
+class MatmulGemv : public Routine {
+ public:
+  MatmulGemv() {
+    card_.id = "matmul/gemv:f32:plain:cpu";
+    card_.layer = "matmul";
+    card_.takes_epilogue = true;
+  }
+  const Card& card() const override { return card_; }
+  Verdict accepts(const Problem& p) const override {
+    if (Verdict v = accepts_matmul(p); !v) return v;
+    if (MatmulShape(p).columns != 1) return Verdict::no("b has more than one column");
+    if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
+    if (variants(p).empty() || ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).empty())
+      return Verdict::no("no micro-kernel in this tier");
+    return Verdict::ok();
+  }
+  std::vector<std::string> variants(const Problem&) const override {
+    std::vector<std::string> names;
+    for (const auto& [name, body] : ukernels_of<GemvF32>(PW_KIND_GEMV_F32, true)) names.push_back(name);
+    return names;
+  }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    return std::make_unique<MatmulGemvKernel>(p, variant, c);
+  }
+
+ private:
+  Card card_;
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<MatmulGemv>(); }
+}  // namespace PW_COLLECT
+}  // namespace pw
