@@ -14,10 +14,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--routine", help="id of one routine")
     parser.add_argument("--variant", help="one variant of it")
     parser.add_argument("--isa", help="tier to cap the machine at: generic, avx2, avx512, avx512-emulated")
-    parser.add_argument("--threads", type=int, action="append", help="number of threads, may be repeated (default 1 and 2)")
+    parser.add_argument("--threads", type=int, action="append",
+                        help="number of threads, may be repeated (default 1 and 2)")
     parser.add_argument("--plugin", action="append", default=[], help="device library to open first, may be repeated")
     parser.add_argument("--start", type=int, default=0, help="skip that many checks")
-    parser.add_argument("--json", action="store_true", help="one JSON line before (start) and after (result) each check")
+    parser.add_argument("--json", action="store_true", help="one JSON line before and one after each check")
     return parser.parse_args()
 
 

@@ -8,6 +8,7 @@ another number of threads), and, for routines that may work in place or without 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.format import Format, numpy_dtype
+from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..runtime.native import native
@@ -139,7 +140,8 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tupl
     values = [logical(r, f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
     error = max((relative_error(v, w) for v, w in zip(values, subject.wanted)), default=0.0)
     if not error <= allowed:
-        return error, f"relative error {error:.3g}, allowed {allowed:.3g} (class {card['accuracy']}); {_where(values, subject)}"
+        return error, (f"relative error {error:.3g}, allowed {allowed:.3g} (class {card['accuracy']}); "
+                       f"{_where(values, subject)}")
     earlier = subject.first.setdefault((check.routine, check.variant), results)
     if not _equal(earlier, results):
         return error, "the result depends on the number of threads"
@@ -163,7 +165,7 @@ def _where(values: list[np.ndarray], subject: Subject) -> str:
     return worst
 
 
-def _runs(wiring: "_Wiring", physical: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
+def _runs(wiring: _Wiring, physical: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
     """Results of the first run, and what differed in the others."""
     session = wiring.plan().session()
     results: list[list[np.ndarray]] = []
@@ -173,7 +175,7 @@ def _runs(wiring: "_Wiring", physical: list[np.ndarray]) -> tuple[list[np.ndarra
         session.run([g.array for g in ins], [g.array for g in outs])
         if not all(g.intact() for g in outs):
             return [], f"writes {'before' if at_end else 'after'} an output"
-        if not all(g.intact() and np.array_equal(g.array.view(np.uint8), p.view(np.uint8))
+        if not all(g.intact() and g.array.tobytes() == p.tobytes()
                    for g, p in zip(ins, physical)):
             return [], "writes to an input"
         results.append([g.array.copy() for g in outs])
@@ -205,7 +207,7 @@ class _Wiring:
         arrays = [np.empty(lay_out(np.empty(s.shape, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(s.dtype))
                   for s, f in zip(self.problem.outputs, self.outs)]
         for a in arrays:
-            a.view(np.uint8).reshape(-1)[:] = 0xFF
+            a.reshape(-1).view(np.uint8)[:] = 0xFF
         return arrays
 
     def plan(self, inner: bool = False):
@@ -215,7 +217,7 @@ class _Wiring:
         steps: list[tuple] = []
 
         def value(spec: TensorSpec, device: str) -> int:
-            values.append((int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(numpy_dtype(spec.dtype)).itemsize, device))
+            values.append((math.prod(spec.shape) * itemsize(spec.dtype), device))
             return len(values) - 1
 
         def carry(spec: TensorSpec, source: Format, target: Format, at: int, to: int) -> None:

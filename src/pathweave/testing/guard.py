@@ -26,8 +26,9 @@ _mprotect = _protect()
 
 
 class Guarded:
-    """`array` of a shape and dtype. `at_end`: its last byte is the last before the forbidden page, else its first byte is
-    the first after one. A kernel that leaves the array there ends the process; on the other side `intact()` tells."""
+    """`array` of a shape and dtype. `at_end`: its last byte is the last before the forbidden page, else its first byte
+    is the first after one. A kernel that leaves the array there ends the process; beyond the other side `intact()`
+    tells."""
 
     def __init__(self, shape: tuple[int, ...], dtype, at_end: bool):
         dtype = np.dtype(dtype)
@@ -41,7 +42,7 @@ class Guarded:
         self._size = size
         self._usable = slice(0, pages * _PAGE) if at_end else slice(_PAGE, (pages + 1) * _PAGE)
         self.array = self._bytes[self._offset:self._offset + size].view(dtype).reshape(shape)
-        self.array.view(np.uint8).reshape(-1)[:] = _POISON
+        self._bytes[self._offset:self._offset + size] = _POISON
         self._guard = self._bytes.ctypes.data + (pages * _PAGE if at_end else 0)
         if _mprotect is not None and _mprotect(self._guard, _PAGE, mmap.PROT_NONE if hasattr(mmap, "PROT_NONE") else 0):
             raise OSError(ctypes.get_errno(), "mprotect")

@@ -123,4 +123,20 @@ CASES = [
     transposed((4, 16, 4, 4), 16, 2, stride=(2, 2), bias=False), transposed((1, 3, 6, 6), 5, 5, stride=(4, 4)),
     transposed((1, 16, 5, 5), 16, 2, stride=(2, 2), epilogue="relu"),
     transposed((1, 16, 5, 5), 16, 4, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="add+relu"),
+    # strides above the kernel, phases without taps or without outputs, strides and dilations with and without a divisor
+    transposed((1, 16, 4, 5), 8, 1, stride=(3, 2)), transposed((2, 8, 3, 4), 20, 2, stride=(3, 4), epilogue="add+silu"),
+    transposed((1, 8, 3, 3), 8, 1, stride=(4, 4), pad=(0, 3, 1, 0), output_pad=(3, 2)),
+    transposed((1, 24, 1, 1), 16, 2, stride=(4, 4)), transposed((2, 16, 5, 4), 24, 3, stride=(2, 2), dilation=(3, 2)),
+    transposed((1, 16, 4, 5), 16, 3, stride=(2, 3), dilation=(2, 2), pad=(3, 4, 1, 2)),
+    transposed((1, 8, 5, 5), 17, 3, stride=(3, 3), dilation=(4, 4), output_pad=(3, 2), bias=False),
+    transposed((1, 16, 6, 6), 16, 3, pad=(2, 2, 2, 2)), transposed((3, 5, 1, 1), 7, 3), transposed((1, 1, 1, 9), 1, 1),
+    # tiles that cross the ends of image rows, several passes over the sum, several blocks; groups with each of these
+    transposed((3, 32, 7, 7), 48, 4, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="add+relu"),
+    transposed((2, 24, 9, 5), 33, 3, stride=(2, 2), pad=(1, 1, 1, 1), output_pad=(1, 1), epilogue="hard_swish"),
+    transposed((1, 320, 6, 7), 40, 3, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="add+clip:0.0:6.0"),
+    transposed((1, 512, 5, 5), 24, 4, pad=(1, 2, 2, 1), epilogue="tanh"), transposed((1, 64, 20, 20), 72, 2,
+        stride=(2, 2), epilogue="relu"),
+    transposed((2, 12, 6, 5), 18, 3, groups=3, stride=(2, 2), dilation=(2, 1), output_pad=(1, 0), epilogue="add"),
+    transposed((2, 512, 4, 4), 64, 3, groups=2, stride=(1, 2), pad=(1, 0, 1, 2)),
+    transposed((1, 6, 5, 5), 6, 3, groups=6, epilogue="relu"),
 ]

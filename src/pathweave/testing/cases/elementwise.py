@@ -24,7 +24,7 @@ def _number(dtype: str, *shapes) -> list[TensorSpec]:
 CASES = [
     *(case(kind, a, b, values=("", "positive" if kind == "div" else "")) for kind in ("add", "mul", "sub", "div")
       for a, b in PAIRS),
-    *(case(kind, *PAIRS[i]) for kind in ("maximum", "minimum") for i in (0, 1, 5, 11)),
+    *(case(kind, *PAIRS[i]) for kind in ("maximum", "minimum") for i in (0, 1, 5, 11, 13)),
     *(case(kind, *PAIRS[i], constant=(1,), values=("", "positive" if kind == "div" else "")) for kind in _BOTH
       for i in (0, 1, 4, 5, 6)),
     *(case(kind, *PAIRS[i], constant=(0,), values=("", "positive" if kind == "div" else "")) for kind in _BOTH
@@ -55,6 +55,8 @@ CASES = [
     case("prelu", (1, 16, 7, 7), (16, 1, 1), constant=(1,), epilogue="add"),
     *(case("identity", x) for x in ((1, 16, 7, 7), (4, 10), ())),
     case("identity", (1, 16, 7, 7), epilogue="relu"), case("identity", (1, 16, 7, 7), epilogue="add"),
+    *(case("cast", TensorSpec(a, (2, 16, 3, 5)), dtype=b, values=("wide",))
+      for a, b in (("f32", "i32"), ("f32", "i64"), ("i64", "f32"), ("u8", "f32"))),
     *(case("cast", TensorSpec(a, (3, 16, 5)), dtype=b, values=("wide",)) for a, b in (
         ("f32", "i32"), ("f32", "i64"), ("f32", "f16"), ("f32", "bool"), ("i64", "f32"), ("i64", "i32"), ("u8", "f32"),
         ("bool", "f32"), ("f64", "f32"), ("f32", "f32"), ("i32", "bool"), ("f16", "f32"))),

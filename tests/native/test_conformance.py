@@ -1,0 +1,180 @@
+"""Every native routine in every variant on every case, at every tier that this machine can run.
+
+One process per tier (a tier is fixed when a process starts). A kernel that leaves its memory ends its process: that is
+the failure of the check it was at, and the next process goes on behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pathweave.net.format import Format
+from pathweave.testing import conformance
+from pathweave.testing.guard import Guarded
+from pathweave.testing.layouts import lay_out, logical
+
+TIERS = ("generic", "avx2", "avx512", "avx512-emulated")
+MAX_CRASHES = 20
+
+
+def found_tiers() -> list[str]:
+    from pathweave.runtime.devices import cpu_info
+    info = cpu_info()
+    return [t for t in info["compiled"] if t in info["found"]]
+
+
+def run_tier(tier: str) -> tuple[list[dict], list[str]]:
+    """Results of all checks at a tier, and the commands that repeat those that ended their process."""
+    results, crashes, start = [], [], 0
+    # Fresh memory, workspaces among it, holds huge numbers, not zeros, whatever its size.
+    environment = {**os.environ, "PATHWEAVE_ISA": tier, "MALLOC_PERTURB_": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
+    while len(crashes) < MAX_CRASHES:
+        command = [sys.executable, "-m", "pathweave.testing", "--json", "--isa", tier, "--start", str(start)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("}")]
+        results += [line for line in lines if "failure" in line]
+        if done.returncode in (0, 1, 2):
+            break
+        begun = [line for line in lines if "start" in line]
+        if not begun:
+            pytest.fail(f"no check could be begun at {tier}: {done.stderr[-2000:]}")
+        crashes.append(f"{begun[-1]['repeat']}\n    the process ended with {done.returncode}: {done.stderr[-300:]}")
+        start = begun[-1]["start"]
+    return results, crashes
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_routine(tier, capsys):
+    if tier not in found_tiers():
+        pytest.skip(f"this machine or build has no {tier}")
+    results, crashes = run_tier(tier)
+    worst: dict[str, tuple[float, str]] = {}
+    for r in results:
+        worst[r["routine"]] = max(worst.get(r["routine"], (0.0, "")), (r["error"], r["case"]))
+    with capsys.disabled():
+        print(f"\n{tier}: {len(results)} checks of {len(worst)} routines; worst relative errors")
+        for routine, (error, case) in sorted(worst.items()):
+            if error:
+                print(f"  {routine:44s} {error:9.3g}  {case[:60]}")
+    failures = crashes + [f"{r['repeat']}\n    {r['failure']}" for r in results if r["failure"]]
+    assert not failures, f"{len(failures)} checks failed at {tier}:\n" + "\n".join(failures[:40])
+    assert len(results) > 1000 and len({r["threads"] for r in results}) == 2
+
+
+def test_every_routine_has_a_case():
+    """A routine that no case reaches is not tested: each must accept at least one."""
+    from pathweave.runtime.native import native
+    reached = {check.routine for subject in conformance.subjects() for check, _ in
+               conformance.checks_of(subject, threads=(1,))}
+    missing = [card["id"] for card in native().routines() if card["device"] == "cpu" and not card["unavailable"]
+               and card["id"] not in reached]
+    assert not missing, f"no case is accepted by {', '.join(missing)}; add one to testing/cases"
+
+
+# ---- the suite itself must notice ----
+
+def subject_of(name: str) -> conformance.Subject:
+    return next(conformance.subjects(name))
+
+
+def wrong(body):
+    """What the suite says about a kernel that does `body(ins, outs)` for relu."""
+    from pathweave.runtime.native import native
+    case = next(c for c in conformance.cases("relu") if len(c.inputs[0].shape) == 2 and not c.values)
+    subject = subject_of(case.name)
+    spec = case.inputs[0]
+    port = [("f32", spec.shape)]
+    card = {"share": [], "reuse": [], "accuracy": "strict"}
+    form = [Format("f32", "plain")]
+    kernel = native().python_kernel(body, port, port)
+    wiring = conformance._Wiring(subject.problem(1), [spec], form, form, kernel, card, 1)
+    results, failure = conformance._runs(wiring, [lay_out(subject.arrays[0], "plain")])
+    return failure or conformance.relative_error(results[0], subject.wanted[0])
+
+
+def relu(ins, outs):
+    np.maximum(ins[0], 0, out=outs[0])
+
+
+def forgets_one(ins, outs):
+    relu(ins, outs)
+    outs[0].reshape(-1)[-1] = np.nan
+
+
+def test_it_accepts_what_is_right():
+    assert wrong(relu) == 0
+
+
+def test_it_notices_what_is_not_written():
+    assert wrong(lambda ins, outs: None) == np.inf
+    assert wrong(forgets_one) == np.inf
+
+
+def test_it_notices_a_second_run_that_differs():
+    calls = []
+
+    def drifts(ins, outs):
+        calls.append(1)
+        outs[0][...] = np.maximum(ins[0], 0) + np.float32(len(calls) * 1e-3)
+    assert wrong(drifts) == "a second run gave another result"
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("shape, dtype", [((3, 5), "float32"), ((), "float32"), ((7,), "int8"), ((1024,), "float32")])
+def test_guards(at_end, shape, dtype):
+    g = Guarded(shape, dtype, at_end)
+    assert g.array.shape == shape and g.intact()
+    assert g.array.tobytes() == b"\xff" * g.array.nbytes
+    g.array[...] = 1
+    assert g.intact()
+    if g.array.nbytes % 4096:  # a byte beside the array, on the side without the forbidden page
+        beside = g._offset - 1 if at_end else g._offset + g.array.nbytes
+        g._bytes[beside] = 0
+        assert not g.intact()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
+@pytest.mark.parametrize("at_end", [True, False])
+def test_the_forbidden_page_is_forbidden(at_end):
+    code = f"""if True:
+        import ctypes
+        from pathweave.testing.guard import Guarded
+        g = Guarded((5,), "float32", {at_end})
+        address = g.array.ctypes.data
+        print(ctypes.c_char.from_address(address + ({at_end} and 19)).value)
+        ctypes.c_char.from_address(address + (20 if {at_end} else -1)).value"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode < 0 and done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc", "nchw16c"])
+def test_layouts_by_their_definition(layout):
+    """Element (n, c, h, w) lies where DESIGN says."""
+    n, c, h, w = shape = (2, 32, 3, 5)
+    value = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    flat = lay_out(value, layout).reshape(-1)
+    for i, j, k, m in [(0, 0, 0, 0), (1, 17, 2, 4), (0, 31, 1, 3), (1, 15, 0, 1), (0, 16, 2, 0)]:
+        at = {"nchw": ((i * c + j) * h + k) * w + m, "nhwc": ((i * h + k) * w + m) * c + j,
+              "nchw16c": (((i * (c // 16) + j // 16) * h + k) * w + m) * 16 + j % 16}[layout]
+        assert flat[at] == value[i, j, k, m]
+    assert np.array_equal(logical(flat, layout, shape), value)
+
+
+def test_a_failure_can_be_repeated():
+    """The printed command carries out that one check."""
+    subject = subject_of(conformance.cases("relu")[0].name)
+    check, _ = next(conformance.checks_of(subject, threads=(2,)))
+    import shlex
+    words = shlex.split(check.repeat("generic"))
+    assert words[:3] == ["python", "-m", "pathweave.testing"]
+    # the variant of another tier does not exist under a cap: repeat it as this process sees it
+    done = subprocess.run([sys.executable, *shlex.split(check.repeat(""))[1:]], capture_output=True, text=True)
+    assert done.returncode == 0 and "1 checks, 0 failed" in done.stdout, done.stdout + done.stderr
+    nothing = subprocess.run([sys.executable, "-m", "pathweave.testing", "--case", "no such case"], capture_output=True)
+    assert nothing.returncode == 2

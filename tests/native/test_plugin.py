@@ -1,0 +1,301 @@
+"""The device door: the null device as a real plugin library, opened, absent, failing, crossed; each in its own process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native_helpers import ROOT, accepted, adapt, build_null_device, bytes_of, compiler, isolated, native_step, problem
+
+from pathweave import _native
+
+SHAPE = (1, 16, 6, 5)
+BYTES = 4 * 16 * 6 * 5
+HOST, DEVICE = "f32:nchw:cpu", "f32:nchw:null0"
+
+
+def open_null(path: str) -> ctypes.CDLL:
+    """Opens the device; gives the library with the functions that script it."""
+    device = _native.open_plugin(path)
+    assert device["available"], device
+    library = ctypes.CDLL(path)
+    library.null_device_set_time.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64]
+    library.null_device_set_code.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+    library.null_device_live_bytes.restype = ctypes.c_int64
+    library.null_device_synchronisations.restype = ctypes.c_int64
+    return library
+
+
+def crossing(threads: int = 2):
+    """relu on the CPU, up, relu and add on the device, down, relu on the CPU: gives 0.5 where add wrote."""
+    relu, add = problem("relu", [SHAPE], [SHAPE], threads), problem("add", [SHAPE, SHAPE], [SHAPE], threads)
+    steps = [native_step(relu, [0], [1], "relu/vector:f32:nchw:cpu"),
+             native_step(adapt(SHAPE, HOST, DEVICE), [1], [2], "adapt/upload"),
+             native_step(relu, [2], [3], "relu/null:f32:nchw"),
+             native_step(add, [3, 2], [4], "add/null:f32:nchw"),
+             native_step(adapt(SHAPE, DEVICE, HOST), [4], [5], "adapt/download"),
+             native_step(adapt(SHAPE, DEVICE, HOST), [3], [6], "adapt/download"),
+             native_step(relu, [6], [7], "relu/vector:f32:nchw:cpu")]
+    values = [(BYTES, "null0" if v in (2, 3, 4) else "cpu") for v in range(8)]
+    return _native.Plan(values, steps, [0], [5, 7], threads)
+
+
+def described(path: str, mode: str = "") -> tuple[dict, list[dict]]:
+    os.environ["PW_NULL_MODE"] = mode
+    return _native.open_plugin(path), _native.devices()
+
+
+def test_the_device_is_listed_with_all_that_it_says(null_device):
+    opened, devices = isolated(described, null_device)
+    assert [d["name"] for d in devices] == ["cpu", "null0"] and devices[1] == opened
+    assert opened == {"name": "null0", "description": "no arithmetic, scripted clock", "available": True, "score": 10,
+                      "reason": "", "clock": "scripted", "emulated": False, "host_memory": False,
+                      "capabilities": "scripted memory52", "path": null_device}
+
+
+@pytest.mark.parametrize("mode, reason", [
+    ("absent", "no null hardware in this machine"),
+    ("open", "it cannot be opened: the null driver is too old"),
+    ("abi", "it was built for ABI 2, this build speaks 1"),
+    ("size", "its table has 16 bytes, expected at least"),
+    ("refuse", "it refuses ABI 1"),
+])
+def test_an_absent_or_failing_device_is_listed_with_its_reason(null_device, mode, reason):
+    opened, devices = isolated(described, null_device, mode)
+    assert not opened["available"] and opened["reason"].startswith(reason) and opened["path"] == null_device
+    assert devices[1:] == [opened]
+
+
+def _opened_later(path):
+    os.environ["PW_NULL_MODE"] = "absent"
+    first = _native.open_plugin(path)
+    before = [c["device"] for c in _native.candidates(problem("relu", [SHAPE], [SHAPE]))]
+    os.environ["PW_NULL_MODE"] = ""
+    second, third = _native.open_plugin(path), _native.open_plugin(path)
+    after = [c["device"] for c in _native.candidates(problem("relu", [SHAPE], [SHAPE]))]
+    return first, before, second, third, after, _native.devices()
+
+
+def test_a_device_that_was_absent_is_tried_anew_and_an_open_one_is_handed_back(null_device):
+    first, before, second, third, after, devices = isolated(_opened_later, null_device)
+    assert not first["available"] and "null0" not in before
+    assert second["available"] and second == third and "null0" in after
+    assert len(devices) == 2
+
+
+def _open_all(paths):
+    return [_native.open_plugin(p) for p in paths], _native.devices()
+
+
+def test_files_that_are_no_device_are_listed_with_their_reason(null_device, tmp_path):
+    text = tmp_path / "text.so"
+    text.write_text("not a library")
+    empty = tmp_path / "empty.so"
+    (tmp_path / "empty.c").write_text("int nothing_here;\n")
+    subprocess.run([compiler("c"), "-shared", "-fPIC", "-o", str(empty), str(tmp_path / "empty.c")], check=True)
+    other = tmp_path / "again"
+    other.mkdir()
+    paths = [str(tmp_path / "missing.so"), str(text), str(empty), str(tmp_path), null_device, build_null_device(other)]
+    opened, devices = isolated(_open_all, paths)
+    reasons = [d["reason"] for d in opened]
+    assert reasons[0] == "there is no such file"
+    assert reasons[1].startswith("it cannot be loaded: ") and reasons[3].startswith("it cannot be loaded: ")
+    assert reasons[2] == "it exports no function pathweave_device"
+    assert reasons[4] == "" and reasons[5].startswith("a device named null0 is open already (from ")
+    assert [d["available"] for d in devices] == [True, False, False, False, False, True, False]
+
+
+def test_the_plugin_links_nothing_of_ours(null_device):
+    symbols = subprocess.run(["nm", "-D", "--undefined-only", null_device], capture_output=True, text=True, check=True)
+    assert "pw" not in symbols.stdout.lower() and "_Z" not in symbols.stdout
+
+
+def test_the_header_is_plain_c_and_cpp(tmp_path):
+    for language, standard in (("c", "-std=c99"), ("c++", "-std=c++11")):
+        source = tmp_path / ("use.c" if language == "c" else "use.cpp")
+        source.write_text('#include "pathweave/plugin.h"\nint main(void) { return sizeof(pw_device_table) == 0; }\n')
+        subprocess.run([compiler(language), standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I",
+                        str(ROOT / "include"), str(source)], check=True)
+
+
+def _routines(path):
+    open_null(path)
+    return _native.routines(), _native.candidates(problem("sigmoid", [SHAPE], [SHAPE])), \
+        _native.candidates(adapt(SHAPE, HOST, DEVICE)), _native.candidates(problem("relu", [SHAPE], [SHAPE])), \
+        _native.candidates(problem("conv2", ["i8:1x1x1x1"], ["i8:1x1x1x1"]))
+
+
+def test_its_routines_are_candidates_beside_ours(null_device):
+    routines, sigmoid, up, relu, conv = isolated(_routines, null_device)
+    cards = {r["id"]: r for r in routines}
+    card = cards["sigmoid/null:f32:nchw:null0"]
+    assert card["requires"] == "scripted+warp9" and card["device"] == "null0"
+    assert card["unavailable"] == "requires warp9, which the device does not have"
+    assert cards["relu/null:f32:nchw:null0"]["unavailable"] == ""
+    declined = next(c for c in sigmoid if c["device"] == "null0")
+    assert not declined["ok"] and declined["reason"] == card["unavailable"]
+    chosen = [c for c in up if c["ok"]]
+    assert [(c["id"], c["ins"], c["outs"]) for c in chosen] == [("adapt/upload:f32:null0", [HOST], [DEVICE])]
+    null = [c for c in relu if c["ok"] and c["device"] == "null0"]
+    assert [(c["ins"], c["outs"], c["reuse"]) for c in null] == [
+        ([f"f32:{layout}:null0"], [f"f32:{layout}:null0"], [(0, 0)]) for layout in ("nchw", "nhwc")]
+    assert all(c["ok"] for c in relu if c["id"] == "relu/vector:f32:nchw:cpu")
+    assert {c["reason"] for c in conv if c["device"] == "null0"} == {"only f32 values are held"}
+
+
+def _cross(path):
+    library = open_null(path)
+    plan = crossing()
+    session = plan.session()
+    live = library.null_device_live_bytes()
+    for seed in range(5):
+        x = np.random.default_rng(seed).standard_normal(SHAPE).astype(np.float32)
+        filled, copied = (np.full(SHAPE, np.nan, np.float32) for _ in range(2))
+        session.run([x], [filled, copied])
+        assert (filled == 0.5).all()
+        assert np.array_equal(copied, np.maximum(x, 0))
+    placement = plan.placement
+    del session, plan
+    return live, library.null_device_live_bytes(), placement
+
+
+def test_a_plan_crosses_devices(null_device):
+    live, left, placement = isolated(_cross, null_device)
+    assert live >= 2 * BYTES and left == 0  # the session's memory on the device, and its return
+    assert placement[5] == (0, 0, "output") and {where for _, _, where in placement[2:5]} == {"arena"}
+
+
+def _cross_in_threads(path):
+    open_null(path)
+    plan, wrong = crossing(), []
+
+    def work(seed):
+        session, rng = plan.session(), np.random.default_rng(seed)
+        for _ in range(100):
+            x = rng.standard_normal(SHAPE).astype(np.float32)
+            filled, copied = (np.full(SHAPE, np.nan, np.float32) for _ in range(2))
+            session.run([x], [filled, copied])
+            if not ((filled == 0.5).all() and np.array_equal(copied, np.maximum(x, 0))):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return wrong
+
+
+def test_sessions_cross_devices_from_several_threads(null_device):
+    assert isolated(_cross_in_threads, null_device) == []
+
+
+def _scripted(path, times):
+    os.environ["PW_NULL_TIMES"] = times
+    library = open_null(path)
+    plan = crossing()
+    x, y = np.zeros(SHAPE, np.float32), [np.zeros(SHAPE, np.float32) for _ in range(2)]
+    session = plan.session()
+    first = [session.run_timed([x], y).tolist() for _ in range(3)]
+    library.null_device_set_time(b"add/null:f32:nchw:null0", b"1x16x6x5", 77)
+    library.null_device_set_time(b"add/null:f32:nchw:null0", b"1x17x6x5", 99)
+    return first, crossing().session().run_timed([x], y).tolist()
+
+
+def test_run_timed_sees_the_scripted_clock_to_the_nanosecond(null_device, tmp_path):
+    times = tmp_path / "times.txt"
+    times.write_text("5000 relu/null:f32:nchw:null0\n123456789 add/null:f32:nchw:null0\n"
+                     "250 adapt/upload:f32:null0\n40 adapt/download:f32:null0 1x16x6x5\n")
+    first, later = isolated(_scripted, null_device, str(times))
+    for run in first:
+        assert run[1:6] == [250, 5000, 123456789, 40, 40]
+        assert 0 <= run[0] < 10**9 and 0 <= run[6] < 10**9  # the CPU's steps, by the wall
+    assert later[1:6] == [250, 5000, 77, 40, 40]
+
+
+def _failing(path):
+    library = open_null(path)
+    library.null_device_set_code(b"add/null:f32:nchw:null0", b"", 42)
+    broken = crossing().session()
+    x, y = np.zeros(SHAPE, np.float32), [np.zeros(SHAPE, np.float32) for _ in range(2)]
+    messages = []
+    for call in (broken.run, broken.run_timed, broken.run):
+        try:
+            call([x], y)
+        except RuntimeError as e:
+            messages.append(str(e))
+    library.null_device_clear()
+    crossing().session().run([x], y)
+    return messages
+
+
+def test_a_failing_kernel_stops_the_run_with_its_code(null_device):
+    messages = isolated(_failing, null_device)
+    assert messages == ["step 3 ('add/null:f32:nchw:null0') failed with code 42"] * 3
+
+
+def _wrong_plans(path):
+    open_null(path)
+    up = adapt(SHAPE, HOST, DEVICE)
+    step = native_step(up, [0], [1], "adapt/upload")
+    messages = []
+    for values, steps, outputs in (
+            ([(BYTES, "cpu"), (BYTES, "cpu")], [step], [1]),  # the upload writes to the device
+            ([(BYTES, "cpu"), (BYTES, "null0")], [step], [1])):  # a device's value is no output
+        try:
+            _native.Plan(values, steps, [0], outputs, 1)
+        except ValueError as e:
+            messages.append(str(e))
+    try:
+        _native.prepare(problem("relu", [SHAPE], [SHAPE]), "relu/null:f32:nchw:null0", "fast", [(None, 0)])
+    except ValueError as e:
+        messages.append(str(e))
+    return messages
+
+
+def test_values_and_kernels_of_different_devices_do_not_mix(null_device):
+    messages = isolated(_wrong_plans, null_device)
+    assert "bytes on null0, got value 1" in messages[0]
+    assert "lies on null0; expected cpu" in messages[1]
+    assert "variant 'fast': there is one variant, without a name" in messages[2]
+
+
+def _host_step_runs_after_the_device(path):
+    library = open_null(path)
+    steps = [native_step(adapt(SHAPE, HOST, DEVICE), [0], [1], "adapt/upload"),
+             native_step(adapt(SHAPE, DEVICE, "f32:nhwc:null0"), [1], [2], "adapt/relayout"),
+             native_step(adapt(SHAPE, "f32:nhwc:null0", "f32:nhwc:cpu"), [2], [3], "adapt/download")]
+    plan = _native.Plan([(BYTES, "cpu"), (BYTES, "null0"), (BYTES, "null0"), (BYTES, "cpu")], steps, [0], [3], 2)
+    session, x, y = plan.session(), np.ones(SHAPE, np.float32), np.zeros(SHAPE, np.float32)
+    before = library.null_device_synchronisations()
+    session.run([x], [y])
+    return library.null_device_synchronisations() - before, bool((y == 1).all())
+
+
+def test_the_device_is_waited_for_only_where_memory_crosses(null_device):
+    waits, right = isolated(_host_step_runs_after_the_device, null_device)
+    assert right
+    assert waits == 3  # after the upload, after the download, at the end of the run
+
+
+def test_the_header_is_part_of_the_package():
+    installed = Path(_native.__file__).parent / "include" / "pathweave" / "plugin.h"
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    assert "install(FILES include/pathweave/plugin.h DESTINATION pathweave/include/pathweave)" in cmake
+    assert not installed.exists() or installed.read_bytes() == (ROOT / "include/pathweave/plugin.h").read_bytes()
+
+
+def test_the_cpu_comes_through_the_same_table():
+    """Its routines answer by the same verbs; the class of a device is nothing that candidates() can see."""
+    candidate = accepted(problem("relu", [SHAPE], [SHAPE]), "relu/vector:f32:nchw:cpu")
+    assert candidate["device"] == "cpu" and candidate["ins"] == [HOST]
+    steps = [native_step(problem("relu", [SHAPE], [SHAPE]), [0], [1], "relu/vector:f32:nchw:cpu")]
+    plan = _native.Plan(bytes_of(SHAPE, SHAPE), steps, [0], [1], 1)
+    x, y = np.full(SHAPE, -1, np.float32), np.full(SHAPE, np.nan, np.float32)
+    plan.session().run([x], [y])
+    assert (y == 0).all()

@@ -1,0 +1,82 @@
+// Stress of base/threads: several callers at once, each with regions of loops and barriers whose sums must be exact.
+// Arguments: callers, regions per caller, threads per region. Prints what went wrong; exit code 1 then.
+// Build: c++ -std=c++20 -O1 -I native -I include threads_stress.cpp native/base/threads.cpp native/base/cpu.cpp -pthread
+// and, to look for races, -fsanitize=thread.
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "base/threads.h"
+
+namespace {
+
+// One region: every thread must see, after each barrier, all that the others wrote before it.
+bool region(int threads, int seed) {
+  constexpr int kLoops = 24;
+  const int64_t n = 100 + seed % 37;
+  std::vector<int64_t> items(static_cast<size_t>(n), 0);  // plain memory: the barriers alone order it
+  std::atomic<int> wrong{0}, parts{0};
+  std::atomic<uint32_t> team_size{0};
+  pw::parallel(threads, [&](pw::Team& team) {
+    team_size = team.count;
+    for (int loop = 0; loop < kLoops; ++loop) {
+      if (loop % 3 == 2) {  // fixed shares; the next loop may be an `each` or not
+        const auto [first, last] = team.share(n, 1 + seed % 5);
+        for (int64_t i = first; i < last; ++i) ++items[i];
+      } else {
+        team.each(n, 1 + seed % 7, [&](int64_t first, int64_t last) {
+          for (int64_t i = first; i < last; ++i) ++items[i];
+          parts.fetch_add(1, std::memory_order_relaxed);
+        });
+      }
+      team.barrier();
+      for (int64_t i = team.index; i < n; i += team.count)
+        if (items[i] != loop + 1) wrong.fetch_add(1);
+      team.barrier();
+    }
+  });
+  const int64_t grain = 1 + seed % 7, expected = (n + grain - 1) / grain * (kLoops - kLoops / 3);
+  if (wrong != 0 || parts != expected || team_size < 1 || team_size > static_cast<uint32_t>(threads)) {
+    std::printf("region %d: %d items wrong, %d parts, expected %d, %u threads of %d\n", seed, wrong.load(), parts.load(),
+                static_cast<int>(expected), team_size.load(), threads);
+    return false;
+  }
+  return true;
+}
+
+// Regions inside a region, and the building helper.
+bool nested(int threads) {
+  std::atomic<int64_t> sum{0};
+  pw::parallel(threads, [&](pw::Team& team) {
+    pw::parallel(2, [&](pw::Team& inner) {
+      const auto [first, last] = inner.share(1000);
+      sum.fetch_add(last - first);
+    });
+    team.barrier();
+    if (team.index == 0) pw::parallel_for(500, [&](int64_t first, int64_t last) { sum.fetch_add(last - first); });
+    sum.fetch_sub(1000);
+  });
+  if (sum != 500) std::printf("nested regions: %lld, expected 500\n", static_cast<long long>(sum.load()));
+  return sum == 500;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int callers = argc > 1 ? std::atoi(argv[1]) : 3, regions = argc > 2 ? std::atoi(argv[2]) : 300,
+            threads = argc > 3 ? std::atoi(argv[3]) : 3;
+  std::atomic<int> failures{0};
+  std::vector<std::thread> all;
+  for (int c = 0; c < callers; ++c)
+    all.emplace_back([&, c] {
+      for (int r = 0; r < regions; ++r) {
+        if (!region(1 + (r + c) % threads, c * regions + r)) ++failures;
+        if (r % 50 == 0 && !nested(threads)) ++failures;
+        if (r % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(5));  // let the workers fall asleep
+      }
+    });
+  for (auto& t : all) t.join();
+  std::printf("%d callers, %d regions each, up to %d threads: %d failures\n", callers, regions, threads, failures.load());
+  return failures == 0 ? 0 : 1;
+}

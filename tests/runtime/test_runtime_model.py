@@ -1,0 +1,175 @@
+"""Loaded models: against ONNX Runtime, from files, with images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pathweave as pw
+from pathweave.errors import FileFormatError, InputError, ModelError
+from pathweave.net.net import Model
+from pathweave.runtime.model import LoadedModel
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+
+
+def inputs_of(model, batch=1) -> dict:
+    rng = np.random.default_rng(11)
+    return {n: rng.standard_normal([batch if isinstance(d, str) else d for d in s.shape]).astype(np.float32)
+            for n, s in model.inputs.items()}
+
+
+def same(ours: dict, theirs: dict) -> None:
+    assert list(ours) == list(theirs)
+    for name, wanted in theirs.items():
+        assert ours[name].shape == wanted.shape and ours[name].dtype == wanted.dtype
+        assert np.abs(ours[name] - wanted).max() <= 1e-5 * max(1, np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_default_route_agrees_with_onnxruntime(onnx_net, ort, threads, batch):
+    model = pw.load(onnx_net, threads=threads)
+    inputs = inputs_of(model, batch)
+    same(model.run(inputs), ort(onnx_net, inputs))
+
+
+@pytest.mark.parametrize("accuracy", ["strict", "f32"])
+def test_routines_of_a_class_agree_with_onnxruntime(onnx_net, ort, accuracy):
+    """Every candidate of the class once, in a net of its own choice."""
+    from pathweave.runtime.conversions import conversions_for
+    from pathweave.runtime.plan import build_plan
+    model = pw.load(onnx_net)
+    inputs = inputs_of(model, 2)
+    wanted = ort(onnx_net, inputs)
+    bound = model.bind({n: a.shape for n, a in inputs.items()})
+    lists = [bound.candidates(i, 1, accuracy=accuracy)[0] for i in range(len(bound.layers))]
+    for k in range(max(map(len, lists))):
+        choices = {la.name: found[k % len(found)] for la, found in zip(bound.layers, lists)}
+        plan = build_plan(bound, choices, conversions_for(bound, choices, 1), 1)
+        same(plan.session().run(inputs), wanted)
+
+
+def test_a_symbolic_batch(classifier, batch_of):
+    x = batch_of(4)
+    whole = classifier(x)
+    assert classifier.inputs["x"].shape[0] == "N" and whole.shape == (4, 10)
+    for i in range(4):
+        assert np.allclose(classifier(x[i:i + 1]), whole[i:i + 1], atol=1e-6)
+
+
+def test_outputs_are_described(classifier, adder):
+    assert {n: s.shape for n, s in classifier.outputs.items()} == {"y": ("N", 10)}
+    assert {n: s.shape for n, s in adder.outputs.items()} == {"sum": ("N", 6), "product": ("N", 6)}
+
+
+def test_saved_and_loaded(onnx_net, tmp_path):
+    model = pw.load(onnx_net)
+    inputs = inputs_of(model, 2)
+    wanted = model.run(inputs)
+    model.save(tmp_path / "net.pw")
+    again = pw.load(tmp_path / "net.pw")
+    for name, array in again.run(inputs).items():
+        assert np.array_equal(array, wanted[name])
+    again.save(tmp_path / "again.pw")
+    assert (tmp_path / "again.pw").read_bytes() == (tmp_path / "net.pw").read_bytes()
+
+
+def test_a_loaded_model_is_a_model(classifier):
+    assert isinstance(classifier, Model) and pw.load(classifier) is classifier
+    assert pw.load(Model(classifier.nets)).main is classifier.main
+    assert classifier == classifier and classifier != LoadedModel(classifier) and len({classifier}) == 1
+    assert "10" not in repr(classifier.threads) or classifier.threads == 10
+    assert "x=f32[N,3,16,16]" in repr(classifier)
+    with pytest.raises(ModelError, match="main"):
+        LoadedModel(Model({}))
+    with pytest.raises(ModelError, match="'preprocess'"):
+        classifier.runnable("preprocess")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x08" * 100])
+def test_files_that_are_no_models(tmp_path, content):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError):
+        pw.load(path)
+    with pytest.raises(FileFormatError):
+        pw.load(tmp_path / "missing.onnx")
+
+
+# ---- images ----
+
+PIPELINE = {"preprocess": [{"type": "source", "shape": [1, 1, 8, 8], "format": "gray"},
+                           {"type": "madd", "scale": 1 / 255}, {"type": "sink", "name": "x"}],
+            "postprocess": [{"type": "softmax", "axis": -1},
+                            {"type": "topk", "k": 3, "labels": [f"digit {i}" for i in range(10)]}]}
+
+
+@pytest.fixture
+def digits():
+    return pw.load(DIGITS / "digits.onnx", preprocess=PIPELINE)
+
+
+def test_digits_agree_with_their_labels(ort):
+    held = np.load(DIGITS / "heldout.npz")
+    model = pw.load(DIGITS / "digits.onnx")
+    logits = model(held["images"])
+    assert (logits.argmax(1) == held["labels"]).mean() > 0.99
+    same({"logits": logits}, ort((DIGITS / "digits.onnx").read_bytes(), {"x": held["images"]}))
+
+
+@pytest.mark.parametrize("path", sorted(DIGITS.glob("images/*.png")), ids=lambda p: p.stem)
+def test_an_image_file(digits, path):
+    image = pytest.importorskip("PIL.Image")
+    result = digits.predict(path)
+    assert result["labels"][0, 0] == f"digit {path.stem.split('_')[1]}"
+    assert result["values"].shape == (1, 3) and result["values"][0, 0] > 0.5
+    pixels = np.asarray(image.open(path).convert("L"))
+    for other in (str(path), pixels, image.open(path), {"image": np.repeat(pixels[..., None], 3, 2)}):
+        again = digits.predict(other)
+        assert np.allclose(again["values"], result["values"], atol=1e-3)
+        assert again["labels"][0, 0] == result["labels"][0, 0]
+
+
+def test_pipelines_are_saved(digits, tmp_path):
+    path = next(DIGITS.glob("images/*.png"))
+    digits.save(tmp_path / "digits.pw")
+    again = pw.load(tmp_path / "digits.pw")
+    assert list(again.nets) == list(digits.nets)
+    assert again.predict(path)["labels"][0, 0] == digits.predict(path)["labels"][0, 0]
+
+
+def test_pipelines_from_files(tmp_path, digits):
+    """In one file, in two, and as lists; label files lie beside the JSON."""
+    path = next(DIGITS.glob("images/*.png"))
+    wanted = digits.predict(path)
+    (tmp_path / "labels.txt").write_text("".join(f"digit {i}\n" for i in range(10)))
+    post = [PIPELINE["postprocess"][0], {**PIPELINE["postprocess"][1], "labels": "labels.txt"}]
+    files = {"both": {**PIPELINE, "postprocess": post}, "pre": {"preprocess": PIPELINE["preprocess"]}, "post": post}
+    for name, data in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    for given in ({"preprocess": tmp_path / "both.json"},
+                  {"preprocess": str(tmp_path / "pre.json"), "postprocess": tmp_path / "post.json"},
+                  {"preprocess": PIPELINE["preprocess"], "postprocess": PIPELINE["postprocess"]},
+                  {"preprocess": files["pre"], "postprocess": {"postprocess": PIPELINE["postprocess"]}}):
+        result = pw.load(DIGITS / "digits.onnx", **given).predict(path)
+        assert list(result["labels"][0]) == list(wanted["labels"][0])
+
+
+def test_predict_without_a_pipeline(classifier, x, tmp_path):
+    assert np.array_equal(classifier.predict(x)["y"], classifier(x))
+    with pytest.raises(InputError, match="preprocess"):
+        classifier.predict("image.png")
+
+
+def test_images_that_are_none(digits, tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match="image file"):
+        digits.predict(tmp_path / "text.png")
+    with pytest.raises(InputError, match="no such file"):
+        digits.predict(tmp_path / "missing.png")
+    with pytest.raises(InputError):
+        digits.predict(np.zeros((8, 8, 3)))

@@ -1,0 +1,185 @@
+"""Routes applied: the letter, another shape, another build."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import pathweave as pw
+from pathweave.errors import Error
+from pathweave.net.format import Format
+from pathweave.net.route import Choice, Route
+from pathweave.runtime.catalogue import ACCURACIES, candidates
+from pathweave.runtime.conversions import conversions_for
+from pathweave.runtime.defaults import default_choices, default_route, route_of
+from pathweave.runtime.routes import RouteWarning, choices_of, plan_route
+
+
+@pytest.fixture
+def bound(classifier):
+    return classifier.bind({"N": 2})
+
+
+@pytest.fixture
+def route(bound):
+    return default_route(bound, 2)
+
+
+def routines(plan) -> dict[str, str]:
+    return {name: c.routine for name, c in plan.choices.items()}
+
+
+def test_a_route_is_followed_to_the_letter(bound, route, batch_of):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = Route.from_json(json.loads(json.dumps(route.to_json())))
+        applied = choices_of(again, bound)
+        assert applied.route is again and not applied.replaced and applied.conversions == route.conversions
+        plan = plan_route(again, bound)
+    assert routines(plan) == {n: c.routine for n, c in route.layers.items()}
+    assert plan.route is again and plan.threads == 2
+    x = batch_of(2)
+    assert np.array_equal(plan.session()(x), plan_route(route, bound).session()(x))
+
+
+def test_every_candidate_of_every_layer_can_be_named(bound, route, batch_of):
+    """A route that names any one candidate gives a plan that uses it and computes the same."""
+    x = batch_of(2)
+    expected = plan_route(route, bound).session()(x)
+    for i, layer in enumerate(bound.layers):
+        for c in bound.candidates(i, 1, include_reference=True)[0]:
+            layers = {**route.layers, layer.name: Choice(c.routine, c.version, c.variant, c.ins, c.outs)}
+            plan = plan_route(dataclasses.replace(route, layers=layers, threads=1), bound)
+            assert plan.choices[layer.name].key == c.key
+            assert np.allclose(plan.session()(x), expected, atol=1e-5), c
+
+
+def test_carried_over_to_another_batch(classifier, route, batch_of):
+    other = classifier.bind({"N": 5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan = plan_route(route, other)
+    assert plan.route.signature == other.signature and plan.route.notes["carried_from"] == route.signature
+    assert plan.route.predicted_ns is None
+    accepted = {n: c for n, c in plan.choices.items() if n not in {r["layer"] for r in plan.route.notes["replaced"]}}
+    assert accepted and all(c.routine == route.layers[n].routine for n, c in accepted.items())
+    x = batch_of(5)
+    assert np.allclose(plan.session()(x), default_plan(other).session()(x), atol=1e-5)
+
+
+def default_plan(bound):
+    return plan_route(default_route(bound, 1), bound)
+
+
+def test_carried_over_to_another_number_of_threads(bound, route):
+    plan = plan_route(route, bound, threads=1)
+    assert plan.threads == 1 and routines(plan) == {n: c.routine for n, c in route.layers.items()}
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"routine": "conv2/gone:f32:nhwc:cpu"}, "no routine of this build"),
+    ({"version": 99}, "version"),
+    ({"routine": "dense/gemm:f32:plain:cpu"}, "another kind"),
+])
+def test_a_routine_that_is_gone(bound, route, change, reason, batch_of):
+    name = bound.layers[0].name
+    old = dataclasses.replace(route, layers={**route.layers, name: dataclasses.replace(route.layers[name], **change)})
+    with pytest.warns(RouteWarning, match=f"{name}.*{reason}"):
+        plan = plan_route(old, bound)
+    (note,) = plan.route.notes["replaced"]
+    assert note["layer"] == name and note["used"] == plan.choices[name].routine
+    x = batch_of(2)
+    assert np.allclose(plan.session()(x), plan_route(route, bound).session()(x), atol=1e-5)
+
+
+def test_a_variant_that_is_gone_leaves_the_routine(bound, route):
+    name = bound.layers[0].name
+    choice = dataclasses.replace(route.layers[name], variant="gemm_f32_99x99__quantum")
+    plan = plan_route(dataclasses.replace(route, layers={**route.layers, name: choice}), bound)
+    assert plan.choices[name].routine == choice.routine and plan.route.layers[name].variant != choice.variant
+
+
+def test_layers_that_the_route_does_not_know(bound, route):
+    few = dict(list(route.layers.items())[:2])
+    plan = plan_route(dataclasses.replace(route, layers=few), bound)
+    assert set(plan.choices) == set(bound.index)
+
+
+def test_a_route_without_its_conversions(bound, route):
+    plan = plan_route(dataclasses.replace(route, conversions=[]), bound)
+    assert [(c.value, c.target) for c in plan.conversions] == [(c.value, c.target) for c in route.conversions]
+
+
+def test_nothing_less_accurate_than_asked(bound):
+    for accuracy in ACCURACIES:
+        rank = ACCURACIES.index(accuracy)
+        for i in range(len(bound.layers)):
+            found, _ = bound.candidates(i, 1, accuracy=accuracy)
+            assert found and all(ACCURACIES.index(c.accuracy) <= rank for c in found)
+    with pytest.raises(Error, match="strict, f32"):
+        candidates(bound.problems(1)[0], accuracy="fp32")
+
+
+def test_a_less_accurate_route_is_not_followed_by_a_stricter_one(classifier):
+    bound = classifier.bind({"N": 1})
+    f32 = [(i, c) for i in range(len(bound.layers)) for c in bound.candidates(i, 1)[0] if c.accuracy == "f32"]
+    assert f32, "no routine of class f32 accepts a layer of this net"
+    i, c = f32[0]
+    name = bound.layers[i].name
+    choices = {**default_choices(bound, 1), name: c}
+    route = route_of(bound, choices, conversions_for(bound, choices, 1), 1, "strict")
+    with pytest.warns(RouteWarning, match="accuracy class f32"):
+        assert plan_route(route, bound).choices[name].accuracy == "strict"
+
+
+def test_refusals_have_reasons(bound):
+    refused = [r for i in range(len(bound.layers)) for r in bound.candidates(i, 1)[1]]
+    assert refused and all(r.reason.strip() and r.routine for r in refused)
+
+
+def test_a_kept_route_is_used_and_saved(classifier, bound, tmp_path, batch_of):
+    choices = default_choices(bound, 1, restrict=lambda i, layer, c: "nchw16c" in c.routine or "plain" in c.routine
+                              or layer.name == bound.layers[0].name)
+    tuned = route_of(bound, choices, conversions_for(bound, choices, 1), classifier.threads, "f32")
+    x = batch_of(2)
+    before = classifier(x)
+    classifier.add_route(tuned)
+    assert classifier.plan(shapes={"N": 2}).route.layers == tuned.layers
+    assert np.allclose(classifier(x), before, atol=1e-5)
+    classifier.save(tmp_path / "tuned.pw")
+    loaded = pw.load(tmp_path / "tuned.pw", threads=classifier.threads)
+    assert loaded.plan(shapes={"N": 2}).route.to_json() == tuned.to_json()
+    assert np.array_equal(loaded(x), classifier(x))
+
+
+def test_a_route_from_a_wider_machine(bound, route, tmp_path, batch_of):
+    """Made without a cap, run with the machine capped at the lowest tier: other micro-kernels, the same answer."""
+    from conftest import convolutions
+    x = batch_of(2)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "net.onnx").write_bytes(convolutions())
+    (tmp_path / "route.json").write_text(json.dumps(route.to_json()))
+    code = """if True:
+        import sys, json, numpy as np, pathweave as pw
+        folder = sys.argv[1]
+        route = pw.Route.from_json(json.load(open(folder + "/route.json")))
+        plan = pw.plan(folder + "/net.onnx", route, shapes={"N": 2})
+        np.save(folder + "/y.npy", plan.session()(np.load(folder + "/x.npy")))
+        print(*{s.variant for s in plan.steps})"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PATHWEAVE_ISA": "generic"})
+    assert done.returncode == 0, done.stderr
+    variants = [v for v in done.stdout.split() if "__" in v]
+    assert variants and all(v.endswith("__generic") for v in variants)
+    assert np.allclose(np.load(tmp_path / "y.npy"), plan_route(route, bound).session()(x), atol=1e-5)
+
+
+def test_formats_of_a_route_are_formats(route):
+    assert all(isinstance(f, Format) for c in route.layers.values() for f in (*c.ins, *c.outs))

@@ -1,0 +1,277 @@
+"""Calls: what is taken, what is given, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import pathweave as pw
+from pathweave.errors import DTypeError, Error, InputError
+from pathweave.runtime import model as model_module
+
+
+@pytest.fixture
+def session(classifier):
+    return classifier.session()
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(1)
+    return {"a": rng.standard_normal((3, 6)).astype(np.float32), "b": rng.standard_normal((3, 6)).astype(np.float32)}
+
+
+def test_one_array_in_and_out(classifier, session, x):
+    y = session(x)
+    assert isinstance(y, np.ndarray) and y.shape == (1, 10) and y.dtype == np.float32
+    assert np.allclose(y.sum(), 1, atol=1e-5)
+    for other in (session({"x": x}), session(x=x), classifier(x), classifier({"x": x}), classifier(x=x)):
+        assert np.array_equal(y, other)
+
+
+def test_dicts_keep_the_order_of_the_model(adder, pair):
+    for result in (adder(pair), adder({"b": pair["b"], "a": pair["a"]}), adder(**pair), adder.session({"N": 3})(pair)):
+        assert list(result) == ["sum", "product"]
+        assert np.array_equal(result["sum"], pair["a"] + pair["b"])
+        assert np.allclose(result["product"], (pair["a"] - pair["b"]) * pair["a"], atol=1e-6)
+
+
+def test_outputs_are_fresh(session, x):
+    first = session(x)
+    kept = first.copy()
+    second = session(x * 2)
+    assert not np.shares_memory(first, second)
+    assert np.array_equal(first, kept)
+
+
+def test_inputs_are_left_alone(session, x):
+    kept = x.copy()
+    x.flags.writeable = False
+    session(x)
+    assert np.array_equal(x, kept)
+
+
+@pytest.mark.parametrize("value, says", [
+    ([[1.0]], "NumPy array"), (1.0, "NumPy array"), ("x", "NumPy array"), (np.float32(1), "NumPy array"),
+    (None, "x"), (np.zeros((1, 3, 16), np.float32), "shape"), (np.zeros((1, 3, 16, 15), np.float32), "15"),
+    (np.zeros((2, 3, 16, 16), np.float32), "shape"), ({}, "missing"), ({"y": 1}, "unknown"),
+])
+def test_wrong_inputs(session, classifier, value, says):
+    with pytest.raises(InputError, match=says) as caught:
+        session(value)
+    assert isinstance(caught.value, ValueError) and isinstance(caught.value, Error)
+    if not (isinstance(value, np.ndarray) and value.shape[1:] == (3, 16, 16)):  # the model makes a plan for any batch
+        with pytest.raises(InputError):
+            classifier(value)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int32", ">f4", "bool", "complex64"])
+def test_wrong_dtype(session, classifier, x, dtype):
+    for call in (session, classifier):
+        with pytest.raises(DTypeError, match=r"float32.*astype") as caught:
+            call(x.astype(dtype))
+        assert isinstance(caught.value, TypeError)
+
+
+def test_several_inputs_need_names(adder, pair):
+    with pytest.raises(InputError, match="'a'.*'b'"):
+        adder(pair["a"])
+    with pytest.raises(InputError, match="'b' missing"):
+        adder({"a": pair["a"]})
+    with pytest.raises(InputError, match="'c' unknown"):
+        adder({**pair, "c": pair["a"]})
+    with pytest.raises(InputError, match="both"):
+        adder(pair, a=pair["a"])
+
+
+def test_symbols_must_agree(adder, pair):
+    with pytest.raises(InputError, match="'N'"):
+        adder(a=pair["a"], b=pair["b"][:2])
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: np.asfortranarray(x), lambda x: np.repeat(x, 2, axis=3)[..., ::2],
+    lambda x: np.ascontiguousarray(x[..., ::-1])[..., ::-1],
+    lambda x: np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape),
+    lambda x: np.broadcast_to(x[:, :, :, :1], x.shape),
+], ids=["fortran", "stepped", "reversed", "channels-last", "misaligned", "broadcast"])
+def test_any_strides(session, x, make):
+    y = make(x)
+    assert not (y.flags.c_contiguous and y.flags.aligned)
+    assert np.array_equal(session(y), session(np.array(y, order="C")))
+
+
+def test_contiguous_inputs_are_read_in_place(adder, pair, monkeypatch):
+    """The layer's NumPy meaning sees the caller's own memory."""
+    import pathweave.layers as layers
+    from pathweave.runtime import catalogue
+    from pathweave.runtime.plan import build_plan
+    bound = adder.bind({"N": 3})
+    choices = {layer.name: catalogue.numpy_candidate(p) for layer, p in zip(bound.layers, bound.problems(1))}
+    seen = []
+    compute = layers.compute
+
+    def spy(layer, inputs):
+        seen.extend(a.ctypes.data for a in inputs if a is not None)
+        return compute(layer, inputs)
+    monkeypatch.setattr(layers, "compute", spy)
+    build_plan(bound, choices, [], 1).session()(pair)
+    assert pair["a"].ctypes.data in seen and pair["b"].ctypes.data in seen
+
+
+class Capsule:
+    """Offers DLPack and nothing else."""
+
+    def __init__(self, array, device=(1, 0), error=None):
+        self.array, self.device, self.error = array, device, error
+
+    def __dlpack__(self, **options):
+        if self.error:
+            raise self.error
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.device
+
+
+def test_dlpack(session, classifier, x):
+    expected = session(x)
+    assert np.array_equal(session(Capsule(x)), expected)
+    assert np.array_equal(classifier(Capsule(x)), expected)
+    strided = np.asfortranarray(x)
+    assert np.array_equal(session(Capsule(strided)), expected)
+    with pytest.raises(DTypeError):
+        session(Capsule(x.astype(np.float64)))
+
+
+@pytest.mark.parametrize("error", [BufferError("on another device"), RuntimeError("requires grad")])
+def test_dlpack_that_refuses(session, x, error):
+    with pytest.raises(InputError, match=f"DLPack: .*{error}"):
+        session(Capsule(x, error=error))
+
+
+def test_torch_tensors(session, x):
+    torch = pytest.importorskip("torch")
+    assert np.array_equal(session(torch.from_numpy(x)), session(x))
+    with pytest.raises(InputError, match="DLPack"):
+        session(torch.from_numpy(x).requires_grad_())
+
+
+def test_out(session, adder, pair, x):
+    y = np.full((1, 10), np.nan, np.float32)
+    assert session(x, out=y) is y
+    assert np.array_equal(y, session(x))
+    total = np.empty((3, 6), np.float32)
+    result = adder(pair, out={"sum": total})
+    assert result["sum"] is total and list(result) == ["sum", "product"]
+    assert np.array_equal(total, pair["a"] + pair["b"])
+
+
+@pytest.mark.parametrize("out, says", [
+    ([0] * 10, "NumPy array"), (np.empty((10,), np.float32), "shape"),
+    (np.empty((1, 20), np.float32)[:, ::2], "contiguous"), ({"z": np.empty((1, 10), np.float32)}, "unknown"),
+    (np.empty((1, 10)), "element type"),
+])
+def test_wrong_out(session, x, out, says):
+    with pytest.raises(InputError, match=says):
+        session(x, out=out)
+
+
+def test_out_must_be_memory_of_its_own(adder, pair):
+    session = adder.session({"N": 3})
+    with pytest.raises(InputError, match="overlaps"):
+        session(pair, out={"sum": pair["a"]})
+    both = np.empty((3, 6), np.float32)
+    with pytest.raises(InputError, match="overlaps"):
+        session(pair, out={"sum": both, "product": both})
+    both.flags.writeable = False
+    with pytest.raises(InputError, match="writeable"):
+        session(pair, out={"sum": both})
+
+
+def test_timed_run(session, x):
+    times = session.run_timed(x)
+    assert times.dtype == np.int64 and times.shape == (len(session.plan.steps),) and (times >= 0).all()
+
+
+# ---- threads ----
+
+def in_threads(count: int, body) -> None:
+    """Run body(i) in several threads at once; the first failure is raised here."""
+    failures, ready = [], threading.Barrier(count)
+
+    def run(i: int) -> None:
+        try:
+            ready.wait()
+            body(i)
+        except BaseException as e:
+            failures.append(e)
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failures:
+        raise failures[0]
+
+
+def test_a_session_per_thread_over_one_plan(classifier, batch_of):
+    plan = classifier.plan(shapes={"N": 2})
+    images = [batch_of(2, seed) for seed in range(4)]
+    expected = [plan.session()(x) for x in images]
+
+    def body(i: int) -> None:
+        session = plan.session()
+        for _ in range(20):
+            assert np.array_equal(session(images[i]), expected[i])
+    in_threads(4, body)
+
+
+def test_one_session_in_several_threads(session, batch_of):
+    images = [batch_of(1, seed) for seed in range(4)]
+    expected = [session(x) for x in images]
+
+    def body(i: int) -> None:
+        for _ in range(20):
+            assert np.array_equal(session(images[i]), expected[i])
+    in_threads(4, body)
+
+
+def test_a_model_in_several_threads_with_several_shapes(classifier, batch_of):
+    """More shapes than plans are kept, so that building, evicting and running meet."""
+    runnable = model_module.Runnable(classifier.main, kept=2, threads=2)
+    images = [batch_of(1 + seed % 3, seed) for seed in range(6)]
+    expected = [classifier(x) for x in images]
+
+    def body(i: int) -> None:
+        for k in range(8):
+            j = (i + k) % len(images)
+            assert np.allclose(runnable(images[j]), expected[j], atol=1e-6)
+    in_threads(4, body)
+
+
+def test_the_interpreter_is_free_while_a_net_runs(batch_of):
+    """A second thread gets on with its work during one long run."""
+    from conftest import convolutions
+    model = pw.load(convolutions(channels=64), threads=1)
+    x = batch_of(64)
+    session = model.session({"N": 64})
+    session(x)
+    ticks, done = [], threading.Event()
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks.append(1)
+            done.wait(0.0002)
+    t = threading.Thread(target=tick)
+    t.start()
+    before = len(ticks)
+    for _ in range(5):
+        session(x)
+    after = len(ticks)
+    done.set()
+    t.join()
+    assert after > before
