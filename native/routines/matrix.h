@@ -50,15 +50,16 @@ struct Blocking {
 };
 Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads);
 
-// Part `index` of `parts` even parts of n items: 49 rows in tiles of at most 6 are four of 6 and five of 5, not eight of
-// 6 and a last one of 1 that costs nearly as much.
-struct Part {
-  int64_t first, count;
+// n items in even parts: 49 rows in tiles of at most 6 are four of 6 and five of 5, not eight of 6 and a last one of 1
+// that takes nearly as long as a full one.
+struct EvenParts {
+  struct Part {
+    int64_t first, count;
+  };
+  int64_t base, longer;
+  EvenParts(int64_t n, int64_t parts) : base(n / parts), longer(n % parts) {}
+  Part operator[](int64_t i) const { return {i * base + std::min(i, longer), base + (i < longer ? 1 : 0)}; }
 };
-inline Part even_part(int64_t n, int64_t parts, int64_t index) {
-  const int64_t base = n / parts, longer = n % parts;
-  return {index * base + std::min(index, longer), base + (index < longer ? 1 : 0)};
-}
 
 // One product C = act(A * B + bias + residual), tile by tile: what a convolution or a dense layer hands to `walk`.
 struct Product {
@@ -73,9 +74,7 @@ struct Product {
   Blocking blocking;
 
   int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
-  // First row of a tile: tiles differ by at most one row, since a last tile of few rows would take nearly as long as a
-  // full one.
-  int64_t tile_row(int64_t tile) const { return rows * tile / row_tiles(); }
+  EvenParts tiles() const { return {rows, row_tiles()}; }
   int64_t panels() const { return divide_up(columns, kernel->columns); }
   // Offset of a panel's first column from the start of a row of C.
   int64_t panel_offset(int64_t panel) const {
@@ -95,9 +94,10 @@ void walk_block(const Product& p, int64_t index, float* c, const float* residual
   const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
   const int64_t first_panel = panel_block * p.blocking.panels;
   const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
+  const EvenParts tiles = p.tiles();
   for (int64_t k0 = 0; k0 < k; k0 += p.chunk)
     for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-      const int64_t row = p.tile_row(tile), rows = p.tile_row(tile + 1) - row;
+      const auto [row, rows] = tiles[tile];
       fill(row, rows, pointers);
       GemmF32Args args{};
       args.a = pointers;

@@ -128,9 +128,10 @@ class Im2colKernel : public Kernel {
     args.act = act_;
     args.first = args.last = true;
     const int64_t tiles = divide_up(last - first, kernel_->rows);
+    const EvenParts parts(last - first, tiles);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const float* pointers[32];
-      const auto [start, rows_of_tile] = even_part(last - first, tiles, tile);
+      const auto [start, rows_of_tile] = parts[tile];
       const int64_t p = first + start;
       args.rows = rows_of_tile;
       for (int64_t i = 0; i < kernel_->rows; ++i) pointers[i] = rows + (p - first + std::min(i, args.rows - 1)) * depth_;

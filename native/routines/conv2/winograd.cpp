@@ -112,7 +112,7 @@ class WinogradKernel : public Kernel {
     const int64_t chunks = divide_up(tiles_, schedule_.tiles);
     if (!schedule_.team) {
       float* v = static_cast<float*>(workspace) + team.index * area();
-      float* products = v + matrices() * g_.inputs * schedule_.tiles;
+      float* products = v + matrices() * v_stride();
       team.each(chunks, 1, [&](int64_t chunk, int64_t) {
         const int64_t first = chunk * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
         for (int64_t t = first; t < last; ++t) input_tile(x, t, v + (t - first) * g_.inputs);
@@ -122,7 +122,7 @@ class WinogradKernel : public Kernel {
       return;
     }
     float* v = static_cast<float*>(workspace);
-    float* products = v + matrices() * g_.inputs * schedule_.tiles;
+    float* products = v + matrices() * v_stride();
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       const int64_t first = chunk * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
       if (chunk > 0) team.barrier();
@@ -143,8 +143,12 @@ class WinogradKernel : public Kernel {
  private:
   int64_t matrices() const { return alpha_ * alpha_; }
   int64_t panels() const { return padded_outputs_ / gemm_->columns; }
-  // Floats of V and of the products for one chunk.
-  int64_t area() const { return matrices() * schedule_.tiles * (g_.inputs + padded_outputs_) + 16; }
+  // Floats between positions of V and of the products. A cache line more than the matrix takes: at a multiple of 4 KiB
+  // all positions of a tile would fall into the same set of L1.
+  int64_t v_stride() const { return round_up(schedule_.tiles * g_.inputs, 16) + 16; }
+  int64_t product_stride() const { return schedule_.tiles * padded_outputs_ + 16; }
+  // Floats of both for one chunk; the transforms may touch one vector past the last channel.
+  int64_t area() const { return matrices() * (v_stride() + product_stride()) + 16; }
 
   void input_tile(const float* x, int64_t tile, float* v) const {
     const int64_t per_image = tiles_y_ * tiles_x_, image = tile / per_image, at = tile % per_image;
@@ -157,21 +161,22 @@ class WinogradKernel : public Kernel {
         const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
         pixels[i * alpha_ + j] = inside ? base + (iy * g_.width + ix) * g_.inputs : zeros_;
       }
-    const WinogradInputArgs args{pixels, v, schedule_.tiles * g_.inputs, g_.inputs};
+    const WinogradInputArgs args{pixels, v, v_stride(), g_.inputs};
     transforms_->input(&args);
   }
 
   // Panels [first, last) of the product at position p for `tiles` tiles.
   void multiply(int64_t p, int64_t first, int64_t last, const float* v, float* products, int64_t tiles) const {
-    const float* a = v + p * schedule_.tiles * g_.inputs;
-    float* c = products + p * schedule_.tiles * padded_outputs_;
+    const float* a = v + p * v_stride();
+    float* c = products + p * product_stride();
     const float* b = weights_->as<float>() + p * padded_outputs_ * g_.inputs;
     constexpr float inf = __builtin_inff();
     const int64_t row_tiles = divide_up(tiles, gemm_->rows);
+    const EvenParts parts(tiles, row_tiles);
     for (int64_t panel = first; panel < last; ++panel)
       for (int64_t row_tile = 0; row_tile < row_tiles; ++row_tile) {
         const float* rows[32];
-        const auto [t, n] = even_part(tiles, row_tiles, row_tile);
+        const auto [t, n] = parts[row_tile];
         for (int64_t i = 0; i < gemm_->rows; ++i) rows[i] = a + (t + std::min(i, n - 1)) * g_.inputs;
         GemmF32Args args{};
         args.a = rows;
@@ -195,7 +200,7 @@ class WinogradKernel : public Kernel {
     const int64_t offset = ((image * g_.out_height + oy) * g_.out_width + ox) * g_.outputs;
     WinogradOutputArgs args{};
     args.m = products;
-    args.m_stride = schedule_.tiles * padded_outputs_;
+    args.m_stride = product_stride();
     args.channels = g_.outputs;
     args.y = y + offset;
     args.residual = residual ? residual + offset : nullptr;

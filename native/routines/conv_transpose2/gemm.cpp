@@ -155,6 +155,7 @@ class TransposedKernel : public Kernel {
     const int64_t last_panel = std::min(p.panels(), (panel_block + 1) * b.panels);
     const int64_t taps_per_pass = p.chunk / p.depth;
     const float* source = x + group * p.depth;
+    const EvenParts tiles = p.tiles();
     int64_t tap = 0;
     do {  // once even where no tap reaches the phase: bias and epilogue remain
       GemmF32Args args{};
@@ -164,9 +165,9 @@ class TransposedKernel : public Kernel {
       args.first = tap == 0;
       args.last = tap + taps_per_pass >= p.taps;
       for (int64_t tile = row_block * b.row_tiles; tile < last_tile; ++tile) {
-        const int64_t row = p.tile_row(tile);
+        const auto [row, rows] = tiles[tile];
         int64_t offsets[kMostRows];
-        args.rows = p.tile_row(tile + 1) - row;
+        args.rows = rows;
         args.a = scratch.pointers;
         point(phase, tap, args.taps, source, row, args.rows, scratch.pointers, offsets);
         for (int64_t panel = panel_block * b.panels; panel < last_panel; ++panel) {
