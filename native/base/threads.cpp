@@ -24,12 +24,13 @@ inline void relax() {
 #endif
 }
 
-// Spins on `done`, giving the processor away when the others seem not to be running.
+// Spins on `done`. After some ten microseconds the one that is waited for is probably not running: give it the
+// processor, which costs little when nobody else wants it.
 template <class Done>
 void spin_until(Done&& done) {
   for (uint32_t spins = 0; !done(); ++spins) {
     relax();
-    if (spins > 2000) sched_yield();
+    if (spins > 300) sched_yield();
   }
 }
 
