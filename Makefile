@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh Debian with Python 3.10 or later, git and gcc: make demo, make test.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+NETS ?= nets
+AGAINST ?= onnxruntime
+export PYTHON VENV
+
+.PHONY: demo test lint bench install clean help
+
+help:           ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+install:        ## build and install into .venv
+	@tools/system.sh $(EXTRAS)
+
+demo: EXTRAS = image
+demo: install   ## tune the shipped network on this machine and run it on real images
+	@$(BIN)/python examples/demo.py
+
+test: EXTRAS = image test
+test: install   ## run the whole test suite
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: EXTRAS = image test lint
+lint: install   ## check style, floors, and symbols of micro-kernel objects
+	@$(BIN)/ruff check .
+	@$(BIN)/python tools/floors.py
+	@$(BIN)/python tools/isa_symbols.py build
+
+bench: EXTRAS = image test
+bench: install  ## time the networks of bench/nets.toml in NETS against AGAINST, write bench/results/
+	@$(BIN)/python bench/run.py $(NETS) --against $(AGAINST)
+
+clean:          ## remove what was built
+	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find src tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""tools/floors.py: the house keeps its floors, and a wrong arrow is found wherever it hides."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import floors  # noqa: E402
+
+
+def test_this_repository_keeps_them(capsys):
+    assert floors.main([str(ROOT)]) == 0, capsys.readouterr().out
+
+
+@pytest.fixture
+def house(tmp_path):
+    """Writes one file into an empty house; gives its findings."""
+    def write(path: str, text: str) -> list[str]:
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        return [*floors.python_errors(tmp_path), *floors.native_errors(tmp_path)]
+    return write
+
+
+@pytest.mark.parametrize("text", [
+    "from ..tune import api", "from ..tune.api import solve", "import pathweave.tune.api", "from pathweave.tune import x",
+    "def f():\n    from ..tune.api import solve", "from .. import tune", "if True:\n    from ..cli import main"])
+def test_runtime_may_not_look_up(house, text):
+    (finding,) = house("src/pathweave/runtime/x.py", text)
+    assert finding.startswith("src/pathweave/runtime/x.py:") and "which is not below it" in finding
+
+
+@pytest.mark.parametrize("path, text", [
+    ("src/pathweave/runtime/x.py", "from ..net.net import Net\nfrom .plan import Plan\nimport numpy"),
+    ("src/pathweave/net/x.py", "def f():\n    from ..layers import kinds"),
+    ("src/pathweave/cli/x.py", "from ..tune.api import tune\nfrom ..report.tables import Table"),
+    ("src/pathweave/report/peers/x.py", "from ...net.net import Net\nfrom . import Peer"),
+    ("src/pathweave/testing/x.py", "from ..tune.api import tune"), ("src/pathweave/cli/x.py", "from .. import __version__")])
+def test_downwards_is_fine(house, path, text):
+    assert house(path, text) == []
+
+
+def test_sideways_and_testing(house):
+    assert house("src/pathweave/passes/x.py", "from ..importers import load")
+    assert house("src/pathweave/testing/x.py", "from ..cli import main")
+    assert house("src/pathweave/tune/x.py", "from ..testing import Case")
+    assert any("attic is on no floor" in f for f in house("src/pathweave/attic/x.py", "from ..net.net import Net"))
+
+
+@pytest.mark.parametrize("path, include, good", [
+    ("native/base/x.h", "types/format.h", False), ("native/types/x.h", "base/error.h", True),
+    ("native/spi/x.h", "ukernels/kinds/activation.h", True), ("native/spi/x.h", "runtime/plan.h", False),
+    ("native/routines/a/x.cpp", "runtime/plan.h", False), ("native/routines/a/x.cpp", "routines/matrix.h", True),
+    ("native/ukernels/avx2/x.cpp", "base/cpu.h", False), ("native/ukernels/avx2/x.cpp", "ukernels/body/vec.inc", True),
+    ("native/runtime/x.cpp", "routines/matrix.h", False), ("native/python/x.cpp", "runtime/plan.h", True),
+    ("native/python/x.cpp", "plan.h", False), ("include/pathweave/x.h", "base/cpu.h", False)])
+def test_includes(house, path, include, good):
+    found = house(path, f'#include <vector>\n#include "{include}"\n')
+    assert (found == []) == good, found

@@ -1,0 +1,77 @@
+"""tools/new.py: what it writes is found, and is harmless until it is filled in."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import new  # noqa: E402
+
+
+@pytest.mark.parametrize("what, name, paths", [
+    ("routine", "conv2/ring", ["native/routines/conv2/ring.cpp"]),
+    ("layer", "swish2", ["src/pathweave/layers/swish2.py", "src/pathweave/testing/cases/swish2.py"]),
+    ("pass", "merge_pads", ["src/pathweave/passes/merge_pads.py"]), ("command", "diff", ["src/pathweave/cli/diff.py"])])
+def test_writes_files_and_keeps_existing_ones(tmp_path, what, name, paths):
+    assert new.main([what, name], tmp_path) == 0
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(paths)
+    for path in paths:
+        if path.endswith(".py"):
+            ast.parse((tmp_path / path).read_text())
+    (tmp_path / paths[0]).write_text("mine")
+    assert new.main([what, name], tmp_path) == 1
+    assert (tmp_path / paths[0]).read_text() == "mine"
+
+
+@pytest.mark.parametrize("arguments", [[], ["routine"], ["routine", "ring"], ["layer", "../x"], ["pass", "Bad"],
+                                       ["device", "x"]])
+def test_bad_use(tmp_path, arguments):
+    assert new.main(arguments, tmp_path) == 2
+    assert not any(tmp_path.iterdir())
+
+
+def test_routine_compiles(tmp_path):
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        pytest.skip("needs a C++ compiler")
+    new.main(["routine", "conv2/ring"], tmp_path)
+    subprocess.run([compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT}/native",
+                    f"-I{ROOT}/include", "-DPW_COLLECT=collect_conv2_ring",
+                    tmp_path / "native/routines/conv2/ring.cpp"], check=True)
+
+
+def loaded(path: Path, name: str):
+    """A module from a file, as part of the package that it is written for."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_layer_has_a_meaning(tmp_path):
+    import numpy as np
+
+    from pathweave.net.net import TensorSpec
+    new.main(["layer", "swish2"], tmp_path)
+    module = loaded(tmp_path / "src/pathweave/layers/swish2.py", "pathweave.layers.swish2")
+    kind = module.Swish2()
+    assert kind.infer({}, [TensorSpec("f32", (2, 3))]) == [TensorSpec("f32", (2, 3))]
+    x = np.arange(6.0)
+    assert np.array_equal(kind.meaning({}, [x])[0], x)
+
+
+def test_pass_and_command_fit_their_folders(tmp_path):
+    new.main(["pass", "merge_pads"], tmp_path)
+    module = loaded(tmp_path / "src/pathweave/passes/merge_pads.py", "pathweave.passes.merge_pads")
+    assert module.apply(None) is False and module.needs_shapes is False and module.order > 0
+    new.main(["command", "diff"], tmp_path)
+    module = loaded(tmp_path / "src/pathweave/cli/diff.py", "pathweave.cli.diff")
+    assert callable(module.command) and module.ORDER > 0
