@@ -1,0 +1,44 @@
+"""The command line: `pathweave COMMAND`. One file per sub-command, found by being in this folder.
+
+A file whose name does not start with an underscore and that defines a function `command` is a sub-command; the function's
+signature declares its arguments (typer), its docstring is the help, `ORDER` is its place in the list. Heavy modules are
+imported inside the function, so that `pathweave --help` stays quick.
+
+Exit codes: 0 fine, 1 failed, 2 bad use, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def commands() -> dict[str, ModuleType]:
+    """Every sub-command's module by the name of the command, in the order in which help lists them."""
+    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)
+               if not info.name.startswith("_")]
+    found = [m for m in modules if hasattr(m, "command")]
+    return {m.__name__.rpartition(".")[2].rstrip("_"): m for m in sorted(found, key=lambda m: (m.ORDER, m.__name__))}
+
+
+def application() -> Any:
+    """The typer application with all sub-commands."""
+    import typer
+
+    from ._errors import guarded
+    from ._options import common
+    app = typer.Typer(name="pathweave", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                      pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    app.callback()(guarded(common))
+    for name, module in commands().items():
+        app.command(name)(guarded(module.command))
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `pathweave` program; always ends in SystemExit."""
+    from ._errors import take_debug
+    application()(take_debug(list(sys.argv[1:] if arguments is None else arguments)), prog_name="pathweave")

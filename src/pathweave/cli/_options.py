@@ -1,0 +1,150 @@
+"""Arguments and options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ._errors import BadUse
+
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A model: .pw, .onnx, or another format that is known.",
+                                          show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, max=1024, metavar="N",
+                                             help="Threads per call; default: the processors this process may use.",
+                                             show_default=False)]
+Shapes = Annotated[list[str] | None, typer.Option(
+    "--shape", "-s", metavar="NAME=1x3x224x224", show_default=False,
+    help="Shape of an input, or size of a symbol (N=4); may be repeated. NAME= may be left out for a single input.")]
+Routine = Annotated[list[str] | None, typer.Option(
+    "--routine", "-r", metavar="DESC", show_default=False,
+    help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5, naive; may be repeated.")]
+Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
+                                       help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
+Budget = Annotated[float | None, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS", show_default=False,
+                                              help="Stop measuring after this time; what was measured is kept.")]
+OriginalOnnx = Annotated[str | None, typer.Option(
+    "--onnx", metavar="FILE", show_default=False,
+    help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+        print(f"pathweave {__version__}")
+        raise typer.Exit(0)
+
+
+def common(
+    plugin: Annotated[list[str] | None, typer.Option("--plugin", metavar="LIBRARY", show_default=False,
+                                                     help="Open a device library first; may be repeated.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors (anywhere on the line).")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True,
+                                          callback=_print_version)] = False,
+) -> None:
+    """Make trained networks as fast as this machine allows, and show how that was chosen."""
+    for path in plugin or ():
+        from ..runtime.devices import open_plugin
+        open_plugin(path)
+
+
+def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None):
+    """The model of a path. A path that is not there, or is a folder, is bad use; a damaged file is a failure."""
+    existing_file(path, "model")
+    from ..runtime.model import load
+    return load(path, preprocess, postprocess, threads=threads)
+
+
+def existing_file(path: str, what: str) -> Path:
+    """The path of a file that is there. Raises BadUse."""
+    file = Path(path)
+    if file.is_dir():
+        raise BadUse(f"{path}: expected a {what} file, got a folder")
+    if not file.exists():
+        raise BadUse(f"{path}: no such file; expected a {what} file")
+    return file
+
+
+def writable_target(path: str | None, what: str) -> None:
+    """Raise BadUse when a file could never be written there, before long work begins."""
+    if path is None:
+        return
+    folder = Path(path).absolute().parent
+    if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadUse(f"{path}: the {what} cannot be written there; choose a file in a writable folder that exists")
+
+
+def parse_shapes(texts: list[str] | None, net: Any) -> dict[str, Any] | None:
+    """`--shape` arguments as `shapes` of a model: input name -> shape, symbol -> size. Raises BadUse."""
+    if not texts:
+        return None
+    shapes: dict[str, Any] = {}
+    symbols = {d for spec in net.inputs.values() for d in spec.shape if isinstance(d, str)}
+    for text in texts:
+        name, equals, sizes = text.rpartition("=")
+        if not equals:
+            if len(net.inputs) != 1:
+                raise BadUse(f"--shape {text}: the model has the inputs {', '.join(net.inputs)}; say which, such as "
+                             f"--shape {next(iter(net.inputs))}={text}")
+            name = next(iter(net.inputs))
+        if name not in net.inputs and name not in symbols:
+            listed = ", ".join(f"{n} {s}" for n, s in net.inputs.items())
+            raise BadUse(f"--shape {text}: {name!r} is neither an input nor a symbol; the inputs are {listed}")
+        shape = _sizes(text, sizes)
+        if name in net.inputs:
+            shapes[name] = shape
+        elif len(shape) == 1:
+            shapes[name] = shape[0]
+        else:
+            raise BadUse(f"--shape {text}: {name!r} is a symbol; expected one size, such as {name}=4")
+    return shapes
+
+
+def _sizes(text: str, sizes: str) -> tuple[int, ...]:
+    parts = sizes.lower().replace("×", "x").replace(",", "x").split("x")
+    if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+        raise BadUse(f"--shape {text}: expected sizes of at least 1 joined by x, such as 1x3x224x224, got {sizes!r}")
+    return tuple(int(p) for p in parts)
+
+
+def batch_shapes(batch: int | None, shapes: dict[str, Any] | None, net: Any) -> dict[str, Any] | None:
+    """Shapes with the first dimension of every input set. Raises BadUse where the model fixes another one."""
+    if batch is None:
+        return shapes
+    shapes = dict(shapes or {})
+    for name, spec in net.inputs.items():
+        if not spec.shape or name in shapes:
+            continue
+        first = spec.shape[0]
+        if isinstance(first, str):
+            shapes[first] = batch
+        elif first != batch:
+            raise BadUse(f"--batch {batch}: input {name} is {spec}, its batch is fixed; export the model with a free batch")
+    return shapes
+
+
+def restriction(texts: list[str] | None) -> Any:
+    """`--routine` descriptors as a restriction of candidates, or None. Raises BadUse for one that cannot be read."""
+    if not texts:
+        return None
+    from ..errors import RouteError
+    from ..runtime.descriptor import Restriction
+    from ..runtime.devices import devices
+    try:
+        return Restriction(texts, [d["name"] for d in devices()])
+    except RouteError as e:
+        raise BadUse(f"--routine: {e}") from e
+
+
+def check_accuracy(accuracy: str) -> str:
+    """The accuracy class. Raises BadUse for an unknown one."""
+    from ..errors import ModelError
+    from ..runtime.catalogue import accuracy_rank
+    try:
+        accuracy_rank(accuracy)
+    except ModelError as e:
+        raise BadUse(f"--{e}") from e
+    return accuracy

@@ -1,0 +1,178 @@
+"""pathweave bench: our time against other engines, interleaved in one process; peak memory in processes of their own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ._errors import BadUse
+from ._options import (
+    Json,
+    ModelPath,
+    OriginalOnnx,
+    Routine,
+    Shapes,
+    Threads,
+    batch_shapes,
+    existing_file,
+    load_model,
+    parse_shapes,
+    restriction,
+    writable_target,
+)
+from ._output import plain, print_json, print_tables, progress
+
+ORDER = 70
+
+
+def command(
+    model: ModelPath,
+    against: Annotated[list[str] | None, typer.Option(
+        "--against", "-a", metavar="ENGINE", show_default=False,
+        help="Engine to compare with; may be repeated; `all` for every one in f32, `list` to see them.")] = None,
+    onnx: OriginalOnnx = None,
+    threads: Threads = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
+                                              help="First dimension of every input.")] = None,
+    shape: Shapes = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds of two timed calls each.")] = 30,
+    default: Annotated[bool, typer.Option("--default", help="Also time our default route, the one without a profile.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Tune first (quick where the store knows the problems).")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Also report peak memory: load and ten runs, each in a fresh "
+                                         "process.")] = False,
+    out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
+                                            help="Write the result as JSON.")] = None,
+    routine: Routine = None,
+    json: Json = False,
+) -> int:
+    """Time a model, verified and interleaved with other engines. Exit code 1 where an f32 engine's outputs differ."""
+    from ..report import bench
+    names = against or []
+    if "list" in names:
+        _list(json)
+        return 0
+    peers = _select(names)
+    writable_target(out, "result")
+    loaded = load_model(model, threads)
+    source = _onnx(model, loaded, onnx) if peers else None
+    bound = loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
+    if tune:
+        loaded = _tuned(loaded, bound)
+    with progress("benchmark") as tell:
+        entries, inputs = _ours(loaded, bound, default, restriction(routine))
+        for peer in peers:
+            tell(0.0, f"loading {peer.name}")
+            entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
+        facts = bench.host_facts()
+        bench.check(entries)
+        bench.measure(entries, rounds, tell=tell)
+        facts["load_after"] = bench.load_average()
+        run = {"model": model, "shapes": bound.shapes, "threads": loaded.threads, "rounds": rounds, "calls": 2,
+               "seed": bench.SEED, "first": entries[0].name, "route": entries[0].version}
+        result = bench.report(entries, facts, run)
+        if memory:
+            tell(1.0, "measuring memory")
+            result["memory"] = _memory(model, source, bound, loaded.threads, names)
+    if out is not None:
+        _write(out, result)
+    if json:
+        print_json(result)
+    else:
+        print_tables(bench.table(result), *_memory_table(result))
+    bad = [e for e in result["engines"] if e["accuracy"] == "f32" and e.get("difference", 0.0) > 1e-3]
+    return 1 if bad else 0
+
+
+def _select(names: list[str]) -> list[Any]:
+    from ..report import bench
+    try:
+        return bench.select(names)
+    except KeyError as e:
+        from ..report.peers import peers
+        raise BadUse(f"--against {e.args[0]}: unknown; expected all, list, or one of {', '.join(peers())}") from None
+
+
+def _list(json: bool) -> None:
+    from ..report.peers import peers
+    from ..report.tables import Column, Table
+    rows = [{"engine": p.name, "accuracy": p.accuracy, "version": "" if p.missing() else p.version(),
+             "reason": p.missing()} for p in peers().values()]
+    if json:
+        print_json(rows)
+    else:
+        print_tables(Table([Column("engine", "engine"), Column("accuracy", "class"), Column("version", "version"),
+                            Column("reason", "not available because")], rows))
+
+
+def _onnx(model: str, loaded: Any, given: str | None) -> str:
+    """Path of the ONNX file that other engines read."""
+    if given is not None:
+        return str(existing_file(given, "ONNX"))
+    if loaded.meta.get("format") == "onnx":
+        from ..net.file import recognises
+        with open(model, "rb") as f:
+            if not recognises(f.read(64)):
+                return model
+    raise BadUse(f"{model}: other engines need the ONNX file that it was made from; give it with --onnx FILE")
+
+
+def _tuned(loaded: Any, bound: Any) -> Any:
+    from ..tune.api import tune
+    with progress("tuning") as report:
+        return tune(loaded, threads=loaded.threads, shapes=bound.shapes, progress=report)
+
+
+def _ours(loaded: Any, bound: Any, default: bool, allowed: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Our entries, the model's own route first, and the inputs that all engines get."""
+    import time
+
+    from ..profile.protocol import random_inputs
+    from ..report.bench import Entry
+    from ..runtime.defaults import default_route
+    inputs = random_inputs(bound)
+    route = loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
+    tuned = route.certificate != "default"
+    routes = [("pathweave", route)]
+    if default and tuned:
+        routes.append(("pathweave-default", default_route(bound, loaded.threads)))
+    entries = []
+    for name, chosen in routes:
+        begin = time.perf_counter()
+        session = loaded.plan(chosen, bound.shapes, loaded.threads).session()
+
+        def call(session: Any = session) -> list[Any]:
+            return list(session.run(inputs).values())
+        call()
+        kind = "tuned route" if chosen.certificate not in ("default",) else "default route"
+        entries.append(Entry(name, call, version=kind, prepare_s=time.perf_counter() - begin))
+    return entries, inputs
+
+
+def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:
+    from ..report.peers import Task
+    return Task(onnx, inputs, tuple(bound.net.outputs), threads)
+
+
+def _memory(model: str, onnx: str | None, bound: Any, threads: int, names: list[str]) -> dict[str, Any]:
+    from ..report import bench, memory
+    engines = ["pathweave", *(p.name for p in bench.select(names) if not p.missing())]
+    return {e: memory.measure(e, model, onnx or "", bound.shapes, threads) for e in engines}
+
+
+def _memory_table(result: dict[str, Any]) -> list[Any]:
+    if "memory" not in result:
+        return []
+    from ..report.tables import Column, Table, show_bytes
+    rows = [{"engine": name, **facts} for name, facts in result["memory"].items()]
+    return ["", Table([Column("engine", "engine"), Column("peak_bytes", "peak memory", show_bytes, True),
+                       Column("base_bytes", "of it before loading", show_bytes, True), Column("reason", "reason")], rows,
+                      notes=["largest resident size of a fresh process: load, ten runs"])]
+
+
+def _write(path: str, result: dict[str, Any]) -> None:
+    import json
+
+    from ..net.file import atomic_writer
+    with atomic_writer(path) as f:
+        f.write((json.dumps(plain(result), indent=1, allow_nan=False) + "\n").encode())

@@ -1,0 +1,104 @@
+"""pathweave explain: why a layer is computed as it is: every candidate, refusals, runner-up, margin, conversions paid."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ._errors import BadUse
+from ._options import (
+    Accuracy,
+    Json,
+    ModelPath,
+    Routine,
+    Shapes,
+    Threads,
+    check_accuracy,
+    load_model,
+    parse_shapes,
+    restriction,
+)
+from ._output import print_json, print_tables
+
+ORDER = 45
+
+
+def command(
+    model: ModelPath,
+    layer: Annotated[str | None, typer.Argument(metavar="[LAYER]", show_default=False,
+                                                help="Name or position of a layer, as `pathweave show` prints them.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="One line for every layer.")] = False,
+    threads: Threads = None,
+    shape: Shapes = None,
+    accuracy: Accuracy = "f32",
+    routine: Routine = None,
+    json: Json = False,
+) -> None:
+    """Explain a choice from the measurements in the store; explains the tuned route where the model has one."""
+    check_accuracy(accuracy)
+    if (layer is None) == (not all_):
+        raise BadUse("explain: expected a layer, or --all")
+    loaded = load_model(model, threads)
+    shapes = loaded.bind(parse_shapes(shape, loaded.main)).shapes
+    route = loaded.route(shapes) if loaded.routes else None
+    number = threads or (route.threads if route else loaded.threads)
+    options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
+    profile = _profile(loaded.bind(shapes), number)
+    if layer is None:
+        _print_all(loaded, profile, route, options, json)
+        return
+    from ..tune.explain import explain
+    found = explain(loaded, layer, profile, route=route, **options)
+    if json:
+        print_json(found.to_json())
+    else:
+        print_tables(*_parts(found))
+
+
+def _profile(bound: Any, threads: int) -> Any:
+    """What the store knows about the net on this machine."""
+    from ..profile.profile import Profile
+    from ..profile.protocol import problems_of, this_host
+    from ..profile.store import Store
+    with Store.open() as store:
+        return Profile.of_store(store, this_host().id, problems_of(bound, threads))
+
+
+def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], json: bool) -> None:
+    """The route's table: the tuned one, or the one that the measurements make the fastest."""
+    from ..report.routes import route_json, route_table
+    from ..tune.api import solve
+    if route is None:
+        route = solve(loaded, profile, **options)
+    plan = loaded.plan(route, options["shapes"], options["threads"])
+    if json:
+        print_json(route_json(plan, end_to_end_ns=route.measured_ns))
+    else:
+        print_tables(route_table(plan, end_to_end_ns=route.measured_ns))
+
+
+def _parts(e: Any) -> list[Any]:
+    from ..report.tables import Column, Table, show_bytes, show_time, time_column
+    lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {e.problem}"]
+    rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
+             "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
+             "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]
+    parts: list[Any] = ["\n".join(lines), Table([
+        Column("mark", ""), Column("routine", "routine"), Column("variant", "variant"), Column("formats", "formats"),
+        Column("accuracy", "class"), time_column("cost_ns", "median"), time_column("p10_ns", "low decile"),
+        time_column("spread_ns", "spread"), Column("count", "samples", right=True), time_column("extra_ns", "slower by"),
+        Column("memory", "memory", lambda b: show_bytes(b) if b else "", True)], rows, "candidates")]
+    if e.refusals:
+        parts += ["", Table([Column("routine", "routine"), Column("reason", "because")],
+                            [{"routine": r, "reason": why} for r, why in e.refusals], "refused")]
+    if e.conversions:
+        parts += ["", Table([Column("value", "value"), Column("of", "of its"), Column("from", "from"), Column("to", "to"),
+                             Column("routine", "routine"), time_column("cost_ns", "costs")], e.conversions, "conversions paid")]
+    margin = []
+    if e.chosen and e.runner_up and e.margin_ns is not None:
+        how = "the best whole route with it" if e.exact else "the route with this layer exchanged"
+        margin.append(f"runner-up: {e.runner_up.routine} {e.runner_up.variant}".rstrip()
+                      + f"; {how} takes {show_time(e.margin_ns)} more of {show_time(e.route_ns)}")
+    sources = f"measured on host {e.host}" + (f"; route: {e.certificate}" if e.certificate else "")
+    return [*parts, "", *margin, sources, *(f"note: {n}" for n in e.notes)]

@@ -1,0 +1,112 @@
+"""pathweave profile: measure every candidate of a model on this machine, in place; fills the store."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ._options import (
+    Accuracy,
+    Budget,
+    Json,
+    ModelPath,
+    Routine,
+    Shapes,
+    Threads,
+    check_accuracy,
+    existing_file,
+    load_model,
+    parse_shapes,
+    restriction,
+    writable_target,
+)
+from ._output import print_json, print_tables, progress
+
+ORDER = 30
+
+
+def command(
+    model: ModelPath,
+    budget: Budget = 30.0,
+    export: Annotated[str | None, typer.Option("--export", metavar="FILE", show_default=False, help=
+                                               "Write what is known about this model as JSON Lines.")] = None,
+    import_: Annotated[str | None, typer.Option("--import", metavar="FILE", show_default=False, help=
+                                                "Take the measurements of such a file into the store first.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare each candidate with the layer's meaning before it is "
+                                         "timed; wrong ones are left out.")] = False,
+    threads: Threads = None,
+    shape: Shapes = None,
+    accuracy: Accuracy = "f32",
+    routine: Routine = None,
+    json: Json = False,
+) -> None:
+    """Measure the routines of every layer. What the store knows already is not measured again."""
+    from ..profile.protocol import profile_bound, this_host
+    from ..profile.store import Store
+    check_accuracy(accuracy)
+    writable_target(export, "export")
+    if import_ is not None:
+        existing_file(import_, "profile")
+    loaded = load_model(model, threads)
+    bound = loaded.bind(parse_shapes(shape, loaded.main))
+    allowed = restriction(routine)
+    imported = None
+    with Store.open() as store:
+        if import_ is not None:
+            imported = store.import_(import_)
+        with progress("profiling") as report:
+            profile = profile_bound(bound, threads=loaded.threads, budget_s=30.0 if budget is None else budget,
+                                    accuracy=accuracy, restrict=allowed, store=store, progress=report, verify=verify)
+        hosts = store.hosts()
+    if export is not None:
+        profile.save(export)
+    here = this_host().id
+    wrong = profile.notes.get("wrong") or []
+    rows = _rows(bound, profile, loaded.threads)
+    if json:
+        print_json({"model": model, "host": profile.host, "store": store.path, "threads": loaded.threads,
+                    "imported": imported, "notes": profile.notes, "layers": rows})
+        return
+    notes = [_summary(profile.notes), f"store: {store.path or 'in memory'}, host {profile.host}"]
+    if imported is not None:
+        others = sum(h["measurements"] for name, h in hosts.items() if name != here)
+        notes.append(f"{imported} new measurements from {import_}"
+                     + (f"; the store holds {others} of other machines, which are kept and not used here" if others else ""))
+    if export is not None:
+        notes.append(f"{export}: {len(profile)} entries written")
+    notes += [f"left out: {w['layer']}: {w['candidate']}: {w['reason']}" for w in wrong]
+    print_tables(_table(rows, notes))
+
+
+def _rows(bound: Any, profile: Any, threads: int) -> list[dict[str, Any]]:
+    """Per layer: how many candidates are measured, and the two fastest routines alone."""
+    rows = []
+    known: dict[str, list] = {}
+    for m in profile:
+        known.setdefault(m.problem, []).append(m)
+    for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(threads))):
+        ranked = sorted(known.get(problem.text, []), key=lambda m: m.median)
+        best = ranked[0] if ranked else None
+        other = next((m for m in ranked if best and m.routine != best.routine), None)
+        rows.append({"index": i, "layer": layer.name, "kind": layer.kind, "measured": len(ranked),
+                     "routine": best and best.routine, "variant": best and best.variant,
+                     "median_ns": best and best.median, "spread_ns": best and best.spread, "samples": best and best.count,
+                     "next": other and other.routine, "next_ns": other and other.median})
+    return rows
+
+
+def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:
+    from ..report.tables import Column, Table, time_column
+    return Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
+                  Column("measured", "measured", right=True), Column("routine", "fastest alone"),
+                  Column("variant", "variant"), time_column("median_ns", "median"), time_column("spread_ns", "spread"),
+                  Column("samples", "samples", right=True), Column("next", "next routine"), time_column("next_ns", "median")],
+                 rows, notes=notes)
+
+
+def _summary(notes: dict[str, Any]) -> str:
+    words = f"{notes.get('known', 0)} of {notes.get('candidates', 0)} candidates measured"
+    if "seconds" in notes:
+        words += f", {notes.get('measured', 0)} in this run, {notes['seconds']:.1f} s, {notes.get('passes', 0)} passes"
+    return words

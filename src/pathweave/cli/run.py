@@ -1,0 +1,181 @@
+"""pathweave run: run a model on arrays and images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ._errors import BadUse
+from ._options import Json, ModelPath, Routine, Threads, existing_file, load_model, restriction, writable_target
+from ._output import print_json, print_tables
+
+ORDER = 50
+
+
+def command(
+    model: ModelPath,
+    inputs: Annotated[list[str], typer.Argument(
+        metavar="INPUT...", show_default=False,
+        help="Images; .npy files in the order of the inputs, or NAME=FILE.npy; an .npz file, or NAME=FILE.npz:KEY.")],
+    out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write all results here.",
+                                            show_default=False)] = None,
+    top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
+    threads: Threads = None,
+    routine: Routine = None,
+    json: Json = False,
+) -> None:
+    """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
+    import numpy as np
+    writable_target(out, "results")
+    loaded = load_model(model, threads)
+    feeds = _feeds(loaded, inputs)
+    allowed = restriction(routine)
+    results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
+    if out is not None:
+        from ..net.file import atomic_writer
+        arrays = {(key if len(results) == 1 else f"{i}.{key}"): value
+                  for i, (_, values) in enumerate(results) for key, value in values.items()}
+        with atomic_writer(out) as f:
+            np.savez(f, **{k: (v.astype(str) if v.dtype == object else v) for k, v in arrays.items()})
+    if json:
+        print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v)}
+                                                for k, v in values.items()}} for name, values in results])
+        return
+    for name, values in results:
+        print_tables(*_report(name, values, top))
+    if out is not None:
+        print(f"{out}: written")
+
+
+# ---- inputs ---------------------------------------------------------------------------------------------------------
+
+def _feeds(model: Any, texts: list[str]) -> list[tuple[str, Any]]:
+    """(what to call it, an image path or a dict of arrays) for every run: one per image, else one for all arrays."""
+    images = [t for t in texts if _suffix(t) not in (".npy", ".npz")]
+    if images and len(images) < len(texts):
+        raise BadUse(f"run: expected images or arrays, got both ({images[0]} and others); run them one after the other")
+    if images:
+        if "preprocess" not in model.nets:
+            raise BadUse(f"{images[0]}: an image needs a preprocess net, and the model has none; attach one with "
+                         f"pathweave import MODEL -o OUT.pw --preprocess JSON, or pass a .npy file")
+        return [(t, str(existing_file(t, "image"))) for t in images]
+    return [(" ".join(texts), _arrays(model, texts))]
+
+
+def _suffix(text: str) -> str:
+    name = text.rpartition("=")[2] if not Path(text).exists() else text
+    file, colon, key = name.rpartition(":")
+    return Path(file if colon and file.lower().endswith(".npz") else name).suffix.lower()
+
+
+def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
+    """Arrays by input name of the net that they feed: `preprocess` for uint8 images, else `main`."""
+    arrays: dict[str, Any] = {}
+    loose: list[Any] = []
+    known = {*model.main.inputs, *(model.nets["preprocess"].inputs if "preprocess" in model.nets else ())}
+    for text in texts:
+        name, equals, file = text.partition("=") if not Path(text).exists() else ("", "", text)
+        for key, array in _read(file if equals else text):
+            target = name if equals else key if key in known else ""
+            if equals and name not in known:
+                raise BadUse(f"{text}: {name!r} is no input; the inputs are {', '.join(known)}")
+            if target:
+                if target in arrays:
+                    raise BadUse(f"{text}: the input {target!r} is given twice")
+                arrays[target] = array
+            elif not key:
+                loose.append(array)
+    free = [n for n in model.main.inputs if n not in arrays]
+    if len(loose) > len(free):
+        raise BadUse(f"run: {len(loose)} arrays without a name, and {len(free)} inputs left; the inputs are "
+                     f"{', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
+    arrays.update(zip(free, loose))
+    missing = [n for n in model.main.inputs if n not in arrays]
+    if missing and not any(n in arrays for n in known - {*model.main.inputs}):
+        raise BadUse(f"run: the inputs {', '.join(missing)} are missing; give NAME=FILE.npy or NAME=FILE.npz:KEY")
+    return arrays
+
+
+def _read(text: str) -> list[tuple[str, Any]]:
+    """(key, array) pairs of a file; the key is "" where the file or `:KEY` names a single array."""
+    import zipfile
+
+    import numpy as np
+    file, colon, key = text.rpartition(":")
+    path = file if colon and file.lower().endswith(".npz") else text
+    existing_file(path, "array")
+    try:
+        data = np.load(path, allow_pickle=False)
+        pairs = [("", data)] if isinstance(data, np.ndarray) else [(k, data[k]) for k in data.files]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise BadUse(f"{path}: expected a .npy or .npz file with plain arrays, got one that cannot be read ({e})") from e
+    if path == text:
+        return pairs
+    found = dict(pairs)
+    if key not in found:
+        raise BadUse(f"{text}: there is no array {key!r} in {path}; it has {', '.join(found) or 'none'}")
+    return [("", found[key])]
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
+    from ..net.net import Model
+    from ..runtime.model import LoadedModel
+    preprocess = model.nets.get("preprocess")
+    if preprocess is not None and (isinstance(feed, str) or set(feed) <= set(preprocess.inputs)):
+        if allowed is None:
+            return model.predict(feed)
+        first = LoadedModel(Model({"main": preprocess}, {}), model.threads)
+        from ..net.pipeline import read_image
+        feed = first.run(read_image(feed) if isinstance(feed, str) else feed)
+    if allowed is not None:
+        from ..runtime.defaults import default_route
+        shapes = {n: a.shape for n, a in feed.items()}
+        model.add_route(default_route(model.bind(shapes), model.threads, restrict=allowed))
+    rest = {name: net for name, net in model.nets.items() if name != "preprocess"}
+    without = LoadedModel(Model(rest, model.meta, model.routes), model.threads)
+    return without.predict(dict(feed))
+
+
+# ---- printing -------------------------------------------------------------------------------------------------------
+
+def _contents(array: Any) -> dict[str, Any]:
+    return {"data": array} if array.size <= 4096 else {"summary": _summary(array)}
+
+
+def _summary(array: Any) -> dict[str, Any]:
+    import numpy as np
+    if array.dtype.kind not in "fiu" or not array.size:
+        return {}
+    wide = array.astype(np.float64)
+    return {"minimum": wide.min(), "maximum": wide.max(), "mean": wide.mean()}
+
+
+def _report(name: str, values: dict[str, Any], top: int) -> list[Any]:
+    """Top classes where there are labels or a top-k, else a line per output."""
+    from ..report.tables import Column, Table
+    scores = next((v for v in values.values() if v.dtype.kind == "f"), None)
+    picks = next((v for v in values.values() if v.dtype.kind in "iu"), None)
+    labels = values.get("labels")
+    if scores is not None and picks is not None and scores.shape == picks.shape and picks.ndim:
+        tables = []
+        for i, (indices, numbers) in enumerate(zip(picks.reshape(-1, picks.shape[-1]), scores.reshape(-1, picks.shape[-1]))):
+            words = labels.reshape(-1, picks.shape[-1])[i] if labels is not None else [""] * len(indices)
+            rows = [{"rank": k + 1, "class": int(c), "label": str(w), "score": f"{s:.4f}"}
+                    for k, (c, s, w) in enumerate(zip(indices, numbers, words))][:top]
+            more = f" [{i}]" if picks.size > picks.shape[-1] else ""
+            tables.append(Table([Column("rank", "rank", right=True), Column("class", "class", right=True),
+                                 Column("label", "label"), Column("score", "score", right=True)], rows, f"{name}{more}"))
+        return tables
+    rows = []
+    for key, v in values.items():
+        facts = _summary(v)
+        best = v.reshape(-1).argmax() if facts and v.ndim <= 2 and v.size == v.shape[-1] else None
+        rows.append({"output": key, "dtype": str(v.dtype), "shape": "x".join(map(str, v.shape)),
+                     "largest_at": best, **{k: f"{x:.6g}" for k, x in facts.items()}})
+    return [Table([Column("output", "output"), Column("dtype", "dtype"), Column("shape", "shape"),
+                   Column("minimum", "minimum", right=True), Column("maximum", "maximum", right=True),
+                   Column("mean", "mean", right=True), Column("largest_at", "largest at", right=True)], rows, name)]

@@ -1,0 +1,71 @@
+"""pathweave show: what is in a model: inputs, outputs, layers with shapes and work, what the passes did, the route."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ._options import Json, ModelPath, Shapes, Threads, load_model, parse_shapes
+from ._output import print_json, print_tables
+
+ORDER = 20
+
+
+def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, json: Json = False) -> None:
+    """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
+    from .. import importers
+    from ..report import work
+    from ..report.tables import Column, Table, count_column
+    loaded = load_model(model, threads)
+    bound = loaded.bind(parse_shapes(shape, loaded.main))
+    net = bound.net
+    rows = []
+    for i, layer in enumerate(bound.layers):
+        rows.append({"index": i, "layer": layer.name, "kind": layer.kind,
+                     "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
+                     "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
+                     "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)})
+    before = Counter(layer.kind for layer in importers.load(model).main.layers)
+    after = Counter(layer.kind for layer in bound.layers)
+    total = sum(r["operations"] for r in rows)
+    constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
+    held = sum(int(net.constants[v].size) for v in constants)
+    route = loaded.route(bound.shapes) if loaded.routes else None
+    if json:
+        print_json({
+            "model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"},
+            "nets": {name: len(n.layers) for name, n in loaded.nets.items()},
+            "inputs": {n: {"declared": str(s), "bound": str(bound.inputs[n])} for n, s in loaded.main.inputs.items()},
+            "outputs": {n: str(s) for n, s in bound.outputs.items()},
+            "layers": rows, "parameters": held, "operations": total,
+            "passes": {"before": dict(before), "after": dict(after)},
+            "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
+        return
+    lines = [f"{model}"]
+    lines += [f"  input   {n}: {s}" + (f", shown for {bound.inputs[n]}" if not s.bound else "")
+              for n, s in loaded.main.inputs.items()]
+    lines += [f"  output  {n}: {s}" for n, s in bound.outputs.items()]
+    lines += [f"  {name:11s} {len(n.layers)} layers: {' '.join(x.kind for x in n.layers)}"
+              for name, n in loaded.nets.items() if name != "main"]
+    table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
+                   Column("inputs", "inputs"), Column("outputs", "outputs"), Column("epilogue", "epilogue"),
+                   count_column("parameters", "parameters"), count_column("operations", "operations")],
+                  rows, notes=[_total(held, total), _passes(before, after)])
+    parts: list[Any] = ["\n".join(lines), table]
+    if route is not None:
+        from ..report.routes import route_table
+        plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
+        parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
+                                 title=f"route, {plan.threads} threads"))
+    print_tables(*parts)
+
+
+def _total(parameters: int, operations: int) -> str:
+    from ..report.tables import show_count
+    return f"{show_count(parameters)} parameters, {show_count(operations)} operations per call (a multiply-add is two)"
+
+
+def _passes(before: Counter, after: Counter) -> str:
+    changes = [f"{kind} {before[kind]} > {after[kind]}" for kind in sorted({*before, *after})
+               if before[kind] != after[kind]]
+    return f"passes: {sum(before.values())} layers > {sum(after.values())}" + (f" ({', '.join(changes)})" if changes else "")

@@ -1,0 +1,81 @@
+"""pathweave tune: measure what is missing, solve, race, keep the winner."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ._options import (
+    Accuracy,
+    Budget,
+    Json,
+    ModelPath,
+    Routine,
+    Shapes,
+    Threads,
+    batch_shapes,
+    check_accuracy,
+    load_model,
+    parse_shapes,
+    restriction,
+    writable_target,
+)
+from ._output import print_json, print_tables, progress
+
+ORDER = 40
+
+
+def command(
+    model: ModelPath,
+    out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.pw", show_default=False,
+                                            help="Write the model with its route here.")] = None,
+    accuracy: Accuracy = "f32",
+    threads: Threads = None,
+    budget: Budget = 30.0,
+    shape: Shapes = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
+                                              help="First dimension of every input.")] = None,
+    routine: Routine = None,
+    json: Json = False,
+) -> None:
+    """Find the fastest route of a model on this machine, and show what it was chosen from."""
+    from ..report.routes import route_json, route_table
+    from ..report.timing import time_steps
+    from ..tune.api import tune
+    check_accuracy(accuracy)
+    writable_target(out, "model")
+    loaded = load_model(model, threads)
+    shapes = loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main)).shapes
+    allowed = restriction(routine)
+    with progress("tuning") as report:
+        tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=30.0 if budget is None else budget,
+                     shapes=shapes, restrict=allowed, progress=report)
+    if out is not None:
+        tuned.save(out)
+    route = tuned.route(shapes)
+    plan = tuned.plan(route, shapes, route.threads)
+    from ..profile.protocol import random_inputs
+    steps = time_steps(plan.session(), random_inputs(plan.bound))
+    facts = tuned.report
+    if json:
+        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts})
+        return
+    title = f"{model}   {', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())}   {plan.threads} threads"
+    print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _seconds(facts["seconds"]),
+                 *(f"finding: {f}" for f in facts["findings"]), *([f"{out}: written"] if out else []))
+
+
+def _race(facts: dict[str, Any]) -> Any:
+    from ..report.tables import Column, Table, show_percent, time_column
+    rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "sent home",
+             "gap": r["predicted_ns"] / r["median_ns"] - 1 if r["predicted_ns"] and r["median_ns"] else None}
+            for r in sorted(facts["race"], key=lambda r: r["median_ns"])]
+    return Table([Column("names", "route"), time_column("predicted_ns", "predicted"), time_column("median_ns", "median"),
+                  time_column("minimum_ns", "minimum"), Column("gap", "prediction", show_percent, True),
+                  Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end")
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    parts = ", ".join(f"{phase} {s:.1f}" for phase, s in seconds.items() if phase != "total" and s >= 0.05)
+    return f"tuned in {seconds['total']:.1f} s" + (f" ({parts})" if parts else "")

@@ -1,0 +1,253 @@
+"""Every command on a small network: what it prints, its JSON, its exit code."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from pathweave.cli import commands
+
+NAMES = ["import", "show", "profile", "tune", "explain", "run", "verify", "bench", "routines", "devices"]
+
+
+def reference(path, inputs: dict) -> dict:
+    """What ONNX Runtime computes."""
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs)))
+
+
+def test_every_command_is_a_file():
+    assert sorted(commands()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_every_command(pw, name):
+    result = pw(name, "--help")
+    assert result.code == 0 and result.out.startswith(f"Usage: pathweave {name}")
+
+
+def test_help_lists_all(pw):
+    result = pw("--help")
+    assert result.code == 0
+    assert all(re.search(rf"^\s+{name}\s", result.out, re.MULTILINE) for name in NAMES)
+
+
+def test_version(pw):
+    import pathweave
+    assert pw("--version").out == f"pathweave {pathweave.__version__}\n"
+
+
+# ---- import, show ---------------------------------------------------------------------------------------------------
+
+def test_import_with_pipeline(pw, digits, pipeline, tmp_path):
+    out = tmp_path / "digits.pw"
+    result = pw("import", digits, "-o", out, "--preprocess", pipeline, "--postprocess", pipeline, "--json")
+    assert result.code == 0 and set(result.json["nets"]) == {"preprocess", "main", "postprocess"}
+    assert out.exists() and result.json["meta"]["labels"][7] == "digit 7"
+
+
+def test_show_counts_parameters_and_operations(pw, digits):
+    import onnx
+    result = pw("show", digits, "--json").json
+    by_kind = {layer["layer"]: layer for layer in result["layers"]}
+    dense = next(layer for layer in by_kind.values() if layer["kind"] == "dense")
+    assert dense["parameters"] == 96 * 10 + 10
+    assert dense["operations"] == 2 * 96 * 10 + 10
+    first = result["layers"][0]
+    assert first["parameters"] == 32 * 9 + 32
+    assert first["operations"] == 2 * 9 * 32 * 64 + 32 * 64 + 32 * 64  # products, bias, relu
+    assert result["passes"]["before"]["batch_norm"] == sum(
+        n.op_type == "BatchNormalization" for n in onnx.load(digits).graph.node)
+    assert "batch_norm" not in result["passes"]["after"]
+    assert result["inputs"]["x"] == {"declared": "f32[N,1,8,8]", "bound": "f32[1,1,8,8]"}
+
+
+def test_show_binds_shapes(pw, digits):
+    for text in ("x=3x1x8x8", "3x1x8x8", "N=3"):
+        assert pw("show", digits, "--shape", text, "--json").json["outputs"] == {"logits": "f32[3,10]"}
+
+
+def test_show_prints_a_table(pw, digits):
+    result = pw("show", digits)
+    assert result.code == 0 and "passes: 22 layers > 8" in result.out and "depthwise_conv2" in result.out
+
+
+# ---- catalogue, devices ---------------------------------------------------------------------------------------------
+
+def test_routines(pw):
+    import pathweave
+    cards = pw("routines", "--json").json
+    assert {c["id"] for c in cards} == {c["id"] for c in pathweave.routines()}
+    assert {c["layer"] for c in pw("routines", "--layer", "dense", "--json").json} == {"dense"}
+    assert all(not c["unavailable"] for c in pw("routines", "--available", "--json").json)
+    assert pw("routines", "dense").out.rstrip().endswith("routines of dense")
+
+
+def test_devices(pw):
+    facts = pw("devices", "--json").json
+    assert set(facts["cpu"]["used"]) <= set(facts["cpu"]["found"]) and facts["usable_processors"] >= 1
+    assert facts["devices"][0]["name"] == "cpu" and facts["devices"][0]["routines"] > 0
+    text = pw("devices").out
+    assert "caches" in text and "compiled" in text
+
+
+# ---- run ------------------------------------------------------------------------------------------------------------
+
+def test_run_array_writes_results(pw, digits, batch, tmp_path):
+    out = tmp_path / "out.npz"
+    assert pw("run", digits, batch, "-o", out).code == 0
+    got = np.load(out)["logits"]
+    wanted = reference(digits, {"x": np.load(batch)})["logits"]
+    np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_run_json(pw, digits, batch):
+    (result,) = pw("run", digits, batch, "--json").json
+    facts = result["outputs"]["logits"]
+    assert facts["shape"] == [4, 10] and facts["dtype"] == "float32"
+    wanted = reference(digits, {"x": np.load(batch)})["logits"]
+    np.testing.assert_allclose(facts["data"], wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_run_names_and_keys(pw, digits, heldout):
+    (result,) = pw("run", digits, f"x={heldout}:images", "--json").json
+    assert np.argmax(result["outputs"]["logits"]["data"], 1).shape == (360,)
+
+
+def test_run_two_inputs(pw, two_inputs, tmp_path):
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal((2, 3)).astype(np.float32) for _ in range(2))
+    np.savez(tmp_path / "both.npz", a=a, b=b)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    for inputs in ([tmp_path / "both.npz"], [tmp_path / "a.npy", tmp_path / "b.npy"],
+                   [f"b={tmp_path / 'b.npy'}", tmp_path / "a.npy"]):
+        (result,) = pw("run", two_inputs, *inputs, "--json").json
+        assert list(result["outputs"]) == ["sum", "product"]
+        np.testing.assert_allclose(result["outputs"]["sum"]["data"], np.maximum(a, 0) + b, rtol=1e-6)
+        np.testing.assert_allclose(result["outputs"]["product"]["data"], a * b, rtol=1e-6)
+
+
+def test_run_images_through_preprocess(pw, digits, pipeline, tmp_path):
+    pytest.importorskip("PIL")
+    out = tmp_path / "digits.pw"
+    assert pw("import", digits, "-o", out, "--preprocess", pipeline, "--postprocess", pipeline).code == 0
+    images = sorted((digits.parent / "images").glob("*.png"))
+    for extra in ([], ["--routine", "naive"]):
+        results = pw("run", out, *images, "--json", *extra).json
+        for image, result in zip(images, results, strict=True):
+            label = image.stem.split("_")[1]
+            assert result["outputs"]["labels"]["data"][0][0] == f"digit {label}"
+    text = pw("run", out, images[0], "--top", 2).out
+    assert "rank" in text and len(re.findall("digit ", text.replace(str(images[0]), ""))) == 2
+
+
+def test_run_restricted_routine(pw, digits, batch):
+    (plain,) = pw("run", digits, batch, "--json").json
+    (naive,) = pw("run", digits, batch, "--json", "--routine", "naive").json
+    np.testing.assert_allclose(naive["outputs"]["logits"]["data"], plain["outputs"]["logits"]["data"], atol=1e-4)
+
+
+# ---- verify ---------------------------------------------------------------------------------------------------------
+
+def test_verify_against_numpy(pw, digits):
+    result = pw("verify", digits, "--samples", 2, "--layers", "--json")
+    assert result.code == 0 and result.json["ok"] and 0 < result.json["largest"] < 1e-4
+    assert [layer["index"] for layer in result.json["layers"]] == list(range(8))
+    assert all(layer["rms"] < 1e-5 for layer in result.json["layers"])
+
+
+def test_verify_fails_below_what_f32_can(pw, digits):
+    result = pw("verify", digits, "--samples", 1, "--limit", "1e-12")
+    assert result.code == 1 and "DIFFERS" in result.out
+
+
+def test_verify_against_onnxruntime(pw, digits, tmp_path):
+    pytest.importorskip("onnxruntime")
+    assert pw("verify", digits, "--against", "onnxruntime", "--samples", 1, "--shape", "N=3").code == 0
+    saved = tmp_path / "digits.pw"
+    pw("import", digits, "-o", saved)
+    refused = pw("verify", saved, "--against", "onnxruntime")
+    assert refused.code == 2 and "--onnx" in refused.err
+    assert pw("verify", saved, "--against", "onnxruntime", "--onnx", digits, "--samples", 1).code == 0
+
+
+# ---- bench ----------------------------------------------------------------------------------------------------------
+
+def test_bench_against_onnxruntime(pw, digits, tmp_path):
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "bench.json"
+    result = pw("bench", digits, "--against", "onnxruntime", "--rounds", 2, "--batch", 2, "--threads", 1, "--out", out,
+                "--memory", "--json")
+    assert result.code == 0, result.err
+    engines = {e["engine"]: e for e in result.json["engines"]}
+    assert set(engines) == {"pathweave", "onnxruntime"}
+    assert engines["onnxruntime"]["difference"] < 1e-4 and engines["pathweave"]["ratio_minimum"] == 1.0
+    assert all(e["count"] == 4 and 0 < e["minimum_ns"] <= e["median_ns"] for e in engines.values())
+    assert engines["onnxruntime"]["ratio_minimum"] == pytest.approx(
+        engines["onnxruntime"]["minimum_ns"] / engines["pathweave"]["minimum_ns"])
+    assert result.json["run"]["shapes"] == {"x": [2, 1, 8, 8]}
+    assert all(m["peak_bytes"] > m["base_bytes"] for m in result.json["memory"].values())
+    assert out.exists()
+
+
+def test_bench_lists_what_is_missing(pw):
+    rows = pw("bench", "none", "--against", "list", "--json").json
+    from pathweave.report.peers import peers
+    assert {r["engine"] for r in rows} == set(peers())
+    for row in rows:
+        assert row["reason"].startswith("not installed: pip install") or row["version"]
+
+
+# ---- profile, tune, explain -----------------------------------------------------------------------------------------
+
+def test_profile_export_import(pw, digits, tmp_path, home):
+    file = tmp_path / "profile.jsonl"
+    first = pw("profile", digits, "--budget", 1, "--threads", 1, "--export", file, "--verify", "--json")
+    assert first.code == 0, first.err
+    assert first.json["notes"]["known"] == first.json["notes"]["candidates"] or first.json["notes"]["unmeasured"] > 0
+    assert all(row["median_ns"] > 0 for row in first.json["layers"])
+    (home / "profile.sqlite").unlink()
+    again = pw("profile", digits, "--budget", 0, "--threads", 1, "--import", file, "--json")
+    assert again.code == 0 and again.json["imported"] > 0
+    assert {r["layer"]: r["measured"] for r in again.json["layers"]} == {
+        r["layer"]: r["measured"] for r in first.json["layers"]}
+
+
+def test_tune_saves_and_explains(pw, digits, tmp_path):
+    out = tmp_path / "tuned.pw"
+    result = pw("tune", digits, "-o", out, "--budget", 1, "--threads", 1, "--json")
+    assert result.code == 0, result.err
+    facts = result.json
+    assert facts["route"]["predicted_ns"] > 0 and facts["route"]["measured_ns"] > 0 and facts["report"]["race"]
+    layers = [s for s in facts["route"]["steps"] if s["kind"] not in ("adapt", "copy")]
+    assert len(layers) == 8 and all(s["routine"] and s["measured_ns"] >= 0 and s["predicted_ns"] > 0 for s in layers)
+    assert pw("verify", out, "--threads", 1, "--samples", 1).code == 0
+
+    shown = pw("show", out)
+    assert "route, 1 threads" in shown.out
+    explained = pw("explain", out, 1, "--threads", 1, "--json").json
+    assert explained["index"] == 1 and explained["chosen"]["routine"] in {c["routine"] for c in explained["candidates"]}
+    by_name = pw("explain", out, explained["layer"], "--threads", 1)
+    assert by_name.code == 0 and "candidates" in by_name.out and "chosen" in by_name.out
+    assert len(pw("explain", out, "--all", "--threads", 1, "--json").json["steps"]) >= 8
+    assert "predicted" in pw("explain", digits, "--all", "--threads", 1).out  # not tuned: solved from the store
+
+
+def test_tune_restricted(pw, digits):
+    result = pw("tune", digits, "--budget", 0.5, "--threads", 1, "--routine", "cpu:f32:nchw16c", "--routine",
+                "conv2/direct@1", "--json")
+    assert result.code == 0, result.err
+    first = next(s for s in result.json["route"]["steps"] if s["index"] == 1)
+    assert first["routine"].startswith("conv2/direct")
+
+
+def test_tune_prints_tables(pw, digits):
+    result = pw("tune", digits, "--budget", 0.5, "--threads", 1)
+    assert result.code == 0
+    for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in"):
+        assert word in result.out

@@ -1,0 +1,28 @@
+"""The demo, with a short budget; and how quickly the command line answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_demo_runs(home):
+    done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py", "--budget", "0.5", "--threads", "1"],
+                          capture_output=True, text=True, env=dict(os.environ), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (tuned, default) = re.search(r"accuracy on 360 images: ([\d.]+) % tuned, ([\d.]+) % with the default", done.stdout).groups()
+    assert float(tuned) > 98 and float(default) > 98
+    for words in ("The route", "predicted", "measured", "conv2", "default route", "digit_8_7.png    digit 8"):
+        assert words in done.stdout, words
+
+
+def test_help_needs_no_heavy_module():
+    code = ("import sys\nfrom pathweave.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+            "print('heavy:', sorted({'numpy', 'onnx', 'rich', 'sqlite3', 'highspy', 'PIL'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"

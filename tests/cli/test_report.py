@@ -1,0 +1,189 @@
+"""Reports: tables in every form, agreement of results, counting of work, the interleaved measurement."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pathweave.layers import infer
+from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
+from pathweave.report import bench, work
+from pathweave.report.agreement import compare
+from pathweave.report.peers import Declined, Peer, Task, peers, prepared
+from pathweave.report.tables import Column, Table, show_bytes, show_count, show_percent, show_time, time_column
+from pathweave.report.timing import Times, settle, time_calls
+
+
+@pytest.mark.parametrize("ns, text", [
+    (None, ""), (0, "0 ns"), (812.4, "812 ns"), (999.6, "1.00 us"), (14_230, "14.2 us"), (3_050_000, "3.05 ms"),
+    (999_600_000, "1.00 s"), (12.34e9, "12.3 s"), (-2500, "-2.50 us")])
+def test_show_time(ns, text):
+    assert show_time(ns) == text
+
+
+def test_show_numbers():
+    assert [show_count(n) for n in (None, 0, 999, 46_122, 3.2e6, 15.5e9)] == ["", "0", "999", "46.1 k", "3.20 M", "15.5 G"]
+    assert show_bytes(512) == "512 B" and show_bytes(1_250_000) == "1.25 MB"
+    assert show_percent(0.0312) == "+3.1 %" and show_percent(-0.5) == "-50.0 %"
+
+
+TABLE = Table([Column("name", "name"), time_column("ns", "time"), Column("empty", "empty")],
+              [{"name": "a[b]", "ns": 1500.0, "emphasis": "bold"}, {"name": "long name", "ns": None}], "title", ["a note"])
+
+
+def test_table_as_text():
+    assert TABLE.text() == "title\nname          time\n---------  -------\na[b]       1.50 us\nlong name\na note"
+
+
+def test_table_as_json_keeps_raw_values():
+    assert TABLE.to_json() == [{"name": "a[b]", "ns": 1500.0}, {"name": "long name", "ns": None}]
+
+
+def test_table_with_rich():
+    from rich.console import Console
+    out = io.StringIO()
+    Console(file=out, width=80, force_terminal=False).print(TABLE.rich())
+    assert all(word in out.getvalue() for word in ("title", "a[b]", "1.50 us", "a note"))
+    assert "empty" not in out.getvalue()
+
+
+# ---- agreement ------------------------------------------------------------------------------------------------------
+
+def test_agreement_of_floats():
+    wanted = np.array([3.0, -4.0])
+    found = compare(np.array([3.0, -4.0 + 1e-3], np.float32), wanted)
+    assert found.largest == pytest.approx(1e-3 / 4, rel=1e-3)
+    assert found.rms == pytest.approx(1e-3 / 5, rel=1e-3)
+    assert compare(wanted, wanted).largest == 0
+
+
+@pytest.mark.parametrize("got, wanted", [
+    ([1.0, np.nan], [1.0, 2.0]), ([1.0, 2.0], [1.0, np.inf]), ([np.inf], [-np.inf]), ([1.0], [1.0, 1.0])])
+def test_disagreement(got, wanted):
+    assert compare(np.array(got), np.array(wanted)).largest == np.inf
+
+
+def test_agreement_of_special_values_and_integers():
+    x = np.array([np.nan, np.inf, -np.inf])
+    assert compare(x, x).largest == 0
+    assert compare(np.array([1, 2]), np.array([1, 2])).rms == 0
+    assert compare(np.array([1, 2]), np.array([1, 3])).rms == np.inf
+
+
+# ---- work -----------------------------------------------------------------------------------------------------------
+
+def net_of(kind: str, x: tuple, constants: dict, epilogue: Epilogue = Epilogue(), **attrs) -> tuple[Net, Layer]:
+    layer = Layer("l", kind, ("x", *constants), ("y",), attrs, epilogue)
+    net = Net({"x": TensorSpec("f32", x)}, ["y"], [layer], {k: np.zeros(s, np.float32) for k, s in constants.items()})
+    infer(net)
+    return net, layer
+
+
+@pytest.mark.parametrize("kind, x, constants, attrs, operations", [
+    # every output element: C/groups * kh * kw multiply-adds, and one addition of the bias
+    ("conv2", (2, 6, 9, 7), {"w": (4, 3, 3, 3), "b": (4,)}, {"groups": 2}, 2 * 4 * 7 * 5 * (2 * 27 + 1)),
+    ("depthwise_conv2", (1, 8, 6, 6), {"w": (8, 1, 3, 3)}, {"pad": (1, 1, 1, 1)}, 8 * 36 * 18),
+    ("dense", (3, 10), {"w": (5, 10)}, {}, 3 * 5 * 20),
+    # every input element meets O/groups * kh * kw weights
+    ("conv_transpose2", (1, 4, 5, 5), {"w": (4, 3, 2, 2)}, {"stride": (2, 2)}, 100 * 2 * 12),
+    ("max_pool2", (1, 2, 4, 4), {}, {"kernel": (2, 2), "stride": (2, 2)}, 8 * 4),
+    ("relu", (3, 5), {}, {}, 15), ("reshape", (3, 5), {}, {"shape": (15,)}, 0)])
+def test_operations(kind, x, constants, attrs, operations):
+    net, layer = net_of(kind, x, constants, **attrs)
+    assert work.operations(net, layer) == operations
+    assert work.parameters(net, layer) == sum(int(np.prod(s)) for s in constants.values())
+
+
+def test_operations_of_epilogue():
+    net, layer = net_of("dense", (3, 10), {"w": (5, 10)}, Epilogue(act="relu"))
+    assert work.operations(net, layer) == 3 * 5 * 20 + 15
+
+
+# ---- measuring ------------------------------------------------------------------------------------------------------
+
+def entry(name: str, log: list, value: float = 1.0) -> bench.Entry:
+    def call():
+        log.append(name)
+        return [np.full(3, value)]
+    return bench.Entry(name, call)
+
+
+def test_measure_interleaves():
+    log: list[str] = []
+    entries = [entry("a", log), entry("b", log), bench.Entry("absent", None, "not installed")]
+    bench.measure(entries, rounds=6, calls=2)
+    rounds = [log[i:i + 6] for i in range(0, len(log), 6)]
+    assert all(r in (["a"] * 3 + ["b"] * 3, ["b"] * 3 + ["a"] * 3) for r in rounds)
+    assert len({tuple(r) for r in rounds}) == 2  # the order changes
+    assert [len(e.samples) for e in entries] == [12, 12, 0]
+
+
+def test_check_compares_with_the_first():
+    log: list[str] = []
+    entries = [bench.Entry("absent", None, "x"), entry("a", log), entry("b", log, 1.5)]
+    bench.check(entries)
+    assert entries[0].agreement is None and entries[1].agreement.largest == 0 and entries[2].agreement.largest == 0.5
+
+
+def test_report_has_ratios():
+    entries = [bench.Entry("a", samples=[2.0, 4.0, 3.0]), bench.Entry("b", samples=[6.0, 9.0, 8.0])]
+    first, second = bench.report(entries, {}, {})["engines"]
+    assert first["ratio_minimum"] == first["ratio_median"] == 1
+    assert second["ratio_minimum"] == 3 and second["ratio_median"] == pytest.approx(8 / 3)
+
+
+def test_times():
+    times = Times((4.0, 1.0, 2.0, 3.0, 5.0))
+    assert (times.minimum, times.median, times.spread) == (1.0, 3.0, pytest.approx(2 / 3))
+    assert len(time_calls(lambda: None, seconds=0, at_least=4).samples) == 4
+
+
+def test_settle_ends_when_a_thread_never_sleeps():
+    import threading
+    stop = threading.Event()
+
+    def spin():
+        while not stop.is_set():
+            sum(range(1000))
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        assert settle(longest=0.1) >= 0.1
+    finally:
+        stop.set()
+        thread.join()
+
+
+# ---- peers ----------------------------------------------------------------------------------------------------------
+
+def test_every_peer_is_complete():
+    for name, peer in peers().items():
+        assert peer.name == name and peer.modules and peer.install and peer.accuracy in ("f32", "reduced")
+        assert peer.missing() == "" or peer.missing() == f"not installed: pip install {peer.install}"
+
+
+def test_a_failing_peer_is_declined_and_quiet(capfd):
+    def load(task):
+        os.write(1, b"noise")
+        raise RuntimeError("no such thing")
+    with pytest.raises(Declined, match="RuntimeError: no such thing"):
+        prepared(Peer("x", ("os",), "x", load), Task("", {}, (), 1))
+    out, err = capfd.readouterr()
+    assert out == "" and "noise" in err
+
+
+def test_absent_peer_says_how_to_install():
+    peer = Peer("x", ("no_such_module_here",), "no-such-package", lambda task: None)
+    assert bench.prepare_peer(peer, Task("", {}, (), 1)).reason == "not installed: pip install no-such-package"
+
+
+def test_memory_counts_what_a_process_holds():
+    code = ("from pathweave.report.memory import peak_bytes\nimport numpy as np\nbefore = peak_bytes()\n"
+            "np.ones(64 << 20, np.uint8)\nprint(peak_bytes() - before)")
+    grown = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 60 << 20 < grown < 80 << 20
