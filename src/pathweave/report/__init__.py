@@ -1,0 +1,1 @@
+"""Reports for people and tools: tables of routes and layers, timing helpers, the interleaved benchmark."""

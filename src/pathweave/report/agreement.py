@@ -1,0 +1,91 @@
+"""How far results are from a reference: whole outputs, and layer by layer on the reference's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`largest`: largest difference over the largest absolute reference value. `rms`: RMS of the difference over that of
+    the reference. Both infinite where NaN, infinity, shape or number of outputs differ; 0 for equal values."""
+
+    largest: float
+    rms: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"largest": self.largest, "rms": self.rms}
+
+
+NO_AGREEMENT = Agreement(float("inf"), float("inf"))
+
+
+def compare(got: Any, wanted: Any) -> Agreement:
+    """Agreement of one output with its reference; integers agree wholly or not at all."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if got.shape != wanted.shape:
+        return NO_AGREEMENT
+    if got.dtype.kind != "f":
+        return Agreement(0.0, 0.0) if np.array_equal(got, wanted) else NO_AGREEMENT
+    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
+    fine = np.isfinite(wanted)
+    if not np.array_equal(fine, np.isfinite(got)) or not np.array_equal(got[~fine], wanted[~fine], equal_nan=True):
+        return NO_AGREEMENT
+    if not fine.any():
+        return Agreement(0.0, 0.0)
+    difference, wanted = np.abs(got[fine] - wanted[fine]), wanted[fine]
+    largest, size = float(np.abs(wanted).max()), float(np.sqrt(np.mean(np.square(wanted))))
+    error = float(np.sqrt(np.mean(np.square(difference))))
+    return Agreement(float(difference.max()) / largest if largest else float(difference.max()),
+                     error / size if size else error)
+
+
+def worst(agreements: Any) -> Agreement:
+    """The largest of each measure."""
+    all_ = list(agreements)
+    return Agreement(max((a.largest for a in all_), default=0.0), max((a.rms for a in all_), default=0.0))
+
+
+def layer_errors(plan: Any, inputs: Mapping[str, Any],
+                 tell: Callable[[float, str], None] = lambda share, what: None) -> list[dict[str, Any]]:
+    """Error of every layer's chosen routine against its meaning in float64, both on the reference's inputs.
+
+    `plan`: of a bound net. `inputs`: of the net. One dict per layer: index, layer, kind, routine, variant, accuracy,
+    problem, largest, rms. Errors of earlier layers do not add up: every layer starts from exact inputs, rounded.
+    """
+    from ..net.evaluate import run_layer
+    from ..net.net import Net
+    from ..runtime.bound import BoundNet
+    from ..runtime.plan import build_plan
+    bound, net = plan.bound, plan.bound.net
+    values = dict(inputs)
+    last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
+    rows = []
+    for i, layer in enumerate(net.layers):
+        tell(i / len(net.layers), layer.name)
+        names = [v for _, v in net.dynamic_inputs(layer)]
+        arguments = [None if not v else values[v] if v in values else net.constants[v] for v in layer.inputs]
+        wanted = run_layer(layer, [_double(a) for a in arguments])
+        constants = {v: net.constants[v] for v in layer.inputs if v in net.constants}
+        single = BoundNet(Net({v: net.specs[v] for v in names}, list(layer.outputs), [layer], constants))
+        candidate = plan.choices[layer.name]
+        got = build_plan(single, {layer.name: candidate}, [], plan.threads).session().run({v: values[v] for v in names})
+        error = worst(compare(got[v], w) for v, w in zip(layer.outputs, wanted))
+        rows.append({"index": i, "layer": layer.name, "kind": layer.kind, "routine": candidate.routine,
+                     "variant": candidate.variant, "accuracy": candidate.accuracy, "problem": candidate.problem.text,
+                     **error.to_json()})
+        for name, array in zip(layer.outputs, wanted):
+            if name in last_use:
+                values[name] = array.astype(np.float32) if bound.spec(name).dtype == "f32" else array
+        for v in set(layer.inputs):
+            if v in values and last_use.get(v) == i:
+                del values[v]
+    return rows
+
+
+def _double(array: Any) -> Any:
+    return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array

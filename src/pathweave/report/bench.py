@@ -1,0 +1,155 @@
+"""The benchmark: engines interleaved in one process, on the same data, with outputs compared first.
+
+A round asks every engine once, in an order drawn anew for each round from a fixed seed. A turn is: wait until the threads
+of the engine before have gone to sleep (`timing.settle`), one call that does not count (it wakes the engine's own threads
+and brings its weights back into the caches), then the timed calls. So no engine pays for another's spinning threads, and
+all are compared in the state of repeated calls. Ratios are only formed within one run.
+"""
+
+from __future__ import annotations
+
+import platform
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .agreement import Agreement, compare, worst
+from .peers import Declined, Peer, Task, peers, prepared
+from .tables import Column, Table, show_error, show_percent, time_column
+from .timing import Times, load_average, settle
+
+SEED = 20260
+
+
+@dataclass
+class Entry:
+    """One engine of a run. `call`: runs once, None where it is out (`reason`). `prepare_s`: loading, first call included."""
+
+    name: str
+    call: Callable[[], Sequence[Any]] | None = None
+    reason: str = ""
+    accuracy: str = "f32"
+    version: str = ""
+    prepare_s: float | None = None
+    agreement: Agreement | None = None
+    samples: list[float] = field(default_factory=list)
+
+    @property
+    def times(self) -> Times | None:
+        return Times(tuple(self.samples)) if self.samples else None
+
+
+def prepare_peer(peer: Peer, task: Task) -> Entry:
+    """Load a peer; whatever goes wrong becomes its reason."""
+    entry = Entry(peer.name, None, peer.missing(), peer.accuracy, peer.version())
+    if entry.reason:
+        return entry
+    begin = time.perf_counter()
+    try:
+        entry.call = prepared(peer, task)
+    except Declined as e:
+        entry.reason = str(e)
+    entry.prepare_s = time.perf_counter() - begin
+    return entry
+
+
+def select(names: Sequence[str]) -> list[Peer]:
+    """Peers by name; `all` means every one that computes in f32. Raises KeyError with the name of an unknown one."""
+    known = peers()
+    chosen: dict[str, Peer] = {}
+    for name in names:
+        if name == "all":
+            chosen.update((n, p) for n, p in known.items() if p.accuracy == "f32")
+        else:
+            chosen[name] = known[name]
+    return list(chosen.values())
+
+
+def check(entries: Sequence[Entry]) -> None:
+    """Fill every engine's agreement with the first one that runs, on the shared inputs."""
+    reference: list[Any] | None = None
+    for entry in entries:
+        if entry.call is None:
+            continue
+        outputs = [_copy(y) for y in entry.call()]
+        if reference is None:
+            reference = outputs
+        same = len(outputs) == len(reference)
+        entry.agreement = worst(map(compare, outputs, reference)) if same else Agreement(float("inf"), float("inf"))
+
+
+def _copy(y: Any) -> Any:
+    import numpy as np
+    return np.array(y)
+
+
+def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = SEED,
+            tell: Callable[[float, str], None] = lambda share, what: None) -> None:
+    """Time all engines that run, interleaved; samples in nanoseconds are appended to the entries."""
+    running = [e for e in entries if e.call is not None]
+    order = random.Random(seed)
+    for i in range(rounds):
+        order.shuffle(running)
+        for entry in running:
+            tell(i / rounds, f"round {i + 1} of {rounds}: {entry.name}")
+            settle()
+            entry.call()
+            for _ in range(calls):
+                begin = time.perf_counter_ns()
+                entry.call()
+                entry.samples.append(float(time.perf_counter_ns() - begin))
+    settle()
+
+
+def host_facts() -> dict[str, Any]:
+    """What a reader must know about the machine."""
+    from ..runtime.devices import cpu_info
+    from ..runtime.native import native
+    cpu = cpu_info()
+    return {"cpu": cpu["model"], "tiers": cpu["used"], "cap": cpu["cap"], "features": cpu["features"],
+            "usable_processors": native().usable_processors(), "system": platform.system(), "kernel": platform.release(),
+            "python": platform.python_version(), "load_before": load_average()}
+
+
+def report(entries: Sequence[Entry], facts: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """The result as plain data. `ratio_minimum`, `ratio_median`: time of an engine over that of the first one."""
+    first = next((e for e in entries if e.times), None)
+    rows = []
+    for e in entries:
+        row: dict[str, Any] = {"engine": e.name, "accuracy": e.accuracy, "version": e.version, "reason": e.reason,
+                               "prepare_s": e.prepare_s}
+        if e.times:
+            row.update(e.times.to_json())
+            if first is not None and first.times:
+                row["ratio_minimum"] = e.times.minimum / first.times.minimum
+                row["ratio_median"] = e.times.median / first.times.median
+        if e.agreement:
+            row["difference"] = e.agreement.largest
+        rows.append(row)
+    return {"host": dict(facts), "run": dict(run), "engines": rows}
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """The report as a table, fastest first."""
+    run, host = result["run"], result["host"]
+    rows = sorted(result["engines"], key=lambda r: r.get("minimum_ns", float("inf")))
+    rows = [{**r, "emphasis": "dim" if r["reason"] else None} for r in rows]
+
+    def ratio(x: Any) -> str:
+        return "" if x is None else f"{x:.2f}"
+    columns = [Column("engine", "engine"), Column("version", "version"), Column("accuracy", "class"),
+               time_column("minimum_ns", "minimum"), time_column("median_ns", "median"),
+               Column("spread", "spread", lambda x: show_percent(x).lstrip("+"), True),
+               Column("ratio_minimum", "ratio min", ratio, True), Column("ratio_median", "ratio med", ratio, True),
+               Column("difference", "difference", show_error, True),
+               Column("prepare_s", "load", lambda s: "" if s is None else f"{s:.2f} s", True),
+               Column("reason", "not run because")]
+    shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
+    return Table(columns, rows, f"{run['model']}   {shapes}   {run['threads']} threads", [
+        f"{run['rounds']} rounds of {run['calls']} calls, interleaved; ratio: time over that of {run['first']}; difference: "
+        f"largest, over the largest output of {run['first']}; spread: interquartile range over median",
+        f"{host['cpu']}, {host['usable_processors']} processors, tiers {' '.join(host['tiers'])}"
+        + (f" (cap {host['cap']})" if host["cap"] else "")
+        + f"; load average {host['load_before']} before, {host['load_after']} after"])

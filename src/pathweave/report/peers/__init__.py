@@ -1,0 +1,131 @@
+"""Other engines, to be timed beside ours in one process. One engine per file, found by being in this folder.
+
+A file whose name does not start with an underscore and that defines `PEERS`, a list of `Peer`, adds them. A peer whose
+packages are missing is listed with how to install it; one that cannot run a model raises `Declined` with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import pkgutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+class Declined(Exception):
+    """An engine cannot run this model; the message says why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be run. `onnx`: path of the ONNX file. `inputs`: arrays by name, the same for all engines. `outputs`:
+    names, in order. `threads`: per call."""
+
+    onnx: str
+    inputs: Mapping[str, Any]
+    outputs: tuple[str, ...]
+    threads: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(array.shape) for name, array in self.inputs.items()}
+
+
+#: A ready engine: runs once on the task's inputs, returns outputs in the task's order.
+Engine = Callable[[], list]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One engine at one precision. `modules`: what must be importable. `install`: packages that pip installs.
+
+    `accuracy`: `f32`, or `reduced` for bf16 and f16, which are never compared silently with f32. `load` raises Declined.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    install: str
+    load: Callable[[Task], Engine]
+    accuracy: str = "f32"
+
+    def missing(self) -> str:
+        """Why it cannot be used here, "" when it can."""
+        absent = [m for m in self.modules if not _there(m)]
+        return f"not installed: pip install {self.install}" if absent else ""
+
+    def version(self) -> str:
+        """Version of its main package, "" when unknown."""
+        from importlib import metadata
+        for name in self.install.split():
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return ""
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+@lru_cache(maxsize=None)
+def peers() -> dict[str, Peer]:
+    """Every peer by name."""
+    found: dict[str, Peer] = {}
+    for info in pkgutil.iter_modules(__path__):
+        if not info.name.startswith("_"):
+            for peer in importlib.import_module(f"{__name__}.{info.name}").PEERS:
+                found[peer.name] = peer
+    return found
+
+
+def prepared(peer: Peer, task: Task) -> Engine:
+    """A peer's engine after its first call, whatever it prints kept off stdout. Raises Declined whatever goes wrong."""
+    try:
+        with quiet_stdout():
+            engine = peer.load(task)
+            engine()
+    except Declined:
+        raise
+    except Exception as e:  # a peer's loader may raise anything
+        raise Declined(f"{type(e).__name__}: {str(e)[:200]}") from e
+    return engine
+
+
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Send to stderr what libraries print on stdout while the block runs: stdout is the report's."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def converted(task: Task, engine: str) -> Path:
+    """Folder for a peer's own form of the model, kept between runs; named by the file's contents and the input shapes."""
+    import hashlib
+    digest = hashlib.sha256()
+    with open(task.onnx, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    digest.update(repr(sorted(task.shapes.items())).encode())
+    base = os.environ.get("PATHWEAVE_PEERS_CACHE") or os.path.join(tempfile.gettempdir(), f"pathweave-peers-{os.getuid()}")
+    folder = Path(base, engine, digest.hexdigest()[:16])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,99 @@
+"""The route as a table: layers and conversions in the order of running, predicted against measured, runner-up and margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..net.route import Route
+from .tables import Column, Table, show_percent, show_time, time_column
+
+_COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
+            Column("variant", "variant"), Column("formats", "formats"), time_column("predicted_ns", "predicted"),
+            time_column("measured_ns", "measured"), Column("runner_up", "runner-up"), time_column("margin_ns", "margin"))
+
+
+def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,
+                title: str = "") -> Table:
+    """Table of a plan's route.
+
+    `steps_ns`: measured time per step of the plan. `end_to_end_ns`: measured time of a whole run. A layer whose epilogue
+    runs in steps of its own is one row; conversions are rows of kind `adapt` at the place where they run.
+    """
+    route: Route | None = plan.route
+    rows = _rows(plan, route, steps_ns)
+    predicted = [r["predicted_ns"] for r in rows]
+    measured = None if steps_ns is None else float(np.sum(steps_ns))
+    conversions = [r for r in rows if r["kind"] == "adapt"]
+    rows.append({"index": None, "layer": "total", "kind": f"{len(conversions)} conversions", "routine": "", "variant": "",
+                 "formats": "", "predicted_ns": sum(predicted) if all(p is not None for p in predicted) else None,
+                 "measured_ns": measured, "runner_up": None, "margin_ns": None, "emphasis": "bold"})
+    return Table(_COLUMNS, rows, title, _notes(route, conversions, measured, end_to_end_ns))
+
+
+def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
+    chosen = route.layers if route else {}
+    paid = {(c.value, c.source, c.target): c.predicted_ns for c in (route.conversions if route else ())}
+    rows: list[dict[str, Any]] = []
+    for i, step in enumerate(plan.steps):
+        ns = None if steps_ns is None else float(steps_ns[i])
+        if step.part and rows and rows[-1]["layer"] == step.layer:
+            if ns is not None:
+                rows[-1]["measured_ns"] += ns
+            continue
+        choice = chosen.get(step.layer)
+        adapt = step.layer in ("adapt", "copy")
+        runner = None if adapt or choice is None else choice.runner_up
+        rows.append({
+            "index": None if adapt else plan.bound.index[step.layer],
+            "layer": f"  {step.value}" if adapt else step.layer,
+            "kind": step.layer if adapt else plan.bound.layers[plan.bound.index[step.layer]].kind,
+            "routine": step.routine, "variant": step.variant,
+            "formats": _formats(step.ins, step.outs),
+            "predicted_ns": paid.get((step.value, *step.ins, *step.outs)) if adapt else
+            choice.predicted_ns if choice else None,
+            "measured_ns": ns,
+            "runner_up": f"{runner['routine']} {runner.get('variant', '')}".strip() if runner else None,
+            "margin_ns": None if adapt or choice is None else choice.margin_ns,
+            **({"emphasis": "dim"} if adapt else {})})
+    return rows
+
+
+def _formats(ins: tuple, outs: tuple) -> str:
+    """`nhwc > nchw16c`, one word per distinct format; the element type and device only where they are not f32 on the CPU."""
+    def side(formats: tuple) -> str:
+        words = dict.fromkeys(f.layout if (f.dtype, f.device) == ("f32", "cpu") else str(f) for f in formats)
+        return ",".join(words)
+    left, right = side(ins), side(outs)
+    return left if left == right else f"{left} > {right}"
+
+
+def _notes(route: Route | None, conversions: list, measured: float | None, end_to_end: float | None) -> list[str]:
+    notes = []
+    if route is not None and route.predicted_ns is not None:
+        proved = route.certificate == "optimal" or route.lower_bound_ns is None
+        bound = "" if proved else f", lower bound {show_time(route.lower_bound_ns)}"
+        notes.append(f"predicted {show_time(route.predicted_ns)} ({route.certificate or 'no certificate'}{bound}; "
+                     f"solver {route.solver or 'none'})")
+    elif route is not None:
+        notes.append(f"route: {route.certificate or 'none'}, no predicted times")
+    if end_to_end is not None:
+        line = f"measured {show_time(end_to_end)} end to end"
+        if measured is not None:
+            line += f", {show_time(measured)} in steps"
+        if route is not None and route.predicted_ns:
+            line += f"; against predicted {show_percent(end_to_end / route.predicted_ns - 1)}"
+        notes.append(line)
+    if conversions and all(c["measured_ns"] is not None for c in conversions):
+        notes.append(f"{len(conversions)} conversions take {show_time(sum(c['measured_ns'] for c in conversions))}")
+    return notes
+
+
+def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None) -> dict[str, Any]:
+    """The same as plain data, with the route's totals."""
+    route, table = plan.route, route_table(plan, steps_ns, end_to_end_ns)
+    facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
+                                                  "certificate", "solver", "host", "measured_ns", "notes")}
+    rows = [{**r, "layer": r["layer"].strip()} for r in table.to_json()[:-1]]
+    return {**facts, "end_to_end_ns": end_to_end_ns, "steps": rows}

@@ -1,0 +1,85 @@
+"""Timing helpers: medians per step and of whole calls, and an idle machine between engines."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Times:
+    """Samples of one thing, nanoseconds."""
+
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def minimum(self) -> float:
+        return min(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range as a share of the median; 0 for fewer than two samples."""
+        if len(self.samples) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return (high - low) / self.median if self.median else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"median_ns": self.median, "minimum_ns": self.minimum, "spread": self.spread, "count": len(self.samples)}
+
+
+def time_calls(call: Callable[[], Any], seconds: float = 0.5, at_least: int = 7, at_most: int = 1000) -> Times:
+    """Wall times of single calls for about `seconds`, after one that does not count."""
+    call()
+    samples: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(samples) < at_least or (time.perf_counter() < end and len(samples) < at_most):
+        begin = time.perf_counter_ns()
+        call()
+        samples.append(float(time.perf_counter_ns() - begin))
+    return Times(tuple(samples))
+
+
+def time_steps(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, at_least: int = 5,
+               at_most: int = 200) -> np.ndarray:
+    """Median nanoseconds of every step of a session's plan, over repeated timed runs of the whole net."""
+    session.run_timed(inputs)
+    runs = []
+    end = time.perf_counter() + seconds
+    while len(runs) < at_least or (time.perf_counter() < end and len(runs) < at_most):
+        runs.append(session.run_timed(inputs))
+    return np.median(np.stack(runs), axis=0)
+
+
+def settle(longest: float = 0.4, window: float = 0.002) -> float:
+    """Wait until the threads of this process sleep; returns the seconds waited.
+
+    Thread pools spin after a call, from a fraction of a millisecond (ours, ONNX Runtime) to 200 ms (OpenMP), and would
+    take the cores from the engine that runs next. Asleep: below a tenth of one core within a window, twice in a row.
+    """
+    begin = time.perf_counter()
+    quiet = 0
+    while quiet < 2 and time.perf_counter() - begin < longest:
+        wall, cpu = time.perf_counter(), time.process_time()
+        time.sleep(window)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        quiet = quiet + 1 if cpu < 0.1 * wall else 0
+    return time.perf_counter() - begin
+
+
+def load_average() -> float | None:
+    """Processes that want to run, mean of the last minute; None where the system does not tell."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (OSError, AttributeError):
+        return None
