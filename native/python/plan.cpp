@@ -83,7 +83,8 @@ void check_apart(const Arrays& arrays) {
   const size_t inputs = arrays.in.size();
   for (size_t j = inputs; j < arrays.held.size(); ++j)
     for (size_t i = 0; i < j; ++i) {
-      const auto *a = static_cast<const char*>(arrays.held[i].data()), *b = static_cast<const char*>(arrays.held[j].data());
+      const auto* a = static_cast<const char*>(arrays.held[i].data());
+      const auto* b = static_cast<const char*>(arrays.held[j].data());
       if (a < b + arrays.held[j].bytes() && b < a + arrays.held[i].bytes())
         throw Error("output " + std::to_string(j - inputs) + " shares memory with " +
                     (i < inputs ? "input " + std::to_string(i) : "output " + std::to_string(i - inputs)));
@@ -112,7 +113,7 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
 
 [[noreturn]] void raise(const Session& session, int code) {
   if (code == Session::kBusy)
-    throw std::runtime_error("this session is running in another thread; a plan gives each thread a session of its own");
+    throw std::runtime_error("this session is running in another thread; give each thread its own");
   const int step = session.last_error().step;
   const std::string label = step < 0 ? "" : session.plan().steps()[static_cast<size_t>(step)].label;
   const std::string where = step < 0 ? "the end of the run" : "step " + std::to_string(step) + " ('" + label + "')";

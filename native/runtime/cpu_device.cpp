@@ -1,6 +1,7 @@
 // The CPU behind the plugin contract: a device table whose routines are the collected ones.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -178,8 +179,8 @@ int cpu_copy(void*, void* target, const void* source, uint64_t bytes, void*) {
 }
 
 uint64_t wall_clock(void*) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(since).count());
 }
 
 pw_device_table make_table() {

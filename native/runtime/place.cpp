@@ -27,8 +27,9 @@ void check_hints(const PlaceGraph& graph, const PlaceStep& step, const std::stri
     port(share.in, share.out);
     const uint64_t in = graph.bytes[step.in[share.in]], out = graph.bytes[step.out[share.out]];
     if (share.offset > out || in > out - share.offset)
-      throw Error(where + "input " + std::to_string(share.in) + " of " + std::to_string(in) + " bytes cannot lie at byte " +
-                  std::to_string(share.offset) + " of an output of " + std::to_string(out));
+      throw Error(where + "input " + std::to_string(share.in) + " of " + std::to_string(in) +
+                  " bytes cannot lie at byte " + std::to_string(share.offset) + " of an output of " +
+                  std::to_string(out));
   }
   for (const Reuse& reuse : step.reuse) port(reuse.in, reuse.out);
 }
@@ -121,8 +122,9 @@ class Placer {
   bool same_contents(int a, int64_t at_a, int b, int64_t at_b) const {
     const Contents &x = contents_[a], &y = contents_[b];
     for (size_t i = 0, j = 0; i < x.size() && j < y.size();) {
-      const int64_t x_last = at_a + static_cast<int64_t>(x[i].last), y_last = at_b + static_cast<int64_t>(y[j].last);
-      const bool meet = at_a + static_cast<int64_t>(x[i].first) < y_last && at_b + static_cast<int64_t>(y[j].first) < x_last;
+      const int64_t x_first = at_a + static_cast<int64_t>(x[i].first), x_last = at_a + static_cast<int64_t>(x[i].last);
+      const int64_t y_first = at_b + static_cast<int64_t>(y[j].first), y_last = at_b + static_cast<int64_t>(y[j].last);
+      const bool meet = x_first < y_last && y_first < x_last;
       if (meet && (x[i].origin != y[j].origin || x[i].shift - at_a != y[j].shift - at_b)) return false;
       (x_last <= y_last ? i : j) += 1;
     }
@@ -130,7 +132,8 @@ class Placer {
   }
 
   bool overlap(int a, int64_t at_a, int b, int64_t at_b) const {
-    return std::max(at_a, at_b) < std::min(at_a + static_cast<int64_t>(g_.bytes[a]), at_b + static_cast<int64_t>(g_.bytes[b]));
+    const int64_t end_a = at_a + static_cast<int64_t>(g_.bytes[a]), end_b = at_b + static_cast<int64_t>(g_.bytes[b]);
+    return std::max(at_a, at_b) < std::min(end_a, end_b);
   }
 
   // b is written in the step that reads a for the last time, and may overwrite it.
@@ -146,8 +149,8 @@ class Placer {
     return same_contents(a, at_a, b, at_b) || overwrites(a, at_a, b, at_b) || overwrites(b, at_b, a, at_a);
   }
 
-  // Whether a kernel may find its input `i` at `at_in` while its output `o` lies at `at_out`. Bytes that are shared by one
-  // hint are not written, so that another input may be read from there too.
+  // Whether a kernel may find its input `i` at `at_in` while its output `o` lies at `at_out`. Bytes that are shared by
+  // one hint are not written, so that another input may be read from there too.
   bool hinted(const PlaceStep& step, int i, int64_t at_in, int o, int64_t at_out) const {
     for (const Share& s : step.share)
       if (step.in[s.in] == step.in[i] && s.out == o && at_in == at_out + static_cast<int64_t>(s.offset)) return true;

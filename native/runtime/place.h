@@ -39,16 +39,16 @@ struct Placement {
   std::vector<Spot> values;
   std::vector<uint64_t> arena;  // bytes per device
   uint64_t peak = 0;            // sum of `arena`
-  uint64_t unshared = 0;        // what it would be with memory of its own for every value that lies in no input or output
+  uint64_t unshared = 0;        // what it would be if every value but inputs and in-place outputs had its own memory
 };
 
 // Lays out a checked graph. Offsets into the arena of values that lie at the start of their root are multiples of 64.
 //
 // Shares are granted first, then reuses, in step order; each joins two roots at a fixed displacement. A root is legal
 // when any two of its values that overlap either hold the same bytes there, or live one after the other, or meet in a
-// step that may overwrite the one by the other; and when every input of a step that overlaps one of its outputs does so
-// by a hint for just that pair (or holds the same value as one that does so by a share). Inputs of the caller are never written.
-// A value lives from the step that writes it to the last step that reads it; outputs live to the end.
+// step that may overwrite the one by the other; and when every input of a step that overlaps one of its outputs does
+// so by a hint for just that pair (or is the same value as one that does so by a share). Inputs of the caller are never
+// written. A value lives from the step that writes it to the last step that reads it; outputs live to the end.
 Placement place(const PlaceGraph& graph);
 
 }  // namespace pw

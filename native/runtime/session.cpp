@@ -1,20 +1,12 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 namespace pw {
-namespace {
 
-uint64_t wall_now() noexcept {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
-}
-
-}  // namespace
-
-Session::Session(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)), arrived_(plan_->steps().size() + 1) {
+Session::Session(std::shared_ptr<const Plan> plan)
+    : plan_(std::move(plan)), wall_(plan_->devices()[0].get()), arrived_(plan_->steps().size() + 1) {
   for (size_t d = 0; d < plan_->devices().size(); ++d) {
     memory_.emplace_back(plan_->devices()[d], plan_->placement().arena[d]);
     memory_.emplace_back(plan_->devices()[d], plan_->workspace()[d]);
@@ -119,7 +111,7 @@ void Session::execute(Team& team) noexcept {
 
 // Keeps the latest of the threads' clocks; the barrier that follows publishes it.
 void Session::arrive(size_t entry) noexcept {
-  const uint64_t now = wall_now();
+  const uint64_t now = wall_->now();
   uint64_t latest = arrived_[entry].load(std::memory_order_relaxed);
   while (latest < now && !arrived_[entry].compare_exchange_weak(latest, now, std::memory_order_relaxed)) {
   }
@@ -129,13 +121,13 @@ void Session::run_step(int s, Team& team) noexcept {
   const Step& step = steps_[s];
   int code = 0;
   if (!step.serial) {
-    code = step.kernel.run(step.kernel.self, &in_[step.in], &out_[step.out], step.workspace, &team);
+    code = step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &team);
   } else if (team.index == 0 && failed_step_.load(std::memory_order_relaxed) > s) {
     Team alone(0, 1, team.shared);
     if (step_ns_) {
       code = run_timed_step(step, s, alone);
     } else {
-      code = step.kernel.run(step.kernel.self, &in_[step.in], &out_[step.out], step.workspace, &alone);
+      code = step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &alone);
       if (code == 0 && step.synchronise) code = step.device->synchronise();
     }
   }
@@ -149,11 +141,11 @@ void Session::run_step(int s, Team& team) noexcept {
 int Session::run_timed_step(const Step& step, int s, Team& team) noexcept {
   const bool own_clock = step.device->clock() != PW_CLOCK_WALL;
   const uint64_t before = own_clock ? step.device->now() : mark_;
-  int code = step.kernel.run(step.kernel.self, &in_[step.in], &out_[step.out], step.workspace, &team);
+  int code = step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &team);
   if (!step.device->is_cpu() && code == 0) code = step.device->synchronise();
-  const uint64_t wall = wall_now();
+  const uint64_t wall = wall_->now();
   step_ns_[s] = static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);
-  mark_ = own_clock ? wall_now() : wall;
+  mark_ = own_clock ? wall_->now() : wall;
   return code;
 }
 

@@ -92,6 +92,7 @@ class Session {
   void copy_outputs(Team& team) const noexcept;
 
   std::shared_ptr<const Plan> plan_;
+  const Device* wall_;                // the CPU, whose clock is the wall's
   std::vector<DeviceMemory> memory_;  // per device: arena, workspace
   std::vector<Step> steps_;
   std::vector<const void*> in_;

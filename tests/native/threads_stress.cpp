@@ -1,7 +1,9 @@
 // Stress of base/threads: several callers at once, each with regions of loops and barriers whose sums must be exact.
 // Arguments: callers, regions per caller, threads per region. Prints what went wrong; exit code 1 then.
-// Build: c++ -std=c++20 -O1 -I native -I include threads_stress.cpp native/base/threads.cpp native/base/cpu.cpp -pthread
+// Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu}.cpp
 // and, to look for races, -fsanitize=thread.
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -38,8 +40,8 @@ bool region(int threads, int seed) {
   });
   const int64_t grain = 1 + seed % 7, expected = (n + grain - 1) / grain * (kLoops - kLoops / 3);
   if (wrong != 0 || parts != expected || team_size < 1 || team_size > static_cast<uint32_t>(threads)) {
-    std::printf("region %d: %d items wrong, %d parts, expected %d, %u threads of %d\n", seed, wrong.load(), parts.load(),
-                static_cast<int>(expected), team_size.load(), threads);
+    std::printf("region %d: %d items wrong, %d parts, expected %d, %u threads of %d\n", seed, wrong.load(),
+                parts.load(), static_cast<int>(expected), team_size.load(), threads);
     return false;
   }
   return true;
@@ -77,6 +79,7 @@ int main(int argc, char** argv) {
       }
     });
   for (auto& t : all) t.join();
-  std::printf("%d callers, %d regions each, up to %d threads: %d failures\n", callers, regions, threads, failures.load());
+  std::printf("%d callers, %d regions each, up to %d threads: %d failures\n", callers, regions, threads,
+              failures.load());
   return failures == 0 ? 0 : 1;
 }

@@ -159,11 +159,12 @@ static const char *value_of(const char *text, const char *name) {
 
 static int read_problem(const char *text, problem *p) {
   memset(p, 0, sizeof *p);
+  /* Only adapts have a source and a target. */
+  (void)!sscanf(value_of(text, "source"), "%63[^ ]", p->source);
+  (void)!sscanf(value_of(text, "target"), "%63[^ ]", p->target);
   return sscanf(text, "%63[^ ]", p->kind) == 1 &&
          read_tensors(value_of(text, "in"), &p->inputs, p->in_rank, p->in_bytes) &&
-         read_tensors(value_of(text, "out"), &p->outputs, p->out_rank, p->out_bytes) && p->outputs > 0 &&
-         (sscanf(value_of(text, "source"), "%63[^ ]", p->source), sscanf(value_of(text, "target"), "%63[^ ]", p->target),
-          1);
+         read_tensors(value_of(text, "out"), &p->outputs, p->out_rank, p->out_bytes) && p->outputs > 0;
 }
 
 /* ---- kernels --------------------------------------------------------------------------------------------------- */
@@ -241,7 +242,8 @@ static int accepts_adapt(int which, const problem *p, char *reason, size_t size)
   char from[16], to[16], source[16], target[16];
   if (!split_format(p->source, from, source) || !split_format(p->target, to, target))
     return decline(reason, size, "only f32 is moved");
-  if (strcmp(source, which == UPLOAD ? "cpu" : "null0") != 0 || strcmp(target, which == DOWNLOAD ? "cpu" : "null0") != 0)
+  if (strcmp(source, which == UPLOAD ? "cpu" : "null0") != 0 ||
+      strcmp(target, which == DOWNLOAD ? "cpu" : "null0") != 0)
     return decline(reason, size, "moves between other devices");
   if ((strcmp(from, to) == 0) == (which == RELAYOUT))
     return decline(reason, size, which == RELAYOUT ? "the layouts are equal" : "transfers keep the layout");
