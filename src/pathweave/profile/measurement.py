@@ -33,7 +33,8 @@ class Measurement:
     """Times of one (host, problem, routine@version, variant).
 
     `samples`: nanoseconds, positive, at least one. `when`: seconds since 1970 (UTC). `id`: unique to this record;
-    an equal id is the same record, so that importing twice adds nothing; "" for merged ones.
+    an equal id is the same record, so that importing twice adds nothing; "" for merged ones. `about`: what a solver
+    on another machine must know of the routine (see `profile.about`), or "".
     """
 
     host: str
@@ -45,6 +46,7 @@ class Measurement:
     when: float
     protocol: int = PROTOCOL
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    about: str = ""
 
     @property
     def key(self) -> Key:
@@ -76,9 +78,9 @@ class Measurement:
 
     def check(self, where: str = "measurement") -> "Measurement":
         """Itself when every field is of its type and in its range. Raises ProfileError."""
-        for name in ("host", "problem", "routine", "variant", "id"):
+        for name in ("host", "problem", "routine", "variant", "id", "about"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not (value or name in ("variant", "id")):
+            if not isinstance(value, str) or not (value or name in ("variant", "id", "about")):
                 raise _bad(where, name, "a word", value)
             try:
                 value.encode()
@@ -102,12 +104,12 @@ class Measurement:
         """Plain JSON data, the inverse of `from_json`."""
         return {"id": self.id, "host": self.host, "problem": self.problem, "routine": self.routine,
                 "version": self.version, "variant": self.variant, "protocol": self.protocol,
-                "when": float(self.when), "samples": [_short(s) for s in self.samples]}
+                "when": float(self.when), "about": self.about, "samples": [_short(s) for s in self.samples]}
 
     @staticmethod
     def from_json(data: Any, where: str = "measurement") -> "Measurement":
         """Read what `to_json` wrote. Raises ProfileError on anything else."""
-        fields = {"id", "host", "problem", "routine", "version", "variant", "protocol", "when", "samples"}
+        fields = {"id", "host", "problem", "routine", "version", "variant", "protocol", "when", "about", "samples"}
         if not isinstance(data, dict) or set(data) != fields:
             got = sorted(set(data) ^ fields) if isinstance(data, dict) else type(data).__name__
             raise ProfileError(f"{where}: expected an object with {', '.join(sorted(fields))}, got a difference in "
@@ -126,7 +128,8 @@ def merge(measurements: Iterable[Measurement]) -> dict[Key, Measurement]:
         newest = max(m.protocol for m in group)
         group = sorted((m for m in group if m.protocol == newest), key=lambda m: (m.when, m.id))
         merged[key] = group[0] if len(group) == 1 else replace(
-            group[-1], samples=tuple(s for m in group for s in m.samples), id="")
+            group[-1], samples=tuple(s for m in group for s in m.samples), id="",
+            about=next((m.about for m in reversed(group) if m.about), ""))
     return merged
 
 

@@ -12,11 +12,13 @@ from .measurement import Key, Measurement, merge, read_lines, write_lines
 class Profile:
     """Measurements of one host by (problem, routine, version, variant); pure data, may travel to another machine.
 
-    `host`: the host's id. `facts`: what is known about it, for people to read.
+    `host`: the host's id. `facts`: what is known about it, for people to read. `notes`: what the run that made it did
+    (passes, seconds, candidates left out); not saved.
     """
 
     def __init__(self, host: str, measurements: Iterable[Measurement] = (), facts: Mapping[str, Any] | None = None):
         self.host, self.facts = host, dict(facts or {})
+        self.notes: dict[str, Any] = {}
         self._runs: dict[str, Measurement] = {}
         self._merged: dict[Key, Measurement] = {}
         self.add(measurements)
@@ -40,6 +42,11 @@ class Profile:
     def get(self, problem: object, routine: str, version: int, variant: str) -> Measurement | None:
         """All samples of one variant of a routine on a problem (its text or a Problem), or None."""
         return self._merged.get((str(problem), routine, version, variant))
+
+    @property
+    def runs(self) -> list[Measurement]:
+        """Every measurement that was added, each with its own id; `iter` gives them merged by key."""
+        return list(self._runs.values())
 
     def __len__(self) -> int:
         return len(self._merged)

@@ -29,14 +29,15 @@ BUSY_SECONDS = 30.0
 _TABLES = """
 CREATE TABLE host (id TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE subject (id INTEGER PRIMARY KEY, host TEXT NOT NULL, problem TEXT NOT NULL, routine TEXT NOT NULL,
-                      version INTEGER NOT NULL, variant TEXT NOT NULL,
+                      version INTEGER NOT NULL, variant TEXT NOT NULL, about TEXT NOT NULL DEFAULT '',
                       UNIQUE (host, problem, routine, version, variant));
 CREATE TABLE measurement (id TEXT PRIMARY KEY, subject INTEGER NOT NULL REFERENCES subject, protocol INTEGER NOT NULL,
                           at REAL NOT NULL, samples BLOB NOT NULL, median REAL NOT NULL, p10 REAL NOT NULL,
                           spread REAL NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX measurement_subject ON measurement (subject);
 """
-_SELECT = ("SELECT s.host, s.problem, s.routine, s.version, s.variant, m.samples, m.at, m.protocol, m.id "
+_SELECT = ("SELECT s.host, s.problem, s.routine, s.version, s.variant, m.samples, m.at, m.protocol, m.id, "
+           "s.about "
            "FROM measurement m JOIN subject s ON s.id = m.subject")
 _abandoned: list[sqlite3.Connection] = []  # of a parent process: SQLite forbids to touch, even to close, them
 
@@ -318,7 +319,9 @@ def _insert_hosts(db: sqlite3.Connection, hosts: Mapping[str, str]) -> None:
 def _insert(db: sqlite3.Connection, m: Measurement) -> int:
     """Append one measurement; 0 when its id is there already."""
     key = m.host, m.problem, m.routine, m.version, m.variant
-    db.execute("INSERT OR IGNORE INTO subject (host, problem, routine, version, variant) VALUES (?, ?, ?, ?, ?)", key)
+    db.execute("INSERT INTO subject (host, problem, routine, version, variant, about) VALUES (?, ?, ?, ?, ?, ?) "
+               "ON CONFLICT DO UPDATE SET about = excluded.about WHERE excluded.about NOT IN ('', about)",
+               (*key, m.about))
     (subject,) = db.execute("SELECT id FROM subject WHERE host = ? AND problem = ? AND routine = ? AND version = ? "
                             "AND variant = ?", key).fetchone()
     return db.execute("INSERT OR IGNORE INTO measurement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -344,8 +347,9 @@ def _unpack(blob: bytes) -> tuple[float, ...]:
 
 def _measurements(rows: Iterable[tuple]) -> Iterator[Measurement]:
     """Rows of `_SELECT` as measurements. Raises ValueError or TypeError on a damaged row."""
-    for host, problem, routine, version, variant, samples, when, protocol, id_ in rows:
+    for host, problem, routine, version, variant, samples, when, protocol, id_, about in rows:
         try:
-            yield Measurement(host, problem, routine, version, variant, _unpack(samples), when, protocol, id_).check()
+            yield Measurement(host, problem, routine, version, variant, _unpack(samples), when, protocol, id_,
+                              about).check()
         except ProfileError as e:
             raise ValueError(f"damaged row: {e}") from None

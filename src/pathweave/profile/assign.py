@@ -1,0 +1,164 @@
+"""Which candidate every layer runs in one pass, and the conversions between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..net.format import Format, itemsize, plain_format
+from ..net.net import TensorSpec
+from ..net.problem import adapt_problem
+from ..net.route import Conversion
+from ..runtime.bound import BoundNet
+from ..runtime.conversions import adapt_candidates, ports
+from .slots import SETTLED, Entry, Slot
+
+Pair = tuple[str, Format, Format]
+
+#: Bytes per nanosecond at which a conversion is guessed to run until it was measured.
+GUESSED_SPEED = 4.0
+
+
+class Adapts:
+    """The slot of every conversion that came up, by problem. `known`: what earlier runs measured, by its key."""
+
+    def __init__(self, threads: int, known: Mapping):
+        self.threads, self.known = threads, known
+        self.slots: dict[str, Slot] = {}
+        self._memo: dict[tuple[TensorSpec, Format, Format], Slot] = {}
+
+    def slot(self, spec: TensorSpec, source: Format, target: Format) -> Slot:
+        """The slot of a direct conversion; it has no entries where no adapt does it."""
+        key = spec, source, target
+        if key not in self._memo:
+            text = adapt_problem(spec, source, target, self.threads).text
+            if text not in self.slots:
+                slot = self.slots[text] = Slot(text, [], adapt_candidates(spec, source, target, self.threads))
+                remember(slot, self.known)
+            self._memo[key] = self.slots[text]
+        return self._memo[key]
+
+    def price(self, spec: TensorSpec, source: Format, target: Format) -> float:
+        """Nanoseconds, guessed where nothing was measured."""
+        best = self.slot(spec, source, target).best
+        return best if best < float("inf") else 2 * size_bytes(spec) / GUESSED_SPEED
+
+
+def size_bytes(spec: TensorSpec) -> int:
+    """Bytes of a bound value."""
+    size = itemsize(spec.dtype)
+    for d in spec.shape:
+        size *= d
+    return size
+
+
+def remember(slot: Slot, known: Mapping) -> None:
+    """Give the entries of a slot what earlier runs measured."""
+    for e in slot.entries:
+        m = known.get((slot.text, *e.candidate.key))
+        if m is not None:
+            e.known = m.samples
+
+
+class Assigner:
+    """Completes passes over one bound net. `slots`: one per layer, in the order of `bound.layers`."""
+
+    def __init__(self, bound: BoundNet, slots: list[Slot], adapts: Adapts):
+        self.bound, self.slots, self.adapts = bound, slots, adapts
+
+    def complete(self, wanted: Mapping[str, Entry]) -> dict[str, Entry]:
+        """An entry per layer name: the wanted ones; elsewhere the cheapest measured one where its inputs lie."""
+        have = self._given()
+        chosen = {}
+        for layer, slot in zip(self.bound.layers, self.slots):
+            names = self.bound.dynamic(layer)
+            entry = wanted.get(layer.name)
+            if entry is None:
+                options = slot.surviving() or [e for e in slot.entries if e.usable]
+                entry = min(options, key=lambda e: (e.median if e.count else 0.0) + self._conversions(e, names, have))
+            chosen[layer.name] = entry
+            self._use(layer, entry, names, have)
+        return chosen
+
+    def _given(self) -> dict[str, set[Format]]:
+        return {n: {plain_format(s.dtype, s.rank)} for n, s in self.bound.inputs.items()}
+
+    def _use(self, layer, entry: Entry, names, have: dict[str, set[Format]]) -> None:
+        for value, form in zip(names, entry.candidate.ins):
+            have[value].add(form)
+        for value, form in zip(layer.outputs, entry.candidate.outs):
+            have[value] = {form}
+
+    def _conversions(self, e: Entry, names, have) -> float:
+        return sum(min(self.adapts.price(self.bound.spec(v), f, form) for f in have[v])
+                   for v, form in zip(names, e.candidate.ins) if form not in have[v])
+
+    # ---- conversions ------------------------------------------------------------------------------------------------
+
+    def conversions(self, chosen: Mapping[str, Entry]) -> list[Conversion]:
+        """A direct conversion per value and wanted format, with the least measured adapt that still counts.
+
+        Formats to which no direct adapt leads are left to the plan, which finds a chain.
+        """
+        produced, wanted = ports(self.bound, {n: e.candidate for n, e in chosen.items()})
+        found = []
+        for value, targets in wanted.items():
+            source = produced[value]
+            for target in targets:
+                if target != source:
+                    slot = self.adapts.slot(self.bound.spec(value), source, target)
+                    options = [e for e in slot.entries if e.state == "open"] or slot.measured
+                    if options:
+                        c = min(options, key=lambda e: e.count).candidate
+                        found.append(Conversion(value, source, target, c.routine, c.version, c.variant))
+        return found
+
+    def missing_adapts(self) -> dict[Pair, Slot]:
+        """(value, from, to) that a solver may ask for and that was not measured often enough."""
+        makers = self._given()
+        users: dict[str, set[Format]] = {n: set() for n in makers}
+        for layer, slot in zip(self.bound.layers, self.slots):
+            entries = slot.surviving()
+            for i, value in enumerate(self.bound.dynamic(layer)):
+                users[value] |= {e.candidate.ins[i] for e in entries}
+            for i, value in enumerate(layer.outputs):
+                makers[value], users[value] = {e.candidate.outs[i] for e in entries}, set()
+        for value, spec in self.bound.outputs.items():
+            if value in users:
+                users[value].add(plain_format(spec.dtype, spec.rank))
+        missing = {}
+        for value, sources in makers.items():
+            for source in sorted(sources):
+                for target in sorted(users[value] - {source}):
+                    slot = self.adapts.slot(self.bound.spec(value), source, target)
+                    if any(e.state == "open" and e.count < SETTLED for e in slot.entries):
+                        missing[value, source, target] = slot
+        return missing
+
+    def covering(self, missing: Mapping[Pair, Slot]) -> tuple[dict[str, Entry], int]:
+        """Entries that make one pass run as many different missing conversions as it can, and how many."""
+        covered: set[str] = set()
+        made = {n: plain_format(s.dtype, s.rank) for n, s in self.bound.inputs.items()}
+        open_sources: dict[tuple[str, Format], int] = {}
+        for value, source, _ in missing:
+            open_sources[value, source] = open_sources.get((value, source), 0) + 1
+        chosen = {}
+        for layer, slot in zip(self.bound.layers, self.slots):
+            names = self.bound.dynamic(layer)
+
+            def gain(e: Entry, names=names, layer=layer, covered=frozenset(covered)) -> tuple[float, float]:
+                new = {missing[key].text for key in self._pairs(names, e, made) if key in missing} - covered
+                later = sum((v, f) in open_sources for v, f in zip(layer.outputs, e.candidate.outs))
+                return -(len(new) + 0.6 * later), e.median
+            entry = min(slot.surviving() or slot.entries, key=gain)
+            chosen[layer.name] = entry
+            covered |= {missing[key].text for key in self._pairs(names, entry, made) if key in missing}
+            made.update(zip(layer.outputs, entry.candidate.outs))
+        for value, spec in self.bound.outputs.items():
+            key = value, made.get(value), plain_format(spec.dtype, spec.rank)
+            if key in missing:
+                covered.add(missing[key].text)
+        return chosen, len(covered)
+
+    @staticmethod
+    def _pairs(names, e: Entry, made: Mapping[str, Format]):
+        return ((v, made[v], f) for v, f in zip(names, e.candidate.ins) if made[v] != f)

@@ -1,0 +1,283 @@
+"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 4).
+
+Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
+by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
+and again, in turn, until chance is ruled out or the budget is spent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..errors import InterruptedTuning
+from ..net.format import numpy_dtype
+from ..net.problem import adapt_problem
+from ..runtime.bound import BoundNet
+from ..runtime.layouts import host_formats
+from .fingerprint import HostFingerprint, host
+from .measurement import Measurement
+from .passes import HEAVY, Run, call_problem
+from .profile import Profile
+from .slots import Entry, Slot
+from .store import Store
+
+#: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
+HEAVY_WANTED = 3
+#: Shares of the budget after which exploring, converting and exploring again end.
+EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
+#: Share of the budget for more samples, where earlier runs left no candidate out.
+TOUCH_UP = 0.05
+
+Progress = Callable[[float, str], None]
+
+
+def this_host() -> HostFingerprint:
+    """Fingerprint of this machine under the instruction sets that the native core uses."""
+    from ..runtime.devices import cpu_info
+    return host(lambda: cpu_info()["used"])
+
+
+def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
+    """Arrays for every input: normal values (images of unit variance) for floating point, zeros and ones else."""
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for name, spec in bound.inputs.items():
+        dtype = np.dtype(numpy_dtype(spec.dtype))
+        values = rng.standard_normal(spec.shape, np.float32) if dtype.kind == "f" else rng.integers(0, 2, spec.shape)
+        inputs[name] = np.ascontiguousarray(values, dtype).reshape(spec.shape)
+    return inputs
+
+
+@contextlib.contextmanager
+def opened(store: Any) -> Iterator[Store]:
+    """A Store: the one given, one at a path, or the user's. Raises StoreError when it cannot be written."""
+    if isinstance(store, Store):
+        yield store
+        return
+    mine = Store.open(store)
+    try:
+        if mine.warning:
+            warnings.warn(mine.warning, stacklevel=4)
+        yield mine
+    finally:
+        mine.close()
+
+
+def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
+            restrict: Any = None, store: Any = None, progress: Progress | None = None, verify: bool = False) -> Profile:
+    """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
+
+    `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
+    the path of one (None: the user's). `progress`: called with (0..1, text). `verify`: compare each candidate with the
+    layer's meaning in float64 first; wrong ones are left out. `budget_s`: seconds after which no pass is started; a
+    candidate for every layer is measured in any case. `notes` of the result say what was done. Raises InputError,
+    RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured is kept.
+    """
+    from ..runtime.descriptor import restriction
+    from ..runtime.model import check_threads, load
+    loaded = load(model)
+    threads = loaded.threads if threads is None else check_threads(threads)
+    with opened(store) as kept:
+        return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
+                             restrict=restriction(restrict), store=kept, progress=progress, verify=verify)
+
+
+def problems_of(bound: BoundNet, threads: int) -> list[str]:
+    """Texts of all problems that a profile of a bound net is about, conversions on and between the devices included."""
+    from ..runtime.devices import devices
+    texts = {p.text: None for p in bound.problems(threads)}
+    names = [d["name"] for d in devices() if d["available"]]
+    values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
+    for spec in {bound.spec(v): None for v in values}:
+        formats = [form._replace(device=name) for name in names for form in host_formats(spec)]
+        for source, target in itertools.permutations(formats, 2):
+            texts[adapt_problem(spec, source, target, threads).text] = None
+    texts[call_problem(bound, threads).text] = None
+    return list(texts)
+
+
+def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32", restrict: Any = None,
+                  store: Store, progress: Progress | None = None, verify: bool = False,
+                  clock: Callable[[], float] = time.monotonic) -> Profile:
+    """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
+    start, here = clock(), this_host()
+    known = store.lookup(here.id, problems_of(bound, threads))
+
+    def write(measurements: list[Measurement]) -> None:
+        store.add(measurements, {here.id: dict(here.facts)})
+    run = Run(bound, threads, random_inputs(bound), accuracy=accuracy, restrict=restrict, known=known, host=here.id,
+              write=write, clock=clock)
+    notes: dict[str, Any] = {}
+    try:
+        if verify:
+            from .verify import verify as check
+            tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
+            notes["wrong"] = check(bound, run.slots, run.inputs, threads, tell)
+        _Protocol(run, start, budget_s, progress, clock).perform()
+    except KeyboardInterrupt as e:
+        run.flush()
+        where = store.path or "a store in memory"
+        raise InterruptedTuning(f"profiling was interrupted after {run.passes} passes; {len(run.measured)} candidates "
+                                f"and conversions measured in this run are kept in {where}: start again to go on") from e
+    finally:
+        run.flush()
+    notes |= _notes(run, clock() - start)
+    if progress:
+        progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
+    return _result(run, here, known, notes)
+
+
+def _result(run: Run, here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
+    """What is known about the candidates of this build; those that turned out wrong are left out."""
+    slots = [*run.distinct, *run.adapts.slots.values(), run.call]
+    wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
+    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong
+    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *run.measurements], dict(here.facts))
+    result.notes.update(notes)
+    return result
+
+
+def _notes(run: Run, seconds: float) -> dict[str, Any]:
+    done, total = run.progress()
+    failed = [{"problem": s.text, "candidate": str(e.candidate), "reason": e.reason}
+              for s in run.distinct for e in s.entries if e.state == "failed"]
+    return {"passes": run.passes, "runs": run.runs, "measured": len(run.measured), "known": done, "candidates": total,
+            "unmeasured": sum(len(s.unmeasured()) for s in run.distinct), "failed": failed, "seconds": seconds,
+            "finite": run.finite}
+
+
+class _Protocol:
+    """The order of passes. `budget_s` counts from `start`."""
+
+    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, clock: Callable[[], float]):
+        self.run, self.start, self.budget_s, self.progress, self.clock = run, start, budget_s, progress, clock
+        self.shown = 0.0
+
+    def perform(self) -> None:
+        """All passes, as far as the budget goes."""
+        run = self.run
+        self.tell("the default route")
+        if not run.base_known():
+            run.perform(run.base())
+        elif not any(s.unmeasured() for s in run.distinct):
+            self.budget_s *= TOUCH_UP
+        while any(not s.measured for s in run.distinct):  # what the default route left out
+            run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
+        self.explore(EXPLORE)
+        self.convert(CONVERT)
+        self.explore(EXPLORE_AGAIN)
+        self.refine(1.0)
+        self.convert(1.0)
+
+    def left(self, share: float) -> bool:
+        """True while less than a share of the budget is spent."""
+        return self.clock() - self.start < share * self.budget_s
+
+    def tell(self, text: str) -> None:
+        """Report progress: the larger of the budget spent and the candidates done; never back."""
+        if self.progress is None:
+            return
+        done, total = self.run.progress()
+        spent = (self.clock() - self.start) / self.budget_s if self.budget_s > 0 else 1.0
+        self.shown = max(self.shown, min(0.99, max(spent, 0.8 * done / max(1, total))))
+        self.progress(self.shown, f"{text} ({done} of {total} candidates)")
+
+    # ---- every candidate once ---------------------------------------------------------------------------------------
+
+    def explore(self, share: float) -> None:
+        """Measure what was never measured, one layout at a time."""
+        while self.left(share):
+            waiting = [s for s in self.run.distinct if self._waiting(s)]
+            if not waiting:
+                return
+            self.tell("measuring")
+            self.run.perform(self._unmeasured(waiting))
+
+    def _unmeasured(self, slots: list[Slot]) -> dict[str, Entry]:
+        """Candidates that wait, in the layout that keeps the longest queue."""
+        queues: dict[str, int] = {}
+        for slot in slots:
+            lengths: dict[str, int] = {}
+            for e in self._waiting(slot):
+                lengths[e.layout] = lengths.get(e.layout, 0) + 1
+            for layout, n in lengths.items():
+                queues[layout] = max(queues.get(layout, 0), -(-n // len(slot.layers)))
+        theme = max(queues, key=lambda layout: (layout != "plain", queues[layout]))
+        hopes = self._hopes()
+        return self._spread(slots, lambda s: sorted((e for e in self._waiting(s) if e.layout in (theme, "plain")),
+                                                    key=lambda e: hopes.get(e.candidate.key, 0.0)))
+
+    def _hopes(self) -> dict[tuple, float]:
+        """Mean logarithm of time over best time of every routine and variant, where it was measured already: what did
+        badly elsewhere is measured last, for the budget may end before."""
+        logs: dict[tuple, list[float]] = {}
+        for slot in self.run.distinct:
+            best = slot.best
+            for e in slot.measured:
+                logs.setdefault(e.candidate.key, []).append(math.log(e.median / best))
+        return {key: sum(values) / len(values) for key, values in logs.items()}
+
+    @staticmethod
+    def _waiting(slot: Slot) -> list[Entry]:
+        """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
+        if slot.weight_bytes < HEAVY:
+            return slot.unmeasured()
+        started = [e for e in slot.entries if e.state == "open" and e.samples and len(e.samples) < HEAVY_WANTED]
+        return [*started[-1:], *slot.unmeasured()]
+
+    @staticmethod
+    def _spread(slots: list[Slot], choose: Callable[[Slot], list[Entry]]) -> dict[str, Entry]:
+        """Different candidates for equal layers; which layer comes first changes from pass to pass."""
+        wanted = {}
+        for slot in slots:
+            n = len(slot.layers)
+            for i, entry in enumerate(choose(slot)[:n]):
+                wanted[slot.layers[(i + slot.turn) % n].name] = entry
+            slot.turn += 1
+        return wanted
+
+    # ---- conversions ------------------------------------------------------------------------------------------------
+
+    def convert(self, share: float) -> None:
+        """Measure the conversions between the formats of the candidates that survived."""
+        before = None
+        while self.left(share):
+            missing = self.run.assigner.missing_adapts()
+            state = [(s.text, [e.count for e in s.entries]) for s in missing.values()]
+            if not missing or state == before:
+                return
+            before = state
+            chosen, covered = self.run.assigner.covering(missing)
+            if not covered:
+                return
+            self.tell("measuring conversions")
+            self.run.perform(chosen)
+
+    # ---- contenders again -------------------------------------------------------------------------------------------
+
+    def refine(self, share: float) -> None:
+        """More samples for candidates that are close to the best, until each has enough."""
+        while self.left(share):
+            slots = [s for s in self.run.distinct if self._contenders(s)]
+            if not slots:
+                return
+            lacking: dict[str, int] = {}
+            for slot in slots:
+                for e in self._contenders(slot):
+                    lacking[e.layout] = lacking.get(e.layout, 0) + 1
+            theme = max(lacking, key=lambda layout: (layout != "plain", lacking[layout]))
+            self.tell("measuring again")
+            layouts = theme, "plain"
+            self.run.perform(self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s)
+                                                                             if e.layout in allowed]))
+
+    @staticmethod
+    def _contenders(slot: Slot) -> list[Entry]:
+        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.samples) < HEAVY_WANTED]
