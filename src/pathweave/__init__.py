@@ -22,9 +22,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load": ("pathweave.runtime.model", "load"),
     "plan": ("pathweave.runtime.model", "plan"),
-    "profile": ("pathweave.profile.protocol", "profile"),
+    "profile": ("pathweave.profile", ""),  # packages that are functions, too
     "solve": ("pathweave.tune.api", "solve"),
-    "tune": ("pathweave.tune.api", "tune"),
+    "tune": ("pathweave.tune", ""),
     "devices": ("pathweave.runtime.devices", "devices"),
     "open_plugin": ("pathweave.runtime.devices", "open_plugin"),
     "routines": ("pathweave.runtime.devices", "routines"),
@@ -48,8 +48,7 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 class _Package(ModuleType):
-    """The package itself. `profile` and `tune` are functions here and packages below it: the import system, which puts
-    a package into its parent when it loads it, must not hide the functions."""
+    """The package itself, with public names that come to be when they are first used."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _PUBLIC:
@@ -61,11 +60,6 @@ class _Package(ModuleType):
             value = getattr(value, attribute)
         self.__dict__[name] = value
         return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _PUBLIC and isinstance(value, ModuleType) and _PUBLIC[name][1]:
-            return
-        super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
         return sorted(__all__)

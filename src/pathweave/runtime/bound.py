@@ -55,7 +55,8 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
         shapes = {}
     elif not isinstance(shapes, Mapping):
         if len(net.inputs) != 1:
-            raise InputError(f"shapes: expected a dict from input name to shape ({', '.join(net.inputs)}), got {shapes!r}")
+            raise InputError(f"shapes: expected a dict from input name to shape ({', '.join(net.inputs)}), "
+                             f"got {shapes!r}")
         shapes = {next(iter(net.inputs)): shapes}
     symbols = {d for spec in net.inputs.values() for d in spec.shape if isinstance(d, str)}
     given = {n: _sizes(n, s) for n, s in shapes.items() if not (n in symbols and n not in net.inputs)}
@@ -72,8 +73,8 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
     missing = {n: str(s) for n, s in net.inputs.items() if any(isinstance(d, str) and d not in sizes for d in s.shape)}
     if missing:
         listed = ", ".join(f"{n} is {s}" for n, s in missing.items())
-        raise InputError(f"shapes: sizes of symbols are missing ({listed}); give them as shapes={{{next(iter(missing))!r}: "
-                         f"(1, ...)}} or by symbol")
+        raise InputError(f"shapes: sizes of symbols are missing ({listed}); give them as "
+                         f"shapes={{{next(iter(missing))!r}: (1, ...)}} or by symbol")
     return {n: tuple(sizes[d] if isinstance(d, str) else d for d in s.shape) for n, s in net.inputs.items()}
 
 
@@ -101,7 +102,7 @@ class BoundNet:
         self._problems: dict[int, list[Problem]] = {}
 
     @staticmethod
-    def bind(net: Net, shapes: Any = None) -> "BoundNet":
+    def bind(net: Net, shapes: Any = None) -> BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). Raises InputError, ShapeError."""
         from .. import passes
         return BoundNet(passes.bind(net, resolve_shapes(net, shapes)))

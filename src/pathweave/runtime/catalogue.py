@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from ..errors import ModelError
 from ..net.format import Format, plain_layout
@@ -60,7 +61,7 @@ class Candidate:
     takes_epilogue: bool = False
     share: tuple[tuple[int, int, int], ...] = ()
     reuse: tuple[tuple[int, int], ...] = ()
-    steps: tuple["Candidate", ...] = ()
+    steps: tuple[Candidate, ...] = ()
 
     @property
     def device(self) -> str:
@@ -190,8 +191,8 @@ def _with_epilogue(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
             for c in _expand(d, problem, bare):
                 completed = _append_steps(c)
                 if completed is None:
-                    refusals.append(Refusal(d["id"], f"it takes no epilogue {problem.epilogue}, and no routine computes "
-                                                     f"that in place in {c.outs[0]}"))
+                    refusals.append(Refusal(d["id"], f"it takes no epilogue {problem.epilogue}, and no routine "
+                                                     f"computes that in place in {c.outs[0]}"))
                     break
                 found.append(completed)
     return found, refusals
@@ -211,7 +212,7 @@ def _append_steps(c: Candidate) -> Candidate | None:
 
 
 def _splits(problem: Problem) -> list[list[Problem]]:
-    """The epilogue as element-wise problems: the addition with the activation as its epilogue, or one after the other."""
+    """The epilogue as element-wise problems: the addition with the activation as its epilogue, or one after another."""
     from ..layers import kind_of
     y, epilogue, threads = problem.outputs[0], problem.epilogue, problem.threads
     act = []

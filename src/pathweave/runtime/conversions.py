@@ -38,7 +38,7 @@ def shortest(value: str, spec: TensorSpec, sources: Iterable[Format], target: Fo
         return []
     nodes = formats_of(spec, [*sources, *through, target])
     # A reference adapt costs as much as several others: breadth first over 1 and 8.
-    cost: dict[Format, int] = {f: 0 for f in sources}
+    cost: dict[Format, int] = dict.fromkeys(sources, 0)
     back: dict[Format, tuple[Format, Candidate]] = {}
     done: set[Format] = set()
     while (open_ := [f for f in nodes if f in cost and f not in done]):

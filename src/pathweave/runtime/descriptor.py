@@ -7,17 +7,16 @@ A descriptor is words joined by `:` and `/`; each narrows the choice:
     naive                      reference routines    fast       the others, at the accuracy class strict
     faster                     the others, below it  winograd4  an algorithm (a word that is none of the above)
 
-or a routine id, whole (`conv2/winograd4:f32:nhwc:cpu`) or cut short (`conv2/winograd4`, `conv2`). `@2..5,9` confines it to
-the layers at those positions (counted from 0, in the order of `pathweave show`).
+or a routine id, whole (`conv2/winograd4:f32:nhwc:cpu`) or cut short (`conv2/winograd4`, `conv2`). `@2..5,9` confines it
+to the layers at those positions (counted from 0, in the order of `pathweave show`).
 Source: Hilaga et al. 2021, arXiv 2110.06037, and the manual of SoftNeuro's `--routine`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Callable
 
 from ..errors import NoRoutineError, RouteError
 from ..net.format import DTYPES, LAYOUTS
@@ -117,17 +116,18 @@ def _layer_kinds():
 
 
 def _bad(text: str, got: str) -> RouteError:
-    return RouteError(f"routine descriptor {text!r}: {got}; expected DEVICE[:DTYPE][:LAYOUT][/LEVEL][/ALGORITHM][@INDICES] "
-                      f"(dtypes {', '.join([*DTYPES, 'qint8'])}; layouts {', '.join([*LAYOUTS, 'chf', 'chl'])}; "
-                      f"levels {', '.join(LEVELS)}), or a routine id such as conv2/winograd4:f32:nhwc:cpu")
+    return RouteError(f"routine descriptor {text!r}: {got}; expected "
+                      f"DEVICE[:DTYPE][:LAYOUT][/LEVEL][/ALGORITHM][@INDICES] (dtypes {', '.join([*DTYPES, 'qint8'])}; "
+                      f"layouts {', '.join([*LAYOUTS, 'chf', 'chl'])}; levels {', '.join(LEVELS)}), "
+                      f"or a routine id such as conv2/winograd4:f32:nhwc:cpu")
 
 
 class Restriction:
-    """Several descriptors given together: `restrict(layer_index, layer, candidate)` is what the candidates are filtered by.
+    """Several descriptors given together; what `restrict(layer_index, layer, candidate)` arguments are made of.
 
-    For each layer the union of those that apply counts. A descriptor without positions applies to the layers for which it
-    matches a candidate at all; one with positions applies to exactly those, and must match there. A layer to which none
-    applies is unrestricted.
+    For each layer the union of those that apply counts. A descriptor without positions applies to the layers for which
+    it matches a candidate at all; one with positions applies to exactly those, and must match there. A layer to which
+    none applies is unrestricted.
     """
 
     def __init__(self, descriptors: Iterable[str] | str, devices: Iterable[str] = ("cpu",)):
@@ -166,12 +166,13 @@ class Restriction:
         for d in self.descriptors:
             for first, last in d.ranges:
                 if last >= len(layers):
-                    raise RouteError(f"routine descriptor {d.text!r}: position {last if first < len(layers) else first}; the net has "
-                                     f"{len(layers)} layers, 0 to {len(layers) - 1}")
+                    raise RouteError(f"routine descriptor {d.text!r}: position {max(first, len(layers))}; the net "
+                                     f"has {len(layers)} layers, 0 to {len(layers) - 1}")
             if not any(d.covers(i) and any(d.matches(c) for c in cs) for i, cs in enumerate(found)):
                 offered = sorted({c.routine for cs in found for c in cs})
                 shown = ", ".join(offered[:40]) + (f", and {len(offered) - 40} more" if len(offered) > 40 else "")
-                raise RouteError(f"routine descriptor {d.text!r}: it matches no candidate of this net; there are {shown}")
+                raise RouteError(f"routine descriptor {d.text!r}: it matches no candidate of this net; "
+                                 f"there are {shown}")
 
 
 def restriction(value) -> Restriction | Callable | None:

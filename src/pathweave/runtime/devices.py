@@ -20,8 +20,10 @@ def cpu_info() -> dict[str, Any]:
 
 
 def open_plugin(path: str | os.PathLike) -> dict[str, Any]:
-    """Open a device library and describe its device, with the reason where it is absent; its routines are candidates from
-    then on."""
+    """Open a device library and describe its device, with the reason where it is absent.
+
+    Its routines are candidates from then on.
+    """
     try:
         return native().open_plugin(os.fspath(path))
     finally:

@@ -27,7 +27,8 @@ def check_threads(threads: int | None) -> int:
     if threads is None:
         return native().usable_processors()
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, got {threads!r}")
+        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
+                         f"got {threads!r}")
     return threads
 
 
@@ -175,7 +176,8 @@ class LoadedModel(Model):
     __hash__ = object.__hash__
 
     def __init__(self, model: Model, threads: int | None = None):
-        super().__init__(dict(model.nets), dict(model.meta), dict(model.routes))
+        nets = {n: model.nets[n] for n in (*NET_ORDER, *model.nets) if n in model.nets}
+        super().__init__(nets, dict(model.meta), dict(model.routes))
         if "main" not in self.nets:
             raise ModelError(f"model: it has no main net, only {', '.join(self.nets) or 'nothing'}")
         if threads is not None:
@@ -212,7 +214,7 @@ class LoadedModel(Model):
         return output_specs(self.main)
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
-        """Run the main net: an array or a dict in, an array or a dict out; see `Session`. Plans are made on first use."""
+        """Run the main net: an array or a dict in, an array or a dict out; see `Session`."""
         return self.runnable()(inputs, out=out, **named)
 
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
@@ -260,8 +262,8 @@ class LoadedModel(Model):
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, (str, os.PathLike)):
-            raise InputError(f"predict: an image file ({value}) needs a preprocess net, which this model lacks; load it "
-                             f"with preprocess=..., or pass the inputs of its main net")
+            raise InputError(f"predict: an image file ({value}) needs a preprocess net, which this model lacks; load "
+                             f"it with preprocess=..., or pass the inputs of its main net")
         return value if isinstance(value, Mapping) else {next(iter(self.main.inputs)): value}
 
     def _images(self, image: Any) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 
 from ..errors import DeviceError
 
 
-@lru_cache(maxsize=None)
+@cache
 def native() -> ModuleType:
     """The extension module. Raises DeviceError when it was not built, or not for this Python."""
     try:

@@ -97,8 +97,8 @@ class Plan:
         lines = [f"{i:4d}  {s.label:40s} {s.routine} {s.variant}  "
                  f"{','.join(map(str, s.ins))} -> {','.join(map(str, s.outs))}" for i, s in enumerate(self.steps)]
         lines.append(f"{len(self.steps)} steps, {self.threads} threads; values {self.peak_bytes / 1e6:.2f} MB "
-                     f"(without re-use {self.unshared_bytes / 1e6:.2f} MB), scratch {self.workspace_bytes / 1e6:.2f} MB, "
-                     f"packed constants {self.packed_bytes / 1e6:.2f} MB")
+                     f"(without re-use {self.unshared_bytes / 1e6:.2f} MB), "
+                     f"scratch {self.workspace_bytes / 1e6:.2f} MB, packed constants {self.packed_bytes / 1e6:.2f} MB")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -186,8 +186,8 @@ class _Builder:
 
     def _check_ports(self, layer: Layer, c: Candidate, names: tuple[str, ...]) -> None:
         if len(c.ins) != len(names) or len(c.outs) != len(layer.outputs):
-            raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} has {len(c.ins)} inputs and {len(c.outs)} "
-                             f"outputs; expected {len(names)} and {len(layer.outputs)}")
+            raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} has {len(c.ins)} inputs and "
+                             f"{len(c.outs)} outputs; expected {len(names)} and {len(layer.outputs)}")
         expected = self.bound.problems(self.threads)[self.bound.index[layer.name]].text
         if c.problem.text != expected:
             raise RouteError(f"layer {layer.name!r} ({layer.kind}): the candidate {c.routine} is for another problem: "

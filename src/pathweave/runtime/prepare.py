@@ -69,7 +69,8 @@ class KernelCache:
                 residual = self.bound.constants_of(layer, c.problem)[-1]
                 constants.append(residual)
                 ins += () if residual[1] else (n - 1,)
-            steps.append(Prepared(step.routine, kernel_of(where, step, constants), ins, (targets[i + 1],), (), step.reuse))
+            kernel = kernel_of(where, step, constants)
+            steps.append(Prepared(step.routine, kernel, ins, (targets[i + 1],), (), step.reuse))
         return tuple(steps)
 
     @property

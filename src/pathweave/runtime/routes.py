@@ -59,7 +59,9 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
     changed = [n for n, c in choices.items() if n in route.layers and
                c.key != (route.layers[n].routine, route.layers[n].version, route.layers[n].variant)]
     exact = not (replaced or changed or carried or threads != route.threads)
-    return Applied(_adjusted(route, bound, choices, conversions, threads, replaced, exact), choices, conversions, replaced)
+    if not exact:
+        route = _adjusted(route, bound, choices, conversions, threads, replaced)
+    return Applied(route, choices, conversions, replaced)
 
 
 def _candidate(choice: Choice, problem, accuracy: str) -> Candidate | str:
@@ -91,10 +93,8 @@ def _usable(route: Route, bound: BoundNet) -> list[Conversion]:
 
 
 def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conversions: list[Conversion], threads: int,
-              replaced: list[dict[str, str]], exact: bool) -> Route:
-    """The route itself where nothing changed, else one that says what runs and what it was."""
-    if exact:
-        return route
+              replaced: list[dict[str, str]]) -> Route:
+    """A route that says what runs, and what it was made from."""
     layers = {}
     for name in bound.index:
         old, new = route.layers.get(name), choice_of(choices[name])
@@ -105,9 +105,9 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
         notes["carried_from"] = route.signature
         for choice in layers.values():
             choice.predicted_ns = choice.margin_ns = choice.runner_up = None
-    return dataclasses.replace(route, signature=bound.signature, threads=threads, layers=layers, conversions=conversions,
-                               predicted_ns=None, lower_bound_ns=None, measured_ns=None, certificate="carried over",
-                               notes=notes)
+    return dataclasses.replace(route, signature=bound.signature, threads=threads, layers=layers,
+                               conversions=conversions, predicted_ns=None, lower_bound_ns=None, measured_ns=None,
+                               certificate="carried over", notes=notes)
 
 
 def _warn(replaced: list[dict[str, str]], carried: bool) -> None:

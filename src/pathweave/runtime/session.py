@@ -16,9 +16,9 @@ from .plan import Plan
 class Session:
     """Runs a plan: NumPy in, NumPy out. Calls from several threads take turns; give each thread its own session.
 
-    `session(x)`: an array for a net with one input, else a dict by name; an array for one output, else a dict by name in
-    the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides are
-    copied. Element types must be those of the model. Raises InputError, DTypeError, OutOfMemoryError.
+    `session(x)`: an array for a net with one input, else a dict by name; an array for one output, else a dict by name
+    in the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides
+    are copied. Element types must be those of the model. Raises InputError, DTypeError, OutOfMemoryError.
     """
 
     def __init__(self, plan: Plan):
@@ -29,14 +29,14 @@ class Session:
         try:
             self._handle = plan.native.session()
         except MemoryError as e:
-            raise OutOfMemoryError(f"session: no memory for {plan.peak_bytes} bytes of values and {plan.workspace_bytes} "
-                                   f"of scratch: {e}") from e
+            raise OutOfMemoryError(f"session: no memory for {plan.peak_bytes} bytes of values and "
+                                   f"{plan.workspace_bytes} of scratch: {e}") from e
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
         """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
 
-        Fresh arrays are returned unless `out` holds them; a dict may give some of the outputs. The interpreter's lock is
-        released while the net runs.
+        Fresh arrays are returned unless `out` holds them; a dict may give some of the outputs. The interpreter's lock
+        is released while the net runs.
         """
         if named:
             if inputs is not None:
@@ -127,15 +127,16 @@ class Session:
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """The array behind an argument of a call, without copying. Raises InputError for what is not an array on the CPU."""
+    """The array behind an argument of a call, without copying. Raises InputError for what is no array on the CPU."""
     if isinstance(value, np.ndarray):
         return value.view(np.ndarray)
     if hasattr(value, "__dlpack__"):
         try:
             return np.from_dlpack(value)
         except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as e:
-            raise InputError(f"input {name!r}: the {type(value).__module__}.{type(value).__name__} cannot be read through "
-                             f"DLPack: {e}; bring it to the CPU, detached, as a dense tensor of a NumPy type") from e
+            kind = f"{type(value).__module__}.{type(value).__name__}"
+            raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
+                             f"the CPU, detached, as a dense tensor of a NumPy type") from e
     raise InputError(f"input {name!r}: expected a NumPy array or a DLPack tensor, got {type(value).__name__}; "
                      f"pass a NumPy array: numpy.asarray(value, dtype=...)")
 
@@ -150,6 +151,7 @@ def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, a
     if array.shape != shape:
         raise InputError(f"{where}: expected shape {shape}, got {array.shape}")
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
-        raise InputError(f"{where}: expected a contiguous, aligned, writeable array; numpy.empty({shape}, {str(dtype)!r}) is one")
+        raise InputError(f"{where}: expected a contiguous, aligned, writeable array; "
+                         f"numpy.empty({shape}, {str(dtype)!r}) is one")
     if any(np.may_share_memory(array, other) for other in [*arrays, *given]):
         raise InputError(f"{where}: it overlaps an input or another output; give memory of its own")

@@ -1,0 +1,229 @@
+"""From a profile and a bound net to a solver's instance, and from a solution to a route. No clock, no native core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ..errors import NoRoutineError, ProfileError
+from ..net.format import Format, plain_format
+from ..net.net import Layer, TensorSpec
+from ..net.problem import Problem, adapt_problem
+from ..net.route import Choice, Conversion, Route
+from ..profile.about import About
+from ..profile.measurement import Measurement
+from ..profile.passes import CALL, call_problem
+from ..profile.profile import Profile
+from ..runtime.bound import BoundNet
+from ..runtime.catalogue import Candidate, accuracy_rank
+from .solvers import contract
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A candidate with its measurement."""
+
+    candidate: Candidate
+    measurement: Measurement
+    memory: int = 0
+
+    @property
+    def cost(self) -> float:
+        """Median, nanoseconds."""
+        return self.measurement.median
+
+    def to_solver(self) -> contract.Candidate:
+        """What a solver sees of it."""
+        c, m = self.candidate, self.measurement
+        return contract.Candidate(c.routine, c.variant, tuple(map(str, c.ins)), tuple(map(str, c.outs)), m.median,
+                                  standard_error(m), self.memory)
+
+
+def standard_error(m: Measurement) -> float:
+    """How far the median may be off, ns: that of a normal distribution with the measured spread and count.
+
+    The spread of single runs would call candidates equal whose medians are known to differ.
+    """
+    return 1.2533 * m.spread / 1.349 / m.count ** 0.5
+
+
+class Recorded:
+    """The measurements of a profile by problem: of every routine its newest version only, emulated devices left out
+    unless `emulated` (their times are no wall time). Raises ProfileError for a record that does not say its ports."""
+
+    def __init__(self, profile: Profile, emulated: bool = False):
+        self.profile, self.emulated = profile, emulated
+        newest: dict[tuple[str, str], int] = {}
+        for m in profile:
+            newest[m.problem, m.routine] = max(m.version, newest.get((m.problem, m.routine), -1))
+        self._by_problem: dict[str, list[Measurement]] = {}
+        for m in sorted(profile, key=lambda m: m.key):
+            if m.version == newest[m.problem, m.routine]:
+                self._by_problem.setdefault(m.problem, []).append(m)
+
+    def of(self, problem: Problem) -> list[Priced]:
+        """Everything measured for a problem, by name."""
+        found = []
+        for m in self._by_problem.get(problem.text, []):
+            if not m.about:
+                raise ProfileError(f"profile of host {self.profile.host}: the record of {m.routine} on {m.problem!r} "
+                                   f"does not say the formats of its ports; measure again with this version")
+            about = About.parse(m.about)
+            if self.emulated or not about.emulated:
+                c = Candidate(m.routine, m.version, m.variant, problem, problem, about.ins, about.outs, about.accuracy,
+                              about.reference)
+                found.append(Priced(c, m, about.memory))
+        return found
+
+    def call_ns(self, bound: BoundNet, threads: int) -> float:
+        """What a call costs beside its steps; 0 when that was not measured."""
+        m = self.profile.get(call_problem(bound, threads), CALL, 1, "")
+        return m.median if m else 0.0
+
+
+@dataclass
+class Costs:
+    """Priced candidates of every layer of a bound net, and of the conversions of every value.
+
+    `layers`: name -> candidates. `unmeasured` is told by whoever knows the catalogue, not here.
+    """
+
+    bound: BoundNet
+    threads: int
+    accuracy: str
+    host: str
+    layers: dict[str, list[Priced]]
+    adapts: dict[str, dict[tuple[Format, Format], Priced]]
+    call_ns: float = 0.0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(bound: BoundNet, profile: Profile, threads: int, accuracy: str = "f32", restrict: Any = None,
+           emulated: bool = False) -> Costs:
+        """Raises ProfileError naming the layers about which the profile says nothing, RouteError for a restriction
+        that leaves nothing."""
+        recorded, limit = Recorded(profile, emulated), accuracy_rank(accuracy)
+        layers, missing = {}, []
+        for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(threads))):
+            everything = recorded.of(problem)
+            fine = [p for p in everything if accuracy_rank(p.candidate.accuracy) <= limit]
+            if not fine:
+                missing.append((layer, problem))
+                continue
+            layers[layer.name] = _restricted(i, layer, fine, restrict)
+        if missing:
+            raise _incomplete(profile, missing, threads, accuracy)
+        check = getattr(restrict, "check", None)
+        if check:
+            check(bound.layers, [[p.candidate for p in layers[layer.name]] for layer in bound.layers])
+        adapts = _adapts(bound, recorded, layers, threads, limit)
+        return Costs(bound, threads, accuracy, profile.host, layers, adapts, recorded.call_ns(bound, threads))
+
+    @cached_property
+    def instance(self) -> contract.Instance:
+        """The solver's view."""
+        return self.restricted(lambda priced: True)
+
+    def restricted(self, allowed) -> contract.Instance:
+        """The instance with only the candidates for which `allowed(priced)`; all of them where a layer has none."""
+        layers = []
+        for layer in self.bound.layers:
+            found = self.layers[layer.name]
+            kept = [p for p in found if allowed(p)] or found
+            layers.append(contract.LayerChoices(layer.name, self.bound.dynamic(layer), tuple(layer.outputs),
+                                                [p.to_solver() for p in kept]))
+        plain = {v: str(plain_format(s.dtype, s.rank)) for v, s in {**self.bound.inputs, **self.bound.outputs}.items()}
+        made = {v for layer in self.bound.layers for v in layer.outputs} | set(self.bound.inputs)
+        adapts = {v: {(str(a), str(b)): p.cost for (a, b), p in table.items()} for v, table in self.adapts.items()}
+        return contract.Instance(layers, {v: plain[v] for v in self.bound.inputs},
+                                 {v: plain[v] for v in self.bound.outputs if v in made}, adapts)
+
+    def priced(self, layer: str, choice: contract.Candidate) -> Priced:
+        """The candidate behind a solver's one."""
+        return next(p for p in self.layers[layer]
+                    if (p.candidate.routine, p.candidate.variant) == (choice.routine, choice.variant))
+
+    # ---- routes -----------------------------------------------------------------------------------------------------
+
+    def route(self, solution: contract.Solution, margins: Mapping | None = None) -> Route:
+        """The route of a solution, with predictions. `margins`: layer -> (runner-up, extra cost) of solvers.margins."""
+        layers = {}
+        for name, choice in solution.choice.items():
+            p = self.priced(name, choice)
+            c = p.candidate
+            layers[name] = Choice(c.routine, c.version, c.variant, c.ins, c.outs, p.cost, "profile")
+            other, extra = (margins or {}).get(name, (None, None))
+            if other is not None:
+                layers[name].runner_up = {"routine": other.routine, "variant": other.variant, "cost_ns": other.cost}
+                layers[name].margin_ns = extra
+        conversions = [self._conversion(*c) for c in solution.conversions]
+        certificate = "optimal" if solution.certificate == "optimal" else f"gap {100 * solution.gap:.1f} %"
+        return Route(self.bound.signature, self.threads, self.accuracy, layers, conversions,
+                     solution.cost + self.call_ns, solution.lower_bound + self.call_ns, certificate, solution.method,
+                     self.host, notes={**self.notes, "call_ns": self.call_ns})
+
+    def _conversion(self, value: str, source: str, target: str) -> Conversion:
+        pair = Format.parse(source), Format.parse(target)
+        p = self.adapts[value][pair]
+        return Conversion(value, *pair, p.candidate.routine, p.candidate.version, p.candidate.variant, p.cost)
+
+
+def _restricted(index: int, layer: Layer, found: list[Priced], restrict: Any) -> list[Priced]:
+    """The candidates that a restriction allows; reference routines only where they are alone or asked for."""
+    if restrict is None:
+        return [p for p in found if not p.candidate.reference] or found
+    candidates = [p.candidate for p in found]
+    select = getattr(restrict, "select", None)
+    kept = select(index, layer, candidates) if select else [c for c in candidates if restrict(index, layer, c)]
+    kept = [c for c in kept if not c.reference] or kept
+    if not kept:
+        raise NoRoutineError(f"layer {index} {layer.name!r} ({layer.kind}): the restriction leaves none of its "
+                             f"measured candidates {', '.join(map(str, candidates))}; widen it, or profile with it")
+    keys = {c.key for c in kept}
+    return [p for p in found if p.candidate.key in keys]
+
+
+def _adapts(bound: BoundNet, recorded: Recorded, layers: Mapping[str, list[Priced]], threads: int,
+            limit: int) -> dict[str, dict[tuple[Format, Format], Priced]]:
+    """Value -> the cheapest measured adapt between every two formats that it may pass through."""
+    formats: dict[str, set[Format]] = {}
+    for name, spec in {**bound.inputs, **bound.outputs}.items():
+        formats.setdefault(name, set()).add(plain_format(spec.dtype, spec.rank))
+    for layer in bound.layers:
+        for p in layers[layer.name]:
+            for value, form in (*zip(bound.dynamic(layer), p.candidate.ins), *zip(layer.outputs, p.candidate.outs)):
+                formats.setdefault(value, set()).add(form)
+    memo: dict[tuple[TensorSpec, frozenset[Format]], dict] = {}
+    tables = {}
+    for value, known in formats.items():
+        key = bound.spec(value), frozenset(known)
+        if key not in memo:
+            memo[key] = _adapt_table(*key, recorded, threads)
+        tables[value] = memo[key]
+    return tables
+
+
+def _adapt_table(spec: TensorSpec, known: frozenset[Format], recorded: Recorded,
+                 threads: int) -> dict[tuple[Format, Format], Priced]:
+    from ..runtime.layouts import host_formats
+    through = sorted(known | (set(host_formats(spec)) if len(known) > 1 else set()))
+    table = {}
+    for source in through:
+        for target in through:
+            if source != target:
+                found = recorded.of(adapt_problem(spec, source, target, threads))
+                if found:
+                    table[source, target] = min(found, key=lambda p: (p.cost, p.candidate.key))
+    return table
+
+
+def _incomplete(profile: Profile, missing: list[tuple[Layer, Problem]], threads: int, accuracy: str) -> ProfileError:
+    layer, problem = missing[0]
+    others = f" and {len(missing) - 1} other layers" if len(missing) > 1 else ""
+    model = profile.facts.get("cpu") or "unknown processor"
+    return ProfileError(f"profile of host {profile.host} ({model}): expected a measurement of accuracy class {accuracy} "
+                        f"for every layer at {threads} threads, got none for layer {layer.name!r}{others} "
+                        f"({problem.text!r}); profile this model, with these shapes and threads, on that machine, or tune "
+                        f"it on this one")

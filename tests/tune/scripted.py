@@ -1,0 +1,109 @@
+"""Small nets, and a scripted clock: every step takes a time that depends on its problem and routine alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+import pathweave as pw  # noqa: E402
+
+#: Scripted nanoseconds of a call beside its steps.
+CALL_NS = 7_000
+
+
+class Net:
+    """An ONNX graph in the making."""
+
+    def __init__(self, seed: int = 0):
+        self.rng, self.nodes, self.weights = np.random.default_rng(seed), [], []
+
+    def weight(self, *shape: int) -> str:
+        name = f"w{len(self.weights)}"
+        array = self.rng.standard_normal(shape).astype(np.float32) / np.sqrt(max(1, np.prod(shape[1:])))
+        self.weights.append(numpy_helper.from_array(array.astype(np.float32), name))
+        return name
+
+    def add(self, op: str, *inputs: str, out: str | None = None, **attributes) -> str:
+        out = out or f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], f"n{len(self.nodes)}", **attributes))
+        return out
+
+    def conv(self, x: str, channels_in: int, channels: int, kernel: int = 3, **attributes) -> str:
+        attributes = {"pads": [kernel // 2] * 4, **attributes}
+        return self.add("Conv", x, self.weight(channels, channels_in, kernel, kernel), self.weight(channels), **attributes)
+
+    def model(self, shape: list, outputs: list[str]) -> bytes:
+        ins = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+        outs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
+        graph = helper.make_graph(self.nodes, "net", ins, outs, self.weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def residual(extra: bool = False) -> bytes:
+    """Stem, residual block, pooling, classifier; with `extra`, one more convolution of a new shape at the end."""
+    n = Net()
+    x = n.add("Relu", n.conv("x", 3, 16))
+    y = n.add("Relu", n.conv(x, 16, 16, 1))
+    y = n.add("Relu", n.add("Add", n.conv(y, 16, 16), x))
+    y = n.add("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
+    if extra:
+        y = n.add("Relu", n.conv(y, 16, 32))
+    y = n.add("Flatten", n.add("GlobalAveragePool", y))
+    n.add("Gemm", y, n.weight(10, 32 if extra else 16), n.weight(10), transB=1, out="y")
+    return n.model([1, 3, 12, 12], ["y"])
+
+
+class Clock:
+    """Scripted times. `log`: (problem, routine, variant) of every step that ran timed; `calls`: untimed runs."""
+
+    def __init__(self):
+        self.log, self.calls, self.plans, self.after = [], 0, [], None
+
+    @staticmethod
+    def cost(problem: str, routine: str, variant: str) -> int:
+        """Nanoseconds of a candidate, an arbitrary but fixed number; conversions are cheaper."""
+        digest = hashlib.sha256(f"{problem}|{routine}|{variant}".encode()).digest()
+        number = int.from_bytes(digest[:4], "little")
+        return 500 + number % 5_000 if problem.startswith("adapt ") else 10_000 + number % 40_000
+
+    def steps(self, plan) -> list[int]:
+        times = []
+        for step in plan.steps:
+            if step.value:
+                times.append(self.cost(step.problem, step.routine, step.variant))
+            else:
+                c = plan.choices[step.layer]
+                times.append(self.cost(step.problem, c.routine, c.variant) if step.part == 0 else 0)
+        return times
+
+    def timed_run(self, session, inputs, out):
+        if self.after is not None:
+            self.after(len(self.plans))
+        self.plans.append(session.plan)
+        for step in session.plan.steps:
+            self.log.append((step.problem, step.routine, step.variant))
+        for array in out.values():
+            array[...] = 0
+        times = self.steps(session.plan)
+        return times, sum(times) + CALL_NS
+
+    def timed_call(self, session, inputs, out):
+        self.calls += 1
+        return sum(self.steps(session.plan)) + CALL_NS
+
+
+def run_python(code: str, folder) -> subprocess.CompletedProcess:
+    """Run code in a process of its own, in a folder, with the package that is tested here."""
+    source = str(Path(pw.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True,
+                          timeout=120)

@@ -1,0 +1,413 @@
+"""With known costs the whole tuner is exact: routes equal brute force, prices are sums, nothing is measured twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from scripted import CALL_NS, run_python
+
+import pathweave as pw
+from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteError
+from pathweave.net.format import plain_format
+from pathweave.net.problem import adapt_problem
+from pathweave.profile.about import About
+from pathweave.profile.profile import Profile
+from pathweave.runtime.descriptor import restriction
+from pathweave.runtime.layouts import host_formats
+
+THREADS = 2
+
+
+def profiled(model, store, **options) -> Profile:
+    return pw.profile(model, threads=THREADS, store=store, budget_s=1e6, **options)
+
+
+# ---- brute force, from the catalogue and the script alone -----------------------------------------------------------
+
+class Force:
+    """All routes of a small net, priced one by one. `known`: problems of the conversions that may be used."""
+
+    def __init__(self, bound, clock, known, restrict=None):
+        self.bound, self.clock, self.known = bound, clock, known
+        self.options = []
+        for i, problem in enumerate(bound.problems(THREADS)):
+            found, _ = bound.candidates(i, THREADS, restrict=restriction(restrict))
+            self.options.append([(clock.cost(problem.text, c.routine, c.variant), c) for c in found])
+        self.tables = {}
+
+    def direct(self, spec, source, target) -> float:
+        problem = adapt_problem(spec, source, target, THREADS)
+        if problem.text not in self.known:
+            return float("inf")
+        from pathweave.runtime.conversions import adapt_candidates
+        return min(self.clock.cost(problem.text, c.routine, c.variant)
+                   for c in adapt_candidates(spec, source, target, THREADS))
+
+    def conversions(self, value, made, wanted) -> float:
+        """Cheapest set of conversions that leads from one format to all others, by trying every set."""
+        key = value, made, frozenset(wanted)
+        if key not in self.tables:
+            spec = self.bound.spec(value)
+            edges = [(a, b, self.direct(spec, a, b)) for a, b in itertools.permutations(host_formats(spec), 2)]
+            edges = [e for e in edges if e[2] < float("inf")]
+            best = float("inf")
+            for size in range(len(edges) + 1):
+                for chosen in itertools.combinations(edges, size):
+                    reached = {made}
+                    for _ in chosen:
+                        reached |= {b for a, b, _ in chosen if a in reached}
+                    if wanted <= reached:
+                        best = min(best, sum(e[2] for e in chosen))
+            self.tables[key] = best
+        return self.tables[key]
+
+    def price(self, choice) -> float:
+        bound = self.bound
+        made = {n: plain_format(s.dtype, s.rank) for n, s in bound.inputs.items()}
+        wanted = {n: {plain_format(s.dtype, s.rank)} for n, s in bound.outputs.items()}
+        total = CALL_NS
+        for layer, (cost, c) in zip(bound.layers, choice):
+            total += cost
+            for value, form in zip(bound.dynamic(layer), c.ins):
+                wanted.setdefault(value, set()).add(form)
+            made.update(zip(layer.outputs, c.outs))
+        return total + sum(self.conversions(v, f, wanted[v]) for v, f in made.items() if wanted.get(v, {f}) != {f})
+
+    def routes(self):
+        """(price, candidate per layer) of every route; of candidates with the same ports only the cheapest."""
+        short = []
+        for found in self.options:
+            best = {}
+            for cost, c in found:
+                if (c.ins, c.outs) not in best or cost < best[c.ins, c.outs][0]:
+                    best[c.ins, c.outs] = cost, c
+            short.append(list(best.values()))
+        return [(self.price(choice), choice) for choice in itertools.product(*short)]
+
+    def best(self) -> float:
+        return min(price for price, _ in self.routes())
+
+
+@pytest.mark.parametrize("restrict", [None, ["conv2/direct", "conv2/im2col"], ["nhwc"], ["nchw16c", "nhwc@0"]],
+                         ids=["all", "two algorithms", "nhwc", "mixed"])
+def test_route_equals_brute_force(model, clock, store, restrict):
+    profile = profiled(model, store, restrict=restrict)
+    force = Force(model.bind(), clock, profile.problems(), restrict)
+    route = pw.solve(model, profile, restrict=restrict)
+    assert route.predicted_ns == force.best()
+    assert route.certificate == "optimal" and route.lower_bound_ns <= route.predicted_ns
+
+
+def test_every_candidate_is_measured_with_its_own_time(model, clock, store):
+    profile = profiled(model, store)
+    bound = model.bind()
+    for i, problem in enumerate(bound.problems(THREADS)):
+        for c in bound.candidates(i, THREADS)[0]:
+            m = profile.get(problem, *c.key)
+            assert m is not None, f"{problem.text} {c}"
+            assert set(m.samples) == {clock.cost(problem.text, c.routine, c.variant)}
+            about = About.parse(m.about)
+            assert (about.ins, about.outs, about.accuracy) == (c.ins, c.outs, c.accuracy)
+    assert profile.notes["unmeasured"] == 0 and profile.notes["known"] == profile.notes["candidates"]
+
+
+def test_conversions_between_surviving_formats_are_measured(model, clock, store):
+    profile = profiled(model, store)
+    bound = model.bind()
+    producer, surviving = {}, {}
+    for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(THREADS))):
+        found = bound.candidates(i, THREADS)[0]
+        costs = {c.key: clock.cost(problem.text, c.routine, c.variant) for c in found}
+        surviving[layer.name] = [c for c in found if costs[c.key] <= 3 * min(costs.values())]
+        for k, value in enumerate(bound.dynamic(layer)):
+            if value in producer:
+                above, port = producer[value]
+                for a in {c.outs[port] for c in surviving[above]}:
+                    for b in {c.ins[k] for c in surviving[layer.name]} - {a}:
+                        assert adapt_problem(bound.spec(value), a, b, THREADS).text in profile.problems()
+        producer.update((v, (layer.name, port)) for port, v in enumerate(layer.outputs))
+
+
+def test_hopeless_candidates_run_no_more(model, clock, store):
+    """After the plan in which three times the best time became known, a candidate is in no other plan."""
+    profile = profiled(model, store)
+    plans = list({id(p): p for p in clock.plans}.values())
+    for problem in {p.text for p in model.bind().problems(THREADS)}:
+        found = sorted((m for m in profile if m.problem == problem), key=lambda m: m.median)
+        used = [{c.key for c in plan.choices.values() if c.problem.text == problem} for plan in plans]
+        first = {m.key[1:]: next(i for i, keys in enumerate(used) if m.key[1:] in keys) for m in found}
+        for m in found:
+            if m.median > 3 * found[0].median:
+                known = max(first[m.key[1:]], first[found[0].key[1:]])
+                assert not any(m.key[1:] in keys for keys in used[known + 1:])
+            elif m.median <= 1.5 * found[0].median and m.key[1:] != found[0].key[1:]:
+                assert m.count >= 3
+
+
+def test_samples_of_one_candidate_are_spread_over_passes(model, clock, store):
+    """Between two samples of contenders others have been measured: no candidate is measured in one burst."""
+    profiled(model, store)
+    problem = next(p.text for p in model.bind().problems(THREADS) if p.kind == "conv2")
+    order = [(r, v) for p, r, v in clock.log if p == problem]
+    blocks = [key for key, _ in itertools.groupby(order)]
+    assert len(blocks) > len(set(blocks))
+
+
+# ---- re-use ----------------------------------------------------------------------------------------------------------
+
+def test_a_full_store_is_not_measured_again(model, clock, store):
+    first = profiled(model, store)
+    before = len(clock.log)
+    second = profiled(model, store)
+    assert len(clock.log) == before and second.notes["measured"] == 0 and second.notes["passes"] == 0
+    assert {m.key: m.samples for m in second} == {m.key: m.samples for m in first}
+
+
+def test_a_second_model_uses_the_measurements_of_the_first(model, larger, clock, store):
+    first = profiled(model, store)
+    shared = first.problems() & {p.text for p in larger.bind().problems(THREADS)}
+    assert len(shared) >= 4
+    before = {m.key: m.samples for m in first}
+    second = profiled(larger, store)
+    after = store.lookup(first.host, shared)
+    assert {k: m.samples for k, m in after.items()} == {k: v for k, v in before.items() if k[0] in shared}
+    new = {p.text for p in larger.bind().problems(THREADS)} - shared
+    assert second.notes["measured"] >= sum(1 for m in second if m.problem in new) > 0
+    assert pw.solve(larger, second).predicted_ns == Force(larger.bind(), clock, second.problems()).best()
+
+
+def test_a_newer_version_of_a_routine_replaces_the_older(model, clock, store):
+    from dataclasses import replace
+    profile = profiled(model, store)
+    route = pw.solve(model, profile)
+    name, choice = next(iter(route.layers.items()))
+    problem = model.bind().problems(THREADS)[0].text
+    newer = [replace(m, version=m.version + 1, samples=(9e9,), id=f"new{i}") for i, m in
+             enumerate(m for m in profile if m.problem == problem and m.routine == choice.routine)]
+    profile.add(newer)
+    again = pw.solve(model, profile)
+    assert (again.layers[name].routine, again.layers[name].version) != (choice.routine, choice.version)
+
+
+# ---- solve -----------------------------------------------------------------------------------------------------------
+
+def test_same_profile_same_bytes(model, clock, store, tmp_path):
+    profile = profiled(model, store)
+    text = json.dumps(pw.solve(model, profile).to_json())
+    profile.save(tmp_path / "p.jsonl")
+    loaded = Profile.load(tmp_path / "p.jsonl")
+    shuffled = Profile(profile.host, list(profile.runs)[::-1], profile.facts)
+    for other in (profile, loaded, shuffled):
+        assert json.dumps(pw.solve(model, other).to_json()) == text
+
+
+def test_solving_needs_no_native_core_and_no_profile_of_this_host(net_bytes, model, clock, store, tmp_path):
+    """The profile of another machine, in a process where the native core cannot be loaded."""
+    from dataclasses import replace
+    profile = profiled(model, store)
+    elsewhere = Profile("elsewhere", [replace(m, host="elsewhere") for m in profile.runs], {"cpu": "another"})
+    elsewhere.save(tmp_path / "p.jsonl")
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    code = ("import sys; sys.modules['pathweave._native'] = None\n"
+            "import json, pathweave as pw\n"
+            "from pathweave.profile.profile import Profile\n"
+            "print(json.dumps(pw.solve('net.onnx', Profile.load('p.jsonl')).to_json()))")
+    done = run_python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    there, here = json.loads(done.stdout), pw.solve(model, profile).to_json()
+    assert there.pop("host") == "elsewhere" and here.pop("host") == profile.host
+    assert there == here
+
+
+def test_profile_that_does_not_know_the_model(model, larger, clock, store):
+    profile = profiled(model, store)
+    with pytest.raises(ProfileError, match=r"expected a measurement .* 2 threads, got none for layer .*profile this model"):
+        pw.solve(larger, profile, threads=2)
+    with pytest.raises(ProfileError, match="7 threads"):
+        pw.solve(model, profile, threads=7)
+    with pytest.raises(ProfileError, match="got none.*profile it first"):
+        pw.solve(model, Profile("somewhere"))
+
+
+def test_less_accurate_candidates_are_left_out(model, clock, store):
+    profile = profiled(model, store)
+    strict = pw.solve(model, profile, accuracy="strict")
+    bound = model.bind()
+    for i, layer in enumerate(bound.layers):
+        c = strict.layers[layer.name]
+        assert (c.routine, c.version, c.variant) in {x.key for x in bound.candidates(i, THREADS, accuracy="strict")[0]}
+    assert strict.predicted_ns >= pw.solve(model, profile).predicted_ns
+
+
+# ---- restrictions ------------------------------------------------------------------------------------------------------
+
+def test_descriptor_with_indices(model, clock, store):
+    profile = profiled(model, store, restrict=["conv2/direct@1..2"])
+    bound = model.bind()
+    route = pw.solve(model, profile, restrict=["conv2/direct@1..2"])
+    for layer in bound.layers[1:3]:
+        assert route.layers[layer.name].routine.startswith("conv2/direct:")
+    texts = [p.text for p in bound.problems(THREADS)]
+    assert {m.routine.partition(":")[0] for m in profile if m.problem == texts[1]} == {"conv2/direct"}
+    assert len({m.routine.partition(":")[0] for m in profile if m.problem == texts[0]}) > 1
+
+
+def test_descriptors_without_effect(model, clock, store):
+    with pytest.raises(RouteError, match="99"):
+        profiled(model, store, restrict=["nhwc@99"])
+    with pytest.raises(NoRoutineError, match="winograd4"):
+        profiled(model, store, restrict=["winograd4@1"])
+    profile = profiled(model, store)
+    with pytest.raises(NoRoutineError, match="restriction leaves none"):
+        pw.solve(model, profile, restrict=lambda index, layer, candidate: False)
+
+
+# ---- tune ---------------------------------------------------------------------------------------------------------------
+
+def test_tuned_route_is_the_best_and_prediction_is_exact(model, clock, store):
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    (route,) = tuned.routes.values()
+    profile = profiled(model, store)
+    assert route.predicted_ns == route.measured_ns == Force(model.bind(), clock, profile.problems()).best()
+    assert tuned.report["gap"] == 0 and tuned.report["findings"] == [] and len(tuned.report["races"]) == 1
+    names = {n for row in tuned.report["race"] for n in row["names"]}
+    left = {row["name"]: row["predicted_ns"] for row in tuned.report["not raced"]}
+    assert names | set(left) == {"solved 1", "solved 2", "solved 3", "nhwc only", "nchw only", "nchw16c only", "default"}
+    assert {"solved 1", "solved 2", "solved 3"} <= names and any(n.endswith("only") for n in names)
+    assert all(predicted > 1.5 * route.predicted_ns for predicted in left.values())
+    for row in tuned.report["race"]:
+        assert row["median_ns"] == row["predicted_ns"] >= route.measured_ns
+    assert set(tuned.report["seconds"]) == {"load", "profile", "solve", "race", "measure again", "total"}
+    assert model.routes == {}
+
+
+def test_routes_survive_save_and_load(model, clock, store, tmp_path):
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    tuned.save(tmp_path / "net.pw")
+    loaded = pw.load(tmp_path / "net.pw")
+    assert [r.to_json() for r in loaded.routes.values()] == [r.to_json() for r in tuned.routes.values()]
+    (route,) = loaded.routes.values()
+    plan = loaded.plan(threads=THREADS)
+    assert {n: c.key for n, c in plan.choices.items()} == {
+        n: (c.routine, c.version, c.variant) for n, c in route.layers.items()}
+    assert clock.steps(plan) and sum(clock.steps(plan)) + CALL_NS == route.predicted_ns
+
+
+def test_single_layout_routes_are_in_one_layout(model, clock, store):
+    from pathweave.tune.costs import Costs
+    from pathweave.tune.tuner import single_layout_routes
+    profile, bound = profiled(model, store), model.bind()
+    routes = dict(single_layout_routes(Costs.of(bound, profile, THREADS)))
+    assert set(routes) == {"nhwc only", "nchw16c only", "nchw only"}
+    best = pw.solve(model, profile).predicted_ns
+    for name, route in routes.items():
+        layout = name.partition(" ")[0]
+        assert route.predicted_ns >= best
+        for i, layer in enumerate(bound.layers):
+            c = route.layers[layer.name]
+            possible = [x for x in bound.candidates(i, THREADS)[0]
+                        if {f.layout for f in (*x.ins, *x.outs)} <= {layout, "plain"}]
+            if possible:
+                assert {f.layout for f in (*c.ins, *c.outs)} <= {layout, "plain"}
+
+
+def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
+    """End to end the routes take twice what their steps took alone, in place as well from the race on."""
+    from pathweave.tune import race, tuner
+    timed_run, timed_call = clock.timed_run, clock.timed_call
+    again = []
+
+    def slower_run(session, inputs, out):
+        again.append(session.plan)
+        times, total = timed_run(session, inputs, out)
+        return [2 * t for t in times], 2 * total
+    monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: 2 * timed_call(session, inputs, out))
+    monkeypatch.setattr(tuner, "timed_run", slower_run)
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    assert again and len(tuned.report["races"]) > 1
+    assert tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
+    assert tuned.report["gap"] > -0.5
+    (route,) = tuned.routes.values()
+    assert route.measured_ns == min(row["median_ns"] for row in tuned.report["race"])
+    assert route.notes["races"] == len(tuned.report["races"])
+    if abs(tuned.report["gap"]) > 0.05:
+        assert "predicted" in tuned.report["findings"][0]
+
+
+def test_disturbed_runs_are_not_taken_for_the_race(model, clock, store, monkeypatch):
+    """Steps that took five times their time explain nothing of a race that took twice: they are thrown away."""
+    from pathweave.tune import race, tuner
+    timed_run, timed_call = clock.timed_run, clock.timed_call
+
+    def disturbed(session, inputs, out):
+        times, total = timed_run(session, inputs, out)
+        return [5 * t for t in times], 5 * total
+    monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: 2 * timed_call(session, inputs, out))
+    monkeypatch.setattr(tuner, "timed_run", disturbed)
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    assert tuned.report["gap"] == tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
+    assert "predicted" in tuned.report["findings"][0] and len(tuned.report["races"]) == 1
+    for m in profiled(model, store):
+        assert len(set(m.samples)) == 1
+
+
+def test_profile_of_another_machine(model, clock, store):
+    other = Profile("ffffffffffff", [], {"cpu": "abacus"})
+    with pytest.raises(ProfileError, match=r"abacus.*profile on this machine") as caught:
+        pw.tune(model, threads=THREADS, store=store, profile=other, progress=False)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_profile_saves_measuring(model, clock, store):
+    from pathweave.profile.store import Store
+    profile = profiled(model, store)
+    before = len(clock.plans)
+    tuned = pw.tune(model, threads=THREADS, store=Store.memory(), profile=profile, progress=False)
+    assert len(clock.plans) == before and tuned.report["profile"]["passes"] == 0
+
+
+# ---- explain ------------------------------------------------------------------------------------------------------------
+
+def test_explain(model, clock, store):
+    from pathweave.tune.explain import explain
+    profile = profiled(model, store)
+    bound, route = model.bind(), pw.solve(model, profile)
+    force = Force(bound, clock, profile.problems())
+    routes = force.routes()
+    for i, layer in enumerate(bound.layers):
+        e = explain(model, layer.name, profile)
+        found, refusals = bound.candidates(i, THREADS)
+        assert {(r.routine, r.variant) for r in e.candidates} == {(c.routine, c.variant) for c in found}
+        costs = [r.cost_ns for r in e.candidates]
+        assert costs == sorted(costs) and e.candidates[0].extra_ns == 0
+        assert all(r.cost_ns == clock.cost(e.problem, r.routine, r.variant) and r.count > 0 for r in e.candidates)
+        assert e.refusals == [(r.routine, r.reason) for r in refusals] and all(reason for _, reason in e.refusals)
+        chosen = route.layers[layer.name]
+        assert (e.chosen.routine, e.chosen.variant) == (chosen.routine, chosen.variant) and e.chosen.chosen
+        if e.runner_up:
+            with_it = [price for price, choice in routes
+                       if (choice[i][1].routine, choice[i][1].variant) == (e.runner_up.routine, e.runner_up.variant)]
+            if with_it:  # the runner-up may have the ports of a cheaper candidate: brute force leaves those out
+                assert e.margin_ns == pytest.approx(min(with_it) - route.predicted_ns, abs=1)
+            assert e.margin_ns == pytest.approx(chosen.margin_ns, abs=1)
+        paid = {(c["value"], c["from"], c["to"]) for c in e.conversions}
+        around = {*bound.dynamic(layer), *layer.outputs}
+        assert paid == {(c.value, str(c.source), str(c.target)) for c in route.conversions if c.value in around}
+        assert json.loads(json.dumps(e.to_json()))["layer"] == layer.name
+    assert explain(model, 1, profile).layer == explain(model, "1", profile).layer == bound.layers[1].name
+
+
+def test_explain_another_route_and_wrong_names(model, clock, store):
+    from pathweave.tune.explain import explain
+    profile = profiled(model, store)
+    default = pw.default_route(model.bind(), THREADS)
+    name = next(n for n, c in default.layers.items() if n.startswith("n"))
+    e = explain(model, name, profile, route=default)
+    assert e.chosen.routine == default.layers[name].routine
+    assert any("not the one" in note for note in e.notes)
+    with pytest.raises(InputError, match="close|such as"):
+        explain(model, "nope", profile)
+    with pytest.raises(InputError, match="from 0 to"):
+        explain(model, 99, profile)

@@ -1,0 +1,225 @@
+"""Budgets, interruptions, kills, verification, and the two packages that are functions as well."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+
+import numpy as np
+import pytest
+from scripted import run_python
+
+import pathweave as pw
+from pathweave.errors import Error, InterruptedTuning, StoreError
+from pathweave.profile import passes, protocol, slots
+from pathweave.profile.store import Store
+
+THREADS = 2
+
+
+def test_no_budget_still_gives_a_route(model, clock, store):
+    profile = pw.profile(model, threads=THREADS, store=store, budget_s=0)
+    assert profile.notes["passes"] == 1 and profile.notes["unmeasured"] > 0
+    route = pw.solve(model, profile)
+    default = pw.default_route(model.bind(), THREADS)
+    assert {n: c.routine for n, c in route.layers.items()} == {n: c.routine for n, c in default.layers.items()}
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=0, progress=False)
+    assert any("budget" in finding for finding in tuned.report["findings"])
+
+
+def test_no_pass_starts_after_the_budget(model, clock, store, monkeypatch):
+    now = [0.0]
+
+    def tick(count):
+        now[0] += 1.0
+    clock.after = tick
+    profile = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=12.0, store=store, clock=lambda: now[0])
+    longest_pass = 2 + 2 * 4  # plans twice, each a first run and three timed ones
+    assert 0 < len(clock.plans) <= 12 + longest_pass
+    assert pw.solve(model, profile).certificate == "optimal"
+    more = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=1e6, store=store, clock=lambda: now[0])
+    assert more.notes["unmeasured"] == 0 < profile.notes["unmeasured"]
+
+
+@pytest.mark.parametrize("call", ["profile", "tune"])
+def test_interrupted_by_the_callback(model, clock, tmp_path, call):
+    told = []
+
+    def stop(fraction, text):
+        told.append(fraction)
+        if len(told) == 6:
+            raise KeyboardInterrupt
+    path = tmp_path / "store.sqlite"
+    with pytest.raises(InterruptedTuning, match=r"interrupted.*store\.sqlite") as caught:
+        getattr(pw, call)(model, threads=THREADS, store=path, budget_s=1e6, progress=stop)
+    assert isinstance(caught.value, KeyboardInterrupt) and isinstance(caught.value, Error)
+    kept = {m.key: m.samples for m in Store.open(path).lookup(protocol.this_host().id).values()}
+    ran = {(p, r, v) for p, r, v in clock.log if not p.startswith("identity")}
+    assert kept and {(p, r, v) for p, r, _, v in kept if r != passes.CALL} <= ran
+    assert told == sorted(told)
+    profile = pw.profile(model, threads=THREADS, store=path, budget_s=1e6)
+    for key, samples in kept.items():
+        assert profile.get(*key).samples[:len(samples)] == samples
+    assert profile.notes["unmeasured"] == 0
+
+
+def test_interrupted_in_the_race(model, clock, store):
+    def stop(fraction, text):
+        if text.startswith("racing"):
+            raise KeyboardInterrupt
+    with pytest.raises(InterruptedTuning, match="race.*all measurements are in"):
+        pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=stop)
+    assert pw.profile(model, threads=THREADS, store=store).notes["passes"] == 0 and model.routes == {}
+
+
+def test_killed_while_profiling(net_bytes, tmp_path):
+    """A kill leaves a store that opens and holds what was flushed."""
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    code = textwrap.dedent(f"""
+        import os, signal
+        import pathweave as pw
+        from pathweave.profile import passes
+        passes.FLUSH_S = 0.0
+        told = []
+        def progress(fraction, text):
+            told.append(text)
+            if len(told) == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+        pw.profile("net.onnx", threads={THREADS}, store="store.sqlite", progress=progress)
+    """)
+    done = run_python(code, tmp_path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with Store.open(tmp_path / "store.sqlite") as store:
+        assert len(store.lookup(protocol.this_host().id)) >= len(pw.load(net_bytes).bind().layers)
+        assert pw.profile(net_bytes, threads=THREADS, store=store).notes["unmeasured"] == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not os.path.exists("/proc/version"), reason="needs a folder that fails")
+def test_unwritable_store(model, monkeypatch):
+    monkeypatch.setenv("PATHWEAVE_HOME", "/proc/version/none")
+    with pytest.raises(StoreError, match="PATHWEAVE_HOME"):
+        pw.tune(model, progress=False)
+    with pytest.raises(StoreError):
+        pw.profile(model)
+
+
+def test_first_run_of_a_hopeless_candidate_is_its_only_one(model, clock, store, monkeypatch):
+    """A candidate that takes a second is run once, and the plan is made again without it."""
+    slow = ("conv2/im2col:f32:nhwc:cpu", "conv2/winograd4:f32:nhwc:cpu")
+    usual = clock.cost
+    monkeypatch.setattr(clock, "cost", lambda p, r, v: 1_000_000_000 if r in slow else usual(p, r, v))
+    profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6)
+    found = [m for m in profile if m.routine in slow]
+    assert found and all(m.count == 1 and m.median == 1e9 for m in found)
+
+
+def test_packed_weights_stay_within_their_limit(model, clock, store, monkeypatch):
+    """With almost no memory allowed, kernels are dropped and prepared again; the result is the same."""
+    wanted = pw.solve(model, pw.profile(model, threads=THREADS, store=store, budget_s=1e6))
+    monkeypatch.setattr(passes, "PACKED", 20_000)
+    monkeypatch.setattr(passes, "HEAVY", 5_000)
+    monkeypatch.setattr(protocol, "HEAVY", 5_000)
+    largest = []
+    trim = passes.Run._trim
+
+    def watched(run, chosen):
+        trim(run, chosen)
+        kept = {name for name, *_ in run.cache._kernels}
+        largest.append((run.cache.packed_bytes, len(kept)))
+    monkeypatch.setattr(passes.Run, "_trim", watched)
+    profile = pw.profile(model, threads=THREADS, store=Store.memory(), budget_s=1e6)
+    assert pw.solve(model, profile).to_json() == wanted.to_json()
+    one_plan = max(p.packed_bytes for p in clock.plans)
+    assert max(packed for packed, _ in largest) <= 20_000 + 2 * one_plan
+
+
+# ---- verification ----------------------------------------------------------------------------------------------------
+
+def test_verify_accepts_what_is_right(model, clock, store):
+    assert pw.profile(model, threads=THREADS, store=store, budget_s=0, verify=True).notes["wrong"] == []
+
+
+def test_verify_leaves_out_what_is_wrong(model, clock, store, monkeypatch):
+    """A routine that answers with something else is never timed, never chosen."""
+    from pathweave.profile import verify
+    build = verify.build_plan
+
+    class Wrong:
+        def __init__(self, plan):
+            self.plan = plan
+
+        def session(self):
+            return self
+
+        def run(self, given):
+            return {n: a + np.float32(1e-3) for n, a in self.plan.session().run(given).items()}
+
+    def sabotaged(bound, choices, *rest):
+        plan = build(bound, choices, *rest)
+        bad = any(c.algorithm == "direct" and c.problem.kind == "conv2" for c in choices.values())
+        return Wrong(plan) if bad else plan
+    monkeypatch.setattr(verify, "build_plan", sabotaged)
+    profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6, verify=True)
+    wrong = profile.notes["wrong"]
+    assert wrong and all("conv2/direct" in w["candidate"] and "relative RMS error" in w["reason"] for w in wrong)
+    assert not any(r.startswith("conv2/direct") for _, r, _ in clock.log)
+    assert not any(c.routine.startswith("conv2/direct") for c in pw.solve(model, profile).layers.values())
+
+
+# ---- small parts -----------------------------------------------------------------------------------------------------
+
+def test_first_variants_come_before_second_ones(model):
+    for i in range(len(model.bind().layers)):
+        found, _ = model.bind().candidates(i, THREADS)
+        ordered = slots.one_variant_each_first(found)
+        assert sorted(c.key for c in ordered) == sorted(c.key for c in found)
+        distinct = len({c.routine for c in found})
+        assert len({c.routine for c in ordered[:distinct]}) == distinct
+
+
+def test_inputs_are_those_of_the_net_and_tame(model):
+    inputs = protocol.random_inputs(model.bind())
+    assert inputs["x"].shape == (1, 3, 12, 12) and inputs["x"].dtype == np.float32
+    assert abs(inputs["x"].std() - 1) < 0.2 and np.isfinite(model(inputs)).all()
+
+
+def test_progress_bar_is_silent_without_a_terminal(capsys):
+    from pathweave.tune.progress import part, progress_bar
+    seen = []
+    with progress_bar(lambda f, t: seen.append((f, t))) as tell:
+        part(tell, 0.5, 1.0)(0.5, "half of the second half")
+    assert seen == [(0.75, "half of the second half")]
+    for show in (True, False):
+        with progress_bar(show) as tell:
+            tell(0.5, "text")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("order", ["import pathweave.profile.store as s, pathweave.tune.api as t, pathweave as pw",
+                                   "import pathweave as pw; pw.profile, pw.tune",
+                                   "import pathweave as pw; pw.profile; from pathweave.tune.solvers import solve",
+                                   "from pathweave.profile.profile import Profile; import pathweave as pw"])
+def test_packages_are_functions_too(order, net_bytes, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    code = (f"{order}\n"
+            "p = pw.profile('net.onnx', threads=1, store='s.sqlite', budget_s=0)\n"
+            "t = pw.tune('net.onnx', threads=1, store='s.sqlite', budget_s=0, progress=False)\n"
+            "print(len(p) > 0, t.report['measured_ns'] > 0)")
+    done = run_python(code, tmp_path)
+    assert done.stdout.strip() == "True True", done.stderr
+
+
+# ---- the real clock --------------------------------------------------------------------------------------------------
+
+def test_tuned_model_agrees_with_onnxruntime(net_bytes, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    tuned = pw.tune(str(tmp_path / "net.onnx"), threads=THREADS, store=tmp_path / "s.sqlite", budget_s=3, progress=False)
+    tuned.save(tmp_path / "net.pw")
+    x = np.random.default_rng(5).standard_normal((1, 3, 12, 12)).astype(np.float32)
+    (wanted,) = runtime.InferenceSession(net_bytes, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    for model in (tuned, pw.load(tmp_path / "net.pw")):
+        assert np.abs(model(x) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    (route,) = tuned.routes.values()
+    assert route.measured_ns > 0 and route.predicted_ns > 0 and route.host == protocol.this_host().id
