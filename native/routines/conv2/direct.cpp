@@ -6,20 +6,27 @@
 namespace pw {
 namespace {
 
+// A tap whose pixels lie above or below the image, or of the merged kind also beside it.
+constexpr int32_t kOutside = -1, kClipped = -2;
+
 // Row pointers of one tile come from a table of offsets per output pixel and tap; padding points to zeros.
+//
+// Merged: with channels last the pixels under one row of the kernel are contiguous, so that a row of the kernel is one
+// tap of kernel_width * channels floats. Pixels at the left and right border are gathered into rows of their own.
 class DirectKernel : public Kernel {
  public:
   DirectKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
-      : g_(p), layout_(layout), add_(p.epilogue.add), threads_(p.threads) {
-    const GemmF32& kernel = gemm_kernel(variant);
+      : g_(p), layout_(layout), add_(p.epilogue.add), merged_(variant.ends_with(kMerged)), threads_(p.threads) {
+    const GemmF32& kernel = gemm_kernel(variant.substr(0, variant.find('/')));
     const bool blocked = layout == Layout::nchw16c;
     blocks_ = blocked ? g_.inputs / 16 : 1;
     product_.kernel = &kernel;
     product_.act = *epilogue_activation(p);
     product_.rows = blocked ? g_.out_pixels() : g_.images * g_.out_pixels();
     product_.columns = g_.group_outputs();
-    product_.taps = g_.taps() * blocks_;
-    product_.depth = blocked ? 16 : g_.group_inputs();
+    taps_ = merged_ ? g_.kernel_height : g_.taps();
+    product_.taps = taps_ * blocks_;
+    product_.depth = blocked ? 16 : g_.group_inputs() * (merged_ ? g_.kernel_width : 1);
     product_.c_row = blocked ? 16 : g_.outputs;
     product_.c_group = blocked ? g_.out_pixels() * 16 : 16;
     const int64_t k = product_.taps * product_.depth;
@@ -31,7 +38,9 @@ class DirectKernel : public Kernel {
     zeros_ = zero_row(product_.depth);
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * pointer_bytes()); }
+  static constexpr const char* kMerged = "/rows";
+
+  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()); }
   size_t packed_bytes() const override {
     size_t bytes = offsets_.bytes();
     for (const auto& b : weights_) bytes += b->bytes();
@@ -42,7 +51,8 @@ class DirectKernel : public Kernel {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    auto** pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * pointer_bytes());
+    auto** pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * area());
+    auto* gathered = reinterpret_cast<float*>(reinterpret_cast<char*>(pointers) + pointer_bytes());
     const int64_t slabs = layout_ == Layout::nchw16c ? g_.images : 1;
     for (int64_t slab = 0; slab < slabs; ++slab)
       for (int64_t group = 0; group < g_.groups; ++group) {
@@ -53,16 +63,21 @@ class DirectKernel : public Kernel {
         const int64_t at = slab * g_.outputs * g_.out_pixels() + group * g_.group_outputs();
         if (slab + group > 0) team.barrier();
         walk(p, y + at, residual ? residual + at : nullptr, pointers, team,
-             [&](int64_t row, int64_t rows, const float** to) { fill(source, row, rows, to); });
+             [&](int64_t row, int64_t rows, const float** to) { fill(source, row, rows, to, gathered); });
       }
   }
 
  private:
   int64_t pointer_bytes() const { return round_up(product_.taps * product_.kernel->rows * 8, 64); }
 
+  // Bytes of scratch per thread: pointers, and room for gathered rows.
+  int64_t area() const {
+    return pointer_bytes() + (merged_ ? round_up(product_.kernel->rows * taps_ * product_.depth * 4, 64) : 0);
+  }
+
   // As many rows of B per pass as keep a tile of A in half of L1.
   int64_t chunk(int64_t k) const {
-    if (g_.taps() == 1) return k;
+    if (product_.taps == 1) return k;
     const int64_t fit = static_cast<int64_t>(cpu().l1d) / 2 / 4 / product_.kernel->rows;
     const int64_t passes = divide_up(k, std::max(fit, product_.depth));
     return divide_up(divide_up(k, passes), product_.depth) * product_.depth;
@@ -90,41 +105,63 @@ class DirectKernel : public Kernel {
   }
 
   void fill_offsets() {
-    offsets_ = Buffer(static_cast<size_t>(g_.out_pixels() * g_.taps()) * sizeof(int32_t));
-    const int64_t pixel = layout_ == Layout::nchw16c ? 16 : g_.inputs;
+    offsets_ = Buffer(static_cast<size_t>(g_.out_pixels() * taps_) * sizeof(int32_t));
+    const int64_t pixel = layout_ == Layout::nchw16c ? 16 : g_.inputs, across = merged_ ? 1 : g_.kernel_width;
     auto* to = offsets_.as<int32_t>();
     for (int64_t oy = 0; oy < g_.out_height; ++oy)
       for (int64_t ox = 0; ox < g_.out_width; ++ox)
         for (int64_t ky = 0; ky < g_.kernel_height; ++ky)
-          for (int64_t kx = 0; kx < g_.kernel_width; ++kx) {
+          for (int64_t kx = 0; kx < across; ++kx) {
             const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
             const int64_t ix = ox * g_.stride_x - g_.pad_left + kx * g_.dilation_x;
-            const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
-            *to++ = inside ? static_cast<int32_t>((iy * g_.width + ix) * pixel) : -1;
+            const bool row_inside = iy >= 0 && iy < g_.height;
+            const bool inside = ix >= 0 && ix + (merged_ ? g_.kernel_width : 1) <= g_.width;
+            *to++ = !row_inside ? kOutside
+                    : inside    ? static_cast<int32_t>((iy * g_.width + ix) * pixel)
+                                : (merged_ ? kClipped : kOutside);
           }
   }
 
-  void fill(const float* x, int64_t row, int64_t rows, const float** to) const {
-    const int64_t taps = g_.taps(), tile_rows = product_.kernel->rows, pixels = g_.out_pixels();
+  void fill(const float* x, int64_t row, int64_t rows, const float** to, float* gathered) const {
+    const int64_t tile_rows = product_.kernel->rows, pixels = g_.out_pixels();
     for (int64_t i = 0; i < tile_rows; ++i) {
-      const int64_t at = std::min(i, rows - 1) + row, image = at / pixels;
-      const int32_t* offset = offsets_.as<int32_t>() + (at - image * pixels) * taps;
+      const int64_t at = std::min(i, rows - 1) + row, image = at / pixels, pixel = at - image * pixels;
+      const int32_t* offset = offsets_.as<int32_t>() + pixel * taps_;
       const float* base = x + image * g_.inputs * g_.in_pixels();
       for (int64_t b = 0; b < blocks_; ++b, base += 16 * g_.in_pixels())
-        for (int64_t t = 0; t < taps; ++t) to[(b * taps + t) * tile_rows + i] = offset[t] < 0 ? zeros_ : base + offset[t];
+        for (int64_t t = 0; t < taps_; ++t) {
+          const float* from = base + offset[t];
+          if (offset[t] == kOutside) from = zeros_;
+          else if (offset[t] == kClipped) from = gather(base, pixel, t, gathered + (i * taps_ + t) * product_.depth);
+          to[(b * taps_ + t) * tile_rows + i] = from;
+        }
     }
+  }
+
+  // The pixels under row `ky` of the kernel, zeros where they lie beside the image.
+  const float* gather(const float* image, int64_t pixel, int64_t ky, float* to) const {
+    const int64_t iy = pixel / g_.out_width * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
+    const int64_t x0 = pixel % g_.out_width * g_.stride_x - g_.pad_left;
+    for (int64_t kx = 0; kx < g_.kernel_width; ++kx) {
+      const bool inside = x0 + kx >= 0 && x0 + kx < g_.width;
+      for (int64_t c = 0; c < g_.inputs; ++c)
+        to[kx * g_.inputs + c] = inside ? image[(iy * g_.width + x0 + kx) * g_.inputs + c] : 0.0f;
+    }
+    return to;
   }
 
   Geometry g_;
   Layout layout_;
-  bool add_;
-  int64_t threads_, blocks_ = 1;
+  bool add_, merged_;
+  int64_t threads_, blocks_ = 1, taps_ = 1;
   Product product_{};
   std::vector<std::shared_ptr<const Buffer>> weights_;
   std::vector<Buffer> bias_;
   Buffer offsets_;
   const float* zeros_ = nullptr;
 };
+
+constexpr int64_t kFew = 32;
 
 class Direct : public Routine {
  public:
@@ -142,7 +179,14 @@ class Direct : public Routine {
     if (gemm_variants(layout_).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(layout_); }
+  // Few channels also with the taps of a kernel row merged: a tap is then long enough to be worth its pointers.
+  std::vector<std::string> variants(const Problem& p) const override {
+    std::vector<std::string> names = gemm_variants(layout_);
+    const Geometry g(p);
+    if (layout_ == Layout::nhwc && g.groups == 1 && g.dilation_x == 1 && g.kernel_width > 1 && g.inputs <= kFew)
+      for (const auto& kernel : gemm_variants(layout_)) names.push_back(kernel + DirectKernel::kMerged);
+    return names;
+  }
   Ports ports(const Problem& p) const override { return convolution_ports(p, layout_, layout_); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DirectKernel>(p, layout_, variant, c);
