@@ -21,7 +21,7 @@ import numpy as np
 
 CHANNELS, TILES, OUTPUTS, TAPS = 128, 24, 32, 3
 #: (m, points): those of native/ukernels/kinds/winograd_f32.h, then the usual integers.
-DEFAULT = [(2, (1,)), (4, (0.75, 1.5)), (6, (0.625, 1, 1.625)), (4, (1, 2)), (6, (0.5, 1, 2))]
+DEFAULT = [(2, (1,)), (4, (0.75, 1.5)), (6, (0.5, 1, 2)), (4, (1, 2)), (6, (0.625, 1, 1.625))]
 
 
 def matrices(m: int, pairs: tuple[float, ...], taps: int = TAPS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
