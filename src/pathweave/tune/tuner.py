@@ -74,8 +74,11 @@ def priced_default(costs: Costs, restrict: Any = None) -> Route:
     return predict(costs, route) or route
 
 
-def predict(costs: Costs, route: Route) -> Route | None:
-    """The route with the prices of these costs; None where it uses what was not measured."""
+def predict(costs: Costs, route: Route, best: contract.Solution | None = None) -> Route | None:
+    """The route with the prices of these costs; None where it uses what was not measured.
+
+    With `best`, a solution of the same costs, also its margins, and how far it is from the proved bound.
+    """
     choice: dict[str, contract.Candidate] = {}
     for name, c in route.layers.items():
         found = [p for p in costs.layers.get(name, []) if p.candidate.key == (c.routine, c.version, c.variant)]
@@ -86,11 +89,15 @@ def predict(costs: Costs, route: Route) -> Route | None:
         priced = evaluate.evaluate(costs.instance, choice)
     except SolverError:
         return None
-    solution = contract.Solution(choice, priced.conversions, priced.cost, 0.0, "gap", 1.0, route.solver)
-    again = costs.route(solution)
-    for name, c in route.layers.items():
-        again.layers[name].runner_up, again.layers[name].margin_ns = c.runner_up, c.margin_ns
-    return dataclasses.replace(again, certificate=route.certificate, lower_bound_ns=route.lower_bound_ns)
+    bound = best.lower_bound if best else 0.0
+    gap = max(0.0, priced.cost / bound - 1.0) if bound > 0 else 1.0
+    proved = best is not None and best.certificate == "optimal" and gap < 1e-9
+    solution = contract.Solution(choice, priced.conversions, priced.cost, bound, "optimal" if proved else "gap", gap,
+                                 best.method if best else route.solver)
+    if best:
+        return costs.route(solution, margins(costs.instance, solution))
+    return dataclasses.replace(costs.route(solution), certificate=route.certificate,
+                               lower_bound_ns=route.lower_bound_ns)
 
 
 def identity(route: Route) -> tuple:
@@ -211,7 +218,9 @@ class Tuner:
     # ---- the result -------------------------------------------------------------------------------------------------
 
     def _final(self, winner: racing.Racer, costs: Costs, first_gap: float | None) -> Route:
-        route = predict(costs, winner.route) or winner.route
+        # The winner under what is known now: samples that were taken in the race's own routes change bound and margins.
+        best = solve(costs.instance, time_limit_s=self.time_limit_s)
+        route = predict(costs, winner.route, best) or winner.route
         notes = {**route.notes, "race": self.races[-1], "races": len(self.races), "won_as": winner.names,
                  "gap": _gap(route.predicted_ns, winner.median), "gap_before_measuring_again": first_gap}
         return dataclasses.replace(route, measured_ns=winner.median, notes=notes, host=costs.host)
