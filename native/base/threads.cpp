@@ -45,7 +45,17 @@ struct Job {
 
 class Worker {
  public:
-  Worker() : thread_([this] { loop(); }) { thread_.detach(); }
+  Worker() : thread_([this] { loop(); }), handle_(thread_.native_handle()) { thread_.detach(); }
+
+  // Keeps the worker off the caller's processor. A thread that sleeps is often woken on the processor of the one that
+  // wakes it, and two that wait for each other would share it for milliseconds until the system parts them.
+  void avoid(int processor, const cpu_set_t& usable) noexcept {
+    if (processor == avoided_ || processor < 0) return;
+    cpu_set_t others = usable;
+    CPU_CLR(processor, &others);
+    if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(handle_, sizeof others, &others);
+    avoided_ = processor;
+  }
 
   void give(const Job& job) {
     job_ = job;
@@ -84,6 +94,8 @@ class Worker {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::thread thread_;
+  pthread_t handle_;
+  int avoided_ = -1;  // written by whoever holds the worker
 };
 
 class Pool {
@@ -122,6 +134,8 @@ class Pool {
     return team;
   }
 
+  const cpu_set_t& usable() const noexcept { return usable_; }
+
   void put(Worker* team) noexcept {
     std::lock_guard lock(mutex_);
     for (; team; team = team->next) team->busy = false;
@@ -132,7 +146,14 @@ class Pool {
     static Pool* pool = nullptr;
     return pool;
   }
+  static cpu_set_t affinity() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    return set;
+  }
   const int usable_processors_ = usable_processors();
+  const cpu_set_t usable_ = affinity();  // of the thread that came first
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };
@@ -166,6 +187,8 @@ void parallel(int threads, const std::function<void(Team&)>& body) {
   for (const Worker* w = workers; w; w = w->next) ++count;
   std::atomic<uint32_t> left{count - 1};
   uint32_t index = 1;
+  const int here = sched_getcpu();
+  for (Worker* w = workers; w; w = w->next) w->avoid(here, pool.usable());
   for (Worker* w = workers; w; w = w->next) w->give({&body, &shared, index++, count, &left});
   Team team(0, count, &shared);
   body(team);

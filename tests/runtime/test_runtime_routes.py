@@ -161,7 +161,7 @@ def test_a_kept_route_is_used_and_saved(classifier, bound, tmp_path, batch_of):
 
 def test_a_route_from_a_wider_machine(bound, route, tmp_path, batch_of):
     """Made without a cap, run with the machine capped at the lowest tier: other micro-kernels, the same answer."""
-    from conftest import convolutions
+    from runtime_nets import convolutions
     x = batch_of(2)
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "net.onnx").write_bytes(convolutions())

@@ -255,7 +255,7 @@ def test_a_model_in_several_threads_with_several_shapes(classifier, batch_of):
 
 def test_the_interpreter_is_free_while_a_net_runs(batch_of):
     """A second thread gets on with its work during one long run."""
-    from conftest import convolutions
+    from runtime_nets import convolutions
     model = pw.load(convolutions(channels=64), threads=1)
     x = batch_of(64)
     session = model.session({"N": 64})

@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pathweave.errors import Error, FileFormatError, ModelError
+from pathweave.errors import Error, FileFormatError, ModelError, ModelFileError
 from pathweave.net import file as pw_file
 from pathweave.net import spec
-from pathweave.errors import ModelFileError
 from pathweave.net.file import atomic_writer, read, recognises, save
 from pathweave.net.format import Format
 from pathweave.net.net import Epilogue, Layer, Model, Net, TensorSpec
