@@ -12,11 +12,12 @@ namespace pw {
 
 struct alignas(64) TeamShared {
   static constexpr int kLoops = 8;
+  static constexpr uint32_t kShares = 16;  // threads beyond that start in the same shares
   alignas(64) std::atomic<uint32_t> arrived{0};
   alignas(64) std::atomic<uint32_t> phase{0};
   struct alignas(64) Ticket {
     std::atomic<int64_t> next{0};
-  } tickets[kLoops];
+  } tickets[kLoops][kShares];
 };
 
 // One thread's view of its team. The C part comes first: plugins see only that.
@@ -36,22 +37,30 @@ struct Team : pw_team {
     return {std::min(first, n), std::min(last, n)};
   }
 
-  // Calls body(first, last) for pieces of n items that the threads take in turn. Every thread of the team must come
-  // here with the same n and grain; between two such loops there must be a barrier (the end of a step is one).
+  // Calls body(first, last) for pieces of n items. Every thread begins with its own share, always the same part of the
+  // items, so that what one layer leaves in a core's caches is where the next layer wants it; who is done takes pieces
+  // of the others. Every thread of the team must come here with the same n and grain; between two such loops there must
+  // be a barrier (the end of a step is one).
   template <class Body>
   void each(int64_t n, int64_t grain, Body&& body) {
     if (count == 1) {
       for (int64_t i = 0; i < n; i += grain) body(i, std::min(n, i + grain));
       return;
     }
-    auto& ticket = shared->tickets[loop % TeamShared::kLoops].next;
-    // Nobody can be four loops behind or ahead, so this slot is idle.
-    shared->tickets[(loop + 4) % TeamShared::kLoops].next.store(0, std::memory_order_relaxed);
+    const uint32_t shares = std::min(count, TeamShared::kShares);
+    const int64_t pieces = (n + grain - 1) / grain;
+    auto* tickets = shared->tickets[loop % TeamShared::kLoops];
+    // Nobody can be four loops behind or ahead, so these are idle.
+    shared->tickets[(loop + 4) % TeamShared::kLoops][index % shares].next.store(0, std::memory_order_relaxed);
     ++loop;
-    for (;;) {
-      const int64_t i = ticket.fetch_add(grain, std::memory_order_relaxed);
-      if (i >= n) return;
-      body(i, std::min(n, i + grain));
+    for (uint32_t turn = 0; turn < shares; ++turn) {
+      const uint32_t from = (index + turn) % shares;
+      const int64_t first = pieces * from / shares, last = pieces * (from + 1) / shares;
+      for (;;) {
+        const int64_t i = first + tickets[from].next.fetch_add(1, std::memory_order_relaxed);
+        if (i >= last) break;
+        body(i * grain, std::min(n, (i + 1) * grain));
+      }
     }
   }
 };
