@@ -24,15 +24,17 @@ inline void relax() {
 #endif
 }
 
-// Spins on `done`. After some ten microseconds the one that is waited for is probably not running: give it the
-// processor, which costs little when nobody else wants it.
+// Spins on `done`, then offers the processor to others. Where every thread has a processor of its own the wait is long
+// before that: on a busy machine who gives it away gets it back a time slice later, at every barrier.
 template <class Done>
-void spin_until(Done&& done) {
+void spin_until(uint32_t patience, Done&& done) {
   for (uint32_t spins = 0; !done(); ++spins) {
     relax();
-    if (spins > 300) sched_yield();
+    if (spins > patience) sched_yield();
   }
 }
+
+constexpr uint32_t kPatient = 30000, kCrowded = 50;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
@@ -170,7 +172,7 @@ void Team::barrier() {
     shared->arrived.store(0, std::memory_order_relaxed);
     shared->phase.store(phase + 1, std::memory_order_release);
   } else {
-    spin_until([&] { return shared->phase.load(std::memory_order_acquire) != phase; });
+    spin_until(shared->patience, [&] { return shared->phase.load(std::memory_order_acquire) != phase; });
   }
 }
 
@@ -185,6 +187,7 @@ void parallel(int threads, const std::function<void(Team&)>& body) {
   Worker* const workers = pool.take(threads - 1);
   uint32_t count = 1;
   for (const Worker* w = workers; w; w = w->next) ++count;
+  shared.patience = static_cast<int>(count) <= CPU_COUNT(&pool.usable()) ? kPatient : kCrowded;
   std::atomic<uint32_t> left{count - 1};
   uint32_t index = 1;
   const int here = sched_getcpu();
@@ -192,7 +195,7 @@ void parallel(int threads, const std::function<void(Team&)>& body) {
   for (Worker* w = workers; w; w = w->next) w->give({&body, &shared, index++, count, &left});
   Team team(0, count, &shared);
   body(team);
-  spin_until([&] { return left.load(std::memory_order_acquire) == 0; });
+  spin_until(shared.patience, [&] { return left.load(std::memory_order_acquire) == 0; });
   pool.put(workers);
 }
 

@@ -15,6 +15,7 @@ struct alignas(64) TeamShared {
   static constexpr uint32_t kShares = 16;  // threads beyond that start in the same shares
   alignas(64) std::atomic<uint32_t> arrived{0};
   alignas(64) std::atomic<uint32_t> phase{0};
+  uint32_t patience = 0;  // spins before a waiting thread offers its processor to others
   struct alignas(64) Ticket {
     std::atomic<int64_t> next{0};
   } tickets[kLoops][kShares];
