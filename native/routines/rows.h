@@ -35,7 +35,6 @@ class RowsKernel : public Kernel {
                               kernel.rows * p.depth * 4, p.threads);
     if (product_.row_tiles() == 1) {
       // One tile of rows: the blocks are runs of panels, read once, one after another.
-      product_.chunk = p.depth;
       product_.blocking.panels = std::max<int64_t>(1, divide_up(product_.panels(), 8 * p.threads));
       product_.blocking.panel_blocks = divide_up(product_.panels(), product_.blocking.panels);
     }
