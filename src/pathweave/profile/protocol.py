@@ -32,7 +32,7 @@ HEAVY_WANTED = 3
 #: Shares of the budget after which exploring, converting and exploring again end.
 EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
 #: Share of the budget for more samples, where earlier runs left no candidate out.
-TOUCH_UP = 0.05
+TOUCH_UP = 0.02
 
 Progress = Callable[[float, str], None]
 
