@@ -1,21 +1,3 @@
-#include <cstddef>
-#include <cstdint>
-
-#include "spi/ukernel.h"
-#include "ukernels/kinds/gemv_f32.h"
-
 #define PW_LANES 4
-
-namespace pw {
-namespace {
-#include "ukernels/body/vec.inc"
-#include "ukernels/body/gemv_f32.inc"
-
-constexpr GemvF32 k4{4, gemv<4, 2>};
-constexpr GemvF32 k2{2, gemv<2, 4>};
-}  // namespace
-
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMV_F32, "gemv_f32_4x2__generic", &k4},
-                                      {PW_KIND_GEMV_F32, "gemv_f32_2x4__generic", &k2},
-                                      {nullptr, nullptr, nullptr}};
-}  // namespace pw
+#define PW_ISA "generic"
+#include "ukernels/tiers/gemv_f32.inc"
