@@ -31,7 +31,9 @@ std::vector<Tensor> parse_tensors(std::string_view text) {
   return tensors;
 }
 
-Epilogue parse_epilogue(std::string_view text) {
+}  // namespace
+
+Epilogue Epilogue::parse(std::string_view text) {
   Epilogue e;
   if (text == "add" || text.rfind("add+", 0) == 0) {
     e.add = true;
@@ -44,8 +46,6 @@ Epilogue parse_epilogue(std::string_view text) {
   return e;
 }
 
-}  // namespace
-
 Problem Problem::parse(const std::string& text) {
   Problem p;
   p.text = text;
@@ -57,7 +57,7 @@ Problem Problem::parse(const std::string& text) {
     const auto name = words[i].substr(0, equals), value = words[i].substr(equals + 1);
     if (name == "in") p.in = parse_tensors(value);
     else if (name == "out") p.out = parse_tensors(value);
-    else if (name == "epilogue") p.epilogue = parse_epilogue(value);
+    else if (name == "epilogue") p.epilogue = Epilogue::parse(value);
     else if (name == "threads") p.threads = std::atoi(std::string(value).c_str());
     else p.attrs_.emplace_back(name, value);
   }

@@ -24,6 +24,7 @@ struct Epilogue {
   std::string act;  // layer kind of the activation, "" = none
   std::vector<float> params;
   explicit operator bool() const { return add || !act.empty(); }
+  static Epilogue parse(std::string_view text);  // [add+][ACTIVATION[:PARAM...]]
 };
 
 struct Problem {

@@ -1,0 +1,96 @@
+// Rows of a depthwise convolution: what depthwise_conv2/direct and the fused routines that contain one share.
+#pragma once
+#include <string>
+
+#include "base/error.h"
+#include "routines/conv2/geometry.h"
+#include "ukernels/kinds/depthwise_f32.h"
+
+namespace pw {
+
+// The micro-kernel made for this kernel and stride, or the general one; "" when the tier has none.
+inline std::string depthwise_ukernel(const Geometry& g) {
+  const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
+  std::string any;
+  for (const auto& [name, body] : ukernels_of<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, true)) {
+    if (square && body->kernel == g.kernel_width && body->stride == g.stride_x) return name;
+    if (body->kernel == 0) any = name;
+  }
+  return any;
+}
+
+// Weights and bias packed, and the walk along one row of outputs. `channels`: of a pixel as it lies in memory (16 in
+// nchw16c, where the weights of a block begin at `block`).
+class DepthwiseRows {
+ public:
+  DepthwiseRows(const Geometry& g, const std::string& variant, int64_t channels, const float* weights,
+                const float* bias, const ActArgs& act)
+      : g_(g), act_(act), channels_(channels), kernel_(ukernel<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, variant)) {
+    if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
+    columns_ = kernel_->kernel ? (kernel_->outputs - 1) * kernel_->stride + kernel_->kernel : g.kernel_width;
+    const int64_t lanes = kernel_->lanes, taps = g.taps(), padded = round_up(g.inputs, lanes);
+    weights_ = Buffer(static_cast<size_t>(padded * taps) * 4);
+    for (int64_t c = 0; c < padded; ++c)
+      for (int64_t t = 0; t < taps; ++t)
+        weights_.as<float>()[(c / lanes * taps + t) * lanes + c % lanes] = c < g.inputs ? weights[c * taps + t] : 0.0f;
+    bias_ = pack_bias(bias, g.inputs, 16);
+    zeros_ = zero_row(channels);
+  }
+
+  // Bytes of the pointers to pixels that one thread needs.
+  int64_t pointer_bytes() const { return round_up(g_.kernel_height * columns_ * 8, 64); }
+  size_t packed_bytes() const { return weights_.bytes() + bias_.bytes(); }
+
+  // Row `oy` of the outputs of one image. Row iy of the input begins at image + iy * width pixels; only rows that the
+  // kernel covers are read. `y`, `residual` (may be null): the row's first output.
+  void output_row(const float* image, int64_t oy, int64_t block, float* y, const float* residual,
+                  const float** pixels) const noexcept {
+    DepthwiseF32Args args{};
+    args.pixels = pixels;
+    args.weights = weights_.as<float>() + block * 16 * g_.taps();
+    args.bias = bias_.as<float>() + block * 16;
+    args.channels = channels_;
+    args.y_pixel = channels_;
+    args.taps = g_.taps();
+    args.act = act_;
+    const int64_t step = kernel_->outputs, count = g_.kernel_height * columns_;
+    bool inside_before = false;
+    for (int64_t ox = 0; ox < g_.out_width; ox += step) {
+      const int64_t x0 = ox * g_.stride_x - g_.pad_left;
+      const bool inside = x0 >= 0 && x0 + (columns_ - 1) * g_.dilation_x < g_.width;
+      if (inside && inside_before) {
+        // Rows above and below the image keep pointing to zeros.
+        for (int64_t i = 0; i < count; ++i)
+          if (pixels[i] != zeros_) pixels[i] += step * g_.stride_x * channels_;
+      } else {
+        point(image, oy, x0, pixels);
+      }
+      inside_before = inside;
+      args.columns = std::min(step, g_.out_width - ox);
+      args.y = y + ox * channels_;
+      args.residual = residual ? residual + ox * channels_ : nullptr;
+      kernel_->run(&args);
+    }
+  }
+
+ private:
+  void point(const float* image, int64_t oy, int64_t x0, const float** pixels) const noexcept {
+    for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
+      const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
+      for (int64_t j = 0; j < columns_; ++j) {
+        const int64_t ix = x0 + j * g_.dilation_x;
+        const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
+        pixels[ky * columns_ + j] = inside ? image + (iy * g_.width + ix) * channels_ : zeros_;
+      }
+    }
+  }
+
+  Geometry g_;
+  ActArgs act_;
+  int64_t channels_, columns_;
+  const DepthwiseF32* kernel_;
+  Buffer weights_, bias_;
+  const float* zeros_;
+};
+
+}  // namespace pw
