@@ -225,7 +225,8 @@ def test_tune_saves_and_explains(pw, digits, tmp_path):
     facts = result.json
     assert facts["route"]["predicted_ns"] > 0 and facts["route"]["measured_ns"] > 0 and facts["report"]["race"]
     layers = [s for s in facts["route"]["steps"] if s["kind"] not in ("adapt", "copy")]
-    assert len(layers) == 8 and all(s["routine"] and s["measured_ns"] >= 0 and s["predicted_ns"] > 0 for s in layers)
+    merged = sum(len(members) - 1 for members in facts["route"]["regions"].values())
+    assert len(layers) + merged == 8 and all(s["routine"] and s["measured_ns"] >= 0 and s["predicted_ns"] > 0 for s in layers)
     assert pw("verify", out, "--threads", 1, "--samples", 1).code == 0
 
     shown = pw("show", out)

@@ -47,7 +47,8 @@ class Route:
     """A complete choice for one net at one set of bound shapes; JSON on disk.
 
     `signature` identifies the net and its shapes; a route for another signature is carried over layer by layer by
-    routine id where the routine accepts the new problem. Times are nanoseconds.
+    routine id where the routine accepts the new problem. Times are nanoseconds. `regions`: entries of `layers` that stand
+    for several layers of the net -> the names of those.
     """
 
     signature: str
@@ -62,6 +63,11 @@ class Route:
     host: str = ""
     measured_ns: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def covered(self) -> set[str]:
+        """Names of the net's layers that it says how to compute, those inside regions too."""
+        return {member for name in self.layers for member in self.regions.get(name, (name,))}
 
     def to_json(self) -> dict:
         """Plain JSON data, the inverse of `from_json`."""
@@ -92,7 +98,8 @@ class Route:
                 c = dict(c)
                 conversions.append(Conversion(**{**c, "source": Format.parse(c["source"]),
                                                  "target": Format.parse(c["target"])}))
-            rest = {k: v for k, v in data.items() if k not in ("layers", "conversions")}
-            return Route(layers=layers, conversions=conversions, **rest)
+            regions = {str(name): tuple(map(str, members)) for name, members in data.get("regions", {}).items()}
+            rest = {k: v for k, v in data.items() if k not in ("layers", "conversions", "regions")}
+            return Route(layers=layers, conversions=conversions, regions=regions, **rest)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RouteError(f"route: not a route that this version can read ({e})") from e

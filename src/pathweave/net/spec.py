@@ -386,7 +386,7 @@ _CONVERSION = {"value": str, "source": str, "target": str, "routine": str, "vers
                "predicted_ns": _TIME}
 _ROUTE = {"signature": str, "threads": int, "accuracy": str, "layers": dict, "conversions": list,
           "predicted_ns": _TIME, "lower_bound_ns": _TIME, "certificate": str, "solver": str, "host": str,
-          "measured_ns": _TIME, "notes": dict}
+          "measured_ns": _TIME, "notes": dict, "regions": dict}
 
 
 def _typed(data: Any, fields: Mapping[str, Any], where: str) -> None:
@@ -418,6 +418,9 @@ def _route(data: Any, where: str) -> Route:
     for name, choice in data.get("layers", {}).items():
         _typed(choice, _CHOICE, f"{where}, layer {shown(name)}")
         _formats([*choice.get("ins", ()), *choice.get("outs", ())], f"{where}, layer {shown(name)}")
+    for name, members in data.get("regions", {}).items():
+        if not isinstance(members, (list, tuple)) or not all(isinstance(m, str) for m in members):
+            raise bad(f"{where}, region {shown(name)}", "names of layers", members)
     for i, conversion in enumerate(data.get("conversions", [])):
         _typed(conversion, _CONVERSION, f"{where}, conversions[{i}]")
         _formats([conversion[k] for k in ("source", "target") if k in conversion], f"{where}, conversions[{i}]")

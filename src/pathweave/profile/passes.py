@@ -117,8 +117,14 @@ class Run:
             found.append(slots[key])
         descriptors = getattr(self.restrict, "check", None)
         if descriptors:
-            descriptors(self.bound.layers, [[e.candidate for e in s.entries] for s in found])
+            descriptors(self.bound.layers, [[*(e.candidate for e in s.entries), *self._regional(layer.name)]
+                                            for layer, s in zip(self.bound.layers, found)])
         return found
+
+    def _regional(self, layer: str) -> list[catalogue.Candidate]:
+        """Candidates of the regions that a layer is a member of."""
+        return [c for region in self.bound.regions.values() if layer in region.layers
+                for c in self.bound.region_candidates(region, self.threads, self.accuracy)]
 
     # ---- one pass ---------------------------------------------------------------------------------------------------
 

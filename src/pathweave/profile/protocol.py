@@ -24,6 +24,7 @@ from .fingerprint import HostFingerprint, host
 from .measurement import Measurement
 from .passes import HEAVY, Run, call_problem
 from .profile import Profile
+from .regions import fused_nets
 from .slots import Entry, Slot
 from .store import Store
 
@@ -33,6 +34,8 @@ HEAVY_WANTED = 3
 EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
 #: Share of the budget for more samples, where earlier runs left no candidate out.
 TOUCH_UP = 0.02
+#: Share of the budget for the layers one by one, where there are regions too.
+SINGLE = 0.75
 
 Progress = Callable[[float, str], None]
 
@@ -93,6 +96,7 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     """Texts of all problems that a profile of a bound net is about, conversions on and between the devices included."""
     from ..runtime.devices import devices
     texts = {p.text: None for p in bound.problems(threads)}
+    texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
     names = [d["name"] for d in devices() if d["available"]]
     values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
     for spec in {bound.spec(v): None for v in values}:
@@ -108,49 +112,77 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
                   clock: Callable[[], float] = time.monotonic) -> Profile:
     """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
     start, here = clock(), this_host()
-    known = store.lookup(here.id, problems_of(bound, threads))
+    texts = problems_of(bound, threads)
+    known = store.lookup(here.id, texts)
+    inputs, runs = random_inputs(bound), []
+    nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
 
     def write(measurements: list[Measurement]) -> None:
         store.add(measurements, {here.id: dict(here.facts)})
-    run = Run(bound, threads, random_inputs(bound), accuracy=accuracy, restrict=restrict, known=known, host=here.id,
-              write=write, clock=clock)
     notes: dict[str, Any] = {}
     try:
-        if verify:
-            from .verify import verify as check
-            tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
-            notes["wrong"] = check(bound, run.slots, run.inputs, threads, tell)
-        _Protocol(run, start, budget_s, progress, clock).perform()
+        for i, (net, allowed) in enumerate(nets):
+            # What the nets before this one measured is known now.
+            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, clock=clock,
+                      known=known if i == 0 else store.lookup(here.id, texts))
+            runs.append(run)
+            if verify:
+                from .verify import verify as check
+                tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
+                notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
+            spent, end = clock() - start, budget_s * _until(i, len(nets))
+            _Protocol(run, clock(), max(0.0, end - spent), _part(progress, i, len(nets)), clock).perform()
+            run.flush()
     except KeyboardInterrupt as e:
-        run.flush()
+        runs[-1].flush()
         where = store.path or "a store in memory"
-        raise InterruptedTuning(f"profiling was interrupted after {run.passes} passes; {len(run.measured)} candidates "
-                                f"and conversions measured in this run are kept in {where}: start again to go on") from e
+        raise InterruptedTuning(f"profiling was interrupted after {sum(r.passes for r in runs)} passes; "
+                                f"{len(set().union(*(r.measured for r in runs)))} candidates and conversions measured "
+                                f"in this run are kept in {where}: start again to go on") from e
     finally:
-        run.flush()
-    notes |= _notes(run, clock() - start)
+        for run in runs[-1:]:
+            run.flush()
+    notes |= _notes(runs, clock() - start)
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
-    return _result(run, here, known, notes)
+    return _result(runs, here, known, notes)
 
 
-def _result(run: Run, here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
+def _until(i: int, nets: int) -> float:
+    """Share of the budget that is spent when the i-th net is done."""
+    return 1.0 if nets == 1 else SINGLE + (1.0 - SINGLE) * i / (nets - 1)
+
+
+def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
+    """The part of a progress bar that belongs to the i-th net."""
+    if progress is None or nets == 1:
+        return progress
+    first, last = (0.0 if i == 0 else _until(i - 1, nets)), _until(i, nets)
+    return lambda fraction, text: progress(first + (last - first) * fraction, text)
+
+
+def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
     """What is known about the candidates of this build; those that turned out wrong are left out."""
-    slots = [*run.distinct, *run.adapts.slots.values(), run.call]
+    slots = [s for run in runs for s in (*run.distinct, *run.adapts.slots.values(), run.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
     current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong
-    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *run.measurements], dict(here.facts))
+    new = [m for run in runs for m in run.measurements]
+    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new], dict(here.facts))
     result.notes.update(notes)
     return result
 
 
-def _notes(run: Run, seconds: float) -> dict[str, Any]:
-    done, total = run.progress()
-    failed = [{"problem": s.text, "candidate": str(e.candidate), "reason": e.reason}
-              for s in run.distinct for e in s.entries if e.state == "failed"]
-    return {"passes": run.passes, "runs": run.runs, "measured": len(run.measured), "known": done, "candidates": total,
-            "unmeasured": sum(len(s.unmeasured()) for s in run.distinct), "failed": failed, "seconds": seconds,
-            "finite": run.finite}
+def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
+    distinct = {s.text: s for run in reversed(runs) for s in run.distinct}  # of a problem in several nets the first one's
+    known = {(s.text, *e.candidate.key) for run in runs for s in run.distinct for e in s.entries
+             if e.count or e.state != "open"}
+    failed = {(s.text, str(e.candidate)): e.reason for run in runs for s in run.distinct for e in s.entries
+              if e.state == "failed"}
+    candidates = {(text, *e.candidate.key) for text, s in distinct.items() for e in s.entries}
+    return {"passes": sum(r.passes for r in runs), "runs": sum(r.runs for r in runs),
+            "measured": len(set().union(*(r.measured for r in runs))), "known": len(known), "candidates": len(candidates),
+            "unmeasured": len(candidates - known), "seconds": seconds, "finite": all(r.finite for r in runs),
+            "failed": [{"problem": text, "candidate": c, "reason": reason} for (text, c), reason in failed.items()]}
 
 
 class _Protocol:

@@ -94,6 +94,6 @@ def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: flo
     """The same as plain data, with the route's totals."""
     route, table = plan.route, route_table(plan, steps_ns, end_to_end_ns)
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
-                                                  "certificate", "solver", "host", "measured_ns", "notes")}
+                                                  "certificate", "solver", "host", "measured_ns", "notes", "regions")}
     rows = [{**r, "layer": r["layer"].strip()} for r in table.to_json()[:-1]]
     return {**facts, "end_to_end_ns": end_to_end_ns, "steps": rows}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InputError, NoRoutineError
 from ..net.net import Layer, Net, TensorSpec
 from ..net.problem import Problem, tensor_text
+from ..regions import Region
 from . import catalogue
 from .catalogue import Candidate, Refusal
 
@@ -89,17 +90,19 @@ class BoundNet:
     """A net whose shapes are concrete: immutable; what depends on them is computed once.
 
     `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
-    problems, names and structure, whatever the constants hold.
+    problems, names and structure, whatever the constants hold. `base`: the net of which this one has regions fused.
     """
 
-    def __init__(self, net: Net):
+    def __init__(self, net: Net, base: BoundNet | None = None):
         if not net.specs:
             from ..layers import infer
             infer(net)
         self.net = net
+        self.base = base or self
         self.layers: list[Layer] = net.layers
         self.index: dict[str, int] = {layer.name: i for i, layer in enumerate(net.layers)}
         self._problems: dict[int, list[Problem]] = {}
+        self._fused: dict[frozenset[str], BoundNet] = {}
 
     @staticmethod
     def bind(net: Net, shapes: Any = None) -> BoundNet:
@@ -109,7 +112,9 @@ class BoundNet:
 
     @cached_property
     def signature(self) -> str:
-        """64 hexadecimal digits."""
+        """64 hexadecimal digits; fused regions do not change it."""
+        if self.base is not self:
+            return self.base.signature
         digest = hashlib.sha256()
         def add(*words: str) -> None:
             digest.update("\0".join(words).encode() + b"\n")
@@ -125,6 +130,33 @@ class BoundNet:
         if threads not in self._problems:
             self._problems[threads] = [Problem.of(self.net, layer, threads) for layer in self.layers]
         return self._problems[threads]
+
+    # ---- regions ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def regions(self) -> dict[str, Region]:
+        """Layers that one routine may compute together, by name; none where regions are fused already."""
+        from .. import regions
+        return regions.find(self.net) if self.base is self else {}
+
+    def fused(self, names: Iterable[str]) -> BoundNet:
+        """This net with some of its regions as one layer each; itself without any."""
+        from .. import regions
+        key = frozenset(names)
+        if not key:
+            return self
+        if key not in self._fused:
+            self._fused[key] = BoundNet(regions.fuse(self.net, [r for n, r in self.regions.items() if n in key]), self)
+        return self._fused[key]
+
+    def region_problem(self, region: Region, threads: int) -> Problem:
+        """The problem of a region as one layer."""
+        return Problem.of(self.net, region.layer, threads)
+
+    def region_candidates(self, region: Region, threads: int, accuracy: str = "f32") -> list[Candidate]:
+        """Routines for a region as a whole; no reference ones, for those of its layers are there."""
+        found, _ = catalogue.candidates(self.region_problem(region, threads), accuracy=accuracy)
+        return [c for c in found if not c.reference]
 
     def spec(self, value: str) -> TensorSpec:
         """dtype and shape of a value or constant."""

@@ -87,7 +87,7 @@ class Runnable:
 
     def _choose(self, bound: BoundNet, threads: int) -> Route:
         route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
-        if route is None or not bound.index.keys() & route.layers.keys():
+        if route is None or not bound.index.keys() & route.covered():
             return default_route(bound, threads)
         return route
 

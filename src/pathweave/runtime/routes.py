@@ -23,8 +23,10 @@ class RouteWarning(UserWarning):
 
 @dataclass
 class Applied:
-    """A route as it runs here. `route`: the adjusted route, `route.notes` says what was replaced and why."""
+    """A route as it runs here. `bound`: the net with the route's regions fused. `route`: the adjusted route,
+    `route.notes` says what was replaced and why."""
 
+    bound: BoundNet
     route: Route
     choices: dict[str, Candidate]
     conversions: list[Conversion]
@@ -36,15 +38,16 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
 
     A route for another signature (other shapes) is carried over by layer name and routine id where the routine accepts
     the new problem; other layers get the default. `threads` None: the route's. A routine that this machine or build
-    lacks is replaced by the default with a RouteWarning; nothing fails for that. Raises NoRoutineError only when the
-    default has no routine either.
+    lacks is replaced by the default with a RouteWarning; nothing fails for that. A region that cannot be computed as a
+    whole is left to its layers. Raises NoRoutineError only when the default has no routine either.
     """
     threads = route.threads if threads is None else threads
     carried = route.signature != bound.signature
+    bound = bound.fused(_regions(route, bound, threads))
     fixed, replaced = {}, []
     for layer, problem in zip(bound.layers, bound.problems(threads)):
         choice = route.layers.get(layer.name)
-        found = _candidate(choice, problem, route.accuracy) if choice else "the route has no such layer"
+        found = _candidate(choice, problem, route.accuracy) if choice else _absence(route, layer.name)
         if isinstance(found, str):
             replaced.append({"layer": layer.name, "routine": choice.routine if choice else "", "reason": found})
         else:
@@ -61,7 +64,21 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
     exact = not (replaced or changed or carried or threads != route.threads)
     if not exact:
         route = _adjusted(route, bound, choices, conversions, threads, replaced)
-    return Applied(route, choices, conversions, replaced)
+    return Applied(bound, route, choices, conversions, replaced)
+
+
+def _regions(route: Route, bound: BoundNet, threads: int) -> list[str]:
+    """The regions of a route that this net has, and that a routine computes here."""
+    return [name for name, members in route.regions.items() if name in bound.regions and
+            bound.regions[name].layers == members and
+            bound.region_candidates(bound.regions[name], threads, route.accuracy)]
+
+
+def _absence(route: Route, layer: str) -> str:
+    """Why a route says nothing about a layer."""
+    region = next((name for name, members in route.regions.items() if layer in members), None)
+    return "the route has no such layer" if region is None else \
+        f"the route computes it as part of {region!r}, which no routine does here"
 
 
 def _candidate(choice: Choice, problem, accuracy: str) -> Candidate | str:
@@ -105,7 +122,8 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
         notes["carried_from"] = route.signature
         for choice in layers.values():
             choice.predicted_ns = choice.margin_ns = choice.runner_up = None
-    return dataclasses.replace(route, signature=bound.signature, threads=threads, layers=layers,
+    regions = {name: members for name, members in route.regions.items() if name in bound.index}
+    return dataclasses.replace(route, signature=bound.signature, threads=threads, layers=layers, regions=regions,
                                conversions=conversions, predicted_ns=None, lower_bound_ns=None, measured_ns=None,
                                certificate="carried over", notes=notes)
 
@@ -124,4 +142,4 @@ def _warn(replaced: list[dict[str, str]], carried: bool) -> None:
 def plan_route(route: Route, bound: BoundNet, threads: int | None = None, cache: KernelCache | None = None) -> Plan:
     """The plan of a route for a bound net; see `choices_of` and `plan.build_plan`."""
     applied = choices_of(route, bound, threads)
-    return build_plan(bound, applied.choices, applied.conversions, applied.route.threads, cache, applied.route)
+    return build_plan(applied.bound, applied.choices, applied.conversions, applied.route.threads, cache, applied.route)

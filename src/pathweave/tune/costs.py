@@ -18,6 +18,7 @@ from ..profile.passes import CALL, call_problem
 from ..profile.profile import Profile
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate, accuracy_rank
+from .fusion import MEMBER, Fusion
 from .solvers import contract
 
 
@@ -87,7 +88,7 @@ class Recorded:
 class Costs:
     """Priced candidates of every layer of a bound net, and of the conversions of every value.
 
-    `layers`: name -> candidates. `unmeasured` is told by whoever knows the catalogue, not here.
+    `layers`: name -> candidates. `fusion`: those of regions. `unmeasured` is told by whoever knows the catalogue.
     """
 
     bound: BoundNet
@@ -96,6 +97,7 @@ class Costs:
     host: str
     layers: dict[str, list[Priced]]
     adapts: dict[str, dict[tuple[Format, Format], Priced]]
+    fusion: Fusion
     call_ns: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -105,21 +107,21 @@ class Costs:
         """Raises ProfileError naming the layers about which the profile says nothing, RouteError for a restriction
         that leaves nothing."""
         recorded, limit = Recorded(profile, emulated), accuracy_rank(accuracy)
+        fusion = Fusion(bound, {name: _fine(recorded, bound.region_problem(region, threads), limit)
+                                for name, region in bound.regions.items()})
         layers, missing = {}, []
-        for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(threads))):
-            everything = recorded.of(problem)
-            fine = [p for p in everything if accuracy_rank(p.candidate.accuracy) <= limit]
-            if not fine:
+        for layer, problem in zip(bound.layers, bound.problems(threads)):
+            layers[layer.name] = _fine(recorded, problem, limit)
+            if not layers[layer.name]:
                 missing.append((layer, problem))
-                continue
-            layers[layer.name] = _restricted(i, layer, fine, restrict)
         if missing:
             raise _incomplete(profile, missing, threads, accuracy)
-        check = getattr(restrict, "check", None)
-        if check:
-            check(bound.layers, [[p.candidate for p in layers[layer.name]] for layer in bound.layers])
-        adapts = _adapts(bound, recorded, layers, threads, limit)
-        return Costs(bound, threads, accuracy, profile.host, layers, adapts, recorded.call_ns(bound, threads))
+        if restrict is not None:
+            fusion = _restrict(bound, layers, fusion, restrict)
+        else:
+            layers = {name: [p for p in found if not p.candidate.reference] or found for name, found in layers.items()}
+        adapts = _adapts(bound, recorded, layers, fusion, threads)
+        return Costs(bound, threads, accuracy, profile.host, layers, adapts, fusion, recorded.call_ns(bound, threads))
 
     @cached_property
     def instance(self) -> contract.Instance:
@@ -128,12 +130,12 @@ class Costs:
 
     def restricted(self, allowed) -> contract.Instance:
         """The instance with only the candidates for which `allowed(priced)`; all of them where a layer has none."""
-        layers = []
+        layers, regions = [], self.fusion.candidates(allowed)
         for layer in self.bound.layers:
             found = self.layers[layer.name]
             kept = [p for p in found if allowed(p)] or found
             layers.append(contract.LayerChoices(layer.name, self.bound.dynamic(layer), tuple(layer.outputs),
-                                                [p.to_solver() for p in kept]))
+                                                [*(p.to_solver() for p in kept), *regions.get(layer.name, ())]))
         plain = {v: str(plain_format(s.dtype, s.rank)) for v, s in {**self.bound.inputs, **self.bound.outputs}.items()}
         made = {v for layer in self.bound.layers for v in layer.outputs} | set(self.bound.inputs)
         adapts = {v: {(str(a), str(b)): p.cost for (a, b), p in table.items()} for v, table in self.adapts.items()}
@@ -145,16 +147,39 @@ class Costs:
         return next(p for p in self.layers[layer]
                     if (p.candidate.routine, p.candidate.variant) == (choice.routine, choice.variant))
 
+    def choice_of(self, route: Route) -> dict[str, contract.Candidate] | str:
+        """A route as a solver's choice; the name of a layer or region whose routine was not measured where there is
+        one."""
+        choice: dict[str, contract.Candidate] = {}
+        for name, c in route.layers.items():
+            key = c.routine, c.version, c.variant
+            if name in route.regions:
+                found = self.fusion.find(name, key)
+                if found is None or self.fusion.regions[name].layers != route.regions[name]:
+                    return name
+                choice |= self.fusion.members(name, found)
+            else:
+                found = next((p for p in self.layers.get(name, []) if p.candidate.key == key), None)
+                if found is None:
+                    return name
+                choice[name] = found.to_solver()
+        return choice
+
     # ---- routes -----------------------------------------------------------------------------------------------------
 
     def route(self, solution: contract.Solution, margins: Mapping | None = None) -> Route:
         """The route of a solution, with predictions. `margins`: layer -> (runner-up, extra cost) of solvers.margins."""
-        layers = {}
-        for name, choice in solution.choice.items():
-            p = self.priced(name, choice)
+        layers: dict[str, Choice] = {}
+        regions: dict[str, tuple[str, ...]] = {}
+        for layer, choice in solution.choice.items():
+            if choice.routine == MEMBER:
+                continue
+            name, p = self.fusion.behind(layer, choice) or (layer, self.priced(layer, choice))
+            if name != layer:
+                regions[name] = self.fusion.regions[name].layers
             c = p.candidate
             layers[name] = Choice(c.routine, c.version, c.variant, c.ins, c.outs, p.cost, "profile")
-            other, extra = (margins or {}).get(name, (None, None))
+            other, extra = (margins or {}).get(layer, (None, None))
             if other is not None:
                 layers[name].runner_up = {"routine": other.routine, "variant": other.variant, "cost_ns": other.cost}
                 layers[name].margin_ns = extra
@@ -162,7 +187,7 @@ class Costs:
         certificate = "optimal" if solution.certificate == "optimal" else f"gap {100 * solution.gap:.1f} %"
         return Route(self.bound.signature, self.threads, self.accuracy, layers, conversions,
                      solution.cost + self.call_ns, solution.lower_bound + self.call_ns, certificate, solution.method,
-                     self.host, notes={**self.notes, "call_ns": self.call_ns})
+                     self.host, notes={**self.notes, "call_ns": self.call_ns}, regions=regions)
 
     def _conversion(self, value: str, source: str, target: str) -> Conversion:
         pair = Format.parse(source), Format.parse(target)
@@ -170,23 +195,38 @@ class Costs:
         return Conversion(value, *pair, p.candidate.routine, p.candidate.version, p.candidate.variant, p.cost)
 
 
-def _restricted(index: int, layer: Layer, found: list[Priced], restrict: Any) -> list[Priced]:
-    """The candidates that a restriction allows; reference routines only where they are alone or asked for."""
-    if restrict is None:
-        return [p for p in found if not p.candidate.reference] or found
-    candidates = [p.candidate for p in found]
-    select = getattr(restrict, "select", None)
-    kept = select(index, layer, candidates) if select else [c for c in candidates if restrict(index, layer, c)]
-    kept = [c for c in kept if not c.reference] or kept
-    if not kept:
-        raise NoRoutineError(f"layer {index} {layer.name!r} ({layer.kind}): the restriction leaves none of its "
-                             f"measured candidates {', '.join(map(str, candidates))}; widen it, or profile with it")
-    keys = {c.key for c in kept}
-    return [p for p in found if p.candidate.key in keys]
+def _fine(recorded: Recorded, problem: Problem, limit: int) -> list[Priced]:
+    """What was measured for a problem and is accurate enough."""
+    return [p for p in recorded.of(problem) if accuracy_rank(p.candidate.accuracy) <= limit]
 
 
-def _adapts(bound: BoundNet, recorded: Recorded, layers: Mapping[str, list[Priced]], threads: int,
-            limit: int) -> dict[str, dict[tuple[Format, Format], Priced]]:
+def _restrict(bound: BoundNet, layers: dict[str, list[Priced]], fusion: Fusion, restrict: Any) -> Fusion:
+    """Narrow `layers` to what a restriction allows; gives what it leaves of the regions: candidates that are allowed for
+    every member. Raises NoRoutineError for a layer that is left with nothing, RouteError for a word without effect."""
+    select, banned = getattr(restrict, "select", None), set()
+    everything = []
+    for i, layer in enumerate(bound.layers):
+        own = layers[layer.name]
+        whole = [(name, p) for name in fusion.around(layer.name) for p in fusion.priced[name]]
+        candidates = [p.candidate for p in own] + [p.candidate for _, p in whole]
+        kept = select(i, layer, candidates) if select else [c for c in candidates if restrict(i, layer, c)]
+        allowed = {id(c) for c in kept}
+        if not kept:
+            raise NoRoutineError(f"layer {i} {layer.name!r} ({layer.kind}): the restriction leaves none of its "
+                                 f"measured candidates {', '.join(map(str, candidates))}; widen it, or profile with it")
+        banned |= {(name, p.candidate.key) for name, p in whole if id(p.candidate) not in allowed}
+        own = [p for p in own if id(p.candidate) in allowed]
+        layers[layer.name] = [p for p in own if not p.candidate.reference] or own
+        everything.append(kept)
+    check = getattr(restrict, "check", None)
+    if check:
+        check(bound.layers, everything)
+    return Fusion(bound, {name: [p for p in found if (name, p.candidate.key) not in banned]
+                          for name, found in fusion.priced.items()})
+
+
+def _adapts(bound: BoundNet, recorded: Recorded, layers: Mapping[str, list[Priced]], fusion: Fusion,
+            threads: int) -> dict[str, dict[tuple[Format, Format], Priced]]:
     """Value -> the cheapest measured adapt between every two formats that it may pass through."""
     formats: dict[str, set[Format]] = {}
     for name, spec in {**bound.inputs, **bound.outputs}.items():
@@ -195,6 +235,8 @@ def _adapts(bound: BoundNet, recorded: Recorded, layers: Mapping[str, list[Price
         for p in layers[layer.name]:
             for value, form in (*zip(bound.dynamic(layer), p.candidate.ins), *zip(layer.outputs, p.candidate.outs)):
                 formats.setdefault(value, set()).add(form)
+    for value, form in fusion.formats():
+        formats.setdefault(value, set()).add(form)
     memo: dict[tuple[TensorSpec, frozenset[Format]], dict] = {}
     tables = {}
     for value, known in formats.items():

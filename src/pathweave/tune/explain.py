@@ -14,6 +14,7 @@ from ..profile.profile import Profile
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
 from .costs import Costs
+from .fusion import MEMBER, whole
 
 
 @dataclass
@@ -107,20 +108,28 @@ def _position(bound: BoundNet, layer: str | int) -> int:
         raise InputError(f"layer {layer}: expected a position from 0 to {len(bound.layers) - 1}")
     if layer in bound.index:
         return bound.index[layer]
+    if layer in bound.regions:
+        return bound.index[bound.regions[layer].last]
     close = difflib.get_close_matches(layer, bound.index, 5) or list(bound.index)[:5]
     raise InputError(f"layer {layer!r}: expected the name or the position of one of {len(bound.layers)} layers, such as "
                      f"{', '.join(map(repr, close))}; `pathweave show` lists them")
 
 
-def _rows(costs: Costs, name: str) -> list[Row]:
-    """Measured candidates, cheapest first."""
-    priced = sorted(costs.layers[name], key=lambda p: (p.cost, p.candidate.key))
+def _rows(costs: Costs, layer: str) -> list[Row]:
+    """Measured candidates, cheapest first, then those of the regions around the layer."""
+    priced = sorted(costs.layers[layer], key=lambda p: (p.cost, p.candidate.key))
     rows = []
     for p in priced:
         c, m = p.candidate, p.measurement
         rows.append(Row(c.routine, c.version, c.variant, list(map(str, c.ins)), list(map(str, c.outs)), c.accuracy,
                         c.reference, p.memory, m.median, m.p10, m.spread, m.count, m.when, m.median - priced[0].cost,
                         source=_source(m)))
+    for name in costs.fusion.around(layer):
+        for p in sorted(costs.fusion.priced[name], key=lambda p: (p.cost, p.candidate.key)):
+            c, m = p.candidate, p.measurement
+            rows.append(Row(c.routine, c.version, whole(c.variant, name), list(map(str, c.ins)), list(map(str, c.outs)),
+                            c.accuracy, c.reference, p.memory, m.median, m.p10, m.spread, m.count, m.when,
+                            source=_source(m)))
     return rows
 
 
@@ -152,8 +161,12 @@ def _find(e: Explanation, routine: str, variant: str) -> Row | None:
 
 
 def _mark(e: Explanation, route: Route, solved: bool) -> None:
-    choice = route.layers[e.layer]
-    e.chosen = _find(e, choice.routine, choice.variant)
+    region = next((name for name, members in route.regions.items() if e.layer in members), None)
+    choice = route.layers[region or e.layer]
+    e.chosen = _find(e, choice.routine, choice.variant if region is None else whole(choice.variant, region))
+    if region is not None:
+        e.notes.append(f"computed together with {', '.join(repr(m) for m in route.regions[region] if m != e.layer)}; "
+                       f"prices of routines for {region!r} are for all of these layers")
     if e.chosen is None:
         e.notes.append(f"the route's {choice.routine} {choice.variant} is neither measured nor in this build")
     else:
@@ -165,13 +178,10 @@ def _mark(e: Explanation, route: Route, solved: bool) -> None:
 def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> None:
     """The runner-up and its margin; for a route that is not the solver's, what exchanging this layer would cost."""
     from .solvers import contract, evaluate, margins
-    choice = {}
-    for name, c in route.layers.items():
-        found = [p for p in costs.layers[name] if p.candidate.key == (c.routine, c.version, c.variant)]
-        if not found:
-            e.notes.append(f"no margin: {c.routine} of layer {name!r} was not measured")
-            return
-        choice[name] = found[0].to_solver()
+    choice = costs.choice_of(route)
+    if isinstance(choice, str):
+        e.notes.append(f"no margin: {route.layers[choice].routine} of layer {choice!r} was not measured")
+        return
     priced = evaluate.evaluate(costs.instance, choice)
     solution = contract.Solution(choice, priced.conversions, priced.cost, 0.0, "gap", 1.0, "")
     found = margins(costs.instance, solution)
@@ -180,7 +190,9 @@ def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> Non
     if other is None:
         e.notes.append("no other candidate fits into a route")
         return
-    e.runner_up, e.margin_ns = _find(e, other.routine, other.variant), extra
+    e.margin_ns = extra
+    e.runner_up = _find(e, other.routine, other.variant) if other.routine != MEMBER else \
+        next((r for r in e.candidates if r.variant.endswith(whole("", other.variant.partition("/")[0]))), None)
     if e.runner_up is not None:
         e.runner_up.runner_up = True
 

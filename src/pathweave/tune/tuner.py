@@ -79,12 +79,9 @@ def predict(costs: Costs, route: Route, best: contract.Solution | None = None) -
 
     With `best`, a solution of the same costs, also its margins, and how far it is from the proved bound.
     """
-    choice: dict[str, contract.Candidate] = {}
-    for name, c in route.layers.items():
-        found = [p for p in costs.layers.get(name, []) if p.candidate.key == (c.routine, c.version, c.variant)]
-        if not found:
-            return None
-        choice[name] = found[0].to_solver()
+    choice = costs.choice_of(route)
+    if isinstance(choice, str):
+        return None
     try:
         priced = evaluate.evaluate(costs.instance, choice)
     except SolverError:
@@ -166,7 +163,9 @@ class Tuner:
         limit = CHANCELESS * named[0][1].predicted_ns
         plain = list(single_layout_routes(costs, self.time_limit_s))
         with contextlib.suppress(NoRoutineError):  # where everything that the default would take turned out wrong
-            plain.append(("default", priced_default(costs, self.restrict)))
+            default = priced_default(costs, self.restrict)
+            if self.restrict is None or default.predicted_ns is not None:  # it may take what a restriction excludes
+                plain.append(("default", default))
         best = min((r.predicted_ns for _, r in plain if r.predicted_ns is not None), default=0.0)
         hopeless = [(n, r) for n, r in plain if r.predicted_ns is not None and r.predicted_ns > max(limit, best)]
         self.left_out = [{"name": n, "predicted_ns": r.predicted_ns} for n, r in hopeless]
@@ -206,7 +205,7 @@ class Tuner:
                 steps, total = timed_run(racer.session, self.inputs, self.out)
                 if abs(total - racer.median) > ALIKE * racer.median:
                     continue
-                for key, ns in _attribute(racer.plan, self.bound, self.threads, steps, total).items():
+                for key, ns in _attribute(racer.plan, self.threads, steps, total).items():
                     samples.setdefault(key, []).extend(ns)
             runs += 1
         now, here = time.time(), this_host()
@@ -253,9 +252,9 @@ def _gap(predicted: float | None, measured: float | None) -> float | None:
     return None if predicted is None or not measured else (predicted - measured) / measured
 
 
-def _attribute(plan, bound: BoundNet, threads: int, steps, total: int) -> dict[tuple, list[float]]:
+def _attribute(plan, threads: int, steps, total: int) -> dict[tuple, list[float]]:
     """(problem, routine, version, variant, about) -> times of one run of a plan."""
-    times = StepTimes.of(plan, steps)
+    times, bound = StepTimes.of(plan, steps), plan.bound
     versions = {(c.value, c.target): c.version for c in plan.conversions}
     found: dict[tuple, list[float]] = {}
     for step, ns in times.adapts:
