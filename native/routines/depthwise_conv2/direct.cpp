@@ -1,7 +1,6 @@
 // depthwise_conv2/direct: vectors of channels, a few neighbouring outputs at a time.
 #include <cstring>
 
-#include "base/error.h"
 #include "routines/conv2/geometry.h"
 #include "ukernels/kinds/depthwise_f32.h"
 
@@ -23,8 +22,7 @@ class DepthwiseKernel : public Kernel {
  public:
   DepthwiseKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
       : g_(p), blocked_(layout == Layout::nchw16c), add_(p.epilogue.add), act_(*epilogue_activation(p)) {
-    kernel_ = ukernel<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, variant);
-    if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
+    kernel_ = &variant_ukernel<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, variant);
     channels_ = blocked_ ? 16 : g_.inputs;
     slabs_ = blocked_ ? g_.inputs / 16 : 1;
     columns_ = kernel_->kernel ? (kernel_->outputs - 1) * kernel_->stride + kernel_->kernel : g_.kernel_width;
@@ -36,18 +34,17 @@ class DepthwiseKernel : public Kernel {
         weights_.as<float>()[(c / lanes * taps + t) * lanes + c % lanes] = c < g_.inputs ? w[c * taps + t] : 0.0f;
     bias_ = pack_bias(bias_of(p, constants), g_.inputs, 16);
     zeros_ = zero_row(channels_);
-    pointers_ = round_up(g_.kernel_height * columns_ * 8, 64);
-    threads_ = p.threads;
+    areas_ = {round_up(g_.kernel_height * columns_ * 8, 64), p.threads};
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * pointers_); }
+  size_t workspace_bytes() const override { return areas_.total(); }
   size_t packed_bytes() const override { return weights_.bytes() + bias_.bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    auto** pixels = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * pointers_);
+    auto** pixels = areas_.own<const float*>(workspace, team);
     const int64_t rows = g_.images * slabs_ * g_.out_height;
     team.each(rows, std::max<int64_t>(1, rows / (8 * team.count)), [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; ++row) output_row(x, y, residual, row, pixels);
@@ -104,33 +101,24 @@ class DepthwiseKernel : public Kernel {
   bool blocked_, add_;
   ActArgs act_;
   const DepthwiseF32* kernel_ = nullptr;
-  int64_t channels_, slabs_, columns_, pointers_, threads_;
+  int64_t channels_, slabs_, columns_;
+  ThreadAreas areas_;  // pointers
   Buffer weights_, bias_;
   const float* zeros_;
 };
 
-class Depthwise : public Routine {
+class Depthwise : public ConvolutionRoutine {
  public:
-  Depthwise(Layout layout, const char* id) : layout_(layout) {
-    card_.id = id;
-    card_.layer = "depthwise_conv2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, layout_, layout_); !v) return v;
-    if (micro_kernel(Geometry(p)).empty()) return Verdict::no("no micro-kernel in this tier");
+  Depthwise(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
+  Verdict suits(const Geometry& g) const override {
+    if (micro_kernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override { return {micro_kernel(Geometry(p))}; }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, layout_, layout_); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
-    return std::make_unique<DepthwiseKernel>(p, layout_, variant, c);
+    return std::make_unique<DepthwiseKernel>(p, in_, variant, c);
   }
 
- private:
-  Layout layout_;
-  Card card_;
 };
 
 }  // namespace
