@@ -39,20 +39,12 @@ class {Class}Kernel : public Kernel {{
 
 class {Class} : public Routine {{
  public:
-  {Class}() {{
-    card_.id = "{layer}/{algorithm}:f32:nhwc:cpu";
-    card_.layer = "{layer}";
-    card_.accuracy = Accuracy::strict;
-  }}
-  const Card& card() const override {{ return card_; }}
+  {Class}() : Routine({{.id = "{layer}/{algorithm}:f32:nhwc:cpu", .accuracy = Accuracy::strict}}) {{}}
   Verdict accepts(const Problem&) const override {{ return Verdict::no("it is not written yet"); }}
   Ports ports(const Problem& problem) const override {{ return uniform_ports(problem, Layout::nhwc); }}
   std::unique_ptr<Kernel> prepare(const Problem& problem, const std::string&, const Constants& constants) const override {{
     return std::make_unique<{Class}Kernel>(problem, constants);
   }}
-
- private:
-  Card card_;
 }};
 
 }}  // namespace

@@ -5,7 +5,10 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
+
 #include "base/error.h"
+#include "base/threads.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
 
@@ -126,6 +129,51 @@ KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecAr
           "python"};
 }
 
+// The arrays of one side of a kernel, checked against its ports.
+std::vector<void*> addresses(std::vector<HostArray>& held, nb::sequence objects, const std::vector<Port>& ports,
+                             bool output) {
+  const std::string side = output ? "output " : "input ";
+  if (nb::len(objects) != ports.size())
+    throw Error("expected " + std::to_string(ports.size()) + " " + side + "arrays, got " +
+                std::to_string(nb::len(objects)));
+  std::vector<void*> found;
+  for (nb::handle object : objects) {
+    const size_t i = found.size();
+    const HostArray& array = held.emplace_back(object, output, side + std::to_string(i));
+    if (array.bytes() != ports[i].bytes)
+      throw Error(side + std::to_string(i) + ": expected " + std::to_string(ports[i].bytes) + " bytes, got " +
+                  std::to_string(array.bytes()));
+    found.push_back(array.data());
+  }
+  return found;
+}
+
+void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence outputs, nb::object workspace,
+                int threads) {
+  const PreparedKernel& kernel = *handle.kernel;
+  const pw_kernel& raw = kernel.raw();
+  if (!kernel.device()->host_memory())
+    throw Error("a kernel of " + handle.device + " runs on memory of its own; run it in a plan");
+  if (threads < 1 || threads > 4096) throw Error(std::to_string(threads) + " threads: expected 1 to 4096");
+  std::vector<HostArray> held;
+  held.reserve(kernel.in().size() + kernel.out().size());
+  const auto in = addresses(held, inputs, kernel.in(), false), out = addresses(held, outputs, kernel.out(), true);
+  const HostArray scratch(workspace, true, "workspace");
+  if (scratch.bytes() < raw.workspace_bytes || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0)
+    throw Error("workspace: expected " + std::to_string(raw.workspace_bytes) + " bytes at a multiple of 64, got " +
+                std::to_string(scratch.bytes()) + " bytes");
+  std::atomic<int> code{0};
+  {
+    nb::gil_scoped_release release;
+    parallel(kernel.serial() ? 1 : threads, [&](Team& team) {
+      const int own = raw.run(raw.self, in.data(), out.data(), scratch.data(), &team);
+      if (own != 0) code = own;
+    });
+  }
+  if (const std::exception_ptr error = take_python_error()) std::rethrow_exception(error);
+  if (code != 0) throw std::runtime_error("the kernel failed with code " + std::to_string(code));
+}
+
 }  // namespace
 
 std::exception_ptr take_python_error() { return std::exchange(python_error, nullptr); }
@@ -135,7 +183,11 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("device", [](const KernelHandle& k) { return k.device; })
       .def_prop_ro("packed_bytes", [](const KernelHandle& k) { return k.kernel->raw().packed_bytes; })
       .def_prop_ro("workspace_bytes", [](const KernelHandle& k) { return k.kernel->raw().workspace_bytes; })
-      .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); });
+      .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
+      .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
+      .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
+           "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
+           "handed to the kernel. Raises ValueError for arrays of other sizes, RuntimeError when the kernel fails.");
   m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "
         "arrays. Raises ValueError when the routine declines, MemoryError.");

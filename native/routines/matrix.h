@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/buffer.h"
 #include "spi/activation.h"
@@ -34,6 +35,32 @@ Buffer pack_bias(const float* bias, int64_t columns, int64_t tile);
 // Activation of an epilogue; nothing when the micro-kernels do not know it.
 inline std::optional<ActArgs> epilogue_activation(const Problem& p) {
   return activation(p.epilogue.act, p.epilogue.params);
+}
+
+// What every routine with packed or direct weights asks of x, w[, b]: f32, w and b constant, x and the residual not,
+// nothing empty, an epilogue that the micro-kernels know.
+Verdict accepts_weights(const Problem& p);
+// Bias of such a problem; nullptr when there is none.
+inline const float* bias_of(const Problem& p, const Constants& constants) {
+  return p.arity() > 2 && p.has(2) ? constants[2].as<float>() : nullptr;
+}
+
+// A workspace of one area per thread. `bytes`: of one, whole cache lines.
+struct ThreadAreas {
+  int64_t bytes = 0;
+  int64_t threads = 1;
+  size_t total() const { return static_cast<size_t>(bytes * threads); }
+  template <class T>
+  T* own(void* workspace, const Team& team) const {
+    return reinterpret_cast<T*>(static_cast<char*>(workspace) + team.index * bytes);
+  }
+};
+
+// Bytes of several packings.
+inline size_t bytes_of(const std::vector<std::shared_ptr<const Buffer>>& packings) {
+  size_t bytes = 0;
+  for (const auto& p : packings) bytes += p->bytes();
+  return bytes;
 }
 
 // Names of the gemm micro-kernels of the best tier whose columns suit the layout of C.

@@ -17,7 +17,7 @@ struct RowsProblem {
 
 class RowsKernel : public Kernel {
  public:
-  RowsKernel(const RowsProblem& p, const GemmF32& kernel) : depth_(p.depth), add_(p.add), threads_(p.threads) {
+  RowsKernel(const RowsProblem& p, const GemmF32& kernel) : depth_(p.depth), add_(p.add), areas_{kArea, p.threads} {
     weights_ = pack_convolution(p.weights, 0, p.columns, p.depth, 1, kernel.columns);
     bias_ = pack_bias(p.bias, p.columns, kernel.columns);
     product_.kernel = &kernel;
@@ -40,12 +40,12 @@ class RowsKernel : public Kernel {
     }
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * kArea); }
+  size_t workspace_bytes() const override { return areas_.total(); }
   size_t packed_bytes() const override { return weights_->bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);
-    auto** pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * kArea);
+    auto** pointers = areas_.own<const float*>(workspace, team);
     walk(product_, static_cast<float*>(out[0]), add_ ? static_cast<const float*>(in[1]) : nullptr, pointers, team,
          [&](int64_t row, int64_t rows, const float** to) {
            for (int64_t i = 0; i < product_.kernel->rows; ++i) to[i] = x + (row + std::min(i, rows - 1)) * depth_;
@@ -56,7 +56,7 @@ class RowsKernel : public Kernel {
   static constexpr int64_t kArea = 256;  // bytes of row pointers per thread: up to 32 rows
   int64_t depth_;
   bool add_;
-  int64_t threads_;
+  ThreadAreas areas_;
   std::shared_ptr<const Buffer> weights_;
   Buffer bias_;
   Product product_{};

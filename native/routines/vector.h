@@ -1,5 +1,4 @@
-// What the memory-bound routines share: cards, checks, micro-kernels of the best tier, and the split of rows over a
-// team.
+// What the memory-bound routines share: cards, checks, and the split of rows over a team.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "spi/activation.h"
 #include "spi/routine.h"
 #include "spi/ukernel.h"
@@ -20,23 +18,6 @@ namespace pw {
 
 constexpr Layout kAllLayouts[] = {Layout::plain, Layout::nchw, Layout::nhwc, Layout::nchw16c};
 constexpr Layout kImageLayouts[] = {Layout::nchw, Layout::nhwc, Layout::nchw16c};
-
-// The micro-kernel of a kind in the best tier that this machine may use.
-template <class Body>
-const Body& best_ukernel(const std::string& kind) {
-  const auto found = ukernels_of<Body>(kind, true);
-  if (found.empty()) throw Error("micro-kernel kind " + kind + ": this build holds none for this machine");
-  return *found.front().second;
-}
-
-// A variant's micro-kernel; "" is the best one.
-template <class Body>
-const Body& variant_ukernel(const std::string& kind, const std::string& variant) {
-  if (variant.empty()) return best_ukernel<Body>(kind);
-  const Body* body = ukernel<Body>(kind, variant);
-  if (!body) throw Error("variant '" + variant + "': expected a micro-kernel of kind " + kind + " for this machine");
-  return *body;
-}
 
 // Below this many floats a step is done sooner by one thread than it is shared out.
 constexpr int64_t kShared = 8192;
@@ -155,17 +136,11 @@ class VectorRoutine : public Routine {
  public:
   VectorRoutine(const std::string& layer, const std::string& algorithm, Layout layout, std::string kind = "",
                 bool takes_epilogue = false)
-      : layout_(layout), kind_(std::move(kind)) {
-    card_.id = layer + "/" + algorithm + ":f32:" + pw::text(layout) + ":cpu";
-    card_.layer = layer;
-    card_.takes_epilogue = takes_epilogue;
-  }
-  const Card& card() const override { return card_; }
+      : Routine({.id = layer + "/" + algorithm + ":f32:" + pw::text(layout) + ":cpu", .takes_epilogue = takes_epilogue}),
+        layout_(layout),
+        kind_(std::move(kind)) {}
   std::vector<std::string> variants(const Problem&) const override {
-    if (kind_.empty()) return {""};
-    std::vector<std::string> names;
-    for (const auto& [name, body] : ukernels_of<void>(kind_, true)) names.push_back(name);
-    return names;
+    return kind_.empty() ? std::vector<std::string>{""} : ukernel_names(kind_);
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_)); }
 
@@ -193,9 +168,14 @@ class VectorRoutine : public Routine {
     return Verdict::ok();
   }
 
+  // The same ports for a kernel whose first output may overwrite its first value.
+  static Ports in_place(Ports ports) {
+    ports.reuse.push_back({0, 0});
+    return ports;
+  }
+
   Layout layout_;
   std::string kind_;
-  Card card_;
 };
 
 }  // namespace pw

@@ -23,4 +23,8 @@ Ports uniform_ports(const Problem& problem, Layout layout, DType dtype) {
   return ports;
 }
 
+Routine::Routine(Card card) : card_(std::move(card)) {
+  if (card_.layer.empty()) card_.layer = card_.id.substr(0, card_.id.find('/'));
+}
+
 }  // namespace pw

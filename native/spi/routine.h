@@ -59,25 +59,32 @@ class Kernel {
 enum class Accuracy { strict = PW_STRICT, f32 = PW_F32, reduced = PW_REDUCED, quantised = PW_QUANTISED };
 
 struct Card {
-  std::string id;  // KIND/ALGORITHM:DTYPE:LAYOUT:cpu, written by hand, never changes
+  std::string id{};  // KIND/ALGORITHM:DTYPE:LAYOUT:cpu, written by hand, never changes
   int version = 1;
-  std::string layer;  // layer kind, or "adapt"
+  std::string layer{};  // layer kind, or "adapt"; "" = KIND of the id
   Accuracy accuracy = Accuracy::strict;
   bool reference = false;       // a candidate only where nothing else accepts, or when asked for
   bool takes_epilogue = false;  // may accept problems with an epilogue
-  std::string requires_;        // capability words joined by '+'
+  std::string requires_{};      // capability words joined by '+'
 };
 
+// A routine states its card, what it accepts and how it is prepared; the rest has the defaults below.
 class Routine {
  public:
   virtual ~Routine() = default;
-  virtual const Card& card() const = 0;
+  virtual const Card& card() const { return card_; }
   virtual Verdict accepts(const Problem& problem) const = 0;
   // Variants of an accepted problem, each a text such as a micro-kernel's name; {""} when there is nothing to vary.
   virtual std::vector<std::string> variants(const Problem&) const { return {""}; }
-  virtual Ports ports(const Problem& problem) const = 0;
+  // f32, images in nchw: the order of rows of every other rank.
+  virtual Ports ports(const Problem& problem) const { return uniform_ports(problem, Layout::nchw); }
   virtual std::unique_ptr<Kernel> prepare(const Problem& problem, const std::string& variant,
                                           const Constants& constants) const = 0;
+
+ protected:
+  Routine() = default;
+  explicit Routine(Card card);
+  Card card_;
 };
 
 // Every file routines/<layer>/<algorithm>.cpp defines `void collect(Collector&)` in namespace PW_COLLECT, a macro that

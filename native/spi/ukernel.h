@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/error.h"
 
 namespace pw {
 
@@ -45,6 +46,30 @@ const Body* ukernel(const std::string& kind, const std::string& name) {
   for (const auto& [n, body] : ukernels_of<Body>(kind))
     if (n == name) return body;
   return nullptr;
+}
+
+// Names of those of the best tier: the variants of a routine that has one per micro-kernel.
+inline std::vector<std::string> ukernel_names(const std::string& kind) {
+  std::vector<std::string> names;
+  for (const auto& [name, body] : ukernels_of<void>(kind, true)) names.push_back(name);
+  return names;
+}
+
+// The first of the best tier. Throws Error when this build holds none for this machine.
+template <class Body>
+const Body& best_ukernel(const std::string& kind) {
+  const auto found = ukernels_of<Body>(kind, true);
+  if (found.empty()) throw Error("micro-kernel kind " + kind + ": this build holds none for this machine");
+  return *found.front().second;
+}
+
+// A variant's micro-kernel; "" is the best one. Throws Error when this machine may not use it.
+template <class Body>
+const Body& variant_ukernel(const std::string& kind, const std::string& variant) {
+  if (variant.empty()) return best_ukernel<Body>(kind);
+  const Body* body = ukernel<Body>(kind, variant);
+  if (!body) throw Error("variant '" + variant + "': expected a micro-kernel of kind " + kind + " for this machine");
+  return *body;
 }
 
 }  // namespace pw

@@ -6,10 +6,12 @@ the failure of the check it was at, and the next process goes on behind it.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
+from mmap import PAGESIZE
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def found_tiers() -> list[str]:
 def run_tier(tier: str) -> tuple[list[dict], list[str]]:
     """Results of all checks at a tier, and the commands that repeat those that ended their process."""
     results, crashes, start = [], [], 0
-    # Fresh memory, workspaces among it, holds huge numbers, not zeros, whatever its size.
+    # Fresh memory, packed constants and arenas among it, holds huge numbers, not zeros, whatever its size.
     environment = {**os.environ, "PATHWEAVE_ISA": tier, "MALLOC_PERTURB_": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
     while len(crashes) < MAX_CRASHES:
         command = [sys.executable, "-m", "pathweave.testing", "--json", "--isa", tier, "--start", str(start)]
@@ -83,8 +85,21 @@ def subject_of(name: str) -> conformance.Subject:
     return next(conformance.subjects(name))
 
 
-def wrong(body):
-    """What the suite says about a kernel that does `body(ins, outs)` for relu."""
+class WithWorkspace:
+    """A kernel that does `body(ins, outs, workspace)`; `beyond` reaches the bytes behind the workspace."""
+
+    host_memory = True
+
+    def __init__(self, body, size: int):
+        self.body, self.workspace_bytes = body, size
+
+    def run(self, ins, outs, workspace, threads):
+        assert workspace.ctypes.data % 64 == 0 and workspace.size == self.workspace_bytes
+        self.body(ins, outs, workspace)
+
+
+def wrong(body, workspace: int = 0):
+    """What the suite says about a kernel that does `body` for relu, with a workspace of that many bytes or without."""
     from pathweave.runtime.native import native
     case = next(c for c in conformance.cases("relu") if len(c.inputs[0].shape) == 2 and not c.values)
     subject = subject_of(case.name)
@@ -92,7 +107,7 @@ def wrong(body):
     port = [("f32", spec.shape)]
     card = {"share": [], "reuse": [], "accuracy": "strict"}
     form = [Format("f32", "plain")]
-    kernel = native().python_kernel(body, port, port)
+    kernel = WithWorkspace(body, workspace) if workspace else native().python_kernel(body, port, port)
     wiring = conformance._Wiring(subject.problem(1), [spec], form, form, kernel, card, 1)
     results, failure = conformance._runs(wiring, [lay_out(subject.arrays[0], "plain")])
     return failure or conformance.relative_error(results[0], subject.wanted[0])
@@ -123,6 +138,52 @@ def test_it_notices_a_second_run_that_differs():
         calls.append(1)
         outs[0][...] = np.maximum(ins[0], 0) + np.float32(len(calls) * 1e-3)
     assert wrong(drifts) == "a second run gave another result"
+
+
+def test_it_notices_a_workspace_that_is_read_before_it_is_written():
+    def adds_old(ins, outs, workspace):
+        relu(ins, outs)
+        outs[0].reshape(-1)[0] += workspace[:4].view(np.float32)[0]
+
+    def writes_first(ins, outs, workspace):
+        workspace[:4].view(np.float32)[0] = 0
+        adds_old(ins, outs, workspace)
+    assert wrong(adds_old, 64) == np.inf
+    assert wrong(writes_first, 64) == 0
+
+
+@pytest.mark.parametrize("size", [64, 60])
+@pytest.mark.parametrize("at", [-1, 0, 1])
+def test_it_notices_a_write_beside_the_workspace(size, at):
+    def writes(ins, outs, workspace):
+        relu(ins, outs)
+        first = workspace.ctypes.data
+        target = {-1: first - 1, 0: first, 1: first + size}[at]
+        # Not into the forbidden page: it would end this process.
+        if not (at == -1 and first % PAGESIZE == 0) and not (at == 1 and target % PAGESIZE == 0):
+            ctypes.c_uint8.from_address(target).value = 0
+    assert wrong(writes, size) == (0 if at == 0 else f"writes beside its workspace of {size} bytes")
+
+
+def test_a_kernel_runs_on_a_workspace_that_is_handed_over():
+    from pathweave.runtime.native import native
+    subject = next(s for s in conformance.subjects() for _, card in conformance.checks_of(s, threads=(1,))
+                   if card["id"] == "dense/gemm:f32:plain:cpu")
+    problem = subject.problem(1)
+    constants = [(a if c else None, 0) for a, c in zip(subject.arrays, problem.constant)]
+    card = next(c for c in native().candidates(problem.text) if c["id"] == "dense/gemm:f32:plain:cpu")
+    kernel = native().prepare(problem.text, card["id"], card["variants"][0], constants)
+    ins = [a for a, c in zip(subject.arrays, problem.constant) if a is not None and not c]
+    outs = [np.full(s.shape, np.nan, np.float32) for s in problem.outputs]
+    room = Guarded((kernel.workspace_bytes,), np.uint8, True, align=64).array
+    assert kernel.host_memory and kernel.workspace_bytes > 0
+    kernel.run(ins, outs, room, 1)
+    assert conformance.relative_error(outs[0], subject.wanted[0]) < 1e-5
+    for arguments, message in [((ins, outs, room[:-1], 1), "workspace: expected"), ((ins, outs, room[1:], 1), "workspace"),
+                               (([], outs, room, 1), "expected 1 input arrays"), ((ins, outs, room, 0), "threads"),
+                               ((ins, [outs[0][:0]], room, 1), "output 0: expected")]:
+        with pytest.raises(ValueError, match=message):
+            kernel.run(*arguments)
 
 
 @pytest.mark.parametrize("at_end", [True, False])

@@ -16,7 +16,7 @@ constexpr int32_t kOutside = -1, kClipped = -2;
 class DirectKernel : public Kernel {
  public:
   DirectKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
-      : g_(p), layout_(layout), add_(p.epilogue.add), merged_(variant.ends_with(kMerged)), threads_(p.threads) {
+      : g_(p), layout_(layout), add_(p.epilogue.add), merged_(variant.ends_with(kMerged)) {
     const GemmF32& kernel = gemm_kernel(variant.substr(0, variant.find('/')));
     const bool blocked = layout == Layout::nchw16c;
     blocks_ = blocked ? g_.inputs / 16 : 1;
@@ -36,22 +36,21 @@ class DirectKernel : public Kernel {
     pack(constants, bias_of(p, constants));
     fill_offsets();
     zeros_ = zero_row(product_.depth);
+    areas_ = {pointer_bytes() + (merged_ ? round_up(kernel.rows * taps_ * product_.depth * 4, 64) : 0), p.threads};
   }
 
   static constexpr const char* kMerged = "/rows";
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()); }
+  size_t workspace_bytes() const override { return areas_.total(); }
   size_t packed_bytes() const override {
-    size_t bytes = offsets_.bytes();
-    for (const auto& b : weights_) bytes += b->bytes();
-    return bytes;
+    return offsets_.bytes() + bytes_of(weights_);
   }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    auto** pointers = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * area());
+    auto** pointers = areas_.own<const float*>(workspace, team);
     auto* gathered = reinterpret_cast<float*>(reinterpret_cast<char*>(pointers) + pointer_bytes());
     const int64_t slabs = layout_ == Layout::nchw16c ? g_.images : 1;
     for (int64_t slab = 0; slab < slabs; ++slab)
@@ -69,11 +68,6 @@ class DirectKernel : public Kernel {
 
  private:
   int64_t pointer_bytes() const { return round_up(product_.taps * product_.kernel->rows * 8, 64); }
-
-  // Bytes of scratch per thread: pointers, and room for gathered rows.
-  int64_t area() const {
-    return pointer_bytes() + (merged_ ? round_up(product_.kernel->rows * taps_ * product_.depth * 4, 64) : 0);
-  }
 
   // As many rows of B per pass as keep a tile of A in half of L1.
   int64_t chunk(int64_t k) const {
@@ -153,7 +147,8 @@ class DirectKernel : public Kernel {
   Geometry g_;
   Layout layout_;
   bool add_, merged_;
-  int64_t threads_, blocks_ = 1, taps_ = 1;
+  int64_t blocks_ = 1, taps_ = 1;
+  ThreadAreas areas_;  // pointers, and room for gathered rows
   Product product_{};
   std::vector<std::shared_ptr<const Buffer>> weights_;
   std::vector<Buffer> bias_;
@@ -163,38 +158,27 @@ class DirectKernel : public Kernel {
 
 constexpr int64_t kFew = 32;
 
-class Direct : public Routine {
+class Direct : public ConvolutionRoutine {
  public:
-  Direct(Layout layout, const char* id) : layout_(layout) {
-    card_.id = id;
-    card_.layer = "conv2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, layout_, layout_); !v) return v;
-    const Geometry g(p);
-    if (layout_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
+  Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
+  Verdict suits(const Geometry& g) const override {
+    if (in_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
     if (g.inputs * g.in_pixels() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
-    if (gemm_variants(layout_).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
+    if (gemm_variants(in_).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
     return Verdict::ok();
   }
   // Few channels also with the taps of a kernel row merged: a tap is then long enough to be worth its pointers.
   std::vector<std::string> variants(const Problem& p) const override {
-    std::vector<std::string> names = gemm_variants(layout_);
+    std::vector<std::string> names = gemm_variants(in_);
     const Geometry g(p);
-    if (layout_ == Layout::nhwc && g.groups == 1 && g.dilation_x == 1 && g.kernel_width > 1 && g.inputs <= kFew)
-      for (const auto& kernel : gemm_variants(layout_)) names.push_back(kernel + DirectKernel::kMerged);
+    if (in_ == Layout::nhwc && g.groups == 1 && g.dilation_x == 1 && g.kernel_width > 1 && g.inputs <= kFew)
+      for (const auto& kernel : gemm_variants(in_)) names.push_back(kernel + DirectKernel::kMerged);
     return names;
   }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, layout_, layout_); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
-    return std::make_unique<DirectKernel>(p, layout_, variant, c);
+    return std::make_unique<DirectKernel>(p, in_, variant, c);
   }
 
- private:
-  Layout layout_;
-  Card card_;
 };
 
 }  // namespace

@@ -5,27 +5,21 @@
 namespace pw {
 namespace {
 
-class ConvolutionGemv : public Routine {
+class ConvolutionGemv : public ConvolutionRoutine {
  public:
-  ConvolutionGemv(Layout layout, const char* id) : layout_(layout) {
-    card_.id = id;
-    card_.layer = "conv2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, layout_, layout_); !v) return v;
-    const Geometry g(p);
+  ConvolutionGemv(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
+  Verdict suits(const Geometry& g) const override {
     if (g.taps() != 1 || g.groups != 1) return Verdict::no("the kernel is not 1x1 without groups");
     if (g.in_pixels() != 1 || g.out_pixels() != 1) return Verdict::no("the images are larger than 1x1");
     if (g.images > kMostGemvRows)
       return Verdict::no("more than " + std::to_string(kMostGemvRows) +
                          " images, and each would read all weights again");
-    if (gemv_variants().empty()) return Verdict::no("no micro-kernel in this tier");
+    if (ukernel_names(PW_KIND_GEMV_F32).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemv_variants(); }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, layout_, layout_); }
+  std::vector<std::string> variants(const Problem&) const override {
+    return ukernel_names(PW_KIND_GEMV_F32);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     return std::make_unique<GemvKernel>(GemvProblem{g.images, g.inputs, g.outputs, c[1].as<float>(), bias_of(p, c),
@@ -33,9 +27,6 @@ class ConvolutionGemv : public Routine {
                                         variant);
   }
 
- private:
-  Layout layout_;
-  Card card_;
 };
 
 }  // namespace

@@ -36,14 +36,10 @@ struct Geometry {
   }
 };
 
-// fp32, constant weights and bias, an epilogue that the gemm micro-kernels know, layouts that fit.
+// accepts_weights, and layouts that fit.
 inline Verdict accepts_convolution(const Problem& p, Layout in, Layout out) {
-  if (p.in.size() < 2 || p.in[0].dtype != DType::f32 || p.in[0].shape.size() != 4) return Verdict::no("x is not f32 of rank 4");
-  if (!p.in[1].constant || p.in[1].dtype != DType::f32) return Verdict::no("the weights are not an f32 constant");
-  if (p.arity() > 2 && p.has(2) && !p.in[2].constant) return Verdict::no("the bias is not a constant");
-  if (p.in[0].constant || (p.epilogue.add && p.in.back().constant)) return Verdict::no("x or the residual is a constant");
-  if (p.out[0].count() == 0 || p.in[0].count() == 0) return Verdict::no("a tensor is empty");
-  if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
+  if (Verdict v = accepts_weights(p); !v) return v;
+  if (p.in[0].shape.size() != 4) return Verdict::no("x is not of rank 4");
   if (!fits(in, p.in[0].shape)) return Verdict::no(std::string("the input's channels do not fit ") + text(in));
   if (!fits(out, p.out[0].shape)) return Verdict::no(std::string("the output's channels do not fit ") + text(out));
   return Verdict::ok();
@@ -56,13 +52,26 @@ inline Ports convolution_ports(const Problem& p, Layout in, Layout out) {
   return ports;
 }
 
-inline const float* bias_of(const Problem& p, const Constants& constants) {
-  return p.arity() > 2 && p.has(2) ? constants[2].as<float>() : nullptr;
-}
-
 // The residual among the dynamic inputs of a convolution (x comes first), or null.
 inline const float* residual_of(const Problem& p, const void* const* in) {
   return p.epilogue.add ? static_cast<const float*>(in[1]) : nullptr;
 }
+
+// Base of the convolutions that take an epilogue: x in layout `in`, output and residual in layout `out`.
+class ConvolutionRoutine : public Routine {
+ public:
+  Verdict accepts(const Problem& p) const final {
+    if (Verdict v = accepts_convolution(p, in_, out_); !v) return v;
+    return suits(Geometry(p));
+  }
+  Ports ports(const Problem& p) const override { return convolution_ports(p, in_, out_); }
+
+ protected:
+  ConvolutionRoutine(const std::string& id, Layout in, Layout out, Accuracy accuracy = Accuracy::strict)
+      : Routine({.id = id, .accuracy = accuracy, .takes_epilogue = true}), in_(in), out_(out) {}
+  // What this one asks beyond accepts_convolution.
+  virtual Verdict suits(const Geometry& g) const = 0;
+  Layout in_, out_;
+};
 
 }  // namespace pw

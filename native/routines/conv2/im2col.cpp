@@ -11,7 +11,7 @@ namespace {
 class Im2colKernel : public Kernel {
  public:
   Im2colKernel(const Problem& p, Layout from, const std::string& variant, const Constants& constants)
-      : g_(p), from_(from), add_(p.epilogue.add), threads_(p.threads), kernel_(&gemm_kernel(variant)) {
+      : g_(p), from_(from), add_(p.epilogue.add), kernel_(&gemm_kernel(variant)) {
     depth_ = g_.group_inputs() * g_.taps();
     const auto* w = constants[1].as<float>();
     for (int64_t group = 0; group < g_.groups; ++group) {
@@ -34,20 +34,17 @@ class Im2colKernel : public Kernel {
     const int64_t fit = static_cast<int64_t>(cpu().l2) / 4 / (depth_ * 4) / rows * rows;
     const int64_t even = divide_up(pixels, 4 * p.threads);
     block_ = std::max(rows, std::min(round_up(even, rows), fit));
+    areas_ = {round_up(block_ * depth_ * 4, 64), p.threads};
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()) * 4; }
-  size_t packed_bytes() const override {
-    size_t bytes = 0;
-    for (const auto& b : weights_) bytes += b->bytes();
-    return bytes;
-  }
+  size_t workspace_bytes() const override { return areas_.total(); }
+  size_t packed_bytes() const override { return bytes_of(weights_); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    float* rows = static_cast<float*>(workspace) + team.index * area();
+    float* rows = areas_.own<float>(workspace, team);
     const int64_t pixels = g_.images * g_.out_pixels();
     team.each(pixels, block_, [&](int64_t first, int64_t last) {
       for (int64_t group = 0; group < g_.groups; ++group) {
@@ -62,8 +59,6 @@ class Im2colKernel : public Kernel {
   }
 
  private:
-  int64_t area() const { return round_up(block_ * depth_, 16); }
-
   void gather_nhwc(const float* x, int64_t pixel, int64_t group, float* row) const {
     const int64_t image = pixel / g_.out_pixels(), at = pixel % g_.out_pixels();
     const int64_t y0 = at / g_.out_width * g_.stride_y - g_.pad_top, x0 = at % g_.out_width * g_.stride_x - g_.pad_left;
@@ -151,36 +146,27 @@ class Im2colKernel : public Kernel {
   Geometry g_;
   Layout from_;
   bool add_;
-  int64_t threads_, depth_ = 0, block_ = 0;
+  int64_t depth_ = 0, block_ = 0;
+  ThreadAreas areas_;  // gathered rows
   const GemmF32* kernel_;
   ActArgs act_{};
   std::vector<std::shared_ptr<const Buffer>> weights_;
   std::vector<Buffer> bias_;
 };
 
-class Im2col : public Routine {
+class Im2col : public ConvolutionRoutine {
  public:
-  Im2col(Layout from, const char* id) : from_(from) {
-    card_.id = id;
-    card_.layer = "conv2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, from_, Layout::nhwc); !v) return v;
+  Im2col(Layout from, const char* id) : ConvolutionRoutine(id, from, Layout::nhwc) {}
+  Verdict suits(const Geometry& g) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
-    if (Geometry(p).taps() == 1) return Verdict::no("a 1x1 kernel has no patches to gather");
+    if (g.taps() == 1) return Verdict::no("a 1x1 kernel has no patches to gather");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, from_, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
-    return std::make_unique<Im2colKernel>(p, from_, variant, c);
+    return std::make_unique<Im2colKernel>(p, in_, variant, c);
   }
 
- private:
-  Layout from_;
-  Card card_;
 };
 
 }  // namespace

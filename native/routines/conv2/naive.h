@@ -58,12 +58,8 @@ class NaiveConvolutionKernel : public Kernel {
 // Any attributes; weights and bias may be values.
 class NaiveConvolution : public Routine {
  public:
-  explicit NaiveConvolution(const std::string& layer) {
-    card_.id = layer + "/naive:f32:nchw:cpu";
-    card_.layer = layer;
-    card_.reference = true;
-  }
-  const Card& card() const override { return card_; }
+  explicit NaiveConvolution(const std::string& layer)
+      : Routine({.id = layer + "/naive:f32:nchw:cpu", .reference = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (p.in.size() < 2 || p.in[0].shape.size() != 4 || p.in[1].shape.size() != 4)
       return Verdict::no("x or the weights are not of rank 4");
@@ -71,14 +67,10 @@ class NaiveConvolution : public Routine {
       if (t.present && t.dtype != DType::f32) return Verdict::no("an input is not f32");
     return Verdict::ok();
   }
-  // A bias has rank 1; weights that are a value lie in nchw too.
-  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& c) const override {
     return std::make_unique<NaiveConvolutionKernel>(p, c);
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace pw

@@ -5,17 +5,10 @@
 namespace pw {
 namespace {
 
-class Pointwise : public Routine {
+class Pointwise : public ConvolutionRoutine {
  public:
-  Pointwise() {
-    card_.id = "conv2/pointwise:f32:nhwc:cpu";
-    card_.layer = "conv2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
-    const Geometry g(p);
+  Pointwise() : ConvolutionRoutine("conv2/pointwise:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
+  Verdict suits(const Geometry& g) const override {
     if (g.taps() != 1) return Verdict::no("the kernel is not 1x1");
     if (g.groups != 1) return Verdict::no("groups are not 1");
     if (g.stride_y != 1 || g.stride_x != 1) return Verdict::no("the stride is not 1");
@@ -32,7 +25,6 @@ class Pointwise : public Routine {
     }
     return names;
   }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     // VARIANT = micro-kernel[/kCHUNK]
     const size_t slash = variant.find('/');
@@ -43,8 +35,6 @@ class Pointwise : public Routine {
                                         gemm_kernel(variant.substr(0, slash)));
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

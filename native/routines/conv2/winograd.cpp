@@ -100,9 +100,7 @@ class WinogradKernel : public Kernel {
     zeros_ = zero_row(g_.inputs);
   }
 
-  size_t workspace_bytes() const override {
-    return static_cast<size_t>(area() * (schedule_.team ? 1 : threads_)) * 4;
-  }
+  size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override { return weights_->bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
@@ -111,7 +109,7 @@ class WinogradKernel : public Kernel {
     auto* y = static_cast<float*>(out[0]);
     const int64_t chunks = divide_up(tiles_, schedule_.tiles);
     if (!schedule_.team) {
-      float* v = static_cast<float*>(workspace) + team.index * area();
+      float* v = areas().own<float>(workspace, team);
       float* products = v + matrices() * v_stride();
       team.each(chunks, 1, [&](int64_t chunk, int64_t) {
         const int64_t first = chunk * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
@@ -148,7 +146,10 @@ class WinogradKernel : public Kernel {
   int64_t v_stride() const { return round_up(schedule_.tiles * g_.inputs, 16) + 16; }
   int64_t product_stride() const { return schedule_.tiles * padded_outputs_ + 16; }
   // Floats of both for one chunk; the transforms may touch one vector past the last channel.
-  int64_t area() const { return matrices() * (v_stride() + product_stride()) + 16; }
+  ThreadAreas areas() const {
+    const int64_t floats = matrices() * (v_stride() + product_stride()) + 16;
+    return {floats * 4, schedule_.team ? 1 : threads_};
+  }
 
   void input_tile(const float* x, int64_t tile, float* v) const {
     const int64_t per_image = tiles_y_ * tiles_x_, image = tile / per_image, at = tile % per_image;
@@ -227,18 +228,13 @@ class WinogradKernel : public Kernel {
   const float* zeros_ = nullptr;
 };
 
-class Winograd : public Routine {
+class Winograd : public ConvolutionRoutine {
  public:
-  explicit Winograd(int64_t m) : m_(m) {
-    card_.id = "conv2/winograd" + std::to_string(m) + ":f32:nhwc:cpu";
-    card_.layer = "conv2";
-    card_.accuracy = Accuracy::f32;
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
-    const Geometry g(p);
+  explicit Winograd(int64_t m)
+      : ConvolutionRoutine("conv2/winograd" + std::to_string(m) + ":f32:nhwc:cpu", Layout::nhwc, Layout::nhwc,
+                           Accuracy::f32),
+        m_(m) {}
+  Verdict suits(const Geometry& g) const override {
     if (g.kernel_height != 3 || g.kernel_width != 3) return Verdict::no("the kernel is not 3x3");
     if (g.stride_y != 1 || g.stride_x != 1) return Verdict::no("the stride is not 1");
     if (g.dilation_y != 1 || g.dilation_x != 1) return Verdict::no("the dilation is not 1");
@@ -264,7 +260,6 @@ class Winograd : public Routine {
     }
     return names;
   }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<WinogradKernel>(p, m_, variant, c);
   }
@@ -274,7 +269,6 @@ class Winograd : public Routine {
   // Relative RMS error of F(6): 3.4e-6 at 64 channels, 6.1e-6 at 192, growing on; the class allows 1e-5.
   static constexpr int64_t kMostInputsOfF6 = 192;
   int64_t m_;
-  Card card_;
 };
 
 }  // namespace

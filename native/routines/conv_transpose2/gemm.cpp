@@ -73,11 +73,10 @@ class TransposedKernel : public Kernel {
     zeros_ = zero_row(g_.inputs / g_.groups);
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()); }
+  size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override {
     size_t bytes = 0;
-    for (const Phase& phase : phases_)
-      for (const auto& w : phase.weights) bytes += w->bytes();
+    for (const Phase& phase : phases_) bytes += bytes_of(phase.weights);
     return bytes;
   }
 
@@ -85,7 +84,7 @@ class TransposedKernel : public Kernel {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    const Scratch scratch(static_cast<char*>(workspace) + team.index * area(), *this);
+    const Scratch scratch(areas().own<char>(workspace, team), *this);
     team.each(blocks_, 1, [&](int64_t index, int64_t) {
       size_t f = phases_.size() - 1;
       while (index < phases_[f].first_block) --f;
@@ -109,7 +108,7 @@ class TransposedKernel : public Kernel {
   };
 
   int64_t tile() const { return round_up(kernel_.rows * kernel_.columns, 16); }
-  int64_t area() const { return 2 * tile() * 4 + round_up(most_taps_ * kernel_.rows * 8, 64); }
+  ThreadAreas areas() const { return {2 * tile() * 4 + round_up(most_taps_ * kernel_.rows * 8, 64), threads_}; }
 
   void finish(Phase& phase, const Problem& p) {
     Product& product = phase.product;
@@ -241,27 +240,18 @@ class TransposedKernel : public Kernel {
   const float* zeros_ = nullptr;
 };
 
-class Transposed : public Routine {
+class Transposed : public ConvolutionRoutine {
  public:
-  Transposed() {
-    card_.id = "conv_transpose2/gemm:f32:nhwc:cpu";
-    card_.layer = "conv_transpose2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
+  Transposed() : ConvolutionRoutine("conv_transpose2/gemm:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
+  Verdict suits(const Geometry&) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<TransposedKernel>(p, variant, c);
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

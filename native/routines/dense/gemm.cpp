@@ -10,28 +10,20 @@ constexpr int64_t kChunk = 512;
 
 class DenseGemm : public Routine {
  public:
-  DenseGemm() {
-    card_.id = "dense/gemm:f32:plain:cpu";
-    card_.layer = "dense";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
+  DenseGemm() : Routine({.id = "dense/gemm:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_dense(p); !v) return v;
     if (gemm_variants(Layout::plain).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::plain); }
-  Ports ports(const Problem& p) const override { return dense_ports(p); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
-    return std::make_unique<RowsKernel>(RowsProblem{s.rows, s.depth, s.columns, c[1], dense_bias(p, c),
+    return std::make_unique<RowsKernel>(RowsProblem{s.rows, s.depth, s.columns, c[1], bias_of(p, c),
                                                     *epilogue_activation(p), p.epilogue.add, p.threads, kChunk},
                                         gemm_kernel(variant));
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

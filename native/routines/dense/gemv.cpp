@@ -8,12 +8,7 @@ namespace {
 
 class Gemv : public Routine {
  public:
-  Gemv() {
-    card_.id = "dense/gemv:f32:plain:cpu";
-    card_.layer = "dense";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
+  Gemv() : Routine({.id = "dense/gemv:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_dense(p); !v) return v;
     if (DenseShape(p).rows > kMostGemvRows)
@@ -22,18 +17,17 @@ class Gemv : public Routine {
     if (variants(p).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemv_variants(); }
-  Ports ports(const Problem& p) const override { return dense_ports(p); }
+  std::vector<std::string> variants(const Problem&) const override {
+    return ukernel_names(PW_KIND_GEMV_F32);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     return std::make_unique<GemvKernel>(
-        GemvProblem{s.rows, s.depth, s.columns, c[1].as<float>(), dense_bias(p, c), *epilogue_activation(p),
+        GemvProblem{s.rows, s.depth, s.columns, c[1].as<float>(), bias_of(p, c), *epilogue_activation(p),
                     p.epilogue.add, p.threads},
         variant);
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 // The kernel of dense/gemv and conv2/gemv: rows of x against weights where they lie.
 #pragma once
-#include "base/error.h"
 #include "routines/matrix.h"
 #include "ukernels/kinds/gemv_f32.h"
 
@@ -18,18 +17,11 @@ struct GemvProblem {
 // Rows read the same piece of the weights one after another, the later ones from cache.
 constexpr int64_t kMostGemvRows = 4;
 
-inline std::vector<std::string> gemv_variants() {
-  std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemvF32>(PW_KIND_GEMV_F32, true)) names.push_back(name);
-  return names;
-}
-
 class GemvKernel : public Kernel {
  public:
   GemvKernel(const GemvProblem& problem, const std::string& variant) : p_(problem) {
-    kernel_ = ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
-    if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
-    activation_ = ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).front().second;
+    kernel_ = &variant_ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
+    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
     // Pieces large enough to stream, small enough to even out the threads.
     grain_ = round_up(std::clamp<int64_t>(p_.columns / (8 * p_.threads), 1, 64), kernel_->rows);
   }

@@ -32,12 +32,7 @@ class NaiveDenseKernel : public Kernel {
 // Weights and bias may be values.
 class NaiveDense : public Routine {
  public:
-  NaiveDense() {
-    card_.id = "dense/naive:f32:plain:cpu";
-    card_.layer = "dense";
-    card_.reference = true;
-  }
-  const Card& card() const override { return card_; }
+  NaiveDense() : Routine({.id = "dense/naive:f32:plain:cpu", .reference = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (p.in.size() < 2 || p.in[0].shape.empty()) return Verdict::no("x has rank 0");
     for (const Tensor& t : p.in)
@@ -45,13 +40,10 @@ class NaiveDense : public Routine {
     if (p.in[0].count() == 0) return Verdict::no("x is empty");
     return Verdict::ok();
   }
-  Ports ports(const Problem& p) const override { return dense_ports(p); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& c) const override {
     return std::make_unique<NaiveDenseKernel>(p, c);
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

@@ -7,18 +7,18 @@ namespace {
 class DepthwiseKernel : public Kernel {
  public:
   DepthwiseKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
-      : g_(p), blocked_(layout == Layout::nchw16c), add_(p.epilogue.add), threads_(p.threads),
+      : g_(p), blocked_(layout == Layout::nchw16c), add_(p.epilogue.add),
         rows_(g_, variant, blocked_ ? 16 : g_.inputs, constants[1].as<float>(), bias_of(p, constants),
-              *epilogue_activation(p)) {}
+              *epilogue_activation(p)), areas_{rows_.pointer_bytes(), p.threads} {}
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * rows_.pointer_bytes()); }
+  size_t workspace_bytes() const override { return areas_.total(); }
   size_t packed_bytes() const override { return rows_.packed_bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    auto** pixels = reinterpret_cast<const float**>(static_cast<char*>(workspace) + team.index * rows_.pointer_bytes());
+    auto** pixels = areas_.own<const float*>(workspace, team);
     // Rows are counted through images and channel blocks.
     const int64_t slabs = blocked_ ? g_.inputs / 16 : 1, channels = blocked_ ? 16 : g_.inputs;
     const int64_t rows = g_.images * slabs * g_.out_height;
@@ -34,32 +34,21 @@ class DepthwiseKernel : public Kernel {
  private:
   Geometry g_;
   bool blocked_, add_;
-  int64_t threads_;
   DepthwiseRows rows_;
+  ThreadAreas areas_;
 };
 
-class Depthwise : public Routine {
+class Depthwise : public ConvolutionRoutine {
  public:
-  Depthwise(Layout layout, const char* id) : layout_(layout) {
-    card_.id = id;
-    card_.layer = "depthwise_conv2";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
-  Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, layout_, layout_); !v) return v;
-    if (depthwise_ukernel(Geometry(p)).empty()) return Verdict::no("no micro-kernel in this tier");
+  Depthwise(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
+  Verdict suits(const Geometry& g) const override {
+    if (depthwise_ukernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override { return {depthwise_ukernel(Geometry(p))}; }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, layout_, layout_); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
-    return std::make_unique<DepthwiseKernel>(p, layout_, variant, c);
+    return std::make_unique<DepthwiseKernel>(p, in_, variant, c);
   }
-
- private:
-  Layout layout_;
-  Card card_;
 };
 
 }  // namespace

@@ -95,11 +95,7 @@ class Madd : public VectorRoutine {
     return Verdict::ok();
   }
 
-  Ports ports(const Problem& p) const override {
-    Ports ports = VectorRoutine::ports(p);
-    ports.reuse.push_back({0, 0});
-    return ports;
-  }
+  Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {

@@ -27,11 +27,7 @@ class Unary : public VectorRoutine {
     if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");
     return basics(p, p.out[0]);
   }
-  Ports ports(const Problem& p) const override {
-    Ports ports = VectorRoutine::ports(p);
-    ports.reuse.push_back({0, 0});
-    return ports;
-  }
+  Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<UnaryKernel>(variant_ukernel<ActivationF32>(kind_, variant), *activation(p),
                                          p.out[0].count());

@@ -165,12 +165,7 @@ class RowsKernel : public Kernel {
 
 class Rows : public Routine {
  public:
-  Rows() {
-    card_.id = "inverted_residual/rows:f32:nhwc:cpu";
-    card_.layer = "inverted_residual";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
+  Rows() : Routine({.id = "inverted_residual/rows:f32:nhwc:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (p.arity() != kArity || p.in[kX].dtype != DType::f32 || p.in[kX].shape.size() != 4)
       return Verdict::no("x is not f32 of rank 4");
@@ -201,9 +196,6 @@ class Rows : public Routine {
       throw Error("variant '" + variant + "': expected MICRO-KERNEL/rROWS");
     return std::make_unique<RowsKernel>(p, gemm_kernel(variant.substr(0, slash)), std::stoll(variant.substr(slash + 2)), c);
   }
-
- private:
-  Card card_;
 };
 
 }  // namespace

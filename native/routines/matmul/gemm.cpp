@@ -12,7 +12,7 @@ namespace {
 class MatmulGemmKernel : public Kernel {
  public:
   MatmulGemmKernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : shape_(p), operands_(p, constants), residual_(p.residual()), threads_(p.threads) {
+      : shape_(p), operands_(p, constants), residual_(p.residual()), areas_{kArea, p.threads} {
     const GemmF32& kernel = gemm_kernel(variant);
     if (shape_.b_matrices == 1 && shape_.a_matrices == shape_.batch()) {
       // One b for all: the matrices of a, one behind the other, are the rows of a single product.
@@ -41,7 +41,9 @@ class MatmulGemmKernel : public Kernel {
     }
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(packed_floats_ * 4 + threads_ * kArea); }
+  size_t workspace_bytes() const override {
+    return static_cast<size_t>(packed_floats_) * 4 + areas_.total();
+  }
   size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
@@ -49,8 +51,7 @@ class MatmulGemmKernel : public Kernel {
     const auto* residual = operands_.get<float>(residual_, in);
     auto* y = static_cast<float*>(out[0]);
     auto* own = static_cast<float*>(workspace);
-    auto* areas = reinterpret_cast<char*>(own + packed_floats_);
-    auto** pointers = reinterpret_cast<const float**>(areas + team.index * kArea);
+    auto** pointers = areas_.own<const float*>(own + packed_floats_, team);
     const float* panels = packed_ ? packed_->as<float>() : own;
     const int64_t matrix = product_.panels() * panel_;
     if (!packed_) {
@@ -109,7 +110,8 @@ class MatmulGemmKernel : public Kernel {
   MatmulShape shape_;
   Operands operands_;
   int residual_;
-  int64_t threads_, panel_ = 0, packed_floats_ = 0;  // floats of a packed panel, and of all in the workspace
+  ThreadAreas areas_;
+  int64_t panel_ = 0, packed_floats_ = 0;  // floats of a packed panel, and of all in the workspace
   std::shared_ptr<const Buffer> packed_;
   Buffer bias_;
   Product product_{};
@@ -117,26 +119,17 @@ class MatmulGemmKernel : public Kernel {
 
 class MatmulGemm : public Routine {
  public:
-  MatmulGemm() {
-    card_.id = "matmul/gemm:f32:plain:cpu";
-    card_.layer = "matmul";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
+  MatmulGemm() : Routine({.id = "matmul/gemm:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
-    if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
     if (gemm_variants(Layout::plain).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::plain); }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemmKernel>(p, variant, c);
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

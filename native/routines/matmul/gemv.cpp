@@ -1,5 +1,4 @@
 // matmul/gemv: b is one column; dot products with the rows of a where they lie, bound by the memory's bandwidth.
-#include "base/error.h"
 #include "routines/matmul/matmul.h"
 #include "routines/matrix.h"
 #include "routines/operands.h"
@@ -12,9 +11,8 @@ class MatmulGemvKernel : public Kernel {
  public:
   MatmulGemvKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : shape_(p), operands_(p, constants), residual_(p.residual()), act_(*epilogue_activation(p)) {
-    kernel_ = ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
-    if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
-    activation_ = ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).front().second;
+    kernel_ = &variant_ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
+    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
     // Pieces large enough to stream, small enough to even out the threads.
     grain_ = std::clamp<int64_t>(shape_.rows * shape_.batch() / (8 * p.threads), 1, 64);
     grain_ = round_up(grain_, kernel_->rows);
@@ -50,32 +48,21 @@ class MatmulGemvKernel : public Kernel {
 
 class MatmulGemv : public Routine {
  public:
-  MatmulGemv() {
-    card_.id = "matmul/gemv:f32:plain:cpu";
-    card_.layer = "matmul";
-    card_.takes_epilogue = true;
-  }
-  const Card& card() const override { return card_; }
+  MatmulGemv() : Routine({.id = "matmul/gemv:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
     if (MatmulShape(p).columns != 1) return Verdict::no("b has more than one column");
-    if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
     if (variants(p).empty() || ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).empty())
       return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override {
-    std::vector<std::string> names;
-    for (const auto& [name, body] : ukernels_of<GemvF32>(PW_KIND_GEMV_F32, true)) names.push_back(name);
-    return names;
+    return ukernel_names(PW_KIND_GEMV_F32);
   }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemvKernel>(p, variant, c);
   }
 
- private:
-  Card card_;
 };
 
 }  // namespace

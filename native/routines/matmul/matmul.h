@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "spi/routine.h"
+#include "routines/matrix.h"
 
 namespace pw {
 
@@ -49,6 +49,7 @@ inline Verdict accepts_matmul(const Problem& p) {
   if (p.in[0].constant && p.in[1].constant) return Verdict::no("a and b are both constant");
   if (p.epilogue.add && p.in.back().constant) return Verdict::no("the residual is a constant");
   if (p.in[0].count() == 0 || p.in[1].count() == 0) return Verdict::no("a tensor is empty");
+  if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
   return Verdict::ok();
 }
 

@@ -34,11 +34,7 @@ class Softmax : public VectorRoutine {
     if (!g.together || g.inner != 1) return Verdict::no("the axis is not contiguous in memory");
     return Verdict::ok();
   }
-  Ports ports(const Problem& p) const override {
-    Ports ports = VectorRoutine::ports(p);
-    ports.reuse.push_back({0, 0});
-    return ports;
-  }
+  Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     const Group g = group(p);
     return std::make_unique<SoftmaxKernel>(variant_ukernel<SoftmaxF32>(kind_, variant), g.outer, g.length,

@@ -9,8 +9,6 @@ Exit codes: 0 fine, 1 failed, 2 bad use, 130 interrupted.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
 from types import ModuleType
 from typing import Any
@@ -18,9 +16,8 @@ from typing import Any
 
 def commands() -> dict[str, ModuleType]:
     """Every sub-command's module by the name of the command, in the order in which help lists them."""
-    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)
-               if not info.name.startswith("_")]
-    found = [m for m in modules if hasattr(m, "command")]
+    from ..folder import modules
+    found = [m for m in modules(__name__) if hasattr(m, "command")]
     return {m.__name__.rpartition(".")[2].rstrip("_"): m for m in sorted(found, key=lambda m: (m.ORDER, m.__name__))}
 
 

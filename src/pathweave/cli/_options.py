@@ -19,6 +19,8 @@ Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, max=1024,
 Shapes = Annotated[list[str] | None, typer.Option(
     "--shape", "-s", metavar="NAME=1x3x224x224", show_default=False,
     help="Shape of an input, or size of a symbol (N=4); may be repeated. NAME= may be left out for a single input.")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
+                                           help="First dimension of every input.")]
 Routine = Annotated[list[str] | None, typer.Option(
     "--routine", "-r", metavar="DESC", show_default=False,
     help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5, naive; may be repeated.")]
@@ -56,6 +58,12 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
     existing_file(path, "model")
     from ..runtime.model import load
     return load(path, preprocess, postprocess, threads=threads)
+
+
+def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None):
+    """The model of a path, and its net bound to `--shape` and `--batch`. Raises BadUse."""
+    loaded = load_model(path, threads)
+    return loaded, loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
 
 
 def existing_file(path: str, what: str) -> Path:

@@ -8,16 +8,15 @@ import typer
 
 from ._errors import BadUse
 from ._options import (
+    Batch,
     Json,
     ModelPath,
     OriginalOnnx,
     Routine,
     Shapes,
     Threads,
-    batch_shapes,
     existing_file,
-    load_model,
-    parse_shapes,
+    load_bound,
     restriction,
     writable_target,
 )
@@ -33,8 +32,7 @@ def command(
         help="Engine to compare with; may be repeated; `all` for every one in f32, `list` to see them.")] = None,
     onnx: OriginalOnnx = None,
     threads: Threads = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
-                                              help="First dimension of every input.")] = None,
+    batch: Batch = None,
     shape: Shapes = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds of two timed calls each.")] = 30,
     default: Annotated[bool, typer.Option("--default", help="Also time our default route, the one without a profile.")] = False,
@@ -54,9 +52,8 @@ def command(
         return 0
     peers = _select(names)
     writable_target(out, "result")
-    loaded = load_model(model, threads)
+    loaded, bound = load_bound(model, threads, shape, batch)
     source = _onnx(model, loaded, onnx) if peers else None
-    bound = loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
     if tune:
         loaded = _tuned(loaded, bound)
     with progress("benchmark") as tell:

@@ -15,8 +15,7 @@ from ._options import (
     Shapes,
     Threads,
     check_accuracy,
-    load_model,
-    parse_shapes,
+    load_bound,
     restriction,
 )
 from ._output import print_json, print_tables
@@ -39,8 +38,8 @@ def command(
     check_accuracy(accuracy)
     if (layer is None) == (not all_):
         raise BadUse("explain: expected a layer, or --all")
-    loaded = load_model(model, threads)
-    shapes = loaded.bind(parse_shapes(shape, loaded.main)).shapes
+    loaded, bound = load_bound(model, threads, shape)
+    shapes = bound.shapes
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
     options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}

@@ -16,8 +16,7 @@ from ._options import (
     Threads,
     check_accuracy,
     existing_file,
-    load_model,
-    parse_shapes,
+    load_bound,
     restriction,
     writable_target,
 )
@@ -48,8 +47,7 @@ def command(
     writable_target(export, "export")
     if import_ is not None:
         existing_file(import_, "profile")
-    loaded = load_model(model, threads)
-    bound = loaded.bind(parse_shapes(shape, loaded.main))
+    loaded, bound = load_bound(model, threads, shape)
     allowed = restriction(routine)
     imported = None
     with Store.open() as store:

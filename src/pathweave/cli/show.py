@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ._options import Json, ModelPath, Shapes, Threads, load_model, parse_shapes
+from ._options import Json, ModelPath, Shapes, Threads, load_bound
 from ._output import print_json, print_tables
 
 ORDER = 20
@@ -16,8 +16,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     from .. import importers
     from ..report import work
     from ..report.tables import Column, Table, count_column
-    loaded = load_model(model, threads)
-    bound = loaded.bind(parse_shapes(shape, loaded.main))
+    loaded, bound = load_bound(model, threads, shape)
     net = bound.net
     rows = []
     for i, layer in enumerate(bound.layers):

@@ -8,16 +8,15 @@ import typer
 
 from ._options import (
     Accuracy,
+    Batch,
     Budget,
     Json,
     ModelPath,
     Routine,
     Shapes,
     Threads,
-    batch_shapes,
     check_accuracy,
-    load_model,
-    parse_shapes,
+    load_bound,
     restriction,
     writable_target,
 )
@@ -34,8 +33,7 @@ def command(
     threads: Threads = None,
     budget: Budget = 30.0,
     shape: Shapes = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
-                                              help="First dimension of every input.")] = None,
+    batch: Batch = None,
     routine: Routine = None,
     json: Json = False,
 ) -> None:
@@ -45,8 +43,8 @@ def command(
     from ..tune.api import tune
     check_accuracy(accuracy)
     writable_target(out, "model")
-    loaded = load_model(model, threads)
-    shapes = loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main)).shapes
+    loaded, bound = load_bound(model, threads, shape, batch)
+    shapes = bound.shapes
     allowed = restriction(routine)
     with progress("tuning") as report:
         tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=30.0 if budget is None else budget,

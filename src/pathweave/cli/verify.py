@@ -14,8 +14,7 @@ from ._options import (
     Routine,
     Shapes,
     Threads,
-    load_model,
-    parse_shapes,
+    load_bound,
     restriction,
 )
 from ._output import print_json, print_tables, progress
@@ -41,8 +40,7 @@ def command(
     """Compare outputs with a reference. Exit code 1 when they differ by more than the limit."""
     from ..profile.protocol import random_inputs
     from ..report.agreement import compare, layer_errors, worst
-    loaded = load_model(model, threads)
-    bound = loaded.bind(parse_shapes(shape, loaded.main))
+    loaded, bound = load_bound(model, threads, shape)
     allowed = restriction(routine)
     route = None
     if allowed is not None:

@@ -6,15 +6,14 @@ importer by being there; `EXPECTED`, a line of text, says what it reads.
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..errors import FileFormatError
+from ..folder import modules
 from ..net.net import Model
 
 #: Bytes that importers get to see to recognise a file.
@@ -24,12 +23,8 @@ HEAD_BYTES = 4096
 @cache
 def importers() -> dict[str, ModuleType]:
     """Every importer by the name of its folder."""
-    found = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        if hasattr(module, "recognises") and hasattr(module, "read"):
-            found[info.name] = module
-    return found
+    return {m.__name__.rpartition(".")[2]: m for m in modules(__name__)
+            if hasattr(m, "recognises") and hasattr(m, "read")}
 
 
 def load(source: str | os.PathLike | bytes, **options: Any) -> Model:

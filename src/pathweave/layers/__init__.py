@@ -5,12 +5,11 @@ A file of this folder that defines subclasses of LayerKind adds them to the cata
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import lru_cache
 from typing import Any, Mapping
 
 from ..errors import ModelError, ShapeError
+from ..folder import instances
 from ..net.net import Epilogue, Layer, Net, TensorSpec
 
 
@@ -52,15 +51,7 @@ class LayerKind:
 @lru_cache(maxsize=None)
 def kinds() -> dict[str, LayerKind]:
     """Every layer kind by name, collected from the files of this folder."""
-    found: dict[str, LayerKind] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for item in vars(module).values():
-            if isinstance(item, type) and issubclass(item, LayerKind) and item.name and item.__module__ == module.__name__:
-                if item.name in found:
-                    raise ModelError(f"layer kind {item.name} is defined twice")
-                found[item.name] = item()
-    return found
+    return instances(__name__, LayerKind, "layer kind")
 
 
 def kind_of(name: str) -> LayerKind:

@@ -159,7 +159,23 @@ class Transpose(LayerKind):
         return [np.ascontiguousarray(x.transpose(attrs["perm"])).reshape([x.shape[p] for p in attrs["perm"]])]
 
 
-class Reshape(ValueKind):
+class Reshaping(ValueKind):
+    """x row-major in another shape, which `_shape(attrs, old shape)` gives."""
+
+    @staticmethod
+    def _shape(attrs, old):
+        raise NotImplementedError
+
+    def infer(self, attrs, inputs):
+        (x,) = take(self.plain(inputs), 1)
+        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
+
+    def meaning(self, attrs, inputs):
+        attrs, (x,) = self.resolve(attrs, inputs)
+        return [x.reshape(self._shape(attrs, x.shape))]
+
+
+class Reshape(Reshaping):
     """x in another shape, row-major order kept; 0 keeps a dimension (allowzero=0), -1 is what is left.
 
     Source: ONNX Reshape.
@@ -184,16 +200,8 @@ class Reshape(ValueKind):
             raise ShapeError(f"shape={tuple(attrs['shape'])} has {math.prod(new)} elements, {list(old)} has {count}")
         return tuple(new)
 
-    def infer(self, attrs, inputs):
-        (x,) = take(self.plain(inputs), 1)
-        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
 
-    def meaning(self, attrs, inputs):
-        attrs, (x,) = self.resolve(attrs, inputs)
-        return [x.reshape(self._shape(attrs, x.shape))]
-
-
-class Squeeze(ValueKind):
+class Squeeze(Reshaping):
     """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
 
     name = "squeeze"
@@ -206,14 +214,6 @@ class Squeeze(ValueKind):
         if any(old[a] != 1 for a in axes):
             raise ShapeError(f"axes={tuple(axes)}: expected length 1 in {list(old)}")
         return tuple(d for i, d in enumerate(old) if i not in axes)
-
-    def infer(self, attrs, inputs):
-        (x,) = take(self.plain(inputs), 1)
-        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
-
-    def meaning(self, attrs, inputs):
-        attrs, (x,) = self.resolve(attrs, inputs)
-        return [x.reshape(self._shape(attrs, x.shape))]
 
 
 class Unsqueeze(Squeeze):
@@ -229,7 +229,7 @@ class Unsqueeze(Squeeze):
         return tuple(1 if i in found else next(rest) for i in range(rank))
 
 
-class Expand(ValueKind):
+class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
 
     name = "expand"
@@ -239,10 +239,6 @@ class Expand(ValueKind):
     @staticmethod
     def _shape(attrs, old):
         return broadcast_shapes(old, integers("shape", attrs["shape"], least=0))
-
-    def infer(self, attrs, inputs):
-        (x,) = take(self.plain(inputs), 1)
-        return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
 
     def meaning(self, attrs, inputs):
         attrs, (x,) = self.resolve(attrs, inputs)

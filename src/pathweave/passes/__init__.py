@@ -7,8 +7,6 @@ others have come to an end; then all run again.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
@@ -16,6 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from ..errors import InputError, ModelError
+from ..folder import modules
 from ..net.evaluate import MEANING_ERRORS, match_symbols
 from ..net.net import Net, TensorSpec
 from ..net.partial import Follower
@@ -28,9 +27,7 @@ MAX_ROUNDS = 100
 @cache
 def passes() -> tuple[ModuleType, ...]:
     """Every pass, in order."""
-    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)
-               if not info.name.startswith("_")]
-    return tuple(sorted((m for m in modules if hasattr(m, "apply")), key=lambda m: (m.order, m.__name__)))
+    return tuple(sorted((m for m in modules(__name__) if hasattr(m, "apply")), key=lambda m: (m.order, m.__name__)))
 
 
 def optimise(net: Net) -> Net:

@@ -5,9 +5,7 @@ One file of `cases/` per family; a file is found by being there. It defines `CAS
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
+from ..folder import modules
 from ..layers import compute, infer_layer, kind_of
 from ..net.format import numpy_dtype
 from ..net.net import Epilogue, Layer, TensorSpec
@@ -206,8 +205,8 @@ def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
 @lru_cache(maxsize=1)
 def _collected() -> tuple[Case, ...]:
     found: dict[str, Case] = {}
-    for info in sorted(pkgutil.iter_modules(_folder.__path__), key=lambda info: info.name):
-        for item in importlib.import_module(f"{_folder.__name__}.{info.name}").CASES:
+    for module in modules(_folder.__name__):
+        for item in module.CASES:
             if item.name in found:
                 raise Error(f"two cases are named {item.name!r}")
             found[item.name] = item

@@ -167,12 +167,14 @@ def _where(values: list[np.ndarray], subject: Subject) -> str:
 
 def _runs(wiring: _Wiring, physical: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
     """Results of the first run, and what differed in the others."""
-    session = wiring.plan().session()
     results: list[list[np.ndarray]] = []
     for at_end in (True, False):
         ins = [guarded(p, at_end) for p in physical]
         outs = [Guarded(p.shape, p.dtype, at_end) for p in wiring.empty_outputs()]
-        session.run([g.array for g in ins], [g.array for g in outs])
+        workspace = Guarded((wiring.kernel.workspace_bytes,), np.uint8, at_end, align=64)
+        wiring.run([g.array for g in ins], [g.array for g in outs], workspace.array)
+        if not workspace.intact():
+            return [], f"writes beside its workspace of {workspace.array.size} bytes"
         if not all(g.intact() for g in outs):
             return [], f"writes {'before' if at_end else 'after'} an output"
         if not all(g.intact() and g.array.tobytes() == p.tobytes()
@@ -209,6 +211,13 @@ class _Wiring:
         for a in arrays:
             a.reshape(-1).view(np.uint8)[:] = 0xFF
         return arrays
+
+    def run(self, ins: list[np.ndarray], outs: list[np.ndarray], workspace: np.ndarray) -> None:
+        """Run the kernel once, on this workspace where its memory is the host's."""
+        if self.kernel.host_memory:
+            self.kernel.run(ins, outs, workspace, self.threads)
+        else:
+            self.plan().session().run(ins, outs)
 
     def plan(self, inner: bool = False):
         """The kernel between the caller's arrays; `inner`: between values of the arena, copied in and out, so that the

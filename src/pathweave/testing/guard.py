@@ -28,9 +28,9 @@ _mprotect = _protect()
 class Guarded:
     """`array` of a shape and dtype. `at_end`: its last byte is the last before the forbidden page, else its first byte
     is the first after one. A kernel that leaves the array there ends the process; beyond the other side `intact()`
-    tells."""
+    tells. `align`: the address is a multiple of it; the bytes that it leaves before the page are watched too."""
 
-    def __init__(self, shape: tuple[int, ...], dtype, at_end: bool):
+    def __init__(self, shape: tuple[int, ...], dtype, at_end: bool, align: int = 1):
         dtype = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         pages = max(1, -(-size // _PAGE))
@@ -38,7 +38,7 @@ class Guarded:
         self._map = mmap.mmap(-1, (pages + 1) * _PAGE)
         self._bytes = np.frombuffer(self._map, np.uint8)
         self._bytes[:] = _CANARY
-        self._offset = pages * _PAGE - size if at_end else _PAGE
+        self._offset = (pages * _PAGE - size) // align * align if at_end else _PAGE
         self._size = size
         self._usable = slice(0, pages * _PAGE) if at_end else slice(_PAGE, (pages + 1) * _PAGE)
         self.array = self._bytes[self._offset:self._offset + size].view(dtype).reshape(shape)

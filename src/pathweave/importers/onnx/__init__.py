@@ -5,15 +5,14 @@ The operators are in `ops/<family>.py`, each a table `OPERATORS`: operator name 
 
 from __future__ import annotations
 
-import importlib
 import mmap
 import os
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from ...errors import Error, FileFormatError, InputError, ModelError, UnsupportedOperatorError
+from ...folder import modules
 from ...net.net import Model, Net, TensorSpec
 from . import ops
 from .builder import Builder, Node, convert
@@ -34,8 +33,8 @@ _PROTO_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticE
 def operators() -> dict[str, Callable[[Node], None]]:
     """Every operator of ops/ by name; those of other domains than ai.onnx as `DOMAIN:NAME`."""
     found: dict[str, Callable[[Node], None]] = {}
-    for info in pkgutil.iter_modules(ops.__path__):
-        table = getattr(importlib.import_module(f"{ops.__name__}.{info.name}"), "OPERATORS", {})
+    for module in modules(ops.__name__):
+        table = getattr(module, "OPERATORS", {})
         twice = set(found) & set(table)
         if twice:
             raise ModelError(f"ONNX operators {sorted(twice)} are defined in two files of ops/")

@@ -7,10 +7,8 @@ packages are missing is listed with how to install it; one that cannot run a mod
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import os
-import pkgutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from ...folder import modules
 
 
 class Declined(Exception):
@@ -82,12 +82,7 @@ def _there(module: str) -> bool:
 @lru_cache(maxsize=None)
 def peers() -> dict[str, Peer]:
     """Every peer by name."""
-    found: dict[str, Peer] = {}
-    for info in pkgutil.iter_modules(__path__):
-        if not info.name.startswith("_"):
-            for peer in importlib.import_module(f"{__name__}.{info.name}").PEERS:
-                found[peer.name] = peer
-    return found
+    return {peer.name: peer for module in modules(__name__) for peer in module.PEERS}
 
 
 def prepared(peer: Peer, task: Task) -> Engine:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Collection
 from functools import cache
 from time import monotonic
 
 from ...errors import SolverError
+from ...folder import instances
 from .contract import Candidate, Excluded, Instance, LayerChoices, Margins, Solution, Solver, check, restrict
 
 __all__ = ["Candidate", "Instance", "LayerChoices", "Margins", "Solution", "k_best", "margins", "solve", "solvers"]
@@ -20,15 +19,7 @@ MAX_TABLE = 1 << 21
 @cache
 def solvers() -> tuple[Solver, ...]:
     """Every method, in the order in which `solve` asks them; collected from the files of this folder."""
-    found: dict[str, Solver] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for item in vars(module).values():
-            if isinstance(item, type) and issubclass(item, Solver) and item.name and item.__module__ == module.__name__:
-                if item.name in found:
-                    raise SolverError(f"solver {item.name} is defined twice")
-                found[item.name] = item()
-    return tuple(sorted(found.values(), key=lambda s: (s.rank, s.name)))
+    return tuple(sorted(instances(__name__, Solver, "solver").values(), key=lambda s: (s.rank, s.name)))
 
 
 def solve(instance: Instance, *, time_limit_s: float = 10.0, max_table: int = MAX_TABLE,
