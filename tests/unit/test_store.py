@@ -218,11 +218,11 @@ def test_kill_while_writing_loses_nothing_that_was_added(path):
 def test_ctrl_c_inside_a_transaction_rolls_back(path, monkeypatch):
     store, insert, calls = Store.open(path), store_module._insert, []
 
-    def interrupted(db, m):
+    def interrupted(db, m, replace):
         calls.append(m)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return insert(db, m)
+        return insert(db, m, replace)
 
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "_insert", interrupted)

@@ -2,7 +2,8 @@
 
 Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
 by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
-and again, in turn, until chance is ruled out or the budget is spent.
+and again, in turn, until chance is ruled out or the budget is spent. Between the runs the default route is run as a
+yardstick, and every sample is stated at the reference speed of the machine.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from ..net.problem import adapt_problem
 from ..runtime.bound import BoundNet
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
-from .measurement import Measurement
-from .passes import HEAVY, Run, call_problem
+from .measurement import PROTOCOL, Measurement, quantile
+from .passes import HEAVY, Run
 from .profile import Profile
 from .slots import Entry, Slot
 from .store import Store
+from .yardstick import call_problem
 
 #: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
 HEAVY_WANTED = 3
@@ -108,10 +110,11 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
                   clock: Callable[[], float] = time.monotonic) -> Profile:
     """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
     start, here = clock(), this_host()
-    known = store.lookup(here.id, problems_of(bound, threads))
+    found = store.lookup(here.id, problems_of(bound, threads))
+    known = {key: m for key, m in found.items() if m.protocol == PROTOCOL}  # others are measured again
 
     def write(measurements: list[Measurement]) -> None:
-        store.add(measurements, {here.id: dict(here.facts)})
+        store.add(measurements, {here.id: dict(here.facts)}, replace=True)
     run = Run(bound, threads, random_inputs(bound), accuracy=accuracy, restrict=restrict, known=known, host=here.id,
               write=write, clock=clock)
     notes: dict[str, Any] = {}
@@ -136,10 +139,11 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
 
 def _result(run: Run, here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
     """What is known about the candidates of this build; those that turned out wrong are left out."""
+    base = {name: e.candidate for name, e in run.base().items()}
     slots = [*run.distinct, *run.adapts.slots.values(), run.call]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
-    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong
-    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *run.measurements], dict(here.facts))
+    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {run.pace.name(base)}
+    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *run.measurements.values()], dict(here.facts))
     result.notes.update(notes)
     return result
 
@@ -148,7 +152,10 @@ def _notes(run: Run, seconds: float) -> dict[str, Any]:
     done, total = run.progress()
     failed = [{"problem": s.text, "candidate": str(e.candidate), "reason": e.reason}
               for s in run.distinct for e in s.entries if e.state == "failed"]
-    return {"passes": run.passes, "runs": run.runs, "measured": len(run.measured), "known": done, "candidates": total,
+    speeds = run.pace.stick.speeds
+    speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
+    return {"speed": speed, "yardsticks": len(run.pace.stick), "passes": run.passes, "runs": run.runs,
+            "measured": len(run.measured), "known": done, "candidates": total,
             "unmeasured": sum(len(s.unmeasured()) for s in run.distinct), "failed": failed, "seconds": seconds,
             "finite": run.finite}
 
@@ -229,7 +236,7 @@ class _Protocol:
         """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
         if slot.weight_bytes < HEAVY:
             return slot.unmeasured()
-        started = [e for e in slot.entries if e.state == "open" and e.samples and len(e.samples) < HEAVY_WANTED]
+        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < HEAVY_WANTED]
         return [*started[-1:], *slot.unmeasured()]
 
     @staticmethod
@@ -280,4 +287,4 @@ class _Protocol:
 
     @staticmethod
     def _contenders(slot: Slot) -> list[Entry]:
-        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.samples) < HEAVY_WANTED]
+        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.raw) < HEAVY_WANTED]
