@@ -435,6 +435,8 @@ def test_readings_of_an_interrupted_yardstick():
         row[i] += 5000.0
     assert readings(steps) == pytest.approx([1000.0] * 3 + [1400.0] * 3 + [1000.0] * 3)
     assert readings([]) == []
+    # Two runs: a step that is interrupted in one of them must not weigh as much as the interruption.
+    assert readings([[20.0, 40.0, 60.0, 5000.0], [20.0, 5000.0, 60.0, 80.0]]) == pytest.approx([200.0, 200.0])
 
 
 def test_a_change_of_speed_is_noticed():
@@ -454,7 +456,8 @@ def test_a_change_of_speed_is_noticed():
 
 def test_levels_of_a_race_whose_machine_changes_its_speed():
     slow = [1.0] * 5 + [1.4] * 4
-    found, rounds = levels([[cost * s for s in slow[:n]] for cost, n in ((10, 9), (12, 9), (11, 9), (20, 2), (13, 9), (14, 9), (15, 9))])
+    routes = (10, 9), (12, 9), (11, 9), (20, 2), (13, 9), (14, 9), (15, 9)
+    found, rounds = levels([[cost * s for s in slow[:n]] for cost, n in routes])
     assert [ns / found[0] for ns in found] == pytest.approx([1, 1.2, 1.1, 2, 1.3, 1.4, 1.5])
     assert [s / rounds[0] for s in rounds] == pytest.approx(slow)
 

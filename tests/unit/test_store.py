@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -213,6 +214,18 @@ def test_kill_while_writing_loses_nothing_that_was_added(path):
         assert len(versions) <= reported + 1  # one batch may have been committed but not yet reported
         assert all(m.samples == (int(m.variant) + 1.0,) * 500 for m in got.values())
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_run_replaces_its_own_rows(path):
+    """With `replace` an equal id takes the place of what was there; without it, it does not."""
+    first = measure(samples=(1.0, 2.0))
+    better = replace(first, samples=(3.0, 4.0, 5.0), when=1.8e9)
+    store = Store.open(path)
+    assert store.add([first]) == 1 and store.add([better]) == 0
+    assert store.lookup("h")[first.key].samples == (1.0, 2.0)
+    assert store.add([better], replace=True) == 1
+    assert store.lookup("h")[first.key].samples == (3.0, 4.0, 5.0)
+    assert store.hosts()["h"]["measurements"] == 1
 
 
 def test_ctrl_c_inside_a_transaction_rolls_back(path, monkeypatch):

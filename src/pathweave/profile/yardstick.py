@@ -28,6 +28,9 @@ STEADY = 1.2
 REFERENCE = 0.1
 #: Levels of one profile run that are kept.
 LEVELS = 64
+#: Quantiles of the times of a step over the runs, and of the slowness of a run over its steps, that are taken for those
+#: which nothing interrupted.
+LEAST, LOW = 0.1, 0.25
 #: Turns between costs of steps and slowness of runs.
 POLISHES = 3
 
@@ -131,22 +134,29 @@ class Yardstick:
 def readings(steps: Sequence[Sequence[int]]) -> list[float]:
     """Nanoseconds of every run of a plan, had nothing interrupted it. `steps`: ns per run and step.
 
-    A time is taken for the step's cost times the run's slowness; medians over the runs and, weighted with the costs, over
-    the steps find both (a median polish: Tukey, Exploratory Data Analysis, 1977).
+    A time is taken for the step's cost times the run's slowness. Low quantiles over the runs and, weighted with the costs,
+    over the steps find both in turn, since interruptions only add (else as in a median polish: Tukey, Exploratory Data
+    Analysis, 1977).
     """
     import numpy as np
     if not steps:
         return []
     times = np.maximum(np.asarray(steps, np.float64), 1.0)
-    costs, slow = np.median(times, axis=0), np.ones(len(times))
+    costs, slow = _least(times), np.ones(len(times))
     for _ in range(POLISHES):
         ratios = times / costs
         order = np.argsort(ratios, axis=1)
         shares = np.cumsum(costs[order], axis=1)
-        middle = (shares < 0.5 * shares[:, -1:]).sum(axis=1)
-        slow = ratios[np.arange(len(times)), order[np.arange(len(times)), middle]]
-        costs = np.median(times / slow[:, None], axis=0)
+        low = (shares < LOW * shares[:, -1:]).sum(axis=1)
+        slow = ratios[np.arange(len(times)), order[np.arange(len(times)), low]]
+        costs = _least(times / slow[:, None])
     return [float(s) for s in slow * costs.sum()]
+
+
+def _least(times):
+    """A low quantile over the runs that is one of the values: the least of few, for half of them may be interrupted."""
+    import numpy as np
+    return np.quantile(times, LEAST, axis=0, method="lower")
 
 
 def _levels(ns: list[float]) -> list[float]:

@@ -17,7 +17,7 @@ from ..profile.passes import SHORT, timed_run
 from ..profile.yardstick import on_cpu, readings, timed_call
 
 #: Rounds before the race may end, and at most.
-LEAST_ROUNDS, MOST_ROUNDS = 2, 1000
+LEAST_ROUNDS, MOST_ROUNDS = 2, 400
 #: Rounds after each of which the routes are judged, and how often later.
 EACH_ROUND, SOME_ROUNDS = 5, 20
 #: Rounds after which a racer that is left alone needs no more.
@@ -26,6 +26,8 @@ ALONE_ROUNDS = 10
 HOPELESS, HOPELESS_ROUNDS, HOPELESS_BEFORE = 1.15, 3, 1.4
 #: Quantile of a route's times that is its level, and of so many ratios at least that is a round's slowness.
 LEVEL, ENOUGH = 0.25, 6
+#: A median by the clock this far above the level is that of interrupted runs: then the race takes so many times longer.
+INTERRUPTED, LONGER = 1.2, 3
 #: Turns between levels and rounds until both stand still.
 POLISHES = 8
 
@@ -114,7 +116,8 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
     """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, and the
     slowness of every round.
 
-    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds. `yardstick`: runs in
+    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where other
+    processes interrupt. `yardstick`: runs in
     every round; it wins only if it is one of the racers. The steps are timed too where the calls are so long that this
     costs nothing: another process that takes the core for a moment then does not decide.
     """
@@ -132,9 +135,10 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
         for racer in running if done % 2 else running[::-1]:
             racer.run(inputs, out, by_step)
         spent = time.monotonic() - start
-        last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= seconds or left == 1 and done >= ALONE_ROUNDS)
+        end = seconds * (LONGER if _interrupted(everybody) else 1)
+        last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS)
         if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
-            rounds = _judge(everybody, racers, done)
+            rounds = _judge(everybody, racers, done, done >= HOPELESS_ROUNDS or spent > 0.5 * seconds)
             left = sum(not r.out for r in racers)
         tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {left} routes, round {done}")
         if last:
@@ -142,13 +146,20 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
     return min((r for r in racers if not r.out), key=lambda r: r.level), rounds
 
 
-def _judge(everybody: list[Racer], racers: list[Racer], done: int) -> list[float]:
-    """Set the levels of all, send the hopeless ones among the racers home; gives the slowness of every round."""
+def _interrupted(everybody: list[Racer]) -> bool:
+    """True when most routes take far longer, by the clock, than where nothing interrupts them."""
+    left = [r for r in everybody if not r.out]
+    return 2 * sum(r.median > INTERRUPTED * r.level for r in left) > len(left)
+
+
+def _judge(everybody: list[Racer], racers: list[Racer], done: int, sending: bool) -> list[float]:
+    """Set the levels of all, send the hopeless ones among the racers home where that is time; gives the slowness of
+    every round."""
     times = [r.uninterrupted() for r in everybody]
     found, rounds = levels(times)
     for racer, level in zip(everybody, found):
         racer.level = level
     limit = min(r.level for r in racers if not r.out) * (HOPELESS if done >= HOPELESS_ROUNDS else HOPELESS_BEFORE)
     for racer, ns in zip(everybody, times):
-        racer.out = racer.out or min(t / s for t, s in zip(ns, rounds)) > limit
+        racer.out = racer.out or sending and min(t / s for t, s in zip(ns, rounds)) > limit
     return rounds

@@ -39,7 +39,7 @@ LAYOUTS = ("nhwc", "nchw16c", "nchw")
 CHANCELESS = 1.5
 #: Seconds of one race, and of measuring the winner's steps again.
 RACE_S, AGAIN_S = 1.5, 1.0
-LEAST_AGAIN, MOST_AGAIN = 3, 30
+LEAST_AGAIN, MOST_AGAIN = 2, 30
 #: Seconds that the first race may have taken for there to be a second one.
 AGAIN_LIMIT_S = 8.0
 #: A machine this many times slower than its reference, or in one round of a race than in another, has other work.
@@ -106,9 +106,9 @@ def identity(route: Route) -> tuple:
 
 
 @dataclasses.dataclass
-class Pace:
-    """The yardstick of a tuning: the default route, the levels of the sum of its steps that the profile knows, ns, and
-    what a call costs beside the steps."""
+class Reference:
+    """What tells the machine's speed: the default route, the levels of the sum of its steps that the profile knows, ns,
+    and what a call costs beside the steps."""
 
     route: Route
     known: tuple[float, ...]
@@ -135,7 +135,7 @@ class Tuner:
         self.racers: dict[tuple, racing.Racer] = {}
         self.races: list[list[dict[str, Any]]] = []
         self.left_out: list[dict[str, Any]] = []
-        self.pace: Pace | None = None
+        self.pace: Reference | None = None
         self.speed: dict[str, float] | None = None
         self.phase = "profile"
 
@@ -175,14 +175,14 @@ class Tuner:
     def _costs(self, profile: Profile) -> Costs:
         return Costs.of(self.bound, profile, self.threads, self.accuracy, self.restrict)
 
-    def _yardstick(self, costs: Costs, profile: Profile) -> Pace | None:
+    def _yardstick(self, costs: Costs, profile: Profile) -> Reference | None:
         """The default route with its time at reference speed; None where the profile does not know it, or where it
         leaves the CPU: times are then compared as the clock told them."""
         with contextlib.suppress(NoRoutineError):
             route = priced_default(costs, self.restrict)
             known = profile.get(*yardstick_key(self.bound, self.threads, route.layers))
             if known is not None and all(on_cpu((*c.ins, *c.outs)) for c in route.layers.values()):
-                return Pace(route, known.samples, costs.call_ns)
+                return Reference(route, known.samples, costs.call_ns)
         return None
 
     # ---- routes -----------------------------------------------------------------------------------------------------
