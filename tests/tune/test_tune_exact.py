@@ -178,6 +178,16 @@ def test_a_full_store_is_not_measured_again(model, clock, store):
     assert {m.key: m.samples for m in second} == {m.key: m.samples for m in first}
 
 
+def test_samples_of_an_older_protocol_are_measured_again(model, clock, store):
+    """They are not at reference speed, and are not mixed with those that are."""
+    from dataclasses import replace
+    first, old = profiled(model, store), Store.memory()
+    old.add([replace(m, protocol=m.protocol - 1, samples=(1.0,)) for m in first.runs])
+    again = profiled(model, old)
+    assert again.notes["measured"] == first.notes["measured"]
+    assert pw.solve(model, again).predicted_ns == pw.solve(model, first).predicted_ns
+
+
 def test_a_second_model_uses_the_measurements_of_the_first(model, larger, clock, store):
     first = profiled(model, store)
     shared = first.problems() & {p.text for p in larger.bind().problems(THREADS)}
