@@ -16,7 +16,7 @@ from pathweave.profile import passes
 from pathweave.profile.about import About
 from pathweave.profile.profile import Profile
 from pathweave.profile.store import Store
-from pathweave.profile.yardstick import YARDSTICK, Yardstick, on_cpu, readings
+from pathweave.profile.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
 from pathweave.tune.race import levels
@@ -388,7 +388,8 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
     from pathweave.tune import race, tuner
     steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
     timed_run, timed_call = clock.timed_run, clock.timed_call
-    monkeypatch.setattr(race, "LEAST_ROUNDS", 30)
+    monkeypatch.setattr(tuner, "RACE_S", 1e6)
+    monkeypatch.setattr(race, "MOST_ROUNDS", 30)
     runs = [0]
 
     def slowness() -> float:
@@ -430,7 +431,8 @@ def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
         return times, total
     for module in (passes, tuner, race):
         monkeypatch.setattr(module, "timed_run", interrupted)
-    monkeypatch.setattr(race, "LEAST_ROUNDS", 10)
+    monkeypatch.setattr(tuner, "RACE_S", 1e6)
+    monkeypatch.setattr(race, "MOST_ROUNDS", 10)
     disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
     (wanted,), (route,) = steady.routes.values(), disturbed.routes.values()
     assert chosen(route) == chosen(wanted) and route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)
@@ -447,6 +449,11 @@ def test_readings_of_an_interrupted_yardstick():
     assert readings([]) == []
     # Two runs: a step that is interrupted in one of them must not weigh as much as the interruption.
     assert readings([[20.0, 40.0, 60.0, 5000.0], [20.0, 5000.0, 60.0, 80.0]]) == pytest.approx([200.0, 200.0])
+
+
+def test_interrupted_samples_are_left_out():
+    assert uninterrupted([10.0, 90.0, 11.0, 80.0, 12.0, 95.0, 99.0, 70.0]) == [10.0, 11.0, 12.0]
+    assert uninterrupted([5.0]) == [5.0] and uninterrupted([]) == []
 
 
 def test_a_change_of_speed_is_noticed():

@@ -10,6 +10,7 @@ from ..net.format import Format
 from ..net.net import Layer
 from ..runtime.catalogue import Candidate
 from .measurement import quantile
+from .yardstick import uninterrupted
 
 #: A candidate this much slower than the best of its problem is measured no more.
 DROP = 3.0
@@ -39,9 +40,11 @@ class Entry:
     _median: tuple[int, float] = (0, 0.0)
 
     def correct(self, slowness: Callable[[int], tuple[float, bool]]) -> None:
-        """State the samples at reference speed. Those of moments when the speed changed count where there are no others."""
+        """State the samples at reference speed, without interrupted ones. Those of moments when the speed changed count
+        where there are no others."""
         found = [(ns, *(slowness(moment) if moment else (1.0, True))) for ns, moment in self.raw]
-        self.samples = [ns / slow for ns, slow, steady in found if steady] or [ns / slow for ns, slow, _ in found]
+        self.samples = uninterrupted([ns / slow for ns, slow, steady in found if steady] or
+                                     [ns / slow for ns, slow, _ in found])
         self._median = 0, 0.0
 
     @property

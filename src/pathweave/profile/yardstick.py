@@ -31,6 +31,8 @@ LEVELS = 64
 #: Quantiles of the times of a step over the runs, and of the slowness of a run over its steps, that are taken for those
 #: which nothing interrupted.
 LEAST, LOW = 0.1, 0.25
+#: Samples longer than the low quartile by this factor were interrupted.
+INTERRUPTED = 1.5
 #: Turns between costs of steps and slowness of runs.
 POLISHES = 3
 
@@ -129,6 +131,13 @@ class Yardstick:
         else:
             level, steady = middle, False
         return level / reference, steady
+
+
+def uninterrupted(samples: Sequence[float]) -> list[float]:
+    """Those of a candidate's samples at reference speed that no other process made longer: up to a factor above the low
+    ones; what is long against an interruption would else have a median of interrupted runs."""
+    limit = INTERRUPTED * sorted(samples)[(len(samples) - 1) // 4] if samples else 0.0
+    return [ns for ns in samples if ns <= limit]
 
 
 def readings(steps: Sequence[Sequence[int]]) -> list[float]:

@@ -20,7 +20,7 @@ from ..profile.passes import CALL, SHORT, StepTimes, timed_run
 from ..profile.profile import Profile
 from ..profile.protocol import profile_bound, random_inputs, this_host
 from ..profile.store import Store
-from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, yardstick_key
+from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
 from ..runtime.prepare import KernelCache
@@ -250,7 +250,7 @@ class Tuner:
                 for key, ns, follows in _attribute(racer.plan, self.bound, self.threads, steps, total):
                     samples.setdefault(key, []).append(ns / slow if follows else ns)
         now, here = time.time(), this_host()
-        new = [Measurement(profile.host, *key[:4], tuple(ns), now, about=_about(profile, key))
+        new = [Measurement(profile.host, *key[:4], tuple(uninterrupted(ns)), now, about=_about(profile, key))
                for key, ns in samples.items()]
         self.store.add(new, {here.id: dict(here.facts)})
         profile.add(new)
