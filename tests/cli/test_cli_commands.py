@@ -224,6 +224,11 @@ def test_tune_saves_and_explains(pw, digits, tmp_path):
     assert result.code == 0, result.err
     facts = result.json
     assert facts["route"]["predicted_ns"] > 0 and facts["route"]["measured_ns"] > 0 and facts["report"]["race"]
+    report = facts["report"]
+    assert report["gap"] == pytest.approx(report["predicted_ns"] / report["measured_at_reference_ns"] - 1)
+    assert report["gap_raw"] == pytest.approx(report["predicted_ns"] / report["measured_ns"] - 1)
+    speed = report["speed"]["race"]
+    assert 0 < speed["slowest"] <= speed["median"] <= speed["fastest"] and 0 <= speed["interrupted"] < 1
     layers = [s for s in facts["route"]["steps"] if s["kind"] not in ("adapt", "copy")]
     merged = sum(len(members) - 1 for members in facts["route"]["regions"].values())
     assert len(layers) + merged == 8 and all(s["routine"] and s["measured_ns"] >= 0 and s["predicted_ns"] > 0 for s in layers)

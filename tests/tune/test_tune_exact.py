@@ -10,14 +10,27 @@ from scripted import CALL_NS, run_python
 
 import pathweave as pw
 from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteError
-from pathweave.net.format import plain_format
+from pathweave.net.format import Format, plain_format
 from pathweave.net.problem import adapt_problem
+from pathweave.profile import passes
 from pathweave.profile.about import About
 from pathweave.profile.profile import Profile
+from pathweave.profile.store import Store
+from pathweave.profile.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
+from pathweave.tune.race import levels
 
 THREADS = 2
+
+
+def chosen(route) -> list:
+    return [(c.routine, c.variant) for c in route.layers.values()]
+
+
+def is_default(model, plan) -> bool:
+    default = pw.default_route(model.bind(), THREADS)
+    return all((c.routine, c.variant) == (plan.choices[n].routine, plan.choices[n].variant) for n, c in default.layers.items())
 
 
 def profiled(model, store, **options) -> Profile:
@@ -163,6 +176,16 @@ def test_a_full_store_is_not_measured_again(model, clock, store):
     second = profiled(model, store)
     assert len(clock.log) == before and second.notes["measured"] == 0 and second.notes["passes"] == 0
     assert {m.key: m.samples for m in second} == {m.key: m.samples for m in first}
+
+
+def test_samples_of_an_older_protocol_are_measured_again(model, clock, store):
+    """They are not at reference speed, and are not mixed with those that are."""
+    from dataclasses import replace
+    first, old = profiled(model, store), Store.memory()
+    old.add([replace(m, protocol=m.protocol - 1, samples=(1.0,)) for m in first.runs])
+    again = profiled(model, old)
+    assert again.notes["measured"] == first.notes["measured"]
+    assert pw.solve(model, again).predicted_ns == pw.solve(model, first).predicted_ns
 
 
 def test_a_second_model_uses_the_measurements_of_the_first(model, larger, clock, store):
@@ -314,17 +337,25 @@ def test_single_layout_routes_are_in_one_layout(model, clock, store):
 
 
 def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
-    """End to end the routes take twice what their steps took alone, in place as well from the race on."""
+    """End to end all routes but the default one take twice what their steps took alone, and so they do from then on."""
     from pathweave.tune import race, tuner
     timed_run, timed_call = clock.timed_run, clock.timed_call
     again = []
 
+    def factor(session) -> int:
+        return 1 if is_default(model, session.plan) else 2
+
     def slower_run(session, inputs, out):
         again.append(session.plan)
         times, total = timed_run(session, inputs, out)
-        return [2 * t for t in times], 2 * total
-    monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: 2 * timed_call(session, inputs, out))
+        return [factor(session) * t for t in times], factor(session) * total
+
+    def slower_call(session, inputs, out):
+        return factor(session) * timed_call(session, inputs, out)
+    monkeypatch.setattr(race, "timed_call", slower_call)
+    monkeypatch.setattr(tuner, "timed_call", slower_call)
     monkeypatch.setattr(tuner, "timed_run", slower_run)
+    monkeypatch.setattr(tuner, "LEAST_AGAIN", 30)
     tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
     assert again and len(tuned.report["races"]) > 1
     assert tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
@@ -336,21 +367,120 @@ def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
         assert "predicted" in tuned.report["findings"][0]
 
 
-def test_disturbed_runs_are_not_taken_for_the_race(model, clock, store, monkeypatch):
-    """Steps that took five times their time explain nothing of a race that took twice: they are thrown away."""
-    from pathweave.tune import race, tuner
-    timed_run, timed_call = clock.timed_run, clock.timed_call
-
-    def disturbed(session, inputs, out):
-        times, total = timed_run(session, inputs, out)
-        return [5 * t for t in times], 5 * total
+def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store, monkeypatch):
+    """From the race on the machine is twice as slow: the same route wins, its prediction holds, the speed is told."""
+    from pathweave.tune import race
+    timed_call = clock.timed_call
+    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
     monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: 2 * timed_call(session, inputs, out))
-    monkeypatch.setattr(tuner, "timed_run", disturbed)
-    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
-    assert tuned.report["gap"] == tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
-    assert "predicted" in tuned.report["findings"][0] and len(tuned.report["races"]) == 1
-    for m in profiled(model, store):
-        assert len(set(m.samples)) == 1
+    slow = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    (wanted,), (route,) = steady.routes.values(), slow.routes.values()
+    assert chosen(route) == chosen(wanted) and route.predicted_ns == wanted.predicted_ns
+    assert route.measured_ns == 2 * wanted.measured_ns and slow.report["gap_raw"] == pytest.approx(-0.5)
+    assert slow.report["gap"] == 0 and slow.report["measured_at_reference_ns"] == wanted.measured_ns
+    assert slow.report["speed"]["race"]["median"] == 0.5 and steady.report["speed"]["race"]["median"] == 1
+    assert slow.report["findings"] == ["the machine was busy: it ran at 0.50 of its reference speed during the race"]
+
+
+@pytest.mark.parametrize("period", [40, 300])
+def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, period):
+    """1.4 times slower in every other phase of some runs: costs, choice and prediction are those of a steady machine."""
+    from pathweave.tune import race, tuner
+    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
+    timed_run, timed_call = clock.timed_run, clock.timed_call
+    monkeypatch.setattr(tuner, "RACE_S", 1e6)
+    monkeypatch.setattr(race, "MOST_ROUNDS", 30)
+    runs = [0]
+
+    def slowness() -> float:
+        runs[0] += 1
+        return 1.4 if runs[0] // period % 2 else 1.0
+
+    def drifting_run(session, inputs, out):
+        slow, (times, total) = slowness(), timed_run(session, inputs, out)
+        return [slow * t for t in times], slow * total
+    for module in (passes, tuner):
+        monkeypatch.setattr(module, "timed_run", drifting_run)
+    for module in (passes, tuner, race):
+        monkeypatch.setattr(module, "timed_call", lambda session, inputs, out: slowness() * timed_call(session, inputs, out))
+    drifting = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    (wanted,), (route,) = steady.routes.values(), drifting.routes.values()
+    assert chosen(route) == chosen(wanted)
+    assert route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)
+    assert abs(drifting.report["gap"]) <= 0.02 and drifting.report["measured_at_reference_ns"] == pytest.approx(
+        wanted.measured_ns, rel=0.02)
+    found = {m.key: m for m in profiled(model, store)}
+    for key, m in found.items():
+        if key[1] not in (passes.CALL, YARDSTICK):
+            assert m.median == pytest.approx(clock.cost(key[0], key[1], key[3]), rel=0.01)
+
+
+def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
+    """Long calls, of which every third loses 5 ms in one of its steps: routes and times are those of a quiet machine."""
+    from pathweave.tune import race, tuner
+    usual = clock.cost
+    monkeypatch.setattr(clock, "cost", lambda p, r, v: 40 * usual(p, r, v))
+    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
+    timed_run, runs = clock.timed_run, itertools.count()
+
+    def interrupted(session, inputs, out):
+        (times, total), n = timed_run(session, inputs, out), next(runs)
+        if n % 3 == 0:
+            times[n // 3 % len(times)] += 5_000_000
+            total += 5_000_000
+        return times, total
+    for module in (passes, tuner, race):
+        monkeypatch.setattr(module, "timed_run", interrupted)
+    monkeypatch.setattr(tuner, "RACE_S", 1e6)
+    monkeypatch.setattr(race, "MOST_ROUNDS", 10)
+    disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    (wanted,), (route,) = steady.routes.values(), disturbed.routes.values()
+    assert chosen(route) == chosen(wanted) and route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)
+    assert abs(disturbed.report["gap"]) <= 0.01
+
+
+def test_readings_of_an_interrupted_yardstick():
+    """Slowness 1, 1.4 and 1, one step of each run interrupted: only the slowness is seen."""
+    steps = [[20.0, 40.0, 60.0, 80.0] * 5 for _ in range(9)]
+    for i, row in enumerate(steps):
+        row[:] = [1.4 * ns if 3 <= i < 6 else ns for ns in row]
+        row[i] += 5000.0
+    assert readings(steps) == pytest.approx([1000.0] * 3 + [1400.0] * 3 + [1000.0] * 3)
+    assert readings([]) == []
+    # Two runs: a step that is interrupted in one of them must not weigh as much as the interruption.
+    assert readings([[20.0, 40.0, 60.0, 5000.0], [20.0, 5000.0, 60.0, 80.0]]) == pytest.approx([200.0, 200.0])
+
+
+def test_interrupted_samples_are_left_out():
+    assert uninterrupted([10.0, 90.0, 11.0, 80.0, 12.0, 95.0, 99.0, 70.0]) == [10.0, 11.0, 12.0]
+    assert uninterrupted([5.0]) == [5.0] and uninterrupted([]) == []
+
+
+def test_a_change_of_speed_is_noticed():
+    stick = Yardstick()
+    moments = []
+    for slow in (1.0, 1.0, 1.0, 1.4, 1.4, 1.4, 1.4):
+        stick.read([1000 * slow, 3000 * slow])
+        moments.append(stick.tick())
+    assert stick.reference == pytest.approx(4000)
+    found = [stick.slowness(m) for m in moments]
+    assert [steady for _, steady in found] == [True, True, False, True, True, True, True]
+    assert [slow for slow, _ in found] == pytest.approx([1.0, 1.0, 1.2, 1.4, 1.4, 1.4, 1.4])
+    closed = Yardstick([2000.0], closed=True)
+    closed.read([4000])
+    assert closed.reference == 2000 and closed.slowness(closed.tick()) == (2.0, True)
+
+
+def test_levels_of_a_race_whose_machine_changes_its_speed():
+    slow = [1.0] * 5 + [1.4] * 4
+    routes = (10, 9), (12, 9), (11, 9), (20, 2), (13, 9), (14, 9), (15, 9)
+    found, rounds = levels([[cost * s for s in slow[:n]] for cost, n in routes])
+    assert [ns / found[0] for ns in found] == pytest.approx([1, 1.2, 1.1, 2, 1.3, 1.4, 1.5])
+    assert [s / rounds[0] for s in rounds] == pytest.approx(slow)
+
+
+def test_a_device_with_its_own_clock_is_not_corrected():
+    assert on_cpu([Format.parse("f32:nhwc:cpu")]) and not on_cpu(map(Format.parse, ("f32:nhwc:cpu", "f32:nhwc:null0")))
 
 
 def test_profile_of_another_machine(model, clock, store):
@@ -361,7 +491,6 @@ def test_profile_of_another_machine(model, clock, store):
 
 
 def test_a_profile_saves_measuring(model, clock, store):
-    from pathweave.profile.store import Store
     profile = profiled(model, store)
     before = len(clock.plans)
     tuned = pw.tune(model, threads=THREADS, store=Store.memory(), profile=profile, progress=False)

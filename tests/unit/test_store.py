@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,14 +216,26 @@ def test_kill_while_writing_loses_nothing_that_was_added(path):
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_a_run_replaces_its_own_rows(path):
+    """With `replace` an equal id takes the place of what was there; without it, it does not."""
+    first = measure(samples=(1.0, 2.0))
+    better = replace(first, samples=(3.0, 4.0, 5.0), when=1.8e9)
+    store = Store.open(path)
+    assert store.add([first]) == 1 and store.add([better]) == 0
+    assert store.lookup("h")[first.key].samples == (1.0, 2.0)
+    assert store.add([better], replace=True) == 1
+    assert store.lookup("h")[first.key].samples == (3.0, 4.0, 5.0)
+    assert store.hosts()["h"]["measurements"] == 1
+
+
 def test_ctrl_c_inside_a_transaction_rolls_back(path, monkeypatch):
     store, insert, calls = Store.open(path), store_module._insert, []
 
-    def interrupted(db, m):
+    def interrupted(db, m, replace):
         calls.append(m)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return insert(db, m)
+        return insert(db, m, replace)
 
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "_insert", interrupted)

@@ -60,18 +60,37 @@ def command(
         print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts})
         return
     title = f"{model}   {', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())}   {plan.threads} threads"
-    print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _seconds(facts["seconds"]),
+    print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),
+                 _seconds(facts["seconds"]),
                  *(f"finding: {f}" for f in facts["findings"]), *([f"{out}: written"] if out else []))
 
 
 def _race(facts: dict[str, Any]) -> Any:
     from ..report.tables import Column, Table, show_percent, time_column
     rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "sent home",
-             "gap": r["predicted_ns"] / r["median_ns"] - 1 if r["predicted_ns"] and r["median_ns"] else None}
-            for r in sorted(facts["race"], key=lambda r: r["median_ns"])]
-    return Table([Column("names", "route"), time_column("predicted_ns", "predicted"), time_column("median_ns", "median"),
-                  time_column("minimum_ns", "minimum"), Column("gap", "prediction", show_percent, True),
+             "gap": r["predicted_ns"] / r["reference_ns"] - 1 if r["predicted_ns"] and r["reference_ns"] else None}
+            for r in sorted(facts["race"], key=lambda r: r["reference_ns"])]
+    return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),
+                  time_column("reference_ns", "at equal speed"), Column("gap", "prediction", show_percent, True),
+                  time_column("median_ns", "median"), time_column("minimum_ns", "minimum"),
                   Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end")
+
+
+def _speed(facts: dict[str, Any]) -> str:
+    """How far the machine was from its reference, and what that makes of the prediction."""
+    from ..report.tables import show_percent
+    speeds = facts["speed"]
+    if speeds["reference_ns"] is None:
+        return "the speed of the machine is not known: times are as the clock told them"
+    race, profile = speeds["race"], speeds["profile"]
+    ran = f"during the race the machine ran at {race['median']:.2f} of its reference speed"
+    if race["interrupted"] >= 0.01:
+        ran += f", and other processes took {100 * race['interrupted']:.0f} % of the time"
+    if profile:
+        ran += f"; while profiling at {profile['median']:.2f} ({profile['slowest']:.2f} to {profile['fastest']:.2f})"
+    if facts["gap"] is None:
+        return ran
+    return f"{ran}\nprediction: {show_percent(facts['gap'])} at equal speed, {show_percent(facts['gap_raw'])} by the clock"
 
 
 def _seconds(seconds: dict[str, float]) -> str:

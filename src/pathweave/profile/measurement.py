@@ -11,8 +11,9 @@ from typing import Any, Iterable
 
 from ..errors import ProfileError
 
-#: Number of the measuring protocol; samples of different protocols are never merged.
-PROTOCOL = 1
+#: Number of the measuring protocol; samples of different protocols are never merged. 1: as the clock told them; 2: at
+#: the reference speed of the machine (see `yardstick`).
+PROTOCOL = 2
 
 Key = tuple[str, str, int, str]
 
@@ -32,9 +33,9 @@ def quantile(ordered: list[float], q: float) -> float:
 class Measurement:
     """Times of one (host, problem, routine@version, variant).
 
-    `samples`: nanoseconds, positive, at least one. `when`: seconds since 1970 (UTC). `id`: unique to this record;
-    an equal id is the same record, so that importing twice adds nothing; "" for merged ones. `about`: what a solver
-    on another machine must know of the routine (see `profile.about`), or "".
+    `samples`: nanoseconds at reference speed, positive, at least one. `when`: seconds since 1970 (UTC). `id`: unique to
+    this record; an equal id is the same record, so that importing twice adds nothing; "" for merged ones. `about`: what a
+    solver on another machine must know of the routine (see `profile.about`), or "".
     """
 
     host: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +12,6 @@ import numpy as np
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError
 from ..net.format import numpy_dtype
 from ..net.net import Layer
-from ..net.problem import Problem
 from ..runtime import catalogue
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_choices
@@ -19,8 +19,9 @@ from ..runtime.plan import Plan, Step, build_plan
 from ..runtime.prepare import KernelCache
 from .about import About
 from .assign import Adapts, Assigner, remember
-from .measurement import Measurement
+from .measurement import Key, Measurement, quantile
 from .slots import COLD, DROP, KEPT, Entry, Slot
+from .yardstick import Yardstick, call_problem, on_cpu, timed_call, yardstick_key
 
 #: Weights of a layer from which its candidates are measured one after the other instead of side by side, bytes.
 HEAVY = 64 << 20
@@ -30,6 +31,12 @@ PACKED = 4 << 30
 CALL = "runtime/call"
 #: Seconds between two transactions of the store.
 FLUSH_S = 0.25
+#: Time of the yardstick as a share of the time of the runs between its readings, at most.
+SHARE = 0.25
+#: Readings at the start, and their time in ns after which they end before that; the very first one is thrown away.
+FIRST_READINGS, FIRST_NS = 3, 300e6
+#: Calls longer than this, ns, hide what a timer per step costs; runs of shorter ones that tell it, and their time, ns.
+SHORT, LEAST_PAIRS, MOST_PAIRS, PAIRS_NS = 2e6, 8, 200, 20e6
 
 
 def timed_run(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
@@ -38,12 +45,6 @@ def timed_run(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tup
     steps = session.run_timed(inputs, out)
     total = time.perf_counter_ns() - start
     return [int(ns) for ns in steps], total
-
-
-def call_problem(bound: BoundNet, threads: int) -> Problem:
-    """The problem under which the cost of a call outside its steps is kept: waking threads, checking arrays."""
-    ins, outs = list(bound.inputs.values()), list(bound.outputs.values())
-    return Problem.make("call", ins, [False] * len(ins), outs, {}, threads=threads)
 
 
 def _runs_of(total: float) -> int:
@@ -74,13 +75,85 @@ class StepTimes(NamedTuple):
         return StepTimes(layers, adapts, other)
 
 
+class Pace:
+    """Reads the yardstick between the runs of one profile run, at a limited cost.
+
+    `stick`: the readings. `timer_ns`: what a call takes longer because of the timer per step. No reading is ever taken
+    of a route that is not all on the CPU.
+    """
+
+    def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], out: Mapping[str, Any], known: Mapping):
+        self.bound, self.threads, self.inputs, self.out, self.known = bound, threads, inputs, out, known
+        self.key: Key | None = None
+        self.stick = Yardstick()
+        self.session: Any = None
+        self.timer_ns = 0.0
+        self.id = uuid.uuid4().hex
+        self._worked = self._spent = 0.0
+
+    def name(self, choices: Mapping[str, Any]) -> Key:
+        """Where the readings of these choices are kept; the first call decides."""
+        if self.key is None:
+            self.key = yardstick_key(self.bound, self.threads, choices)
+            earlier = self.known.get(self.key)
+            self.stick = Yardstick(earlier.samples if earlier else ())
+        return self.key
+
+    def start(self, plan: Plan) -> None:
+        """Take the default route's plan, and the first readings."""
+        self.name(plan.choices)
+        if not all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):
+            return
+        self.session = plan.session()
+        timed_call(self.session, self.inputs, self.out)
+        for _ in range(FIRST_READINGS):
+            self._read()
+            if self._spent > FIRST_NS:
+                break
+        short = quantile(sorted(self.stick.levels()), 0.5)
+        if short < SHORT:
+            pairs = int(min(MOST_PAIRS, max(LEAST_PAIRS, PAIRS_NS / (2 * short))))
+            self.timer_ns = max(0.0, quantile(sorted(self._pair() for _ in range(pairs)), 0.5))
+
+    def _pair(self) -> float:
+        """Nanoseconds that a call with a timer per step takes more than the one before it without."""
+        plain = timed_call(self.session, self.inputs, self.out)
+        return float(timed_run(self.session, self.inputs, self.out)[1] - plain)
+
+    def _read(self) -> None:
+        steps, total = timed_run(self.session, self.inputs, self.out)
+        self._spent += total
+        self.stick.read(steps)
+
+    def timed(self, session) -> tuple[int, list[int], int]:
+        """A timed run, after a reading where that is due: its moment, times of its steps and of the whole call."""
+        self.catch_up()
+        moment = self.stick.tick()
+        steps, total = timed_run(session, self.inputs, self.out)
+        self._worked += total
+        return moment, steps, total
+
+    def catch_up(self) -> None:
+        """A reading, where the runs since the last one were long enough for it."""
+        if self.session is not None and self._spent <= SHARE * self._worked + FIRST_NS / 10:
+            self._read()
+
+    def measurement(self, host: str) -> Measurement | None:
+        """The levels of this run; None before the first reading."""
+        if not len(self.stick) or self.key is None:
+            return None
+        return Measurement(host, *self.key, tuple(self.stick.levels()), time.time(), id=self.id,
+                           about=About((), ()).text())
+
+
 class Run:
     """One profile run over a bound net. `known`: what earlier runs measured, by (problem, routine, version, variant);
-    `write`: called with new measurements, now and then. `clock`: seconds."""
+    `write`: called with measurements, now and then; one with the id of an earlier one replaces it. `clock`: seconds.
+    `lead`: the run over the net without fused regions, whose default route is the yardstick of this one too."""
 
     def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], *, accuracy: str, restrict,
                  known: Mapping, host: str, write: Callable[[list[Measurement]], None],
-                 clock: Callable[[], float] = time.monotonic):
+                 clock: Callable[[], float] = time.monotonic, lead: Run | None = None):
         self.bound, self.threads, self.inputs, self.host = bound, threads, inputs, host
         self.accuracy, self.restrict, self.write, self.clock = accuracy, restrict, write, clock
         self.cache = KernelCache(bound)
@@ -91,12 +164,16 @@ class Run:
         call = call_problem(bound, threads)
         self.call = Slot(call.text, [], [catalogue.Candidate(CALL, 1, "", call, call, (), ())])
         remember(self.call, known)
-        self.measurements: list[Measurement] = []
+        #: By the entry's identity, and the yardstick's under 0.
+        self.measurements: dict[int, Measurement] = {}
         self.out = {n: np.empty(s.shape, numpy_dtype(s.dtype)) for n, s in bound.outputs.items()}
         self.finite = True
         self.runs = self.passes = 0
         self.measured: set[tuple] = set()
-        self._pending: dict[tuple[str, int], tuple[Slot, Entry, list[float]]] = {}
+        self.lead = lead or self
+        self.pace = lead.pace if lead else Pace(bound, threads, inputs, self.out, known)
+        self._sampled: dict[int, tuple[Slot, Entry]] = {}
+        self._pending: set[int] = set()
         self._flushed = clock()
         self._used: dict[tuple[str, tuple], int] = {}
         self._emulated = {d["name"] for d in _devices() if d["emulated"]}
@@ -138,8 +215,11 @@ class Run:
     def perform(self, wanted: Mapping[str, Entry], runs: int | None = None) -> None:
         """Run a plan with the wanted entries, and the best known ones elsewhere, and keep the times of its steps.
 
-        The first run warms memory up. What is far too slow in it is dropped and replaced before the others.
+        The first run warms memory up. What is far too slow in it is dropped and replaced before the others. Samples are
+        looked at when all runs are done, so that they follow each other as they do in use.
         """
+        if self.pace.key is None:
+            self.pace.start(self.lead._plan(self.lead.base())[1])
         chosen, plan, session, steps, total, lost = self._begin(wanted)
         runs = runs or _runs_of(total)
         if lost and (1 + runs) * (total - lost) < runs * total:  # a new plan costs less than the slow ones again
@@ -148,10 +228,12 @@ class Run:
                 chosen, plan, session, steps, total, lost = self._begin(wanted)
             else:
                 runs = 0
-        for _ in range(runs):
-            steps, total = timed_run(session, self.inputs, self.out)
-            self.runs += 1
-            self._keep(plan, chosen, steps, total)
+        taken = [self.pace.timed(session) for _ in range(runs)]
+        self.pace.catch_up()
+        self.runs += runs
+        for moment, steps, total in taken:
+            self._keep(plan, chosen, moment, steps, total)
+        self._correct(e for _, e, _ in self._times(plan, chosen, steps)[0])
         self.passes += 1
         self.finite &= all(a.dtype.kind != "f" or bool(np.isfinite(a).all()) for a in self.out.values())
         for slot in [*self.distinct, *self.adapts.slots.values()]:
@@ -165,9 +247,9 @@ class Run:
         """A plan, its session, and its first run: times of its steps and of the call, and what slow candidates took more
         than the best ones."""
         chosen, plan, session = self._plan(wanted)
-        steps, total = timed_run(session, self.inputs, self.out)
+        moment, steps, total = self.pace.timed(session)
         self.runs += 1
-        return chosen, plan, session, steps, total, self._first(plan, chosen, steps)
+        return chosen, plan, session, steps, total, self._first(plan, chosen, moment, steps)
 
     def _plan(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Any]:
         """A plan and its session; entries that cannot be prepared are marked and replaced."""
@@ -207,47 +289,77 @@ class Run:
             found.append((slot, chosen[layer.name], times.layers.get(layer.name, 0.0)))
         return found, times.other
 
-    def _first(self, plan: Plan, chosen: Mapping[str, Entry], steps: Iterable[int]) -> float:
+    def _first(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: Iterable[int]) -> float:
         """Drop what is far too slow in its first run, keeping that time; gives the ns lost against the best."""
         lost = 0.0
         for slot, entry, ns in self._times(plan, chosen, steps)[0]:
             best = slot.best
             if entry.state == "open" and not entry.count and ns > DROP * best + COLD:
-                self._sample(slot, entry, ns)
+                self._sample(slot, entry, ns, moment)
+                self._correct([entry])
                 entry.state = "dropped"
                 self._forget(slot, entry)
                 lost += ns - best
         return lost
 
-    def _keep(self, plan: Plan, chosen: Mapping[str, Entry], steps: list[int], total: int) -> None:
+    def _keep(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: list[int], total: int) -> None:
         found, other = self._times(plan, chosen, steps)
         for slot, entry, ns in found:
-            self._sample(slot, entry, ns)
+            self._sample(slot, entry, ns, moment)
         rest = total - sum(steps) + other
-        if rest > 0 and not any(f.device != "cpu" for s in plan.steps for f in (*s.ins, *s.outs)):  # other clocks
-            self._sample(self.call, self.call.entries[0], rest)
+        if rest > 0 and all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):  # others have other clocks
+            self._sample(self.call, self.call.entries[0], rest - self.pace.timer_ns, moment)
+            self._correct(self.call.entries)
 
-    def _sample(self, slot: Slot, entry: Entry, ns: float) -> None:
-        if entry.settled or len(entry.samples) >= KEPT:
+    def _sample(self, slot: Slot, entry: Entry, ns: float, moment: int) -> None:
+        if entry.settled or len(entry.raw) >= KEPT:
             return
-        ns = max(float(ns), 1.0)
-        entry.samples.append(ns)
-        self._pending.setdefault((slot.text, id(entry)), (slot, entry, []))[2].append(ns)
+        follows = self.pace.session is not None and on_cpu((*entry.candidate.ins, *entry.candidate.outs))
+        entry.raw.append((max(float(ns), 1.0), moment if follows else 0))
+        self._sampled[id(entry)] = slot, entry
+        self._pending.add(id(entry))
+
+    def _correct(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            entry.correct(self.pace.stick.slowness)
+
+    def _correct_all(self) -> None:
+        """State all samples at the reference speed that is known now, with the readings that came after them."""
+        known: dict[int, tuple[float, bool]] = {}
+
+        def slowness(moment: int) -> tuple[float, bool]:
+            if moment not in known:
+                known[moment] = self.pace.stick.slowness(moment)
+            return known[moment]
+        for key, (_, entry) in self._sampled.items():
+            before = entry.samples
+            entry.correct(slowness)
+            if entry.samples != before:
+                self._pending.add(key)
 
     def flush(self) -> None:
-        """Hand over what was measured since the last time."""
+        """Hand over what was measured, or is known better, since the last time."""
         self._flushed = self.clock()
+        self._correct_all()
         if not self._pending:
             return
-        now, new = time.time(), []
-        for slot, entry, samples in self._pending.values():
-            c = entry.candidate
-            about = About(c.ins, c.outs, c.accuracy, entry.memory, c.reference, self._is_emulated(c)).text()
-            new.append(Measurement(self.host, slot.text, *c.key, tuple(samples), now, about=about))
-            self.measured.add((slot.text, *c.key))
+        new = [self._measurement(key) for key in self._pending]
         self._pending.clear()
+        pace = self.pace.measurement(self.host)
+        if pace:
+            new.append(pace)
+            self.measurements[0] = pace
         self.write(new)
-        self.measurements += new
+
+    def _measurement(self, key: int) -> Measurement:
+        """Everything that this run knows of an entry, under the same id each time."""
+        slot, entry = self._sampled[key]
+        c, earlier = entry.candidate, self.measurements.get(key)
+        about = About(c.ins, c.outs, c.accuracy, entry.memory, c.reference, self._is_emulated(c)).text()
+        self.measurements[key] = m = Measurement(self.host, slot.text, *c.key, tuple(entry.samples), time.time(),
+                                                 id=earlier.id if earlier else uuid.uuid4().hex, about=about)
+        self.measured.add((slot.text, *c.key))
+        return m
 
     def _is_emulated(self, c: catalogue.Candidate) -> bool:
         return c.device in self._emulated or any(f.device in self._emulated for f in (*c.ins, *c.outs))

@@ -2,7 +2,8 @@
 
 Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
 by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
-and again, in turn, until chance is ruled out or the budget is spent.
+and again, in turn, until chance is ruled out or the budget is spent. Between the runs the default route is run as a
+yardstick, and every sample is stated at the reference speed of the machine.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from ..net.problem import adapt_problem
 from ..runtime.bound import BoundNet
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
-from .measurement import Measurement
-from .passes import HEAVY, Run, call_problem
+from .measurement import PROTOCOL, Measurement, quantile
+from .passes import HEAVY, Run
 from .profile import Profile
 from .regions import fused_nets
 from .slots import Entry, Slot
 from .store import Store
+from .yardstick import call_problem
 
 #: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
 HEAVY_WANTED = 3
@@ -113,18 +115,21 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
     start, here = clock(), this_host()
     texts = problems_of(bound, threads)
-    known = store.lookup(here.id, texts)
     inputs, runs = random_inputs(bound), []
     nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
 
+    def lookup() -> dict:  # what another protocol measured is measured again
+        return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
+
     def write(measurements: list[Measurement]) -> None:
-        store.add(measurements, {here.id: dict(here.facts)})
+        store.add(measurements, {here.id: dict(here.facts)}, replace=True)
+    known = lookup()
     notes: dict[str, Any] = {}
     try:
         for i, (net, allowed) in enumerate(nets):
             # What the nets before this one measured is known now.
             run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, clock=clock,
-                      known=known if i == 0 else store.lookup(here.id, texts))
+                      known=lookup() if runs else known, lead=runs[0] if runs else None)
             runs.append(run)
             if verify:
                 from .verify import verify as check
@@ -163,11 +168,12 @@ def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
 
 def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
     """What is known about the candidates of this build; those that turned out wrong are left out."""
+    base = {name: e.candidate for name, e in runs[0].base().items()}
     slots = [s for run in runs for s in (*run.distinct, *run.adapts.slots.values(), run.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
-    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong
-    new = [m for run in runs for m in run.measurements]
-    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new], dict(here.facts))
+    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].pace.name(base)}
+    new = {m.id: m for run in runs for m in run.measurements.values()}
+    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
     result.notes.update(notes)
     return result
 
@@ -179,9 +185,13 @@ def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
     failed = {(s.text, str(e.candidate)): e.reason for run in runs for s in run.distinct for e in s.entries
               if e.state == "failed"}
     candidates = {(text, *e.candidate.key) for text, s in distinct.items() for e in s.entries}
-    return {"passes": sum(r.passes for r in runs), "runs": sum(r.runs for r in runs),
-            "measured": len(set().union(*(r.measured for r in runs))), "known": len(known), "candidates": len(candidates),
-            "unmeasured": len(candidates - known), "seconds": seconds, "finite": all(r.finite for r in runs),
+    stick = runs[0].pace.stick
+    speeds = stick.speeds
+    speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
+    return {"speed": speed, "yardsticks": len(stick), "passes": sum(r.passes for r in runs),
+            "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.measured for r in runs))),
+            "known": len(known), "candidates": len(candidates), "unmeasured": len(candidates - known), "seconds": seconds,
+            "finite": all(r.finite for r in runs),
             "failed": [{"problem": text, "candidate": c, "reason": reason} for (text, c), reason in failed.items()]}
 
 
@@ -261,7 +271,7 @@ class _Protocol:
         """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
         if slot.weight_bytes < HEAVY:
             return slot.unmeasured()
-        started = [e for e in slot.entries if e.state == "open" and e.samples and len(e.samples) < HEAVY_WANTED]
+        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < HEAVY_WANTED]
         return [*started[-1:], *slot.unmeasured()]
 
     @staticmethod
@@ -312,4 +322,4 @@ class _Protocol:
 
     @staticmethod
     def _contenders(slot: Slot) -> list[Entry]:
-        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.samples) < HEAVY_WANTED]
+        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.raw) < HEAVY_WANTED]

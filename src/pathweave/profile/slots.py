@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from ..net.format import Format
 from ..net.net import Layer
 from ..runtime.catalogue import Candidate
 from .measurement import quantile
+from .yardstick import uninterrupted
 
 #: A candidate this much slower than the best of its problem is measured no more.
 DROP = 3.0
@@ -24,16 +26,26 @@ COLD = 200_000
 
 @dataclass
 class Entry:
-    """A candidate of one problem. `known`: samples of earlier runs; `samples`: of this one, ns; `state`: "open",
-    "dropped" (too slow) or "failed" (`reason`). `memory`: bytes, once it was prepared."""
+    """A candidate of one problem. `known`: samples of earlier runs; `samples`: of this one, ns at reference speed; `raw`:
+    ns as the clock told them, with the moment of the run (0 where the yardstick says nothing about the clock). `state`:
+    "open", "dropped" (too slow) or "failed" (`reason`). `memory`: bytes, once it was prepared."""
 
     candidate: Candidate
     known: tuple[float, ...] = ()
     samples: list[float] = field(default_factory=list)
+    raw: list[tuple[float, int]] = field(default_factory=list)
     state: str = "open"
     reason: str = ""
     memory: int = 0
     _median: tuple[int, float] = (0, 0.0)
+
+    def correct(self, slowness: Callable[[int], tuple[float, bool]]) -> None:
+        """State the samples at reference speed, without interrupted ones. Those of moments when the speed changed count
+        where there are no others."""
+        found = [(ns, *(slowness(moment) if moment else (1.0, True))) for ns, moment in self.raw]
+        self.samples = uninterrupted([ns / slow for ns, slow, steady in found if steady] or
+                                     [ns / slow for ns, slow, _ in found])
+        self._median = 0, 0.0
 
     @property
     def count(self) -> int:
@@ -103,7 +115,7 @@ class Slot:
         for e in self.measured:
             lowest[e.ports] = min(lowest.get(e.ports, e.median), e.median)
         return sorted((e for e in self.surviving() if e.state == "open" and not e.settled and e.count < WANTED and
-                       e.median <= CONTENDER * lowest[e.ports]), key=lambda e: e.count)
+                       len(e.raw) < KEPT and e.median <= CONTENDER * lowest[e.ports]), key=lambda e: e.count)
 
     def drop_slow(self) -> list[Entry]:
         """Drop entries above DROP times the best; gives those that were dropped now."""

@@ -1,7 +1,8 @@
 """The profile store: every measurement ever made, in one SQLite file that several processes may use at once.
 
-Rows are only appended. The file lives in the user's cache folder; PATHWEAVE_HOME moves it. Write-ahead logging, a
-busy timeout and one transaction per `add` keep it whole when processes compete or are killed.
+Rows are appended; only the run that wrote one may replace it. The file lives in the user's cache folder;
+PATHWEAVE_HOME moves it. Write-ahead logging, a busy timeout and one transaction per `add` keep it whole when processes
+compete or are killed.
 Source: https://www.sqlite.org/wal.html
 """
 
@@ -108,10 +109,12 @@ class Store:
 
     # ---- verbs ------------------------------------------------------------------------------------------------------
 
-    def add(self, measurements: Iterable[Measurement], hosts: Mapping[str, dict] | None = None) -> int:
-        """Append measurements in one transaction, all or none; returns how many were new.
+    def add(self, measurements: Iterable[Measurement], hosts: Mapping[str, dict] | None = None,
+            replace: bool = False) -> int:
+        """Append measurements in one transaction, all or none; returns how many were written.
 
-        `hosts`: host id -> its facts, kept for people to read. On return they survive a kill of the process.
+        `hosts`: host id -> its facts, kept for people to read. One whose id is there already is left as it is, or takes
+        its place with `replace`: for the run that wrote it and knows more now. On return they survive a kill.
         Raises StoreError, ProfileError for a malformed measurement.
         """
         checked = [m.check() for m in measurements]
@@ -121,7 +124,7 @@ class Store:
             raise ProfileError(f"host facts: expected plain JSON data, got {e}; convert them before adding") from None
         with self._transaction("written") as db:
             _insert_hosts(db, described)
-            return sum(_insert(db, m) for m in checked)
+            return sum(_insert(db, m, replace) for m in checked)
 
     def lookup(self, host: str, problems: Iterable[object] | None = None) -> dict[Key, Measurement]:
         """Everything known on `host` about `problems` (texts or Problems; None = all), samples of all runs merged.
@@ -316,15 +319,16 @@ def _insert_hosts(db: sqlite3.Connection, hosts: Mapping[str, str]) -> None:
     db.executemany("INSERT OR IGNORE INTO host VALUES (?, ?)", hosts.items())
 
 
-def _insert(db: sqlite3.Connection, m: Measurement) -> int:
-    """Append one measurement; 0 when its id is there already."""
+def _insert(db: sqlite3.Connection, m: Measurement, replace: bool = False) -> int:
+    """Append one measurement; 0 when its id is there already and is not to be replaced."""
     key = m.host, m.problem, m.routine, m.version, m.variant
     db.execute("INSERT INTO subject (host, problem, routine, version, variant, about) VALUES (?, ?, ?, ?, ?, ?) "
                "ON CONFLICT DO UPDATE SET about = excluded.about WHERE excluded.about NOT IN ('', about)",
                (*key, m.about))
     (subject,) = db.execute("SELECT id FROM subject WHERE host = ? AND problem = ? AND routine = ? AND version = ? "
                             "AND variant = ?", key).fetchone()
-    return db.execute("INSERT OR IGNORE INTO measurement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    verb = "REPLACE" if replace else "IGNORE"
+    return db.execute(f"INSERT OR {verb} INTO measurement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                       (m.id or os.urandom(16).hex(), subject, m.protocol, m.when, _pack(m.samples), m.median, m.p10,
                        m.spread, m.count)).rowcount
 

@@ -21,8 +21,9 @@ _THREADS = " threads="
 class TunedModel(LoadedModel):
     """A model with the route that won the race; what `pathweave.tune` gives. `save` keeps the route.
 
-    `report`: plain data: predicted_ns, measured_ns, gap, race (a row per route), findings, profile (what was measured),
-    seconds per phase.
+    `report`: plain data: predicted_ns (at the reference speed of the machine), measured_ns (median of the race, by the
+    clock), measured_at_reference_ns, gap (at equal speed), gap_raw (by the clock), speed, race (a row per route),
+    findings, profile (what was measured), seconds per phase. See docs/prediction.md.
     """
 
     report: dict[str, Any]

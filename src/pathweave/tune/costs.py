@@ -14,8 +14,9 @@ from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route
 from ..profile.about import About
 from ..profile.measurement import Measurement
-from ..profile.passes import CALL, call_problem
+from ..profile.passes import CALL
 from ..profile.profile import Profile
+from ..profile.yardstick import call_problem
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate, accuracy_rank
 from .fusion import MEMBER, Fusion

@@ -1,33 +1,52 @@
-"""The race: whole routes, run end to end in turn, so that whatever disturbs the machine disturbs all of them alike."""
+"""The race: whole routes, run end to end in turn, so that whatever disturbs the machine disturbs all of them alike.
+
+A machine that changes its speed during the race does so for all routes of a round: times are compared round by round,
+as levels of a model in which a time is the route's level times the round's slowness.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.route import Route
 from ..profile.measurement import quantile
+from ..profile.passes import SHORT, timed_run
+from ..profile.yardstick import on_cpu, readings, timed_call
 
-#: Rounds before anybody may be sent home, and before the race may end.
-FIRST_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS = 1, 2, 200
+#: Rounds before the race may end, and at most.
+LEAST_ROUNDS, MOST_ROUNDS = 2, 400
+#: Rounds after each of which the routes are judged, and how often later.
+EACH_ROUND, SOME_ROUNDS = 5, 20
 #: Rounds after which a racer that is left alone needs no more.
 ALONE_ROUNDS = 10
-#: Who needs this many times the best median even in the best run is sent home.
-HOPELESS = 1.15
+#: Who needs this many times the best level even in the best round is sent home; after so many rounds, and before.
+HOPELESS, HOPELESS_ROUNDS, HOPELESS_BEFORE = 1.15, 3, 1.4
+#: Quantile of a route's times that is its level, and of so many ratios at least that is a round's slowness.
+LEVEL, ENOUGH = 0.25, 6
+#: A median by the clock this far above the level is that of interrupted runs: then the race takes so many times longer.
+INTERRUPTED, LONGER = 1.2, 3
+#: Turns between levels and rounds until both stand still.
+POLISHES = 8
 
 
-@dataclass
+@dataclass(eq=False)
 class Racer:
-    """A route in the race. `names`: what it stands for ("solved 1", "nhwc only", "default"). `times`: ns per run."""
+    """A route in the race. `names`: what it stands for ("solved 1", "nhwc only", "default"). `times`: ns per round;
+    `steps`: those of every step, where they are timed. `level`: ns of a run that nothing interrupts, at the median speed
+    of the race; `reference_ns`: at the machine's reference speed, where that is known."""
 
     names: list[str]
     route: Route
     plan: Any
     session: Any
     times: list[int] = field(default_factory=list)
+    steps: list[Sequence[int]] = field(default_factory=list)
     out: bool = False
+    level: float = float("inf")
+    reference_ns: float = float("inf")
 
     @property
     def median(self) -> float:
@@ -39,40 +58,108 @@ class Racer:
         """Nanoseconds."""
         return min(self.times, default=float("inf"))
 
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], by_step: bool) -> None:
+        """One round."""
+        if by_step:
+            steps, total = timed_run(self.session, inputs, out)
+            self.steps.append(steps)
+        else:
+            total = timed_call(self.session, inputs, out)
+        self.times.append(total)
+
+    def uninterrupted(self) -> list[float]:
+        """Nanoseconds per round, without what hit single steps only, as far as the steps are known."""
+        if not self.steps:
+            return [float(t) for t in self.times]
+        rest = quantile(sorted(t - sum(steps) for t, steps in zip(self.times, self.steps)), 0.5)
+        return [ns + rest for ns in readings(self.steps)]
+
     def row(self) -> dict[str, Any]:
         """An entry of the race table, plain data."""
         return {"names": list(self.names), "predicted_ns": self.route.predicted_ns, "median_ns": self.median,
-                "minimum_ns": float(self.minimum), "runs": len(self.times), "finished": not self.out}
+                "minimum_ns": float(self.minimum), "reference_ns": self.reference_ns, "runs": len(self.times),
+                "finished": not self.out}
 
 
-def timed_call(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
-    """Nanoseconds of one call."""
-    start = time.perf_counter_ns()
-    session.run(inputs, out)
-    return time.perf_counter_ns() - start
+def levels(times: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    """(level of every route, slowness of every round) of times per route and round.
+
+    Routes may end early: each is compared with the others only in the rounds that it ran. Both are low quantiles in
+    turn, since interruptions only add. The median round has slowness 1.
+    """
+    rounds = [1.0] * max(map(len, times))
+    for _ in range(POLISHES):
+        found = [_level(row, rounds) for row in times]
+        rounds = [_slowness(times, found, j) for j in range(len(rounds))]
+        middle = quantile(sorted(rounds), 0.5)
+        rounds = [s / middle for s in rounds]
+    return [_level(row, rounds) for row in times], rounds
+
+
+def _level(row: Sequence[float], rounds: Sequence[float]) -> float:
+    return quantile(sorted(t / s for t, s in zip(row, rounds)), LEVEL)
+
+
+def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) -> float:
+    """That of one round; where few routes run in it, of the rounds around it."""
+    ratios: list[float] = []
+    for k in range(max(map(len, times))):
+        ratios = [t / level for row, level in zip(times, found) for t in row[max(0, j - k):j + k + 1]]
+        if len(ratios) >= ENOUGH:
+            break
+    return quantile(sorted(ratios), LEVEL)
 
 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
-         tell: Callable[[float, str], None] = lambda fraction, text: None) -> Racer:
-    """Run all routes in turn, in an order that turns round each time; gives the one with the smallest median.
+         tell: Callable[[float, str], None] = lambda fraction, text: None,
+         yardstick: Racer | None = None) -> tuple[Racer, list[float]]:
+    """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, and the
+    slowness of every round.
 
-    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds.
+    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where other
+    processes interrupt. `yardstick`: runs in
+    every round; it wins only if it is one of the racers. The steps are timed too where the calls are so long that this
+    costs nothing: another process that takes the core for a moment then does not decide.
     """
     start = time.monotonic()
-    for racer in racers:
+    everybody = racers + ([yardstick] if yardstick is not None and yardstick not in racers else [])
+    by_step = all(on_cpu((*s.ins, *s.outs)) for r in everybody for s in r.plan.steps)
+    for racer in everybody:
         tell(0.0, f"warming up {racer.names[0]}")
-        timed_call(racer.session, inputs, out)
-    running = list(racers)
+        racer.times, racer.steps, racer.out = [], [], False
+        by_step &= timed_call(racer.session, inputs, out) > SHORT
+    rounds: list[float] = []
+    left = len(racers)
     for done in range(1, MOST_ROUNDS + 1):
+        running = [r for r in everybody if not r.out or r is yardstick]
         for racer in running if done % 2 else running[::-1]:
-            racer.times.append(timed_call(racer.session, inputs, out))
-        best = min(r.median for r in running)
-        if done >= FIRST_ROUNDS:
-            for racer in running:
-                racer.out = racer.minimum > HOPELESS * best
-            running = [r for r in running if not r.out]
+            racer.run(inputs, out, by_step)
         spent = time.monotonic() - start
-        tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {len(running)} routes, round {done}")
-        if done >= LEAST_ROUNDS and (spent >= seconds or len(running) == 1 and done >= ALONE_ROUNDS):
+        end = seconds * (LONGER if _interrupted(everybody) else 1)
+        last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS)
+        if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
+            rounds = _judge(everybody, racers, done, done >= HOPELESS_ROUNDS or spent > 0.5 * seconds)
+            left = sum(not r.out for r in racers)
+        tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {left} routes, round {done}")
+        if last:
             break
-    return min(running, key=lambda r: r.median)
+    return min((r for r in racers if not r.out), key=lambda r: r.level), rounds
+
+
+def _interrupted(everybody: list[Racer]) -> bool:
+    """True when most routes take far longer, by the clock, than where nothing interrupts them."""
+    left = [r for r in everybody if not r.out]
+    return 2 * sum(r.median > INTERRUPTED * r.level for r in left) > len(left)
+
+
+def _judge(everybody: list[Racer], racers: list[Racer], done: int, sending: bool) -> list[float]:
+    """Set the levels of all, send the hopeless ones among the racers home where that is time; gives the slowness of
+    every round."""
+    times = [r.uninterrupted() for r in everybody]
+    found, rounds = levels(times)
+    for racer, level in zip(everybody, found):
+        racer.level = level
+    limit = min(r.level for r in racers if not r.out) * (HOPELESS if done >= HOPELESS_ROUNDS else HOPELESS_BEFORE)
+    for racer, ns in zip(everybody, times):
+        racer.out = racer.out or sending and min(t / s for t, s in zip(ns, rounds)) > limit
+    return rounds

@@ -15,11 +15,12 @@ from ..errors import NoRoutineError, SolverError
 from ..net.format import numpy_dtype
 from ..net.route import Route
 from ..profile.about import About
-from ..profile.measurement import Measurement
-from ..profile.passes import CALL, StepTimes, call_problem, timed_run
+from ..profile.measurement import Measurement, quantile
+from ..profile.passes import CALL, SHORT, StepTimes, timed_run
 from ..profile.profile import Profile
 from ..profile.protocol import profile_bound, random_inputs, this_host
 from ..profile.store import Store
+from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
 from ..runtime.prepare import KernelCache
@@ -38,12 +39,10 @@ LAYOUTS = ("nhwc", "nchw16c", "nchw")
 CHANCELESS = 1.5
 #: Seconds of one race, and of measuring the winner's steps again.
 RACE_S, AGAIN_S = 1.5, 1.0
-LEAST_AGAIN, MOST_AGAIN = 3, 30
+LEAST_AGAIN, MOST_AGAIN = 2, 30
 #: Seconds that the first race may have taken for there to be a second one.
 AGAIN_LIMIT_S = 8.0
-#: Runs whose times differ by less than this share took place under the same conditions.
-ALIKE = 0.1
-#: A median this far above the minimum is that of a machine with other work.
+#: A machine this many times slower than its reference, or in one round of a race than in another, has other work.
 DISTURBED = 1.2
 
 
@@ -103,6 +102,22 @@ def identity(route: Route) -> tuple:
             tuple(sorted((c.value, c.source, c.target, c.routine, c.variant) for c in route.conversions)))
 
 
+@dataclasses.dataclass
+class Reference:
+    """What tells the machine's speed: the default route, the levels of the sum of its steps that the profile knows, ns,
+    and what a call costs beside the steps."""
+
+    route: Route
+    known: tuple[float, ...]
+    call_ns: float
+    racer: racing.Racer | None = None
+
+    @property
+    def reference(self) -> float:
+        """Nanoseconds of one call at reference speed."""
+        return Yardstick(self.known).reference + self.call_ns
+
+
 class Tuner:
     """One tuning of a bound net. `report`: what was done, plain data."""
 
@@ -117,6 +132,8 @@ class Tuner:
         self.racers: dict[tuple, racing.Racer] = {}
         self.races: list[list[dict[str, Any]]] = []
         self.left_out: list[dict[str, Any]] = []
+        self.pace: Reference | None = None
+        self.speed: dict[str, float] | None = None
         self.phase = "profile"
 
     def tune(self) -> tuple[Route, dict[str, Any]]:
@@ -125,9 +142,10 @@ class Tuner:
             self.bound, threads=self.threads, budget_s=self.budget_s, accuracy=self.accuracy, restrict=self.restrict,
             store=self.store, progress=part(self.progress, 0.0, 0.8)))
         costs = self._costs(profile)
+        self.pace = self._yardstick(costs, profile)
         routes = self._timed("solve", partial(self._routes, costs))
         winner = self._timed("race", partial(self._race, routes))
-        first_gap = _gap(winner.route.predicted_ns, winner.median)
+        first_gap = _gap(winner.route.predicted_ns, winner.reference_ns)
         wrong = self._mispredicted(winner, routes)
         if wrong:
             self._timed("measure again", partial(self._measure_again, wrong, profile))
@@ -141,7 +159,7 @@ class Tuner:
         """The winner and the solver's favourite, where their predictions are off."""
         favourite = self.racers[next(iter(routes))]
         found = [winner] if favourite is winner else [winner, favourite]
-        gaps = [(r, _gap(r.route.predicted_ns, r.median)) for r in found]
+        gaps = [(r, _gap(r.route.predicted_ns, r.reference_ns)) for r in found]
         return [r for r, gap in gaps if gap is None or abs(gap) > FINDING]
 
     def _timed(self, phase: str, body: Callable[[], Any]) -> Any:
@@ -153,6 +171,16 @@ class Tuner:
 
     def _costs(self, profile: Profile) -> Costs:
         return Costs.of(self.bound, profile, self.threads, self.accuracy, self.restrict)
+
+    def _yardstick(self, costs: Costs, profile: Profile) -> Reference | None:
+        """The default route with its time at reference speed; None where the profile does not know it, or where it
+        leaves the CPU: times are then compared as the clock told them."""
+        with contextlib.suppress(NoRoutineError):
+            route = priced_default(costs, self.restrict)
+            known = profile.get(*yardstick_key(self.bound, self.threads, route.layers))
+            if known is not None and all(on_cpu((*c.ins, *c.outs)) for c in route.layers.values()):
+                return Reference(route, known.samples, costs.call_ns)
+        return None
 
     # ---- routes -----------------------------------------------------------------------------------------------------
 
@@ -183,36 +211,70 @@ class Tuner:
             plan = plan_route(route, self.bound, self.threads, self.cache)
             self.racers[key] = racing.Racer(names, route, plan, plan.session())
             running.append(self.racers[key])
+        pace = self._pace_racer(running)
+        winner, rounds = racing.race(running, self.inputs, self.out, RACE_S, part(self.progress, 0.83, 0.98), pace)
+        factor = self.pace.reference / pace.level if pace else 1.0
         for racer in running:
-            racer.times, racer.out = [], False
-        winner = racing.race(running, self.inputs, self.out, RACE_S, part(self.progress, 0.83, 0.98))
+            racer.reference_ns = racer.level * factor
+        ordered = sorted(rounds)
+        # A speed is relative to the reference, or to the median round where there is none; "interrupted" is the share of
+        # the winner's time that other processes took.
+        self.speed = {"median": factor, "slowest": factor / quantile(ordered, 0.9), "fastest": factor / quantile(ordered, 0.1),
+                      "interrupted": max(0.0, 1.0 - winner.level / winner.median)}
         self.races.append([racer.row() for racer in running])
         return winner
+
+    def _pace_racer(self, running: list[racing.Racer]) -> racing.Racer | None:
+        """The yardstick as a racer: the one that runs anyway, or one of its own."""
+        if self.pace is None:
+            return None
+        key = identity(self.pace.route)
+        found = next((r for r in running if identity(r.route) == key), self.pace.racer)
+        if found is None:
+            plan = plan_route(self.pace.route, self.bound, self.threads, self.cache)
+            found = racing.Racer(["yardstick"], self.pace.route, plan, plan.session())
+        self.pace.racer = found
+        return found
 
     # ---- steps again, in place --------------------------------------------------------------------------------------
 
     def _measure_again(self, racers: list[racing.Racer], profile: Profile) -> None:
-        """Time the steps of routes in the very route, in turn, and add them to profile and store.
-
-        Only runs that took as long as those of the race count: others were disturbed, or the race was.
-        """
+        """Time the steps of routes in the very route, in turn with the yardstick, and add them to profile and store."""
         self.progress(0.98, "measuring steps again, in the raced routes")
-        end = time.monotonic() + AGAIN_S
+        taken, stick = self._taken_again(racers)
         samples: dict[tuple, list[float]] = {}
-        runs = 0
-        while runs < LEAST_AGAIN or (runs < MOST_AGAIN and time.monotonic() < end):
-            for racer in racers:
-                steps, total = timed_run(racer.session, self.inputs, self.out)
-                if abs(total - racer.median) > ALIKE * racer.median:
-                    continue
-                for key, ns in _attribute(racer.plan, self.threads, steps, total).items():
-                    samples.setdefault(key, []).extend(ns)
-            runs += 1
+        for racer, moment, steps, total in taken:
+            slow, steady = stick.slowness(moment) if self.pace else (1.0, True)
+            if steady:
+                for key, ns, follows in _attribute(racer.plan, self.threads, steps, total):
+                    samples.setdefault(key, []).append(ns / slow if follows else ns)
         now, here = time.time(), this_host()
-        new = [Measurement(profile.host, *key[:4], tuple(ns), now, about=_about(profile, key))
+        new = [Measurement(profile.host, *key[:4], tuple(uninterrupted(ns)), now, about=_about(profile, key))
                for key, ns in samples.items()]
         self.store.add(new, {here.id: dict(here.facts)})
         profile.add(new)
+
+    def _taken_again(self, racers: list[racing.Racer]) -> tuple[list[tuple[racing.Racer, int, Any, float]], Yardstick]:
+        """(route, moment, times of the steps, time of the call without the timers) of runs, and the yardstick."""
+        end = time.monotonic() + AGAIN_S
+        stick = Yardstick(self.pace.known if self.pace else (), closed=True)
+        taken: list[tuple[racing.Racer, int, Any, float]] = []
+        timers: dict[int, list[float]] = {id(r): [] for r in racers}
+        runs = 0
+        while runs < LEAST_AGAIN or (runs < MOST_AGAIN and time.monotonic() < end):
+            for racer in racers:
+                if self.pace:
+                    stick.read(timed_run(self.pace.racer.session, self.inputs, self.out)[0])
+                plain = timed_call(racer.session, self.inputs, self.out) if racer.median < SHORT else None
+                moment = stick.tick()
+                steps, total = timed_run(racer.session, self.inputs, self.out)
+                taken.append((racer, moment, steps, total))
+                timers[id(racer)].append(0.0 if plain is None else total - plain)
+            runs += 1
+        if self.pace:
+            stick.read(timed_run(self.pace.racer.session, self.inputs, self.out)[0])
+        timer = {key: max(0.0, quantile(sorted(found), 0.5)) for key, found in timers.items()}
+        return [(r, moment, steps, total - timer[id(r)]) for r, moment, steps, total in taken], stick
 
     # ---- the result -------------------------------------------------------------------------------------------------
 
@@ -221,29 +283,43 @@ class Tuner:
         best = solve(costs.instance, time_limit_s=self.time_limit_s)
         route = predict(costs, winner.route, best) or winner.route
         notes = {**route.notes, "race": self.races[-1], "races": len(self.races), "won_as": winner.names,
-                 "gap": _gap(route.predicted_ns, winner.median), "gap_before_measuring_again": first_gap}
+                 "measured_at_reference_ns": winner.reference_ns, "speed": self.speed,
+                 "gap": _gap(route.predicted_ns, winner.reference_ns),
+                 "gap_raw": _gap(route.predicted_ns, winner.median), "gap_before_measuring_again": first_gap}
         return dataclasses.replace(route, measured_ns=winner.median, notes=notes, host=costs.host)
 
-    def _report(self, route: Route, profile: Profile, first_gap: float | None) -> dict[str, Any]:
-        gap = _gap(route.predicted_ns, route.measured_ns)
-        findings = []
+    def _findings(self, route: Route, profile: Profile) -> list[str]:
+        gap, findings = route.notes["gap"], []
         if gap is None or abs(gap) > FINDING:
             shown = "nothing" if gap is None else f"{route.predicted_ns / 1e6:.3f} ms"
-            findings.append(f"predicted {shown}, measured {route.measured_ns / 1e6:.3f} ms"
+            equal = route.notes["measured_at_reference_ns"]
+            findings.append(f"predicted {shown}, measured {equal / 1e6:.3f} ms at the same speed of the machine"
                             + ("" if gap is None else f" ({100 * gap:+.1f} %)"))
-        row = min(self.races[-1], key=lambda row: row["median_ns"])
-        if row["median_ns"] > DISTURBED * row["minimum_ns"]:
-            findings.append(f"the machine was busy: the winner took {row['minimum_ns'] / 1e6:.3f} ms in its best run and "
-                            f"{row['median_ns'] / 1e6:.3f} ms in the median one; tune again when nothing else runs")
+        speed = self.speed
+        if self.pace and 1.0 / speed["median"] > DISTURBED:
+            findings.append(f"the machine was busy: it ran at {speed['median']:.2f} of its reference speed during the race")
+        if 1.0 / (1.0 - speed["interrupted"]) > DISTURBED:
+            findings.append(f"the race was interrupted by other processes, for {100 * speed['interrupted']:.0f} % of the "
+                            f"time; tune again when nothing else runs")
+        if speed["fastest"] > DISTURBED * speed["slowest"]:
+            findings.append(f"the machine changed its speed during the race, by a factor of "
+                            f"{speed['fastest'] / speed['slowest']:.2f}; tune again when nothing else runs")
         if not profile.notes.get("finite", True):
             findings.append("some outputs were infinite or not numbers on random inputs; their times may be untypical")
         if profile.notes.get("unmeasured"):
             findings.append(f"the budget ended before {profile.notes['unmeasured']} of {profile.notes['candidates']} "
                             f"candidates were measured; tune again, or with a larger budget_s")
-        return {"predicted_ns": route.predicted_ns, "measured_ns": route.measured_ns, "gap": gap,
-                "gap_before_measuring_again": first_gap, "certificate": route.certificate, "solver": route.solver,
-                "host": route.host, "race": self.races[-1], "races": self.races, "not raced": self.left_out,
-                "findings": findings, "profile": profile.notes,
+        return findings
+
+    def _report(self, route: Route, profile: Profile, first_gap: float | None) -> dict[str, Any]:
+        speeds = {"reference_ns": self.pace.reference if self.pace else None, "race": self.speed,
+                  "profile": profile.notes.get("speed")}
+        return {"predicted_ns": route.predicted_ns, "measured_ns": route.measured_ns,
+                "measured_at_reference_ns": route.notes["measured_at_reference_ns"], "gap": route.notes["gap"],
+                "gap_raw": route.notes["gap_raw"], "speed": speeds, "gap_before_measuring_again": first_gap,
+                "certificate": route.certificate, "solver": route.solver, "host": route.host,
+                "race": self.races[-1], "races": self.races, "not raced": self.left_out,
+                "findings": self._findings(route, profile), "profile": profile.notes,
                 "seconds": dict(self.seconds)}
 
 
@@ -252,23 +328,20 @@ def _gap(predicted: float | None, measured: float | None) -> float | None:
     return None if predicted is None or not measured else (predicted - measured) / measured
 
 
-def _attribute(plan, threads: int, steps, total: int) -> dict[tuple, list[float]]:
-    """(problem, routine, version, variant, about) -> times of one run of a plan."""
+def _attribute(plan, threads: int, steps, total: float) -> Iterator[tuple[tuple, float, bool]]:
+    """((problem, routine, version, variant, about), ns, whether the yardstick tells its clock) of one run of a plan."""
     times, bound = StepTimes.of(plan, steps), plan.bound
     versions = {(c.value, c.target): c.version for c in plan.conversions}
-    found: dict[tuple, list[float]] = {}
     for step, ns in times.adapts:
         version, about = versions[step.value, step.outs[0]], About(step.ins, step.outs).text()
-        key = step.problem, step.routine, version, step.variant, about
-        found.setdefault(key, []).append(max(1.0, ns))
+        yield (step.problem, step.routine, version, step.variant, about), max(1.0, ns), on_cpu((*step.ins, *step.outs))
     for layer, problem in zip(bound.layers, bound.problems(threads)):
         c = plan.choices[layer.name]
-        key = (problem.text, *c.key, About(c.ins, c.outs, c.accuracy, 0, c.reference).text())
-        found.setdefault(key, []).append(max(1.0, times.layers.get(layer.name, 0.0)))
+        about = About(c.ins, c.outs, c.accuracy, 0, c.reference).text()
+        yield (problem.text, *c.key, about), max(1.0, times.layers.get(layer.name, 0.0)), on_cpu((*c.ins, *c.outs))
     rest = total - sum(times.layers.values()) - sum(ns for _, ns in times.adapts)
-    if rest > 0 and not any(f.device != "cpu" for s in plan.steps for f in (*s.ins, *s.outs)):  # other clocks
-        found[(call_problem(bound, threads).text, CALL, 1, "", About((), ()).text())] = [rest]
-    return found
+    if rest > 0 and all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):  # others have other clocks
+        yield (call_problem(bound, threads).text, CALL, 1, "", About((), ()).text()), rest, True
 
 
 def _about(profile: Profile, key: tuple) -> str:
