@@ -1,4 +1,5 @@
-"""pathweave bench: our time against other engines, interleaved in one process; peak memory in processes of their own."""
+"""pathweave bench: our time against other engines, interleaved in one process; peak memory in processes of their own;
+with --roof, the time of every step against the least that the machine allows."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ from ._options import (
 from ._output import plain, print_json, print_tables, progress
 
 ORDER = 70
+#: Seconds of timed runs for --roof.
+ROOF_SECONDS = 4.0
 
 
 def command(
@@ -41,6 +44,10 @@ def command(
     tune: Annotated[bool, typer.Option("--tune", help="Tune first (quick where the store knows the problems).")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Also report peak memory: load and ten runs, each in a fresh "
                                          "process.")] = False,
+    roof: Annotated[bool, typer.Option("--roof", help="Show instead, for every step of the route, time, operations, bytes, "
+                                       "and the share that it reaches of the least time that this machine allows.")] = False,
+    order: Annotated[str, typer.Option("--order", metavar="HOW", help="Rows of --roof: net, time, share, or lost (most time "
+                                       "above the roof).")] = "net",
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
                                             help="Write the result as JSON.")] = None,
     routine: Routine = None,
@@ -53,12 +60,16 @@ def command(
         _list(json)
         return 0
     peers = _select(names)
+    if roof:
+        _check_roof(order, names, default, memory)
     writable_target(out, "result")
     loaded = load_model(model, threads)
     source = _onnx(model, loaded, onnx) if peers else None
     bound = loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
     if tune:
         loaded = _tuned(loaded, bound)
+    if roof:
+        return _roof(model, loaded, bound, restriction(routine), order, out, json)
     with progress("benchmark") as tell:
         entries, inputs = _ours(loaded, bound, default, restriction(routine))
         for peer in peers:
@@ -82,6 +93,42 @@ def command(
         print_tables(bench.table(result), *_memory_table(result))
     bad = [e for e in result["engines"] if e["accuracy"] == "f32" and e.get("difference", 0.0) > 1e-3]
     return 1 if bad else 0
+
+
+def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> None:
+    from ..report.roof import ORDERS
+    if names or default or memory:
+        raise BadUse("--roof: a report of its own; leave out --against, --default and --memory")
+    if order not in ORDERS:
+        raise BadUse(f"--order {order}: expected one of {', '.join(ORDERS)}")
+
+
+def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: str | None, json: bool) -> int:
+    """The roof table of the model's route."""
+    from ..profile.limits import limits
+    from ..profile.protocol import random_inputs
+    from ..report import roof
+    from ..report.timing import step_samples
+    inputs = random_inputs(bound)
+    plan = loaded.plan(_route(loaded, bound, allowed), bound.shapes, loaded.threads)
+    with progress("roof") as tell:
+        found = limits([plan.threads], tell=tell)
+        tell(0.5, "timing steps")
+        samples, calls = step_samples(plan.session(), inputs, seconds=ROOF_SECONDS, at_least=10, at_most=1000)
+    result = roof.report(plan, samples, found, calls, model)
+    if out is not None:
+        _write(out, result)
+    if json:
+        print_json({**result, "steps": roof.ordered(result["steps"], order)})
+    else:
+        print_tables(roof.step_table(result, order), "", roof.total_table(result))
+    return 0
+
+
+def _route(loaded: Any, bound: Any, allowed: Any) -> Any:
+    """The model's own route, or the default one among what --routine allows."""
+    from ..runtime.defaults import default_route
+    return loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
 
 
 def _select(names: list[str]) -> list[Any]:
@@ -131,7 +178,7 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any) -> tuple[list[An
     from ..report.bench import Entry
     from ..runtime.defaults import default_route
     inputs = random_inputs(bound)
-    route = loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
+    route = _route(loaded, bound, allowed)
     tuned = route.certificate != "default"
     routes = [("pathweave", route)]
     if default and tuned:

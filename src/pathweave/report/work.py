@@ -1,16 +1,21 @@
-"""How much a layer computes and holds: operations and parameters, from shapes alone."""
+"""How much a layer computes, holds and moves: operations, parameters and bytes, from shapes alone."""
 
 from __future__ import annotations
 
+import re
 from math import prod
 
-from ..net.net import Layer, Net
+from ..net.format import DTYPES, itemsize
+from ..net.net import Layer, Net, TensorSpec
 
 _WINDOWS = ("max_pool2", "average_pool2", "lp_pool2")
 #: Kinds that move elements and compute nothing.
 _MOVES = frozenset(("reshape", "transpose", "concat", "split", "slice", "pad", "squeeze", "unsqueeze", "identity", "cast",
                     "gather", "shape", "constant_of_shape", "range", "expand", "where", "tile", "depth_to_space",
                     "space_to_depth", "permute", "sink", "source"))
+#: Additions and multiplications of Winograd's transforms of one line, by the outputs m of F(m, 3): of alpha = m + 2
+#: inputs, and of alpha products. Counted in the transforms of native/ukernels/body/winograd_f32.inc.
+_WINOGRAD_LINES = {2: (4, 4), 4: (22, 16), 6: (45, 35)}
 _REDUCING = ("reduce", "global_average_pool", "global_max_pool", "argmax", "argmin")
 
 
@@ -44,3 +49,35 @@ def operations(net: Net, layer: Layer) -> int:
     if layer.kind in _MOVES:
         return extra
     return out + extra
+
+
+def own_operations(net: Net, layer: Layer, algorithm: str) -> int | None:
+    """Operations that an algorithm makes where it makes others than `operations` counts; None where it does not.
+
+    Winograd's F(m x m, 3 x 3): products of transformed tiles, and the transforms of inputs and products; those of the
+    weights are made once. Source: Lavin and Gray 2015, arXiv 1509.09308.
+    """
+    if not (found := re.fullmatch(r"winograd(\d+)", algorithm)) or layer.kind != "conv2":
+        return None
+    m = int(found[1])
+    if m not in _WINOGRAD_LINES:
+        return None
+    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].shape, net.specs[layer.inputs[1]].shape[1]
+    alpha, (line_in, line_out) = m + 2, _WINOGRAD_LINES[m]
+    tile = 2 * alpha * line_in * inputs + 2 * alpha * alpha * inputs * outputs + (alpha + m) * line_out * outputs
+    direct = 2 * n * outputs * height * width * prod(net.specs[layer.inputs[1]].shape[1:])
+    return n * -(-height // m) * -(-width // m) * tile + operations(net, layer) - direct
+
+
+def moves(kind: str) -> bool:
+    """Whether a kind only moves elements."""
+    return kind in _MOVES
+
+
+def size_bytes(spec: TensorSpec, dtype: str | None = None) -> int:
+    """Bytes of a bound value in an element type of its own or another one; of unknown names such as bf16x2, planes of a
+    known one."""
+    word, planes = dtype or spec.dtype, 1
+    if found := re.fullmatch(r"(\w+?)x(\d)", word):
+        word, planes = found[1], int(found[2])
+    return prod(spec.shape) * (itemsize(word) if word in DTYPES else itemsize(spec.dtype)) * planes
