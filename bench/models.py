@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+NAMES = ("vgg16", "resnet50", "mobilenetv2", "mobilenetv3l")
 SEED = 0
 CLASSES = 1000
 
@@ -152,15 +153,14 @@ def export(net: Any, path: Path) -> None:
 
 
 def main() -> int:
-    names = ("vgg16", "resnet50", "mobilenetv2", "mobilenetv3l")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(names)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(NAMES)}")
     arguments = parser.parse_args()
-    if unknown := [n for n in arguments.names if n not in names]:
-        parser.error(f"unknown network {', '.join(unknown)}; expected {', '.join(names)}")
+    if unknown := [n for n in arguments.names if n not in NAMES]:
+        parser.error(f"unknown network {', '.join(unknown)}; expected {', '.join(NAMES)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or names:
+    for name in arguments.names or NAMES:
         path = arguments.folder / f"{name}.onnx"
         net = build(name)
         export(net, path)
