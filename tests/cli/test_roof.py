@@ -84,6 +84,15 @@ def test_totals(chain):
     assert dense["of_net"] == pytest.approx(652 / 672) and net["own_share"] is None
 
 
+@pytest.mark.parametrize("calls, busy", [((100.0, 101.0, 120.0), False), ((100.0, 200.0, 300.0), True)])
+def test_a_busy_machine_is_named(chain, calls, busy):
+    result = roof.report(chain, times_of(chain, 652.0, 20.0), scripted(64, 80, 100), timing.Times(calls), "m")
+    notes = roof.total_table(result).notes
+    assert any("the machine was busy: half of the calls took 2.0 times" in note for note in notes) == busy
+    assert notes[0].startswith("whole net: roofs 341 ns / 100 ns measured end to end")
+    assert notes[1] == "below 50 % of their roof: 0 of 2 steps, 0 % of the time"
+
+
 # ---- Winograd's own arithmetic --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("m, tiles, lines, inputs_lines", [(2, 3 * 4, 4, 4), (4, 2 * 2, 16, 22), (6, 1 * 2, 35, 45)])

@@ -25,6 +25,8 @@ from .timing import Times
 _UNITS = {"bf16x2": ("bf16", 3), "bf16x3": ("bf16", 6), "u8": ("i8", 1), "s8": ("i8", 1), "qint8": ("i8", 1)}
 #: Share of its roof below which a step wants an explanation.
 LOW = 0.5
+#: Median over minimum of whole calls from which the machine counts as busy.
+BUSY = 1.3
 ORDERS = ("net", "time", "share", "lost")
 
 
@@ -181,7 +183,7 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         differs = any(r["own_roof_ns"] is not None for r in group)
         least = sums["minimum_ns"]
         return {"kind": kind, "count": len(group), **sums, "own_roof_ns": own if differs else None,
-                "share": sums["roof_ns"] / least if least else None,
+                "share": sums["roof_ns"] / least if least and sums["roof_ns"] else None,
                 "own_share": own / least if least and differs else None,
                 "of_net": least / net_ns if net_ns else None}
     net_ns = sum(r["minimum_ns"] for r in rows)
@@ -256,6 +258,9 @@ def total_table(result: Mapping[str, Any]) -> Table:
              f"below {_percent(LOW)} of their roof: {len(low)} of {judged} steps, {_percent(taken)} of the time",
              "roof: the larger of operations / peak rate of the unit and bytes / bandwidth of the level they come from; "
              "share: roof / minimum", "+ barrier: the same with the meeting of the threads that ends a step"]
+    if calls["median_ns"] > BUSY * calls["minimum_ns"]:
+        notes.append(f"the machine was busy: half of the calls took {calls['median_ns'] / calls['minimum_ns']:.1f} times the "
+                     "fastest or more; steps of milliseconds suffer most: run again")
     if any(r["own_roof_ns"] is not None for r in steps):
         notes.append("Winograd is held against the operations of the direct convolution, and may exceed that roof; own: the "
                      "share with its own arithmetic, transforms included")
