@@ -138,13 +138,13 @@ def test_every_tier_in_use_brings_its_probes():
     assert all(p["operations"] > 0 and p["dtype"] for p in _native.limit_probes() if p["kind"] == "peak")
 
 
-def test_more_work_takes_longer():
-    """Nothing is optimised away: a thousand times the work, and not the same time."""
+def test_nothing_is_optimised_away():
+    """A round takes a cycle at least, of a clock that no processor has; another program can only make it longer."""
     for p in _native.limit_probes():
         if p["kind"] == "peak":
-            assert _native.time_peak(p["name"], 1, 1_000_000, 3) > 20 * _native.time_peak(p["name"], 1, 1000, 3)
-        else:
-            assert _native.time_read(p["name"], 16384, 1, 5000, 3) > 20 * _native.time_read(p["name"], 16384, 1, 5, 3)
+            assert _native.time_peak(p["name"], 1, 1_000_000, 3) > 1_000_000 / 10
+        else:  # 128 bytes, two vectors of the widest kind, in such a cycle
+            assert _native.time_read(p["name"], 16384, 1, 5000, 3) > 16384 * 5000 / 128 / 10
 
 
 @pytest.mark.parametrize("call, message", [
