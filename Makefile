@@ -30,7 +30,7 @@ lint: install   ## check style, floors, and symbols of micro-kernel objects
 
 bench: EXTRAS = image test
 bench: install  ## time the networks of bench/nets.toml in NETS against AGAINST, write bench/results/
-	@$(BIN)/python bench/run.py $(NETS) --against $(AGAINST)
+	@$(BIN)/python bench/peers/run.py --nets $(NETS) --against $(AGAINST)
 
 clean:          ## remove what was built
 	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -40,5 +40,6 @@ std::exception_ptr take_python_error();
 void bind_machine(nb::module_& m);  // cpu_info, devices, routines, candidates
 void bind_kernel(nb::module_& m);   // Kernel, prepare, python_kernel
 void bind_plan(nb::module_& m);     // place, Plan, Session
+void bind_limits(nb::module_& m);   // limit_probes, time_peak, time_read, time_barriers
 
 }  // namespace pw::python

@@ -16,4 +16,5 @@ NB_MODULE(_native, m) {
   bind_machine(m);
   bind_kernel(m);
   bind_plan(m);
+  bind_limits(m);
 }

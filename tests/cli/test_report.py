@@ -165,7 +165,7 @@ def test_settle_ends_when_threads_sleep_or_never_do(monkeypatch, busy, waited):
 
 def test_every_peer_is_complete():
     for name, peer in peers().items():
-        assert peer.name == name and peer.modules and peer.install and peer.accuracy in ("f32", "reduced")
+        assert peer.name == name and peer.modules and peer.install and peer.accuracy in ("f32", "reduced", "quantised")
         assert peer.missing() == "" or peer.missing() == f"not installed: pip install {peer.install}"
 
 

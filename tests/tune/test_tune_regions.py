@@ -20,6 +20,7 @@ from pathweave.profile.about import About
 from pathweave.profile.measurement import Measurement
 from pathweave.profile.profile import Profile
 from pathweave.profile.protocol import problems_of
+from pathweave.report import work
 from pathweave.runtime import catalogue
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.descriptor import restriction
@@ -137,6 +138,14 @@ def test_fused_nets_compute_the_same(seed):
         assert fused.signature == bound.signature and len(fused.layers) < len(bound.layers)
         for name, y in evaluate(fused.net, x, "f64").items():
             np.testing.assert_allclose(y, wanted[name], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_region_counts_the_operations_of_its_layers(seed):
+    bound = random_blocks(seed)
+    for region in bound.regions.values():
+        members = [bound.layers[bound.index[name]] for name in region.layers]
+        assert work.operations(bound.net, region.layer) == sum(work.operations(bound.net, m) for m in members)
 
 
 def test_what_is_used_elsewhere_stays_outside():

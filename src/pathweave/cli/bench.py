@@ -1,4 +1,5 @@
-"""pathweave bench: our time against other engines, interleaved in one process; peak memory in processes of their own."""
+"""pathweave bench: our time against other engines, interleaved in one process; peak memory in processes of their own;
+with --roof, the time of every step against the least that the machine allows."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import typer
 
 from ._errors import BadUse
 from ._options import (
+    Accuracy,
     Batch,
     Json,
     ModelPath,
@@ -15,6 +17,7 @@ from ._options import (
     Routine,
     Shapes,
     Threads,
+    check_accuracy,
     existing_file,
     load_bound,
     restriction,
@@ -23,13 +26,18 @@ from ._options import (
 from ._output import plain, print_json, print_tables, progress
 
 ORDER = 70
+#: Seconds of timed runs for --roof.
+ROOF_SECONDS = 4.0
+#: Classes whose outputs are compared among engines; the others are compared with f32's, and never fail.
+EXACT = ("strict", "f32")
 
 
 def command(
     model: ModelPath,
     against: Annotated[list[str] | None, typer.Option(
         "--against", "-a", metavar="ENGINE", show_default=False,
-        help="Engine to compare with; may be repeated; `all` for every one in f32, `list` to see them.")] = None,
+        help="Engine to compare with; may be repeated; `all` for every one of the class, `list` to see them.")] = None,
+    accuracy: Accuracy = "f32",
     onnx: OriginalOnnx = None,
     threads: Threads = None,
     batch: Batch = None,
@@ -39,6 +47,10 @@ def command(
     tune: Annotated[bool, typer.Option("--tune", help="Tune first (quick where the store knows the problems).")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Also report peak memory: load and ten runs, each in a fresh "
                                          "process.")] = False,
+    roof: Annotated[bool, typer.Option("--roof", help="Show instead, for every step of the route, time, operations, bytes, "
+                                       "and the share that it reaches of the least time that this machine allows.")] = False,
+    order: Annotated[str, typer.Option("--order", metavar="HOW", help="Rows of --roof: net, time, share, or lost (most time "
+                                       "above the roof).")] = "net",
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
                                             help="Write the result as JSON.")] = None,
     routine: Routine = None,
@@ -50,41 +62,112 @@ def command(
     if "list" in names:
         _list(json)
         return 0
-    peers = _select(names)
+    peers = _select(names, check_accuracy(accuracy))
+    if roof:
+        _check_roof(order, names, default, memory)
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch)
     source = _onnx(model, loaded, onnx) if peers else None
-    if tune:
-        loaded = _tuned(loaded, bound)
+    missing = _missing(loaded, accuracy)
+    if accuracy == "quantised" and not missing:
+        bound = _calibrated(loaded, bound)
+    if tune and not missing:
+        loaded = _tuned(loaded, bound, accuracy)
+    if roof:
+        return _roof(model, loaded, bound, restriction(routine), order, out, json)
     with progress("benchmark") as tell:
-        entries, inputs = _ours(loaded, bound, default, restriction(routine))
+        entries, inputs = _ours(loaded, bound, default, restriction(routine), accuracy, missing)
         for peer in peers:
             tell(0.0, f"loading {peer.name}")
             entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
         facts = bench.host_facts()
-        bench.check(entries)
+        bench.check(entries, None if accuracy in EXACT else _reference(loaded, bound, inputs))
         bench.measure(entries, rounds, tell=tell)
         facts["load_after"] = bench.load_average()
         run = {"model": model, "shapes": bound.shapes, "threads": loaded.threads, "rounds": rounds, "calls": 2,
-               "seed": bench.SEED, "first": entries[0].name, "route": entries[0].version}
+               "seed": bench.SEED, "accuracy": accuracy, "route": entries[0].version,
+               "first": next((e.name for e in entries if e.call is not None), entries[0].name),
+               "reference": entries[0].name if accuracy in EXACT else "our f32 route"}
         result = bench.report(entries, facts, run)
         if memory:
             tell(1.0, "measuring memory")
-            result["memory"] = _memory(model, source, bound, loaded.threads, names)
+            result["memory"] = _memory(model, source, bound, loaded.threads, peers)
     if out is not None:
         _write(out, result)
     if json:
         print_json(result)
     else:
         print_tables(bench.table(result), *_memory_table(result))
-    bad = [e for e in result["engines"] if e["accuracy"] == "f32" and e.get("difference", 0.0) > 1e-3]
+    bad = [e for e in result["engines"] if e["accuracy"] in EXACT and e.get("difference", 0.0) > 1e-3]
     return 1 if bad else 0
 
 
-def _select(names: list[str]) -> list[Any]:
+def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> None:
+    from ..report.roof import ORDERS
+    if names or default or memory:
+        raise BadUse("--roof: a report of its own; leave out --against, --default and --memory")
+    if order not in ORDERS:
+        raise BadUse(f"--order {order}: expected one of {', '.join(ORDERS)}")
+
+
+def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: str | None, json: bool) -> int:
+    """The roof table of the model's route."""
+    from ..profile.limits import limits
+    from ..profile.protocol import random_inputs
+    from ..report import roof
+    from ..report.timing import step_samples
+    inputs = random_inputs(bound)
+    plan = loaded.plan(_route(loaded, bound, allowed), bound.shapes, loaded.threads)
+    with progress("roof") as tell:
+        found = limits([plan.threads], tell=tell)
+        tell(0.5, "timing steps")
+        samples, calls = step_samples(plan.session(), inputs, seconds=ROOF_SECONDS, at_least=10, at_most=1000)
+    result = roof.report(plan, samples, found, calls, model)
+    if out is not None:
+        _write(out, result)
+    if json:
+        print_json({**result, "steps": roof.ordered(result["steps"], order)})
+    else:
+        print_tables(roof.step_table(result, order), "", roof.total_table(result))
+    return 0
+
+
+def _route(loaded: Any, bound: Any, allowed: Any) -> Any:
+    """The model's own route, or the default one among what --routine allows."""
+    from ..runtime.defaults import default_route
+    return loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
+
+
+def _missing(loaded: Any, accuracy: str) -> str:
+    """Why we cannot compute in a class, "" when we can."""
+    from ..runtime.native import native
+    if accuracy in EXACT:
+        return ""
+    if not any(card["accuracy"] == accuracy and not card["unavailable"] for card in native().routines()):
+        return f"this build has no routine of class {accuracy} for this machine"
+    if accuracy == "quantised" and not hasattr(loaded, "calibrate"):
+        return "this build cannot calibrate a model"
+    return ""
+
+
+def _calibrated(loaded: Any, bound: Any) -> Any:
+    """The net bound again, with scales from the samples that all quantised engines get."""
+    from ..report.peers import samples
+    loaded.calibrate(samples(bound.shapes))
+    return loaded.bind(bound.shapes)
+
+
+def _reference(loaded: Any, bound: Any, inputs: dict[str, Any]) -> list[Any]:
+    """Our outputs in f32, with which less accurate classes are compared."""
+    from ..runtime.defaults import default_route
+    session = loaded.plan(default_route(bound, loaded.threads), bound.shapes, loaded.threads).session()
+    return list(session.run(inputs).values())
+
+
+def _select(names: list[str], accuracy: str) -> list[Any]:
     from ..report import bench
     try:
-        return bench.select(names)
+        return bench.select(names, accuracy)
     except KeyError as e:
         from ..report.peers import peers
         raise BadUse(f"--against {e.args[0]}: unknown; expected all, list, or one of {', '.join(peers())}") from None
@@ -114,13 +197,14 @@ def _onnx(model: str, loaded: Any, given: str | None) -> str:
     raise BadUse(f"{model}: other engines need the ONNX file that it was made from; give it with --onnx FILE")
 
 
-def _tuned(loaded: Any, bound: Any) -> Any:
+def _tuned(loaded: Any, bound: Any, accuracy: str) -> Any:
     from ..tune.api import tune
     with progress("tuning") as report:
-        return tune(loaded, threads=loaded.threads, shapes=bound.shapes, progress=report)
+        return tune(loaded, threads=loaded.threads, shapes=bound.shapes, accuracy=accuracy, progress=report)
 
 
-def _ours(loaded: Any, bound: Any, default: bool, allowed: Any) -> tuple[list[Any], dict[str, Any]]:
+def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
+          missing: str) -> tuple[list[Any], dict[str, Any]]:
     """Our entries, the model's own route first, and the inputs that all engines get."""
     import time
 
@@ -128,7 +212,9 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any) -> tuple[list[An
     from ..report.bench import Entry
     from ..runtime.defaults import default_route
     inputs = random_inputs(bound)
-    route = loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
+    if missing:
+        return [Entry("pathweave", None, missing, accuracy)], inputs
+    route = _route(loaded, bound, allowed)
     tuned = route.certificate != "default"
     routes = [("pathweave", route)]
     if default and tuned:
@@ -142,7 +228,7 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any) -> tuple[list[An
             return list(session.run(inputs).values())
         call()
         kind = "tuned route" if chosen.certificate not in ("default",) else "default route"
-        entries.append(Entry(name, call, version=kind, prepare_s=time.perf_counter() - begin))
+        entries.append(Entry(name, call, accuracy=accuracy, version=kind, prepare_s=time.perf_counter() - begin))
     return entries, inputs
 
 
@@ -151,9 +237,9 @@ def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:
     return Task(onnx, inputs, tuple(bound.net.outputs), threads)
 
 
-def _memory(model: str, onnx: str | None, bound: Any, threads: int, names: list[str]) -> dict[str, Any]:
-    from ..report import bench, memory
-    engines = ["pathweave", *(p.name for p in bench.select(names) if not p.missing())]
+def _memory(model: str, onnx: str | None, bound: Any, threads: int, peers: list[Any]) -> dict[str, Any]:
+    from ..report import memory
+    engines = ["pathweave", *(p.name for p in peers if not p.missing())]
     return {e: memory.measure(e, model, onnx or "", bound.shapes, threads) for e in engines}
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+import typer
+
 from ._options import Json
-from ._output import print_json, print_tables
+from ._output import print_json, print_tables, progress
 
 ORDER = 90
 
 
-def command(json: Json = False) -> None:
+def command(
+    limits: Annotated[bool, typer.Option("--limits", help="Show the processor's limits instead: peak rates, read bandwidth, "
+                                         "barriers. They are measured once, in some seconds, and kept.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="With --limits: measure again, and keep the better figures.")] = False,
+    json: Json = False,
+) -> None:
     """Show devices: tiers found, compiled, used and capped; caches; plugins, with the reason where one is absent."""
+    if limits or again:
+        _limits(again, json)
+        return
     from ..report.tables import Column, Table, show_bytes
     from ..runtime.devices import cpu_info, devices
     from ..runtime.native import native
@@ -39,3 +51,32 @@ def command(json: Json = False) -> None:
                  Table([Column("name", "device"), Column("state", "state"), Column("description", "description"),
                         Column("routines", "routines", right=True), Column("clock", "clock"),
                         Column("emulation", "emulation"), Column("path", "library"), Column("reason", "reason")], rows))
+
+
+def _limits(again: bool, json: bool) -> None:
+    from ..profile.limits import limits, thread_counts
+    from ..runtime.native import native
+    counts = thread_counts(native().usable_processors())
+    with progress("measuring limits") as tell:
+        found = limits(counts, again=again, tell=tell)
+    if json:
+        print_json(found.to_json())
+        return
+    print_tables(_limits_table(found, counts))
+
+
+def _limits_table(found: Any, counts: list[int]) -> Any:
+    from ..profile.limits import LEVELS
+    from ..report.tables import Column, Table, show_bytes, show_count, show_time
+
+    def row(name: str, of: Any, show: Any, unit: str) -> dict[str, Any]:
+        return {"limit": name, **{str(n): show(of(found.measured[n])) + unit for n in counts}}
+    names = list(found.measured[counts[0]]["peaks"])
+    rows = [row(name, lambda m, name=name: m["peaks"][name]["per_second"], show_count, "op/s") for name in names]
+    for level in LEVELS:
+        size = f", {show_bytes(found.caches[level])}" if level in found.caches else ""
+        rows.append(row(f"read {level}{size}", lambda m, level=level: m["reads"][level], show_bytes, "/s"))
+    rows.append(row("barrier", lambda m: m["barrier_ns"], show_time, ""))
+    columns = [Column("limit", "limit"), *(Column(str(n), f"{n} thread" + "s" * (n > 1), right=True) for n in counts)]
+    return Table(columns, rows, f"limits of host {found.host}", [
+        "all threads together, the best of many short trials; peak_TYPE: operations of one unit, a multiply-add is two"])

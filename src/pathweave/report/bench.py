@@ -55,21 +55,20 @@ def prepare_peer(peer: Peer, task: Task) -> Entry:
     return entry
 
 
-def select(names: Sequence[str]) -> list[Peer]:
-    """Peers by name; `all` means every one that computes in f32. Raises KeyError with the name of an unknown one."""
+def select(names: Sequence[str], accuracy: str = "f32") -> list[Peer]:
+    """Peers by name; `all` means every one of an accuracy class. Raises KeyError with the name of an unknown one."""
     known = peers()
     chosen: dict[str, Peer] = {}
     for name in names:
         if name == "all":
-            chosen.update((n, p) for n, p in known.items() if p.accuracy == "f32")
+            chosen.update((n, p) for n, p in known.items() if p.accuracy == ("f32" if accuracy == "strict" else accuracy))
         else:
             chosen[name] = known[name]
     return list(chosen.values())
 
 
-def check(entries: Sequence[Entry]) -> None:
-    """Fill every engine's agreement with the first one that runs, on the shared inputs."""
-    reference: list[Any] | None = None
+def check(entries: Sequence[Entry], reference: Sequence[Any] | None = None) -> None:
+    """Fill every engine's agreement with a reference (default: the first one that runs), on the shared inputs."""
     for entry in entries:
         if entry.call is None:
             continue
@@ -105,12 +104,13 @@ def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = S
 
 def host_facts() -> dict[str, Any]:
     """What a reader must know about the machine."""
+    from ..profile.protocol import this_host
     from ..runtime.devices import cpu_info
     from ..runtime.native import native
     cpu = cpu_info()
-    return {"cpu": cpu["model"], "tiers": cpu["used"], "cap": cpu["cap"], "features": cpu["features"],
-            "usable_processors": native().usable_processors(), "system": platform.system(), "kernel": platform.release(),
-            "python": platform.python_version(), "load_before": load_average()}
+    return {"cpu": cpu["model"], "fingerprint": this_host().id, "tiers": cpu["used"], "cap": cpu["cap"],
+            "features": cpu["features"], "usable_processors": native().usable_processors(), "system": platform.system(),
+            "kernel": platform.release(), "python": platform.python_version(), "load_before": load_average()}
 
 
 def report(entries: Sequence[Entry], facts: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def table(result: Mapping[str, Any]) -> Table:
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
     return Table(columns, rows, f"{run['model']}   {shapes}   {run['threads']} threads", [
         f"{run['rounds']} rounds of {run['calls']} calls, interleaved; ratio: time over that of {run['first']}; difference: "
-        f"largest, over the largest output of {run['first']}; spread: interquartile range over median",
+        f"largest, over the largest output of {run.get('reference', run['first'])}; spread: interquartile range over median",
         f"{host['cpu']}, {host['usable_processors']} processors, tiers {' '.join(host['tiers'])}"
         + (f" (cap {host['cap']})" if host["cap"] else "")
         + f"; load average {host['load_before']} before, {host['load_after']} after"])

@@ -50,15 +50,26 @@ def time_calls(call: Callable[[], Any], seconds: float = 0.5, at_least: int = 7,
     return Times(tuple(samples))
 
 
-def time_steps(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, at_least: int = 5,
-               at_most: int = 200) -> np.ndarray:
-    """Median nanoseconds of every step of a session's plan, over repeated timed runs of the whole net."""
+def step_samples(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, at_least: int = 5,
+                 at_most: int = 200) -> tuple[np.ndarray, Times]:
+    """Nanoseconds of every step of a session's plan, runs x steps, and of whole calls, which take turns with the timed
+    runs; the first of each does not count."""
     session.run_timed(inputs)
-    runs = []
+    session.run(inputs)
+    runs, calls = [], []
     end = time.perf_counter() + seconds
     while len(runs) < at_least or (time.perf_counter() < end and len(runs) < at_most):
         runs.append(session.run_timed(inputs))
-    return np.median(np.stack(runs), axis=0)
+        begin = time.perf_counter_ns()
+        session.run(inputs)
+        calls.append(float(time.perf_counter_ns() - begin))
+    return np.stack(runs), Times(tuple(calls))
+
+
+def time_steps(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, at_least: int = 5,
+               at_most: int = 200) -> np.ndarray:
+    """Median nanoseconds of every step, see `step_samples`."""
+    return np.median(step_samples(session, inputs, seconds, at_least, at_most)[0], axis=0)
 
 
 def settle(longest: float = 0.4, window: float = 0.002) -> float:

@@ -1,16 +1,21 @@
-"""How much a layer computes and holds: operations and parameters, from shapes alone."""
+"""How much a layer computes, holds and moves: operations, parameters and bytes, from shapes alone."""
 
 from __future__ import annotations
 
+import re
 from math import prod
 
-from ..net.net import Layer, Net
+from ..net.format import DTYPES, itemsize
+from ..net.net import Layer, Net, TensorSpec
 
 _WINDOWS = ("max_pool2", "average_pool2", "lp_pool2")
 #: Kinds that move elements and compute nothing.
 _MOVES = frozenset(("reshape", "transpose", "concat", "split", "slice", "pad", "squeeze", "unsqueeze", "identity", "cast",
                     "gather", "shape", "constant_of_shape", "range", "expand", "where", "tile", "depth_to_space",
                     "space_to_depth", "permute", "sink", "source"))
+#: Additions and multiplications of Winograd's transforms of one line, by the outputs m of F(m, 3): of alpha = m + 2
+#: inputs, and of alpha products. Counted in the transforms of native/ukernels/body/winograd_f32.inc.
+_WINOGRAD_LINES = {2: (4, 4), 4: (22, 16), 6: (45, 35)}
 _REDUCING = ("reduce", "global_average_pool", "global_max_pool", "argmax", "argmin")
 
 
@@ -33,6 +38,8 @@ def operations(net: Net, layer: Layer) -> int:
     if layer.kind == "conv_transpose2":
         # Every input element meets each kernel element of its group's outputs once.
         return 2 * prod(inputs[0]) * prod(inputs[1][1:]) + extra
+    if layer.kind == "inverted_residual":
+        return _inverted_residual(net, layer, out) + extra
     if layer.kind == "matmul":
         return 2 * out * inputs[0][-1] + extra
     if layer.kind in _WINDOWS:
@@ -44,3 +51,49 @@ def operations(net: Net, layer: Layer) -> int:
     if layer.kind in _MOVES:
         return extra
     return out + extra
+
+
+def _inverted_residual(net: Net, layer: Layer, out: int) -> int:
+    """The stages as layers of their own, biases and activations between them included."""
+    x, expand, _, depthwise, _, project, _ = (net.specs[v].shape if v else None for v in layer.inputs[:7])
+    channels, pixels = depthwise[0], prod(x) // x[1]
+    filtered = out // project[0] * channels if project else out
+    total = 2 * filtered * prod(depthwise[1:])
+    if expand:
+        total += 2 * pixels * channels * x[1] + pixels * channels * bool(layer.attrs["expand"])
+    if project:
+        total += 2 * out * channels + filtered * bool(layer.attrs["depthwise"])
+    biases = zip((pixels * channels, filtered, out), (layer.inputs[i] for i in (2, 4, 6)))
+    return total + sum(size for size, bias in biases if bias)
+
+
+def own_operations(net: Net, layer: Layer, algorithm: str) -> int | None:
+    """Operations that an algorithm makes where it makes others than `operations` counts; None where it does not.
+
+    Winograd's F(m x m, 3 x 3): products of transformed tiles, and the transforms of inputs and products; those of the
+    weights are made once. Source: Lavin and Gray 2015, arXiv 1509.09308.
+    """
+    if not (found := re.fullmatch(r"winograd(\d+)", algorithm)) or layer.kind != "conv2":
+        return None
+    m = int(found[1])
+    if m not in _WINOGRAD_LINES:
+        return None
+    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].shape, net.specs[layer.inputs[1]].shape[1]
+    alpha, (line_in, line_out) = m + 2, _WINOGRAD_LINES[m]
+    tile = 2 * alpha * line_in * inputs + 2 * alpha * alpha * inputs * outputs + (alpha + m) * line_out * outputs
+    direct = 2 * n * outputs * height * width * prod(net.specs[layer.inputs[1]].shape[1:])
+    return n * -(-height // m) * -(-width // m) * tile + operations(net, layer) - direct
+
+
+def moves(kind: str) -> bool:
+    """Whether a kind only moves elements."""
+    return kind in _MOVES
+
+
+def size_bytes(spec: TensorSpec, dtype: str | None = None) -> int:
+    """Bytes of a bound value in an element type of its own or another one; of unknown names such as bf16x2, planes of a
+    known one."""
+    word, planes = dtype or spec.dtype, 1
+    if found := re.fullmatch(r"(\w+?)x(\d)", word):
+        word, planes = found[1], int(found[2])
+    return prod(spec.shape) * (itemsize(word) if word in DTYPES else itemsize(spec.dtype)) * planes

@@ -38,6 +38,23 @@ class Task:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(array.shape) for name, array in self.inputs.items()}
 
+    def samples(self) -> list[dict[str, Any]]:
+        """What quantised engines are calibrated with, ours too: see `samples`."""
+        return samples(self.shapes)
+
+
+#: Calibration of quantised engines: so many random normal images at least, from this seed.
+SAMPLES, SAMPLES_SEED = 8, 20261
+
+
+def samples(shapes: Mapping[str, tuple[int, ...]]) -> list[dict[str, Any]]:
+    """The calibration samples, the same in every run: arrays by name, float32, of the given shapes."""
+    import numpy as np
+    rng = np.random.default_rng(SAMPLES_SEED)
+    batch = max((shape[0] for shape in shapes.values() if shape), default=1)
+    return [{name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+            for _ in range(max(1, -(-SAMPLES // batch)))]
+
 
 #: A ready engine: runs once on the task's inputs, returns outputs in the task's order.
 Engine = Callable[[], list]
@@ -47,7 +64,8 @@ Engine = Callable[[], list]
 class Peer:
     """One engine at one precision. `modules`: what must be importable. `install`: packages that pip installs.
 
-    `accuracy`: `f32`, or `reduced` for bf16 and f16, which are never compared silently with f32. `load` raises Declined.
+    `accuracy`: `f32`, `reduced` for bf16 and f16, `quantised` for int8; classes are never compared silently. `load` raises
+    Declined.
     """
 
     name: str
