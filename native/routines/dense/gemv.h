@@ -24,7 +24,7 @@ inline std::vector<std::string> gemv_variants() {
   return names;
 }
 
-class GemvKernel : public Kernel {
+class GemvKernel : public PieceKernel {
  public:
   GemvKernel(const GemvProblem& problem, const std::string& variant) : p_(problem) {
     kernel_ = ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);

@@ -19,7 +19,7 @@ std::string micro_kernel(const Geometry& g) {
   return any;
 }
 
-class DepthwiseKernel : public Kernel {
+class DepthwiseKernel : public PieceKernel {
  public:
   DepthwiseKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
       : g_(p), blocked_(layout == Layout::nchw16c), add_(p.epilogue.add), act_(*epilogue_activation(p)) {
