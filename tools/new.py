@@ -22,15 +22,16 @@ ROUTINE = '''\
 namespace pw {{
 namespace {{
 
-class {Class}Kernel : public Kernel {{
+class {Class}Kernel : public PieceKernel {{
  public:
   {Class}Kernel(const Problem& problem, const Constants&) : count_(problem.out[0].count()) {{}}
-  // Every thread of the team calls this; share the work by team.share or team.each, see docs/routines.md.
+  // Every thread of the team calls this; all work lies in bodies of team.each, see docs/routines.md.
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {{
     const auto* x = static_cast<const float*>(in[0]);
     auto* y = static_cast<float*>(out[0]);
-    const auto [first, last] = team.share(count_);
-    for (int64_t i = first; i < last; ++i) y[i] = x[i];
+    team.each(count_, 4096, [&](int64_t first, int64_t last) {{
+      for (int64_t i = first; i < last; ++i) y[i] = x[i];
+    }});
   }}
 
  private:

@@ -35,6 +35,8 @@ typedef struct pw_kernel {
   uint64_t packed_bytes;    /* memory that the kernel itself owns */
   int (*run)(void *self, const void *const *in, void *const *out, void *workspace, pw_team *team);
   void (*destroy)(void *self);
+  uint64_t phases; /* of the CPU's own kernels: calls of run per step, each over with its last piece; 0 = one, to which
+                      every thread of the team comes */
 } pw_kernel;
 
 /* One input of the problem: contents of a constant, or data == NULL for a value or an absent input.

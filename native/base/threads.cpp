@@ -24,8 +24,8 @@ inline void relax() {
 #endif
 }
 
-// Spins on `done`, then offers the processor to others. Where every thread has a processor of its own the wait is long
-// before that: on a busy machine who gives it away gets it back a time slice later, at every barrier.
+// Spins on `done`, then offers the processor to others again and again. Where every thread has a processor of its own
+// the wait is long before that: giving it away takes longer than most waits do.
 template <class Done>
 void spin_until(uint32_t patience, Done&& done) {
   for (uint32_t spins = 0; !done(); ++spins) {
@@ -34,15 +34,66 @@ void spin_until(uint32_t patience, Done&& done) {
   }
 }
 
-constexpr uint32_t kPatient = 30000, kCrowded = 50;
+constexpr uint32_t kPatient = 4000, kCrowded = 50;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
+}  // namespace
+
+// A thread's way through a region.
+class Region {
+ public:
+  // `patience`: spins before a waiting thread offers its processor to others.
+  Region(TeamShared& shared, uint32_t index, uint32_t count, uint32_t patience)
+      : shared_(shared), team_(index, count, patience, &shared), patience_(patience) {}
+
+  // This thread's part of a stage, and the end of it where nobody else has anything to do there.
+  void attend(uint32_t stage) noexcept {
+    constexpr uint32_t kLoops = 16;
+    team_.pieces = team_.done = 0;
+    team_.tag = (uint64_t{stage} + 1) << kLoops;
+    const Gather gather = shared_.stages->run(stage, team_);
+    if (gather == Gather::first) {
+      if (team_.index == 0) end(stage);
+      return;
+    }
+    if (gather == Gather::everyone) {
+      team_.pieces = team_.count;
+      team_.done = 1;
+    } else if (team_.pieces == 0) {
+      team_.each(1, 1, [](int64_t, int64_t) {});  // nothing to do: who takes the piece ends it
+    }
+    if (team_.done == 0) return;
+    // The order of these additions hands on what everybody wrote. Who did nothing adds nothing: nobody is late here.
+    if (shared_.finished.fetch_add(team_.done, std::memory_order_acq_rel) + team_.done < team_.pieces) return;
+    shared_.finished.store(0, std::memory_order_relaxed);
+    end(stage);
+  }
+
+  // Waits until a stage is over, or the region is.
+  void wait(uint32_t stage, uint64_t region) const noexcept {
+    spin_until(patience_, [&] {
+      return shared_.stage.load(std::memory_order_acquire) != stage ||
+             shared_.region.load(std::memory_order_relaxed) != region;
+    });
+  }
+
+ private:
+  void end(uint32_t stage) noexcept {
+    shared_.stage.store(shared_.stages->next(stage), std::memory_order_release);
+  }
+
+  TeamShared& shared_;
+  Team team_;
+  const uint32_t patience_;
+};
+
+namespace {
+
+// A place in a team, handed to a worker.
 struct Job {
-  const std::function<void(Team&)>* body = nullptr;
   TeamShared* shared = nullptr;
-  uint32_t index = 0, count = 0;
-  std::atomic<uint32_t>* left = nullptr;
+  uint32_t index = 0, count = 0, patience = 0;
 };
 
 class Worker {
@@ -59,40 +110,64 @@ class Worker {
     avoided_ = processor;
   }
 
-  void give(const Job& job) {
-    job_ = job;
+  // Offers a place in a region. The worker may still be on its way out of an earlier one, or asleep: it comes when it
+  // can, and finds the gate closed when it comes too late.
+  void give(const Job& job, uint64_t region) {
+    bool asleep;
     {
-      // The lock orders the flag with the worker's decision to sleep.
       std::lock_guard lock(mutex_);
-      ready_.store(true, std::memory_order_release);
+      job_ = job;
+      region_.store(region, std::memory_order_release);
+      asleep = asleep_;
     }
-    if (asleep_.load(std::memory_order_acquire)) wake_.notify_one();
+    if (asleep) wake_.notify_one();
   }
+
+  // True while the worker may touch what belongs to a region. Ask only once its gate is closed.
+  bool inside() const noexcept { return inside_.load(std::memory_order_seq_cst); }
 
   bool busy = false;       // guarded by the pool
   Worker* next = nullptr;  // in the same team
 
  private:
   void loop() {
-    for (;;) {
+    for (uint64_t last = 0;;) {
       // Callers that run one inference after another come back within this time.
-      for (uint32_t spins = 0; spins < 20000 && !ready_.load(std::memory_order_acquire); ++spins) relax();
-      if (!ready_.load(std::memory_order_acquire)) {
+      for (uint32_t spins = 0; spins < 20000 && region_.load(std::memory_order_acquire) == last; ++spins) relax();
+      Job job;
+      {
         std::unique_lock lock(mutex_);
-        asleep_.store(true);
-        wake_.wait(lock, [this] { return ready_.load(std::memory_order_acquire); });
-        asleep_.store(false);
+        asleep_ = true;
+        wake_.wait(lock, [&] { return region_.load(std::memory_order_relaxed) != last; });
+        asleep_ = false;
+        job = job_;
+        last = region_.load(std::memory_order_relaxed);
       }
-      ready_.store(false, std::memory_order_relaxed);
-      const Job job = job_;
-      Team team(job.index, job.count, job.shared);
-      (*job.body)(team);
-      job.left->fetch_sub(1, std::memory_order_acq_rel);
+      join(job, last);
     }
   }
 
-  Job job_;
-  std::atomic<bool> ready_{false}, asleep_{false};
+  // Takes part from whatever stage the team is at, until the region is over.
+  void join(const Job& job, uint64_t region) noexcept {
+    TeamShared& shared = *job.shared;
+    Region mine(shared, job.index, job.count, job.patience);
+    for (;;) {
+      // The caller closes the gate, then looks whether somebody is inside: one of the two sees the other.
+      inside_.store(true, std::memory_order_seq_cst);
+      if (shared.region.load(std::memory_order_seq_cst) != region) break;
+      const uint32_t stage = shared.stage.load(std::memory_order_acquire);
+      if (stage >= shared.stop) break;
+      mine.attend(stage);
+      inside_.store(false, std::memory_order_release);
+      mine.wait(stage, region);
+    }
+    inside_.store(false, std::memory_order_release);
+  }
+
+  Job job_;                          // guarded by mutex_
+  bool asleep_ = false;              // guarded by mutex_
+  std::atomic<uint64_t> region_{0};  // of job_
+  alignas(64) std::atomic<bool> inside_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
   std::thread thread_;
@@ -112,10 +187,17 @@ class Pool {
     return *slot();
   }
 
-  // Up to `wanted` idle workers, linked by `next`. Allocates nothing once they exist.
-  Worker* take(int wanted) noexcept {
+  struct Crew {
+    TeamShared* shared = nullptr;
+    Worker* workers = nullptr;  // linked by `next`
+    uint64_t region = 0;        // a number that no other region ever has
+  };
+
+  // Up to `wanted` idle workers and what they share; none where memory is short. Allocates nothing once they exist.
+  Crew take(int wanted) noexcept {
     std::lock_guard lock(mutex_);
-    Worker* team = nullptr;
+    Crew crew;
+    Worker*& team = crew.workers;
     auto join = [&](Worker* worker) {
       worker->busy = true;
       worker->next = team;
@@ -126,6 +208,8 @@ class Pool {
     for (auto& worker : workers_)
       if (wanted > 0 && !worker->busy) join(worker.get());
     try {
+      crew.shared = idle_ ? idle_ : new TeamShared;  // never freed
+      idle_ = crew.shared->next;
       while (wanted > 0 && static_cast<int>(workers_.size()) < limit) {
         workers_.push_back(std::make_unique<Worker>());
         join(workers_.back().get());
@@ -133,14 +217,18 @@ class Pool {
     } catch (...) {
       // No memory or no thread to be had: fewer take part.
     }
-    return team;
+    crew.region = ++regions_;
+    return crew;
   }
 
   const cpu_set_t& usable() const noexcept { return usable_; }
 
-  void put(Worker* team) noexcept {
+  void put(const Crew& crew) noexcept {
     std::lock_guard lock(mutex_);
-    for (; team; team = team->next) team->busy = false;
+    for (Worker* worker = crew.workers; worker; worker = worker->next) worker->busy = false;
+    if (!crew.shared) return;
+    crew.shared->next = idle_;
+    idle_ = crew.shared;
   }
 
  private:
@@ -158,45 +246,82 @@ class Pool {
   const cpu_set_t usable_ = affinity();  // of the thread that came first
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  TeamShared* idle_ = nullptr;
+  uint64_t regions_ = 0;
+};
+
+// A region in which every thread does one thing.
+class OneStage : public Stages {
+ public:
+  explicit OneStage(const std::function<void(Team&)>& body) : body_(body) {}
+  Gather run(uint32_t, Team& team) noexcept override {
+    body_(team);
+    return Gather::everyone;
+  }
+
+ private:
+  const std::function<void(Team&)>& body_;
 };
 
 }  // namespace
 
-Team::Team(uint32_t index, uint32_t count, TeamShared* shared)
-    : pw_team{sizeof(pw_team), index, count, c_barrier}, shared(shared) {}
+Team::Team(uint32_t index, uint32_t count, uint32_t patience, TeamShared* shared)
+    : pw_team{sizeof(pw_team), index, count, c_barrier}, shared(shared), patience(patience) {}
 
 void Team::barrier() {
   if (count == 1) return;
-  const uint32_t phase = shared->phase.load(std::memory_order_relaxed);
   if (shared->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+    // Everybody is here, nobody in a loop.
+    for (auto& ticket : shared->tickets) ticket.word.store(0, std::memory_order_relaxed);
     shared->arrived.store(0, std::memory_order_relaxed);
-    shared->phase.store(phase + 1, std::memory_order_release);
+    shared->meeting.fetch_add(1, std::memory_order_release);
   } else {
-    spin_until(shared->patience, [&] { return shared->phase.load(std::memory_order_acquire) != phase; });
+    spin_until(patience, [&] { return shared->meeting.load(std::memory_order_acquire) != meeting; });
   }
+  ++meeting;
+}
+
+void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+  auto alone = [&] {
+    Team team;
+    for (uint32_t stage = first; stage < last; stage = stages.next(stage)) stages.run(stage, team);
+  };
+  if (threads <= 1) return alone();
+  Pool& pool = Pool::get();
+  const Pool::Crew crew = pool.take(threads - 1);
+  if (!crew.shared || !crew.workers) {
+    pool.put(crew);
+    return alone();
+  }
+  uint32_t count = 1;
+  for (const Worker* w = crew.workers; w; w = w->next) ++count;
+  TeamShared& shared = *crew.shared;
+  // Nobody is inside, so all of this may be set anew.
+  const uint32_t patience = static_cast<int>(count) <= CPU_COUNT(&pool.usable()) ? kPatient : kCrowded;
+  shared.stages = &stages;
+  shared.stop = last;
+  shared.stage.store(first, std::memory_order_relaxed);
+  shared.finished.store(0, std::memory_order_relaxed);
+  for (auto& ticket : shared.tickets) ticket.word.store(0, std::memory_order_relaxed);
+  shared.meeting.store(0, std::memory_order_relaxed);
+  shared.region.store(crew.region, std::memory_order_release);
+  uint32_t index = 1;
+  const int here = sched_getcpu();
+  for (Worker* w = crew.workers; w; w = w->next) w->avoid(here, pool.usable());
+  for (Worker* w = crew.workers; w; w = w->next) w->give({&shared, index++, count, patience}, crew.region);
+  Region mine(shared, 0, count, patience);
+  for (uint32_t stage; (stage = shared.stage.load(std::memory_order_acquire)) < last;) {
+    mine.attend(stage);
+    mine.wait(stage, crew.region);
+  }
+  shared.region.store(0, std::memory_order_seq_cst);
+  for (Worker* w = crew.workers; w; w = w->next) spin_until(patience, [&] { return !w->inside(); });
+  pool.put(crew);
 }
 
 void parallel(int threads, const std::function<void(Team&)>& body) {
-  TeamShared shared;
-  if (threads <= 1) {
-    Team team(0, 1, &shared);
-    body(team);
-    return;
-  }
-  Pool& pool = Pool::get();
-  Worker* const workers = pool.take(threads - 1);
-  uint32_t count = 1;
-  for (const Worker* w = workers; w; w = w->next) ++count;
-  shared.patience = static_cast<int>(count) <= CPU_COUNT(&pool.usable()) ? kPatient : kCrowded;
-  std::atomic<uint32_t> left{count - 1};
-  uint32_t index = 1;
-  const int here = sched_getcpu();
-  for (Worker* w = workers; w; w = w->next) w->avoid(here, pool.usable());
-  for (Worker* w = workers; w; w = w->next) w->give({&body, &shared, index++, count, &left});
-  Team team(0, count, &shared);
-  body(team);
-  spin_until(shared.patience, [&] { return left.load(std::memory_order_acquire) == 0; });
-  pool.put(workers);
+  OneStage stage(body);
+  parallel(threads, 0, 1, stage);
 }
 
 void parallel_for(int64_t n, const std::function<void(int64_t, int64_t)>& body) {

@@ -1,4 +1,4 @@
-// One pool of threads per process; a Team is the threads that run one parallel region together.
+// One pool of threads per process; a Team is the threads that run one parallel region together, stage by stage.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -10,28 +10,43 @@
 
 namespace pw {
 
+class Stages;
+
+// What the threads of a region share. Owned by the pool and never freed: a thread that was parked through the end of
+// its region looks here first when it goes on.
 struct alignas(64) TeamShared {
-  static constexpr int kLoops = 8;
   static constexpr uint32_t kShares = 16;  // threads beyond that start in the same shares
+  // A tag, and in the low kCount bits how many tickets were taken under it. Tags only grow while a region
+  // runs; a word with a smaller tag counts as zero, so that nobody has to reset it between two loops.
+  static constexpr uint32_t kCount = 24;
+  struct alignas(64) Tagged {
+    std::atomic<uint64_t> word{0};
+  };
+
+  alignas(64) std::atomic<uint64_t> region{0};  // who may enter: the number of the region that runs, 0 = nobody
+  std::atomic<uint32_t> stage{0};
+  uint32_t stop = 0;  // the last stage + 1
+  Stages* stages = nullptr;
+  alignas(64) std::atomic<int64_t> finished{0};  // tickets of this stage that are done
+  Tagged tickets[kShares];
+  // Meetings of all threads.
   alignas(64) std::atomic<uint32_t> arrived{0};
-  alignas(64) std::atomic<uint32_t> phase{0};
-  uint32_t patience = 0;  // spins before a waiting thread offers its processor to others
-  struct alignas(64) Ticket {
-    std::atomic<int64_t> next{0};
-  } tickets[kLoops][kShares];
+  std::atomic<uint32_t> meeting{0};
+  TeamShared* next = nullptr;  // guarded by the pool
 };
 
 // One thread's view of its team. The C part comes first: plugins see only that.
 struct Team : pw_team {
   TeamShared* shared = nullptr;
-  uint32_t loop = 0;
+  int64_t phase = 0;  // which of the kernel's phases runs
 
-  Team(uint32_t index, uint32_t count, TeamShared* shared);
+  // `patience`: spins before a waiting thread offers its processor to others.
+  explicit Team(uint32_t index = 0, uint32_t count = 1, uint32_t patience = 0, TeamShared* shared = nullptr);
 
-  // Waits for all threads of the team.
+  // Waits for all threads of the team; only in stages to which everyone comes.
   void barrier();
 
-  // This thread's part [first, last) of n items, in multiples of `grain`.
+  // This thread's part [first, last) of n items, in multiples of `grain`; only in stages to which everyone comes.
   std::pair<int64_t, int64_t> share(int64_t n, int64_t grain = 1) const {
     const int64_t blocks = (n + grain - 1) / grain;
     const int64_t first = blocks * index / count * grain, last = blocks * (index + 1) / count * grain;
@@ -40,8 +55,8 @@ struct Team : pw_team {
 
   // Calls body(first, last) for pieces of n items. Every thread begins with its own share, always the same part of the
   // items, so that what one layer leaves in a core's caches is where the next layer wants it; who is done takes pieces
-  // of the others. Every thread of the team must come here with the same n and grain; between two such loops there must
-  // be a barrier (the end of a step is one).
+  // of the others. Every thread that comes here must do so with the same n and grain. Several such loops may follow
+  // each other (below 65,536 of them) where their pieces may run at the same time.
   template <class Body>
   void each(int64_t n, int64_t grain, Body&& body) {
     if (count == 1) {
@@ -49,25 +64,68 @@ struct Team : pw_team {
       return;
     }
     const uint32_t shares = std::min(count, TeamShared::kShares);
-    const int64_t pieces = (n + grain - 1) / grain;
-    auto* tickets = shared->tickets[loop % TeamShared::kLoops];
-    // Nobody can be four loops behind or ahead, so these are idle.
-    shared->tickets[(loop + 4) % TeamShared::kLoops][index % shares].next.store(0, std::memory_order_relaxed);
-    ++loop;
+    const int64_t all = (n + grain - 1) / grain;
+    // Pieces per ticket, such that a share's tickets can be counted.
+    const int64_t bundle = (all >> TeamShared::kCount) + 1, tickets = (all + bundle - 1) / bundle;
     for (uint32_t turn = 0; turn < shares; ++turn) {
       const uint32_t from = (index + turn) % shares;
-      const int64_t first = pieces * from / shares, last = pieces * (from + 1) / shares;
-      for (;;) {
-        const int64_t i = first + tickets[from].next.fetch_add(1, std::memory_order_relaxed);
-        if (i >= last) break;
-        body(i * grain, std::min(n, (i + 1) * grain));
+      // Rounded up: what is only one piece is the first thread's.
+      const int64_t first = (tickets * from + shares - 1) / shares, last = (tickets * (from + 1) + shares - 1) / shares;
+      for (int64_t i; (i = take(from, last - first)) >= 0; ++done) {
+        const int64_t end = std::min(all, (first + i + 1) * bundle);
+        for (int64_t piece = (first + i) * bundle; piece < end; ++piece)
+          body(piece * grain, std::min(n, (piece + 1) * grain));
       }
     }
+    pieces += tickets;
+    ++tag;
   }
+
+ private:
+  friend class Region;
+
+  // The next ticket of a share's `n`; -1 when there is none left, or when the team is past this loop. A newer tag means
+  // just that: nobody leaves a loop that has tickets left.
+  int64_t take(uint32_t from, int64_t n) {
+    std::atomic<uint64_t>& word = shared->tickets[from].word;
+    uint64_t now = word.load(std::memory_order_relaxed);
+    for (;;) {
+      const uint64_t seen = now >> TeamShared::kCount, base = tag << TeamShared::kCount;
+      const int64_t next = seen == tag ? static_cast<int64_t>(now - base) : 0;
+      if (seen > tag || next >= n) return -1;
+      if (word.compare_exchange_weak(now, base + static_cast<uint64_t>(next) + 1, std::memory_order_relaxed))
+        return next;
+    }
+  }
+
+  // Of the stage at work: tickets of all its loops, those that this thread did, and the tag of the next loop.
+  int64_t pieces = 0, done = 0;
+  uint64_t tag = 0;
+  uint32_t meeting = 0, patience = 0;
 };
 
-// Runs body(team) on up to `threads` threads, the caller among them, and returns when all are done. Fewer threads take
-// part when the pool is busy with other callers. `body` must not throw.
+// When a stage is over: with its last piece, whoever did it; when every thread was there; or when the first thread, who
+// alone works in it, says so. Only in the second may a stage use Team::barrier and Team::share. In the first all work
+// lies in bodies of Team::each: a thread that comes late runs what stands around them at any later time.
+enum class Gather { pieces, everyone, first };
+
+// What a region consists of: stages, run one after another by a team.
+class Stages {
+ public:
+  virtual ~Stages() = default;
+  // One thread's part of a stage.
+  virtual Gather run(uint32_t stage, Team& team) noexcept = 0;
+  // Called once per stage, when all its work is done and before any of the next begins, by the thread that ended it.
+  // Gives the next stage, a later one.
+  virtual uint32_t next(uint32_t stage) noexcept { return stage + 1; }
+};
+
+// Runs stages [first, last) on up to `threads` threads, the caller among them, and returns when all is done: fewer
+// threads take part when the pool is busy with other callers, and nobody waits for a thread that has no part of the
+// work in its hands, except where a stage wants everyone. At most 2^24 stages.
+void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
+
+// Runs body(team) once on every thread of such a team. `body` must not throw.
 void parallel(int threads, const std::function<void(Team&)>& body);
 
 // Splits [0, n) over the usable processors; for building, not for running.

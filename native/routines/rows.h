@@ -15,7 +15,7 @@ struct RowsProblem {
   int64_t chunk;  // rows of the packed weights per pass
 };
 
-class RowsKernel : public Kernel {
+class RowsKernel : public PieceKernel {
  public:
   RowsKernel(const RowsProblem& p, const GemmF32& kernel) : depth_(p.depth), add_(p.add), areas_{kArea, p.threads} {
     weights_ = pack_convolution(p.weights, 0, p.columns, p.depth, 1, kernel.columns);

@@ -22,29 +22,34 @@ constexpr Layout kImageLayouts[] = {Layout::nchw, Layout::nhwc, Layout::nchw16c}
 // Below this many floats a step is done sooner by one thread than it is shared out.
 constexpr int64_t kShared = 8192;
 
-// This thread's part of n items, in multiples of `grain`; everything for the first thread where `floats` is small.
-inline std::pair<int64_t, int64_t> part(const Team& team, int64_t n, int64_t grain, int64_t floats) {
-  if (floats < kShared) return {0, team.index == 0 ? n : 0};
-  return team.share(n, grain);
+// Hands n items to body(first, last) in multiples of `grain`: some pieces for every thread, so that one that comes late
+// leaves its share to the others; a single piece where `floats`, what they cost in all, is small.
+template <class Body>
+void in_pieces(Team& team, int64_t n, int64_t grain, int64_t floats, Body&& body) {
+  const int64_t threads = team.count, blocks = (n + grain - 1) / grain;
+  const int64_t pieces = floats < kShared ? 1 : threads * std::clamp<int64_t>(floats / (kShared * threads), 1, 4);
+  team.each(n, std::max<int64_t>(1, (blocks + pieces - 1) / pieces) * grain, body);
 }
 
-// Hands this thread's share of outer x rows x columns to body(o, r0, r1, c0, c1): whole rows where there are enough of
-// them, else a range of columns of each row.
+// Hands outer x rows x columns to body(o, r0, r1, c0, c1): whole rows where there are enough of them, else ranges of
+// columns of each row.
 template <class Body>
-void share_rows(const Team& team, int64_t outer, int64_t rows, int64_t columns, Body&& body) {
+void share_rows(Team& team, int64_t outer, int64_t rows, int64_t columns, Body&& body) {
   const int64_t all = outer * rows, total = all * columns;
   if (total >= kShared && all < 8 * static_cast<int64_t>(team.count) && columns >= 1024) {
-    const auto [c0, c1] = team.share(columns, 64);
-    if (c0 < c1)
+    in_pieces(team, columns, 64, total, [&](int64_t c0, int64_t c1) {
       for (int64_t i = 0; i < all; ++i) body(i / rows, i % rows, i % rows + 1, c0, c1);
+    });
     return;
   }
-  const auto [first, last] = part(team, all, std::max<int64_t>(1, 1024 / std::max<int64_t>(1, columns)), total);
-  for (int64_t i = first; i < last;) {
-    const int64_t o = i / rows, r0 = i % rows, r1 = std::min(rows, r0 + last - i);
-    body(o, r0, r1, int64_t{0}, columns);
-    i += r1 - r0;
-  }
+  in_pieces(team, all, std::max<int64_t>(1, 1024 / std::max<int64_t>(1, columns)), total,
+            [&](int64_t first, int64_t last) {
+              for (int64_t i = first; i < last;) {
+                const int64_t o = i / rows, r0 = i % rows, r1 = std::min(rows, r0 + last - i);
+                body(o, r0, r1, int64_t{0}, columns);
+                i += r1 - r0;
+              }
+            });
 }
 
 // Dimensions as they lie in memory, each with the logical dimension that it belongs to (nchw16c: channels twice).

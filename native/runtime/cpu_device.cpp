@@ -106,7 +106,8 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
     bound->kernel = routine_of(table).prepare(*bound->problem, variant, given);
     if (!bound->kernel) throw Error("no kernel was made");
     kernel->size = sizeof *kernel;
-    kernel->serial = 0;
+    kernel->serial = bound->problem->threads == 1;
+    kernel->phases = static_cast<uint64_t>(bound->kernel->phases());
     kernel->workspace_bytes = bound->kernel->workspace_bytes();
     kernel->packed_bytes = bound->kernel->packed_bytes();
     kernel->run = run_bound;

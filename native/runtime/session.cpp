@@ -3,17 +3,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/error.h"
+
 namespace pw {
 
 Session::Session(std::shared_ptr<const Plan> plan)
-    : plan_(std::move(plan)), wall_(plan_->devices()[0].get()), arrived_(plan_->steps().size() + 1) {
+    : plan_(std::move(plan)), wall_(plan_->devices()[0].get()) {
   for (size_t d = 0; d < plan_->devices().size(); ++d) {
     memory_.emplace_back(plan_->devices()[d], plan_->placement().arena[d]);
     memory_.emplace_back(plan_->devices()[d], plan_->workspace()[d]);
   }
   bind_steps();
   bind_copies();
-  body_ = [this](Team& team) { execute(team); };
+  bind_stages();
 }
 
 void Session::bind_steps() {
@@ -21,7 +23,7 @@ void Session::bind_steps() {
     const PlanStep& from = plan_->steps()[s];
     const int runner = plan_->runner(static_cast<int>(s));
     Step step{from.kernel->raw(), in_.size(), out_.size(), memory_[2 * runner + 1].data(),
-              plan_->devices()[runner].get(), from.kernel->serial(), true, false};
+              plan_->devices()[runner].get(), from.kernel->serial(), false};
     for (int v : from.in) {
       in_.push_back(place_of(v, in_.size(), in_patches_));
       step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
@@ -31,8 +33,6 @@ void Session::bind_steps() {
       step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
     }
     if (!step.serial) threads_ = plan_->threads();
-    // Two steps of thread 0 need no meeting between them.
-    if (step.serial && !steps_.empty() && steps_.back().serial) steps_.back().barrier = false;
     steps_.push_back(step);
   }
 }
@@ -45,6 +45,30 @@ void Session::bind_copies() {
     const void* source = place_of(v, copies_.size(), copy_patches_);
     copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes});
   }
+}
+
+void Session::bind_stages() {
+  using Kind = Stage::Kind;
+  stages_.push_back({Kind::begin});
+  uint64_t stages = 2;  // that one and the copies
+  for (const Step& step : steps_) stages += step.serial ? 1 : std::max<uint64_t>(1, step.kernel.phases);
+  constexpr uint64_t most = uint64_t{1} << 24;
+  if (stages > most)
+    throw Error("a plan of " + std::to_string(stages) + " stages: expected at most " + std::to_string(most) +
+                "; take a smaller batch");
+  for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
+    const Step& step = steps_[static_cast<size_t>(s)];
+    if (!step.serial) {
+      const auto phases = static_cast<int64_t>(step.kernel.phases);
+      for (int64_t phase = 0; phase < std::max<int64_t>(1, phases); ++phase)
+        stages_.push_back({phases ? Kind::pieces : Kind::everyone, s, s + 1, phase});
+    } else if (stages_.back().kind == Kind::serial) {
+      ++stages_.back().last;  // two steps of thread 0 need no meeting between them
+    } else {
+      stages_.push_back({Kind::serial, s, s + 1});
+    }
+  }
+  if (!copies_.empty()) stages_.push_back({Kind::copies});
 }
 
 // The address of a value, or null and a patch where it depends on the call.
@@ -71,11 +95,10 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   bind_caller(inputs, outputs);
   outputs_ = outputs;
   step_ns_ = step_ns;
-  if (step_ns)
-    for (auto& entry : arrived_) entry.store(0, std::memory_order_relaxed);
+  if (step_ns) std::fill(step_ns, step_ns + steps_.size(), 0);
   failed_step_.store(INT_MAX, std::memory_order_relaxed);
   code_.store(0, std::memory_order_relaxed);
-  parallel(threads_, body_);
+  parallel(threads_, step_ns ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
   const int step = failed_step_.load(std::memory_order_relaxed);
   int code = code_.load(std::memory_order_relaxed);
   // Nothing of this run may still be at work in the arena when the next one starts.
@@ -86,62 +109,70 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   return code;
 }
 
-void Session::execute(Team& team) noexcept {
-  if (step_ns_) {
-    arrive(steps_.size());
-    team.barrier();  // the others may still be waking up
-    if (team.index == 0) mark_ = arrived_[steps_.size()].load(std::memory_order_relaxed);
+Gather Session::run(uint32_t at, Team& team) noexcept {
+  const Stage& stage = stages_[at];
+  switch (stage.kind) {
+    case Stage::Kind::begin: return Gather::everyone;  // some may still be waking up, which is no step's time
+    case Stage::Kind::serial:
+      if (team.index == 0) run_serial(stage);
+      return Gather::first;
+    case Stage::Kind::copies: copy_outputs(team); return Gather::pieces;
+    default: break;
   }
-  const int count = static_cast<int>(steps_.size());
-  for (int s = 0; s < count; ++s) {
-    run_step(s, team);
-    if (!steps_[s].barrier) continue;
-    if (step_ns_) arrive(static_cast<size_t>(s));
-    if (s + 1 < count || step_ns_ || !copies_.empty()) team.barrier();
-    if (step_ns_ && team.index == 0 && !steps_[s].serial) {
-      const uint64_t now = arrived_[s].load(std::memory_order_relaxed);
-      step_ns_[s] = static_cast<int64_t>(now - mark_);
-      mark_ = now;
-    }
-    // Only failures up to this step count: a faster thread may be in the next one already.
-    if (failed_step_.load(std::memory_order_acquire) <= s) return;
-  }
-  copy_outputs(team);
+  team.phase = stage.phase;
+  if (const int code = run_phase(steps_[static_cast<size_t>(stage.first)], team); code != 0) fail(stage.first, code);
+  return stage.kind == Stage::Kind::pieces ? Gather::pieces : Gather::everyone;
 }
 
-// Keeps the latest of the threads' clocks; the barrier that follows publishes it.
-void Session::arrive(size_t entry) noexcept {
-  const uint64_t now = wall_->now();
-  uint64_t latest = arrived_[entry].load(std::memory_order_relaxed);
-  while (latest < now && !arrived_[entry].compare_exchange_weak(latest, now, std::memory_order_relaxed)) {
+uint32_t Session::next(uint32_t at) noexcept {
+  const Stage& stage = stages_[at];
+  if (step_ns_ && stage.kind != Stage::Kind::serial) {
+    const uint64_t now = wall_->now();
+    if (stage.first < stage.last) step_ns_[stage.first] += static_cast<int64_t>(now - mark_);
+    mark_ = now;
   }
+  const bool failed = failed_step_.load(std::memory_order_relaxed) != INT_MAX;
+  return failed ? static_cast<uint32_t>(stages_.size()) : at + 1;
 }
 
-void Session::run_step(int s, Team& team) noexcept {
-  const Step& step = steps_[s];
-  int code = 0;
-  if (!step.serial) {
-    code = step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &team);
-  } else if (team.index == 0 && failed_step_.load(std::memory_order_relaxed) > s) {
-    Team alone(0, 1, team.shared);
+void Session::run_serial(const Stage& stage) noexcept {
+  Team alone;
+  for (int s = stage.first; s < stage.last; ++s) {
+    const Step& step = steps_[static_cast<size_t>(s)];
+    int code = 0;
     if (step_ns_) {
       code = run_timed_step(step, s, alone);
     } else {
-      code = step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &alone);
+      code = run_step(step, alone);
       if (code == 0 && step.synchronise) code = step.device->synchronise();
     }
+    if (code != 0) return fail(s, code);
   }
-  if (code == 0) return;
+}
+
+int Session::run_phase(const Step& step, Team& team) const noexcept {
+  return step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &team);
+}
+
+// All phases, by one thread.
+int Session::run_step(const Step& step, Team& alone) const noexcept {
+  int code = 0;
+  const auto phases = std::max<int64_t>(1, static_cast<int64_t>(step.kernel.phases));
+  for (alone.phase = 0; code == 0 && alone.phase < phases; ++alone.phase) code = run_phase(step, alone);
+  return code;
+}
+
+void Session::fail(int step, int code) noexcept {
   int none = 0;
   code_.compare_exchange_strong(none, code, std::memory_order_relaxed);
-  failed_step_.store(s, std::memory_order_release);
+  failed_step_.store(step, std::memory_order_relaxed);
 }
 
 // A serial step: timed by its device's clock where that is not the wall's.
 int Session::run_timed_step(const Step& step, int s, Team& team) noexcept {
   const bool own_clock = step.device->clock() != PW_CLOCK_WALL;
   const uint64_t before = own_clock ? step.device->now() : mark_;
-  int code = step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &team);
+  int code = run_step(step, team);
   if (!step.device->is_cpu() && code == 0) code = step.device->synchronise();
   const uint64_t wall = wall_->now();
   step_ns_[s] = static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);
@@ -150,12 +181,11 @@ int Session::run_timed_step(const Step& step, int s, Team& team) noexcept {
 }
 
 void Session::copy_outputs(Team& team) const noexcept {
-  for (const Copy& copy : copies_) {
-    const auto [first, last] = team.share(static_cast<int64_t>(copy.bytes), 4096);
-    if (first < last)
+  for (const Copy& copy : copies_)
+    team.each(static_cast<int64_t>(copy.bytes), 1 << 16, [&](int64_t first, int64_t last) {
       std::memcpy(static_cast<char*>(outputs_[copy.output]) + first, static_cast<const char*>(copy.source) + first,
                   static_cast<size_t>(last - first));
-  }
+    });
 }
 
 }  // namespace pw

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <climits>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -29,7 +28,7 @@ class DeviceMemory {
   void* memory_;
 };
 
-class Session {
+class Session : private Stages {
  public:
   static constexpr int kBusy = -1;  // another thread is running this session
 
@@ -64,8 +63,13 @@ class Session {
     void* workspace;
     const Device* device;
     bool serial;       // run by thread 0 alone
-    bool barrier;      // all threads meet after it
     bool synchronise;  // the device must be done before the next step
+  };
+  // What the threads do between two meetings: one phase of a step, or several serial steps.
+  struct Stage {
+    enum class Kind { begin, serial, everyone, pieces, copies } kind;
+    int first = 0, last = 0;  // steps
+    int64_t phase = 0;
   };
   // An entry of in_ or out_, or the source of a copy, that lies in the caller's memory.
   struct Patch {
@@ -81,37 +85,37 @@ class Session {
   };
 
   void bind_steps();
+  void bind_stages();
   void bind_copies();
   void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
   int start(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept;
   void bind_caller(const void* const* inputs, void* const* outputs) noexcept;
-  void execute(Team& team) noexcept;
-  void run_step(int s, Team& team) noexcept;
-  void arrive(size_t entry) noexcept;
+  Gather run(uint32_t stage, Team& team) noexcept override;
+  uint32_t next(uint32_t stage) noexcept override;
+  void run_serial(const Stage& stage) noexcept;
+  int run_phase(const Step& step, Team& team) const noexcept;
+  int run_step(const Step& step, Team& alone) const noexcept;
   int run_timed_step(const Step& step, int s, Team& team) noexcept;
+  void fail(int step, int code) noexcept;
   void copy_outputs(Team& team) const noexcept;
 
   std::shared_ptr<const Plan> plan_;
   const Device* wall_;                // the CPU, whose clock is the wall's
   std::vector<DeviceMemory> memory_;  // per device: arena, workspace
   std::vector<Step> steps_;
+  std::vector<Stage> stages_;  // the first one is for timed runs
   std::vector<const void*> in_;
   std::vector<void*> out_;
   std::vector<Copy> copies_;
   std::vector<Patch> in_patches_, out_patches_, copy_patches_;
   int threads_ = 1;
-  std::function<void(Team&)> body_;
 
   // State of the run in progress.
   std::atomic<bool> busy_{false};
   std::atomic<int> failed_step_{INT_MAX};
   std::atomic<int> code_{0};
   int64_t* step_ns_ = nullptr;
-  uint64_t mark_ = 0;  // wall clock at the end of the last step
-  // Per step, the wall clock when the last thread had done its part, and at the end the same for the start of a timed
-  // run. Not the clock of thread 0 after the barrier: where that thread sleeps there, the time would be charged to this
-  // step although the others are in the next one already.
-  std::vector<std::atomic<uint64_t>> arrived_;
+  uint64_t mark_ = 0;  // wall clock when all work of the last stage was done; not when somebody noticed
   void* const* outputs_ = nullptr;
   LastError last_error_{0, -1};
 };

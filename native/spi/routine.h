@@ -52,8 +52,20 @@ class Kernel {
   virtual size_t workspace_bytes() const { return 0; }
   // Memory that the kernel owns or shares (packed constants, offset tables).
   virtual size_t packed_bytes() const { return 0; }
+  // 0: every thread of the team comes, once; Team::barrier and Team::share may be used. n > 0: a run is n calls, one
+  // after another, Team::phase says which; all work of a call lies in bodies of Team::each. Such a call ends with its
+  // last piece, whoever did it. A thread that comes late may do what stands around the loops when the workspace and the
+  // values have other uses already, so that nothing there may touch them. (Scratch memory per Team::index is fine in a
+  // body.)
+  virtual int64_t phases() const { return 0; }
   // in: dynamic inputs in order, out: outputs. Called by every thread of the team. No exceptions, no allocation.
   virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept = 0;
+};
+
+// A kernel whose work is one loop of pieces, or several that may run at the same time.
+class PieceKernel : public Kernel {
+ public:
+  int64_t phases() const override { return 1; }
 };
 
 enum class Accuracy { strict = PW_STRICT, f32 = PW_F32, reduced = PW_REDUCED, quantised = PW_QUANTISED };

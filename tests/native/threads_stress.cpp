@@ -1,4 +1,4 @@
-// Stress of base/threads: several callers at once, each with regions of loops and barriers whose sums must be exact.
+// Stress of base/threads: several callers at once, each with regions of loops, barriers and stages whose sums must be exact.
 // Arguments: callers, regions per caller, threads per region. Prints what went wrong; exit code 1 then.
 // Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu}.cpp
 // and, to look for races, -fsanitize=thread.
@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -47,6 +48,86 @@ bool region(int threads, int seed) {
   return true;
 }
 
+// A region of stages of all kinds: every stage must find in every item what the one before left there, whoever was late.
+class Relay : public pw::Stages {
+ public:
+  Relay(int64_t items, uint32_t stages, int threads, int seed)
+      : items_(static_cast<size_t>(items)), scratch_(static_cast<size_t>(threads)), ended_(stages), seed_(seed) {}
+
+  pw::Gather run(uint32_t stage, pw::Team& team) noexcept override {
+    const int64_t n = static_cast<int64_t>(items_.size());
+    if (team.index > 0 && (stage * 7 + seed_) % 11 == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    switch ((stage + static_cast<uint32_t>(seed_)) % 6) {
+      case 0:
+        if (team.index == 0) move(stage, 0, n, team);
+        return pw::Gather::first;
+      case 1: {
+        const auto [first, last] = team.share(n, 3);
+        move(stage, first, last, team, 0);
+        team.barrier();
+        team.each(n, 2, [&](int64_t a, int64_t b) { move(stage, a, b, team, 1); });
+        team.barrier();
+        team.each(n, 5, [&](int64_t a, int64_t b) { move(stage, a, b, team, 2); });
+        return pw::Gather::everyone;
+      }
+      case 2:  // two loops side by side
+        team.each(n / 2, 1, [&](int64_t a, int64_t b) { move(stage, a, b, team); });
+        team.each(n - n / 2, 4, [&](int64_t a, int64_t b) { move(stage, n / 2 + a, n / 2 + b, team); });
+        return pw::Gather::pieces;
+      case 3:  // all in one piece
+        team.each(n, n, [&](int64_t a, int64_t b) { move(stage, a, b, team); });
+        return pw::Gather::pieces;
+      default:
+        team.each(n, 1 + seed_ % 7, [&](int64_t a, int64_t b) { move(stage, a, b, team); });
+        return pw::Gather::pieces;
+    }
+  }
+  uint32_t next(uint32_t stage) noexcept override {
+    ++ended_[stage];
+    return stage + 1;
+  }
+  int wrong() const {
+    int wrong = wrong_;
+    for (const Item& item : items_) wrong += item.stage != ended_.size();
+    for (int times : ended_) wrong += times != 1;
+    return wrong;
+  }
+
+ private:
+  struct Item {
+    uint32_t stage = 0, part = 0;  // plain memory: the ends of stages alone order it
+  };
+  struct alignas(64) Scratch {
+    int64_t value = 0;
+  };
+  // Items of one stage, in its only part (-1) or one of three.
+  void move(uint32_t stage, int64_t first, int64_t last, const pw::Team& team, int part = -1) {
+    int64_t& mine = scratch_[team.index].value;  // must be nobody else's now
+    for (int64_t i = first; i < last; ++i) {
+      Item& item = items_[static_cast<size_t>(i)];
+      mine = i * 1000 + stage;
+      if (item.stage != stage || (part > 0 && item.part != static_cast<uint32_t>(part))) wrong_.fetch_add(1);
+      if (part >= 0) item.part = static_cast<uint32_t>(part + 1) % 3;
+      if (part < 0 || part == 2) item.stage = stage + 1;
+      if (mine != i * 1000 + stage) wrong_.fetch_add(1);
+    }
+  }
+
+  std::vector<Item> items_;
+  std::vector<Scratch> scratch_;
+  std::vector<int> ended_;
+  std::atomic<int> wrong_{0};
+  int seed_;
+};
+
+bool relay(int threads, int seed) {
+  // On the heap: a thread that stays in the region for too long meets memory that is gone.
+  auto stages = std::make_unique<Relay>(20 + seed % 61, 40, threads, seed);
+  pw::parallel(threads, 0, 40, *stages);
+  if (stages->wrong()) std::printf("stages %d: %d things wrong\n", seed, stages->wrong());
+  return stages->wrong() == 0;
+}
+
 // Regions inside a region, and the building helper.
 bool nested(int threads) {
   std::atomic<int64_t> sum{0};
@@ -74,6 +155,7 @@ int main(int argc, char** argv) {
     all.emplace_back([&, c] {
       for (int r = 0; r < regions; ++r) {
         if (!region(1 + (r + c) % threads, c * regions + r)) ++failures;
+        if (!relay(1 + (r + c) % threads, c * regions + r)) ++failures;
         if (r % 50 == 0 && !nested(threads)) ++failures;
         if (r % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(5));  // let the workers fall asleep
       }

@@ -27,6 +27,7 @@ ALL = {
     "winograd": candidate("conv2/winograd4:f32:nhwc:cpu", accuracy="f32"),
     "int8": candidate("conv2/direct:u8:nhwc:cpu", accuracy="quantised"),
     "gpu": candidate("conv2/direct:f32:nhwc:cuda0"),
+    "alone": candidate("tanh/vector:f32:nhwc:cuda0", "act__avx2+1thread"),
     "numpy": candidate("conv2/numpy:f32:nchw:python", reference=True),
     "dense": candidate("dense/gemm:f32:plain:cpu"),
     "direct pool": candidate("max_pool2/direct:f32:nhwc:cpu"),
@@ -35,7 +36,7 @@ ALL = {
 
 @pytest.mark.parametrize("text, expected", [
     ("cpu", "direct blocked naive winograd int8 dense|direct pool"),
-    ("cuda0", "gpu"), ("python", "numpy"),
+    ("cuda0", "gpu alone"), ("1thread", "alone"), ("act__avx2+1thread", "alone"), ("act__avx2", ""), ("python", "numpy"),
     ("cpu:qint8", "int8"), ("cpu:u8", "int8"),
     ("cpu:f32:chl", "direct winograd dense|direct pool"), ("chf", "naive numpy dense"), ("nchw16c", "blocked dense"),
     ("naive", "naive numpy"), ("cpu/naive", "naive"),

@@ -14,6 +14,7 @@ import pytest
 
 import pathweave as pw
 from pathweave.errors import Error
+from pathweave.net.evaluate import evaluate
 from pathweave.net.format import Format
 from pathweave.net.route import Choice, Route
 from pathweave.runtime.catalogue import ACCURACIES, candidates
@@ -183,3 +184,37 @@ def test_a_route_from_a_wider_machine(bound, route, tmp_path, batch_of):
 
 def test_formats_of_a_route_are_formats(route):
     assert all(isinstance(f, Format) for c in route.layers.values() for f in (*c.ins, *c.outs))
+
+
+def test_one_thread_is_a_variant_of_small_layers(bound, route, batch_of):
+    """One thread runs the layer, the others go on; the answer is that of the layer's meaning all the same."""
+    x = batch_of(2)
+    expected = evaluate(bound.net, {"x": x}, "f64")["y"]
+    alone = {}
+    for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(2))):
+        found = bound.candidates(i, 2)[0]
+        single = {c.variant for c in bound.candidates(i, 1)[0] if c.device == "cpu"}
+        assert {c.own_variant for c in found if c.alone} == single, "every variant of one thread is there, nothing else"
+        assert all(c.problem == problem and c.base.threads == 1 and c.variant.endswith("+1thread") for c in found if c.alone)
+        alone[layer.name] = next(c for c in found if c.alone)
+    for chosen in (alone, {**default_choices(bound, 2), **dict(list(alone.items())[::2])}):  # all of them, every other
+        layers = {n: Choice(c.routine, c.version, c.variant, c.ins, c.outs) for n, c in chosen.items()}
+        text = json.dumps(dataclasses.replace(route, layers=layers, conversions=[]).to_json())
+        plan = plan_route(Route.from_json(json.loads(text)), bound)
+        assert {n: c.key for n, c in plan.choices.items()} == {n: c.key for n, c in chosen.items()}
+        for _ in range(3):
+            np.testing.assert_allclose(plan.session()(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_route_with_one_thread_layers_runs_where_there_is_one_thread(bound, route, batch_of):
+    chosen = {layer.name: next(c for c in bound.candidates(i, 2)[0] if c.alone) for i, layer in enumerate(bound.layers)}
+    layers = {n: Choice(c.routine, c.version, c.variant, c.ins, c.outs) for n, c in chosen.items()}
+    applied = choices_of(dataclasses.replace(route, layers=layers, conversions=[]), bound, threads=1)
+    assert not applied.replaced
+    assert {n: (c.routine, c.variant) for n, c in applied.choices.items()} == \
+        {n: (c.routine, c.own_variant) for n, c in chosen.items()}
+
+
+def test_large_layers_have_no_variant_of_one_thread(classifier):
+    large = classifier.bind({"N": 64})
+    assert not any(c.alone for i in range(2) for c in large.candidates(i, 2)[0])

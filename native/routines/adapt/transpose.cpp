@@ -7,7 +7,7 @@
 namespace pw {
 namespace {
 
-class AdaptKernel : public Kernel {
+class AdaptKernel : public PieceKernel {
  public:
   AdaptKernel(const TransposeF32& kernel, Layout source, Layout target, const Dims& shape)
       : kernel_(kernel), source_(source), target_(target), images_(shape[0]), channels_(shape[1]),
@@ -18,9 +18,10 @@ class AdaptKernel : public Kernel {
     float* y = static_cast<float*>(out[0]);
     const int64_t image = channels_ * pixels_, total = images_ * image;
     if (same_) {
-      const auto [first, last] = part(team, x == y ? 0 : total, 1024, total);
-      if (first < last) std::memcpy(y + first, x + first, static_cast<size_t>(last - first) * 4);
-      return;
+      if (x == y) return;
+      return in_pieces(team, total, 1024, total, [&](int64_t first, int64_t last) {
+        std::memcpy(y + first, x + first, static_cast<size_t>(last - first) * 4);
+      });
     }
     // Pieces are runs of pixels, so that both sides are walked in long stretches; small images are cut along their
     // channels too.
@@ -28,11 +29,12 @@ class AdaptKernel : public Kernel {
     const int64_t runs = (pixels_ + grain - 1) / grain;
     const int64_t width = images_ * runs >= 16 ? channels_ : std::min<int64_t>(64, channels_);
     const int64_t groups = (channels_ + width - 1) / width;
-    const auto [first, last] = part(team, images_ * groups * runs, 1, total);
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t p = i % runs * grain, c = i / runs % groups * width, at = i / runs / groups * image;
-      piece(x + at, y + at, p, std::min(grain, pixels_ - p), c, std::min(width, channels_ - c));
-    }
+    in_pieces(team, images_ * groups * runs, 1, total, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t p = i % runs * grain, c = i / runs % groups * width, at = i / runs / groups * image;
+        piece(x + at, y + at, p, std::min(grain, pixels_ - p), c, std::min(width, channels_ - c));
+      }
+    });
   }
 
  private:

@@ -13,7 +13,7 @@ constexpr int32_t kOutside = -1, kClipped = -2;
 //
 // Merged: with channels last the pixels under one row of the kernel are contiguous, so that a row of the kernel is one
 // tap of kernel_width * channels floats. Pixels at the left and right border are gathered into rows of their own.
-class DirectKernel : public Kernel {
+class DirectKernel : public PieceKernel {
  public:
   DirectKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
       : g_(p), layout_(layout), add_(p.epilogue.add), merged_(variant.ends_with(kMerged)) {
@@ -53,17 +53,17 @@ class DirectKernel : public Kernel {
     auto** pointers = areas_.own<const float*>(workspace, team);
     auto* gathered = reinterpret_cast<float*>(reinterpret_cast<char*>(pointers) + pointer_bytes());
     const int64_t slabs = layout_ == Layout::nchw16c ? g_.images : 1;
-    for (int64_t slab = 0; slab < slabs; ++slab)
-      for (int64_t group = 0; group < g_.groups; ++group) {
-        Product p = product_;
-        p.b = weights_[static_cast<size_t>(group)]->as<float>();
-        p.bias = bias_[static_cast<size_t>(group)].as<float>();
-        const float* source = x + slab * g_.inputs * g_.in_pixels() + group * g_.group_inputs();
-        const int64_t at = slab * g_.outputs * g_.out_pixels() + group * g_.group_outputs();
-        if (slab + group > 0) team.barrier();
-        walk(p, y + at, residual ? residual + at : nullptr, pointers, team,
-             [&](int64_t row, int64_t rows, const float** to) { fill(source, row, rows, to, gathered); });
-      }
+    const int64_t blocks = product_.blocking.count();
+    team.each(slabs * g_.groups * blocks, 1, [&](int64_t index, int64_t) {
+      const int64_t group = index / blocks % g_.groups, slab = index / blocks / g_.groups;
+      Product p = product_;
+      p.b = weights_[static_cast<size_t>(group)]->as<float>();
+      p.bias = bias_[static_cast<size_t>(group)].as<float>();
+      const float* source = x + slab * g_.inputs * g_.in_pixels() + group * g_.group_inputs();
+      const int64_t at = slab * g_.outputs * g_.out_pixels() + group * g_.group_outputs();
+      walk_block(p, index % blocks, y + at, residual ? residual + at : nullptr, pointers,
+                 [&](int64_t row, int64_t rows, const float** to) { fill(source, row, rows, to, gathered); });
+    });
   }
 
  private:

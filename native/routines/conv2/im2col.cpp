@@ -8,7 +8,7 @@ namespace pw {
 namespace {
 
 // Rows are patches in the order (ky, kx, channel) from nhwc, and (channel, ky, kx) from nchw.
-class Im2colKernel : public Kernel {
+class Im2colKernel : public PieceKernel {
  public:
   Im2colKernel(const Problem& p, Layout from, const std::string& variant, const Constants& constants)
       : g_(p), from_(from), add_(p.epilogue.add), kernel_(&gemm_kernel(variant)) {

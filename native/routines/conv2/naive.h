@@ -9,7 +9,7 @@
 
 namespace pw {
 
-class NaiveConvolutionKernel : public Kernel {
+class NaiveConvolutionKernel : public PieceKernel {
  public:
   NaiveConvolutionKernel(const Problem& p, const Constants& constants) : g_(p), operands_(p, constants) {
     if (p.kind == "depthwise_conv2") g_.groups = g_.inputs;
@@ -20,15 +20,16 @@ class NaiveConvolutionKernel : public Kernel {
     const auto* w = operands_.get<float>(1, in);
     const auto* bias = operands_.get<float>(2, in);
     auto* y = static_cast<float*>(out[0]);
-    const auto [first, last] = team.share(g_.images * g_.outputs * g_.out_height);
-    for (int64_t row = first; row < last; ++row) {
-      const int64_t oy = row % g_.out_height, plane = row / g_.out_height;
-      const int64_t image = plane / g_.outputs, output = plane % g_.outputs;
-      for (int64_t ox = 0; ox < g_.out_width; ++ox) {
-        const double b = bias ? bias[output] : 0.0;
-        y[row * g_.out_width + ox] = static_cast<float>(b + sum(x, w, image, output, oy, ox));
+    team.each(g_.images * g_.outputs * g_.out_height, 1, [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) {
+        const int64_t oy = row % g_.out_height, plane = row / g_.out_height;
+        const int64_t image = plane / g_.outputs, output = plane % g_.outputs;
+        for (int64_t ox = 0; ox < g_.out_width; ++ox) {
+          const double b = bias ? bias[output] : 0.0;
+          y[row * g_.out_width + ox] = static_cast<float>(b + sum(x, w, image, output, oy, ox));
+        }
       }
-    }
+    });
   }
 
  private:

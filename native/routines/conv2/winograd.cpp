@@ -100,6 +100,7 @@ class WinogradKernel : public Kernel {
     zeros_ = zero_row(g_.inputs);
   }
 
+  int64_t phases() const override { return schedule_.team ? 3 * chunks() : 1; }
   size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override { return weights_->bytes(); }
 
@@ -107,11 +108,10 @@ class WinogradKernel : public Kernel {
     const auto* x = static_cast<const float*>(in[0]);
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
     auto* y = static_cast<float*>(out[0]);
-    const int64_t chunks = divide_up(tiles_, schedule_.tiles);
     if (!schedule_.team) {
       float* v = areas().own<float>(workspace, team);
       float* products = v + matrices() * v_stride();
-      team.each(chunks, 1, [&](int64_t chunk, int64_t) {
+      team.each(chunks(), 1, [&](int64_t chunk, int64_t) {
         const int64_t first = chunk * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
         for (int64_t t = first; t < last; ++t) input_tile(x, t, v + (t - first) * g_.inputs);
         for (int64_t p = 0; p < matrices(); ++p) multiply(p, 0, panels(), v, products, last - first);
@@ -121,24 +121,24 @@ class WinogradKernel : public Kernel {
     }
     float* v = static_cast<float*>(workspace);
     float* products = v + matrices() * v_stride();
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const int64_t first = chunk * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
-      if (chunk > 0) team.barrier();
+    const int64_t first = team.phase / 3 * schedule_.tiles, last = std::min(tiles_, first + schedule_.tiles);
+    if (team.phase % 3 == 0) {
       team.each(last - first, 1, [&](int64_t t, int64_t) { input_tile(x, first + t, v + t * g_.inputs); });
-      team.barrier();
+    } else if (team.phase % 3 == 1) {
       // Panels in at most 8 parts, so that few positions still make enough pieces.
       const int64_t parts = std::min<int64_t>(panels(), 8);
       team.each(matrices() * parts, 1, [&](int64_t index, int64_t) {
         const int64_t p = index / parts, part = index % parts;
         multiply(p, panels() * part / parts, panels() * (part + 1) / parts, v, products, last - first);
       });
-      team.barrier();
+    } else {
       team.each(last - first, 1,
                 [&](int64_t t, int64_t) { output_tile(products + t * padded_outputs_, first + t, y, residual); });
     }
   }
 
  private:
+  int64_t chunks() const { return divide_up(tiles_, schedule_.tiles); }
   int64_t matrices() const { return alpha_ * alpha_; }
   int64_t panels() const { return padded_outputs_ / gemm_->columns; }
   // Floats between positions of V and of the products. A cache line more than the matrix takes: at a multiple of 4 KiB

@@ -52,7 +52,7 @@ struct TransposedGeometry {
   }
 };
 
-class TransposedKernel : public Kernel {
+class TransposedKernel : public PieceKernel {
  public:
   TransposedKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), threads_(p.threads), kernel_(gemm_kernel(variant)) {

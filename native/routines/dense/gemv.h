@@ -17,7 +17,7 @@ struct GemvProblem {
 // Rows read the same piece of the weights one after another, the later ones from cache.
 constexpr int64_t kMostGemvRows = 4;
 
-class GemvKernel : public Kernel {
+class GemvKernel : public PieceKernel {
  public:
   GemvKernel(const GemvProblem& problem, const std::string& variant) : p_(problem) {
     kernel_ = &variant_ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);

@@ -5,7 +5,7 @@
 namespace pw {
 namespace {
 
-class NaiveDenseKernel : public Kernel {
+class NaiveDenseKernel : public PieceKernel {
  public:
   NaiveDenseKernel(const Problem& p, const Constants& constants) : shape_(p), operands_(p, constants) {}
 
@@ -14,14 +14,15 @@ class NaiveDenseKernel : public Kernel {
     const auto* w = operands_.get<float>(1, in);
     const auto* bias = operands_.get<float>(2, in);
     auto* y = static_cast<float*>(out[0]);
-    const auto [first, last] = team.share(shape_.rows * shape_.columns);
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t row = i / shape_.columns, column = i % shape_.columns;
-      double total = bias ? bias[column] : 0.0;
-      for (int64_t k = 0; k < shape_.depth; ++k)
-        total += static_cast<double>(x[row * shape_.depth + k]) * w[column * shape_.depth + k];
-      y[i] = static_cast<float>(total);
-    }
+    team.each(shape_.rows * shape_.columns, 16, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t row = i / shape_.columns, column = i % shape_.columns;
+        double total = bias ? bias[column] : 0.0;
+        for (int64_t k = 0; k < shape_.depth; ++k)
+          total += static_cast<double>(x[row * shape_.depth + k]) * w[column * shape_.depth + k];
+        y[i] = static_cast<float>(total);
+      }
+    });
   }
 
  private:

@@ -4,7 +4,7 @@
 namespace pw {
 namespace {
 
-class DepthwiseKernel : public Kernel {
+class DepthwiseKernel : public PieceKernel {
  public:
   DepthwiseKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
       : g_(p), blocked_(layout == Layout::nchw16c), add_(p.epilogue.add),

@@ -104,7 +104,7 @@ Walk make_walk(const Dims& dims, const Strides& a, const Strides& b) {
   return w;
 }
 
-class BinaryKernel : public Kernel {
+class BinaryKernel : public PieceKernel {
  public:
   BinaryKernel(const BinaryF32& kernel, Binary op, Walk walk, const Problem& p)
       : kernel_(kernel), op_(op), walk_(std::move(walk)), post_(p) {

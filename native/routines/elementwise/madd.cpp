@@ -41,7 +41,7 @@ Rows rows_of(const Dims& shape, Layout layout, bool scalar) {
   return r;
 }
 
-class MaddKernel : public Kernel {
+class MaddKernel : public PieceKernel {
  public:
   MaddKernel(const MaddF32& kernel, const Rows& rows, Buffer factors, const Problem& p)
       : kernel_(kernel), rows_(rows), factors_(std::move(factors)), post_(p), residual_(p.epilogue.add) {}

@@ -4,13 +4,13 @@
 namespace pw {
 namespace {
 
-class UnaryKernel : public Kernel {
+class UnaryKernel : public PieceKernel {
  public:
   UnaryKernel(const ActivationF32& kernel, ActArgs args, int64_t count) : kernel_(kernel), args_(args), count_(count) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto [first, last] = part(team, count_, 1024, count_);
-    if (first < last)
+    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
       kernel_.run(&args_, static_cast<const float*>(in[0]) + first, static_cast<float*>(out[0]) + first, last - first);
+    });
   }
 
  private:

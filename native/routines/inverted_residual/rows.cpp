@@ -57,7 +57,7 @@ struct Pointwise {
   }
 };
 
-class RowsKernel : public Kernel {
+class RowsKernel : public PieceKernel {
  public:
   RowsKernel(const Problem& p, const GemmF32& gemm, int64_t step, const Constants& c)
       : g_(depthwise_geometry(p)), step_(step), add_(p.epilogue.add), threads_(p.threads),

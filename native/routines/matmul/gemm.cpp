@@ -41,6 +41,8 @@ class MatmulGemmKernel : public Kernel {
     }
   }
 
+  // Where b is a value its panels come first.
+  int64_t phases() const override { return packed_ ? 1 : 2; }
   size_t workspace_bytes() const override {
     return static_cast<size_t>(packed_floats_) * 4 + areas_.total();
   }
@@ -54,13 +56,12 @@ class MatmulGemmKernel : public Kernel {
     auto** pointers = areas_.own<const float*>(own + packed_floats_, team);
     const float* panels = packed_ ? packed_->as<float>() : own;
     const int64_t matrix = product_.panels() * panel_;
-    if (!packed_) {
+    if (!packed_ && team.phase == 0) {
       const auto* b = operands_.get<float>(1, in);
       const int64_t all = shape_.b_matrices * product_.panels();
-      team.each(all, std::max<int64_t>(1, all / (8 * team.count)), [&](int64_t first, int64_t last) {
+      return team.each(all, std::max<int64_t>(1, all / (8 * team.count)), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) pack_panel(b, i, own + i * panel_);
       });
-      team.barrier();
     }
     const int64_t blocks = product_.blocking.count(), results = shape_.rows * shape_.columns;
     // Small products are taken several at a time.

@@ -7,7 +7,7 @@
 namespace pw {
 namespace {
 
-class MatmulGemvKernel : public Kernel {
+class MatmulGemvKernel : public PieceKernel {
  public:
   MatmulGemvKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : shape_(p), operands_(p, constants), residual_(p.residual()), act_(*epilogue_activation(p)) {

@@ -30,7 +30,7 @@ struct Axis {
   }
 };
 
-class WindowKernel : public Kernel {
+class WindowKernel : public PieceKernel {
  public:
   WindowKernel(const PoolF32& kernel, Pool op, bool count_pad, Layout layout, const Problem& p)
       : kernel_(kernel), op_(op), count_pad_(count_pad), row_(layout == Layout::nchw) {
@@ -48,9 +48,10 @@ class WindowKernel : public Kernel {
     const float* x = static_cast<const float*>(in[0]);
     float* y = static_cast<float*>(out[0]);
     const int64_t rows = planes_ * v.out, work = rows * h.out * channels_ * v.kernel * h.kernel / 4;
-    const auto [first, last] = part(team, rows, 1, work);
-    for (int64_t i = first; i < last; ++i)
-      one_row(x + i / v.out * v.length * h.length * channels_, y + i * h.out * channels_, i % v.out);
+    in_pieces(team, rows, 1, work, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i)
+        one_row(x + i / v.out * v.length * h.length * channels_, y + i * h.out * channels_, i % v.out);
+    });
   }
 
  private:

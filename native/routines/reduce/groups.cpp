@@ -5,7 +5,7 @@
 namespace pw {
 namespace {
 
-class ReduceKernel : public Kernel {
+class ReduceKernel : public PieceKernel {
  public:
   ReduceKernel(const ReduceF32& kernel, Reduce op, float scale, const Group& group)
       : kernel_(kernel), op_(op), scale_(scale), group_(group) {}
@@ -16,22 +16,23 @@ class ReduceKernel : public Kernel {
     float* y = static_cast<float*>(out[0]);
     const int64_t total = outer * length * inner;
     if (inner == 1) {
-      const auto [first, last] = part(team, outer, std::max<int64_t>(1, 64 / length), total);
-      if (first == last) return;
-      const ReduceF32Args args{op_, x + first * length, y + first, last - first, length, length, scale_};
-      return kernel_.rows(&args);
+      return in_pieces(team, outer, std::max<int64_t>(1, 64 / length), total, [&](int64_t first, int64_t last) {
+        const ReduceF32Args args{op_, x + first * length, y + first, last - first, length, length, scale_};
+        kernel_.rows(&args);
+      });
     }
     // Columns in blocks of a cache line, so that few channels are shared out evenly too.
     constexpr int64_t kBlock = 16;
     const int64_t blocks = (inner + kBlock - 1) / kBlock;
-    const auto [first, last] = part(team, outer * blocks, 1, total);
-    for (int64_t i = first; i < last;) {
-      const int64_t o = i / blocks, end = std::min(last, (o + 1) * blocks);
-      const int64_t c0 = i % blocks * kBlock, c1 = std::min(inner, c0 + (end - i) * kBlock);
-      const ReduceF32Args args{op_, x + o * length * inner + c0, y + o * inner + c0, length, c1 - c0, inner, scale_};
-      kernel_.columns(&args);
-      i = end;
-    }
+    in_pieces(team, outer * blocks, 1, total, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last;) {
+        const int64_t o = i / blocks, end = std::min(last, (o + 1) * blocks);
+        const int64_t c0 = i % blocks * kBlock, c1 = std::min(inner, c0 + (end - i) * kBlock);
+        const ReduceF32Args args{op_, x + o * length * inner + c0, y + o * inner + c0, length, c1 - c0, inner, scale_};
+        kernel_.columns(&args);
+        i = end;
+      }
+    });
   }
 
  private:

@@ -46,7 +46,7 @@ Table table_of(const Problem& p, size_t axis) {
   return t;
 }
 
-class ResizeKernel : public Kernel {
+class ResizeKernel : public PieceKernel {
  public:
   ResizeKernel(const ResizeF32& kernel, const Problem& p, Layout layout)
       : kernel_(kernel), nearest_(p.word("mode") == "nearest"), rows_(table_of(p, 0)), columns_(table_of(p, 1)) {
@@ -64,11 +64,12 @@ class ResizeKernel : public Kernel {
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const int64_t length = out_columns_ * channels_, rows = planes_ * out_rows_;
-    const auto [first, last] = part(team, rows, 1, rows * length);
-    for (int64_t i = first; i < last; ++i) {
-      const float* plane = static_cast<const float*>(in[0]) + i / out_rows_ * in_rows_ * in_columns_ * channels_;
-      one_row(plane, static_cast<float*>(out[0]) + i * length, static_cast<size_t>(i % out_rows_), i > first);
-    }
+    in_pieces(team, rows, 1, rows * length, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const float* plane = static_cast<const float*>(in[0]) + i / out_rows_ * in_rows_ * in_columns_ * channels_;
+        one_row(plane, static_cast<float*>(out[0]) + i * length, static_cast<size_t>(i % out_rows_), i > first);
+      }
+    });
   }
 
  private:

@@ -43,12 +43,11 @@ Convert convert_of(DType from, DType to) {
   }
 }
 
-class CastKernel : public Kernel {
+class CastKernel : public PieceKernel {
  public:
   CastKernel(Convert convert, int64_t count) : convert_(convert), count_(count) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto [first, last] = part(team, count_, 1024, count_);
-    if (first < last) convert_(in[0], out[0], first, last);
+    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) { convert_(in[0], out[0], first, last); });
   }
 
  private:

@@ -13,7 +13,7 @@ struct Strip {
   int64_t source_offset, target_offset;
 };
 
-void copy_strip(const Strip& s, const float* source, float* target, const Team& team) noexcept {
+void copy_strip(const Strip& s, const float* source, float* target, Team& team) noexcept {
   source += s.source_offset;
   target += s.target_offset;
   if (source == target) return;
@@ -44,7 +44,7 @@ Buffer laid(const float* data, Layout layout, const Dims& shape) {
   return copy;
 }
 
-class ConcatKernel : public Kernel {
+class ConcatKernel : public PieceKernel {
  public:
   struct Part {
     int value;  // index of the dynamic input, -1 for a constant
@@ -134,7 +134,7 @@ class Concat : public VectorRoutine {
   }
 };
 
-class SplitKernel : public Kernel {
+class SplitKernel : public PieceKernel {
  public:
   explicit SplitKernel(std::vector<Strip> strips) : strips_(std::move(strips)) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
@@ -169,7 +169,7 @@ class Split : public VectorRoutine {
 };
 
 // A box cut out of memory: whole runs of the innermost dimensions, and a list of where each run starts.
-class SliceKernel : public Kernel {
+class SliceKernel : public PieceKernel {
  public:
   SliceKernel(std::vector<int64_t> starts, const Strip& strip) : starts_(std::move(starts)), strip_(strip) {}
   size_t packed_bytes() const override { return starts_.size() * sizeof(int64_t); }
@@ -183,11 +183,12 @@ class SliceKernel : public Kernel {
       return copy_strip(strip, x, y, team);
     }
     const int64_t floats = strip_.rows * strip_.length;
-    const auto [first, last] = part(team, boxes, 1, boxes * floats);
-    for (int64_t b = first; b < last; ++b)
-      for (int64_t r = 0; r < strip_.rows; ++r)
-        std::memcpy(y + b * floats + r * strip_.length, x + starts_[static_cast<size_t>(b)] + r * strip_.source_row,
-                    static_cast<size_t>(strip_.length) * 4);
+    in_pieces(team, boxes, 1, boxes * floats, [&](int64_t first, int64_t last) {
+      for (int64_t b = first; b < last; ++b)
+        for (int64_t r = 0; r < strip_.rows; ++r)
+          std::memcpy(y + b * floats + r * strip_.length, x + starts_[static_cast<size_t>(b)] + r * strip_.source_row,
+                      static_cast<size_t>(strip_.length) * 4);
+    });
   }
 
  private:

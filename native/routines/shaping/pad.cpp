@@ -6,7 +6,7 @@
 namespace pw {
 namespace {
 
-class PadKernel : public Kernel {
+class PadKernel : public PieceKernel {
  public:
   PadKernel(std::vector<int64_t> rows, std::vector<int64_t> source, int64_t inner, float value)
       : rows_(std::move(rows)), source_(std::move(source)), inner_(inner), value_(value) {
@@ -25,20 +25,21 @@ class PadKernel : public Kernel {
     const float* x = static_cast<const float*>(in[0]);
     const int64_t n = static_cast<int64_t>(source_.size()), length = n * inner_;
     const int64_t rows = static_cast<int64_t>(rows_.size());
-    const auto [first, last] = part(team, rows, 1, rows * length);
-    for (int64_t r = first; r < last; ++r) {
-      float* y = static_cast<float*>(out[0]) + r * length;
-      const int64_t at = rows_[static_cast<size_t>(r)];
-      if (at < 0) {
-        std::fill(y, y + length, value_);
-        continue;
+    in_pieces(team, rows, 1, rows * length, [&](int64_t first, int64_t last) {
+      for (int64_t r = first; r < last; ++r) {
+        float* y = static_cast<float*>(out[0]) + r * length;
+        const int64_t at = rows_[static_cast<size_t>(r)];
+        if (at < 0) {
+          std::fill(y, y + length, value_);
+          continue;
+        }
+        items(x + at, y, 0, copy_first_);
+        if (copy_first_ < copy_last_)
+          std::memcpy(y + copy_first_ * inner_, x + at + source_[static_cast<size_t>(copy_first_)] * inner_,
+                      static_cast<size_t>((copy_last_ - copy_first_) * inner_) * 4);
+        items(x + at, y, copy_last_, n);
       }
-      items(x + at, y, 0, copy_first_);
-      if (copy_first_ < copy_last_)
-        std::memcpy(y + copy_first_ * inner_, x + at + source_[static_cast<size_t>(copy_first_)] * inner_,
-                    static_cast<size_t>((copy_last_ - copy_first_) * inner_) * 4);
-      items(x + at, y, copy_last_, n);
-    }
+    });
   }
 
  private:

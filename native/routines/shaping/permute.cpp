@@ -25,7 +25,7 @@ std::vector<std::pair<int64_t, int64_t>> starts_of(const std::vector<Dim>& dims)
   return starts;
 }
 
-class PermuteKernel : public Kernel {
+class PermuteKernel : public PieceKernel {
  public:
   // Dimensions in the output's order.
   PermuteKernel(const TransposeF32& kernel, std::vector<Dim> dims) : kernel_(kernel) {
@@ -67,12 +67,13 @@ class PermuteKernel : public Kernel {
     }
     // Blocks of columns of every matrix.
     const int64_t block = std::max<int64_t>(64, 4096 / rows_ / 64 * 64), blocks = (columns_ + block - 1) / block;
-    const auto [first, last] = part(team, n * blocks, 1, n * rows_ * columns_);
-    for (int64_t i = first; i < last; ++i) {
-      const auto [from, to] = starts_[static_cast<size_t>(i / blocks)];
-      const int64_t c = i % blocks * block, columns = std::min(block, columns_ - c);
-      kernel_.run(x + from + c, x_row_, y + to + c * y_row_, y_row_, rows_, columns);
-    }
+    in_pieces(team, n * blocks, 1, n * rows_ * columns_, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const auto [from, to] = starts_[static_cast<size_t>(i / blocks)];
+        const int64_t c = i % blocks * block, columns = std::min(block, columns_ - c);
+        kernel_.run(x + from + c, x_row_, y + to + c * y_row_, y_row_, rows_, columns);
+      }
+    });
   }
 
  private:

@@ -6,15 +6,15 @@
 namespace pw {
 namespace {
 
-class ViewKernel : public Kernel {
+class ViewKernel : public PieceKernel {
  public:
   explicit ViewKernel(int64_t count) : count_(count) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     if (in[0] == out[0]) return;
-    const auto [first, last] = part(team, count_, 1024, count_);
-    if (first < last)
+    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
       std::memcpy(static_cast<float*>(out[0]) + first, static_cast<const float*>(in[0]) + first,
                   static_cast<size_t>(last - first) * 4);
+    });
   }
 
  private:

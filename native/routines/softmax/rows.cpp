@@ -5,16 +5,16 @@
 namespace pw {
 namespace {
 
-class SoftmaxKernel : public Kernel {
+class SoftmaxKernel : public PieceKernel {
  public:
   SoftmaxKernel(const SoftmaxF32& kernel, int64_t rows, int64_t columns, bool log)
       : kernel_(kernel), rows_(rows), columns_(columns), log_(log) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     // A row costs several times what a copy of it does.
-    const auto [first, last] = part(team, rows_, 1, 4 * rows_ * columns_);
-    if (first < last)
+    in_pieces(team, rows_, 1, 4 * rows_ * columns_, [&](int64_t first, int64_t last) {
       kernel_.run(static_cast<const float*>(in[0]) + first * columns_, static_cast<float*>(out[0]) + first * columns_,
                   last - first, columns_, log_);
+    });
   }
 
  private:

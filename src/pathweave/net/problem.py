@@ -56,6 +56,10 @@ class Problem:
         return Problem(" ".join(parts), kind, tuple(inputs), tuple(constant), tuple(outputs),
                        tuple(sorted(attrs.items())), epilogue, threads)
 
+    def with_threads(self, threads: int) -> "Problem":
+        """The same problem for another number of threads."""
+        return Problem.make(self.kind, self.inputs, self.constant, self.outputs, dict(self.attrs), self.epilogue, threads)
+
     @staticmethod
     def of(net: Net, layer: Layer, threads: int) -> "Problem":
         """The problem of a layer of a net whose specs are inferred and bound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import NamedTuple
 
@@ -12,11 +12,17 @@ from ..errors import ModelError
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
 from ..net.problem import Problem
-from .layouts import host_formats
+from .layouts import host_formats, size_bytes
 from .native import native
 
 #: Accuracy classes, the most accurate first: relative RMS error per layer, see DESIGN section 4.
 ACCURACIES = ("strict", "f32", "reduced", "quantised")
+
+#: Ends the variant of a candidate that one thread runs while the others of the plan go on to the next step.
+ALONE = "+1thread"
+#: Candidates of one thread are listed for problems of at most so many bytes, constants included: moving more than that
+#: through a core's caches takes longer than the meeting of all threads that is saved.
+ALONE_BYTES = 256 << 10
 
 #: Version of the routine that runs the NumPy meaning.
 NUMPY_VERSION = 1
@@ -43,7 +49,8 @@ class Candidate:
     """One routine in one variant for one problem.
 
     `problem`: what is asked, the key of the profile. `base`: what the routine itself is handed: the same, or the
-    problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest.
+    problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest,
+    for one thread where the variant ends in ALONE.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
     `share`: (input, output, byte): no copy is made where that input lies at that byte of that output.
     `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
@@ -72,6 +79,16 @@ class Candidate:
     def algorithm(self) -> str:
         """`winograd4` of conv2/winograd4:f32:nhwc:cpu."""
         return self.routine.partition("/")[2].partition(":")[0]
+
+    @property
+    def alone(self) -> bool:
+        """True when one thread runs it, although the problem is for several."""
+        return self.variant.endswith(ALONE)
+
+    @property
+    def own_variant(self) -> str:
+        """The variant as the routine itself calls it."""
+        return self.variant.removesuffix(ALONE)
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -111,6 +128,8 @@ def candidates(problem: Problem, *, accuracy: str = "f32", restrict: Callable[[C
 
 def find(problem: Problem, routine: str, variant: str | None = None) -> Candidate | Refusal:
     """One routine (its first variant, unless one is named) for a problem, or why there is none."""
+    if variant is not None and problem.threads == 1:
+        variant = variant.removesuffix(ALONE)
     everything, refusals = _all(problem)
     same = [c for c in everything if c.routine == routine]
     for c in same:
@@ -136,7 +155,8 @@ def _all(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
         if key in _memo:
             _memo.move_to_end(key)
             return _memo[key]
-    answer = _with_epilogue(problem) if problem.epilogue else _native(problem)
+    answer = _of_team(problem)
+    answer[0].extend(_of_one_thread(problem))
     if problem.kind != "adapt":
         answer[0].append(numpy_candidate(problem))
     else:
@@ -146,6 +166,19 @@ def _all(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
         while len(_memo) > _KEPT:
             _memo.popitem(last=False)
     return answer
+
+
+def _of_team(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
+    return _with_epilogue(problem) if problem.epilogue else _native(problem)
+
+
+def _of_one_thread(problem: Problem) -> list[Candidate]:
+    """The candidates of a small problem at one thread, as variants of their own."""
+    specs = [s for s in (*problem.inputs, *problem.outputs) if s is not None]
+    if problem.threads == 1 or sum(map(size_bytes, specs)) > ALONE_BYTES:
+        return []
+    found, _ = _of_team(problem.with_threads(1))
+    return [replace(c, problem=problem, variant=c.variant + ALONE) for c in found if c.device == "cpu" and not c.reference]
 
 
 def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:

@@ -4,6 +4,7 @@ A descriptor is words joined by `:` and `/`; each narrows the choice:
 
     cpu  cuda0  python         device                f32  bf16  i8  qint8       element type
     nchw  nhwc  nchw16c        layout                chf (= nchw)  chl (= nhwc)
+    1thread                    run by one thread, the others go on to the next step (small layers)
     naive                      reference routines    fast       the others, at the accuracy class strict
     faster                     the others, below it  winograd4  an algorithm (a word that is none of the above)
 
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from ..errors import NoRoutineError, RouteError
 from ..net.format import DTYPES, LAYOUTS
 from ..net.net import Layer
+from . import catalogue
 from .catalogue import Candidate
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
@@ -101,6 +103,8 @@ def _word_test(text: str, word: str, devices: set[str]) -> Test:
         return lambda c: not c.reference and c.accuracy == "strict"
     if word == "faster":
         return lambda c: not c.reference and c.accuracy != "strict"
+    if word == catalogue.ALONE[1:]:
+        return lambda c: c.alone
     return lambda c: c.algorithm == word or c.variant == word
 
 

@@ -96,7 +96,7 @@ def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]]):
         if is_python(c):
             return _python_kernel(c, [array for array, _ in constants])
         arrays = [(None if array is None else np.asarray(array, order="C"), number) for array, number in constants]
-        return native().prepare(c.base.text, c.routine, c.variant, arrays)
+        return native().prepare(c.base.text, c.routine, c.own_variant, arrays)
     except MemoryError as e:
         raise OutOfMemoryError(f"{where}: no memory to prepare {c}: {e}") from e
     except Error:
