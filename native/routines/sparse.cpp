@@ -1,5 +1,7 @@
 #include "routines/sparse.h"
 
+#include <cstring>
+
 #include "base/error.h"
 #include "spi/ukernel.h"
 
@@ -62,7 +64,8 @@ PixelTiles::PixelTiles(int64_t lines, int64_t length, int64_t x_line, int64_t y_
   first.push_back(static_cast<int32_t>(x.size()));
 }
 
-void SparseProduct::walk(int64_t index, const float* x, float* y, const float* residual) const {
+void SparseProduct::walk(int64_t index, const float* x, float* y, const float* residual,
+                         float* scratch) const {
   constexpr int64_t kMost = 16;
   const float *from[kMost], *add[kMost];
   float* to[kMost];
@@ -71,8 +74,15 @@ void SparseProduct::walk(int64_t index, const float* x, float* y, const float* r
   const auto [output, count] = split[index / tiles->tiles()];
   const auto begin = static_cast<size_t>(tiles->first[static_cast<size_t>(tile)]);
   const auto end = static_cast<size_t>(tiles->first[static_cast<size_t>(tile + 1)]);
+  const int64_t start = scratch ? tiles->x[begin] : 0;
+  if (scratch) {
+    const int64_t length = tiles->x[end - 1] + tiles->valid - start;
+    for (int64_t c = 0; c < channels; ++c)
+      std::memcpy(scratch + c * tile_row(), x + c * x_row + start, static_cast<size_t>(length) * 4);
+    x = scratch;
+  }
   for (size_t v = begin; v < end; ++v) {
-    from[v - begin] = x + tiles->x[v];
+    from[v - begin] = x + (tiles->x[v] - start);
     to[v - begin] = y + output * y_row + tiles->y[v];
     if (residual) add[v - begin] = residual + output * y_row + tiles->y[v];
   }

@@ -53,6 +53,9 @@ struct PixelTiles {
 };
 
 // One product of sparse weights with an image of `tiles`; `walk` computes piece `index` of `pieces()`.
+//
+// With `scratch` the pixels of a tile are first copied there, `channels` rows of `tile_row()` floats: every load is then
+// aligned, and of few pages. x holds rows of `x_row` floats in this case, and the weights' offsets are those of the copy.
 struct SparseProduct {
   const SpmmF32* kernel;
   const SparseRows* weights;
@@ -61,9 +64,11 @@ struct SparseProduct {
   ActArgs act;
   int64_t outputs, y_row;
   int64_t parts;  // of the outputs
+  int64_t channels, x_row;
 
   int64_t pieces() const { return tiles->tiles() * parts; }
-  void walk(int64_t index, const float* x, float* y, const float* residual) const;
+  int64_t tile_row() const { return kernel->vectors * kernel->lanes; }
+  void walk(int64_t index, const float* x, float* y, const float* residual, float* scratch = nullptr) const;
 };
 
 }  // namespace pw

@@ -51,22 +51,28 @@ struct Planes {
 class SparseKernel : public Kernel {
  public:
   SparseKernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : g_(p), add_(p.epilogue.add), kernel_(spmm_kernel(variant)), planes_(g_, kernel_.lanes),
+      : g_(p), add_(p.epilogue.add), threads_(p.threads), tiled_(variant.ends_with(kTiled)),
+        kernel_(spmm_kernel(variant.substr(0, variant.find('/')))), planes_(g_, kernel_.lanes),
         tiles_(g_.taps() == 1 ? PixelTiles(1, g_.out_pixels(), 0, 0, kernel_)
                               : PixelTiles(g_.out_height, g_.out_width, planes_.width, g_.out_width, kernel_)),
         bias_(pack_bias(bias_of(p, constants), g_.outputs, 1)) {
     const int64_t depth = g_.group_inputs() * g_.taps();
+    product_ = {&kernel_, &weights_, &tiles_, bias_.as<float>(), *epilogue_activation(p), g_.outputs, g_.out_pixels(), 1,
+                g_.inputs, g_.in_pixels()};
     weights_ = SparseRows(constants[1], g_.outputs, depth, signature(), [this](int64_t output, int64_t k) {
       const int64_t tap = k % g_.taps(), group = output / g_.group_outputs();
+      if (tiled_) return static_cast<int32_t>((group * g_.group_inputs() + k) * product_.tile_row());
       return static_cast<int32_t>(planes_.offset(g_, group * g_.group_inputs() + k / g_.taps(), tap / g_.kernel_width,
                                                  tap % g_.kernel_width));
     });
-    product_ = {&kernel_, &weights_, &tiles_, bias_.as<float>(), *epilogue_activation(p), g_.outputs, g_.out_pixels(), 1};
     // Several pieces per thread.
     product_.parts = std::min(g_.outputs, divide_up(p.threads == 1 ? 1 : 8 * p.threads, g_.images * tiles_.tiles()));
   }
 
+  static constexpr const char* kTiled = "/tiles";
+
   size_t workspace_bytes() const override {
+    if (tiled_) return static_cast<size_t>(threads_ * g_.inputs * product_.tile_row()) * 4;
     return planes_.copied ? static_cast<size_t>(g_.inputs * planes_.per_channel()) * 4 : 0;
   }
   size_t packed_bytes() const override { return weights_.bytes(); }
@@ -77,9 +83,10 @@ class SparseKernel : public Kernel {
     auto* y = static_cast<float*>(out[0]);
     const int64_t input = g_.inputs * g_.in_pixels(), output = g_.outputs * g_.out_pixels(), n = product_.pieces();
     if (!planes_.copied) {
+      float* own = tiled_ ? static_cast<float*>(workspace) + team.index * g_.inputs * product_.tile_row() : nullptr;
       team.each(g_.images * n, 1, [&](int64_t i, int64_t) {
         const int64_t image = i / n;
-        product_.walk(i % n, x + image * input, y + image * output, residual ? residual + image * output : nullptr);
+        product_.walk(i % n, x + image * input, y + image * output, residual ? residual + image * output : nullptr, own);
       });
       return;
     }
@@ -102,6 +109,7 @@ class SparseKernel : public Kernel {
   // All that the offsets depend on, the weights' shape aside.
   std::string signature() const {
     std::string text = std::to_string(g_.groups);
+    if (tiled_) return text + "/tiles/" + std::to_string(product_.tile_row());
     for (int64_t v : {planes_.per_channel(), planes_.size, planes_.width, g_.stride_y, g_.stride_x, g_.dilation_y,
                       g_.dilation_x})
       text += "/" + std::to_string(v);
@@ -132,6 +140,8 @@ class SparseKernel : public Kernel {
 
   Geometry g_;
   bool add_;
+  int64_t threads_;
+  bool tiled_;
   const SpmmF32& kernel_;
   Planes planes_;
   PixelTiles tiles_;
@@ -157,7 +167,14 @@ class Sparse : public Routine {
     if (g.inputs * planes.per_channel() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return spmm_variants(); }
+  // 1x1 also with tiles copied to where their channels lie side by side.
+  std::vector<std::string> variants(const Problem& p) const override {
+    std::vector<std::string> names = spmm_variants();
+    const Geometry g(p);
+    if (g.taps() == 1 && !Planes(g, 16).copied)
+      for (const auto& kernel : spmm_variants()) names.push_back(kernel + SparseKernel::kTiled);
+    return names;
+  }
   Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nchw, Layout::nchw); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<SparseKernel>(p, variant, c);
