@@ -16,7 +16,7 @@ std::vector<std::string> block_variants() {
 
 BlocksProduct::BlocksProduct(const BlocksProblem& p, const std::string& variant)
     : outputs_(p.outputs), images_(p.images), image_in_(p.image_in), blocks_(divide_up(p.outputs, kBlock)), act_(p.act),
-      add_(p.add), rows_(p.rows), bias_(pack_bias(p.bias, p.outputs, kBlock)) {
+      rows_(p.rows), bias_(pack_bias(p.bias, p.outputs, kBlock)) {
   kernel_ = ukernel<GemmF32>(PW_KIND_GEMM_INDEXED_F32, variant);
   if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
   pack(p);
@@ -95,7 +95,7 @@ void BlocksProduct::run(const float* x, float* y, const float* residual, Team& t
         args.bias = bias_.as<float>() + b * kBlock;
         args.columns = std::min(kBlock, outputs_ - b * kBlock);
         args.c = y + at;
-        args.residual = add_ ? residual + at : nullptr;
+        args.residual = residual ? residual + at : nullptr;
         kernel_->run(&args);
       }
     }

@@ -26,7 +26,6 @@ struct BlocksProblem {
   Constant weights;
   const float* bias;  // may be null
   ActArgs act;
-  bool add;
   int threads;
   int64_t images, image_in;
   std::vector<int64_t> rows;
@@ -47,7 +46,6 @@ class BlocksProduct {
   int64_t tiles_ = 0;
   const GemmF32* kernel_;
   ActArgs act_;
-  bool add_;
   std::vector<int64_t> rows_, starts_;            // starts_: of the blocks among the kept ones
   std::shared_ptr<const Buffer> packed_, index_;  // weights of the kept blocks; counts per block, then their offsets
   Buffer bias_;

@@ -11,14 +11,14 @@ namespace {
 class SparseBlocksKernel : public Kernel {
  public:
   SparseBlocksKernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : g_(p), padded_(g_.pads()), width_(g_.width), height_(g_.height) {
+      : g_(p), add_(p.epilogue.add), padded_(g_.pads()), width_(g_.width), height_(g_.height) {
     if (padded_) {
       width_ = std::max(g_.width + g_.pad_left, (g_.out_width - 1) * g_.stride_x + (g_.kernel_width - 1) * g_.dilation_x + 1);
       height_ = std::max(g_.height + g_.pad_top,
                          (g_.out_height - 1) * g_.stride_y + (g_.kernel_height - 1) * g_.dilation_y + 1);
     }
     BlocksProblem b{g_.outputs, g_.group_inputs() * g_.taps(), g_.groups, constants[1], bias_of(p, constants),
-                    *epilogue_activation(p), p.epilogue.add, p.threads, g_.images, width_ * height_ * g_.inputs, {}, {},
+                    *epilogue_activation(p), p.threads, g_.images, width_ * height_ * g_.inputs, {}, {},
                     "conv2/" + std::to_string(width_) + "/" + std::to_string(g_.groups) + "/" +
                         std::to_string(g_.dilation_y) + "/" + std::to_string(g_.dilation_x)};
     for (int64_t y = 0; y < g_.out_height; ++y)
@@ -47,7 +47,7 @@ class SparseBlocksKernel : public Kernel {
       team.barrier();
       x = copy;
     }
-    product_->run(x, static_cast<float*>(out[0]), static_cast<const float*>(in[1]), team);
+    product_->run(x, static_cast<float*>(out[0]), add_ ? static_cast<const float*>(in[1]) : nullptr, team);
   }
 
  private:
@@ -66,7 +66,7 @@ class SparseBlocksKernel : public Kernel {
   }
 
   Geometry g_;
-  bool padded_;
+  bool add_, padded_;
   int64_t width_, height_;  // of the image that is read
   std::unique_ptr<BlocksProduct> product_;
 };

@@ -7,13 +7,15 @@ namespace {
 
 class DenseBlocksKernel : public Kernel {
  public:
-  DenseBlocksKernel(const BlocksProblem& p, const std::string& variant) : product_(p, variant) {}
+  DenseBlocksKernel(const BlocksProblem& p, bool add, const std::string& variant) : add_(add), product_(p, variant) {}
   size_t packed_bytes() const override { return product_.bytes(); }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    product_.run(static_cast<const float*>(in[0]), static_cast<float*>(out[0]), static_cast<const float*>(in[1]), team);
+    product_.run(static_cast<const float*>(in[0]), static_cast<float*>(out[0]),
+                 add_ ? static_cast<const float*>(in[1]) : nullptr, team);
   }
 
  private:
+  bool add_;
   BlocksProduct product_;
 };
 
@@ -35,10 +37,10 @@ class DenseBlocks : public Routine {
   Ports ports(const Problem& p) const override { return dense_ports(p); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
-    BlocksProblem b{s.columns, s.depth, 1, c[1], dense_bias(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
-                    1, 0, {}, [](int64_t, int64_t k) { return static_cast<int32_t>(k); }, "dense"};
+    BlocksProblem b{s.columns, s.depth, 1, c[1], dense_bias(p, c), *epilogue_activation(p), p.threads, 1, 0,
+                    {}, [](int64_t, int64_t k) { return static_cast<int32_t>(k); }, "dense"};
     for (int64_t row = 0; row < s.rows; ++row) b.rows.push_back(row * s.depth);
-    return std::make_unique<DenseBlocksKernel>(b, variant);
+    return std::make_unique<DenseBlocksKernel>(b, p.epilogue.add, variant);
   }
 
  private:
