@@ -99,6 +99,7 @@ struct Product {
   int64_t chunk;          // rows of B per pass: whole taps, or a part of the depth when taps == 1
   int64_t c_row, c_group; // strides of C and of the residual, see kinds/gemm_f32.h
   Blocking blocking;
+  bool accumulate = false;  // C += A * B ...; the bias does not count
 
   int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
   EvenParts tiles() const { return {rows, row_tiles()}; }
@@ -140,7 +141,7 @@ void walk_block(const Product& p, int64_t index, float* c, const float* residual
       args.c_row = p.c_row;
       args.c_group = p.c_group;
       args.act = p.act;
-      args.first = k0 == 0;
+      args.first = k0 == 0 && !p.accumulate;
       args.last = k0 + p.chunk >= k;
       for (int64_t panel = first_panel; panel < last_panel; ++panel) {
         const int64_t at = row * p.c_row + p.panel_offset(panel);

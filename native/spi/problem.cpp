@@ -31,6 +31,17 @@ std::vector<Tensor> parse_tensors(std::string_view text) {
   return tensors;
 }
 
+// PERCENT[/1x16:PERCENT]
+void parse_zeros(std::string_view text, Problem& p) {
+  for (auto part : split(text, '/')) {
+    const bool blocks = part.rfind("1x16:", 0) == 0;
+    if (blocks) part.remove_prefix(5);
+    const int percent = std::atoi(std::string(part).c_str());
+    if (percent < 1 || percent > 100) throw Error("problem: zeros '" + std::string(text) + "': expected percentages");
+    (blocks ? p.zero_blocks : p.zeros) = percent;
+  }
+}
+
 }  // namespace
 
 Epilogue Epilogue::parse(std::string_view text) {
@@ -58,6 +69,7 @@ Problem Problem::parse(const std::string& text) {
     if (name == "in") p.in = parse_tensors(value);
     else if (name == "out") p.out = parse_tensors(value);
     else if (name == "epilogue") p.epilogue = Epilogue::parse(value);
+    else if (name == "zeros") parse_zeros(value, p);
     else if (name == "threads") p.threads = std::atoi(std::string(value).c_str());
     else p.attrs_.emplace_back(name, value);
   }

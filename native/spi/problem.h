@@ -33,6 +33,9 @@ struct Problem {
   std::vector<Tensor> in, out;
   Epilogue epilogue;
   int threads = 1;
+  // Percentage of zeros in the weights, and of blocks of 16 consecutive outputs (at one input and tap) that are zero;
+  // 0 = less than half.
+  int zeros = 0, zero_blocks = 0;
 
   static Problem parse(const std::string& text);  // throws Error
 

@@ -14,12 +14,14 @@ namespace pw {
 // c: row i, column group j (16 columns): c + i * c_row + j * c_group; the same strides for `residual` (may be null).
 // bias: the kernel's full column count of floats, or null.
 // first: start from bias (else from what c holds). last: add the residual, apply the activation.
+// index: of an indexed kernel alone: row k of B multiplies a[i][index[k]], not a[i][k]; taps is 1.
 struct GemmF32Args {
   const float* const* a;
   const float* b;
   float* c;
   const float* bias;
   const float* residual;
+  const int32_t* index;
   int64_t taps, depth;
   int64_t rows, columns;
   int64_t c_row, c_group;
@@ -32,5 +34,7 @@ struct GemmF32 {
   void (*run)(const GemmF32Args* args);
 };
 #define PW_KIND_GEMM_F32 "gemm_f32"
+// The same over some of the depth, for B whose other rows are zero.
+#define PW_KIND_GEMM_INDEXED_F32 "gemm_indexed_f32"
 
 }  // namespace pw

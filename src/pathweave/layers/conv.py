@@ -93,6 +93,7 @@ class Conv2(LayerKind):
 
     name = "conv2"
     attributes = {**_GEOMETRY, "groups": 1}
+    weights = 1
 
     def infer(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)

@@ -26,6 +26,7 @@ class Dense(LayerKind):
 
     name = "dense"
     attributes = {}
+    weights = 1
 
     def infer(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)

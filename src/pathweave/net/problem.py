@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .net import Epilogue, Layer, Net, TensorSpec
+from .zeros import zeros_of
 
 
 def tensor_text(spec: TensorSpec) -> str:
@@ -26,10 +27,11 @@ def attr_text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One layer to be computed, without its constants' contents.
+    """One layer to be computed, without its constants' contents; only how many zeros its weights hold is told.
 
-    Text: `KIND in=T,T,... out=T,... ATTR=VALUE ... [epilogue=E] threads=N`, attributes sorted by name, defaults
-    filled in. A T is `DTYPE:DxDx...`, `const:` before it for a constant, `-` for an absent optional input.
+    Text: `KIND in=T,T,... out=T,... ATTR=VALUE ... [epilogue=E] [zeros=Z] threads=N`, attributes sorted by name,
+    defaults filled in. A T is `DTYPE:DxDx...`, `const:` before it for a constant, `-` for an absent optional input.
+    `zeros`: see `zeros.zeros_of`, "" for dense weights.
     """
 
     text: str
@@ -40,25 +42,29 @@ class Problem:
     attrs: tuple[tuple[str, Any], ...]
     epilogue: Epilogue
     threads: int
+    zeros: str = ""
 
     def __str__(self) -> str:
         return self.text
 
     @staticmethod
-    def make(kind, inputs, constant, outputs, attrs, epilogue=Epilogue(), threads=1) -> "Problem":
+    def make(kind, inputs, constant, outputs, attrs, epilogue=Epilogue(), threads=1, zeros="") -> "Problem":
         """Build a problem and its canonical text. `attrs` must hold every attribute of the kind."""
         ins = ["-" if s is None else ("const:" if c else "") + tensor_text(s) for s, c in zip(inputs, constant)]
         parts = [kind, "in=" + ",".join(ins), "out=" + ",".join(tensor_text(s) for s in outputs)]
         parts += [f"{k}={attr_text(v)}" for k, v in sorted(attrs.items())]
         if epilogue:
             parts.append(f"epilogue={epilogue}")
+        if zeros:
+            parts.append(f"zeros={zeros}")
         parts.append(f"threads={threads}")
         return Problem(" ".join(parts), kind, tuple(inputs), tuple(constant), tuple(outputs),
-                       tuple(sorted(attrs.items())), epilogue, threads)
+                       tuple(sorted(attrs.items())), epilogue, threads, zeros)
 
     def with_threads(self, threads: int) -> "Problem":
         """The same problem for another number of threads."""
-        return Problem.make(self.kind, self.inputs, self.constant, self.outputs, dict(self.attrs), self.epilogue, threads)
+        return Problem.make(self.kind, self.inputs, self.constant, self.outputs, dict(self.attrs), self.epilogue, threads,
+                            self.zeros)
 
     @staticmethod
     def of(net: Net, layer: Layer, threads: int) -> "Problem":
@@ -66,9 +72,11 @@ class Problem:
         from ..layers import kind_of
         inputs = [net.specs[v] if v else None for v in layer.inputs]
         constant = [v in net.constants for v in layer.inputs]
-        attrs = kind_of(layer.kind).complete(layer.attrs)
-        return Problem.make(layer.kind, inputs, constant, [net.specs[v] for v in layer.outputs], attrs,
-                            layer.epilogue, threads)
+        kind = kind_of(layer.kind)
+        weights = net.constants.get(layer.inputs[kind.weights]) if kind.weights is not None else None
+        return Problem.make(layer.kind, inputs, constant, [net.specs[v] for v in layer.outputs],
+                            kind.complete(layer.attrs), layer.epilogue, threads,
+                            "" if weights is None else zeros_of(weights))
 
 
 def adapt_problem(spec: TensorSpec, source, target, threads: int) -> Problem:

@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import weakref
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from threading import Lock
 from typing import Any
 
 from ..errors import InputError, NoRoutineError
 from ..net.net import Layer, Net, TensorSpec
+from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
 from ..regions import Region
 from . import catalogue
 from .catalogue import Candidate, Refusal
 
-_ids: dict[int, tuple[weakref.ref, int]] = {}
 _counter = itertools.count(1)
-_ids_lock = Lock()
 
-
-def constant_id(array) -> int:
-    """A number that stands for the contents of one array as long as the process lives; never given to another.
-
-    Nets bound to several shapes hold the same arrays, so that their packed copies are shared.
-    """
-    with _ids_lock:
-        entry = _ids.get(id(array))
-        if entry is not None and entry[0]() is array:
-            return entry[1]
-        number, key = next(_counter), id(array)
-        if type(array).__weakrefoffset__ == 0:  # a NumPy scalar: its contents are shared with nobody
-            return number
-        # The callback may run at any moment, this one included: it takes no lock, and pops only its own entry.
-        _ids[key] = (weakref.ref(array, lambda dead, key=key: _forget(key, dead)), number)
-        return number
-
-
-def _forget(key: int, dead: weakref.ref) -> None:
-    entry = _ids.get(key)
-    if entry is not None and entry[0] is dead:
-        del _ids[key]
+#: A number that stands for the contents of one array as long as the process lives; never given to another. Nets bound
+#: to several shapes hold the same arrays, so that their packed copies are shared.
+constant_id = PerArray(lambda array: next(_counter))
 
 
 def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
@@ -90,7 +68,8 @@ class BoundNet:
     """A net whose shapes are concrete: immutable; what depends on them is computed once.
 
     `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
-    problems, names and structure, whatever the constants hold. `base`: the net of which this one has regions fused.
+    problems, names and structure, whatever the constants hold besides zeros. `base`: the net of which this one has
+    regions fused.
     """
 
     def __init__(self, net: Net, base: BoundNet | None = None):

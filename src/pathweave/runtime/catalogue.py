@@ -206,7 +206,7 @@ def without_epilogue(problem: Problem) -> Problem:
     """The same layer without its epilogue, and without the residual."""
     cut = len(problem.inputs) - (1 if problem.epilogue.add else 0)
     return Problem.make(problem.kind, problem.inputs[:cut], problem.constant[:cut], problem.outputs,
-                        dict(problem.attrs), threads=problem.threads)
+                        dict(problem.attrs), threads=problem.threads, zeros=problem.zeros)
 
 
 def _with_epilogue(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:

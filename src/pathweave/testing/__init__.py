@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..layers import compute, infer_layer, kind_of
 from ..net.format import numpy_dtype
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
+from ..net.zeros import zeros_of
 from . import cases as _folder  # imported before the function of the same name takes its place in this module
 
 #: Relative RMS error against float64 that a routine of an accuracy class may have on a reduction of 1,024 terms.
@@ -64,7 +65,12 @@ class Case:
     def problem(self, threads: int = 1) -> Problem:
         """The problem that routines are asked about."""
         return Problem.make(self.kind, self.inputs, self.constant, self.outputs(),
-                            kind_of(self.kind).complete(self.attrs), self.epilogue, threads)
+                            kind_of(self.kind).complete(self.attrs), self.epilogue, threads, self._zeros)
+
+    @cached_property
+    def _zeros(self) -> str:
+        index = kind_of(self.kind).weights
+        return zeros_of(self.arrays()[index]) if index is not None and self.constant[index] else ""
 
     def rng(self) -> np.random.Generator:
         """A generator seeded by the name, so that a failure repeats."""
@@ -117,7 +123,9 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
 
     `normal` (mean 0, deviation 1), `scaled:K` (deviation 1 / sqrt(K)), `positive` (0.5 to 2), `unit` (-1 to 1),
     `wide` (deviation 4), `integral` (small integers), `nonzero` (integers without 0), `ties` (few different values),
-    `special` (NaN and infinities among numbers), `index:K` (-K to K - 1). Integers are small; bool is even odds.
+    `special` (NaN and infinities among numbers), `index:K` (-K to K - 1), and for weights [outputs, inputs, ...]
+    `sparse:P` (P % zeros), `2of4` (two zeros in any four consecutive inputs), `blocks:P` (P % of the blocks of 16
+    outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
     """
     word, _, parameter = word.partition(":")
     shape, kind = spec.shape, np.dtype(numpy_dtype(spec.dtype))
@@ -135,10 +143,24 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
         y = rng.uniform(*((0.5, 2.0) if word == "positive" else (-1.0, 1.0)), shape)
     elif word == "special":
         y = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.5], shape)
+    elif word in ("sparse", "2of4", "blocks"):
+        kept = _kept(shape, word, float(parameter or 0), rng)
+        y = rng.standard_normal(shape) / math.sqrt(math.prod(shape[1:])) * kept
     else:
         deviation = {"normal": 1.0, "wide": 4.0, "scaled": 1 / math.sqrt(float(parameter or 1))}[word]
         y = rng.standard_normal(shape) * deviation
     return np.asarray(y).astype(kind)
+
+
+def _kept(shape: tuple[int, ...], word: str, percent: float, rng: np.random.Generator) -> np.ndarray:
+    """Which weights are not zero; exactly as many as the word says, where that is a whole number."""
+    if word == "2of4":
+        ranks = rng.random((shape[0], -(-shape[1] // 4), 4, *shape[2:])).argsort(axis=2)
+        return (ranks < 2).reshape(shape[0], -1, *shape[2:])[:, :shape[1]]
+    outputs = -(-shape[0] // 16) if word == "blocks" else shape[0]
+    count = outputs * math.prod(shape[1:])
+    kept = (rng.permutation(count) >= round(count * percent / 100)).reshape(outputs, *shape[1:])
+    return np.repeat(kept, 16, axis=0)[:shape[0]] if word == "blocks" else kept
 
 
 def case(kind: str, *inputs, name: str = "", constant: Sequence[int] = (), epilogue: str = "",

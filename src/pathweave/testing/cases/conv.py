@@ -46,6 +46,7 @@ CASES = [
     conv((1, 32, 8, 8), 64, 1, stride=(2, 2)), conv((3, 16, 7, 7), 24, 1, stride=(2, 2)),
     conv((1, 16, 9, 11), 16, 1, stride=(3, 2)), conv((1, 24, 6, 6), 16, 1, pad=(1, 0, 2, 1)),
     conv((1, 16, 13, 1), 16, 1), conv((1, 16, 1, 37), 32, 1), conv((1, 512, 2, 3), 16, 1),
+    conv((1, 65, 9, 9), 67, 1, epilogue="relu"), conv((3, 131, 7, 7), 139, 1), conv((1, 128, 12, 12), 144, 1, bias=False),
     # 3x3, stride 1 (Winograd's field): odd sizes, images smaller than a tile, batches
     *(conv((1, c, h, w), o, 3, same=1) for c, o, h, w in (
         (1, 1, 7, 7), (3, 16, 9, 9), (16, 16, 8, 8), (16, 32, 7, 7), (24, 40, 5, 6), (17, 19, 10, 13), (64, 64, 7, 7),

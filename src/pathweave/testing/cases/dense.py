@@ -43,6 +43,12 @@ CASES = [
     case("matmul", (7, 16), (16, 24), epilogue="gelu:0.0"),
     case("matmul", (8, 6, 6), (8, 6, 6), epilogue="clip:0.0:6.0"),
     case("matmul", (3, 8), (8, 40), values=("special", "special")),
+    # large enough to be halved once and twice, odd in every dimension, and both
+    *(case("matmul", (m, k), (k, n), constant=c) for m, k, n in ((67, 71, 99), (64, 129, 65), (131, 150, 141),
+                                                                 (128, 135, 200)) for c in ((), (1,))),
+    case("matmul", (2, 70, 66), (66, 75), epilogue="gelu:0.0"), case("matmul", (150, 131), (131, 133), epilogue="relu"),
+    dense((70, 65), 67, epilogue="relu"), dense((2, 67, 129), 135, epilogue="hard_swish"), dense((130, 600), 129),
+    dense((140, 131), 133, bias=False), dense((70, 65), 67, epilogue="add+relu"),
     case("matmul", (1, 1), (1, 1)), case("matmul", (5, 1), (1, 5)), case("matmul", (128, 64), (64, 128)),
     case("matmul", TensorSpec("i32", (4, 5)), TensorSpec("i32", (5, 6)), values=("integral", "integral")),
     case("matmul", TensorSpec("i64", (2, 4, 5)), TensorSpec("i64", (5, 6)), values=("integral", "integral")),
