@@ -26,7 +26,7 @@ class SparseRows {
   const int32_t* counts() const { return packed_->as<int32_t>(); }
   // The weights of an output and what follows them.
   const SparseWeight* at(int64_t output) const { return weights() + starts_[static_cast<size_t>(output)]; }
-  int64_t count() const { return starts_.back(); }
+  const int64_t* starts() const { return starts_.data(); }  // outputs + 1, into at(0)
   size_t bytes() const { return packed_->bytes(); }
 
  private:
