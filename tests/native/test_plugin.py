@@ -116,7 +116,7 @@ def test_the_plugin_links_nothing_of_ours(null_device):
 
 
 def test_the_header_is_plain_c_and_cpp(tmp_path):
-    for language, standard in (("c", "-std=c99"), ("c++", "-std=c++11")):
+    for language, standard in (("c", "-std=c11"), ("c++", "-std=c++11")):
         source = tmp_path / ("use.c" if language == "c" else "use.cpp")
         source.write_text('#include "pathweave/plugin.h"\nint main(void) { return sizeof(pw_device_table) == 0; }\n')
         subprocess.run([compiler(language), standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I",
