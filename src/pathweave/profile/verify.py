@@ -44,7 +44,7 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
         if slot.text not in seen:
             seen.add(slot.text)
             tell(f"verifying {layer.name} ({len(slot.entries)} candidates)")
-            single = _single(net, layer)
+            single = _single(bound, layer)
             given = {v: values[v] for v in single.inputs}
             for entry in slot.entries:
                 reason = _check(single, layer, entry.candidate, given, wanted, threads)
@@ -66,11 +66,11 @@ def _double(array):
     return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array
 
 
-def _single(net: Net, layer: Layer) -> BoundNet:
+def _single(bound: BoundNet, layer: Layer) -> BoundNet:
     """A net of that layer alone."""
-    inputs = {v: net.specs[v] for v in layer.inputs if v and v not in net.constants}
-    constants = {v: net.constants[v] for v in layer.inputs if v in net.constants}
-    return BoundNet(Net(inputs, list(layer.outputs), [layer], constants))
+    inputs = {v: bound.spec(v) for v in bound.dynamic(layer)}
+    constants = {v: bound.net.constants[v] for v in layer.inputs if v in bound.net.constants}
+    return BoundNet(Net(inputs, list(layer.outputs), [layer], constants), bound.scales)
 
 
 def _check(single: BoundNet, layer: Layer, c: Candidate, given: Mapping, wanted: list, threads: int) -> str:

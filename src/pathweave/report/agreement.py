@@ -71,7 +71,7 @@ def layer_errors(plan: Any, inputs: Mapping[str, Any],
         arguments = [None if not v else values[v] if v in values else net.constants[v] for v in layer.inputs]
         wanted = run_layer(layer, [_double(a) for a in arguments])
         constants = {v: net.constants[v] for v in layer.inputs if v in net.constants}
-        single = BoundNet(Net({v: net.specs[v] for v in names}, list(layer.outputs), [layer], constants))
+        single = BoundNet(Net({v: net.specs[v] for v in names}, list(layer.outputs), [layer], constants), bound.scales)
         candidate = plan.choices[layer.name]
         got = build_plan(single, {layer.name: candidate}, [], plan.threads).session().run({v: values[v] for v in names})
         error = worst(compare(got[v], w) for v, w in zip(layer.outputs, wanted))

@@ -108,7 +108,8 @@ class Costs:
         layers, missing = {}, []
         for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(threads))):
             everything = recorded.of(problem)
-            fine = [p for p in everything if accuracy_rank(p.candidate.accuracy) <= limit]
+            fine = [p for p in everything if accuracy_rank(p.candidate.accuracy) <= limit
+                    and not bound.uncalibrated(layer, p.candidate)]
             if not fine:
                 missing.append((layer, problem))
                 continue
