@@ -18,11 +18,13 @@ class LayerKind:
     """What one kind of layer computes.
 
     `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
-    must not be computed at import (none so far). Subclasses are stateless and have a no-argument constructor.
+    must not be computed at import (none so far). `moves`: the inputs of which the outputs hold elements, unchanged, and
+    nothing else but a constant. Subclasses are stateless and have a no-argument constructor.
     """
 
     name: str = ""
     attributes: Mapping[str, Any] = {}
+    moves: slice = slice(0)
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import InputError, ModelError
@@ -132,6 +132,11 @@ class Runnable:
         self.routes = routes
         self.forget_plans()
 
+    def set_scales(self, scales: Mapping[str, Scale]) -> None:
+        """Take other scales for the plans to come."""
+        self.scales = scales
+        self.forget_plans()
+
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
         if not isinstance(inputs, Mapping):
@@ -246,6 +251,28 @@ class LoadedModel(Model):
         self.routes[route.signature] = route
         if "main" in self._runnables:
             self._runnables["main"].forget_plans()
+
+    def calibrate(self, samples: Iterable[Any], *, progress: Callable[[float, str], None] | None = None) -> LoadedModel:
+        """Find the scales of the main net's values on samples, so that quantised routines may be used; gives the model.
+
+        `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
+        or, with a preprocess net, of image files and Pillow images: typical ones, a hundred or so. Every value gets the
+        range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
+        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. `progress`: called with
+        (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
+        """
+        from .calibrate import Samples, calibrate
+        runnable = self.runnable()
+        images = self._from_image if "preprocess" in self.nets else None
+        scales = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
+        self.quantisation["main"] = scales
+        runnable.set_scales(scales)
+        return self
+
+    def _from_image(self, image: Any) -> dict[str, Any]:
+        """The main net's inputs from an image."""
+        values = self.runnable("preprocess").run(self._images(image))
+        return dict(zip(self.main.inputs, values.values()))
 
     def predict(self, image: Any) -> dict[str, Any]:
         """Run all nets on an image: preprocess, main, postprocess; results by name.
