@@ -236,6 +236,9 @@ class Tuner:
         if row["median_ns"] > DISTURBED * row["minimum_ns"]:
             findings.append(f"the machine was busy: the winner took {row['minimum_ns'] / 1e6:.3f} ms in its best run and "
                             f"{row['median_ns'] / 1e6:.3f} ms in the median one; tune again when nothing else runs")
+        if self.accuracy == "quantised" and not self.bound.scales:
+            findings.append("accuracy quantised was allowed, but no value has a scale, so that no quantised routine took "
+                            "part: calibrate the model first (model.calibrate(samples), or --calibrate)")
         if not profile.notes.get("finite", True):
             findings.append("some outputs were infinite or not numbers on random inputs; their times may be untypical")
         if profile.notes.get("unmeasured"):
