@@ -134,10 +134,7 @@ class Expected:
         total = compute(bare, operands)[0].astype(np.float32)
         arity = len(case.inputs) - case.epilogue.add
         bias = self.arrays[2] if arity > 2 and self.arrays[2] is not None else np.float32(0)
-        shape = (-1, 1, 1) if total.ndim == 4 and case.kind != "matmul" else (-1,)
-        if np.ndim(bias):
-            bias = bias.reshape(shape)
-        y = fma(total, self._spread(factor, total), bias)
+        y = fma(total, self._spread(factor), self._spread(bias))
         if case.epilogue.add:
             i = len(case.inputs) - 1
             if i in self.ports and needs_scale("f32", self.ports[i].dtype):
@@ -147,11 +144,11 @@ class Expected:
                 y = y + self.arrays[i]
         return [activated(y, case.epilogue)]
 
-    def _spread(self, factor: np.ndarray, total: np.ndarray) -> np.ndarray:
-        """The factor per output channel, so that it broadcasts with the sums."""
-        if np.ndim(factor) == 0 or self.case.kind == "matmul":
+    def _spread(self, factor: np.ndarray) -> np.ndarray:
+        """Numbers per output channel, so that they broadcast with the sums."""
+        if np.ndim(factor) == 0 or self.case.kind in ("dense", "matmul"):
             return factor
-        return factor.reshape((-1, 1, 1) if total.ndim == 4 and self.case.kind != "dense" else (-1,))
+        return factor.reshape(-1, 1, 1)
 
     # ---- judging ----
 
