@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ._calibration import Data, first_sample
 from ._errors import BadUse
 from ._options import (
+    Accuracy,
     Json,
     ModelPath,
     OriginalOnnx,
@@ -15,6 +17,7 @@ from ._options import (
     Shapes,
     Threads,
     batch_shapes,
+    check_accuracy,
     existing_file,
     load_model,
     parse_shapes,
@@ -39,6 +42,8 @@ def command(
     rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds of two timed calls each.")] = 30,
     default: Annotated[bool, typer.Option("--default", help="Also time our default route, the one without a profile.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Tune first (quick where the store knows the problems).")] = False,
+    accuracy: Accuracy = "f32",
+    data: Data = None,
     memory: Annotated[bool, typer.Option("--memory", help="Also report peak memory: load and ten runs, each in a fresh "
                                          "process.")] = False,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
@@ -53,14 +58,16 @@ def command(
         _list(json)
         return 0
     peers = _select(names)
+    check_accuracy(accuracy)
     writable_target(out, "result")
     loaded = load_model(model, threads)
     source = _onnx(model, loaded, onnx) if peers else None
     bound = loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
+    given = None if data is None else first_sample(loaded, data, bound)
     if tune:
-        loaded = _tuned(loaded, bound)
+        loaded = _tuned(loaded, bound, accuracy)
     with progress("benchmark") as tell:
-        entries, inputs = _ours(loaded, bound, default, restriction(routine))
+        entries, inputs = _ours(loaded, bound, default, restriction(routine), accuracy, given)
         for peer in peers:
             tell(0.0, f"loading {peer.name}")
             entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
@@ -69,7 +76,8 @@ def command(
         bench.measure(entries, rounds, tell=tell)
         facts["load_after"] = bench.load_average()
         run = {"model": model, "shapes": bound.shapes, "threads": loaded.threads, "rounds": rounds, "calls": 2,
-               "seed": bench.SEED, "first": entries[0].name, "route": entries[0].version}
+               "seed": bench.SEED, "first": entries[0].name, "route": entries[0].version,
+               "reference": (bench.reference(entries) or entries[0]).name, "data": data}
         result = bench.report(entries, facts, run)
         if memory:
             tell(1.0, "measuring memory")
@@ -117,36 +125,44 @@ def _onnx(model: str, loaded: Any, given: str | None) -> str:
     raise BadUse(f"{model}: other engines need the ONNX file that it was made from; give it with --onnx FILE")
 
 
-def _tuned(loaded: Any, bound: Any) -> Any:
+def _tuned(loaded: Any, bound: Any, accuracy: str) -> Any:
     from ..tune.api import tune
     with progress("tuning") as report:
-        return tune(loaded, threads=loaded.threads, shapes=bound.shapes, progress=report)
+        return tune(loaded, threads=loaded.threads, shapes=bound.shapes, accuracy=accuracy, progress=report)
 
 
-def _ours(loaded: Any, bound: Any, default: bool, allowed: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Our entries, the model's own route first, and the inputs that all engines get."""
+def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
+          inputs: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
+    """Our entries, the model's own route first, and the inputs that all engines get.
+
+    Beside a route below class f32 the default one runs, so that there is something to compare with.
+    """
+    from ..profile.protocol import random_inputs
+    from ..runtime.defaults import default_route
+    inputs = random_inputs(bound) if inputs is None else inputs
+    route = loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, accuracy, allowed)
+    entries = [_entry("pathweave", loaded, bound, route, inputs)]
+    if default and route.certificate != "default" or entries[0].accuracy != "f32":
+        entries.append(_entry("pathweave-default", loaded, bound, default_route(bound, loaded.threads), inputs))
+    return entries, inputs
+
+
+def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:
     import time
 
-    from ..profile.protocol import random_inputs
+    from ..report.agreement import least_accurate
     from ..report.bench import Entry
-    from ..runtime.defaults import default_route
-    inputs = random_inputs(bound)
-    route = loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
-    tuned = route.certificate != "default"
-    routes = [("pathweave", route)]
-    if default and tuned:
-        routes.append(("pathweave-default", default_route(bound, loaded.threads)))
-    entries = []
-    for name, chosen in routes:
-        begin = time.perf_counter()
-        session = loaded.plan(chosen, bound.shapes, loaded.threads).session()
+    begin = time.perf_counter()
+    plan = loaded.plan(route, bound.shapes, loaded.threads)
+    session = plan.session()
 
-        def call(session: Any = session) -> list[Any]:
-            return list(session.run(inputs).values())
-        call()
-        kind = "tuned route" if chosen.certificate not in ("default",) else "default route"
-        entries.append(Entry(name, call, version=kind, prepare_s=time.perf_counter() - begin))
-    return entries, inputs
+    def call() -> list[Any]:
+        return list(session.run(inputs).values())
+    call()
+    accuracy = least_accurate(plan)
+    return Entry(name, call, accuracy="f32" if accuracy == "strict" else accuracy,
+                 version="tuned route" if route.certificate != "default" else "default route",
+                 prepare_s=time.perf_counter() - begin)
 
 
 def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:

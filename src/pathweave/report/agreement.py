@@ -44,6 +44,20 @@ def compare(got: Any, wanted: Any) -> Agreement:
                      error / size if size else error)
 
 
+def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
+    """(rows whose largest number is at the same place, rows) of an output of scores [N,C]; None for another one."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if wanted.ndim != 2 or wanted.dtype.kind != "f" or got.shape != wanted.shape or wanted.shape[1] < 2:
+        return None
+    return int((got.argmax(1) == wanted.argmax(1)).sum()), len(wanted)
+
+
+def least_accurate(plan: Any) -> str:
+    """The least accurate class among the chosen routines of a plan."""
+    from ..runtime.catalogue import ACCURACIES, accuracy_rank
+    return ACCURACIES[max((accuracy_rank(c.accuracy) for c in plan.choices.values()), default=0)]
+
+
 def worst(agreements: Any) -> Agreement:
     """The largest of each measure."""
     all_ = list(agreements)

@@ -263,14 +263,14 @@ class LoadedModel(Model):
         """
         from .calibrate import Samples, calibrate
         runnable = self.runnable()
-        images = self._from_image if "preprocess" in self.nets else None
+        images = self.image_inputs if "preprocess" in self.nets else None
         scales = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
         self.quantisation["main"] = scales
         runnable.set_scales(scales)
         return self
 
-    def _from_image(self, image: Any) -> dict[str, Any]:
-        """The main net's inputs from an image."""
+    def image_inputs(self, image: Any) -> dict[str, Any]:
+        """The main net's inputs from an image, by the preprocess net; see `predict`."""
         values = self.runnable("preprocess").run(self._images(image))
         return dict(zip(self.main.inputs, values.values()))
 
