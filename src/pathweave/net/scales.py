@@ -22,9 +22,9 @@ class Scale(NamedTuple):
         """The scale whose 256 steps cover a range and 0, which is exact; None where the range is not finite or no
         float32 scale covers it."""
         import numpy as np
-        low, high = min(0.0, float(low)), max(0.0, float(high))
         if not (math.isfinite(low) and math.isfinite(high)):
             return None
+        low, high = min(0.0, float(low)), max(0.0, float(high))
         if low == high:
             return Scale(1.0, 0)
         scale = float(np.float32(max((high - low) / 255, LEAST_SCALE)))
