@@ -17,6 +17,9 @@ namespace pw {
 // start: the kernel's full column count of s32, what the sums begin with: -zero_of_A * (sum of the column of B).
 // y = fma(float(sum), scale[column], bias[column]), then as in requant_u8.h; full column counts too.
 // c, residual (may be null): row i at i * c_row bytes.
+// sums: where it is not null the sums themselves are the result, row i at i * c_row numbers, full tiles in width, and
+// scale, bias, c and what follows are not read. With group 2 elements of A and B may then be any 16 bits whose sums of
+// products wrap around in 32.
 struct GemmU8Args {
   const void* const* a;
   const void* b;
@@ -24,6 +27,7 @@ struct GemmU8Args {
   const float *scale, *bias;
   uint8_t* c;
   const uint8_t* residual;
+  int32_t* sums;
   int64_t taps, words;
   int64_t rows, columns;
   int64_t c_row;
