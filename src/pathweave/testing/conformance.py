@@ -103,11 +103,19 @@ def subjects(wanted: str | None = None) -> Iterator[Subject]:
             arrays = case.arrays()
             yield Subject(case.name, arrays, case.reference(arrays), case, case.problem)
     for spec, source, target in adapts():
-        name = adapt_problem(spec, source, target, 1).text.rsplit(" ", 1)[0]
-        if wanted is None or wanted == name:
-            array, after, scale = _adapted(spec, source, target)
-            yield Subject(name, [array], [after], None,
-                          lambda threads, s=spec, a=source, b=target: adapt_problem(s, a, b, threads), [scale, scale])
+        if wanted is None or wanted == _adapt_name(spec, source, target):
+            yield adapt_subject(spec, source, target)
+
+
+def _adapt_name(spec: TensorSpec, source: Format, target: Format) -> str:
+    return adapt_problem(spec, source, target, 1).text.rsplit(" ", 1)[0]
+
+
+def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
+    """A conversion."""
+    array, after, scale = _adapted(spec, source, target)
+    return Subject(_adapt_name(spec, source, target), [array], [after], None,
+                   lambda threads: adapt_problem(spec, source, target, threads), [scale, scale])
 
 
 def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarray, np.ndarray, Scale]:

@@ -23,6 +23,8 @@ LINEAR = {"conv2": 0, "depthwise_conv2": 0, "dense": 0, "matmul": None}
 DEFINED = ("", "relu", "clip", "hard_swish")
 #: Errors of rounding add up like independent ones; a root mean square above this many of their deviations is a fault.
 DEVIATIONS = 5.0
+#: The end of the range that a test's scale covers.
+LARGEST = 1e15
 
 
 # ---- values and integers --------------------------------------------------------------------------------------------
@@ -65,7 +67,7 @@ def read(array: np.ndarray, form: Format, scale: Scale, dtype: str) -> np.ndarra
 def scales_of(case: Case, arrays: Sequence[np.ndarray | None], wanted: Sequence[np.ndarray]) -> list[Scale]:
     """A scale per input of a case, then per output, from the data; unknown for what is no f32 value.
 
-    Of layers that move elements, every other case has one scale for all values, as calibration gives them.
+    What is beyond LARGEST saturates. Of layers that move elements, every other case has one scale for all values, as calibration gives them.
     """
     ranges = [_range(a) if a is not None and not c and a.dtype == np.float32 else None
               for a, c in zip(arrays, case.constant)]
@@ -75,11 +77,11 @@ def scales_of(case: Case, arrays: Sequence[np.ndarray | None], wanted: Sequence[
         if known:
             one = min(r[0] for r in known), max(r[1] for r in known)
             ranges = [r and one for r in ranges]
-    return [UNKNOWN if r is None else Scale.of_range(*r) or UNKNOWN for r in ranges]
+    return [r and Scale.of_range(*r) or UNKNOWN for r in ranges]
 
 
 def _range(y: np.ndarray) -> tuple[float, float]:
-    fine = y[np.isfinite(y)]
+    fine = np.clip(y[np.isfinite(y)], -LARGEST, LARGEST)
     return (float(fine.min()), float(fine.max())) if fine.size else (0.0, 0.0)
 
 
