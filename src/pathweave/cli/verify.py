@@ -51,7 +51,7 @@ def command(
 
     `--accuracy` is what `--routine` may use; without that the model's own route runs.
     """
-    from ..report.agreement import compare, layer_errors, least_accurate, same_class, worst
+    from ..report.agreement import least_accurate, worst
     from ..runtime.catalogue import accuracy_rank
     check_accuracy(accuracy)
     loaded = load_model(model, threads)
@@ -62,22 +62,8 @@ def command(
         from ..runtime.defaults import default_route
         route = default_route(bound, loaded.threads, accuracy, allowed)
     plan = loaded.plan(route, bound.shapes, loaded.threads)
-    session = plan.session()
-    reference = _reference(against, model, loaded, bound, onnx)
-    rows, by_layer, classes = [], {}, [0, 0]
     count, tried = _inputs(loaded, bound, data, samples)
-    with progress("verifying") as tell:
-        for i, inputs in enumerate(tried):
-            tell(i / count, f"sample {i + 1} of {count}")
-            wanted = reference(inputs)
-            for name, array in session.run(inputs).items():
-                rows.append({"sample": i, "output": name, **compare(array, wanted[name]).to_json()})
-                classes = [a + b for a, b in zip(classes, same_class(array, wanted[name]) or (0, 0))]
-            if layers:
-                for row in layer_errors(plan, inputs):
-                    old = by_layer.setdefault(row["layer"], row)
-                    for key in ("largest", "rms"):
-                        old[key] = max(old[key], row[key])
+    rows, by_layer, classes = _compared(plan, _reference(against, model, loaded, bound, onnx), count, tried, layers)
     found = worst(_agreement(r) for r in rows)
     least = least_accurate(plan)
     below = accuracy_rank(least) > accuracy_rank("f32")
@@ -96,6 +82,25 @@ def command(
         print_tables(*_tables(outputs, list(by_layer.values()), against, count),
                      f"{'agrees' if good else 'DIFFERS'}: {measure}, limit {limit:.0e} (accuracy class {least}){best}")
     return 0 if good else 1
+
+
+def _compared(plan: Any, reference: Any, count: int, tried: Any, layers: bool) -> tuple[list, dict, list[int]]:
+    """A row per sample and output, the worst row of every layer, and [rows of scores with the same best class, all]."""
+    from ..report.agreement import compare, layer_errors, same_class
+    session = plan.session()
+    rows, by_layer, classes = [], {}, [0, 0]
+    with progress("verifying") as tell:
+        for i, inputs in enumerate(tried):
+            tell(i / count, f"sample {i + 1} of {count}")
+            wanted = reference(inputs)
+            for name, array in session.run(inputs).items():
+                rows.append({"sample": i, "output": name, **compare(array, wanted[name]).to_json()})
+                classes = [a + b for a, b in zip(classes, same_class(array, wanted[name]) or (0, 0))]
+            for row in layer_errors(plan, inputs) if layers else ():
+                old = by_layer.setdefault(row["layer"], row)
+                for key in ("largest", "rms"):
+                    old[key] = max(old[key], row[key])
+    return rows, by_layer, classes
 
 
 def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None) -> tuple[int, Any]:

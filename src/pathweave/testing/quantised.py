@@ -67,7 +67,8 @@ def read(array: np.ndarray, form: Format, scale: Scale, dtype: str) -> np.ndarra
 def scales_of(case: Case, arrays: Sequence[np.ndarray | None], wanted: Sequence[np.ndarray]) -> list[Scale]:
     """A scale per input of a case, then per output, from the data; unknown for what is no f32 value.
 
-    What is beyond LARGEST saturates. Of layers that move elements, every other case has one scale for all values, as calibration gives them.
+    What is beyond LARGEST saturates. Of layers that move elements, every other case has one scale for all values, as
+    calibration gives them.
     """
     ranges = [_range(a) if a is not None and not c and a.dtype == np.float32 else None
               for a, c in zip(arrays, case.constant)]
