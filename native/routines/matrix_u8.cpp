@@ -17,20 +17,22 @@ const GemmU8& gemm_u8_kernel(const std::string& name) {
 
 namespace {
 
-// One panel: words of `group` neighbouring elements of a column; `element` is what they are held as.
-template <class Element>
-void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps, int64_t words, int64_t tile,
-                int64_t group, Element* panel, float* scales, int32_t* sums) {
+// One panel, zeros so far: words of `group` neighbouring elements of a column, held as `Element`.
+template <int64_t group, class Element>
+void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps, int64_t tile, Element* panel,
+                float* scales, int32_t* sums) {
   const int64_t depth = inputs * taps;
   for (int64_t c = 0; c < width; ++c) {
     const float* w = source + c * depth;
     const float scale = weight_scale(depth, [&](int64_t i) { return w[i]; });
     int32_t sum = 0;
-    for (int64_t k = 0; k < words * group; ++k) {
-      const int32_t q = k < depth ? quantised_weight(w[k % inputs * taps + k / inputs], scale) : 0;
-      panel[(k / group * tile + c) * group + k % group] = static_cast<Element>(q);
-      sum += q;
-    }
+    int64_t k = 0;
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t i = 0; i < inputs; ++i, ++k) {
+        const int32_t q = quantised_weight(w[i * taps + t], scale);
+        panel[(k / group * tile + c) * group + k % group] = static_cast<Element>(q);
+        sum += q;
+      }
     scales[c] = scale;
     sums[c] = sum;
   }
@@ -55,11 +57,9 @@ WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, 
         const int64_t width = std::min(tile_, outputs - p * tile_), at = p * tile_;
         char* panel = packed.as<char>() + p * panel_bytes;
         if (group == 2)
-          pack_panel(source, width, inputs, taps, words_, tile_, group, reinterpret_cast<int16_t*>(panel), scales + at,
-                     sums + at);
+          pack_panel<2>(source, width, inputs, taps, tile_, reinterpret_cast<int16_t*>(panel), scales + at, sums + at);
         else
-          pack_panel(source, width, inputs, taps, words_, tile_, group, reinterpret_cast<int8_t*>(panel), scales + at,
-                     sums + at);
+          pack_panel<4>(source, width, inputs, taps, tile_, reinterpret_cast<int8_t*>(panel), scales + at, sums + at);
       }
     });
     return packed;

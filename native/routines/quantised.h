@@ -71,7 +71,8 @@ float weight_scale(int64_t n, At&& at) {
   return scale > 0 ? scale : 1.0f;
 }
 inline int32_t quantised_weight(float w, float scale) {
-  const float q = std::nearbyintf(w / scale);
+  // Adding 1.5 * 2^23 rounds to an integer, ties to even: a library call less for each of a hundred million weights.
+  const float magic = 12582912.0f, q = (w / scale + magic) - magic;
   return q > -127.0f ? static_cast<int32_t>(std::min(q, 127.0f)) : -127;
 }
 
