@@ -39,13 +39,18 @@ typedef struct pw_kernel {
                       every thread of the team comes */
 } pw_kernel;
 
-/* One input of the problem: contents of a constant, or data == NULL for a value or an absent input.
- * Equal non-zero ids promise equal contents, so that packed copies may be shared. */
+/* One input or output of the problem: contents of a constant, or data == NULL for a value or an absent input.
+ * Equal non-zero ids promise equal contents, so that packed copies may be shared. Of a value the last words say how an
+ * integer format of it is read: real = scale * (q - zero_point), scale 0 where that is not known. (They lie in words
+ * that were 0 before, so that plugins built without them read an array of these as ever.) */
 typedef struct pw_constant {
   uint32_t size;
-  uint32_t reserved;
+  int32_t zero_point; /* of a value */
   const void *data;
-  uint64_t id;
+  union {
+    uint64_t id; /* of a constant */
+    float scale; /* of a value */
+  };
 } pw_constant;
 
 typedef void (*pw_emit)(void *context, const char *text);
@@ -73,7 +78,7 @@ typedef struct pw_routine_table {
    * share: the kernel skips a copy where input IN lies at byte BYTES of output OUT (same contents, both readable).
    * reuse: output OUT may overwrite input IN, which dies. Both are hints; the kernel is right without them. */
   int (*ports)(const struct pw_routine_table *, const char *problem, void *context, pw_emit emit);
-  /* `constants`: one per problem input, in order. */
+  /* `constants`: one per problem input, in order, then one per output. */
   int (*prepare)(const struct pw_routine_table *, const char *problem, const char *variant,
                  const pw_constant *constants, uint32_t constant_count, pw_kernel *kernel, char *reason,
                  size_t reason_size);

@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -26,10 +27,16 @@ void delete_with_gil(T* object) {
 }
 
 using ConstantArgs = std::vector<std::pair<std::optional<nb::object>, uint64_t>>;
+using ScaleArgs = std::vector<std::pair<float, int32_t>>;
 
 KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
-                            const ConstantArgs& constants) {
+                            const ConstantArgs& constants, const ScaleArgs& scales) {
   const Problem problem = Problem::parse(problem_text);
+  const size_t entries = problem.in.size() + problem.out.size();
+  if (constants.size() != problem.in.size() || (!scales.empty() && scales.size() != entries))
+    throw Error("prepare '" + problem_text + "': expected " + std::to_string(problem.in.size()) +
+                " constants (none for values), and no scales or " + std::to_string(entries) + ", got " +
+                std::to_string(constants.size()) + " and " + std::to_string(scales.size()));
   // Kernels may point into their constants: the arrays live as long as the kernel.
   std::shared_ptr<std::vector<HostArray>> arrays(new std::vector<HostArray>,
                                                  delete_with_gil<std::vector<HostArray>>);
@@ -49,8 +56,11 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
       if (memory.bytes() != expected)
         throw Error(what + ": expected " + std::to_string(expected) + " bytes, got " + std::to_string(memory.bytes()));
     }
-    given.push_back({memory.data() ? memory.data() : &nothing, id});
+    given.push_back({.data = memory.data() ? memory.data() : &nothing, .id = id});
   }
+  given.resize(entries);
+  for (size_t i = 0; i < scales.size(); ++i)
+    if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
   nb::gil_scoped_release release;
   KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
   std::string device = kernel->device()->name();
@@ -189,8 +199,10 @@ void bind_kernel(nb::module_& m) {
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
            "handed to the kernel. Raises ValueError for arrays of other sizes, RuntimeError when the kernel fails.");
   m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
+        nb::arg("scales") = ScaleArgs{},
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "
-        "arrays. Raises ValueError when the routine declines, MemoryError.");
+        "arrays. `scales`: (scale, zero point) per input, then per output, of values that may lie in integers; (0, 0) "
+        "where not known, [] for none. Raises ValueError when the routine declines, MemoryError.");
   m.def("python_kernel", python_kernel, nb::arg("callable"), nb::arg("in_specs"), nb::arg("out_specs"),
         "A kernel that calls callable(inputs, outputs) with NumPy arrays over the values' memory, valid during the "
         "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16.");

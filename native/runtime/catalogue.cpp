@@ -153,10 +153,10 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   auto fail = [&](const std::string& why) { return Error("routine " + routine_id + " on '" + text + "': " + why); };
   if (problem.kind != routine->table->layer)
     throw fail("it computes " + std::string(routine->table->layer));
-  if (constants.size() != problem.in.size())
-    throw fail("expected " + std::to_string(problem.in.size()) + " constants (none for values), got " +
-               std::to_string(constants.size()));
-  for (size_t i = 0; i < constants.size(); ++i)
+  if (constants.size() != problem.in.size() + problem.out.size())
+    throw fail("expected " + std::to_string(problem.in.size()) + " constants (none for values) and " +
+               std::to_string(problem.out.size()) + " outputs, got " + std::to_string(constants.size()));
+  for (size_t i = 0; i < problem.in.size(); ++i)
     if ((constants[i].data != nullptr) != problem.in[i].constant)
       throw fail("input " + std::to_string(i) +
                  (problem.in[i].constant ? " is a constant whose contents are missing" : " is not a constant"));
@@ -169,7 +169,18 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   }
 
   std::vector<pw_constant> given;
-  for (const auto& c : constants) given.push_back({sizeof(pw_constant), 0, c.data, c.id});
+  for (const auto& c : constants) {
+    pw_constant one{};
+    one.size = sizeof one;
+    one.data = c.data;
+    if (c.data) {
+      one.id = c.id;
+    } else {
+      one.scale = c.scale;
+      one.zero_point = c.zero_point;
+    }
+    given.push_back(one);
+  }
   pw_kernel raw{};
   raw.size = sizeof raw;
   char reason[kReason] = "";

@@ -60,8 +60,8 @@ using KernelPtr = std::shared_ptr<const PreparedKernel>;
 // Bytes of a dense value of that shape.
 uint64_t bytes_of(DType dtype, const Dims& shape);
 
-// Binds a routine of an available device to a problem. `constants`: one per problem input; the kernel may point into
-// them, so `keep` must hold them. Throws Error with the routine's reason, std::bad_alloc.
+// Binds a routine of an available device to a problem. `constants`: one per problem input, then one per output; the
+// kernel may point into them, so `keep` must hold them. Throws Error with the routine's reason, std::bad_alloc.
 KernelPtr prepare(const std::string& problem, const std::string& routine_id, const std::string& variant,
                   const Constants& constants, std::shared_ptr<void> keep = nullptr);
 

@@ -98,11 +98,15 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
     auto bound = std::make_unique<Bound>();
     bound->problem = parsed(text);
     if (const Verdict verdict = judge(routine_of(table), *bound->problem); !verdict) throw Error(verdict.reason);
-    if (count != bound->problem->in.size())
-      throw Error("expected " + std::to_string(bound->problem->in.size()) + " constants (null for values), got " +
-                  std::to_string(count));
+    const size_t expected = bound->problem->in.size() + bound->problem->out.size();
+    if (count != expected)
+      throw Error("expected " + std::to_string(expected) + " constants (null for values), got " + std::to_string(count));
     Constants given;
-    for (uint32_t i = 0; i < count; ++i) given.push_back({constants[i].data, constants[i].id});
+    for (uint32_t i = 0; i < count; ++i) {
+      const pw_constant& c = constants[i];
+      if (c.data) given.push_back({.data = c.data, .id = c.id});
+      else given.push_back({.scale = c.scale, .zero_point = c.zero_point});
+    }
     bound->kernel = routine_of(table).prepare(*bound->problem, variant, given);
     if (!bound->kernel) throw Error("no kernel was made");
     kernel->size = sizeof *kernel;

@@ -40,10 +40,13 @@ Ports uniform_ports(const Problem& problem, Layout layout, DType dtype = DType::
 struct Constant {
   const void* data = nullptr;  // nullptr for values and absent inputs
   uint64_t id = 0;             // equal non-zero ids: equal contents
+  // Of a value: how an integer format of it is read, real = scale * (q - zero_point); 0: not known.
+  float scale = 0;
+  int32_t zero_point = 0;
   template <class T>
   const T* as() const { return static_cast<const T*>(data); }
 };
-using Constants = std::vector<Constant>;  // one per problem input
+using Constants = std::vector<Constant>;  // one per problem input, then one per output
 
 class Kernel {
  public:

@@ -130,6 +130,18 @@ def test_check_compares_with_the_first():
     assert entries[0].agreement is None and entries[1].agreement.largest == 0 and entries[2].agreement.largest == 0.5
 
 
+def test_check_compares_with_the_first_in_f32():
+    """A quantised route is measured against f32, not the other way round."""
+    def scores(*rows):
+        return lambda: [np.array(rows, np.float32)]
+    entries = [bench.Entry("ours", scores([0.0, 1.1], [3.0, 2.0], [0.4, 0.6]), accuracy="quantised"),
+               bench.Entry("peer", scores([0.0, 1.0], [3.0, 2.0], [0.6, 0.4]))]
+    bench.check(entries)
+    assert bench.reference(entries) is entries[1]
+    assert entries[1].agreement.largest == 0 and entries[1].top1 == (3, 3)
+    assert entries[0].agreement.largest == pytest.approx(0.2 / 3) and entries[0].top1 == (2, 3)
+
+
 def test_report_has_ratios():
     entries = [bench.Entry("a", samples=[2.0, 4.0, 3.0]), bench.Entry("b", samples=[6.0, 9.0, 8.0])]
     first, second = bench.report(entries, {}, {})["engines"]

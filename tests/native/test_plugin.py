@@ -116,7 +116,7 @@ def test_the_plugin_links_nothing_of_ours(null_device):
 
 
 def test_the_header_is_plain_c_and_cpp(tmp_path):
-    for language, standard in (("c", "-std=c99"), ("c++", "-std=c++11")):
+    for language, standard in (("c", "-std=c11"), ("c++", "-std=c++11")):
         source = tmp_path / ("use.c" if language == "c" else "use.cpp")
         source.write_text('#include "pathweave/plugin.h"\nint main(void) { return sizeof(pw_device_table) == 0; }\n')
         subprocess.run([compiler(language), standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I",
@@ -256,6 +256,27 @@ def _wrong_plans(path):
     except ValueError as e:
         messages.append(str(e))
     return messages
+
+
+def _told(path):
+    library = open_null(path)
+    library.null_device_scale.restype = ctypes.c_double
+    text = problem("conv2", [SHAPE, f"const:f32:4x{SHAPE[1]}x1x1"], [(SHAPE[0], 4, *SHAPE[2:])], dilation="1,1", groups=1,
+                   pad="0,0,0,0", stride="1,1")
+    weights = np.ones((4, SHAPE[1], 1, 1), np.float32)
+    found = []
+    for scales in ([(0.5, 7), (9.0, 9), (0.25, 255)], []):
+        _native.prepare(text, "conv2/null:f32:nchw:null0", "", [(None, 0), (weights, 1 << 40)], scales)
+        found.append([(library.null_device_scale(i), library.null_device_zero_point(i))
+                      for i in range(library.null_device_told())])
+    return found
+
+
+def test_scales_of_values_reach_a_plugin(null_device):
+    """An entry per input, then per output; the scale of a constant is nothing."""
+    (x, w, y), without = isolated(_told, null_device)
+    assert x == (0.5, 7) and y == (0.25, 255) and np.isnan(w[0]) and w[1] == 0
+    assert without[0] == without[2] == (0, 0)
 
 
 def test_values_and_kernels_of_different_devices_do_not_mix(null_device):

@@ -11,7 +11,7 @@ import weakref
 
 import numpy as np
 import pytest
-from native_helpers import accepted, address, bytes_of, native_step, problem, python_step
+from native_helpers import accepted, adapt, address, bytes_of, native_step, problem, python_step
 
 from pathweave import _native
 
@@ -457,6 +457,9 @@ def test_prepare_refuses_with_reasons():
         ((text, "relu/nothing:f32:nchw:cpu", "", [(None, 0)]), "not in the catalogue"),
         ((text, "add/broadcast:f32:nchw:cpu", "", [(None, 0)]), "it computes add"),
         ((text, routine, "", []), "expected 1 constants"),
+        ((text, routine, "", [(None, 0)], [(1.0, 0)]), "no scales or 2, got 1 and 1"),
+        ((adapt(shape, "f32:nchw:cpu", "u8:nhwc:cpu"), "adapt/quantise:f32:nchw-u8:nhwc:cpu", "", [(None, 0)]),
+         "the value has no scale"),
         ((text, routine, "", [(np.zeros(shape, np.float32), 0)]), "input 0 is not a constant"),
         ((problem("relu", [(1, 16)], [(1, 16)]), "relu/vector:f32:nchw:cpu", "", [(None, 0)]), "relu/vector:f32:nchw:cpu"),
     ]:

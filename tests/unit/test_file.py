@@ -357,8 +357,31 @@ MODELS = [
     (small(ROUTES={"s": {"signature": "s", "threads": 1, "accuracy": "f32", "layers": {"l": 3}}}), "object"),
     (small(ROUTES={"s": {"signature": "s", "threads": 1, "accuracy": "f32", "layers": {"l": {
         "routine": "r", "version": 1, "variant": "", "ins": ["f32:spiral:cpu"], "outs": []}}}}), "spiral"),
+    (small(QUANTISATION=[]), "quantisation: expected an object"),
+    (small(QUANTISATION={"other": {}}), "some of the nets main, got 'other'"),
+    (small(QUANTISATION={"main": []}), "quantisation of main: expected an object"),
+    (small(QUANTISATION={"main": {"": [1.0, 0]}}), "names?"),
+    (small(QUANTISATION={"main": {"x": 0.5}}), r"\[scale, zero point\]"),
+    (small(QUANTISATION={"main": {"x": [0.5, 1, 2]}}), r"\[scale, zero point\]"),
+    (small(QUANTISATION={"main": {"x": [0, 0]}}), "a scale from"),
+    (small(QUANTISATION={"main": {"x": [-1.5, 0]}}), "a scale from"),
+    (small(QUANTISATION={"main": {"x": [True, 0]}}), "a scale from"),
+    (small(QUANTISATION={"main": {"x": ["1", 0]}}), "a scale from"),
+    (small(QUANTISATION={"main": {"x": [10**400, 0]}}), "a scale from"),
+    (json.dumps(small(QUANTISATION={"main": {"x": [5, 0]}})).replace("5,", "1e999,"), "a scale from"),
+    (small(QUANTISATION={"main": {"x": [1e-40, 0]}}), "a scale from"),
+    (small(QUANTISATION={"main": {"x": [1.0, 256]}}), "a zero point from 0 to 255"),
+    (small(QUANTISATION={"main": {"x": [1.0, -1]}}), "a zero point from 0 to 255"),
+    (small(QUANTISATION={"main": {"x": [1.0, 1.0]}}), "a zero point from 0 to 255"),
+    (small(QUANTISATION={"main": {"\ud800": [1.0, 1]}}), "Unicode"),
     ("[]", "object"), ("", "JSON"), ("{", "JSON"),
 ]
+
+
+def test_scales_are_read(tmp_path):
+    (tmp_path / "h.pw").write_bytes(assemble(with_model(small(QUANTISATION={"main": {"x": [0.1, 7], "y": [1, 255]}}))))
+    found = read(tmp_path / "h.pw").quantisation["main"]
+    assert found == {"x": (float(np.float32(0.1)), 7), "y": (1.0, 255)}
 
 
 @pytest.mark.parametrize("model, match", MODELS, ids=range(len(MODELS)))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ._calibration import Data, first_sample
 from ._errors import BadUse
 from ._options import (
     Accuracy,
@@ -45,6 +46,7 @@ def command(
     rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds of two timed calls each.")] = 30,
     default: Annotated[bool, typer.Option("--default", help="Also time our default route, the one without a profile.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Tune first (quick where the store knows the problems).")] = False,
+    data: Data = None,
     memory: Annotated[bool, typer.Option("--memory", help="Also report peak memory: load and ten runs, each in a fresh "
                                          "process.")] = False,
     roof: Annotated[bool, typer.Option("--roof", help="Show instead, for every step of the route, time, operations, bytes, "
@@ -68,26 +70,27 @@ def command(
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch)
     source = _onnx(model, loaded, onnx) if peers else None
-    missing = _missing(loaded, accuracy)
-    if accuracy == "quantised" and not missing:
+    missing = _missing(accuracy)
+    if accuracy == "quantised" and not missing and not bound.scales:
         bound = _calibrated(loaded, bound)
+    given = None if data is None else first_sample(loaded, data, bound)
     if tune and not missing:
         loaded = _tuned(loaded, bound, accuracy)
     if roof:
         return _roof(model, loaded, bound, restriction(routine), order, out, json)
     with progress("benchmark") as tell:
-        entries, inputs = _ours(loaded, bound, default, restriction(routine), accuracy, missing)
+        entries, inputs = _ours(loaded, bound, default, restriction(routine), accuracy, missing, given)
         for peer in peers:
             tell(0.0, f"loading {peer.name}")
             entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
         facts = bench.host_facts()
-        bench.check(entries, None if accuracy in EXACT else _reference(loaded, bound, inputs))
+        bench.check(entries)
         bench.measure(entries, rounds, tell=tell)
         facts["load_after"] = bench.load_average()
         run = {"model": model, "shapes": bound.shapes, "threads": loaded.threads, "rounds": rounds, "calls": 2,
                "seed": bench.SEED, "accuracy": accuracy, "route": entries[0].version,
                "first": next((e.name for e in entries if e.call is not None), entries[0].name),
-               "reference": entries[0].name if accuracy in EXACT else "our f32 route"}
+               "reference": (bench.reference(entries) or entries[0]).name, "data": data}
         result = bench.report(entries, facts, run)
         if memory:
             tell(1.0, "measuring memory")
@@ -132,22 +135,21 @@ def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: st
     return 0
 
 
-def _route(loaded: Any, bound: Any, allowed: Any) -> Any:
-    """The model's own route, or the default one among what --routine allows."""
+def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32") -> Any:
+    """The model's own route, or the default one among what --routine and --accuracy allow."""
     from ..runtime.defaults import default_route
-    return loaded.route(bound.shapes) if allowed is None else default_route(bound, loaded.threads, restrict=allowed)
+    own = loaded.route(bound.shapes) if allowed is None else None
+    if own is not None and (own.certificate != "default" or accuracy in EXACT):
+        return own
+    return default_route(bound, loaded.threads, accuracy, allowed)
 
 
-def _missing(loaded: Any, accuracy: str) -> str:
+def _missing(accuracy: str) -> str:
     """Why we cannot compute in a class, "" when we can."""
     from ..runtime.native import native
-    if accuracy in EXACT:
+    if accuracy in EXACT or any(c["accuracy"] == accuracy and not c["unavailable"] for c in native().routines()):
         return ""
-    if not any(card["accuracy"] == accuracy and not card["unavailable"] for card in native().routines()):
-        return f"this build has no routine of class {accuracy} for this machine"
-    if accuracy == "quantised" and not hasattr(loaded, "calibrate"):
-        return "this build cannot calibrate a model"
-    return ""
+    return f"this build has no routine of class {accuracy} for this machine"
 
 
 def _calibrated(loaded: Any, bound: Any) -> Any:
@@ -155,13 +157,6 @@ def _calibrated(loaded: Any, bound: Any) -> Any:
     from ..report.peers import samples
     loaded.calibrate(samples(bound.shapes))
     return loaded.bind(bound.shapes)
-
-
-def _reference(loaded: Any, bound: Any, inputs: dict[str, Any]) -> list[Any]:
-    """Our outputs in f32, with which less accurate classes are compared."""
-    from ..runtime.defaults import default_route
-    session = loaded.plan(default_route(bound, loaded.threads), bound.shapes, loaded.threads).session()
-    return list(session.run(inputs).values())
 
 
 def _select(names: list[str], accuracy: str) -> list[Any]:
@@ -204,32 +199,40 @@ def _tuned(loaded: Any, bound: Any, accuracy: str) -> Any:
 
 
 def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
-          missing: str) -> tuple[list[Any], dict[str, Any]]:
-    """Our entries, the model's own route first, and the inputs that all engines get."""
-    import time
+          missing: str, given: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
+    """Our entries, the model's own route first, and the inputs that all engines get (`given`, or random ones).
 
+    Beside a route below class f32 the default one runs, so that there is something to compare with.
+    """
     from ..profile.protocol import random_inputs
     from ..report.bench import Entry
     from ..runtime.defaults import default_route
-    inputs = random_inputs(bound)
+    inputs = random_inputs(bound) if given is None else given
     if missing:
         return [Entry("pathweave", None, missing, accuracy)], inputs
-    route = _route(loaded, bound, allowed)
-    tuned = route.certificate != "default"
-    routes = [("pathweave", route)]
-    if default and tuned:
-        routes.append(("pathweave-default", default_route(bound, loaded.threads)))
-    entries = []
-    for name, chosen in routes:
-        begin = time.perf_counter()
-        session = loaded.plan(chosen, bound.shapes, loaded.threads).session()
-
-        def call(session: Any = session) -> list[Any]:
-            return list(session.run(inputs).values())
-        call()
-        kind = "tuned route" if chosen.certificate not in ("default",) else "default route"
-        entries.append(Entry(name, call, accuracy=accuracy, version=kind, prepare_s=time.perf_counter() - begin))
+    route = _route(loaded, bound, allowed, accuracy)
+    entries = [_entry("pathweave", loaded, bound, route, inputs)]
+    if default and route.certificate != "default" or entries[0].accuracy not in EXACT:
+        entries.append(_entry("pathweave-default", loaded, bound, default_route(bound, loaded.threads), inputs))
     return entries, inputs
+
+
+def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:
+    import time
+
+    from ..report.agreement import least_accurate
+    from ..report.bench import Entry
+    begin = time.perf_counter()
+    plan = loaded.plan(route, bound.shapes, loaded.threads)
+    session = plan.session()
+
+    def call() -> list[Any]:
+        return list(session.run(inputs).values())
+    call()
+    accuracy = least_accurate(plan)
+    return Entry(name, call, accuracy="f32" if accuracy == "strict" else accuracy,
+                 version="tuned route" if route.certificate != "default" else "default route",
+                 prepare_s=time.perf_counter() - begin)
 
 
 def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:

@@ -136,7 +136,7 @@ def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
         shapes = {n: a.shape for n, a in feed.items()}
         model.add_route(default_route(model.bind(shapes), model.threads, restrict=allowed))
     rest = {name: net for name, net in model.nets.items() if name != "preprocess"}
-    without = LoadedModel(Model(rest, model.meta, model.routes), model.threads)
+    without = LoadedModel(Model(rest, model.meta, model.routes, model.quantisation), model.threads)
     return without.predict(dict(feed))
 
 

@@ -37,7 +37,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
             "inputs": {n: {"declared": str(s), "bound": str(bound.inputs[n])} for n, s in loaded.main.inputs.items()},
             "outputs": {n: str(s) for n, s in bound.outputs.items()},
             "layers": rows, "parameters": held, "operations": total,
-            "passes": {"before": dict(before), "after": dict(after)},
+            "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     lines = [f"{model}"]
@@ -51,12 +51,29 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
                    count_column("parameters", "parameters"), count_column("operations", "operations")],
                   rows, notes=[_total(held, total), _passes(before, after)])
     parts: list[Any] = ["\n".join(lines), table]
+    if bound.scales:
+        parts += ["", _scales(bound)]
     if route is not None:
         from ..report.routes import route_table
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"route, {plan.threads} threads"))
     print_tables(*parts)
+
+
+def _scales(bound: Any) -> Any:
+    """Calibrated values, in the order in which they are made."""
+    from ..report.tables import Column, Table
+
+    def short(x: float) -> str:
+        return f"{x:.5g}"
+    made = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
+    rows = [{"value": v, "least": s.range[0], "largest": s.range[1], "scale": s.scale, "zero_point": s.zero_point}
+            for v in made if (s := bound.scales.get(v))]
+    return Table([Column("value", "value"), Column("least", "least", short, True), Column("largest", "largest", short, True),
+                  Column("scale", "scale", short, True), Column("zero_point", "zero point", right=True)], rows,
+                 f"calibrated: {len(rows)} of {sum(bound.spec(v).dtype == 'f32' for v in made)} values",
+                 ["as integers q of 8 bits: real = scale * (q - zero point)"])
 
 
 def _total(parameters: int, operations: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ._calibration import Calibrate
 from ._options import (
     Accuracy,
     Batch,
@@ -30,6 +31,7 @@ def command(
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.pw", show_default=False,
                                             help="Write the model with its route here.")] = None,
     accuracy: Accuracy = "f32",
+    calibrate: Calibrate = None,
     threads: Threads = None,
     budget: Budget = 30.0,
     shape: Shapes = None,
@@ -44,6 +46,9 @@ def command(
     check_accuracy(accuracy)
     writable_target(out, "model")
     loaded, bound = load_bound(model, threads, shape, batch)
+    if calibrate is not None:
+        from ._calibration import calibrate as take
+        take(loaded, calibrate)
     shapes = bound.shapes
     allowed = restriction(routine)
     with progress("tuning") as report:

@@ -6,14 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from ._calibration import Data
+from ._calibration import data as samples_of
 from ._errors import BadUse
 from ._options import (
+    Accuracy,
     Json,
     ModelPath,
     OriginalOnnx,
     Routine,
     Shapes,
     Threads,
+    check_accuracy,
     load_bound,
     restriction,
 )
@@ -27,53 +31,88 @@ def command(
     against: Annotated[str, typer.Option(
         "--against", "-a", metavar="numpy|onnxruntime",
         help="Reference: NumPy in float64, or an engine of `bench --against list`.")] = "numpy",
-    samples: Annotated[int, typer.Option("--samples", "-n", min=1, metavar="N", help="Random inputs to try.")] = 3,
+    samples: Annotated[int | None, typer.Option("--samples", "-n", min=1, metavar="N", show_default=False,
+                                                help="Inputs to try; default: 3 random ones, or all of --data.")] = None,
+    data: Data = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also show every layer's error, on exact inputs.")] = False,
-    limit: Annotated[float, typer.Option("--limit", min=0.0, metavar="X", help=
-                                         "Largest difference allowed, over the largest output.")] = 1e-4,
+    limit: Annotated[float | None, typer.Option(
+        "--limit", min=0.0, metavar="X", show_default=False,
+        help="Largest difference allowed: over the largest output, default 1e-4; with a route below class f32 of RMS over "
+             "RMS, default 0.1.")] = None,
+    accuracy: Accuracy = "f32",
     onnx: OriginalOnnx = None,
     shape: Shapes = None,
     threads: Threads = None,
     routine: Routine = None,
     json: Json = False,
 ) -> int:
-    """Compare outputs with a reference. Exit code 1 when they differ by more than the limit."""
-    from ..profile.protocol import random_inputs
-    from ..report.agreement import compare, layer_errors, worst
+    """Compare outputs with a reference. Exit code 1 when they differ by more than the limit.
+
+    `--accuracy` is what `--routine` may use; without that the model's own route runs.
+    """
+    from ..report.agreement import least_accurate, worst
+    from ..runtime.catalogue import accuracy_rank
+    check_accuracy(accuracy)
     loaded, bound = load_bound(model, threads, shape)
     allowed = restriction(routine)
     route = None
     if allowed is not None:
         from ..runtime.defaults import default_route
-        route = default_route(bound, loaded.threads, restrict=allowed)
+        route = default_route(bound, loaded.threads, accuracy, allowed)
     plan = loaded.plan(route, bound.shapes, loaded.threads)
+    count, tried = _inputs(loaded, bound, data, samples)
+    rows, by_layer, classes = _compared(plan, _reference(against, model, loaded, bound, onnx), count, tried, layers)
+    found = worst(_agreement(r) for r in rows)
+    least = least_accurate(plan)
+    below = accuracy_rank(least) > accuracy_rank("f32")
+    limit = (0.1 if below else 1e-4) if limit is None else limit
+    good = (found.rms if below else found.largest) <= limit
+    outputs = _worst_per_output(rows)
+    if json:
+        print_json({"model": model, "against": against, "samples": count, "limit": limit, "ok": good, "accuracy": least,
+                    "threads": plan.threads, "largest": found.largest, "rms": found.rms, "outputs": outputs,
+                    "top1": {"same": classes[0], "rows": classes[1]} if classes[1] else None,
+                    "layers": list(by_layer.values()) or None})
+    else:
+        measure = f"relative RMS difference {found.rms:.2e}" if below else \
+            f"largest difference {found.largest:.2e} of the largest output"
+        best = f"; the best class is the same in {classes[0]} of {classes[1]} rows" if classes[1] else ""
+        print_tables(*_tables(outputs, list(by_layer.values()), against, count),
+                     f"{'agrees' if good else 'DIFFERS'}: {measure}, limit {limit:.0e} (accuracy class {least}){best}")
+    return 0 if good else 1
+
+
+def _compared(plan: Any, reference: Any, count: int, tried: Any, layers: bool) -> tuple[list, dict, list[int]]:
+    """A row per sample and output, the worst row of every layer, and [rows of scores with the same best class, all]."""
+    from ..report.agreement import compare, layer_errors, same_class
     session = plan.session()
-    reference = _reference(against, model, loaded, bound, onnx)
-    rows, by_layer = [], {}
+    rows, by_layer, classes = [], {}, [0, 0]
     with progress("verifying") as tell:
-        for i in range(samples):
-            tell(i / samples, f"sample {i + 1} of {samples}")
-            inputs = random_inputs(bound, seed=i)
+        for i, inputs in enumerate(tried):
+            tell(i / count, f"sample {i + 1} of {count}")
             wanted = reference(inputs)
             for name, array in session.run(inputs).items():
                 rows.append({"sample": i, "output": name, **compare(array, wanted[name]).to_json()})
-            if layers:
-                for row in layer_errors(plan, inputs):
-                    old = by_layer.setdefault(row["layer"], row)
-                    for key in ("largest", "rms"):
-                        old[key] = max(old[key], row[key])
-    found = worst(_agreement(r) for r in rows)
-    good = found.largest <= limit
-    outputs = _worst_per_output(rows)
-    if json:
-        print_json({"model": model, "against": against, "samples": samples, "limit": limit, "ok": good,
-                    "threads": plan.threads, "largest": found.largest, "rms": found.rms, "outputs": outputs,
-                    "layers": list(by_layer.values()) or None})
-    else:
-        print_tables(*_tables(outputs, list(by_layer.values()), against, samples),
-                     f"{'agrees' if good else 'DIFFERS'}: largest difference {found.largest:.2e} of the largest output, "
-                     f"limit {limit:.0e}")
-    return 0 if good else 1
+                classes = [a + b for a, b in zip(classes, same_class(array, wanted[name]) or (0, 0))]
+            for row in layer_errors(plan, inputs) if layers else ():
+                old = by_layer.setdefault(row["layer"], row)
+                for key in ("largest", "rms"):
+                    old[key] = max(old[key], row[key])
+    return rows, by_layer, classes
+
+
+def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None) -> tuple[int, Any]:
+    """How many inputs there are, and they, one after another."""
+    from itertools import islice
+
+    from ..profile.protocol import random_inputs
+    if data is None:
+        return samples or 3, (random_inputs(bound, seed=i) for i in range(samples or 3))
+    count, found = samples_of(loaded, data)
+    count = min(count, samples or count)
+    if not count:
+        raise BadUse(f"--data {data}: it has no sample")
+    return count, islice(found, count)
 
 
 def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | None) -> Any:

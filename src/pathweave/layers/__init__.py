@@ -18,12 +18,14 @@ class LayerKind:
 
     `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
     must not be computed at import (none so far). `weights`: the input [outputs, inputs, ...] whose zeros a problem
-    tells, because routines skip them; None where no routine does. Subclasses are stateless and have a no-argument constructor.
+    tells, because routines skip them; None where no routine does. `moves`: the inputs of which the outputs hold elements,
+    unchanged, and nothing else but a constant. Subclasses are stateless and have a no-argument constructor.
     """
 
     name: str = ""
     attributes: Mapping[str, Any] = {}
     weights: int | None = None
+    moves: slice = slice(0)
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""

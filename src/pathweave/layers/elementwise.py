@@ -112,6 +112,7 @@ class Identity(LayerKind):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
+    moves = slice(1)
     attributes = {}
 
     def infer(self, attrs, inputs):

@@ -29,6 +29,7 @@ class Gather(LayerKind):
     """Slices of data at `indices` along `axis`; negative indices count from the end. Source: ONNX Gather."""
 
     name = "gather"
+    moves = slice(1)
     attributes = {"axis": 0}
 
     def infer(self, attrs, inputs):

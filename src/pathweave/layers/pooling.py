@@ -60,6 +60,7 @@ class MaxPool2(_Window):
     """Largest element per window; padding never wins: x [N,C,H,W] -> [N,C,OH,OW]. Source: ONNX MaxPool."""
 
     name = "max_pool2"
+    moves = slice(1)
     accepts = NUMBERS
 
     def meaning(self, attrs, inputs):
@@ -136,6 +137,7 @@ class GlobalMaxPool(_Global):
     """Largest element over H and W: x [N,C,H,W] -> [N,C,1,1], or [N,C] with keepdims=0. Source: ONNX GlobalMaxPool."""
 
     name = "global_max_pool"
+    moves = slice(1)
     accepts = NUMBERS
 
     def meaning(self, attrs, inputs):

@@ -16,6 +16,7 @@ class Concat(LayerKind):
     """Inputs one behind the other along `axis`. Source: ONNX Concat."""
 
     name = "concat"
+    moves = slice(None)
     attributes = {"axis": None}
 
     def infer(self, attrs, inputs):
@@ -38,6 +39,7 @@ class Split(LayerKind):
     """Parts of `sizes` along `axis`, one output each. Source: ONNX Split."""
 
     name = "split"
+    moves = slice(1)
     attributes = {"axis": 0, "sizes": None}
 
     def infer(self, attrs, inputs):
@@ -59,6 +61,7 @@ class Slice(ValueKind):
     """
 
     name = "slice"
+    moves = slice(1)
     attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
     value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
 
@@ -99,6 +102,7 @@ class Pad(ValueKind):
     """
 
     name = "pad"
+    moves = slice(1)
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 
@@ -148,6 +152,7 @@ class Transpose(LayerKind):
     """Axis i of the output is axis perm[i] of x. Source: ONNX Transpose."""
 
     name = "transpose"
+    moves = slice(1)
     attributes = {"perm": None}
 
     def infer(self, attrs, inputs):
@@ -182,6 +187,7 @@ class Reshape(Reshaping):
     """
 
     name = "reshape"
+    moves = slice(1)
     attributes = {"shape": (), "allowzero": 0}
     value_inputs = {1: "shape"}
 
@@ -205,6 +211,7 @@ class Squeeze(Reshaping):
     """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
 
     name = "squeeze"
+    moves = slice(1)
     attributes = {"axes": ()}
     value_inputs = {1: "axes"}
 
@@ -220,6 +227,7 @@ class Unsqueeze(Squeeze):
     """x with new axes of length 1 at `axes`, counted in the output. Source: ONNX Unsqueeze."""
 
     name = "unsqueeze"
+    moves = slice(1)
 
     @staticmethod
     def _shape(attrs, old):
@@ -233,6 +241,7 @@ class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
 
     name = "expand"
+    moves = slice(1)
     attributes = {"shape": ()}
     value_inputs = {1: "shape"}
 
@@ -249,6 +258,7 @@ class Tile(ValueKind):
     """x repeated `repeats` times along each axis. Source: ONNX Tile."""
 
     name = "tile"
+    moves = slice(1)
     attributes = {"repeats": ()}
     value_inputs = {1: "repeats"}
 
@@ -266,6 +276,7 @@ class DepthToSpace(LayerKind):
     """Channels to pixels: [N,C,H,W] -> [N,C/b^2,Hb,Wb], mode DCR or CRD. Source: ONNX DepthToSpace."""
 
     name = "depth_to_space"
+    moves = slice(1)
     attributes = {"block": None, "mode": "DCR"}
 
     def infer(self, attrs, inputs):
@@ -293,6 +304,7 @@ class SpaceToDepth(LayerKind):
     """Pixels to channels: [N,C,H,W] -> [N,Cb^2,H/b,W/b]. Source: ONNX SpaceToDepth."""
 
     name = "space_to_depth"
+    moves = slice(1)
     attributes = {"block": None}
 
     def infer(self, attrs, inputs):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Mapping
 
 from ..errors import ModelError
+from .scales import Scale
 
 Dim = int | str  # a str is a symbol, such as "N"
 
@@ -152,12 +153,14 @@ NET_ORDER = ("preprocess", "main", "postprocess")
 class Model:
     """Named nets, run in NET_ORDER; `main` is always there. `meta` holds JSON-able facts (origin, labels, ...).
 
-    `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route.
+    `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `quantisation`: net -> value of
+    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales.
     """
 
     nets: dict[str, Net]
     meta: dict[str, Any] = field(default_factory=dict)
     routes: dict[str, Any] = field(default_factory=dict)
+    quantisation: dict[str, dict[str, Scale]] = field(default_factory=dict)
 
     @property
     def main(self) -> Net:

@@ -9,7 +9,8 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
                        "layers": [{"name": "c", "kind": "conv2", "inputs": ["x", "w"], "outputs": ["y"],
                                    "attrs"?: {"stride": [2, 2]},
                                    "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
-     "meta": {...}, "routes": {SIGNATURE: route}}
+     "meta": {...}, "routes": {SIGNATURE: route},
+     "quantisation"?: {"main": {"x": [0.0078125, 128]}}}      scale and zero point of values, see scales.py
 
 JSON has no infinities and no NaN: such a float is written as `{"$float": "inf"}`, `"-inf"` or `"nan"`.
 """
@@ -19,12 +20,14 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import struct
 from typing import Any, Mapping
 
 from ..errors import Error, FileFormatError, ModelError
 from .format import DTYPES, Format
 from .net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from .route import Route
+from .scales import LARGEST_SCALE, LEAST_SCALE, Scale
 
 #: Format written, and the formats that can be read.
 FORMAT = 1
@@ -167,7 +170,11 @@ def encode(model: Model) -> dict:
         }
     routes = {signature: to_plain(route.to_json(), f"route {signature!r}")
               for signature, route in model.routes.items()}
-    return {"format": FORMAT, "nets": nets, "meta": to_plain(model.meta, "meta"), "routes": routes}
+    data = {"format": FORMAT, "nets": nets, "meta": to_plain(model.meta, "meta"), "routes": routes}
+    if any(model.quantisation.values()):
+        data["quantisation"] = {net: {value: [float(s.scale), int(s.zero_point)] for value, s in scales.items()}
+                                for net, scales in model.quantisation.items()}
+    return data
 
 
 def _encode_layer(layer: Layer, where: str) -> dict:
@@ -194,7 +201,7 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     if type(version) is not int or version not in READABLE:
         raise bad("model format", " or ".join(map(str, READABLE)), version,
                   "update pathweave to read it, or save the model again with this version")
-    _object(data, "model", ("format", "nets", "meta", "routes"), ())
+    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation",))
     nets = _object(data["nets"], "nets", None, ())
     if "main" not in nets or not set(nets) <= set(NET_ORDER):
         raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
@@ -206,7 +213,30 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
         raise bad("tensors", "only constants that a net names", stray[:4])
     meta = _object(data["meta"], "meta", None, ())
     routes = _object(data["routes"], "routes", None, ())
-    return Model(decoded, from_plain(meta, "meta"), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()})
+    return Model(decoded, from_plain(meta, "meta"), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
+                 _quantisation(data.get("quantisation", {}), decoded))
+
+
+def _quantisation(data: Any, nets: Mapping[str, Net]) -> dict[str, dict[str, Scale]]:
+    """Scales by net and value. The values are those of bound nets, so that their names are not checked here."""
+    found: dict[str, dict[str, Scale]] = {}
+    for net, values in _object(data, "quantisation", None, ()).items():
+        if net not in nets:
+            raise bad("quantisation", f"some of the nets {', '.join(nets)}", net)
+        found[net] = {}
+        for value, pair in _object(values, f"quantisation of {net}", None, ()).items():
+            where = f"quantisation of {net}, value {shown(value)}"
+            if not value:
+                raise bad(where, "a name", value)
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise bad(where, "[scale, zero point]", pair)
+            scale, zero_point = pair
+            if type(scale) not in (int, float) or not LEAST_SCALE <= scale <= LARGEST_SCALE:
+                raise bad(where, f"a scale from {LEAST_SCALE:.3g} to {LARGEST_SCALE:.3g}", scale)
+            if type(zero_point) is not int or not 0 <= zero_point <= 255:
+                raise bad(where, "a zero point from 0 to 255", zero_point)
+            found[net][value] = Scale(struct.unpack("f", struct.pack("f", scale))[0], zero_point)
+    return found
 
 
 def _object(x: Any, where: str, required: tuple[str, ...] | None, optional: tuple[str, ...]) -> dict:

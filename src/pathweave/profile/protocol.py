@@ -101,8 +101,8 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
     names = [d["name"] for d in devices() if d["available"]]
     values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
-    for spec in {bound.spec(v): None for v in values}:
-        formats = [form._replace(device=name) for name in names for form in host_formats(spec)]
+    for spec, scaled in {(bound.spec(v), v in bound.scales): None for v in values}:
+        formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
         for source, target in itertools.permutations(formats, 2):
             texts[adapt_problem(spec, source, target, threads).text] = None
     texts[call_problem(bound, threads).text] = None

@@ -44,6 +44,20 @@ def compare(got: Any, wanted: Any) -> Agreement:
                      error / size if size else error)
 
 
+def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
+    """(rows whose largest number is at the same place, rows) of an output of scores [N,C]; None for another one."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if wanted.ndim != 2 or wanted.dtype.kind != "f" or got.shape != wanted.shape or wanted.shape[1] < 2:
+        return None
+    return int((got.argmax(1) == wanted.argmax(1)).sum()), len(wanted)
+
+
+def least_accurate(plan: Any) -> str:
+    """The least accurate class among the chosen routines of a plan."""
+    from ..runtime.catalogue import ACCURACIES, accuracy_rank
+    return ACCURACIES[max((accuracy_rank(c.accuracy) for c in plan.choices.values()), default=0)]
+
+
 def worst(agreements: Any) -> Agreement:
     """The largest of each measure."""
     all_ = list(agreements)
@@ -71,7 +85,7 @@ def layer_errors(plan: Any, inputs: Mapping[str, Any],
         arguments = [None if not v else values[v] if v in values else net.constants[v] for v in layer.inputs]
         wanted = run_layer(layer, [_double(a) for a in arguments])
         constants = {v: net.constants[v] for v in layer.inputs if v in net.constants}
-        single = BoundNet(Net({v: net.specs[v] for v in names}, list(layer.outputs), [layer], constants))
+        single = BoundNet(Net({v: net.specs[v] for v in names}, list(layer.outputs), [layer], constants), bound.scales)
         candidate = plan.choices[layer.name]
         got = build_plan(single, {layer.name: candidate}, [], plan.threads).session().run({v: values[v] for v in names})
         error = worst(compare(got[v], w) for v, w in zip(layer.outputs, wanted))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .agreement import Agreement, compare, worst
+from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
 from .tables import Column, Table, show_error, show_percent, time_column
 from .timing import Times, load_average, settle
@@ -25,7 +25,8 @@ SEED = 20260
 
 @dataclass
 class Entry:
-    """One engine of a run. `call`: runs once, None where it is out (`reason`). `prepare_s`: loading, first call included."""
+    """One engine of a run. `call`: runs once, None where it is out (`reason`). `prepare_s`: loading, first call included.
+    `top1`: rows of scores [N,C] whose best class is the reference's, and all rows."""
 
     name: str
     call: Callable[[], Sequence[Any]] | None = None
@@ -34,6 +35,7 @@ class Entry:
     version: str = ""
     prepare_s: float | None = None
     agreement: Agreement | None = None
+    top1: tuple[int, int] | None = None
     samples: list[float] = field(default_factory=list)
 
     @property
@@ -67,16 +69,25 @@ def select(names: Sequence[str], accuracy: str = "f32") -> list[Peer]:
     return list(chosen.values())
 
 
-def check(entries: Sequence[Entry], reference: Sequence[Any] | None = None) -> None:
-    """Fill every engine's agreement with a reference (default: the first one that runs), on the shared inputs."""
+def reference(entries: Sequence[Entry]) -> Entry | None:
+    """The engine that the others are compared with: the first one in f32 that runs, else the first that runs."""
+    running = [e for e in entries if e.call is not None]
+    return next((e for e in running if e.accuracy == "f32"), running[0] if running else None)
+
+
+def check(entries: Sequence[Entry]) -> None:
+    """Fill every engine's agreement with the reference, on the shared inputs."""
+    first, wanted = reference(entries), []
+    if first is not None and first.call is not None:
+        wanted = [_copy(y) for y in first.call()]
     for entry in entries:
         if entry.call is None:
             continue
         outputs = [_copy(y) for y in entry.call()]
-        if reference is None:
-            reference = outputs
-        same = len(outputs) == len(reference)
-        entry.agreement = worst(map(compare, outputs, reference)) if same else Agreement(float("inf"), float("inf"))
+        same = len(outputs) == len(wanted)
+        found = [pair for pair in map(same_class, outputs, wanted) if pair]
+        entry.top1 = (sum(a for a, _ in found), sum(n for _, n in found)) if found and same else None
+        entry.agreement = worst(map(compare, outputs, wanted)) if same else Agreement(float("inf"), float("inf"))
 
 
 def _copy(y: Any) -> Any:
@@ -126,7 +137,8 @@ def report(entries: Sequence[Entry], facts: Mapping[str, Any], run: Mapping[str,
                 row["ratio_minimum"] = e.times.minimum / first.times.minimum
                 row["ratio_median"] = e.times.median / first.times.median
         if e.agreement:
-            row["difference"] = e.agreement.largest
+            row["difference"], row["difference_rms"] = e.agreement.largest, e.agreement.rms
+            row["top1"] = e.top1
         rows.append(row)
     return {"host": dict(facts), "run": dict(run), "engines": rows}
 
@@ -143,7 +155,8 @@ def table(result: Mapping[str, Any]) -> Table:
                time_column("minimum_ns", "minimum"), time_column("median_ns", "median"),
                Column("spread", "spread", lambda x: show_percent(x).lstrip("+"), True),
                Column("ratio_minimum", "ratio min", ratio, True), Column("ratio_median", "ratio med", ratio, True),
-               Column("difference", "difference", show_error, True),
+               Column("difference", "difference", show_error, True), Column("difference_rms", "RMS", show_error, True),
+               Column("top1", "top 1", lambda pair: "" if pair is None else f"{pair[0]} of {pair[1]}", True),
                Column("prepare_s", "load", lambda s: "" if s is None else f"{s:.2f} s", True),
                Column("reason", "not run because")]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())

@@ -12,6 +12,7 @@ from ..errors import InputError, NoRoutineError
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
+from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..regions import Region
 from . import catalogue
 from .catalogue import Candidate, Refusal
@@ -68,26 +69,28 @@ class BoundNet:
     """A net whose shapes are concrete: immutable; what depends on them is computed once.
 
     `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
-    problems, names and structure, whatever the constants hold besides zeros. `base`: the net of which this one has
-    regions fused.
+    problems, names and structure, whatever the constants hold besides zeros. `scales`: how integer formats of f32 values
+    are read, for those that were calibrated. `base`: the net of which this one has regions fused.
     """
 
-    def __init__(self, net: Net, base: BoundNet | None = None):
+    def __init__(self, net: Net, scales: Mapping[str, Scale] | None = None, base: BoundNet | None = None):
         if not net.specs:
             from ..layers import infer
             infer(net)
         self.net = net
         self.base = base or self
+        self.scales: dict[str, Scale] = {v: s for v, s in (scales or {}).items() if v not in net.constants
+                                          and v in net.specs and net.specs[v].dtype == "f32"}
         self.layers: list[Layer] = net.layers
         self.index: dict[str, int] = {layer.name: i for i, layer in enumerate(net.layers)}
         self._problems: dict[int, list[Problem]] = {}
         self._fused: dict[frozenset[str], BoundNet] = {}
 
     @staticmethod
-    def bind(net: Net, shapes: Any = None) -> BoundNet:
+    def bind(net: Net, shapes: Any = None, scales: Mapping[str, Scale] | None = None) -> BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). Raises InputError, ShapeError."""
         from .. import passes
-        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)))
+        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)), scales)
 
     @cached_property
     def signature(self) -> str:
@@ -125,7 +128,8 @@ class BoundNet:
         if not key:
             return self
         if key not in self._fused:
-            self._fused[key] = BoundNet(regions.fuse(self.net, [r for n, r in self.regions.items() if n in key]), self)
+            self._fused[key] = BoundNet(regions.fuse(self.net, [r for n, r in self.regions.items() if n in key]),
+                                        self.scales, self)
         return self._fused[key]
 
     def region_problem(self, region: Region, threads: int) -> Problem:
@@ -166,6 +170,19 @@ class BoundNet:
         return [(constants[v], constant_id(constants[v])) if v in constants else (None, 0)
                 for v in layer.inputs[:len(problem.inputs)]]
 
+    def scales_of(self, layer: Layer, problem: Problem) -> list[Scale]:
+        """A scale per input of `problem`, a problem of that layer, then per output; unknown ones among them."""
+        values = *layer.inputs[:len(problem.inputs)], *layer.outputs
+        return [self.scales.get(v, UNKNOWN) for v in values]
+
+    def uncalibrated(self, layer: Layer, candidate: Candidate) -> str:
+        """Why a layer cannot have a candidate as long as a value has no scale; "" when it can."""
+        for value, form in zip((*self.dynamic(layer), *layer.outputs), (*candidate.ins, *candidate.outs)):
+            if needs_scale(self.spec(value).dtype, form.dtype) and value not in self.scales:
+                return (f"value {value!r} has no scale: calibrate the model first (model.calibrate(samples), or "
+                        f"--calibrate)")
+        return ""
+
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict=None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
         """All allowed ways to compute one layer, never empty, and the refusals; see `catalogue.candidates`.
@@ -176,6 +193,10 @@ class BoundNet:
         layer, problem = self.layers[index], self.problems(threads)[index]
         found, refusals = catalogue.candidates(problem, accuracy=accuracy,
                                                include_reference=include_reference or restrict is not None)
+        unscaled = {c.routine: reason for c in found if (reason := self.uncalibrated(layer, c))}
+        if unscaled:
+            found = [c for c in found if c.routine not in unscaled]
+            refusals = refusals + [Refusal(*entry) for entry in unscaled.items()]
         if restrict is not None:
             select = getattr(restrict, "select", None)
             found = select(index, layer, found) if select else [c for c in found if restrict(index, layer, c)]

@@ -234,6 +234,8 @@ def _with_epilogue(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
 def _append_steps(c: Candidate) -> Candidate | None:
     """The candidate of a bare problem with its epilogue as in-place steps; None when no routine computes those."""
     problem, form = c.problem, c.outs[0]
+    if form.dtype != problem.outputs[0].dtype:
+        return None  # what lies between the layer and its epilogue is no value of the net, and has no scale
     residual = (form,) if problem.epilogue.add and not problem.constant[-1] else ()
     for parts in _splits(problem):
         steps = [_in_place(p, form) for p in parts]

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..net.format import Format, itemsize, plain_layout
 from ..net.net import TensorSpec
+from ..net.scales import INTEGER_RANGE, needs_scale
 
 BLOCK = 16
 
@@ -52,13 +53,14 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
     out[...] = value
 
 
-def size_bytes(spec: TensorSpec) -> int:
-    """Bytes of a bound value; the same in every layout, for nothing is ever padded."""
-    return prod(spec.shape) * itemsize(spec.dtype)
+def size_bytes(spec: TensorSpec, form: Format) -> int:
+    """Bytes of a bound value in a format; the same in every layout, for nothing is ever padded."""
+    return prod(spec.shape) * itemsize(form.dtype)
 
 
-def host_formats(spec: TensorSpec) -> list[Format]:
-    """Every format of the CPU in which a value can lie, the caller's first."""
+def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:
+    """Every format of the CPU in which a value can lie, the caller's first. `scaled`: as integers too."""
     plain = plain_layout(spec.rank)
     layouts = [plain, *(x for x in ("nhwc", "nchw16c") if fits(x, spec.shape))]
-    return [Format(spec.dtype, layout, "cpu") for layout in layouts]
+    integers = [d for d in INTEGER_RANGE if scaled and needs_scale(spec.dtype, d)]
+    return [Format(dtype, layout, "cpu") for dtype in (spec.dtype, *integers) for layout in layouts]

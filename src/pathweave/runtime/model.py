@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import InputError, ModelError
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
+from ..net.scales import Scale
 from .bound import BoundNet, resolve_shapes
 from .defaults import default_route
 from .native import native
@@ -54,13 +55,14 @@ class Runnable:
     """One net with its plans, one per set of input shapes, made when first needed; any thread may call it.
 
     `net`: its inputs may hold symbols. `routes`: signature -> Route; a net bound to other shapes carries the newest of
-    them over, one without any gets the default route. `threads`: per call.
+    them over, one without any gets the default route. `threads`: per call. `scales`: of calibrated values.
     """
 
     def __init__(self, net: Net, routes: dict[str, Route] | None = None, threads: int | None = None,
-                 kept: int = KEPT_PLANS):
+                 kept: int = KEPT_PLANS, scales: Mapping[str, Scale] | None = None):
         self.net = net
         self.routes = {} if routes is None else routes
+        self.scales = scales or {}
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
@@ -79,7 +81,7 @@ class Runnable:
 
     def bind(self, shapes: Any = None) -> BoundNet:
         """The net at concrete shapes; see `bound.resolve_shapes`."""
-        return BoundNet.bind(self.net, shapes)
+        return BoundNet.bind(self.net, shapes, self.scales)
 
     def route(self, shapes: Any = None, threads: int | None = None) -> Route:
         """The route that runs at these shapes: the tuned one, one carried over, or the default."""
@@ -130,6 +132,11 @@ class Runnable:
         self.routes = routes
         self.forget_plans()
 
+    def set_scales(self, scales: Mapping[str, Scale]) -> None:
+        """Take other scales for the plans to come."""
+        self.scales = scales
+        self.forget_plans()
+
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
         if not isinstance(inputs, Mapping):
@@ -177,7 +184,7 @@ class LoadedModel(Model):
 
     def __init__(self, model: Model, threads: int | None = None):
         nets = {n: model.nets[n] for n in (*NET_ORDER, *model.nets) if n in model.nets}
-        super().__init__(nets, dict(model.meta), dict(model.routes))
+        super().__init__(nets, dict(model.meta), dict(model.routes), dict(model.quantisation))
         if "main" not in self.nets:
             raise ModelError(f"model: it has no main net, only {', '.join(self.nets) or 'nothing'}")
         if threads is not None:
@@ -194,7 +201,8 @@ class LoadedModel(Model):
                     raise ModelError(f"model: it has no net {name!r}, only {', '.join(self.nets)}")
                 # Image pipelines run in NumPy for the most part; only the main net is ever tuned.
                 routes = self.routes if name == "main" else {}
-                self._runnables[name] = Runnable(self.nets[name], routes, self._threads)
+                self._runnables[name] = Runnable(self.nets[name], routes, self._threads,
+                                                 scales=self.quantisation.get(name))
             return self._runnables[name]
 
     @property
@@ -244,6 +252,28 @@ class LoadedModel(Model):
         if "main" in self._runnables:
             self._runnables["main"].forget_plans()
 
+    def calibrate(self, samples: Iterable[Any], *, progress: Callable[[float, str], None] | None = None) -> LoadedModel:
+        """Find the scales of the main net's values on samples, so that quantised routines may be used; gives the model.
+
+        `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
+        or, with a preprocess net, of image files and Pillow images: typical ones, a hundred or so. Every value gets the
+        range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
+        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. `progress`: called with
+        (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
+        """
+        from .calibrate import Samples, calibrate
+        runnable = self.runnable()
+        images = self.image_inputs if "preprocess" in self.nets else None
+        scales = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
+        self.quantisation["main"] = scales
+        runnable.set_scales(scales)
+        return self
+
+    def image_inputs(self, image: Any) -> dict[str, Any]:
+        """The main net's inputs from an image, by the preprocess net; see `predict`."""
+        values = self.runnable("preprocess").run(self._images(image))
+        return dict(zip(self.main.inputs, values.values()))
+
     def predict(self, image: Any) -> dict[str, Any]:
         """Run all nets on an image: preprocess, main, postprocess; results by name.
 
@@ -285,7 +315,7 @@ class LoadedModel(Model):
     def save(self, path: str | os.PathLike) -> None:
         """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError)."""
         from ..net.file import save
-        save(Model(self.nets, self.meta, self.routes), path)
+        save(Model(self.nets, self.meta, self.routes, self.quantisation), path)
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
@@ -325,7 +355,8 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     if pipeline:
         from ..net.pipeline import attach
         model = attach(model, pipeline, folder)
-    return LoadedModel(Model({n: optimise(net) for n, net in model.nets.items()}, model.meta, model.routes), threads)
+    nets = {n: optimise(net) for n, net in model.nets.items()}
+    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation), threads)
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:

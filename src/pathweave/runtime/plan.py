@@ -11,6 +11,7 @@ from ..net.format import Format, plain_format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion, Route
+from ..net.scales import needs_scale
 from . import catalogue
 from .bound import BoundNet, constant_id
 from .catalogue import Candidate
@@ -159,7 +160,7 @@ class _Builder:
             self.outputs.append(self._output(name))
 
     def _value(self, spec: TensorSpec, form: Format) -> int:
-        self.values.append((size_bytes(spec), form.device))
+        self.values.append((size_bytes(spec, form), form.device))
         return len(self.values) - 1
 
     def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int]) -> None:
@@ -188,6 +189,9 @@ class _Builder:
         if len(c.ins) != len(names) or len(c.outs) != len(layer.outputs):
             raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} has {len(c.ins)} inputs and "
                              f"{len(c.outs)} outputs; expected {len(names)} and {len(layer.outputs)}")
+        unscaled = self.bound.uncalibrated(layer, c)
+        if unscaled:
+            raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} cannot be used: {unscaled}")
         expected = self.bound.problems(self.threads)[self.bound.index[layer.name]].text
         if c.problem.text != expected:
             raise RouteError(f"layer {layer.name!r} ({layer.kind}): the candidate {c.routine} is for another problem: "
@@ -218,11 +222,14 @@ class _Builder:
         if not isinstance(c, Candidate):
             raise RouteError(f"value {value!r} ({spec}): {conversion.routine} does not convert it from "
                              f"{conversion.source} to {conversion.target}: {c.reason}")
+        if value not in self.bound.scales and any(needs_scale(spec.dtype, f.dtype) for f in (*c.ins, *c.outs)):
+            raise RouteError(f"value {value!r} ({spec}) has no scale, so {conversion.target} cannot hold it: calibrate "
+                             f"the model first (model.calibrate(samples), or --calibrate)")
         made = self.where[value]
         index = self._value(spec, conversion.target)
         label = f"adapt {value} {conversion.source}>{conversion.target}"
         step = Step(label, "adapt", c.routine, c.variant, c.ins, c.outs, value, 0, problem.text)
-        self._step(step, self.cache.adapt(c), [made[conversion.source]], [index])
+        self._step(step, self.cache.adapt(c, self.bound.scales.get(value)), [made[conversion.source]], [index])
         made[conversion.target] = index
         self.used.append(conversion)
 

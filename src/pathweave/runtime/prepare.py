@@ -12,6 +12,7 @@ from ..errors import Error, OutOfMemoryError, RouteError
 from ..net.format import Format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
+from ..net.scales import UNKNOWN, Scale
 from .bound import BoundNet
 from .catalogue import Candidate, is_python
 from .layouts import physical_shape, store, to_logical
@@ -48,11 +49,12 @@ class KernelCache:
             self._kernels[key] = self._prepare(layer, candidate)
         return self._kernels[key]
 
-    def adapt(self, candidate: Candidate) -> Prepared:
-        """The step of an adapt; one kernel serves every value of that shape."""
-        key = ("", candidate.problem.text, candidate.key)
+    def adapt(self, candidate: Candidate, scale: Scale | None = None) -> Prepared:
+        """The step of an adapt; one kernel serves every value of that shape, and of that scale where it reads one."""
+        used = scale if scale and len({f.dtype for f in (*candidate.ins, *candidate.outs)}) > 1 else UNKNOWN
+        key = ("", candidate.problem.text, candidate.key, used)
         if key not in self._kernels:
-            kernel = kernel_of("a conversion", candidate, [(None, 0)])
+            kernel = kernel_of("a conversion", candidate, [(None, 0)], [used, used])
             self._kernels[key] = (Prepared(candidate.routine, kernel, (0,), (1,), candidate.share, candidate.reuse),)
         return self._kernels[key][0]
 
@@ -61,8 +63,8 @@ class KernelCache:
         n, m, own = len(c.ins), len(c.outs), sum(1 for s, k in zip(c.base.inputs, c.base.constant) if s and not k)
         # The last step writes output 0; those before it write temporaries.
         targets = [n + m + i for i in range(len(c.steps))] + [n]
-        steps = [Prepared(c.routine, kernel_of(where, c, self.bound.constants_of(layer, c.base)), tuple(range(own)),
-                          (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
+        kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base))
+        steps = [Prepared(c.routine, kernel, tuple(range(own)), (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
         for i, step in enumerate(c.steps):
             constants, ins = [(None, 0)], (targets[i],)
             if step.problem.kind == "add":
@@ -90,13 +92,13 @@ class KernelCache:
             del self._kernels[key]
 
 
-def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]]):
-    """The kernel of a candidate's own problem (`base`)."""
+def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = ()):
+    """The kernel of a candidate's own problem (`base`). `scales`: per input, then per output; none are known without."""
     try:
         if is_python(c):
             return _python_kernel(c, [array for array, _ in constants])
         arrays = [(None if array is None else np.asarray(array, order="C"), number) for array, number in constants]
-        return native().prepare(c.base.text, c.routine, c.own_variant, arrays)
+        return native().prepare(c.base.text, c.routine, c.own_variant, arrays, list(scales))
     except MemoryError as e:
         raise OutOfMemoryError(f"{where}: no memory to prepare {c}: {e}") from e
     except Error:

@@ -48,6 +48,8 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
     for layer, problem in zip(bound.layers, bound.problems(threads)):
         choice = route.layers.get(layer.name)
         found = _candidate(choice, problem, route.accuracy) if choice else _absence(route, layer.name)
+        if isinstance(found, Candidate):
+            found = bound.uncalibrated(layer, found) or found
         if isinstance(found, str):
             replaced.append({"layer": layer.name, "routine": choice.routine if choice else "", "reason": found})
         else:

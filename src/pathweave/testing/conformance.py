@@ -2,7 +2,8 @@
 
 Each check compares with the layer's meaning in float64 at the tolerance of the routine's accuracy class, with poisoned
 outputs, forbidden pages around inputs and outputs, a second run that must be equal to the bit (as must a run with
-another number of threads), and, for routines that may work in place or without a copy, a run in which they do.
+another number of threads), and, for routines that may work in place or without a copy, a run in which they do. Routines
+that hold values as integers are compared with an integer reference too (`quantised.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
+from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..runtime.native import native
-from . import CLASSES, Case, cases, relative_error, tolerance
+from . import CLASSES, Case, cases, quantised, relative_error, tolerance
 from .guard import Guarded, guarded
 from .layouts import lay_out, logical
 
@@ -59,12 +61,31 @@ class Result:
 
 
 class Subject:
-    """What a routine is tested on: a problem per number of threads, its inputs and what must come out."""
+    """What a routine is tested on: a problem per number of threads, its inputs and what must come out.
+
+    `scales`: of inputs and outputs, for formats of integers.
+    """
 
     def __init__(self, name: str, arrays: Sequence[np.ndarray | None], wanted: Sequence[np.ndarray], case: Case | None,
-                 make):
+                 make, scales: Sequence[Scale] = ()):
         self.name, self.arrays, self.wanted, self.case, self.make = name, list(arrays), list(wanted), case, make
         self.first: dict[tuple[str, str], list[np.ndarray]] = {}  # results with the first number of threads
+        self._scales = list(scales)
+        self._expected: dict[tuple, quantised.Expected] = {}
+
+    @property
+    def scales(self) -> list[Scale]:
+        """One per input and output, unknown for what is no f32 value."""
+        if not self._scales and self.case:
+            self._scales = quantised.scales_of(self.case, self.arrays, self.wanted)
+        return self._scales
+
+    def expected(self, ins: Sequence[Format], outs: Sequence[Format]) -> quantised.Expected:
+        """What a routine with ports of integers must give."""
+        key = *ins, *outs
+        if key not in self._expected:
+            self._expected[key] = quantised.Expected(self.case, self.arrays, self.scales, ins, outs)
+        return self._expected[key]
 
     def problem(self, threads: int) -> Problem:
         """The problem for a number of threads."""
@@ -82,22 +103,53 @@ def subjects(wanted: str | None = None) -> Iterator[Subject]:
             arrays = case.arrays()
             yield Subject(case.name, arrays, case.reference(arrays), case, case.problem)
     for spec, source, target in adapts():
-        name = adapt_problem(spec, source, target, 1).text.rsplit(" ", 1)[0]
-        if wanted is None or wanted == name:
-            array = np.arange(1, 1 + np.prod(spec.shape)).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
-            yield Subject(name, [array], [array], None,
-                          lambda threads, s=spec, a=source, b=target: adapt_problem(s, a, b, threads))
+        if wanted is None or wanted == _adapt_name(spec, source, target):
+            yield adapt_subject(spec, source, target)
+
+
+def _adapt_name(spec: TensorSpec, source: Format, target: Format) -> str:
+    return adapt_problem(spec, source, target, 1).text.rsplit(" ", 1)[0]
+
+
+def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
+    """A conversion."""
+    array, after, scale = _adapted(spec, source, target)
+    return Subject(_adapt_name(spec, source, target), [array], [after], None,
+                   lambda threads: adapt_problem(spec, source, target, threads), [scale, scale])
+
+
+def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarray, np.ndarray, Scale]:
+    """A value before and after a conversion, in the formats' element types, and its scale."""
+    size = int(np.prod(spec.shape))
+    array = np.arange(1, 1 + size).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
+    if source.dtype == target.dtype == "f32":
+        return array, array, UNKNOWN
+    rng = np.random.default_rng(size)
+    scale = Scale(float(np.float32(rng.uniform(0.001, 0.3))), int(rng.integers(0, 256)))
+    if source.dtype == "u8":
+        array = rng.integers(0, 256, spec.shape).astype(np.uint8)
+        return array, (array if target.dtype == "u8" else quantised.dequantise(array, scale)), scale
+    # Beyond both ends, halfway between two integers, and what is no number.
+    array = (rng.uniform(-300, 300, spec.shape) * scale.scale).astype(np.float32)
+    halves = (rng.integers(-256, 256, spec.shape) + 0.5) * scale.scale
+    array = np.where(rng.integers(0, 4, spec.shape) == 0, halves, array).astype(np.float32)
+    special = np.array([np.nan, np.inf, -np.inf, -0.0, 3e38, -1e-45], np.float32)
+    array = np.where(rng.integers(0, 8, spec.shape) == 0, rng.choice(special, spec.shape), array)
+    return array, quantised.quantise(array, scale), scale
 
 
 def adapts() -> list[tuple[TensorSpec, Format, Format]]:
-    """Changes of layout on sizes that fill, and that do not fill, the blocks that kernels work in."""
+    """Changes of layout and element type on sizes that fill, and that do not fill, the blocks that kernels work in."""
     shapes = [(1, 1, 1, 1), (1, 3, 7, 5), (2, 16, 1, 1), (1, 16, 7, 9), (2, 32, 5, 4), (1, 48, 17, 19), (3, 20, 6, 6),
               (1, 1000, 1, 1), (1, 64, 33, 31)]
     found = []
     for shape in shapes:
         layouts = ["nchw", "nhwc", *(["nchw16c"] if shape[1] % 16 == 0 else [])]
-        found += [(TensorSpec("f32", shape), Format("f32", a), Format("f32", b))
-                  for a in layouts for b in layouts if a != b]
+        formats = [Format(dtype, a) for dtype in ("f32", "u8") for a in layouts]
+        found += [(TensorSpec("f32", shape), a, b) for a in formats for b in formats if a != b]
+    for shape in [(1,), (17,), (3, 64), (2, 5, 31), (1, 1000)]:
+        formats = [Format(dtype, "plain") for dtype in ("f32", "u8")]
+        found += [(TensorSpec("f32", shape), a, b) for a in formats for b in formats if a != b]
     return found
 
 
@@ -129,16 +181,26 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tupl
     if len(ins) != len(dynamic) or len(outs) != len(problem.outputs):
         return float("inf"), f"names {len(ins)} and {len(outs)} ports, the problem has {len(dynamic)} and " \
                              f"{len(problem.outputs)}"
-    constants = [(a, i + 1) if c else (None, 0) for i, (a, c) in enumerate(zip(subject.arrays, problem.constant))]
+    integers = any(needs_scale(s.dtype, f.dtype) for s, f in zip(
+        (*(problem.inputs[i] for i in dynamic), *problem.outputs), (*ins, *outs)))
+    scales = subject.scales if integers else []
+    constants = [a if c else None for a, c in zip(subject.arrays, problem.constant)]
     kernel = native().prepare(problem.text, check.routine, check.variant,
-                              [(a, _fresh_id()) if a is not None else (None, 0) for a, _ in constants])
-    physical = [lay_out(subject.arrays[i], f.layout) for i, f in zip(dynamic, ins)]
+                              [(a, _fresh_id()) if a is not None else (None, 0) for a in constants], scales)
+    expected = subject.expected(ins, outs) if integers and subject.case else None
+    arrays = expected.arrays if expected else subject.arrays
+    physical = [lay_out(arrays[i], f.layout) for i, f in zip(dynamic, ins)]
     wiring = _Wiring(problem, [problem.inputs[i] for i in dynamic], ins, outs, kernel, card, check.threads)
     results, failure = _runs(wiring, physical)
     if failure:
         return float("inf"), failure
     values = [logical(r, f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
-    error = max((relative_error(v, w) for v, w in zip(values, subject.wanted)), default=0.0)
+    if expected:
+        error, allowed, failure = _against_integers(expected, subject, values, outs)
+    else:
+        error = max((relative_error(v, w) for v, w in zip(values, subject.wanted)), default=0.0)
+    if failure:
+        return error, failure
     if not error <= allowed:
         return error, (f"relative error {error:.3g}, allowed {allowed:.3g} (class {card['accuracy']}); "
                        f"{_where(values, subject)}")
@@ -146,6 +208,16 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tupl
     if not _equal(earlier, results):
         return error, "the result depends on the number of threads"
     return error, ""
+
+
+def _against_integers(expected: quantised.Expected, subject: Subject, values: list[np.ndarray],
+                      outs: list[Format]) -> tuple[float, float, str]:
+    """Relative RMS error against float64, what is allowed, and what differs from the integer reference."""
+    allowed = expected.allowed(subject.arrays, subject.wanted)
+    scales = subject.scales[len(subject.arrays):]
+    reals = [quantised.read(v, f, s, spec.dtype) for v, f, s, spec in zip(values, outs, scales, subject.case.outputs())]
+    error = 0.0 if allowed == math.inf else max(map(relative_error, reals, subject.wanted), default=0.0)
+    return error, allowed, expected.fault(values)
 
 
 def _where(values: list[np.ndarray], subject: Subject) -> str:
@@ -201,13 +273,16 @@ class _Wiring:
 
     def __init__(self, problem: Problem, in_specs: list[TensorSpec], ins: list[Format], outs: list[Format], kernel: Any,
                  card: dict, threads: int):
-        self.problem, self.in_specs, self.ins, self.outs = problem, in_specs, ins, outs
+        self.ins, self.outs = ins, outs
+        # Values as they lie in memory: of the formats' element types.
+        self.in_specs = [TensorSpec(f.dtype, s.shape) for s, f in zip(in_specs, ins)]
+        self.out_specs = [TensorSpec(f.dtype, s.shape) for s, f in zip(problem.outputs, outs)]
         self.kernel, self.card, self.threads = kernel, card, threads
 
     def empty_outputs(self) -> list[np.ndarray]:
         """Poisoned arrays of the outputs' physical shapes."""
         arrays = [np.empty(lay_out(np.empty(s.shape, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(s.dtype))
-                  for s, f in zip(self.problem.outputs, self.outs)]
+                  for s, f in zip(self.out_specs, self.outs)]
         for a in arrays:
             a.reshape(-1).view(np.uint8)[:] = 0xFF
         return arrays
@@ -241,12 +316,12 @@ class _Wiring:
                 carry(spec, form._replace(device="cpu"), form, outer_ins[-1], inner_ins[-1])
             else:
                 inner_ins.append(outer_ins[-1])
-        inner_outs = [value(s, f.device) for s, f in zip(self.problem.outputs, self.outs)]
+        inner_outs = [value(s, f.device) for s, f in zip(self.out_specs, self.outs)]
         share = [tuple(s) for s in self.card["share"]]
         reuse = [tuple(r) for r in self.card["reuse"]]
         steps.append(("subject", self.kernel, inner_ins, inner_outs, share, reuse))
         outer_outs = []
-        for spec, form, at in zip(self.problem.outputs, self.outs, inner_outs):
+        for spec, form, at in zip(self.out_specs, self.outs, inner_outs):
             if inner or form.device != "cpu":
                 outer_outs.append(value(spec, "cpu"))
                 carry(spec, form, form._replace(device="cpu"), at, outer_outs[-1])

@@ -91,7 +91,8 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
             finally:
                 phase = tuner.phase
             tell(1.0, "done")
-        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes), None if threads is None else number)
+        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation),
+                           None if threads is None else number)
         tuned.add_route(route)
     except InterruptedTuning:
         raise

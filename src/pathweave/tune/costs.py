@@ -112,7 +112,7 @@ class Costs:
                                 for name, region in bound.regions.items()})
         layers, missing = {}, []
         for layer, problem in zip(bound.layers, bound.problems(threads)):
-            layers[layer.name] = _fine(recorded, problem, limit)
+            layers[layer.name] = [p for p in _fine(recorded, problem, limit) if not bound.uncalibrated(layer, p.candidate)]
             if not layers[layer.name]:
                 missing.append((layer, problem))
         if missing:

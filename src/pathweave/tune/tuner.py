@@ -304,6 +304,9 @@ class Tuner:
         if speed["fastest"] > DISTURBED * speed["slowest"]:
             findings.append(f"the machine changed its speed during the race, by a factor of "
                             f"{speed['fastest'] / speed['slowest']:.2f}; tune again when nothing else runs")
+        if self.accuracy == "quantised" and not self.bound.scales:
+            findings.append("accuracy quantised was allowed, but no value has a scale, so that no quantised routine took "
+                            "part: calibrate the model first (model.calibrate(samples), or --calibrate)")
         if not profile.notes.get("finite", True):
             findings.append("some outputs were infinite or not numbers on random inputs; their times may be untypical")
         if profile.notes.get("unmeasured"):

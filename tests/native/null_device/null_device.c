@@ -17,6 +17,7 @@
  *   PW_NULL_TIMES  file of lines `NANOSECONDS ROUTINE-ID [PART OF THE PROBLEM'S TEXT]`; the last line that matches
  *                  counts, 1000 ns where none does
  */
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -107,6 +108,22 @@ EXPORT void null_device_clear(void) {
 }
 EXPORT int64_t null_device_live_bytes(void) { return live_bytes; }
 EXPORT int64_t null_device_synchronisations(void) { return synchronisations; }
+
+/* What the last prepare was told of values: entries, and of one of them scale and zero point (NAN for a constant). */
+enum { MAX_TOLD = 8 };
+static uint32_t told_count;
+static double told_scale[MAX_TOLD];
+static int32_t told_zero_point[MAX_TOLD];
+EXPORT uint32_t null_device_told(void) { return told_count; }
+EXPORT double null_device_scale(uint32_t i) { return told_scale[i]; }
+EXPORT int32_t null_device_zero_point(uint32_t i) { return told_zero_point[i]; }
+static void listen_to(const pw_constant *constants, uint32_t count) {
+  told_count = count;
+  for (uint32_t i = 0; i < count && i < MAX_TOLD; ++i) {
+    told_scale[i] = constants[i].data ? NAN : constants[i].scale;
+    told_zero_point[i] = constants[i].zero_point;
+  }
+}
 
 /* ---- problems -------------------------------------------------------------------------------------------------- */
 
@@ -296,8 +313,7 @@ static int null_prepare(const pw_routine_table *t, const char *text, const char 
   const role *r = t->context;
   problem p;
   kernel *k;
-  (void)constants;
-  (void)count;
+  listen_to(constants, count);
   if (*variant) return decline(reason, size, "there is one variant, without a name");
   if (!read_problem(text, &p)) return decline(reason, size, "only f32 values are held");
   if (!(k = calloc(1, sizeof *k))) return decline(reason, size, "out of memory");

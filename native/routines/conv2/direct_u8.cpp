@@ -1,0 +1,129 @@
+// conv2/direct on u8: every output pixel's inputs become one row of words, which all output channels then share.
+#include <cstring>
+
+#include "routines/conv2/geometry_u8.h"
+#include "routines/matrix_u8.h"
+
+namespace pw {
+namespace {
+
+// A row is gathered run by run: the pixels under one row of the kernel are contiguous with channels last, except at the
+// image's border, with dilation and with groups, where each pixel is a run. Pixels outside hold the zero point.
+class DirectU8Kernel : public Kernel {
+ public:
+  DirectU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
+      : g_(p), add_(p.epilogue.add), threads_(p.threads),
+        product_(gemm_u8_kernel(variant), g_.images * g_.out_pixels(), g_.group_outputs(), g_.taps(), g_.group_inputs(),
+                 g_.outputs, requantise(p, constants), p.threads),
+        merges_(product_.staged && g_.groups == 1 && (g_.dilation_x == 1 || g_.kernel_width == 1)) {
+    const Scale in = scale_in(constants, 0);
+    for (int64_t group = 0; group < g_.groups; ++group)
+      weights_.emplace_back(constants[1], bias_of(p, constants), group * g_.group_outputs(), g_.group_outputs(),
+                            g_.group_inputs(), g_.taps(), *product_.kernel, in);
+    outside_ = Buffer(static_cast<size_t>(g_.group_inputs()));
+    std::memset(outside_.as<char>(), in.zero, outside_.bytes());
+  }
+
+  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()); }
+  size_t packed_bytes() const override {
+    size_t bytes = outside_.bytes();
+    for (const WeightsU8& w : weights_) bytes += w.bytes();
+    return bytes;
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    const auto* x = static_cast<const uint8_t*>(in[0]);
+    const auto* residual = add_ ? static_cast<const uint8_t*>(in[1]) : nullptr;
+    auto* y = static_cast<uint8_t*>(out[0]);
+    char* area_of_thread = static_cast<char*>(workspace) + team.index * area();
+    auto** runs = reinterpret_cast<const uint8_t**>(area_of_thread + product_.area());
+    const int64_t blocks = product_.blocking.count();
+    team.each(g_.groups * blocks, 1, [&](int64_t index, int64_t) {
+      const int64_t group = index / blocks, at = group * g_.group_outputs();
+      const uint8_t* source = x + group * g_.group_inputs();
+      walk_block(product_, weights_[static_cast<size_t>(group)], index % blocks, y + at,
+                 residual ? residual + at : nullptr, area_of_thread,
+                 [&](int64_t row, int64_t rows, const void** to, char* scratch) {
+                   fill(source, row, rows, to, scratch, runs);
+                 });
+    });
+  }
+
+ private:
+  // Bytes of scratch per thread: what the product needs, and pointers to the runs of one row.
+  int64_t area() const { return product_.area() + round_up(g_.taps() * 8, 64); }
+
+  void fill(const uint8_t* x, int64_t row, int64_t rows, const void** to, char* scratch, const uint8_t** runs) const {
+    const int64_t tile_rows = product_.kernel->rows, pixels = g_.out_pixels(), depth = product_.depth;
+    int64_t image = row / pixels, oy = row % pixels / g_.out_width, ox = row % pixels % g_.out_width;
+    for (int64_t i = 0; i < rows; ++i) {
+      const uint8_t* base = x + image * g_.inputs * g_.in_pixels();
+      const int64_t y0 = oy * g_.stride_y - g_.pad_top, x0 = ox * g_.stride_x - g_.pad_left;
+      if (product_.staged) {
+        char* staged = scratch + i * product_.row_bytes();
+        if (merges_ && inside(y0, x0)) {
+          for (int64_t ky = 0; ky < g_.kernel_height; ++ky) runs[ky] = pixel(base, y0 + ky * g_.dilation_y, x0);
+          product_.kernel->stage(runs, g_.kernel_height, g_.kernel_width * depth, product_.words(), staged);
+        } else {
+          point(base, y0, x0, runs, 1);
+          product_.kernel->stage(runs, product_.taps, depth, product_.words(), staged);
+        }
+        to[i] = staged;
+      } else {
+        point(base, y0, x0, reinterpret_cast<const uint8_t**>(to) + i, tile_rows);
+      }
+      if (++ox == g_.out_width) {
+        ox = 0;
+        if (++oy == g_.out_height) oy = 0, ++image;
+      }
+    }
+    for (int64_t i = rows; i < tile_rows; ++i)
+      for (int64_t t = 0; t < (product_.staged ? 1 : product_.taps); ++t)
+        to[t * tile_rows + i] = to[t * tile_rows + rows - 1];
+  }
+
+  bool inside(int64_t y0, int64_t x0) const {
+    return y0 >= 0 && x0 >= 0 && y0 + (g_.kernel_height - 1) * g_.dilation_y < g_.height &&
+           x0 + (g_.kernel_width - 1) * g_.dilation_x < g_.width;
+  }
+  const uint8_t* pixel(const uint8_t* image, int64_t iy, int64_t ix) const {
+    return image + (iy * g_.width + ix) * g_.inputs;
+  }
+  // Pointers to all taps, `step` apart.
+  void point(const uint8_t* image, int64_t y0, int64_t x0, const uint8_t** to, int64_t step) const {
+    for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
+      const int64_t iy = y0 + ky * g_.dilation_y;
+      for (int64_t kx = 0; kx < g_.kernel_width; ++kx, to += step) {
+        const int64_t ix = x0 + kx * g_.dilation_x;
+        const bool within = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
+        *to = within ? pixel(image, iy, ix) : outside_.as<uint8_t>();
+      }
+    }
+  }
+
+  Geometry g_;
+  bool add_;
+  int64_t threads_;
+  ProductU8 product_;
+  bool merges_;
+  std::vector<WeightsU8> weights_;
+  Buffer outside_;
+};
+
+class DirectU8 : public Routine {
+ public:
+  DirectU8() : Routine({.id = "conv2/direct:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p); }
+  std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    return std::make_unique<DirectU8Kernel>(p, variant, c);
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<DirectU8>(); }
+}  // namespace PW_COLLECT
+}  // namespace pw

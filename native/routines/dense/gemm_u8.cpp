@@ -1,0 +1,25 @@
+// dense/gemm on u8: weights quantised and packed into panels, multiplied by the rows of x where they lie.
+#include "routines/dense/dense_u8.h"
+#include "routines/rows_u8.h"
+
+namespace pw {
+namespace {
+
+class DenseGemmU8 : public Routine {
+ public:
+  DenseGemmU8() : Routine({.id = "dense/gemm:u8:plain:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  Verdict accepts(const Problem& p) const override { return accepts_dense_u8(p); }
+  std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    const DenseShape s(p);
+    return std::make_unique<RowsU8Kernel>(p, c, s.rows, s.depth, s.columns, bias_of(p, c), gemm_u8_kernel(variant));
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<DenseGemmU8>(); }
+}  // namespace PW_COLLECT
+}  // namespace pw

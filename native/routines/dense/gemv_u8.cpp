@@ -1,0 +1,32 @@
+// dense/gemv on u8: few rows of x against weights of one byte; the memory's bandwidth decides.
+#include "routines/dense/gemv_u8.h"
+
+#include "routines/dense/dense_u8.h"
+
+namespace pw {
+namespace {
+
+class GemvU8Routine : public Routine {
+ public:
+  GemvU8Routine() : Routine({.id = "dense/gemv:u8:plain:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  Verdict accepts(const Problem& p) const override {
+    if (Verdict v = accepts_dense_u8(p); !v) return v;
+    if (DenseShape(p).rows > kMostGemvRows)
+      return Verdict::no("x has more than " + std::to_string(kMostGemvRows) +
+                         " rows, and each would read all weights again");
+    return Verdict::ok();
+  }
+  std::vector<std::string> variants(const Problem&) const override { return gemv_u8_variants(); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    const DenseShape s(p);
+    return std::make_unique<GemvU8Kernel>(p, c, s.rows, s.depth, s.columns, bias_of(p, c), variant);
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<GemvU8Routine>(); }
+}  // namespace PW_COLLECT
+}  // namespace pw

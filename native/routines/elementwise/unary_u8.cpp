@@ -1,0 +1,53 @@
+// Functions of one u8 value: a table of 256 results, whatever the function.
+#include "routines/vector_u8.h"
+
+namespace pw {
+namespace {
+
+class UnaryU8Kernel : public Kernel {
+ public:
+  UnaryU8Kernel(ByteTable table, int64_t count) : table_(std::move(table)), count_(count) {}
+  size_t packed_bytes() const override { return table_.bytes(); }
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    const auto [first, last] = part(team, count_, 1024, count_);
+    if (first < last)
+      table_.apply(static_cast<const uint8_t*>(in[0]) + first, static_cast<uint8_t*>(out[0]) + first, last - first);
+  }
+
+ private:
+  ByteTable table_;
+  int64_t count_;
+};
+
+class UnaryU8 : public VectorU8Routine {
+ public:
+  UnaryU8(const std::string& layer, Layout layout) : VectorU8Routine(layer, "table", layout, PW_KIND_TABLE_U8) {}
+  Verdict accepts(const Problem& p) const override {
+    if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
+    if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");
+    return basics(p, p.out[0]);
+  }
+  Ports ports(const Problem& p) const override {
+    Ports ports = VectorU8Routine::ports(p);
+    ports.reuse.push_back({0, 0});
+    return ports;
+  }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
+    return std::make_unique<UnaryU8Kernel>(
+        ByteTable(scale_in(constants, 0), requantise(*activation(p), scale_out(p, constants))), p.out[0].count());
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  for (const char* layer :
+       {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
+        "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
+        "floor", "ceil", "round", "sign", "erf"})
+    for (Layout layout : kQuantisedLayouts) c.add<UnaryU8>(layer, layout);
+}
+}  // namespace PW_COLLECT
+
+}  // namespace pw

@@ -1,0 +1,79 @@
+#include "routines/matrix_u8.h"
+
+#include <cstring>
+
+namespace pw {
+
+std::vector<std::string> gemm_u8_variants() {
+  std::vector<std::string> names;
+  for (const auto& [name, body] : ukernels_of<GemmU8>(PW_KIND_GEMM_U8, true)) names.push_back(name);
+  return names;
+}
+
+const GemmU8& gemm_u8_kernel(const std::string& name) {
+  if (const auto* body = ukernel<GemmU8>(PW_KIND_GEMM_U8, name)) return *body;
+  throw Error("micro-kernel '" + name + "' is not available on this machine");
+}
+
+namespace {
+
+// One panel, zeros so far: words of `group` neighbouring elements of a column, held as `Element`.
+template <int64_t group, class Element>
+void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps, int64_t tile, Element* panel,
+                float* scales, int32_t* sums) {
+  const int64_t depth = inputs * taps;
+  for (int64_t c = 0; c < width; ++c) {
+    const float* w = source + c * depth;
+    const float scale = weight_scale(depth, [&](int64_t i) { return w[i]; });
+    int32_t sum = 0;
+    int64_t k = 0;
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t i = 0; i < inputs; ++i, ++k) {
+        const int32_t q = quantised_weight(w[i * taps + t], scale);
+        panel[(k / group * tile + c) * group + k % group] = static_cast<Element>(q);
+        sum += q;
+      }
+    scales[c] = scale;
+    sums[c] = sum;
+  }
+}
+
+}  // namespace
+
+WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs,
+                     int64_t taps, const GemmU8& kernel, Scale in)
+    : tile_(kernel.columns), padded_(round_up(outputs, tile_)), words_(divide_up(inputs * taps, kernel.group)) {
+  const int64_t group = kernel.group, panels = padded_ / tile_, panel_bytes = words_ * tile_ * 4;
+  const std::string key = "u8/" + std::to_string(group) + "/" + std::to_string(first) + "/" + std::to_string(outputs) +
+                          "/" + std::to_string(taps) + "/" + std::to_string(tile_);
+  packed_ = shared_packing(weights.id, key, [&] {
+    Buffer packed(static_cast<size_t>(panels * panel_bytes + padded_ * 8));
+    std::memset(packed.as<char>(), 0, packed.bytes());
+    float* scales = reinterpret_cast<float*>(packed.as<char>() + panels * panel_bytes);
+    int32_t* sums = reinterpret_cast<int32_t*>(scales + padded_);
+    parallel_for(panels, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        const float* source = weights.as<float>() + (first + p * tile_) * inputs * taps;
+        const int64_t width = std::min(tile_, outputs - p * tile_), at = p * tile_;
+        char* panel = packed.as<char>() + p * panel_bytes;
+        if (group == 2)
+          pack_panel<2>(source, width, inputs, taps, tile_, reinterpret_cast<int16_t*>(panel), scales + at, sums + at);
+        else
+          pack_panel<4>(source, width, inputs, taps, tile_, reinterpret_cast<int8_t*>(panel), scales + at, sums + at);
+      }
+    });
+    return packed;
+  });
+  const float* scales = reinterpret_cast<const float*>(packed_->as<char>() + panels * panel_bytes);
+  const int32_t* sums = reinterpret_cast<const int32_t*>(scales + padded_);
+  columns_ = Buffer(static_cast<size_t>(padded_ * 12));
+  auto* starts = columns_.as<int32_t>();
+  auto* factors = columns_.as<float>() + padded_;
+  for (int64_t c = 0; c < padded_; ++c) {
+    starts[c] = -in.zero * sums[c];
+    factors[c] = in.scale * scales[c];
+    factors[padded_ + c] = bias && c < outputs ? bias[first + c] : 0.0f;
+  }
+}
+
+}  // namespace pw

@@ -1,0 +1,100 @@
+// What the matrix routines on u8 share: quantised weights packed for gemm_u8, and the walk over tiles of C.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "routines/matrix.h"
+#include "routines/quantised.h"
+#include "ukernels/kinds/gemm_u8.h"
+
+namespace pw {
+
+std::vector<std::string> gemm_u8_variants();
+const GemmU8& gemm_u8_kernel(const std::string& name);  // throws Error
+
+// Weights [outputs, inputs, taps...] of one group, rows of B in the order (tap, channel). `first` and `outputs` name the
+// group's part of the constant.
+class WeightsU8 {
+ public:
+  WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs, int64_t taps,
+            const GemmU8& kernel, Scale in);
+
+  int64_t words() const { return words_; }
+  const char* panel(int64_t i) const { return packed_->as<char>() + i * words_ * tile_ * 4; }
+  const int32_t* start(int64_t i) const { return columns_.as<int32_t>() + i * tile_; }
+  const float* scale(int64_t i) const { return columns_.as<float>() + padded_ + i * tile_; }
+  const float* bias(int64_t i) const { return columns_.as<float>() + 2 * padded_ + i * tile_; }
+  size_t bytes() const { return packed_->bytes() + columns_.bytes(); }
+
+ private:
+  int64_t tile_, padded_, words_;
+  std::shared_ptr<const Buffer> packed_;  // panels, then scale and sum of each column
+  Buffer columns_;                        // start, scale, bias
+};
+
+// One product C = requantise(A * B), tile by tile.
+struct ProductU8 {
+  const GemmU8* kernel;
+  int64_t rows, columns;  // of C
+  int64_t taps, depth;    // as `fill` gives pointers: depth u8 each, taps * depth in a row of B
+  bool staged;            // rows go through kernel->stage
+  int64_t c_row;
+  RequantU8 out;
+  Blocking blocking;
+
+  // `taps` and `depth`: as the input has them; `words`: of a whole row of B.
+  ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
+            const RequantU8& out, int threads)
+      : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(depth),
+        staged(kernel.group == 2 || depth % kernel.group != 0), c_row(c_row), out(out) {
+    blocking = block(row_tiles(), panels(), words() * kernel.columns * 4, kernel.rows * taps * depth, threads);
+  }
+  int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
+  int64_t panels() const { return divide_up(columns, kernel->columns); }
+  int64_t words() const { return divide_up(taps * depth, kernel->group); }
+  // Rows lie a cache line more than whole lines apart, so that a power of two does not put them into one set.
+  int64_t row_bytes() const { return staged ? round_up(words() * 4, 64) + 64 : 0; }
+  int64_t pointer_bytes() const { return round_up((staged ? 1 : taps) * kernel->rows * 8, 64); }
+  // Scratch memory of one thread.
+  int64_t area() const { return pointer_bytes() + kernel->rows * row_bytes(); }
+};
+
+// Computes block `index` of p.blocking. `fill(first_row, rows, pointers, rows_of_scratch)` writes pointers: staged, one
+// to each row as kernel->stage wrote it; else taps * kernel->rows, tap-major.
+template <class Fill>
+void walk_block(const ProductU8& p, const WeightsU8& weights, int64_t index, uint8_t* c, const uint8_t* residual,
+                char* area, Fill&& fill) {
+  const int64_t tile_columns = p.kernel->columns;
+  const int64_t row_block = index % p.blocking.row_blocks, panel_block = index / p.blocking.row_blocks;
+  const int64_t first_tile = row_block * p.blocking.row_tiles;
+  const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
+  const int64_t first_panel = panel_block * p.blocking.panels;
+  const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
+  const EvenParts tiles{p.rows, p.row_tiles()};
+  auto** pointers = reinterpret_cast<const void**>(area);
+  for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+    const auto [row, rows] = tiles[tile];
+    fill(row, rows, pointers, area + p.pointer_bytes());
+    GemmU8Args args{};
+    args.a = pointers;
+    args.taps = p.staged ? 1 : p.taps;
+    args.words = p.staged ? p.words() : p.depth / p.kernel->group;
+    args.rows = rows;
+    args.c_row = p.c_row;
+    args.out = p.out;
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const int64_t at = row * p.c_row + panel * tile_columns;
+      args.b = weights.panel(panel);
+      args.start = weights.start(panel);
+      args.scale = weights.scale(panel);
+      args.bias = weights.bias(panel);
+      args.columns = std::min(tile_columns, p.columns - panel * tile_columns);
+      args.c = c + at;
+      args.residual = residual ? residual + at : nullptr;
+      p.kernel->run(&args);
+    }
+  }
+}
+
+}  // namespace pw

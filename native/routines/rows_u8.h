@@ -1,0 +1,46 @@
+// The kernel of conv2/pointwise and dense/gemm on u8: rows of x, contiguous where they lie, times packed weights.
+#pragma once
+#include "routines/matrix_u8.h"
+
+namespace pw {
+
+class RowsU8Kernel : public Kernel {
+ public:
+  // x: rows x depth, weights (input 1 of the problem): columns x depth, bias may be null.
+  RowsU8Kernel(const Problem& p, const Constants& constants, int64_t rows, int64_t depth, int64_t columns,
+               const float* bias, const GemmU8& kernel)
+      : add_(p.epilogue.add), threads_(p.threads),
+        weights_(constants[1], bias, 0, columns, depth, 1, kernel, scale_in(constants, 0)),
+        product_(kernel, rows, columns, 1, depth, columns, requantise(p, constants), p.threads) {}
+
+  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * product_.area()); }
+  size_t packed_bytes() const override { return weights_.bytes(); }
+
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    const auto* x = static_cast<const uint8_t*>(in[0]);
+    char* area = static_cast<char*>(workspace) + team.index * product_.area();
+    team.each(product_.blocking.count(), 1, [&](int64_t index, int64_t) {
+      walk_block(product_, weights_, index, static_cast<uint8_t*>(out[0]),
+                 add_ ? static_cast<const uint8_t*>(in[1]) : nullptr, area,
+                 [&](int64_t row, int64_t rows, const void** to, char* scratch) { fill(x, row, rows, to, scratch); });
+    });
+  }
+
+ private:
+  void fill(const uint8_t* x, int64_t row, int64_t rows, const void** to, char* scratch) const {
+    for (int64_t i = 0; i < product_.kernel->rows; ++i) {
+      const uint8_t* from = x + (row + std::min(i, rows - 1)) * product_.depth;
+      to[i] = from;
+      if (!product_.staged) continue;
+      to[i] = i < rows ? scratch + i * product_.row_bytes() : to[i - 1];
+      if (i < rows) product_.kernel->stage(&from, 1, product_.depth, product_.words(), scratch + i * product_.row_bytes());
+    }
+  }
+
+  bool add_;
+  int64_t threads_;
+  WeightsU8 weights_;
+  ProductU8 product_;
+};
+
+}  // namespace pw

@@ -1,0 +1,64 @@
+// What the memory-bound routines on u8 share.
+#pragma once
+#include "base/buffer.h"
+#include "routines/quantised.h"
+#include "routines/vector.h"
+#include "ukernels/kinds/table_u8.h"
+
+namespace pw {
+
+// Layouts of u8 values: channels last, and the ranks other than 4.
+constexpr Layout kQuantisedLayouts[] = {Layout::plain, Layout::nhwc};
+
+// The 256 outputs of a function of one value; nothing where every output is its input.
+class ByteTable {
+ public:
+  ByteTable() = default;
+  // q -> requantised f(real), f the activation of `out`.
+  ByteTable(Scale in, const RequantU8& out) {
+    alignas(64) float y[256];
+    for (int32_t q = 0; q < 256; ++q) y[q] = in.scale * static_cast<float>(q - in.zero);
+    if (out.act.act != Act::clip) best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32).run(&out.act, y, y, 256);
+    Buffer table(256);
+    bool same = true;
+    for (int32_t q = 0; q < 256; ++q) {
+      // The product is stored, so that no compiler fuses it with what follows.
+      y[q] = (y[q] == y[q] ? y[q] : 0.0f) * out.inverse;
+      const float t = std::min(std::max(y[q], out.low), out.high);
+      table.as<uint8_t>()[q] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(t)) + out.zero);
+      same = same && table.as<uint8_t>()[q] == q;
+    }
+    if (!same) table_ = std::move(table);
+    kernel_ = &best_ukernel<TableU8>(PW_KIND_TABLE_U8);
+  }
+  bool nothing() const { return table_.bytes() == 0; }
+  size_t bytes() const { return table_.bytes(); }
+  // y may be x.
+  void apply(const uint8_t* x, uint8_t* y, int64_t n) const {
+    if (!nothing()) kernel_->run(table_.as<uint8_t>(), x, y, n);
+    else if (x != y) __builtin_memcpy(y, x, static_cast<size_t>(n));
+  }
+
+ private:
+  Buffer table_;
+  const TableU8* kernel_ = nullptr;
+};
+
+// From one scale to another.
+inline ByteTable rescaling(Scale in, Scale out) {
+  return in == out ? ByteTable() : ByteTable(in, requantise(*activation("", {}), out));
+}
+
+// As VectorRoutine, on u8.
+class VectorU8Routine : public VectorRoutine {
+ public:
+  VectorU8Routine(const std::string& layer, const std::string& algorithm, Layout layout, std::string kind = "",
+                  bool takes_epilogue = false)
+      : VectorRoutine(layer, algorithm, layout, std::move(kind), takes_epilogue) {
+    card_.id = layer + "/" + algorithm + ":u8:" + pw::text(layout) + ":cpu";
+    card_.accuracy = Accuracy::quantised;
+  }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_), DType::u8); }
+};
+
+}  // namespace pw

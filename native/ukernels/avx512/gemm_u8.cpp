@@ -1,0 +1,24 @@
+#include <cstddef>
+#include <cstdint>
+
+#include "spi/ukernel.h"
+#include "ukernels/kinds/gemm_u8.h"
+
+#define PW_LANES 16
+
+namespace pw {
+namespace {
+#include "ukernels/body/vec.inc"
+#include "ukernels/body/activation.inc"
+#include "ukernels/body/vec_u8.inc"
+#include "ukernels/body/gemm_u8.inc"
+
+// 32 registers: 24 accumulators, the columns of B, one broadcast and products.
+constexpr GemmU8 k12x32{12, 32, 2, gemm<Pairs, 12, 2>, stage_pairs};
+constexpr GemmU8 k8x48{8, 48, 2, gemm<Pairs, 8, 3>, stage_pairs};
+}  // namespace
+
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_12x32__avx512", &k12x32},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_8x48__avx512", &k8x48},
+                                      {nullptr, nullptr, nullptr}};
+}  // namespace pw

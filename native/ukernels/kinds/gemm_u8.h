@@ -1,0 +1,46 @@
+// Kind gemm_u8: a tile of C = requantise(A * B) with A u8, B s8 and exact sums in s32.
+#pragma once
+#include <cstdint>
+
+#include "ukernels/kinds/requant_u8.h"
+
+namespace pw {
+
+// Elements along the depth come in groups that fill a word of 32 bits: `group` = 4 (A u8, B s8) where the instruction
+// set multiplies bytes exactly, `group` = 2 (both widened to 16 bits) where it does not. Rows of A and of B are padded
+// with zeros to whole words.
+//
+// a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to `words`
+//    words of row i at tap t (rows >= `rows` may be any readable pointer), any alignment. With group 4 they may be u8
+//    values where they lie; with group 2, and where a row is no whole number of words, they come from `stage`.
+// b: packed, for each tap and each word the kernel's full column count of words, 64-byte aligned.
+// start: the kernel's full column count of s32, what the sums begin with: -zero_of_A * (sum of the column of B).
+// y = fma(float(sum), scale[column], bias[column]), then as in requant_u8.h; full column counts too.
+// c, residual (may be null): row i at i * c_row bytes.
+// sums: where it is not null the sums themselves are the result, row i at i * c_row numbers, full tiles in width, and
+// scale, bias, c and what follows are not read. With group 2 elements of A and B may then be any 16 bits whose sums of
+// products wrap around in 32.
+struct GemmU8Args {
+  const void* const* a;
+  const void* b;
+  const int32_t* start;
+  const float *scale, *bias;
+  uint8_t* c;
+  const uint8_t* residual;
+  int32_t* sums;
+  int64_t taps, words;
+  int64_t rows, columns;
+  int64_t c_row;
+  RequantU8 out;
+};
+
+struct GemmU8 {
+  int32_t rows, columns;  // of the register tile
+  int32_t group;          // elements per word
+  void (*run)(const GemmU8Args* args);
+  // One row as `run` reads it: `taps` runs of `depth` u8 side by side, then zeros up to `words` words.
+  void (*stage)(const uint8_t* const* taps, int64_t count, int64_t depth, int64_t words, void* to);
+};
+#define PW_KIND_GEMM_U8 "gemm_u8"
+
+}  // namespace pw

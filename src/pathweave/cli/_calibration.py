@@ -1,0 +1,124 @@
+"""`--calibrate`, `--data`: samples from a file of arrays or a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ._errors import BadUse
+from ._output import progress
+
+Calibrate = Annotated[str | None, typer.Option(
+    "--calibrate", "-c", metavar="FILE.npz|FOLDER", show_default=False,
+    help="Samples that find the scales of 8-bit values: arrays [N,...] by input name, or a folder of images.")]
+
+Data = Annotated[str | None, typer.Option(
+    "--data", "-d", metavar="FILE.npz|FOLDER", show_default=False,
+    help="Inputs to try instead of random ones: arrays [N,...] by input name, or a folder of images.")]
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+def calibrate(model: Any, path: str) -> int:
+    """Calibrate a model with the samples of a path; gives their number. Raises BadUse, InputError."""
+    samples = _samples(model, path, "--calibrate")
+    with progress("calibrating") as tell:
+        model.calibrate(samples, progress=tell)
+    return len(samples)
+
+
+def data(model: Any, path: str) -> tuple[int, Iterator[dict[str, Any]]]:
+    """The number of samples of a path, and for each the main net's inputs. Raises BadUse, InputError."""
+    from ..runtime.calibrate import sample_arrays
+    samples = _samples(model, path, "--data")
+    return len(samples), (sample_arrays(model.main, f"{path}[{i}]", model.image_inputs(s) if isinstance(s, str) else s)
+                          for i, s in enumerate(samples))
+
+
+def first_sample(model: Any, path: str, bound: Any) -> dict[str, Any]:
+    """Inputs of a bound net from the first samples of a path: as many as its batch has. Raises BadUse, InputError."""
+    import numpy as np
+    count, samples = data(model, path)
+    rows = {n: s.shape[0] if s.shape else 1 for n, s in bound.inputs.items()}
+    taken: list[dict[str, Any]] = []
+    while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in rows):
+        one = next(samples, None)
+        if one is None:
+            raise BadUse(f"--data {path}: it has {count} samples, fewer than the batch {max(rows.values())}")
+        taken.append(one)
+    return {n: np.concatenate([t[n] for t in taken])[:rows[n]] for n in rows}
+
+
+def _samples(model: Any, path: str, option: str) -> Any:
+    source = Path(path)
+    if source.is_dir():
+        return _images(model, source, option)
+    if source.exists():
+        return _Rows(model, path, option)
+    raise BadUse(f"{option} {path}: no such file; expected a .npz or .npy file, or a folder of images")
+
+
+def _images(model: Any, folder: Path, option: str) -> list[str]:
+    files = sorted(str(f) for f in folder.iterdir() if f.suffix.lower() in _IMAGES and f.is_file())
+    if not files:
+        raise BadUse(f"{option} {folder}: expected images in that folder ({' '.join(_IMAGES)}), found none")
+    if "preprocess" not in model.nets:
+        raise BadUse(f"{option} {folder}: images need a preprocess net, which the model lacks; attach one with "
+                     f"pathweave import --preprocess JSON, or give a .npz file")
+    return files
+
+
+class _Rows:
+    """Samples along the first dimension of arrays, as many rows at a time as the model's inputs have."""
+
+    def __init__(self, model: Any, path: str, option: str):
+        self.arrays = _matched(model, path, option)
+        self.rows = {n: s.shape[0] if s.shape and isinstance(s.shape[0], int) else 1
+                     for n, s in model.main.inputs.items()}
+        counts = {n: a.shape[0] // self.rows[n] for n, a in self.arrays.items()}
+        self.count = min(counts.values())
+        if len(set(counts.values())) > 1:
+            raise BadUse(f"{option} {path}: expected as many samples of every input, got "
+                         f"{', '.join(f'{c} of {n}' for n, c in counts.items())}")
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for i in range(self.count):
+            yield {n: a[i * self.rows[n]:(i + 1) * self.rows[n]] for n, a in self.arrays.items()}
+
+
+def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
+    """Arrays by input: those of that name, or the only one that fits where the model has one input."""
+    import zipfile
+
+    import numpy as np
+
+    from ..net.format import numpy_dtype
+    try:
+        data = np.load(path, allow_pickle=False)
+        found = {"": data} if isinstance(data, np.ndarray) else {k: data[k] for k in data.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise BadUse(f"{option} {path}: expected a .npz or .npy file with plain arrays, got one that cannot be read "
+                     f"({e})") from e
+    inputs = model.main.inputs
+    if set(inputs) <= set(found):
+        return {n: _several(f"{option} {path}", n, found[n]) for n in inputs}
+    if len(inputs) == 1:
+        ((name, spec),) = inputs.items()
+        fitting = [a for a in found.values() if a.ndim == spec.rank and a.dtype == numpy_dtype(spec.dtype)]
+        if len(fitting) == 1:
+            return {name: _several(f"{option} {path}", name, fitting[0])}
+    listed = ", ".join(f"{n or 'one without a name'} {a.dtype}{list(a.shape)}" for n, a in found.items())
+    raise BadUse(f"{option} {path}: expected arrays of samples named {', '.join(f'{n} ({s})' for n, s in inputs.items())}"
+                 f", got {listed or 'none'}")
+
+
+def _several(where: str, name: str, array: Any) -> Any:
+    if not array.ndim:
+        raise BadUse(f"{where}: array {name!r} is a single number; expected samples along its first dimension")
+    return array

@@ -1,0 +1,122 @@
+"""Calibration and quantised routes from the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def calibrated(pw, digits, heldout, tmp_path):
+    out = tmp_path / "digits.pw"
+    result = pw("import", digits, "-o", out, "--calibrate", heldout)
+    assert result.code == 0 and "calibrated   9 values on 360 samples" in result.out, result.err
+    return out
+
+
+def test_show_prints_scales(pw, digits, calibrated):
+    shown = pw("show", calibrated)
+    assert "calibrated: 9 of 9 values" in shown.out
+    (scale, zero_point) = pw("show", calibrated, "--json").json["quantisation"]["main"]["x"]
+    assert scale == pytest.approx(1 / 255) and zero_point == 0
+    assert "calibrated" not in pw("show", digits).out
+
+
+def test_import_says_what_it_found(pw, digits, heldout, tmp_path):
+    found = pw("import", digits, "-o", tmp_path / "a.pw", "--calibrate", heldout, "--json").json
+    assert found["samples"] == 360 and len(found["quantisation"]["main"]) == 9
+
+
+def test_images_of_a_folder(pw, digits, pipeline, tmp_path):
+    pytest.importorskip("PIL")
+    folder = digits.parent / "images"
+    result = pw("import", digits, "-o", tmp_path / "a.pw", "--preprocess", pipeline, "--calibrate", folder)
+    assert result.code == 0 and "on 5 samples" in result.out, result.err
+    refused = pw("import", digits, "-o", tmp_path / "a.pw", "--calibrate", folder)
+    assert refused.code == 2 and "preprocess" in refused.err
+
+
+def test_arrays_of_every_input(pw, two_inputs, tmp_path):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((8, 3)).astype(np.float32) for _ in "ab")
+    np.savez(tmp_path / "s.npz", a=a, b=b)
+    found = pw("import", two_inputs, "-o", tmp_path / "m.pw", "--calibrate", tmp_path / "s.npz", "--json").json
+    assert found["samples"] == 4  # the inputs are [2,3]
+    scale, _ = found["quantisation"]["main"]["a"]
+    assert scale == pytest.approx((max(a.max(), 0) - min(a.min(), 0)) / 255, rel=1e-6)
+    np.savez(tmp_path / "s.npz", a=a, b=b[:4])
+    assert "as many samples of every input" in pw("import", two_inputs, "-o", tmp_path / "m.pw", "--calibrate",
+                                                   tmp_path / "s.npz").err
+
+
+def samples(kind: str, tmp_path, heldout):
+    """A path that holds something else than samples."""
+    path = tmp_path / "samples.npz"
+    images = np.load(heldout)["images"][:3]
+    if kind == "text":
+        path.write_text("no arrays")
+    elif kind == "shape":
+        np.save(path.with_suffix(".npy"), images[:, :, :4])
+        return path.with_suffix(".npy")
+    elif kind == "type":
+        np.savez(path, x=images.astype(np.float64))
+    elif kind == "nan":
+        np.savez(path, x=np.where(images > 0.9, np.nan, images).astype(np.float32))
+    elif kind == "names":
+        np.savez(path, first=images, second=images)
+    elif kind == "none":
+        np.savez(path, x=images[:0])
+    elif kind == "folder":
+        (tmp_path / "empty").mkdir()
+        return tmp_path / "empty"
+    return path
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("text", "expected a .npz or .npy file with plain arrays"), ("missing", "no such file"),
+    ("shape", "samples[0]: input 'x'"), ("type", "expected element type float32"), ("nan", "expected finite numbers"),
+    ("names", "expected arrays of samples named x (f32[N,1,8,8]), got first float32[3, 1, 8, 8]"),
+    ("none", "expected at least one sample, got none"), ("folder", "expected images in that folder")])
+def test_wrong_samples(pw, digits, heldout, tmp_path, kind, words):
+    out = tmp_path / "a.pw"
+    result = pw("import", digits, "-o", out, "--calibrate", samples(kind, tmp_path, heldout))
+    assert result.code == 2 and words in result.err and not out.exists(), result.err
+
+
+def test_tune_quantised(pw, digits, heldout, tmp_path):
+    out = tmp_path / "tuned.pw"
+    result = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--budget", 1, "--threads", 1, "-o", out,
+                "--routine", "qint8", "--json")
+    assert result.code == 0, result.err
+    steps = result.json["route"]["steps"]
+    assert sum(":u8:" in s["routine"] for s in steps) >= 6 and result.json["route"]["accuracy"] == "quantised"
+    verified = pw("verify", out, "--data", heldout, "--samples", 40, "--json").json
+    assert verified["ok"] and verified["accuracy"] == "quantised" and 1e-4 < verified["rms"] < 0.1
+    assert verified["top1"]["rows"] == 40 and verified["top1"]["same"] >= 39
+    text = pw("verify", out, "--data", heldout, "--samples", 5)
+    assert "the best class is the same in" in text.out and "(accuracy class quantised)" in text.out
+    assert pw("verify", out, "--data", heldout, "--samples", 5, "--limit", "1e-5").code == 1
+
+    measured = pw("bench", out, "--rounds", 1, "--threads", 1, "--data", heldout, "--json")
+    assert measured.code == 0, measured.err
+    ours, plain = measured.json["engines"]
+    assert (ours["accuracy"], plain["accuracy"]) == ("quantised", "f32")
+    assert measured.json["run"]["reference"] == plain["engine"]
+    assert plain["difference"] == 0 < ours["difference_rms"] < 0.1 and ours["top1"] == [1, 1]
+
+
+def test_tuning_without_scales_says_so(pw, digits):
+    result = pw("tune", digits, "--accuracy", "quantised", "--budget", 0, "--threads", 1)
+    assert result.code == 0 and "calibrate the model first" in result.out
+
+
+def test_profile_verifies_quantised_candidates(pw, calibrated):
+    """On random inputs, which go far beyond the range of the samples."""
+    result = pw("profile", calibrated, "--accuracy", "quantised", "--budget", 0, "--threads", 1, "--verify", "--json")
+    assert result.code == 0 and result.json["notes"]["wrong"] == [], result.err
+
+
+def test_data_that_does_not_fit(pw, digits, heldout, tmp_path):
+    assert "fewer than the batch 400" in pw("bench", digits, "--data", heldout, "--batch", 400).err
+    np.savez(tmp_path / "s.npz", x=np.zeros((0, 1, 8, 8), np.float32))
+    assert pw("verify", digits, "--data", tmp_path / "s.npz").code == 2

@@ -1,0 +1,84 @@
+"""Integers and floats in one solver: mixed routes, and models without scales."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scripted import Clock
+
+import pathweave as pw
+from pathweave.errors import NoRoutineError
+from pathweave.profile.store import Store
+from pathweave.tune.costs import Costs
+
+
+@pytest.fixture
+def calibrated(model):
+    return model.calibrate(np.random.default_rng(0).standard_normal((4, 3, 12, 12)).astype(np.float32))
+
+
+def dtypes(route) -> set[str]:
+    return {f.dtype for c in route.layers.values() for f in (*c.ins, *c.outs)}
+
+
+@pytest.fixture
+def cheap_integers(monkeypatch):
+    """Convolutions of integers cost next to nothing, everything else its scripted time."""
+    plain = Clock.cost
+    monkeypatch.setattr(Clock, "cost", staticmethod(
+        lambda problem, routine, variant: 50 if routine.startswith("conv2/") and ":u8:" in routine
+        else plain(problem, routine, variant)))
+
+
+def test_the_solver_mixes_them(calibrated, clock, cheap_integers, store):
+    tuned = pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=20, progress=False, store=store)
+    route = next(iter(tuned.routes.values()))
+    convolutions = [c for n, c in route.layers.items() if c.routine.startswith("conv2/")]
+    assert convolutions and all(":u8:" in c.routine for c in convolutions)
+    assert route.certificate == "optimal" and route.accuracy == "quantised"
+    crossings = [c for c in route.conversions if c.source.dtype != c.target.dtype]
+    assert crossings and all(c.predicted_ns > 0 and c.routine.startswith("adapt/quantise:") for c in crossings)
+    assert tuned.quantisation == calibrated.quantisation and not tuned.report["findings"][1:]
+
+
+def test_the_default_class_has_none(calibrated, clock, cheap_integers, store):
+    tuned = pw.tune(calibrated, threads=1, budget_s=20, progress=False, store=store)
+    assert dtypes(next(iter(tuned.routes.values()))) == {"f32"}
+
+
+def test_a_profile_of_integers_does_not_serve_a_model_without_scales(calibrated, net_bytes, clock, cheap_integers, store):
+    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    assert any(":u8:" in m.routine for m in profile)
+    bare = pw.load(net_bytes)
+    assert dtypes(pw.solve(bare, profile, accuracy="quantised")) == {"f32"}
+    costs = Costs.of(bare.bind(), profile, 1, "quantised")
+    assert not any(f.dtype == "u8" for table in costs.adapts.values() for pair in table for f in pair)
+    assert "u8" in dtypes(pw.solve(calibrated, profile, accuracy="quantised"))
+
+
+def test_what_the_store_knows_is_not_measured_again(calibrated, clock, store):
+    pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    before = len(clock.log)
+    again = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    assert len(clock.log) == before and again.notes["known"] == again.notes["candidates"]
+
+
+def test_a_restriction_to_integers_needs_scales(model):
+    with pytest.raises(NoRoutineError, match="calibrate the model first"):
+        model.bind().candidates(0, 1, accuracy="quantised", restrict=lambda i, layer, c: ":u8:" in c.routine)
+
+
+def test_verify_while_profiling_finds_what_is_wrong(calibrated, monkeypatch):
+    """A wrong scale of one value makes every integer candidate that writes it wrong."""
+    from pathweave.net.scales import Scale
+    from pathweave.runtime.bound import BoundNet
+    value = calibrated.bind().layers[0].outputs[0]
+    plain = BoundNet.scales_of
+
+    def wrong(self, layer, problem):
+        return [Scale(s.scale * 1.5, s.zero_point) if v == value else s
+                for v, s in zip((*layer.inputs[:len(problem.inputs)], *layer.outputs), plain(self, layer, problem))]
+    monkeypatch.setattr(BoundNet, "scales_of", wrong)
+    notes = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=0, store=Store.memory(), verify=True).notes
+    first = [w["candidate"] for w in notes["wrong"] if w["layer"] == calibrated.bind().layers[0].name]
+    assert first and all(":u8:" in c for c in first)
