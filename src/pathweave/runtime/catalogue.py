@@ -45,7 +45,8 @@ class Candidate:
     `problem`: what is asked, the key of the profile. `base`: what the routine itself is handed: the same, or the
     problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
-    `share`: (input, output, byte): no copy is made where that input lies at that byte of that output.
+    `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
+    means that the output lies inside the input.
     `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
     """
 
