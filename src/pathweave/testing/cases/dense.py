@@ -43,6 +43,8 @@ CASES = [
     case("matmul", (7, 16), (16, 24), epilogue="gelu:0.0"),
     case("matmul", (8, 6, 6), (8, 6, 6), epilogue="clip:0.0:6.0"),
     case("matmul", (3, 8), (8, 40), values=("special", "special")),
+    case("matmul", (1, 8), (8, 40), values=("special", "special")), case("matmul", (1, 2050), (2050, 600)),
+    case("matmul", (3, 1, 20), (3, 20, 75), epilogue="add+silu"), case("matmul", (20,), (20, 9), epilogue="relu"),
     case("matmul", (1, 1), (1, 1)), case("matmul", (5, 1), (1, 5)), case("matmul", (128, 64), (64, 128)),
     case("matmul", TensorSpec("i32", (4, 5)), TensorSpec("i32", (5, 6)), values=("integral", "integral")),
     case("matmul", TensorSpec("i64", (2, 4, 5)), TensorSpec("i64", (5, 6)), values=("integral", "integral")),
