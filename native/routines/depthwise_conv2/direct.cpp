@@ -110,7 +110,7 @@ class DepthwiseKernel : public Kernel {
 class Depthwise : public ConvolutionRoutine {
  public:
   Depthwise(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
-  Verdict suits(const Geometry& g) const override {
+  Verdict suits(const Problem&, const Geometry& g) const override {
     if (micro_kernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
