@@ -75,7 +75,8 @@ typedef struct pw_routine_table {
   /* Emits each variant's text (at least one, "" allowed). */
   int (*variants)(const struct pw_routine_table *, const char *problem, void *context, pw_emit emit);
   /* Emits one line: in=FORMAT,... out=FORMAT,... [share=IN>OUT@BYTES ...] [reuse=IN>OUT ...].
-   * share: the kernel skips a copy where input IN lies at byte BYTES of output OUT (same contents, both readable).
+   * share: the kernel skips a copy where input IN lies at byte BYTES of output OUT (same contents, both readable). One of
+   * the two lies inside the other: BYTES is negative where OUT begins -BYTES bytes into IN, as a part of a split does.
    * reuse: output OUT may overwrite input IN, which dies. Both are hints; the kernel is right without them. */
   int (*ports)(const struct pw_routine_table *, const char *problem, void *context, pw_emit emit);
   /* `constants`: one per problem input, in order, then one per output. */

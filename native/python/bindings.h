@@ -20,7 +20,7 @@ struct KernelHandle {
   std::string device;  // "python" for a Python function
 };
 
-using ShareText = std::tuple<int, int, uint64_t>;
+using ShareText = std::tuple<int, int, int64_t>;
 using ReuseText = std::pair<int, int>;
 
 inline std::vector<Share> shares(const std::vector<ShareText>& list) {

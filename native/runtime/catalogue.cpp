@@ -24,7 +24,7 @@ int index_of(std::string_view digits) {
   return value;
 }
 
-uint64_t offset_of(std::string_view digits) {
+int64_t offset_of(std::string_view digits) {
   uint64_t value = 0;
   if (digits.empty() || digits.size() > 18) throw Error("'" + std::string(digits) + "' is not an offset");
   for (char c : digits) {
@@ -63,7 +63,9 @@ Ports parse_ports(const std::string& line) {
       const auto parts = split(value, '@');
       if (parts.size() != 2) throw Error("'" + std::string(word) + "': expected share=IN>OUT@BYTES");
       const auto [in, out] = parse_arrow(parts[0]);
-      ports.share.push_back({in, out, offset_of(parts[1])});
+      const bool inside = parts[1].starts_with('-');  // the output lies in the input
+      const int64_t offset = offset_of(parts[1].substr(inside ? 1 : 0));
+      ports.share.push_back({in, out, inside ? -offset : offset});
     } else if (name == "reuse") {
       const auto [in, out] = parse_arrow(value);
       ports.reuse.push_back({in, out});

@@ -25,11 +25,14 @@ void check_hints(const PlaceGraph& graph, const PlaceStep& step, const std::stri
   };
   for (const Share& share : step.share) {
     port(share.in, share.out);
-    const uint64_t in = graph.bytes[step.in[share.in]], out = graph.bytes[step.out[share.out]];
-    if (share.offset > out || in > out - share.offset)
+    const auto in = static_cast<int64_t>(graph.bytes[step.in[share.in]]);
+    const auto out = static_cast<int64_t>(graph.bytes[step.out[share.out]]);
+    const bool inside = share.offset >= 0 && share.offset <= out && in <= out - share.offset;
+    const bool around = share.offset <= 0 && share.offset >= -in && out <= in + share.offset;
+    if (!inside && !around)
       throw Error(where + "input " + std::to_string(share.in) + " of " + std::to_string(in) +
                   " bytes cannot lie at byte " + std::to_string(share.offset) + " of an output of " +
-                  std::to_string(out));
+                  std::to_string(out) + ": neither lies inside the other");
   }
   for (const Reuse& reuse : step.reuse) port(reuse.in, reuse.out);
 }
@@ -82,7 +85,7 @@ class Placer {
   Placement place() {
     for (const PlaceStep& step : g_.steps)
       for (const Share& s : step.share)
-        join(step.in[s.in], step.out[s.out], -static_cast<int64_t>(s.offset), false);
+        join(step.in[s.in], step.out[s.out], -s.offset, false);
     for (const PlaceStep& step : g_.steps)
       for (const Reuse& r : step.reuse)
         if (g_.bytes[step.in[r.in]] == g_.bytes[step.out[r.out]]) join(step.in[r.in], step.out[r.out], 0, true);
@@ -109,10 +112,14 @@ class Placer {
     for (int v : g_.inputs) contents_[v] = {{0, g_.bytes[v], v, 0}};
     for (const PlaceStep& step : g_.steps) {
       for (const Share& share : step.share) {
-        const int64_t offset = static_cast<int64_t>(share.offset);
-        for (const Segment& s : contents_[step.in[share.in]])
-          add_uncovered(contents_[step.out[share.out]],
-                        {s.first + share.offset, s.last + share.offset, s.origin, s.shift - offset});
+        const int64_t end = static_cast<int64_t>(g_.bytes[step.out[share.out]]);
+        for (const Segment& s : contents_[step.in[share.in]]) {
+          const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(s.first) + share.offset);
+          const int64_t last = std::min(end, static_cast<int64_t>(s.last) + share.offset);
+          if (first < last)
+            add_uncovered(contents_[step.out[share.out]], {static_cast<uint64_t>(first), static_cast<uint64_t>(last),
+                                                           s.origin, s.shift - share.offset});
+        }
       }
       for (int v : step.out) add_uncovered(contents_[v], {0, g_.bytes[v], v, 0});
     }
@@ -153,7 +160,7 @@ class Placer {
   // one hint are not written, so that another input may be read from there too.
   bool hinted(const PlaceStep& step, int i, int64_t at_in, int o, int64_t at_out) const {
     for (const Share& s : step.share)
-      if (step.in[s.in] == step.in[i] && s.out == o && at_in == at_out + static_cast<int64_t>(s.offset)) return true;
+      if (step.in[s.in] == step.in[i] && s.out == o && at_in == at_out + s.offset) return true;
     for (const Reuse& r : step.reuse)
       if (r.in == i && r.out == o && at_in == at_out && g_.bytes[step.in[i]] == g_.bytes[step.out[o]]) return true;
     return false;
@@ -172,18 +179,40 @@ class Placer {
     return true;
   }
 
-  // An alias of a caller's input is never written: all of it must be the input's bytes, and it is nobody's output.
+  // An alias of a caller's input is never written: it must lie inside the input, and be nobody's output.
   bool input_allows(int a, int b, int64_t delta, bool reuse) const {
     const bool from_input = roots_[root_of_[a]].input, to_input = roots_[root_of_[b]].input;
     if (!from_input && !to_input) return true;
-    return from_input && !to_input && !reuse && delta == 0 && g_.bytes[a] == g_.bytes[b] && !is_output_[b] &&
+    return from_input && !to_input && !reuse && inside(b, delta, a) && !is_output_[b] &&
            roots_[root_of_[b]].members.size() == 1;
+  }
+
+  // Whether v at byte `at` of w lies inside it.
+  bool inside(int v, int64_t at, int w) const {
+    return at >= 0 && at + static_cast<int64_t>(g_.bytes[v]) <= static_cast<int64_t>(g_.bytes[w]);
+  }
+
+  // A step that writes straight into a caller's output is not made to write beside it, whence it would be copied: a part
+  // of a value, or a result in place of a part, has its copy there already.
+  bool output_allows(int a, int b, int64_t delta, bool reuse) const {
+    if (!reuse && (!inside(b, delta, a) || g_.bytes[a] == g_.bytes[b])) return true;
+    const Root &from = roots_[root_of_[a]], &to = roots_[root_of_[b]];
+    const auto length = [&](const Root& root) {
+      const auto [low, high] = extent(root);
+      return high - low;
+    };
+    const int64_t own = length(to);
+    return own >= length(from) || std::none_of(to.members.begin(), to.members.end(), [&](const Member& m) {
+             return is_output_[m.value] && static_cast<int64_t>(g_.bytes[m.value]) == own;
+           });
   }
 
   // Puts b at at(a) + delta if that is legal.
   void join(int a, int b, int64_t delta, bool reuse) {
     const int ra = root_of_[a], rb = root_of_[b];
-    if (ra == rb || g_.device[a] != g_.device[b] || !input_allows(a, b, delta, reuse)) return;
+    if (ra == rb || g_.device[a] != g_.device[b] || !input_allows(a, b, delta, reuse) ||
+        !output_allows(a, b, delta, reuse))
+      return;
     const int64_t shift = at_[a] + delta - at_[b];  // of b's root, seen from a's
     for (const Member& m : roots_[ra].members)
       for (const Member& w : roots_[rb].members)
@@ -200,13 +229,19 @@ class Placer {
     roots_[rb].members.clear();
   }
 
-  // Makes the lowest byte of a root 0 and gives its length.
-  uint64_t normalise(Root& root) {
+  // First and last byte of a root.
+  std::pair<int64_t, int64_t> extent(const Root& root) const {
     int64_t low = root.members[0].at, high = low;
     for (const Member& m : root.members) {
       low = std::min(low, m.at);
       high = std::max(high, m.at + static_cast<int64_t>(g_.bytes[m.value]));
     }
+    return {low, high};
+  }
+
+  // Makes the lowest byte of a root 0 and gives its length.
+  uint64_t normalise(Root& root) {
+    const auto [low, high] = extent(root);
     for (Member& m : root.members) m.at -= low, at_[m.value] = m.at;
     return static_cast<uint64_t>(high - low);
   }

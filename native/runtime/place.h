@@ -48,7 +48,8 @@ struct Placement {
 // when any two of its values that overlap either hold the same bytes there, or live one after the other, or meet in a
 // step that may overwrite the one by the other; and when every input of a step that overlaps one of its outputs does
 // so by a hint for just that pair (or is the same value as one that does so by a share). Inputs of the caller are never
-// written. A value lives from the step that writes it to the last step that reads it; outputs live to the end.
+// written, and no output lies in one; a step that can write straight into a caller's output is not joined to a larger
+// root, whence the output would have to be copied, unless the join saves a copy. A value lives from the step that writes it to the last step that reads it; outputs live to the end.
 Placement place(const PlaceGraph& graph);
 
 }  // namespace pw

@@ -19,7 +19,7 @@ struct Verdict {
 
 struct Share {
   int in, out;
-  uint64_t offset;  // bytes into the output
+  int64_t offset;  // of the input's first byte in the output; negative: the output lies inside the input
 };
 struct Reuse {
   int in, out;

@@ -43,6 +43,11 @@ class Graph:
     def view(self, v: int) -> int:
         return self.step([v], [self.bytes[v]], [(0, 0, 0)], device=self.device[v])[0]
 
+    def split(self, v: int, sizes, first: int = 0) -> list[int]:
+        """Parts of v one behind the other, from byte `first` on."""
+        offsets = itertools.accumulate(sizes, initial=first)
+        return self.step([v], sizes, [(0, o, -at) for o, at in zip(range(len(sizes)), offsets)], device=self.device[v])
+
     def elementwise(self, *ins: int) -> int:
         """May overwrite each input of the output's size."""
         size = max(self.bytes[v] for v in ins)
@@ -51,6 +56,12 @@ class Graph:
 
     def place(self) -> dict:
         return _native.place(self.bytes, self.device, self.steps, self.inputs, self.outputs)
+
+
+def common(g: Graph, v: int, out: int, offset: int) -> tuple[slice, slice]:
+    """The bytes of `out`, and those of v, that a share at `offset` speaks of."""
+    first, last = max(0, offset), min(g.bytes[out], offset + g.bytes[v])
+    return slice(first, last), slice(first - offset, last - offset)
 
 
 def simulate(g: Graph, placed: dict) -> int:
@@ -97,14 +108,14 @@ def simulate(g: Graph, placed: dict) -> int:
             claimed = np.zeros(g.bytes[out], bool)
             for i, to, offset in share:
                 if to == o:
-                    part = slice(offset, offset + g.bytes[ins[i]])
-                    contents[out][part] = np.where(claimed[part], contents[out][part], contents[ins[i]])
+                    part, source = common(g, ins[i], out, offset)
+                    contents[out][part] = np.where(claimed[part], contents[out][part], contents[ins[i]][source])
                     claimed[part] = True
         for o, out in enumerate(outs):
             (buffer, at), written = spot(out), np.ones(g.bytes[out], bool)
             for i, to, offset in share:
                 if to == o and spot(ins[i]) == (buffer, at + offset):
-                    written[offset:offset + g.bytes[ins[i]]] = False
+                    written[common(g, ins[i], out, offset)[0]] = False
                     skipped += 1
             assert buffer[0] != "input" or not written.any(), f"step {s} writes into an input of the caller"
             look(out)[written] = contents[out][written]
@@ -129,9 +140,16 @@ def random_graph(rng: random.Random) -> Graph:
         kind = rng.random()
         if kind < 0.25:
             g.concat([v] + [rng.choice(same) for _ in range(rng.randint(0, 3))] if rng.random() < 0.8 else [v, v])
-        elif kind < 0.45:
+        elif kind < 0.35:
             g.view(v)
-        elif kind < 0.75:
+        elif kind < 0.5:  # parts that leave gaps, touch, overlap or are all of it
+            cuts = sorted(rng.randint(0, g.bytes[v]) for _ in range(rng.randint(2, 4)))
+            if rng.random() < 0.7:
+                g.split(v, [b - a for a, b in itertools.pairwise(cuts)], cuts[0])
+            else:
+                g.step([v], [g.bytes[v] - cuts[0], g.bytes[v] - cuts[1]], [(0, 0, -cuts[0]), (0, 1, -cuts[1])],
+                       device=g.device[v])
+        elif kind < 0.78:
             g.elementwise(*([v, v] if rng.random() < 0.2 else [v, rng.choice(same)][:rng.randint(1, 2)]))
         elif kind < 0.85:  # to the other device
             g.step([v], [g.bytes[v]], device=1 - g.device[v])
@@ -307,6 +325,79 @@ def test_concat_inputs_are_written_in_place_even_inside_the_callers_output():
     assert placed["peak"] == 0
 
 
+def test_parts_of_a_split_lie_in_the_split_value_and_keep_only_their_own_bytes():
+    g = Graph()
+    (x,) = g.step([g.input(64)], [640])
+    a, b, c = g.split(x, [128, 256, 256])
+    (first,) = g.step([a, b], [64])
+    (wide,) = g.step([first], [384])  # a and b are dead here, c is not
+    g.outputs = g.step([wide, c], [16])
+    placed = g.place()
+    assert simulate(g, placed) == 3
+    at = placed["values"][x][1]
+    assert [placed["values"][v][1] - at for v in (a, b, c)] == [0, 128, 384]
+    assert placed["peak"] == 640 + 64  # `wide` lies where a and b were
+
+
+def test_a_part_is_changed_in_place_once_the_whole_is_dead():
+    for late in (False, True):
+        g = Graph()
+        (x,) = g.step([g.input(64)], [512])
+        a, b = g.split(x, [256, 256])
+        changed = g.elementwise(a)
+        g.outputs = g.step([changed, b, *([x] if late else [])], [16])
+        placed = g.place()
+        assert simulate(g, placed) == 2
+        assert (placed["values"][changed] == placed["values"][a]) is not late
+
+
+def test_parts_of_parts_and_a_concat_of_them_move_nothing():
+    g = Graph()
+    (x,) = g.step([g.input(64)], [512])
+    a, b = g.split(x, [192, 320])
+    c, d = g.split(b, [128, 192])
+    whole = g.concat([a, c, d])
+    g.outputs = g.step([whole], [16])
+    placed = g.place()
+    assert simulate(g, placed) == 7
+    assert placed["values"][whole] == placed["values"][x] and placed["peak"] == 512
+
+
+def test_parts_of_inputs_are_free_but_never_changed_in_place():
+    g = Graph()
+    x = g.input(512)
+    a, b = g.split(x, [256, 256])
+    (inner,) = g.split(b, [64], 32)
+    changed = g.elementwise(b)
+    g.outputs = g.step([a, changed, inner], [16])
+    placed = g.place()
+    assert simulate(g, placed) == 3
+    assert [placed["values"][v] for v in (a, b, inner)] == [(0, 0, "input"), (0, 256, "input"), (0, 288, "input")]
+    assert placed["values"][changed][2] == "arena"
+
+
+def test_a_part_that_is_an_output_is_copied_straight_into_it():
+    for source in ("input", "step"):
+        g = Graph()
+        x = g.input(512) if source == "input" else g.step([g.input(64)], [512])[0]
+        a, b = g.split(x, [256, 256])
+        g.outputs = [a, *g.step([b], [16])]
+        placed = g.place()
+        assert simulate(g, placed) == 1
+        assert placed["values"][a] == (0, 0, "output")
+
+
+def test_the_result_on_a_part_is_written_straight_into_the_callers_output():
+    g = Graph()
+    (x,) = g.step([g.input(64)], [512])
+    a, b = g.split(x, [256, 256])
+    changed = g.elementwise(a)
+    g.outputs = [changed, *g.step([b], [16])]
+    placed = g.place()
+    assert simulate(g, placed) == 2
+    assert placed["values"][changed] == (0, 0, "output")
+
+
 def test_nested_concats_share_all_levels():
     g = Graph()
     x = g.input(64)
@@ -415,6 +506,10 @@ def test_devices_have_arenas_of_their_own():
     (lambda g: g.outputs.append(7), "does not exist"),
     (lambda g: g.step([0], [16], share=[(0, 0, 1)]), "cannot lie at byte 1"),
     (lambda g: g.step([0], [16], share=[(0, 1, 0)]), "do not both exist"),
+    (lambda g: g.step([0], [8], share=[(0, 0, -9)]), "cannot lie at byte -9"),
+    (lambda g: g.step([0], [8], share=[(0, 0, 1)]), "cannot lie at byte 1"),
+    (lambda g: g.step([0], [24], share=[(0, 0, -1)]), "neither lies inside the other"),
+    (lambda g: g.step([0], [8], share=[(0, 0, -(1 << 62))]), "cannot lie at byte"),
     (lambda g: g.step([0], [16], reuse=[(-1, 0)]), "do not both exist"),
     (lambda g: g.value(1 << 60), "not possible"),
 ])

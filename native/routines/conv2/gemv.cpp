@@ -8,7 +8,7 @@ namespace {
 class ConvolutionGemv : public ConvolutionRoutine {
  public:
   ConvolutionGemv(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
-  Verdict suits(const Geometry& g) const override {
+  Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1 || g.groups != 1) return Verdict::no("the kernel is not 1x1 without groups");
     if (g.in_pixels() != 1 || g.out_pixels() != 1) return Verdict::no("the images are larger than 1x1");
     if (g.images > kMostGemvRows)

@@ -62,7 +62,7 @@ class ConvolutionRoutine : public Routine {
  public:
   Verdict accepts(const Problem& p) const final {
     if (Verdict v = accepts_convolution(p, in_, out_); !v) return v;
-    return suits(Geometry(p));
+    return suits(p, Geometry(p));
   }
   Ports ports(const Problem& p) const override { return convolution_ports(p, in_, out_); }
 
@@ -70,7 +70,7 @@ class ConvolutionRoutine : public Routine {
   ConvolutionRoutine(const std::string& id, Layout in, Layout out, Accuracy accuracy = Accuracy::strict)
       : Routine({.id = id, .accuracy = accuracy, .takes_epilogue = true}), in_(in), out_(out) {}
   // What this one asks beyond accepts_convolution.
-  virtual Verdict suits(const Geometry& g) const = 0;
+  virtual Verdict suits(const Problem& p, const Geometry& g) const = 0;
   Layout in_, out_;
 };
 

@@ -157,7 +157,7 @@ class Im2colKernel : public PieceKernel {
 class Im2col : public ConvolutionRoutine {
  public:
   Im2col(Layout from, const char* id) : ConvolutionRoutine(id, from, Layout::nhwc) {}
-  Verdict suits(const Geometry& g) const override {
+  Verdict suits(const Problem&, const Geometry& g) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
     if (g.taps() == 1) return Verdict::no("a 1x1 kernel has no patches to gather");
     return Verdict::ok();

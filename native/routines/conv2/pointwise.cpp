@@ -8,7 +8,7 @@ namespace {
 class Pointwise : public ConvolutionRoutine {
  public:
   Pointwise() : ConvolutionRoutine("conv2/pointwise:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
-  Verdict suits(const Geometry& g) const override {
+  Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1) return Verdict::no("the kernel is not 1x1");
     if (g.groups != 1) return Verdict::no("groups are not 1");
     if (g.stride_y != 1 || g.stride_x != 1) return Verdict::no("the stride is not 1");

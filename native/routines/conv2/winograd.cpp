@@ -234,7 +234,7 @@ class Winograd : public ConvolutionRoutine {
       : ConvolutionRoutine("conv2/winograd" + std::to_string(m) + ":f32:nhwc:cpu", Layout::nhwc, Layout::nhwc,
                            Accuracy::f32),
         m_(m) {}
-  Verdict suits(const Geometry& g) const override {
+  Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.kernel_height != 3 || g.kernel_width != 3) return Verdict::no("the kernel is not 3x3");
     if (g.stride_y != 1 || g.stride_x != 1) return Verdict::no("the stride is not 1");
     if (g.dilation_y != 1 || g.dilation_x != 1) return Verdict::no("the dilation is not 1");

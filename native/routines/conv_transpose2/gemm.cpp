@@ -1,55 +1,13 @@
-// conv_transpose2/gemm: outputs whose row and column leave the same rests when divided by the strides are reached by
-// the same taps. Each such phase is a convolution of stride 1 over the input where it lies; nothing is scattered.
-#include "routines/conv2/geometry.h"
+// conv_transpose2/gemm: each phase of the output is a product over the input where it lies; nothing is scattered.
+#include "routines/conv_transpose2/geometry.h"
 
 namespace pw {
 namespace {
 
-struct Tap {
-  int64_t y, x;   // distance from the phase's position to the input pixel, towards the origin
-  int64_t index;  // in the kernel
-};
-
-struct Phase {
-  int64_t first_y, first_x;  // first output pixel; the next ones are a stride away
-  int64_t height, width;     // outputs of one image
-  int64_t base_y, base_x;    // input pixel of the first output at distance 0
-  std::vector<Tap> taps;
-  std::vector<std::shared_ptr<const Buffer>> weights;  // per group
-  Product product;
-  int64_t first_block;  // in the count over all phases
-};
-
-struct TransposedGeometry {
-  int64_t images, inputs, height, width, outputs, kernel_height, kernel_width, out_height, out_width;
-  int64_t stride_y, stride_x, pad_top, pad_left, dilation_y, dilation_x, groups;
-
-  explicit TransposedGeometry(const Problem& p) {
-    const auto &x = p.in[0].shape, &w = p.in[1].shape, &y = p.out[0].shape;
-    images = x[0], inputs = x[1], height = x[2], width = x[3];
-    kernel_height = w[2], kernel_width = w[3];
-    outputs = y[1], out_height = y[2], out_width = y[3];
-    const auto stride = p.integers("stride"), pad = p.integers("pad"), dilation = p.integers("dilation");
-    stride_y = stride[0], stride_x = stride[1], pad_top = pad[0], pad_left = pad[1];
-    dilation_y = dilation[0], dilation_x = dilation[1];
-    groups = p.integer("groups");
-  }
-
-  // Output oy takes tap ky of input iy where oy + pad_top == iy * stride_y + ky * dilation_y; columns alike.
-  Phase phase(int64_t rest_y, int64_t rest_x) const {
-    Phase f{};
-    f.first_y = ((rest_y - pad_top) % stride_y + stride_y) % stride_y;
-    f.first_x = ((rest_x - pad_left) % stride_x + stride_x) % stride_x;
-    f.height = f.first_y < out_height ? divide_up(out_height - f.first_y, stride_y) : 0;
-    f.width = f.first_x < out_width ? divide_up(out_width - f.first_x, stride_x) : 0;
-    f.base_y = (f.first_y + pad_top) / stride_y;
-    f.base_x = (f.first_x + pad_left) / stride_x;
-    for (int64_t ky = 0; ky < kernel_height; ++ky)
-      for (int64_t kx = 0; kx < kernel_width; ++kx)
-        if (ky * dilation_y % stride_y == rest_y && kx * dilation_x % stride_x == rest_x)
-          f.taps.push_back({ky * dilation_y / stride_y, kx * dilation_x / stride_x, ky * kernel_width + kx});
-    return f;
-  }
+struct GemmPhase : Phase {
+  std::vector<std::shared_ptr<const Buffer>> weights{};  // per group
+  Product product{};
+  int64_t first_block = 0;  // in the count over all phases
 };
 
 class TransposedKernel : public PieceKernel {
@@ -60,23 +18,21 @@ class TransposedKernel : public PieceKernel {
     const int64_t outputs = g_.outputs / g_.groups;
     for (int64_t group = 0; group < g_.groups; ++group)
       bias_.push_back(pack_bias(bias ? bias + group * outputs : nullptr, outputs, kernel_.columns));
-    for (int64_t rest_y = 0; rest_y < g_.stride_y; ++rest_y)
-      for (int64_t rest_x = 0; rest_x < g_.stride_x; ++rest_x) {
-        Phase phase = g_.phase(rest_y, rest_x);
-        if (phase.height == 0 || phase.width == 0) continue;
-        finish(phase, p);
-        pack(phase, constants[1], std::to_string(rest_y) + "," + std::to_string(rest_x), p);
-        most_taps_ = std::max(most_taps_, phase.product.taps);
-        blocks_ += g_.groups * phase.product.blocking.count();
-        phases_.push_back(std::move(phase));
-      }
+    for (Phase& shape : g_.phases()) {
+      GemmPhase phase{std::move(shape)};
+      finish(phase, p);
+      pack(phase, constants[1], std::to_string(phase.first_y) + "," + std::to_string(phase.first_x), p);
+      most_taps_ = std::max(most_taps_, phase.product.taps);
+      blocks_ += g_.groups * phase.product.blocking.count();
+      phases_.push_back(std::move(phase));
+    }
     zeros_ = zero_row(g_.inputs / g_.groups);
   }
 
   size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override {
     size_t bytes = 0;
-    for (const Phase& phase : phases_) bytes += bytes_of(phase.weights);
+    for (const GemmPhase& phase : phases_) bytes += bytes_of(phase.weights);
     return bytes;
   }
 
@@ -88,7 +44,7 @@ class TransposedKernel : public PieceKernel {
     team.each(blocks_, 1, [&](int64_t index, int64_t) {
       size_t f = phases_.size() - 1;
       while (index < phases_[f].first_block) --f;
-      const Phase& phase = phases_[f];
+      const GemmPhase& phase = phases_[f];
       const int64_t block = index - phase.first_block, blocks = phase.product.blocking.count();
       run_block(phase, block / blocks, block % blocks, x, residual, y, scratch);
     });
@@ -110,7 +66,7 @@ class TransposedKernel : public PieceKernel {
   int64_t tile() const { return round_up(kernel_.rows * kernel_.columns, 16); }
   ThreadAreas areas() const { return {2 * tile() * 4 + round_up(most_taps_ * kernel_.rows * 8, 64), threads_}; }
 
-  void finish(Phase& phase, const Problem& p) {
+  void finish(GemmPhase& phase, const Problem& p) {
     Product& product = phase.product;
     product.kernel = &kernel_;
     product.act = *epilogue_activation(p);
@@ -128,14 +84,14 @@ class TransposedKernel : public PieceKernel {
   }
 
   // Weights [C, O/groups, kh, kw]; rows of the packed matrix in the order (tap of the phase, channel).
-  void pack(Phase& phase, const Constant& constant, const std::string& name, const Problem& p) const {
+  void pack(GemmPhase& phase, const Constant& constant, const std::string& name, const Problem& p) const {
     const auto* w = constant.as<float>();
     const int64_t inputs = phase.product.depth, outputs = phase.product.columns;
     const int64_t all = g_.kernel_height * g_.kernel_width;
     const auto& taps = phase.taps;
     for (int64_t group = 0; group < g_.groups; ++group) {
       std::string key = "conv_transpose2/" + name + "/" + std::to_string(group);
-      for (const char* attribute : {"stride", "dilation", "groups"}) key += "/" + std::string(p.word(attribute));
+      for (const char* attribute : {"stride", "pad", "dilation", "groups"}) key += "/" + std::string(p.word(attribute));
       for (int64_t d : p.in[1].shape) key += "/" + std::to_string(d);
       phase.weights.push_back(pack_panels(
           constant.id, key, phase.product.taps * inputs, outputs, kernel_.columns, [&](int64_t row, int64_t column) {
@@ -145,7 +101,7 @@ class TransposedKernel : public PieceKernel {
     }
   }
 
-  void run_block(const Phase& phase, int64_t group, int64_t index, const float* x, const float* residual, float* y,
+  void run_block(const GemmPhase& phase, int64_t group, int64_t index, const float* x, const float* residual, float* y,
                  const Scratch& scratch) const {
     const Product& p = phase.product;
     const Blocking& b = p.blocking;
@@ -234,7 +190,7 @@ class TransposedKernel : public PieceKernel {
   bool add_;
   int64_t threads_;
   const GemmF32& kernel_;
-  std::vector<Phase> phases_;
+  std::vector<GemmPhase> phases_;
   std::vector<Buffer> bias_;  // per group
   int64_t most_taps_ = 0, blocks_ = 0;
   const float* zeros_ = nullptr;
@@ -243,7 +199,7 @@ class TransposedKernel : public PieceKernel {
 class Transposed : public ConvolutionRoutine {
  public:
   Transposed() : ConvolutionRoutine("conv_transpose2/gemm:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
-  Verdict suits(const Geometry&) const override {
+  Verdict suits(const Problem&, const Geometry&) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }

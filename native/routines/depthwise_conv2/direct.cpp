@@ -41,7 +41,7 @@ class DepthwiseKernel : public PieceKernel {
 class Depthwise : public ConvolutionRoutine {
  public:
   Depthwise(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
-  Verdict suits(const Geometry& g) const override {
+  Verdict suits(const Problem&, const Geometry& g) const override {
     if (depthwise_ukernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }

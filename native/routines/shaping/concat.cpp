@@ -1,4 +1,5 @@
-// concat, split and slice: rectangular copies. The copy of an input that already lies in its place is skipped.
+// concat, split and slice: rectangular copies. A copy between two places that are one is skipped: an input of a concat
+// may lie inside its output, an output of a split or slice inside the input.
 #include <cstring>
 
 #include "base/buffer.h"
@@ -100,7 +101,7 @@ class Concat : public VectorRoutine {
     for (size_t i = 0; i < dynamic.size(); ++i) {
       const Strip& s = strips[static_cast<size_t>(dynamic[i])];
       if (s.rows == 1)
-        ports.share.push_back({static_cast<int>(i), 0, static_cast<uint64_t>(s.target_offset) * 4});
+        ports.share.push_back({static_cast<int>(i), 0, s.target_offset * 4});
     }
     return ports;
   }
@@ -153,7 +154,19 @@ class Split : public VectorRoutine {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     return basics(p, p.in[0]);
   }
+  Ports ports(const Problem& p) const override {
+    Ports ports = VectorRoutine::ports(p);
+    const auto strips = strips_of(p);
+    for (size_t i = 0; i < strips.size(); ++i)
+      if (strips[i].rows == 1) ports.share.push_back({0, static_cast<int>(i), -strips[i].source_offset * 4});
+    return ports;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    return std::make_unique<SplitKernel>(strips_of(p));
+  }
+
+ private:
+  std::vector<Strip> strips_of(const Problem& p) const {
     const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
     const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
     const Cut whole = cut_at(layout_, p.in[0].shape, axis);
@@ -164,14 +177,19 @@ class Split : public VectorRoutine {
       strips.push_back({cut.outer, cut.run, whole.run, cut.run, offset, 0});
       offset += cut.run;
     }
-    return std::make_unique<SplitKernel>(std::move(strips));
+    return strips;
   }
 };
 
-// A box cut out of memory: whole runs of the innermost dimensions, and a list of where each run starts.
+// A box cut out of memory: the rows of one strip, once from each start.
+struct Box {
+  std::vector<int64_t> starts;
+  Strip strip;
+};
+
 class SliceKernel : public PieceKernel {
  public:
-  SliceKernel(std::vector<int64_t> starts, const Strip& strip) : starts_(std::move(starts)), strip_(strip) {}
+  explicit SliceKernel(Box box) : starts_(std::move(box.starts)), strip_(box.strip) {}
   size_t packed_bytes() const override { return starts_.size() * sizeof(int64_t); }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const float* x = static_cast<const float*>(in[0]);
@@ -210,7 +228,18 @@ class Slice : public VectorRoutine {
     return Verdict::ok();
   }
 
+  Ports ports(const Problem& p) const override {
+    Ports ports = VectorRoutine::ports(p);
+    const Box box = box_of(p);
+    if (box.starts.size() == 1 && box.strip.rows == 1) ports.share.push_back({0, 0, -box.starts[0] * 4});
+    return ports;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    return std::make_unique<SliceKernel>(box_of(p));
+  }
+
+ private:
+  Box box_of(const Problem& p) const {
     const auto first = first_of(p);
     const auto in = memory_dims(layout_, p.in[0].shape), out = memory_dims(layout_, p.out[0].shape);
     const size_t rank = in.size();
@@ -245,10 +274,9 @@ class Slice : public VectorRoutine {
         for (int64_t i = 0; i < out[e].size; ++i) next.push_back(s + (start[e] + i) * stride[e]);
       starts = std::move(next);
     }
-    return std::make_unique<SliceKernel>(std::move(starts), strip);
+    return {std::move(starts), strip};
   }
 
- private:
   static std::vector<int64_t> first_of(const Problem& p) {
     const Dims& shape = p.in[0].shape;
     const int64_t rank = static_cast<int64_t>(shape.size());

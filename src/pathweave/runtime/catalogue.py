@@ -52,7 +52,8 @@ class Candidate:
     problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest,
     for one thread where the variant ends in ALONE.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
-    `share`: (input, output, byte): no copy is made where that input lies at that byte of that output.
+    `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
+    means that the output lies inside the input.
     `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
     """
 

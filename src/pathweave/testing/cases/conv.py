@@ -140,4 +140,10 @@ CASES = [
     transposed((2, 12, 6, 5), 18, 3, groups=3, stride=(2, 2), dilation=(2, 1), output_pad=(1, 0), epilogue="add"),
     transposed((2, 512, 4, 4), 64, 3, groups=2, stride=(1, 2), pad=(1, 0, 1, 2)),
     transposed((1, 6, 5, 5), 6, 3, groups=6, epilogue="relu"),
+    # one filter per channel: strides beyond the kernel (outputs that no tap reaches), crops, dilations, batches
+    transposed((2, 40, 6, 5), 40, 4, groups=40, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="add+relu"),
+    transposed((3, 17, 4, 7), 17, 3, groups=17, stride=(3, 2), pad=(0, 1, 2, 0), epilogue="silu"),
+    transposed((1, 16, 3, 3), 16, 2, groups=16, stride=(4, 3), output_pad=(3, 2), epilogue="add+hard_swish"),
+    transposed((1, 24, 5, 4), 24, 3, groups=24, stride=(2, 1), dilation=(3, 2), pad=(3, 2, 1, 2), bias=False),
+    transposed((2, 33, 1, 1), 33, (1, 5), groups=33, stride=(1, 2)),
 ]

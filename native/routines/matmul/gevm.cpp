@@ -1,0 +1,90 @@
+// matmul/gevm: a is one row; rows of b where they lie are added up, nothing is packed, the memory's bandwidth decides.
+#include <cstring>
+
+#include "routines/matmul/matmul.h"
+#include "routines/operands.h"
+#include "ukernels/kinds/gevm_f32.h"
+
+namespace pw {
+namespace {
+
+// Columns of a piece of work: y stays in L1, rows are long enough to stream. Rows of b per pass: each pass is summed for
+// itself, so that the rounding error of long sums grows with their root, not with their length.
+constexpr int64_t kColumns = 2048, kPass = 512;
+
+class GevmKernel : public Kernel {
+ public:
+  GevmKernel(const Problem& p, const std::string& variant, const Constants& constants)
+      : shape_(p),
+        operands_(p, constants),
+        residual_(p.residual()),
+        act_(*epilogue_activation(p)),
+        kernel_(variant_ukernel<GevmF32>(PW_KIND_GEVM_F32, variant)),
+        activation_(best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32)) {
+    // Whole cache lines, long runs, a piece or two a thread. Columns are summed one by one: the cut changes no result.
+    const int64_t even = divide_up(shape_.columns * shape_.batch(), (p.threads == 1 ? 1 : 2) * p.threads);
+    columns_ = std::clamp<int64_t>(round_up(even, 16), 64, kColumns);
+    pieces_ = divide_up(shape_.columns, columns_);
+  }
+
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    const auto* a = operands_.get<float>(0, in);
+    const auto* b = operands_.get<float>(1, in);
+    const auto* residual = operands_.get<float>(residual_, in);
+    auto* y = static_cast<float*>(out[0]);
+    team.each(shape_.batch() * pieces_, 1, [&](int64_t index, int64_t) {
+      const auto n = static_cast<size_t>(index / pieces_);
+      const int64_t first = index % pieces_ * columns_, count = std::min(columns_, shape_.columns - first);
+      const int64_t at = index / pieces_ * shape_.columns + first;
+      one_piece(a + shape_.a_index[n] * shape_.depth, b + shape_.b_index[n] * shape_.depth * shape_.columns + first,
+                count, residual ? residual + at : nullptr, y + at);
+    });
+  }
+
+ private:
+  void one_piece(const float* a, const float* b, int64_t columns, const float* residual, float* y) const noexcept {
+    float sum[kColumns], pass[kColumns];
+    const size_t bytes = static_cast<size_t>(columns) * 4;
+    std::memset(sum, 0, bytes);
+    for (int64_t k = 0; k < shape_.depth; k += kPass) {
+      float* to = k == 0 ? sum : pass;
+      if (k > 0) std::memset(pass, 0, bytes);
+      kernel_.run(a + k, b + k * shape_.columns, shape_.columns, std::min(kPass, shape_.depth - k), columns, to);
+      if (k > 0)
+        for (int64_t j = 0; j < columns; ++j) sum[j] += pass[j];
+    }
+    if (residual)
+      for (int64_t j = 0; j < columns; ++j) sum[j] += residual[j];
+    activation_.run(&act_, sum, y, columns);
+  }
+
+  MatmulShape shape_;
+  Operands operands_;
+  int residual_;
+  ActArgs act_;
+  const GevmF32& kernel_;
+  const ActivationF32& activation_;
+  int64_t columns_ = 1, pieces_ = 1;
+};
+
+class Gevm : public Routine {
+ public:
+  Gevm() : Routine({.id = "matmul/gevm:f32:plain:cpu", .takes_epilogue = true}) {}
+  Verdict accepts(const Problem& p) const override {
+    if (Verdict v = accepts_matmul(p); !v) return v;
+    if (MatmulShape(p).rows != 1) return Verdict::no("a has more than one row");
+    if (variants(p).empty()) return Verdict::no("no micro-kernel in this tier");
+    return Verdict::ok();
+  }
+  std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_GEVM_F32); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    return std::make_unique<GevmKernel>(p, variant, c);
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<Gevm>(); }
+}  // namespace PW_COLLECT
+}  // namespace pw
