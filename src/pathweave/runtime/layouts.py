@@ -52,9 +52,9 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
     out[...] = value
 
 
-def size_bytes(spec: TensorSpec) -> int:
-    """Bytes of a bound value; the same in every layout, for nothing is ever padded."""
-    return prod(spec.shape) * itemsize(spec.dtype)
+def size_bytes(spec: TensorSpec, form: Format) -> int:
+    """Bytes of a bound value in a format; the same in every layout, for nothing is ever padded."""
+    return prod(spec.shape) * itemsize(form.dtype)
 
 
 def host_formats(spec: TensorSpec) -> list[Format]:

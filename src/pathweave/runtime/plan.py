@@ -159,7 +159,7 @@ class _Builder:
             self.outputs.append(self._output(name))
 
     def _value(self, spec: TensorSpec, form: Format) -> int:
-        self.values.append((size_bytes(spec), form.device))
+        self.values.append((size_bytes(spec, form), form.device))
         return len(self.values) - 1
 
     def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int]) -> None:

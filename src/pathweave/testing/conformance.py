@@ -22,9 +22,12 @@ from ..net.problem import Problem, adapt_problem
 from ..runtime.native import native
 from . import CLASSES, Case, cases, relative_error, tolerance
 from .guard import Guarded, guarded
-from .layouts import lay_out, logical
+from .layouts import decode, encode, lay_out, logical
 
 THREADS = (1, 2)
+
+#: Forms other than its own in which an f32 value may lie.
+STORED_FORMS = ("bf16", "bf16x2")
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,26 @@ def subjects(wanted: str | None = None) -> Iterator[Subject]:
     for spec, source, target in adapts():
         name = adapt_problem(spec, source, target, 1).text.rsplit(" ", 1)[0]
         if wanted is None or wanted == name:
-            array = np.arange(1, 1 + np.prod(spec.shape)).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
-            yield Subject(name, [array], [array], None,
+            array = _values_of(spec, source, target)
+            yield Subject(name, [array], [decode(encode(array, target.dtype), target.dtype)], None,
                           lambda threads, s=spec, a=source, b=target: adapt_problem(s, a, b, threads))
+
+
+#: What a change of form may get wrong: ties, what rounds up to infinity, denormals, NaN.
+_EDGES = np.array([1.00390625, 1.01171875, -1.00390625, 3.4e38, -3.4028235e38, 1e-40, -1e-45, 1.17e-38, 0.0, -0.0,
+                   np.inf, -np.inf, np.nan, 65535.0, 1 / 3, 1e-30], np.float32)
+
+
+def _values_of(spec: TensorSpec, source: Format, target: Format) -> np.ndarray:
+    """Different values that a format can hold exactly."""
+    n = math.prod(spec.shape)
+    if source.dtype == target.dtype == spec.dtype:
+        return np.arange(1, 1 + n).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
+    rng = np.random.default_rng(n)
+    array = rng.standard_normal(n).astype(np.float32)
+    at = rng.permutation(n)[:len(_EDGES)]
+    array[at] = _EDGES[:len(at)]
+    return decode(encode(array.reshape(spec.shape), source.dtype), source.dtype)
 
 
 def adapts() -> list[tuple[TensorSpec, Format, Format]]:
@@ -98,6 +118,14 @@ def adapts() -> list[tuple[TensorSpec, Format, Format]]:
         layouts = ["nchw", "nhwc", *(["nchw16c"] if shape[1] % 16 == 0 else [])]
         found += [(TensorSpec("f32", shape), Format("f32", a), Format("f32", b))
                   for a in layouts for b in layouts if a != b]
+        for dtype in STORED_FORMS:
+            for layout in ("nchw", "nhwc"):
+                ends = Format("f32", layout), Format(dtype, "nhwc")
+                found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
+    for shape in [(), (1,), (1000,), (3, 17), (2, 5, 64), (2, 3, 1, 2, 33)]:
+        for dtype in STORED_FORMS:
+            ends = Format("f32", "plain"), Format(dtype, "plain")
+            found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
     return found
 
 
@@ -132,12 +160,12 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tupl
     constants = [(a, i + 1) if c else (None, 0) for i, (a, c) in enumerate(zip(subject.arrays, problem.constant))]
     kernel = native().prepare(problem.text, check.routine, check.variant,
                               [(a, _fresh_id()) if a is not None else (None, 0) for a, _ in constants])
-    physical = [lay_out(subject.arrays[i], f.layout) for i, f in zip(dynamic, ins)]
+    physical = [encode(lay_out(subject.arrays[i], f.layout), f.dtype) for i, f in zip(dynamic, ins)]
     wiring = _Wiring(problem, [problem.inputs[i] for i in dynamic], ins, outs, kernel, card, check.threads)
     results, failure = _runs(wiring, physical)
     if failure:
         return float("inf"), failure
-    values = [logical(r, f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
+    values = [logical(decode(r, f.dtype), f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
     error = max((relative_error(v, w) for v, w in zip(values, subject.wanted)), default=0.0)
     if not error <= allowed:
         return error, (f"relative error {error:.3g}, allowed {allowed:.3g} (class {card['accuracy']}); "
@@ -204,7 +232,7 @@ class _Wiring:
 
     def empty_outputs(self) -> list[np.ndarray]:
         """Poisoned arrays of the outputs' physical shapes."""
-        arrays = [np.empty(lay_out(np.empty(s.shape, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(s.dtype))
+        arrays = [np.empty(lay_out(np.empty(s.shape, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(f.dtype))
                   for s, f in zip(self.problem.outputs, self.outs)]
         for a in arrays:
             a.reshape(-1).view(np.uint8)[:] = 0xFF
@@ -216,39 +244,38 @@ class _Wiring:
         values: list[tuple[int, str]] = []
         steps: list[tuple] = []
 
-        def value(spec: TensorSpec, device: str) -> int:
-            values.append((math.prod(spec.shape) * itemsize(spec.dtype), device))
+        def value(spec: TensorSpec, form: Format, device: str) -> int:
+            values.append((math.prod(spec.shape) * itemsize(form.dtype), device))
             return len(values) - 1
 
         def carry(spec: TensorSpec, source: Format, target: Format, at: int, to: int) -> None:
-            kernel = _copy(spec) if source == target else _transfer(spec, source, target, self.threads)
+            kernel = _copy(spec, source.dtype) if source == target else _transfer(spec, source, target, self.threads)
             steps.append((f"carry {len(steps)}", kernel, [at], [to], [], []))
 
         outer_ins, inner_ins = [], []
         for spec, form in zip(self.in_specs, self.ins):
-            outer_ins.append(value(spec, "cpu"))
+            outer_ins.append(value(spec, form, "cpu"))
             if inner or form.device != "cpu":
-                inner_ins.append(value(spec, form.device))
+                inner_ins.append(value(spec, form, form.device))
                 carry(spec, form._replace(device="cpu"), form, outer_ins[-1], inner_ins[-1])
             else:
                 inner_ins.append(outer_ins[-1])
-        inner_outs = [value(s, f.device) for s, f in zip(self.problem.outputs, self.outs)]
+        inner_outs = [value(s, f, f.device) for s, f in zip(self.problem.outputs, self.outs)]
         share = [tuple(s) for s in self.card["share"]]
         reuse = [tuple(r) for r in self.card["reuse"]]
         steps.append(("subject", self.kernel, inner_ins, inner_outs, share, reuse))
         outer_outs = []
         for spec, form, at in zip(self.problem.outputs, self.outs, inner_outs):
             if inner or form.device != "cpu":
-                outer_outs.append(value(spec, "cpu"))
+                outer_outs.append(value(spec, form, "cpu"))
                 carry(spec, form, form._replace(device="cpu"), at, outer_outs[-1])
             else:
                 outer_outs.append(at)
         return native().Plan(values, steps, outer_ins, outer_outs, self.threads)
 
 
-def _copy(spec: TensorSpec):
-    shape = (int(np.prod(spec.shape, dtype=np.int64)),)
-    port = [(spec.dtype, shape)]
+def _copy(spec: TensorSpec, dtype: str):
+    port = [("u8", (math.prod(spec.shape) * itemsize(dtype),))]
 
     def run(ins, outs) -> None:
         outs[0][...] = ins[0]
