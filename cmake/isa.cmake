@@ -8,11 +8,12 @@ set(PW_TWINS)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(PW_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2)
   set(PW_FLAGS_avx512 ${PW_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
-  # Each unit above AVX-512 by itself: processors have them one by one (base/cpu.cpp asks for the same).
+  # Each unit above AVX-512 by itself: processors have them one by one (base/cpu.cpp asks for the same). Those with tiles
+  # have AVX512-BF16, whose conversions the epilogues use.
   set(PW_FLAGS_vnni ${PW_FLAGS_avx512} -mavx512vnni)
   set(PW_FLAGS_bf16 ${PW_FLAGS_avx512} -mavx512bf16)
   set(PW_FLAGS_fp16 ${PW_FLAGS_avx512} -mavx512fp16)
-  set(PW_FLAGS_amx ${PW_FLAGS_avx512} -mamx-tile -mamx-bf16 -mamx-int8)
+  set(PW_FLAGS_amx ${PW_FLAGS_avx512} -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8)
   foreach(isa avx2 avx512 vnni bf16 fp16 amx)
     string(REPLACE ";" " " flags "${PW_FLAGS_${isa}}")
     check_cxx_compiler_flag("${flags}" PW_COMPILER_KNOWS_${isa})

@@ -17,6 +17,11 @@
 #include <cpuid.h>
 #endif
 
+// The build's list; a program without micro-kernels has none.
+#if !defined(PW_COMPILED_TIERS)
+#define PW_COMPILED_TIERS Isa::generic
+#endif
+
 namespace pw {
 
 namespace {
@@ -34,12 +39,12 @@ constexpr Tier kTiers[] = {
     {Isa::vnni, "vnni", Isa::vnni, "avx512_vnni"},
     {Isa::bf16, "bf16", Isa::bf16, "avx512_bf16"},
     {Isa::fp16, "fp16", Isa::fp16, "avx512_fp16"},
-    {Isa::amx, "amx", Isa::amx, "amx_tile amx_bf16 amx_int8"},
+    {Isa::amx, "amx", Isa::amx, "avx512_bf16 amx_tile amx_bf16 amx_int8"},
     {Isa::avx512_emulated, "avx512-emulated", Isa::avx512, "avx512f avx512bw avx512vl avx512dq"},
     {Isa::vnni_emulated, "vnni-emulated", Isa::vnni, "avx512_vnni"},
     {Isa::bf16_emulated, "bf16-emulated", Isa::bf16, "avx512_bf16"},
     {Isa::fp16_emulated, "fp16-emulated", Isa::fp16, "avx512_fp16"},
-    {Isa::amx_emulated, "amx-emulated", Isa::amx, "amx_tile amx_bf16 amx_int8"}};
+    {Isa::amx_emulated, "amx-emulated", Isa::amx, "avx512_bf16 amx_tile amx_bf16 amx_int8"}};
 
 const Tier& tier(Isa isa) { return kTiers[static_cast<int>(isa)]; }
 bool emulated(Isa isa) { return tier(isa).rank != isa; }

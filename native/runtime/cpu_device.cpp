@@ -150,8 +150,10 @@ const std::string& capability_words() {
     std::string all;
     for (Isa isa : cpu().used) {
       all += (all.empty() ? "" : " ") + std::string(isa_name(isa));
-      for (auto word : split(isa_features(isa), ' '))
-        if (!word.empty() && word != isa_name(isa)) all += " " + std::string(word);
+      for (auto word : split(isa_features(isa), ' ')) {
+        const auto said = split(all, ' ');
+        if (!word.empty() && std::find(said.begin(), said.end(), word) == said.end()) all += " " + std::string(word);
+      }
     }
     return all;
   }();

@@ -28,6 +28,7 @@ MACHINES = {
     "Sapphire Rapids": (AVX512 + " avx512_vnni avx512_bf16 avx512_fp16" + AMX, REAL),
     "the same, tile registers refused": (AVX512 + " avx512_vnni avx512_bf16 avx512_fp16", REAL[:6]),
     "a guest without FP16": (AVX512 + " avx512_vnni avx512_bf16" + AMX, [*REAL[:5], "amx"]),
+    "tiles without AVX512-BF16": (AVX512 + " avx512_vnni" + AMX, REAL[:4]),
     "tiles without int8": (AVX512 + " avx512_vnni avx512_bf16 amx_tile amx_bf16", REAL[:5]),
 }
 

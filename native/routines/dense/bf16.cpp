@@ -1,0 +1,57 @@
+// dense/gemm in bf16 and bf16x2 on a matrix unit: a 1x1 convolution whose pixels are the rows of x.
+#include "routines/bf16.h"
+#include "routines/dense/dense.h"
+
+namespace pw {
+namespace {
+
+// x as one image of `rows` pixels in one column.
+Geometry as_image(const DenseShape& s) {
+  Geometry g;
+  g.images = 1, g.inputs = s.depth, g.height = s.rows, g.width = 1;
+  g.outputs = s.columns, g.kernel_height = g.kernel_width = 1;
+  g.out_height = s.rows, g.out_width = 1;
+  g.stride_y = g.stride_x = g.dilation_y = g.dilation_x = g.groups = 1;
+  g.pad_top = g.pad_left = 0;
+  return g;
+}
+
+class DenseBf16 : public Routine {
+ public:
+  DenseBf16(DType stored, const char* id) : stored_(stored) {
+    card_.id = id;
+    card_.layer = "dense";
+    card_.accuracy = stored == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
+    card_.takes_epilogue = true;
+    card_.requires_ = "amx_tile+amx_bf16";
+  }
+  const Card& card() const override { return card_; }
+  Verdict accepts(const Problem& p) const override {
+    if (Verdict v = accepts_dense(p); !v) return v;
+    if (p.in[0].shape.size() == 4) return Verdict::no("x has rank 4, whose rows are not whole in every layout");
+    if (bf16_variants().empty()) return Verdict::no("no micro-kernel in this tier");
+    return Verdict::ok();
+  }
+  std::vector<std::string> variants(const Problem&) const override { return bf16_variants(); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, stored_); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
+    const Geometry g = as_image(DenseShape(p));
+    const bool in_place = Bf16Scheme::can_be_in_place(g);
+    return bf16_convolution(g, stored_, c[1], dense_bias(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
+                            {in_place, false, !in_place}, bf16_kernel(variant));
+  }
+
+ private:
+  DType stored_;
+  Card card_;
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  c.add<DenseBf16>(DType::bf16x2, "dense/gemm:bf16x2:plain:cpu");
+  c.add<DenseBf16>(DType::bf16, "dense/gemm:bf16:plain:cpu");
+}
+}  // namespace PW_COLLECT
+}  // namespace pw
