@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "routines/bfloat.h"
 
 namespace pw {
 
@@ -66,9 +67,10 @@ struct Copy {
 
 class Bf16Convolution : public Kernel {
  public:
-  Bf16Convolution(const Geometry& g, DType stored, const Constant& weights, const float* bias, const ActArgs& act,
-                  bool add, int threads, const Bf16Scheme& scheme, const GemmBf16& kernel)
-      : g_(g), scheme_(scheme), kernel_(kernel), parts_(parts_of(stored)), add_(add), threads_(threads) {
+  Bf16Convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights, const float* bias,
+                  const ActArgs& act, bool add, int threads, const Bf16Scheme& scheme, const GemmBf16& kernel)
+      : g_(g), scheme_(scheme), kernel_(kernel), parts_(forms.parts()), splits_(forms.in == DType::f32), add_(add),
+        threads_(threads), convert_(g.group_inputs(), forms.parts()) {
     taps_ = scheme.merged ? g.kernel_height : g.taps();
     const int64_t run = scheme.merged ? g.kernel_width * g.group_inputs() : g.group_inputs();
     runs_ = scheme.in_place ? Runs::dividing(run) : Runs::padding(run);
@@ -84,8 +86,10 @@ class Bf16Convolution : public Kernel {
     args_.chunks = runs_.chunks;
     args_.depth = static_cast<int32_t>(runs_.depth);
     args_.parts = parts_;
-    args_.form = stored == DType::bf16 ? StoredF32::bf16 : StoredF32::bf16x2;
-    args_.c_row = g.outputs * 2 * parts_;
+    args_.form = forms.out == DType::f32 ? StoredF32::f32
+                 : forms.out == DType::bf16 ? StoredF32::bf16 : StoredF32::bf16x2;
+    element_ = forms.out == DType::f32 ? 4 : 2;
+    args_.c_row = g.outputs * static_cast<int64_t>(size_of(forms.out));
     args_.c_lo = g.outputs * 2;
     args_.pitch = scheme.in_place ? g.width : copy_.pitch;
     args_.width = g.out_width;
@@ -94,7 +98,7 @@ class Bf16Convolution : public Kernel {
 
   size_t workspace_bytes() const override {
     const int64_t buffers = scheme_.in_place ? 0 : scheme_.by_column ? 2 : threads_;
-    return static_cast<size_t>(buffers * area() + threads_ * offset_bytes());
+    return static_cast<size_t>(buffers * area() + threads_ * (offset_bytes() + row_bytes()));
   }
   size_t packed_bytes() const override {
     size_t bytes = 0;
@@ -104,7 +108,9 @@ class Bf16Convolution : public Kernel {
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const Call call{static_cast<const char*>(in[0]), add_ ? static_cast<const char*>(in[1]) : nullptr,
-                    static_cast<char*>(out[0]), static_cast<char*>(workspace) + threads_ * offset_bytes()};
+                    static_cast<char*>(out[0]),
+                    static_cast<char*>(workspace) + threads_ * (offset_bytes() + row_bytes()),
+                    static_cast<char*>(workspace) + threads_ * offset_bytes() + team.index * row_bytes()};
     auto* offsets = reinterpret_cast<int64_t*>(static_cast<char*>(workspace) + team.index * offset_bytes());
     Shape open{};
     if (scheme_.by_column) run_columns(call, offsets, open, team);
@@ -116,6 +122,7 @@ class Bf16Convolution : public Kernel {
   struct Call {
     const char *x, *residual;
     char *y, *copies;
+    char* row;  // this thread's row of x in parts, where x is f32
   };
   // What the calling thread's tiles are open for.
   struct Shape {
@@ -224,7 +231,7 @@ class Bf16Convolution : public Kernel {
       char* copy = call.copies + team.index * area();
       team.each(blocks(), 1, [&](int64_t i, int64_t) {
         const Block b = block_at(i);
-        copy_rows(call.x, b, copy, 0, copy_.phases_y * copy_.rows(b.rows));
+        copy_rows(call, b, copy, 0, copy_.phases_y * copy_.rows(b.rows));
         multiply(call, b, copy, 0, divide_up(positions(b.rows), kBf16Rows), 0, panels_, offsets, open);
       });
       return;
@@ -246,7 +253,7 @@ class Bf16Convolution : public Kernel {
       const Block b = block_at(i);
       char* copy = call.copies + i % 2 * area();
       const auto [first, last] = team.share(copy_.phases_y * copy_.rows(b.rows));
-      copy_rows(call.x, b, copy, first, last);
+      copy_rows(call, b, copy, first, last);
       team.barrier();
       team.each(panels_, 1, [&](int64_t panel, int64_t) {
         multiply(call, b, copy, 0, divide_up(positions(b.rows), kBf16Rows), panel, panel + 1, offsets, open);
@@ -274,7 +281,7 @@ class Bf16Convolution : public Kernel {
     const auto group = static_cast<size_t>(b.group);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t column = panel * kBf16Columns;
-      const int64_t at = pixel * args.c_row + (b.group * g_.group_outputs() + column) * 2;
+      const int64_t at = pixel * args.c_row + (b.group * g_.group_outputs() + column) * element_;
       args.b = weights_[group]->as<char>() + panel * panel_bytes_;
       args.bias = bias_[group].as<float>() + column;
       args.columns = std::min<int64_t>(kBf16Columns, g_.group_outputs() - column);
@@ -285,13 +292,12 @@ class Bf16Convolution : public Kernel {
   }
 
   // Rows [first, last) of a block's copy, counted over its planes' rows: (phase_y, row).
-  void copy_rows(const char* x, const Block& b, char* copy, int64_t first, int64_t last) const noexcept {
+  void copy_rows(const Call& call, const Block& b, char* copy, int64_t first, int64_t last) const noexcept {
     const int64_t rows = copy_.rows(b.rows), plane = copy_.plane(b.rows);
-    const char* image = x + b.image * g_.in_pixels() * g_.inputs * 2 * parts_ + b.group * g_.group_inputs() * 2;
     for (int64_t i = first; i < last; ++i) {
       const int64_t phase = i / rows, row = i % rows;
       const int64_t y = (b.y + row) * g_.stride_y + phase - g_.pad_top;
-      const char* source = y < 0 || y >= g_.height ? nullptr : image + y * g_.width * g_.inputs * 2 * parts_;
+      const char* source = y < 0 || y >= g_.height ? nullptr : source_row(call, b, y);
       for (int64_t px = 0; px < copy_.phases_x; ++px) {
         char* to = copy + (phase * copy_.phases_x + px) * plane + row * copy_.pitch * copy_.pixel;
         if (!source) std::memset(to, 0, static_cast<size_t>(copy_.pitch * copy_.pixel));
@@ -301,9 +307,35 @@ class Bf16Convolution : public Kernel {
     }
   }
 
+  // Channels per pixel of what source_row() gives.
+  int64_t source_channels() const { return splits_ ? g_.group_inputs() : g_.inputs; }
+  int64_t row_bytes() const {
+    if (!splits_) return 0;
+    return round_up(g_.width * g_.group_inputs() * 2 * parts_, 64) + round_up(scratch() * 2, 64) +
+           (g_.groups > 1 ? round_up(g_.width * g_.group_inputs() * 4, 64) : 0);
+  }
+  int64_t scratch() const { return convert_.scratch(g_.width); }
+
+  // Row y of x, from the first channel of the block's group on, in parts.
+  const char* source_row(const Call& call, const Block& b, int64_t y) const noexcept {
+    const int64_t at = (b.image * g_.height + y) * g_.width * g_.inputs;
+    if (!splits_) return call.x + at * 2 * parts_ + b.group * g_.group_inputs() * 2;
+    const auto* floats = reinterpret_cast<const float*>(call.x) + at + b.group * g_.group_inputs();
+    char* halves = call.row + round_up(g_.width * g_.group_inputs() * 2 * parts_, 64);
+    if (g_.groups > 1) {
+      auto* together = reinterpret_cast<float*>(halves + round_up(scratch() * 2, 64));
+      for (int64_t i = 0; i < g_.width; ++i)
+        std::memcpy(together + i * g_.group_inputs(), floats + i * g_.inputs,
+                    static_cast<size_t>(g_.group_inputs()) * 4);
+      floats = together;
+    }
+    convert_.narrow(floats, reinterpret_cast<uint16_t*>(call.row), g_.width, reinterpret_cast<uint16_t*>(halves));
+    return call.row;
+  }
+
   // One row of one plane, pixel by pixel.
   void copy_pixels(const char* source, int64_t phase, char* to) const noexcept {
-    const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2;
+    const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
     for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel) {
       const int64_t x = column * g_.stride_x + phase - g_.pad_left;
       for (int64_t part = 0; part < parts_; ++part) {
@@ -311,7 +343,7 @@ class Bf16Convolution : public Kernel {
         if (x < 0 || x >= g_.width) {
           std::memset(at, 0, static_cast<size_t>(padded));
         } else {
-          std::memcpy(at, source + (x * parts_ + part) * g_.inputs * 2, static_cast<size_t>(used));
+          std::memcpy(at, source + (x * parts_ + part) * part_bytes, static_cast<size_t>(used));
           if (used < padded) std::memset(at + used, 0, static_cast<size_t>(padded - used));
         }
       }
@@ -320,14 +352,14 @@ class Bf16Convolution : public Kernel {
 
   // One row: for each output column the channels of all kernel_width pixels that it reads there.
   void copy_merged(const char* source, char* to) const noexcept {
-    const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2;
+    const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
     for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel)
       for (int64_t part = 0; part < parts_; ++part) {
         char* at = to + part * padded;
         for (int64_t kx = 0; kx < g_.kernel_width; ++kx, at += used) {
           const int64_t x = column * g_.stride_x + kx * g_.dilation_x - g_.pad_left;
           if (x < 0 || x >= g_.width) std::memset(at, 0, static_cast<size_t>(used));
-          else std::memcpy(at, source + (x * parts_ + part) * g_.inputs * 2, static_cast<size_t>(used));
+          else std::memcpy(at, source + (x * parts_ + part) * part_bytes, static_cast<size_t>(used));
         }
         std::memset(at, 0, static_cast<size_t>(to + (part + 1) * padded - at));
       }
@@ -337,8 +369,11 @@ class Bf16Convolution : public Kernel {
   Bf16Scheme scheme_;
   const GemmBf16& kernel_;
   int64_t parts_;
+  bool splits_;  // x is f32
   bool add_;
   int64_t threads_;
+  BfloatRows convert_;
+  int64_t element_ = 2;  // bytes from one output channel to the next
   int64_t taps_ = 1, panels_ = 1, panel_bytes_ = 0, block_rows_ = 1, blocks_y_ = 1;
   Runs runs_{};
   Copy copy_;
@@ -349,7 +384,8 @@ class Bf16Convolution : public Kernel {
 
 }  // namespace
 
-bool Bf16Scheme::can_be_in_place(const Geometry& g) {
+bool Bf16Scheme::can_be_in_place(const Geometry& g, const Bf16Forms& forms) {
+  if (forms.in == DType::f32) return false;
   const bool steps = (g.stride_y == 1 && g.stride_x == 1) || g.out_pixels() == 1;
   return !g.pads() && steps && Runs::dividing(g.group_inputs()).chunks > 0;
 }
@@ -359,10 +395,10 @@ bool Bf16Scheme::merging_pays(const Geometry& g) {
                                    g.taps() * divide_up(g.group_inputs(), kBf16Depth);
 }
 
-std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, DType stored, const Constant& weights, const float* bias,
-                                         const ActArgs& act, bool add, int threads, const Bf16Scheme& scheme,
-                                         const GemmBf16& kernel) {
-  return std::make_unique<Bf16Convolution>(g, stored, weights, bias, act, add, threads, scheme, kernel);
+std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights,
+                                         const float* bias, const ActArgs& act, bool add, int threads,
+                                         const Bf16Scheme& scheme, const GemmBf16& kernel) {
+  return std::make_unique<Bf16Convolution>(g, forms, weights, bias, act, add, threads, scheme, kernel);
 }
 
 }  // namespace pw

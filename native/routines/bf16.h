@@ -14,8 +14,11 @@ namespace pw {
 std::vector<std::string> bf16_variants();
 const GemmBf16& bf16_kernel(const std::string& name);  // throws Error
 
-// What the memory holds per part: 1 for bf16, 2 for bf16x2.
-inline int parts_of(DType stored) { return stored == DType::bf16x2 ? 2 : 1; }
+// In what the unit multiplies (bf16, or bf16x2: three products), and how x and y lie: so, or in f32.
+struct Bf16Forms {
+  DType product, in, out;
+  int parts() const { return product == DType::bf16x2 ? 2 : 1; }
+};
 
 // How the input is brought to the unit.
 struct Bf16Scheme {
@@ -23,13 +26,13 @@ struct Bf16Scheme {
   bool merged;     // the pixels under one row of the kernel are one run of channels in the copy
   bool by_column;  // threads share the columns of a block of rows, not the blocks
 
-  static bool can_be_in_place(const Geometry& g);
+  static bool can_be_in_place(const Geometry& g, const Bf16Forms& forms);
   // True when merging means fewer products.
   static bool merging_pays(const Geometry& g);
 };
 
-// y = act(conv(x, w) + bias + residual), all values in nhwc and stored as `stored`.
-std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, DType stored, const Constant& weights, const float* bias,
+// y = act(conv(x, w) + bias + residual), values in nhwc, the residual in the form of y.
+std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights, const float* bias,
                                          const ActArgs& act, bool add, int threads, const Bf16Scheme& scheme,
                                          const GemmBf16& kernel);
 

@@ -1,4 +1,4 @@
-// conv2/direct in bf16 and bf16x2: every tap multiplies rows of pixels on a matrix unit; without a padded border the rows
+// conv2/direct in bf16 and bf16x2, x and y in that form or in f32: every tap multiplies rows of pixels on a matrix unit; without a padded border the rows
 // lie in x itself, else in a padded copy, made block by block.
 #include "base/error.h"
 #include "routines/bf16.h"
@@ -8,10 +8,10 @@ namespace {
 
 class DirectBf16 : public Routine {
  public:
-  DirectBf16(DType stored, const char* id) : stored_(stored) {
+  DirectBf16(const Bf16Forms& forms, const char* id) : forms_(forms) {
     card_.id = id;
     card_.layer = "conv2";
-    card_.accuracy = stored == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
+    card_.accuracy = forms.product == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
     card_.takes_epilogue = true;
     card_.requires_ = "amx_tile+amx_bf16";
   }
@@ -27,7 +27,7 @@ class DirectBf16 : public Routine {
     const Geometry g(p);
     std::vector<std::string> names;
     for (const auto& kernel : bf16_variants()) {
-      if (Bf16Scheme::can_be_in_place(g)) {
+      if (Bf16Scheme::can_be_in_place(g, forms_)) {
         names.push_back(kernel);
         continue;
       }
@@ -41,7 +41,11 @@ class DirectBf16 : public Routine {
     return names;
   }
 
-  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, stored_); }
+  Ports ports(const Problem& p) const override {
+    Ports ports = uniform_ports(p, Layout::nhwc, forms_.out);
+    ports.in[0].dtype = forms_.in;
+    return ports;
+  }
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
@@ -49,15 +53,15 @@ class DirectBf16 : public Routine {
     const std::string form = slash == std::string::npos ? "" : variant.substr(slash);
     if (!form.empty() && form != kRows && form != kColumns && form != std::string(kRows) + kColumns)
       throw Error("variant '" + variant + "': expected MICRO-KERNEL[/rows][/columns]");
-    const bool in_place = form.empty() && Bf16Scheme::can_be_in_place(g);
-    return bf16_convolution(g, stored_, c[1], bias_of(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
+    const bool in_place = form.empty() && Bf16Scheme::can_be_in_place(g, forms_);
+    return bf16_convolution(g, forms_, c[1], bias_of(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
                             {in_place, form.starts_with(kRows), form.ends_with(kColumns)},
                             bf16_kernel(variant.substr(0, slash)));
   }
 
  private:
   static constexpr const char *kRows = "/rows", *kColumns = "/columns";
-  DType stored_;
+  Bf16Forms forms_;
   Card card_;
 };
 
@@ -65,8 +69,15 @@ class DirectBf16 : public Routine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  c.add<DirectBf16>(DType::bf16x2, "conv2/direct:bf16x2:nhwc:cpu");
-  c.add<DirectBf16>(DType::bf16, "conv2/direct:bf16:nhwc:cpu");
+  constexpr DType f32 = DType::f32, bf16 = DType::bf16, bf16x2 = DType::bf16x2;
+  c.add<DirectBf16>(Bf16Forms{bf16x2, bf16x2, bf16x2}, "conv2/direct:bf16x2:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16x2, f32, bf16x2}, "conv2/direct_from_f32:bf16x2:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16x2, bf16x2, f32}, "conv2/direct_to_f32:bf16x2:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16x2, f32, f32}, "conv2/direct_in_f32:bf16x2:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16, bf16, bf16}, "conv2/direct:bf16:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16, f32, bf16}, "conv2/direct_from_f32:bf16:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16, bf16, f32}, "conv2/direct_to_f32:bf16:nhwc:cpu");
+  c.add<DirectBf16>(Bf16Forms{bf16, f32, f32}, "conv2/direct_in_f32:bf16:nhwc:cpu");
 }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -18,10 +18,10 @@ Geometry as_image(const DenseShape& s) {
 
 class DenseBf16 : public Routine {
  public:
-  DenseBf16(DType stored, const char* id) : stored_(stored) {
+  DenseBf16(const Bf16Forms& forms, const char* id) : forms_(forms) {
     card_.id = id;
     card_.layer = "dense";
-    card_.accuracy = stored == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
+    card_.accuracy = forms.product == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
     card_.takes_epilogue = true;
     card_.requires_ = "amx_tile+amx_bf16";
   }
@@ -33,16 +33,20 @@ class DenseBf16 : public Routine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return bf16_variants(); }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, stored_); }
+  Ports ports(const Problem& p) const override {
+    Ports ports = uniform_ports(p, Layout::nchw, forms_.out);
+    ports.in[0].dtype = forms_.in;
+    return ports;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g = as_image(DenseShape(p));
-    const bool in_place = Bf16Scheme::can_be_in_place(g);
-    return bf16_convolution(g, stored_, c[1], dense_bias(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
+    const bool in_place = Bf16Scheme::can_be_in_place(g, forms_);
+    return bf16_convolution(g, forms_, c[1], dense_bias(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
                             {in_place, false, !in_place}, bf16_kernel(variant));
   }
 
  private:
-  DType stored_;
+  Bf16Forms forms_;
   Card card_;
 };
 
@@ -50,8 +54,11 @@ class DenseBf16 : public Routine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  c.add<DenseBf16>(DType::bf16x2, "dense/gemm:bf16x2:plain:cpu");
-  c.add<DenseBf16>(DType::bf16, "dense/gemm:bf16:plain:cpu");
+  constexpr DType f32 = DType::f32, bf16 = DType::bf16, bf16x2 = DType::bf16x2;
+  c.add<DenseBf16>(Bf16Forms{bf16x2, bf16x2, bf16x2}, "dense/gemm:bf16x2:plain:cpu");
+  c.add<DenseBf16>(Bf16Forms{bf16x2, f32, f32}, "dense/gemm_in_f32:bf16x2:plain:cpu");
+  c.add<DenseBf16>(Bf16Forms{bf16, bf16, bf16}, "dense/gemm:bf16:plain:cpu");
+  c.add<DenseBf16>(Bf16Forms{bf16, f32, f32}, "dense/gemm_in_f32:bf16:plain:cpu");
 }
 }  // namespace PW_COLLECT
 }  // namespace pw
