@@ -336,6 +336,16 @@ class Bf16Convolution : public Kernel {
   // One row of one plane, pixel by pixel.
   void copy_pixels(const char* source, int64_t phase, char* to) const noexcept {
     const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
+    const int64_t whole = parts_ * used;
+    if (padded == used && part_bytes == used && copy_.pixel == whole && g_.stride_x == 1) {
+      // Pixels lie as in x: one run between two borders.
+      const int64_t before = std::min(g_.pad_left, copy_.pitch);
+      const int64_t inside = std::min(copy_.pitch - before, g_.width), after = copy_.pitch - before - inside;
+      std::memset(to, 0, static_cast<size_t>(before * whole));
+      std::memcpy(to + before * whole, source, static_cast<size_t>(inside * whole));
+      std::memset(to + (before + inside) * whole, 0, static_cast<size_t>(after * whole));
+      return;
+    }
     for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel) {
       const int64_t x = column * g_.stride_x + phase - g_.pad_left;
       for (int64_t part = 0; part < parts_; ++part) {

@@ -12,6 +12,7 @@
 #define PW_EMULATED
 namespace {
 #include "ukernels/body/vec.inc"
+#include "ukernels/body/unit_rounding.inc"
 #include "ukernels/body/amx.inc"
 
 float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }

@@ -14,10 +14,12 @@ namespace {
 #include "ukernels/body/vec.inc"
 #include "ukernels/body/activation.inc"
 #include "ukernels/body/bf16.inc"
+#include "ukernels/body/unit_rounding.inc"
 #include "ukernels/body/amx.inc"
 #include "ukernels/body/gemm_bf16.inc"
+#include "ukernels/body/gemm_bf16_tiles.inc"
 
-constexpr GemmBf16 kGemm{open_tiles, run, close_tiles};
+constexpr GemmBf16 kGemm{open_tiles, run<TileUnit>, close_tiles};
 }  // namespace
 
 extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_BF16, "gemm_bf16_32x32__amx", &kGemm}, {nullptr, nullptr, nullptr}};
