@@ -1,14 +1,23 @@
 # Folder -> generated table. Adding a file to routines/ or ukernels/<isa>/ is all that it takes to add it to the build.
 
-# pw_collect_ukernels(TARGET ISA FOLDER FLAGS...): compiles every file of native/ukernels/FOLDER as tier ISA.
+# pw_collect_ukernels(TARGET ISA FOLDER FLAGS...): compiles every file of native/ukernels/FOLDER as tier ISA. A folder
+# without files makes no tier. The wrappers of a twin define PW_EMULATED.
 function(pw_collect_ukernels target isa folder)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/native/ukernels/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  set_property(GLOBAL APPEND PROPERTY PW_COMPILED_TIERS "Isa::${isa}")
+  set(emulated "")
+  if(isa MATCHES "_emulated$")
+    set(emulated "#define PW_EMULATED\n")
+  endif()
   set(objects)
   foreach(source IN LISTS sources)
     get_filename_component(stem ${source} NAME_WE)
     string(REPLACE "-" "_" symbol "pw_uk_${isa}_${stem}")
     set(wrapper ${PROJECT_BINARY_DIR}/ukernels/${isa}/${stem}.cpp)
-    file(CONFIGURE OUTPUT ${wrapper} CONTENT "#define PW_UKERNELS ${symbol}\n#define PW_TIER \"${isa}\"\n#include \"${source}\"\n")
+    file(CONFIGURE OUTPUT ${wrapper} CONTENT "${emulated}#define PW_UKERNELS ${symbol}\n#define PW_TIER \"${isa}\"\n#include \"${source}\"\n")
     list(APPEND objects ${wrapper})
     set_property(GLOBAL APPEND PROPERTY PW_UKERNEL_TABLES "${isa}|${symbol}")
   endforeach()

@@ -1,8 +1,11 @@
 #include "base/cpu.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,19 +17,89 @@
 #include <cpuid.h>
 #endif
 
+// The build's list; a program without micro-kernels has none.
+#if !defined(PW_COMPILED_TIERS)
+#define PW_COMPILED_TIERS Isa::generic
+#endif
+
 namespace pw {
 
-const char* isa_name(Isa isa) {
-  switch (isa) {
-    case Isa::generic: return "generic";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
-    case Isa::avx512_emulated: return "avx512-emulated";
-  }
-  return "?";
+namespace {
+
+struct Tier {
+  Isa isa;
+  const char* name;
+  Isa rank;              // where it stands in the order: itself, or the tier that it is the twin of
+  const char* features;  // what it needs beside the tiers of kBases
+};
+constexpr Tier kTiers[] = {
+    {Isa::generic, "generic", Isa::generic, ""},
+    {Isa::avx2, "avx2", Isa::avx2, "avx2 fma f16c"},
+    {Isa::avx512, "avx512", Isa::avx512, "avx512f avx512bw avx512vl avx512dq"},
+    {Isa::vnni, "vnni", Isa::vnni, "avx512_vnni"},
+    {Isa::bf16, "bf16", Isa::bf16, "avx512_bf16"},
+    {Isa::fp16, "fp16", Isa::fp16, "avx512_fp16"},
+    {Isa::amx, "amx", Isa::amx, "avx512_bf16 amx_tile amx_bf16 amx_int8"},
+    {Isa::avx512_emulated, "avx512-emulated", Isa::avx512, "avx512f avx512bw avx512vl avx512dq"},
+    {Isa::vnni_emulated, "vnni-emulated", Isa::vnni, "avx512_vnni"},
+    {Isa::bf16_emulated, "bf16-emulated", Isa::bf16, "avx512_bf16"},
+    {Isa::fp16_emulated, "fp16-emulated", Isa::fp16, "avx512_fp16"},
+    {Isa::amx_emulated, "amx-emulated", Isa::amx, "avx512_bf16 amx_tile amx_bf16 amx_int8"}};
+
+const Tier& tier(Isa isa) { return kTiers[static_cast<int>(isa)]; }
+bool emulated(Isa isa) { return tier(isa).rank != isa; }
+bool contains(const std::vector<Isa>& all, Isa isa) { return std::find(all.begin(), all.end(), isa) != all.end(); }
+
+// True when each word of `needed` is one of `words`.
+bool has_words(std::string_view words, std::string_view needed) {
+  const std::string all = " " + std::string(words) + " ";
+  std::istringstream list{std::string(needed)};
+  for (std::string word; list >> word;)
+    if (all.find(" " + word + " ") == std::string::npos) return false;
+  return true;
 }
 
-bool Cpu::uses(Isa isa) const { return std::find(used.begin(), used.end(), isa) != used.end(); }
+}  // namespace
+
+const char* isa_name(Isa isa) { return tier(isa).name; }
+const char* isa_features(Isa isa) { return tier(isa).features; }
+
+std::optional<Isa> parse_isa(std::string_view name) {
+  for (const Tier& t : kTiers)
+    if (name == t.name) return t.isa;
+  return std::nullopt;
+}
+
+std::vector<Isa> tiers_of(std::string_view features) {
+  std::vector<Isa> found{Isa::generic};
+  const bool avx2 = has_words(features, tier(Isa::avx2).features);
+  const bool avx512 = avx2 && has_words(features, tier(Isa::avx512).features);
+  for (const Tier& t : kTiers) {
+    const bool base = emulated(t.isa) || t.isa == Isa::avx2 || t.isa == Isa::avx512 ? avx2 : avx512;
+    if (t.isa != Isa::generic && base && (emulated(t.isa) || has_words(features, t.features))) found.push_back(t.isa);
+  }
+  return found;
+}
+
+std::vector<Isa> tiers_within(const std::string& cap, const std::vector<Isa>& found, const std::vector<Isa>& compiled,
+                              std::string& warning) {
+  const std::optional<Isa> named = parse_isa(cap);
+  if (!named && !cap.empty()) {
+    std::string names;
+    for (const Tier& t : kTiers) names += (names.empty() ? "" : ", ") + std::string(t.name);
+    warning = "PATHWEAVE_ISA=" + cap + " is not a tier (" + names + "); ignored";
+  }
+  const Isa limit = named ? tier(*named).rank : Isa::amx;
+  const bool emulate = named && emulated(*named);
+  std::vector<Isa> used;
+  for (const Tier& t : kTiers)
+    if (contains(found, t.isa) && contains(compiled, t.isa) && t.rank <= limit &&
+        (t.rank <= Isa::avx2 || emulated(t.isa) == emulate))
+      used.push_back(t.isa);
+  return used;
+}
+
+bool Cpu::uses(Isa isa) const { return contains(used, isa); }
 
 namespace {
 
@@ -44,37 +117,50 @@ unsigned long long xcr0() {
 
 bool bit(unsigned word, int n) { return (word >> n) & 1u; }
 
-void detect(Cpu& cpu) {
-  cpu.found = {Isa::generic};
-  Leaf one(1), seven(7);
+// The operating system keeps tile registers only for processes that asked (Linux 5.16 on). The request holds for all
+// threads of the process, those there are included, and for what they fork. A denied one leaves AMX unused.
+bool tiles_granted(std::string& warning) {
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  if (syscall(SYS_arch_prctl, kRequest, kTileData) == 0) return true;
+  warning = std::string("AMX is not used: the system refuses tile registers (") + std::strerror(errno) + ")";
+  return false;
+}
+
+// Words of what the processor has, the system saves, and the cap lets us ask for.
+std::string detect(const std::string& cap, std::string& warning) {
+  Leaf one(1), seven(7), more(7, 1);
   std::string words;
   auto word = [&](bool present, const char* name) {
     if (present) words += (words.empty() ? "" : " ") + std::string(name);
-    return present;
   };
-  const bool osxsave = bit(one.c, 27);
-  const unsigned long long state = osxsave ? xcr0() : 0;
-  const bool ymm = (state & 0x6) == 0x6, zmm = (state & 0xe6) == 0xe6;
-  const bool avx2 = ymm && word(bit(seven.b, 5), "avx2") & word(bit(one.c, 12), "fma") & word(bit(one.c, 29), "f16c") &
-                                bit(seven.b, 3) & bit(seven.b, 8);
-  const bool avx512 = zmm && word(bit(seven.b, 16), "avx512f") & word(bit(seven.b, 30), "avx512bw") &
-                                  word(bit(seven.b, 31), "avx512vl") & word(bit(seven.b, 17), "avx512dq");
-  if (zmm) {
-    word(bit(seven.c, 11), "avx512_vnni");
-    word(bit(seven.d, 23), "avx512_fp16");
-    word(bit(Leaf(7, 1).a, 5), "avx512_bf16");
+  const unsigned long long state = bit(one.c, 27) ? xcr0() : 0;
+  const bool ymm = (state & 0x6) == 0x6, zmm = (state & 0xe6) == 0xe6, tiles = (state & 0x60000) == 0x60000;
+  if (ymm) {
+    word(bit(seven.b, 5) && bit(seven.b, 3) && bit(seven.b, 8), "avx2");  // with BMI1 and BMI2
+    word(bit(one.c, 12), "fma");
+    word(bit(one.c, 29), "f16c");
+    word(bit(more.a, 4), "avx_vnni");
   }
-  if (ymm) word(bit(Leaf(7, 1).a, 4), "avx_vnni");
-  word(bit(seven.d, 24), "amx_tile");
-  word(bit(seven.d, 22), "amx_bf16");
-  word(bit(seven.d, 25), "amx_int8");
-  cpu.features = words;
-  if (avx2) cpu.found.push_back(Isa::avx2);
-  if (avx2 && avx512) cpu.found.push_back(Isa::avx512);
-  if (avx2) cpu.found.push_back(Isa::avx512_emulated);
+  if (zmm) {
+    word(bit(seven.b, 16), "avx512f");
+    word(bit(seven.b, 30), "avx512bw");
+    word(bit(seven.b, 31), "avx512vl");
+    word(bit(seven.b, 17), "avx512dq");
+    word(bit(seven.c, 11), "avx512_vnni");
+    word(bit(more.a, 5), "avx512_bf16");
+    word(bit(seven.d, 23), "avx512_fp16");
+  }
+  const std::optional<Isa> named = parse_isa(cap);
+  const bool wanted = !named || *named == Isa::amx;  // the larger register state is asked for only where it is used
+  if (tiles && bit(seven.d, 24) && wanted && tiles_granted(warning)) {
+    word(true, "amx_tile");
+    word(bit(seven.d, 22), "amx_bf16");
+    word(bit(seven.d, 25), "amx_int8");
+  }
+  return words;
 }
 #else
-void detect(Cpu& cpu) { cpu.found = {Isa::generic}; }
+std::string detect(const std::string&, std::string&) { return {}; }
 #endif
 
 std::string first_line(const std::string& path) {
@@ -105,48 +191,16 @@ std::string model_name() {
   return "unknown";
 }
 
-// Order in which a cap cuts; an emulated tier is used only when it is named.
-int rank(Isa isa) { return isa == Isa::avx512_emulated ? static_cast<int>(Isa::avx512) : static_cast<int>(isa); }
-
-void apply_cap(Cpu& cpu) {
-  auto compiled = [&](Isa isa) { return std::count(cpu.compiled.begin(), cpu.compiled.end(), isa) > 0; };
-  const char* env = std::getenv("PATHWEAVE_ISA");
-  cpu.cap = env ? env : "";
-  int limit = 1000;
-  bool emulate = false;
-  if (!cpu.cap.empty()) {
-    limit = -1;
-    for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512, Isa::avx512_emulated})
-      if (cpu.cap == isa_name(isa)) limit = rank(isa), emulate = isa == Isa::avx512_emulated;
-    if (limit < 0) {
-      cpu.warning = "PATHWEAVE_ISA=" + cpu.cap + " is not a tier (generic, avx2, avx512, avx512-emulated); ignored";
-      limit = 1000;
-    }
-  }
-  for (Isa isa : cpu.found) {
-    if (!compiled(isa) || rank(isa) > limit) continue;
-    if (isa == Isa::avx512_emulated && !emulate) continue;
-    if (isa == Isa::avx512 && emulate) continue;
-    cpu.used.push_back(isa);
-  }
-}
-
 Cpu make() {
   Cpu cpu;
-  cpu.compiled = {Isa::generic};
-#if defined(PW_HAS_AVX2)
-  cpu.compiled.push_back(Isa::avx2);
-#endif
-#if defined(PW_HAS_AVX512)
-  cpu.compiled.push_back(Isa::avx512);
-#endif
-#if defined(PW_HAS_AVX512_EMULATED)
-  cpu.compiled.push_back(Isa::avx512_emulated);
-#endif
+  const char* env = std::getenv("PATHWEAVE_ISA");
+  cpu.cap = env ? env : "";
+  cpu.compiled = {PW_COMPILED_TIERS};
   cpu.model = model_name();
-  detect(cpu);
+  cpu.features = detect(cpu.cap, cpu.warning);
+  cpu.found = tiers_of(cpu.features);
   caches(cpu);
-  apply_cap(cpu);
+  cpu.used = tiers_within(cpu.cap, cpu.found, cpu.compiled, cpu.warning);
   return cpu;
 }
 

@@ -31,6 +31,24 @@ nb::dict cpu_info() {
   return d;
 }
 
+// What a machine with these features would use: the rules of detection and cap, for any machine.
+nb::dict tiers(const std::string& features, const std::vector<std::string>& compiled, const std::string& cap) {
+  std::vector<Isa> built;
+  for (const auto& name : compiled) {
+    const auto isa = parse_isa(name);
+    if (!isa) throw nb::value_error(("'" + name + "' is not a tier").c_str());
+    built.push_back(*isa);
+  }
+  std::string warning;
+  const auto found = tiers_of(features);
+  const auto used = tiers_within(cap, found, built, warning);
+  nb::dict d;
+  d["found"] = names(found);
+  d["used"] = names(used);
+  d["warning"] = warning;
+  return d;
+}
+
 nb::dict describe(const Device& device) {
   nb::dict d;
   d["name"] = device.name();
@@ -127,6 +145,9 @@ nb::dict open(const std::string& path) {
 
 void bind_machine(nb::module_& m) {
   m.def("cpu_info", cpu_info, "What the processor and the operating system allow, and the cap of PATHWEAVE_ISA.");
+  m.def("tiers", tiers, nb::arg("features"), nb::arg("compiled"), nb::arg("cap"),
+        "The tiers found and used by a machine with these features, a build with these tiers, and this PATHWEAVE_ISA. "
+        "Raises ValueError for a name that is not a tier.");
   m.def("usable_processors", usable_processors, "Processors that this process may use, at least 1.");
   m.def("devices", list_devices, "Every device of the process, absent ones with their reason; the CPU first.");
   m.def("open_plugin", open, nb::arg("path"), "Opens a device library; an absent device is listed with its reason.");

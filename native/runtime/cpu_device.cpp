@@ -149,18 +149,16 @@ const std::vector<pw_routine_table>& routine_tables() {
   return tables;
 }
 
-// The tiers in use, and the features of the machine that belong to them.
+// The tiers in use, and their features: the machine's, or those that a twin stands in for.
 const std::string& capability_words() {
   static const std::string words = [] {
     std::string all;
-    auto add = [&](std::string_view word) {
-      if (!all.empty()) all += ' ';
-      all += word;
-    };
-    for (Isa isa : cpu().used) add(isa_name(isa));
-    for (auto word : split(cpu().features, ' ')) {
-      const bool wide = word.rfind("avx512", 0) == 0 || word.rfind("amx", 0) == 0;
-      if (!word.empty() && word != "avx2" && cpu().uses(wide ? Isa::avx512 : Isa::avx2)) add(word);
+    for (Isa isa : cpu().used) {
+      all += (all.empty() ? "" : " ") + std::string(isa_name(isa));
+      for (auto word : split(isa_features(isa), ' ')) {
+        const auto said = split(all, ' ');
+        if (!word.empty() && std::find(said.begin(), said.end(), word) == said.end()) all += " " + std::string(word);
+      }
     }
     return all;
   }();

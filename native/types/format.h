@@ -8,7 +8,12 @@
 
 namespace pw {
 
-enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
+// bf16x2 is a form of f32 values in memory, never the type of a value: each is hi + lo, both bf16, hi = bf16(x) and
+// lo = bf16(x - hi), to the nearest, ties to even. In every row of the innermost dimension (the C channels of a pixel in
+// nhwc, the last axis in plain) the row's C hi come first, then its C lo. So a pixel starts where its floats would and
+// takes their bytes: batches, rows and windows are cut as those of f32 are, and a row of a matrix unit's tile is a run
+// of one part of one pixel. Where hi is infinite or NaN, lo is 0: a lo is always finite. hi + lo is exact in f32.
+enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, boolean, bf16x2 };
 
 // plain: row-major in the logical order, any rank but 4. nchw: the same for rank 4. nhwc: channels last.
 // nchw16c: N, C/16, H, W, 16; only where C is a multiple of 16, so that nothing is padded.

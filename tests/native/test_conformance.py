@@ -21,7 +21,8 @@ from pathweave.testing import conformance
 from pathweave.testing.guard import Guarded
 from pathweave.testing.layouts import lay_out, logical
 
-TIERS = ("generic", "avx2", "avx512", "avx512-emulated")
+TIERS = ("generic", "avx2", "avx512", "vnni", "bf16", "fp16", "amx",
+         "avx512-emulated", "vnni-emulated", "bf16-emulated", "fp16-emulated", "amx-emulated")
 MAX_CRASHES = 20
 
 

@@ -12,6 +12,7 @@ struct Geometry {
   int64_t out_height, out_width;
   int64_t stride_y, stride_x, pad_top, pad_left, dilation_y, dilation_x, groups;
 
+  Geometry() = default;
   explicit Geometry(const Problem& p) {
     const auto& x = p.in[0].shape;
     const auto& w = p.in[1].shape;

@@ -35,6 +35,8 @@ def command(
         print_json({"cpu": cpu, "usable_processors": usable, "devices": found})
         return
     caches = ", ".join(f"{name.upper()} {show_bytes(cpu[name])}" for name in ("l1d", "l2", "l3") if cpu[name])
+    # A twin that nobody asked for is not cut off by a cap.
+    capped = [t for t in cpu["compiled"] if t in cpu["found"] and t not in cpu["used"] and not t.endswith("-emulated")]
     lines = [str(cpu["model"] or "unknown processor"),
              f"  processors   {usable} usable by this process",
              f"  caches       {caches or 'unknown'}",
@@ -42,6 +44,7 @@ def command(
              f"  compiled     {', '.join(cpu['compiled'])}",
              f"  used         {', '.join(cpu['used'])}",
              f"  cap          {cpu['cap'] or 'none (PATHWEAVE_ISA)'}",
+             f"  capped       {', '.join(capped) or 'none'}",
              f"  features     {cpu['features']}"]
     if cpu["warning"]:
         lines.append(f"  warning      {cpu['warning']}")

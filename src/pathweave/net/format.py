@@ -13,6 +13,11 @@ DTYPES = {
     "i8": ("int8", 1), "u8": ("uint8", 1), "i16": ("int16", 2), "u16": ("uint16", 2), "i32": ("int32", 4),
     "u32": ("uint32", 4), "i64": ("int64", 8), "u64": ("uint64", 8), "bool": ("bool", 1),
 }
+#: Forms in which an f32 value may lie between two routines, never the element type of a value of a net: name -> as above.
+#: bf16x2: hi + lo, both bf16. Each row of the innermost dimension holds its hi parts, then its lo parts; such a row of C
+#: elements travels as C uint32, or 2 C uint16. lo is 0 where hi is infinite or NaN.
+STORED = {"bf16x2": ("uint32", 4)}
+_ALL = {**DTYPES, **STORED}
 _FROM_NUMPY = {numpy_name: name for name, (numpy_name, _) in DTYPES.items() if name != "bf16"}
 
 #: `plain` is row-major in the logical order, for every rank but 4; a rank-4 value calls the same order `nchw`.
@@ -35,9 +40,9 @@ class Format(NamedTuple):
     def parse(text: str) -> "Format":
         """Read `f32:nhwc:cpu`. Raises ModelError on anything else."""
         parts = text.split(":")
-        if len(parts) != 3 or parts[0] not in DTYPES or parts[1] not in LAYOUTS or not parts[2]:
+        if len(parts) != 3 or parts[0] not in _ALL or parts[1] not in LAYOUTS or not parts[2]:
             raise ModelError(f"format {text!r}: expected DTYPE:LAYOUT:DEVICE such as f32:nhwc:cpu "
-                             f"(dtypes {', '.join(DTYPES)}; layouts {', '.join(LAYOUTS)})")
+                             f"(dtypes {', '.join(_ALL)}; layouts {', '.join(LAYOUTS)})")
         return Format(*parts)
 
 
@@ -61,9 +66,9 @@ def dtype_of(numpy_dtype) -> str:
 
 def numpy_dtype(dtype: str) -> str:
     """NumPy's name of a dtype (`f32` -> `float32`)."""
-    return DTYPES[dtype][0]
+    return _ALL[dtype][0]
 
 
 def itemsize(dtype: str) -> int:
     """Bytes of one element."""
-    return DTYPES[dtype][1]
+    return _ALL[dtype][1]

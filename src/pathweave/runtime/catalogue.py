@@ -272,7 +272,8 @@ def _in_place(problem: Problem, form: Format) -> Candidate | None:
     best = [c for c in found if not c.reference] or found
     if best:
         return best[0]
-    if form.device == "cpu" and not problem.epilogue and not any(problem.constant):
+    if (form.device, form.dtype) == ("cpu", problem.outputs[0].dtype) and not problem.epilogue \
+            and not any(problem.constant):
         return numpy_candidate(problem, form.layout)
     return None
 

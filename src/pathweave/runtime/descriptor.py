@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import NoRoutineError, RouteError
-from ..net.format import DTYPES, LAYOUTS
+from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
 from . import catalogue
 from .catalogue import Candidate
@@ -91,7 +91,7 @@ def _word_test(text: str, word: str, devices: set[str]) -> Test:
         raise _bad(text, f"the word {word!r}; words are joined by : and /, such as cpu:f32:nhwc or cpu/direct")
     if word in devices or _DEVICE.fullmatch(word):
         return lambda c: c.device == word
-    if word in DTYPES or word in _DTYPE_ALIASES:
+    if word in DTYPES or word in STORED or word in _DTYPE_ALIASES:
         dtypes = _DTYPE_ALIASES.get(word, (word,))
         return lambda c: _field(c, 1) in dtypes
     if word in _LAYOUT_ALIASES:
@@ -121,7 +121,8 @@ def _layer_kinds():
 
 def _bad(text: str, got: str) -> RouteError:
     return RouteError(f"routine descriptor {text!r}: {got}; expected "
-                      f"DEVICE[:DTYPE][:LAYOUT][/LEVEL][/ALGORITHM][@INDICES] (dtypes {', '.join([*DTYPES, 'qint8'])}; "
+                      f"DEVICE[:DTYPE][:LAYOUT][/LEVEL][/ALGORITHM][@INDICES] "
+                      f"(dtypes {', '.join([*DTYPES, *STORED, 'qint8'])}; "
                       f"layouts {', '.join([*LAYOUTS, 'chf', 'chl'])}; levels {', '.join(LEVELS)}), "
                       f"or a routine id such as conv2/winograd4:f32:nhwc:cpu")
 

@@ -13,7 +13,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--case", help="name of one case")
     parser.add_argument("--routine", help="id of one routine")
     parser.add_argument("--variant", help="one variant of it")
-    parser.add_argument("--isa", help="tier to cap the machine at: generic, avx2, avx512, avx512-emulated")
+    parser.add_argument("--isa", help="tier to cap the machine at: generic, avx2, avx512, vnni, bf16, fp16, amx, "
+                                      "or a twin such as amx-emulated")
     parser.add_argument("--threads", type=int, action="append",
                         help="number of threads, may be repeated (default 1 and 2)")
     parser.add_argument("--plugin", action="append", default=[], help="device library to open first, may be repeated")

@@ -24,9 +24,12 @@ from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..runtime.native import native
 from . import CLASSES, Case, cases, quantised, relative_error, tolerance
 from .guard import Guarded, guarded
-from .layouts import lay_out, logical
+from .layouts import decode, encode, lay_out, logical
 
 THREADS = (1, 2)
+
+#: Forms other than its own in which an f32 value may lie.
+STORED_FORMS = ("bf16", "bf16x2")
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
 
 def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarray, np.ndarray, Scale]:
     """A value before and after a conversion, in the formats' element types, and its scale."""
+    if {source.dtype, target.dtype} & set(STORED_FORMS):
+        array = _values_of(spec, source)
+        return array, decode(encode(array, target.dtype), target.dtype), UNKNOWN
     size = int(np.prod(spec.shape))
     array = np.arange(1, 1 + size).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
     if source.dtype == target.dtype == "f32":
@@ -138,6 +144,21 @@ def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarr
     return array, quantised.quantise(array, scale), scale
 
 
+#: What a change of form may get wrong: ties, what rounds up to infinity, denormals, NaN.
+_EDGES = np.array([1.00390625, 1.01171875, -1.00390625, 3.4e38, -3.4028235e38, 1e-40, -1e-45, 1.17e-38, 0.0, -0.0,
+                   np.inf, -np.inf, np.nan, 65535.0, 1 / 3, 1e-30], np.float32)
+
+
+def _values_of(spec: TensorSpec, source: Format) -> np.ndarray:
+    """Different values that a format can hold exactly."""
+    n = math.prod(spec.shape)
+    rng = np.random.default_rng(n)
+    array = rng.standard_normal(n).astype(np.float32)
+    at = rng.permutation(n)[:len(_EDGES)]
+    array[at] = _EDGES[:len(at)]
+    return decode(encode(array.reshape(spec.shape), source.dtype), source.dtype)
+
+
 def adapts() -> list[tuple[TensorSpec, Format, Format]]:
     """Changes of layout and element type on sizes that fill, and that do not fill, the blocks that kernels work in."""
     shapes = [(1, 1, 1, 1), (1, 3, 7, 5), (2, 16, 1, 1), (1, 16, 7, 9), (2, 32, 5, 4), (1, 48, 17, 19), (3, 20, 6, 6),
@@ -147,9 +168,14 @@ def adapts() -> list[tuple[TensorSpec, Format, Format]]:
         layouts = ["nchw", "nhwc", *(["nchw16c"] if shape[1] % 16 == 0 else [])]
         formats = [Format(dtype, a) for dtype in ("f32", "u8") for a in layouts]
         found += [(TensorSpec("f32", shape), a, b) for a in formats for b in formats if a != b]
-    for shape in [(1,), (17,), (3, 64), (2, 5, 31), (1, 1000)]:
-        formats = [Format(dtype, "plain") for dtype in ("f32", "u8")]
-        found += [(TensorSpec("f32", shape), a, b) for a in formats for b in formats if a != b]
+        for dtype in STORED_FORMS:
+            for layout in ("nchw", "nhwc"):
+                ends = Format("f32", layout), Format(dtype, "nhwc")
+                found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
+    for shape in [(), (1,), (17,), (1000,), (3, 17), (3, 64), (2, 5, 31), (2, 5, 64), (1, 1000), (2, 3, 1, 2, 33)]:
+        for dtype in ("u8", *STORED_FORMS):
+            ends = Format("f32", "plain"), Format(dtype, "plain")
+            found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
     return found
 
 
@@ -189,12 +215,12 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tupl
                               [(a, _fresh_id()) if a is not None else (None, 0) for a in constants], scales)
     expected = subject.expected(ins, outs) if integers and subject.case else None
     arrays = expected.arrays if expected else subject.arrays
-    physical = [lay_out(arrays[i], f.layout) for i, f in zip(dynamic, ins)]
+    physical = [encode(lay_out(arrays[i], f.layout), f.dtype) for i, f in zip(dynamic, ins)]
     wiring = _Wiring(problem, [problem.inputs[i] for i in dynamic], ins, outs, kernel, card, check.threads)
     results, failure = _runs(wiring, physical)
     if failure:
         return float("inf"), failure
-    values = [logical(r, f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
+    values = [logical(decode(r, f.dtype), f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
     if expected:
         error, allowed, failure = _against_integers(expected, subject, values, outs)
     else:
@@ -300,39 +326,38 @@ class _Wiring:
         values: list[tuple[int, str]] = []
         steps: list[tuple] = []
 
-        def value(spec: TensorSpec, device: str) -> int:
-            values.append((math.prod(spec.shape) * itemsize(spec.dtype), device))
+        def value(spec: TensorSpec, form: Format, device: str) -> int:
+            values.append((math.prod(spec.shape) * itemsize(form.dtype), device))
             return len(values) - 1
 
         def carry(spec: TensorSpec, source: Format, target: Format, at: int, to: int) -> None:
-            kernel = _copy(spec) if source == target else _transfer(spec, source, target, self.threads)
+            kernel = _copy(spec, source.dtype) if source == target else _transfer(spec, source, target, self.threads)
             steps.append((f"carry {len(steps)}", kernel, [at], [to], [], []))
 
         outer_ins, inner_ins = [], []
         for spec, form in zip(self.in_specs, self.ins):
-            outer_ins.append(value(spec, "cpu"))
+            outer_ins.append(value(spec, form, "cpu"))
             if inner or form.device != "cpu":
-                inner_ins.append(value(spec, form.device))
+                inner_ins.append(value(spec, form, form.device))
                 carry(spec, form._replace(device="cpu"), form, outer_ins[-1], inner_ins[-1])
             else:
                 inner_ins.append(outer_ins[-1])
-        inner_outs = [value(s, f.device) for s, f in zip(self.out_specs, self.outs)]
+        inner_outs = [value(s, f, f.device) for s, f in zip(self.out_specs, self.outs)]
         share = [tuple(s) for s in self.card["share"]]
         reuse = [tuple(r) for r in self.card["reuse"]]
         steps.append(("subject", self.kernel, inner_ins, inner_outs, share, reuse))
         outer_outs = []
         for spec, form, at in zip(self.out_specs, self.outs, inner_outs):
             if inner or form.device != "cpu":
-                outer_outs.append(value(spec, "cpu"))
+                outer_outs.append(value(spec, form, "cpu"))
                 carry(spec, form, form._replace(device="cpu"), at, outer_outs[-1])
             else:
                 outer_outs.append(at)
         return native().Plan(values, steps, outer_ins, outer_outs, self.threads)
 
 
-def _copy(spec: TensorSpec):
-    shape = (int(np.prod(spec.shape, dtype=np.int64)),)
-    port = [(spec.dtype, shape)]
+def _copy(spec: TensorSpec, dtype: str):
+    port = [("u8", (math.prod(spec.shape) * itemsize(dtype),))]
 
     def run(ins, outs) -> None:
         outs[0][...] = ins[0]

@@ -1,0 +1,414 @@
+#include "routines/bf16.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "routines/bfloat.h"
+
+namespace pw {
+
+std::vector<std::string> bf16_variants() {
+  std::vector<std::string> names;
+  for (const auto& [name, body] : ukernels_of<GemmBf16>(PW_KIND_GEMM_BF16, true)) names.push_back(name);
+  return names;
+}
+
+const GemmBf16& bf16_kernel(const std::string& name) {
+  if (const auto* body = ukernel<GemmBf16>(PW_KIND_GEMM_BF16, name)) return *body;
+  throw Error("micro-kernel '" + name + "' is not available on this machine");
+}
+
+namespace {
+
+// n elements in equal runs, each of them one row of a tile.
+struct Runs {
+  int64_t chunks, depth;
+  int64_t padded() const { return chunks * depth; }
+  // As few as there can be; the last ones are filled with zeros.
+  static Runs padding(int64_t n) {
+    const int64_t chunks = divide_up(n, kBf16Depth);
+    return {chunks, round_up(divide_up(n, chunks), 2)};
+  }
+  // Runs that divide n. {0, 0}: there are none but much shorter ones.
+  static Runs dividing(int64_t n) {
+    for (int64_t chunks = divide_up(n, kBf16Depth); 4 * chunks <= 5 * divide_up(n, kBf16Depth); ++chunks)
+      if (n % (2 * chunks) == 0) return {chunks, n / chunks};
+    return {0, 0};
+  }
+};
+
+uint16_t narrow(float x) {
+  uint32_t u;
+  std::memcpy(&u, &x, 4);
+  if (std::isnan(x)) return static_cast<uint16_t>(u >> 16 | 0x40);
+  return static_cast<uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+float widen(uint16_t half) {
+  const uint32_t u = static_cast<uint32_t>(half) << 16;
+  float x;
+  std::memcpy(&x, &u, 4);
+  return x;
+}
+
+// Distances in the copy of a block of output rows, in pixels and bytes. Strides are taken out of it: pixels that are
+// `stride` apart lie side by side, one plane per remainder, so that every tap walks with the same step; the walk runs on
+// over the ends of rows, and what it computes there (pitch - width positions a row) is not stored.
+struct Copy {
+  int64_t phases_y = 1, phases_x = 1;  // planes
+  int64_t reach_y = 0, reach_x = 0;    // pixels of a plane beyond the output's rows and columns
+  int64_t pitch = 0;                   // pixels of a row
+  int64_t run = 0;                     // elements of a pixel that are copied together: channels, or a kernel row of them
+  int64_t pixel = 0;                   // bytes of a pixel, both parts
+  int64_t rows(int64_t out_rows) const { return out_rows + reach_y; }
+  int64_t plane(int64_t out_rows) const { return rows(out_rows) * pitch * pixel; }
+  int64_t bytes(int64_t out_rows) const { return phases_y * phases_x * plane(out_rows); }
+};
+
+class Bf16Convolution : public Kernel {
+ public:
+  Bf16Convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights, const float* bias,
+                  const ActArgs& act, bool add, int threads, const Bf16Scheme& scheme, const GemmBf16& kernel)
+      : g_(g), scheme_(scheme), kernel_(kernel), parts_(forms.parts()), splits_(forms.in == DType::f32), add_(add),
+        threads_(threads), convert_(g.group_inputs(), forms.parts()) {
+    taps_ = scheme.merged ? g.kernel_height : g.taps();
+    const int64_t run = scheme.merged ? g.kernel_width * g.group_inputs() : g.group_inputs();
+    runs_ = scheme.in_place ? Runs::dividing(run) : Runs::padding(run);
+    panels_ = divide_up(g.group_outputs(), kBf16Columns);
+    if (!scheme.in_place) plan_copy(run);
+    plan_blocks();
+    pack(weights, run, bias);
+
+    args_.offsets = nullptr;
+    args_.a_row = scheme.in_place ? g.inputs * 2 * parts_ : copy_.pixel;
+    args_.a_lo = scheme.in_place ? g.inputs * 2 : runs_.padded() * 2;
+    args_.taps = taps_;
+    args_.chunks = runs_.chunks;
+    args_.depth = static_cast<int32_t>(runs_.depth);
+    args_.parts = parts_;
+    args_.form = forms.out == DType::f32 ? StoredF32::f32
+                 : forms.out == DType::bf16 ? StoredF32::bf16 : StoredF32::bf16x2;
+    element_ = forms.out == DType::f32 ? 4 : 2;
+    args_.c_row = g.outputs * static_cast<int64_t>(size_of(forms.out));
+    args_.c_lo = g.outputs * 2;
+    args_.pitch = scheme.in_place ? g.width : copy_.pitch;
+    args_.width = g.out_width;
+    args_.act = act;
+  }
+
+  size_t workspace_bytes() const override {
+    const int64_t buffers = scheme_.in_place ? 0 : scheme_.by_column ? 2 : threads_;
+    return static_cast<size_t>(buffers * area() + threads_ * (offset_bytes() + row_bytes()));
+  }
+  size_t packed_bytes() const override {
+    size_t bytes = 0;
+    for (const auto& b : weights_) bytes += b->bytes();
+    return bytes;
+  }
+
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    const Call call{static_cast<const char*>(in[0]), add_ ? static_cast<const char*>(in[1]) : nullptr,
+                    static_cast<char*>(out[0]),
+                    static_cast<char*>(workspace) + threads_ * (offset_bytes() + row_bytes()),
+                    static_cast<char*>(workspace) + threads_ * offset_bytes() + team.index * row_bytes()};
+    auto* offsets = reinterpret_cast<int64_t*>(static_cast<char*>(workspace) + team.index * offset_bytes());
+    Shape open{};
+    if (scheme_.by_column) run_columns(call, offsets, open, team);
+    else run_blocks(call, offsets, open, team);
+    if (open.rows) kernel_.close();
+  }
+
+ private:
+  struct Call {
+    const char *x, *residual;
+    char *y, *copies;
+    char* row;  // this thread's row of x in parts, where x is f32
+  };
+  // What the calling thread's tiles are open for.
+  struct Shape {
+    int64_t rows;
+  };
+  // Rows [y, y + rows) of an image's output, for one group.
+  struct Block {
+    int64_t image, group, y, rows;
+  };
+
+  void plan_copy(int64_t run) {
+    const int64_t last_y = (g_.kernel_height - 1) * g_.dilation_y;
+    const int64_t last_x = scheme_.merged ? 0 : (g_.kernel_width - 1) * g_.dilation_x;
+    copy_.phases_y = std::min(g_.stride_y, last_y + 1);
+    copy_.phases_x = std::min(scheme_.merged ? 1 : g_.stride_x, last_x + 1);
+    copy_.reach_y = last_y / g_.stride_y;
+    copy_.reach_x = last_x / g_.stride_x;
+    copy_.pitch = g_.out_width + copy_.reach_x;
+    copy_.run = run;
+    copy_.pixel = runs_.padded() * 2 * parts_;
+    // Sixteen rows of a tile that lie a power of two apart would meet in few sets of the first cache.
+    if (copy_.pixel % 1024 == 0) copy_.pixel += 64;
+  }
+
+  void plan_blocks() {
+    const int64_t units = g_.images * g_.groups;
+    if (scheme_.in_place) {
+      block_rows_ = g_.out_height;
+    } else {
+      // The copy of a block stays in half of L2, and where threads share blocks each gets several.
+      const int64_t fit = static_cast<int64_t>(cpu().l2) / 2;
+      int64_t rows = g_.out_height;
+      if (!scheme_.by_column && threads_ > 1) rows = divide_up(rows, divide_up(4 * threads_, units));
+      while (rows > 1 && copy_.bytes(rows) > fit) rows = divide_up(rows, 2);
+      block_rows_ = rows;
+    }
+    blocks_y_ = divide_up(g_.out_height, block_rows_);
+  }
+
+  // See kinds/gemm_bf16.h. Every element belongs to one place of b: walk those.
+  void pack(const Constant& weights, int64_t run, const float* bias) {
+    const int64_t outputs = g_.group_outputs(), inputs = g_.group_inputs(), kernel_taps = g_.taps();
+    const int64_t depth = runs_.depth, chunks = runs_.chunks, taps = taps_, panels = panels_, parts = parts_;
+    const int64_t step = parts * 2 * depth * 16;  // elements of one chunk
+    const bool merged = scheme_.merged;
+    panel_bytes_ = taps * chunks * step * 2;
+    for (int64_t group = 0; group < g_.groups; ++group) {
+      const auto* w = weights.as<float>() + group * outputs * inputs * kernel_taps;
+      const std::string key = "bf16/" + std::to_string(group) + "/" + std::to_string(parts) + "/" +
+                              std::to_string(depth) + "/" + std::to_string(merged);
+      weights_.push_back(shared_packing(weights.id, key, [&] {
+        Buffer packed(static_cast<size_t>(panels * panel_bytes_));
+        auto* b = packed.as<uint16_t>();
+        std::memset(b, 0, packed.bytes());
+        parallel_for(panels * kBf16Columns, [&](int64_t begin, int64_t end) {
+          for (int64_t n = begin; n < std::min(end, outputs); ++n)
+            for (int64_t tap = 0; tap < taps; ++tap)
+              for (int64_t k = 0; k < run; ++k) {
+                // Merged: k counts (kx, channel) of kernel row `tap`.
+                const int64_t channel = merged ? k % inputs : k;
+                const int64_t from = merged ? tap * g_.kernel_width + k / inputs : tap;
+                const float x = w[(n * inputs + channel) * kernel_taps + from];
+                const int64_t column = n % kBf16Columns, r = k % depth;
+                uint16_t* to = b + (((n / kBf16Columns * taps + tap) * chunks + k / depth) * step) +
+                               column / 16 * depth * 16 + r / 2 * 32 + column % 16 * 2 + r % 2;
+                to[0] = narrow(x);
+                const float rest = x - widen(to[0]);
+                if (parts > 1 && std::isfinite(rest)) to[depth * 32] = narrow(rest);
+              }
+        });
+        return packed;
+      }));
+      bias_.push_back(pack_bias(bias ? bias + group * outputs : nullptr, outputs, kBf16Columns));
+    }
+  }
+
+  int64_t offset_bytes() const { return round_up(taps_ * 8, 64); }
+  int64_t area() const { return round_up(copy_.bytes(block_rows_), 64); }
+
+  // Positions from the first output to the last of a block, those between rows included.
+  int64_t positions(int64_t rows) const { return (rows - 1) * args_.pitch + g_.out_width; }
+
+  // Bytes from the first position of a block to what tap `t` reads there.
+  void fill_offsets(int64_t rows, int64_t* offsets) const {
+    for (int64_t t = 0; t < taps_; ++t) {
+      const int64_t y = (scheme_.merged ? t : t / g_.kernel_width) * g_.dilation_y;
+      const int64_t x = scheme_.merged ? 0 : t % g_.kernel_width * g_.dilation_x;
+      if (scheme_.in_place) {
+        offsets[t] = (y * g_.width + x) * args_.a_row;
+      } else {
+        const int64_t phase = y % g_.stride_y * copy_.phases_x + x % g_.stride_x;
+        offsets[t] = phase * copy_.plane(rows) + (y / g_.stride_y * copy_.pitch + x / g_.stride_x) * copy_.pixel;
+      }
+    }
+  }
+
+  int64_t blocks() const { return g_.images * g_.groups * blocks_y_; }
+  Block block_at(int64_t i) const {
+    const auto [y, rows] = EvenParts(g_.out_height, blocks_y_)[i % blocks_y_];
+    return {i / blocks_y_ / g_.groups, i / blocks_y_ % g_.groups, y, rows};
+  }
+
+  // Threads take blocks; without a copy they take parts of the walk and of the columns.
+  void run_blocks(const Call& call, int64_t* offsets, Shape& open, Team& team) noexcept {
+    if (!scheme_.in_place) {
+      char* copy = call.copies + team.index * area();
+      team.each(blocks(), 1, [&](int64_t i, int64_t) {
+        const Block b = block_at(i);
+        copy_rows(call, b, copy, 0, copy_.phases_y * copy_.rows(b.rows));
+        multiply(call, b, copy, 0, divide_up(positions(b.rows), kBf16Rows), 0, panels_, offsets, open);
+      });
+      return;
+    }
+    const int64_t tiles = divide_up(positions(g_.out_height), kBf16Rows), pairs = divide_up(tiles, 2);
+    const Blocking split = block(pairs, panels_, panel_bytes_, 2 * kBf16Rows * args_.a_row, threads_);
+    team.each(blocks() * split.count(), 1, [&](int64_t i, int64_t) {
+      const Block b = block_at(i / split.count());
+      const int64_t row = i % split.count() % split.row_blocks, column = i % split.count() / split.row_blocks;
+      multiply(call, b, nullptr, row * split.row_tiles * 2, std::min(tiles, (row + 1) * split.row_tiles * 2),
+               column * split.panels, std::min(panels_, (column + 1) * split.panels), offsets, open);
+    });
+  }
+
+  // Block by block: all threads copy, then share the panels. The next copy goes to the other buffer, so that it may
+  // begin while the slowest thread is still at the panels; its panels wait for that thread at the barrier.
+  void run_columns(const Call& call, int64_t* offsets, Shape& open, Team& team) noexcept {
+    for (int64_t i = 0; i < blocks(); ++i) {
+      const Block b = block_at(i);
+      char* copy = call.copies + i % 2 * area();
+      const auto [first, last] = team.share(copy_.phases_y * copy_.rows(b.rows));
+      copy_rows(call, b, copy, first, last);
+      team.barrier();
+      team.each(panels_, 1, [&](int64_t panel, int64_t) {
+        multiply(call, b, copy, 0, divide_up(positions(b.rows), kBf16Rows), panel, panel + 1, offsets, open);
+      });
+    }
+  }
+
+  void multiply(const Call& call, const Block& b, const char* copy, int64_t first_tile, int64_t last_tile,
+                int64_t first_panel, int64_t last_panel, int64_t* offsets, Shape& open) noexcept {
+    GemmBf16Args args = args_;
+    args.rows = positions(b.rows);
+    args.tiles = divide_up(args.rows, kBf16Rows);
+    args.first = first_tile;
+    args.last = last_tile;
+    if (const int64_t rows = divide_up(args.rows, args.tiles); rows != open.rows) {
+      kernel_.open(rows, args.depth);
+      open.rows = rows;
+    }
+    fill_offsets(b.rows, offsets);
+    args.offsets = offsets;
+    args.a = scheme_.in_place
+                 ? call.x + b.image * g_.in_pixels() * args.a_row + b.group * g_.group_inputs() * 2
+                 : copy;
+    const int64_t pixel = (b.image * g_.out_height + b.y) * g_.out_width;
+    const auto group = static_cast<size_t>(b.group);
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const int64_t column = panel * kBf16Columns;
+      const int64_t at = pixel * args.c_row + (b.group * g_.group_outputs() + column) * element_;
+      args.b = weights_[group]->as<char>() + panel * panel_bytes_;
+      args.bias = bias_[group].as<float>() + column;
+      args.columns = std::min<int64_t>(kBf16Columns, g_.group_outputs() - column);
+      args.c = call.y + at;
+      args.residual = call.residual ? call.residual + at : nullptr;
+      kernel_.run(&args);
+    }
+  }
+
+  // Rows [first, last) of a block's copy, counted over its planes' rows: (phase_y, row).
+  void copy_rows(const Call& call, const Block& b, char* copy, int64_t first, int64_t last) const noexcept {
+    const int64_t rows = copy_.rows(b.rows), plane = copy_.plane(b.rows);
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t phase = i / rows, row = i % rows;
+      const int64_t y = (b.y + row) * g_.stride_y + phase - g_.pad_top;
+      const char* source = y < 0 || y >= g_.height ? nullptr : source_row(call, b, y);
+      for (int64_t px = 0; px < copy_.phases_x; ++px) {
+        char* to = copy + (phase * copy_.phases_x + px) * plane + row * copy_.pitch * copy_.pixel;
+        if (!source) std::memset(to, 0, static_cast<size_t>(copy_.pitch * copy_.pixel));
+        else if (scheme_.merged) copy_merged(source, to);
+        else copy_pixels(source, px, to);
+      }
+    }
+  }
+
+  // Channels per pixel of what source_row() gives.
+  int64_t source_channels() const { return splits_ ? g_.group_inputs() : g_.inputs; }
+  int64_t row_bytes() const {
+    if (!splits_) return 0;
+    return round_up(g_.width * g_.group_inputs() * 2 * parts_, 64) + round_up(scratch() * 2, 64) +
+           (g_.groups > 1 ? round_up(g_.width * g_.group_inputs() * 4, 64) : 0);
+  }
+  int64_t scratch() const { return convert_.scratch(g_.width); }
+
+  // Row y of x, from the first channel of the block's group on, in parts.
+  const char* source_row(const Call& call, const Block& b, int64_t y) const noexcept {
+    const int64_t at = (b.image * g_.height + y) * g_.width * g_.inputs;
+    if (!splits_) return call.x + at * 2 * parts_ + b.group * g_.group_inputs() * 2;
+    const auto* floats = reinterpret_cast<const float*>(call.x) + at + b.group * g_.group_inputs();
+    char* halves = call.row + round_up(g_.width * g_.group_inputs() * 2 * parts_, 64);
+    if (g_.groups > 1) {
+      auto* together = reinterpret_cast<float*>(halves + round_up(scratch() * 2, 64));
+      for (int64_t i = 0; i < g_.width; ++i)
+        std::memcpy(together + i * g_.group_inputs(), floats + i * g_.inputs,
+                    static_cast<size_t>(g_.group_inputs()) * 4);
+      floats = together;
+    }
+    convert_.narrow(floats, reinterpret_cast<uint16_t*>(call.row), g_.width, reinterpret_cast<uint16_t*>(halves));
+    return call.row;
+  }
+
+  // One row of one plane, pixel by pixel.
+  void copy_pixels(const char* source, int64_t phase, char* to) const noexcept {
+    const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
+    const int64_t whole = parts_ * used;
+    if (padded == used && part_bytes == used && copy_.pixel == whole && g_.stride_x == 1) {
+      // Pixels lie as in x: one run between two borders.
+      const int64_t before = std::min(g_.pad_left, copy_.pitch);
+      const int64_t inside = std::min(copy_.pitch - before, g_.width), after = copy_.pitch - before - inside;
+      std::memset(to, 0, static_cast<size_t>(before * whole));
+      std::memcpy(to + before * whole, source, static_cast<size_t>(inside * whole));
+      std::memset(to + (before + inside) * whole, 0, static_cast<size_t>(after * whole));
+      return;
+    }
+    for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel) {
+      const int64_t x = column * g_.stride_x + phase - g_.pad_left;
+      for (int64_t part = 0; part < parts_; ++part) {
+        char* at = to + part * padded;
+        if (x < 0 || x >= g_.width) {
+          std::memset(at, 0, static_cast<size_t>(padded));
+        } else {
+          std::memcpy(at, source + (x * parts_ + part) * part_bytes, static_cast<size_t>(used));
+          if (used < padded) std::memset(at + used, 0, static_cast<size_t>(padded - used));
+        }
+      }
+    }
+  }
+
+  // One row: for each output column the channels of all kernel_width pixels that it reads there.
+  void copy_merged(const char* source, char* to) const noexcept {
+    const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
+    for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel)
+      for (int64_t part = 0; part < parts_; ++part) {
+        char* at = to + part * padded;
+        for (int64_t kx = 0; kx < g_.kernel_width; ++kx, at += used) {
+          const int64_t x = column * g_.stride_x + kx * g_.dilation_x - g_.pad_left;
+          if (x < 0 || x >= g_.width) std::memset(at, 0, static_cast<size_t>(used));
+          else std::memcpy(at, source + (x * parts_ + part) * part_bytes, static_cast<size_t>(used));
+        }
+        std::memset(at, 0, static_cast<size_t>(to + (part + 1) * padded - at));
+      }
+  }
+
+  Geometry g_;
+  Bf16Scheme scheme_;
+  const GemmBf16& kernel_;
+  int64_t parts_;
+  bool splits_;  // x is f32
+  bool add_;
+  int64_t threads_;
+  BfloatRows convert_;
+  int64_t element_ = 2;  // bytes from one output channel to the next
+  int64_t taps_ = 1, panels_ = 1, panel_bytes_ = 0, block_rows_ = 1, blocks_y_ = 1;
+  Runs runs_{};
+  Copy copy_;
+  GemmBf16Args args_{};
+  std::vector<std::shared_ptr<const Buffer>> weights_;
+  std::vector<Buffer> bias_;
+};
+
+}  // namespace
+
+bool Bf16Scheme::can_be_in_place(const Geometry& g, const Bf16Forms& forms) {
+  if (forms.in == DType::f32) return false;
+  const bool steps = (g.stride_y == 1 && g.stride_x == 1) || g.out_pixels() == 1;
+  return !g.pads() && steps && Runs::dividing(g.group_inputs()).chunks > 0;
+}
+
+bool Bf16Scheme::merging_pays(const Geometry& g) {
+  return g.kernel_width > 1 && g.kernel_height * divide_up(g.kernel_width * g.group_inputs(), kBf16Depth) <
+                                   g.taps() * divide_up(g.group_inputs(), kBf16Depth);
+}
+
+std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights,
+                                         const float* bias, const ActArgs& act, bool add, int threads,
+                                         const Bf16Scheme& scheme, const GemmBf16& kernel) {
+  return std::make_unique<Bf16Convolution>(g, forms, weights, bias, act, add, threads, scheme, kernel);
+}
+
+}  // namespace pw

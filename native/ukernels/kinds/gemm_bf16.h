@@ -1,0 +1,53 @@
+// Kind gemm_bf16: C = act(sum over taps of A_tap * B + bias + residual) on a matrix unit that multiplies bf16, A in one
+// part (bf16) or in two (bf16x2: hi*hi + hi*lo + lo*hi).
+#pragma once
+#include <cstdint>
+
+#include "ukernels/kinds/activation.h"
+
+namespace pw {
+
+enum class StoredF32 : int32_t { f32, bf16, bf16x2 };
+
+// A walk: `rows` positions, cut into `tiles` tiles of R or R - 1 positions, R = ceil(rows / tiles) <= 16, the shorter
+// ones first. A tile reads R positions (a shorter one reads the next one's first too), so never behind the walk.
+//
+// a: position i at tap t begins at a + offsets[t] + i * a_row, in bytes; there `chunks` runs of `depth` bf16 elements lie
+//    one after another. With two parts the lo of an element lies a_lo bytes behind its hi.
+// b: per tap, chunk and part (hi, lo) two blocks of 16 columns, each depth/2 rows of 16 pairs: element [k/2][n][k%2].
+//    64-byte aligned, zeros past the last column.
+// c: position i is stored where i % pitch < width, as pixel p = i / pitch * width + i % pitch, at c + p * c_row bytes;
+//    the lo of a bf16x2 element lies c_lo bytes behind its hi. The same strides and form for `residual` (may be null).
+// bias: 32 floats.
+struct GemmBf16Args {
+  const void* a;
+  const int64_t* offsets;
+  int64_t a_row, a_lo;
+  int64_t taps, chunks;
+  const void* b;
+  int64_t rows, tiles;
+  int64_t first, last;  // the tiles of this call
+  int64_t columns;      // 1 to 32
+  const float* bias;
+  void* c;
+  const void* residual;
+  int64_t c_row, c_lo;
+  int64_t pitch, width;
+  ActArgs act;
+  StoredF32 form;
+  int32_t parts;  // 1 or 2
+  int32_t depth;  // even, 2 to 32
+};
+
+// Every thread opens the shape of its tiles before it runs, again where `rows / tiles` or `depth` change, and closes it
+// after its last run of the step: the unit's registers would slow what else runs there.
+struct GemmBf16 {
+  void (*open)(int64_t tile_rows, int64_t depth);
+  void (*run)(const GemmBf16Args* args);
+  void (*close)();
+};
+#define PW_KIND_GEMM_BF16 "gemm_bf16"
+
+constexpr int kBf16Columns = 32, kBf16Depth = 32, kBf16Rows = 16;
+
+}  // namespace pw
