@@ -38,7 +38,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
             "inputs": {n: {"declared": str(s), "bound": str(bound.inputs[n])} for n, s in loaded.main.inputs.items()},
             "outputs": {n: str(s) for n, s in bound.outputs.items()},
             "layers": rows, "parameters": held, "operations": total,
-            "passes": {"before": dict(before), "after": dict(after)},
+            "notes": loaded.notes, "passes": {"before": dict(before), "after": dict(after)},
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     lines = [f"{model}"]
@@ -57,7 +57,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"route, {plan.threads} threads"))
-    print_tables(*parts)
+    print_tables(*parts, *loaded.notes)
 
 
 def _total(parameters: int, operations: int) -> str:

@@ -38,10 +38,11 @@ def command(
     routine: Routine = None,
     json: Json = False,
 ) -> int:
-    """Compare outputs with a reference. Exit code 1 when they differ by more than the limit."""
+    """Compare outputs with a reference. Exit code 1 when they differ by more than the limit, or packed weights are damaged."""
     from ..profile.protocol import random_inputs
     from ..report.agreement import compare, layer_errors, worst
     loaded = load_model(model, threads)
+    damaged = _damaged(loaded)
     bound = loaded.bind(parse_shapes(shape, loaded.main))
     allowed = restriction(routine)
     route = None
@@ -65,17 +66,24 @@ def command(
                     for key in ("largest", "rms"):
                         old[key] = max(old[key], row[key])
     found = worst(_agreement(r) for r in rows)
-    good = found.largest <= limit
+    good = found.largest <= limit and not damaged
     outputs = _worst_per_output(rows)
     if json:
         print_json({"model": model, "against": against, "samples": samples, "limit": limit, "ok": good,
-                    "threads": plan.threads, "largest": found.largest, "rms": found.rms, "outputs": outputs,
+                    "threads": plan.threads, "largest": found.largest, "rms": found.rms, "outputs": outputs, "damaged": damaged,
                     "layers": list(by_layer.values()) or None})
     else:
         print_tables(*_tables(outputs, list(by_layer.values()), against, samples),
-                     f"{'agrees' if good else 'DIFFERS'}: largest difference {found.largest:.2e} of the largest output, "
+                     *(f"packed weights of {name}: their contents are not those that were saved" for name in damaged),
+                     f"{'agrees' if found.largest <= limit else 'DIFFERS'}: largest difference {found.largest:.2e} "
+                     f"of the largest output, "
                      f"limit {limit:.0e}")
     return 0 if good else 1
+
+
+def _damaged(loaded: Any) -> list[str]:
+    """Constants whose packed copies in the file are not what was saved."""
+    return [] if loaded.packed is None else sorted({p.constant for p in loaded.packed.packings if not p.intact()})
 
 
 def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | None) -> Any:

@@ -152,12 +152,14 @@ NET_ORDER = ("preprocess", "main", "postprocess")
 class Model:
     """Named nets, run in NET_ORDER; `main` is always there. `meta` holds JSON-able facts (origin, labels, ...).
 
-    `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route.
+    `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `packed`: packed weights that the
+    file holds or shall hold; see pathweave.net.packed.
     """
 
     nets: dict[str, Net]
     meta: dict[str, Any] = field(default_factory=dict)
     routes: dict[str, Any] = field(default_factory=dict)
+    packed: Any = None
 
     @property
     def main(self) -> Net:
