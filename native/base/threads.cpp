@@ -263,6 +263,21 @@ class OneStage : public Stages {
   const std::function<void(Team&)>& body_;
 };
 
+// A region that is one loop.
+class OneLoop : public Stages {
+ public:
+  OneLoop(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body)
+      : n_(n), grain_(grain), body_(body) {}
+  Gather run(uint32_t, Team& team) noexcept override {
+    team.each(n_, grain_, body_);
+    return Gather::pieces;
+  }
+
+ private:
+  const int64_t n_, grain_;
+  const std::function<void(int64_t, int64_t)>& body_;
+};
+
 }  // namespace
 
 Team::Team(uint32_t index, uint32_t count, uint32_t patience, TeamShared* shared)
@@ -325,10 +340,9 @@ void parallel(int threads, const std::function<void(Team&)>& body) {
 }
 
 void parallel_for(int64_t n, const std::function<void(int64_t, int64_t)>& body) {
-  parallel(static_cast<int>(std::min<int64_t>(n, usable_processors())), [&](Team& team) {
-    const auto [first, last] = team.share(n);
-    if (first < last) body(first, last);
-  });
+  const auto threads = static_cast<int>(std::min<int64_t>(n, usable_processors()));
+  OneLoop loop(n, std::max<int64_t>(1, n / (8 * std::max(1, threads))), body);
+  parallel(threads, 0, 1, loop);
 }
 
 }  // namespace pw

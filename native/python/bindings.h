@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/buffer.h"
 #include "runtime/catalogue.h"
 
 namespace pw::python {
@@ -18,6 +19,7 @@ namespace nb = nanobind;
 struct KernelHandle {
   KernelPtr kernel;
   std::string device;  // "python" for a Python function
+  std::vector<PackingRecorder::Packing> packings = {};  // packed constants that a file may keep
 };
 
 using ShareText = std::tuple<int, int, int64_t>;

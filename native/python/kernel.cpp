@@ -62,9 +62,41 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
   for (size_t i = 0; i < scales.size(); ++i)
     if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
   nb::gil_scoped_release release;
+  PackingRecorder recorder;
   KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
   std::string device = kernel->device()->name();
-  return {std::move(kernel), std::move(device)};
+  return {std::move(kernel), std::move(device), std::move(recorder.packings)};
+}
+
+// (id, signature, bytes, whether they lie in memory that was offered) of every packing of a kernel.
+nb::list packings_of(const KernelHandle& handle) {
+  nb::list all;
+  for (const auto& [id, signature, buffer] : handle.packings) {
+    auto* held = new std::shared_ptr<const Buffer>(buffer);
+    nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::shared_ptr<const Buffer>*>(p); });
+    nb::ndarray<nb::numpy, const uint8_t> bytes(buffer->as<uint8_t>(), {buffer->bytes()}, owner);
+    all.append(nb::make_tuple(id, signature, bytes, buffer->is_view()));
+  }
+  return all;
+}
+
+void offer(uint64_t id, const std::string& signature, nb::handle array, uint64_t bytes) {
+  std::shared_ptr<HostArray> memory(new HostArray(array, false, "packing '" + signature + "'"),
+                                    delete_with_gil<HostArray>);
+  if (bytes > memory->bytes())
+    throw Error("packing '" + signature + "': " + std::to_string(bytes) + " bytes of an array of " +
+                std::to_string(memory->bytes()));
+  if (reinterpret_cast<uintptr_t>(memory->data()) % 64 != 0)
+    throw Error("packing '" + signature + "': its memory is not aligned to 64 bytes");
+  const void* data = memory->data();
+  offer_packing(id, signature, std::make_shared<const Buffer>(Buffer::view(data, bytes, std::move(memory))));
+}
+
+std::vector<std::pair<std::string, std::string>> offers(uint64_t id) {
+  static constexpr const char* words[] = {"waiting", "taken", "refused"};
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const auto& [signature, state] : offered_packings(id)) all.emplace_back(signature, words[static_cast<int>(state)]);
+  return all;
 }
 
 // One argument of a Python kernel.
@@ -193,6 +225,7 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("device", [](const KernelHandle& k) { return k.device; })
       .def_prop_ro("packed_bytes", [](const KernelHandle& k) { return k.kernel->raw().packed_bytes; })
       .def_prop_ro("workspace_bytes", [](const KernelHandle& k) { return k.kernel->raw().workspace_bytes; })
+      .def_prop_ro("packings", packings_of)
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
       .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
@@ -203,6 +236,11 @@ void bind_kernel(nb::module_& m) {
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "
         "arrays. `scales`: (scale, zero point) per input, then per output, of values that may lie in integers; (0, 0) "
         "where not known, [] for none. Raises ValueError when the routine declines, MemoryError.");
+  m.def("offer_packing", offer, nb::arg("id"), nb::arg("signature"), nb::arg("array"), nb::arg("bytes"),
+        "Offers a packed constant made earlier: kernels prepared later read it where it lies, which must stay as it is.");
+  m.def("withdraw_packings", withdraw_packings, nb::arg("id"), "Offers the packings of a constant no more.");
+  m.def("offered_packings", offers, nb::arg("id"),
+        "(signature, waiting | taken | refused for its size) of all that is offered for a constant.");
   m.def("python_kernel", python_kernel, nb::arg("callable"), nb::arg("in_specs"), nb::arg("out_specs"),
         "A kernel that calls callable(inputs, outputs) with NumPy arrays over the values' memory, valid during the "
         "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16.");

@@ -8,9 +8,10 @@ namespace pw {
 std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t first, int64_t outputs, int64_t inputs,
                                                int64_t taps, int64_t tile) {
   const std::string key = "conv2/" + std::to_string(first) + "/" + std::to_string(outputs) + "/" + std::to_string(tile);
-  return shared_packing(weights.id, key, [&] {
-    const int64_t panels = divide_up(outputs, tile), rows = taps * inputs;
-    Buffer packed(static_cast<size_t>(panels * rows * tile) * 4);
+  const int64_t panels = divide_up(outputs, tile), rows = taps * inputs;
+  const size_t bytes = static_cast<size_t>(panels * rows * tile) * 4;
+  auto fill = [&] {
+    Buffer packed(bytes);
     float* data = packed.as<float>();
     const float* source = weights.as<float>() + first * rows;
     parallel_for(panels, [&](int64_t begin, int64_t end) {
@@ -29,7 +30,8 @@ std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t 
       }
     });
     return packed;
-  });
+  };
+  return shared_packing(weights.id, key, fill, bytes);
 }
 
 Buffer pack_bias(const float* bias, int64_t columns, int64_t tile) {

@@ -23,9 +23,10 @@ inline int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 template <class At>
 std::shared_ptr<const Buffer> pack_panels(uint64_t id, const std::string& signature, int64_t rows, int64_t columns,
                                           int64_t tile, const At& at) {
-  return shared_packing(id, signature + "/" + std::to_string(tile), [&] {
-    const int64_t panels = divide_up(columns, tile);
-    Buffer packed(static_cast<size_t>(panels * rows * tile) * 4);
+  const int64_t panels = divide_up(columns, tile);
+  const size_t bytes = static_cast<size_t>(panels * rows * tile) * 4;
+  auto fill = [&] {
+    Buffer packed(bytes);
     float* data = packed.as<float>();
     parallel_for(panels, [&](int64_t first, int64_t last) {
       // Weights lie column by column: a block of rows of one column after another, so that what is read is near, and
@@ -38,7 +39,8 @@ std::shared_ptr<const Buffer> pack_panels(uint64_t id, const std::string& signat
               data[(p * rows + r) * tile + c] = p * tile + c < columns ? at(r, p * tile + c) : 0.0f;
     });
     return packed;
-  });
+  };
+  return shared_packing(id, signature + "/" + std::to_string(tile), fill, bytes);
 }
 
 // Convolution weights [O, I, kh, kw] of one group, rows in the order (ky, kx, channel) that channels-last input has.

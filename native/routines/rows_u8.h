@@ -4,7 +4,7 @@
 
 namespace pw {
 
-class RowsU8Kernel : public Kernel {
+class RowsU8Kernel : public PieceKernel {
  public:
   // x: rows x depth, weights (input 1 of the problem): columns x depth, bias may be null.
   RowsU8Kernel(const Problem& p, const Constants& constants, int64_t rows, int64_t depth, int64_t columns,

@@ -12,7 +12,7 @@ struct Ends {
   bool planar() const { return source.layout == Layout::nchw || target.layout == Layout::nchw; }
 };
 
-class BfloatKernel : public Kernel {
+class BfloatKernel : public PieceKernel {
  public:
   BfloatKernel(const Ends& ends, const Dims& shape, int threads)
       : transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), widens_(ends.widens()), planar_(ends.planar()),
@@ -29,21 +29,22 @@ class BfloatKernel : public Kernel {
     auto* floats = reinterpret_cast<float*>(static_cast<char*>(workspace) + team.index * area());
     auto* scratch = reinterpret_cast<uint16_t*>(floats + grain_ * row_);
     const int64_t runs = (pixels_ + grain_ - 1) / grain_;
-    const auto [first, last] = part(team, images_ * runs, 1, images_ * pixels_ * row_);
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t image = i / runs, p = i % runs * grain_, n = std::min(grain_, pixels_ - p);
-      const int64_t pixel = image * pixels_ + p, plane = image * pixels_ * row_ + p;
-      if (widens_) {
-        float* y = static_cast<float*>(out[0]);
-        float* to = planar_ ? floats : y + pixel * row_;
-        convert_.widen(static_cast<const uint16_t*>(in[0]) + pixel * per_, to, n, scratch);
-        if (planar_) transpose_.run(to, row_, y + plane, pixels_, n, row_);
-      } else {
-        const float* x = static_cast<const float*>(in[0]);
-        if (planar_) transpose_.run(x + plane, pixels_, floats, row_, row_, n);
-        convert_.narrow(planar_ ? floats : x + pixel * row_, static_cast<uint16_t*>(out[0]) + pixel * per_, n, scratch);
+    in_pieces(team, images_ * runs, 1, images_ * pixels_ * row_, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t image = i / runs, p = i % runs * grain_, n = std::min(grain_, pixels_ - p);
+        const int64_t pixel = image * pixels_ + p, plane = image * pixels_ * row_ + p;
+        if (widens_) {
+          float* y = static_cast<float*>(out[0]);
+          float* to = planar_ ? floats : y + pixel * row_;
+          convert_.widen(static_cast<const uint16_t*>(in[0]) + pixel * per_, to, n, scratch);
+          if (planar_) transpose_.run(to, row_, y + plane, pixels_, n, row_);
+        } else {
+          const float* x = static_cast<const float*>(in[0]);
+          if (planar_) transpose_.run(x + plane, pixels_, floats, row_, row_, n);
+          convert_.narrow(planar_ ? floats : x + pixel * row_, static_cast<uint16_t*>(out[0]) + pixel * per_, n, scratch);
+        }
       }
-    }
+    });
   }
 
  private:
@@ -68,11 +69,9 @@ class AdaptBfloat : public Routine {
     auto pair = [](const char* a, const char* b) { return std::string(a) == b ? std::string(a) : std::string(a) + "-" + b; };
     card_.id = "adapt/bfloat:" + pair(text(ends.source.dtype), text(ends.target.dtype)) + ":" +
                pair(text(ends.source.layout), text(ends.target.layout)) + ":cpu";
-    card_.layer = "adapt";
     card_.accuracy = ends.widens() ? Accuracy::strict
                      : ends.stored() == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
   }
-  const Card& card() const override { return card_; }
   Verdict accepts(const Problem& p) const override {
     if (p.word("source") != text(ends_.source) || p.word("target") != text(ends_.target))
       return Verdict::no("it goes from " + text(ends_.source) + " to " + text(ends_.target));
@@ -89,7 +88,6 @@ class AdaptBfloat : public Routine {
 
  private:
   Ends ends_;
-  Card card_;
 };
 
 }  // namespace

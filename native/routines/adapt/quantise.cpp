@@ -20,7 +20,7 @@ QuantiseU8Args reading(const Constant& value, bool moves) {
   return a;
 }
 
-class QuantiseKernel : public Kernel {
+class QuantiseKernel : public PieceKernel {
  public:
   QuantiseKernel(const QuantiseU8& kernel, const QuantiseU8Args& args, const Format& source, const Format& target,
                  const Dims& shape)
@@ -36,19 +36,21 @@ class QuantiseKernel : public Kernel {
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     if (flat_) {
-      const auto [first, last] = part(team, in[0] == out[0] ? 0 : total_, 1024, total_);
-      if (first < last) convert(in[0], first, last - first, out[0], first, last - first, 1, last - first);
-      return;
+      if (in[0] == out[0]) return;
+      return in_pieces(team, total_, 1024, total_, [&](int64_t first, int64_t last) {
+        convert(in[0], first, last - first, out[0], first, last - first, 1, last - first);
+      });
     }
     const bool blocks = source_.layout == Layout::nchw16c || target_.layout == Layout::nchw16c;
     const int64_t width = blocks ? 16 : std::min<int64_t>(64, channels_), groups = (channels_ + width - 1) / width;
     const int64_t length = kPiece / width / 16 * 16, runs = (pixels_ + length - 1) / length;
-    const auto [first, last] = part(team, images_ * groups * runs, 1, total_);
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t p = i % runs * length, c = i / runs % groups * width;
-      piece(in[0], out[0], i / runs / groups * channels_ * pixels_, p, std::min(length, pixels_ - p), c,
-            std::min(width, channels_ - c));
-    }
+    in_pieces(team, images_ * groups * runs, 1, total_, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t p = i % runs * length, c = i / runs % groups * width;
+        piece(in[0], out[0], i / runs / groups * channels_ * pixels_, p, std::min(length, pixels_ - p), c,
+              std::min(width, channels_ - c));
+      }
+    });
   }
 
  private:

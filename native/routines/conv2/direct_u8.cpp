@@ -9,7 +9,7 @@ namespace {
 
 // A row is gathered run by run: the pixels under one row of the kernel are contiguous with channels last, except at the
 // image's border, with dilation and with groups, where each pixel is a run. Pixels outside hold the zero point.
-class DirectU8Kernel : public Kernel {
+class DirectU8Kernel : public PieceKernel {
  public:
   DirectU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), threads_(p.threads),

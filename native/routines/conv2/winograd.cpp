@@ -93,9 +93,10 @@ class WinogradKernel : public Kernel {
     schedule_.tiles = std::min(schedule_.tiles, round_up(tiles_, gemm_->rows));
     padded_outputs_ = round_up(g_.outputs, gemm_->columns);
     const std::string key = "winograd" + std::to_string(m) + "/" + std::to_string(gemm_->columns);
-    weights_ = shared_packing(constants[1].id, key, [&] {
-      return transform_weights(constants[1].as<float>(), g_.outputs, g_.inputs, gemm_->columns, m);
-    });
+    weights_ = shared_packing(
+        constants[1].id, key,
+        [&] { return transform_weights(constants[1].as<float>(), g_.outputs, g_.inputs, gemm_->columns, m); },
+        static_cast<size_t>(matrices() * padded_outputs_ * g_.inputs) * 4);
     bias_ = pack_bias(bias_of(p, constants), g_.outputs, round_up(gemm_->columns, 16));
     zeros_ = zero_row(g_.inputs);
   }

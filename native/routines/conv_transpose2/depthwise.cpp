@@ -13,7 +13,7 @@ std::string general_kernel() {
   return {};
 }
 
-class TransposedDepthwiseKernel : public Kernel {
+class TransposedDepthwiseKernel : public PieceKernel {
  public:
   TransposedDepthwiseKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p),

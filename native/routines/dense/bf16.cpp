@@ -41,7 +41,7 @@ class DenseBf16 : public Routine {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g = as_image(DenseShape(p));
     const bool in_place = Bf16Scheme::can_be_in_place(g, forms_);
-    return bf16_convolution(g, forms_, c[1], dense_bias(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
+    return bf16_convolution(g, forms_, c[1], bias_of(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
                             {in_place, false, !in_place}, bf16_kernel(variant));
   }
 

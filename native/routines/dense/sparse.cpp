@@ -11,7 +11,7 @@
 namespace pw {
 namespace {
 
-class SparseGemvKernel : public Kernel {
+class SparseGemvKernel : public PieceKernel {
  public:
   SparseGemvKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : s_(p), act_(*epilogue_activation(p)), add_(p.epilogue.add), bias_(bias_of(p, constants)),

@@ -18,7 +18,7 @@ std::string micro_kernel(const Geometry& g) {
   return any;
 }
 
-class DepthwiseU8Kernel : public Kernel {
+class DepthwiseU8Kernel : public PieceKernel {
  public:
   DepthwiseU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), out_(requantise(p, constants)), threads_(p.threads) {

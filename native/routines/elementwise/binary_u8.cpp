@@ -30,7 +30,7 @@ Shape shape_of(const Problem& p, Layout layout) {
   return s;
 }
 
-class BinaryU8Kernel : public Kernel {
+class BinaryU8Kernel : public PieceKernel {
  public:
   BinaryU8Kernel(const BinaryU8& kernel, BinaryQuantised op, const Shape& shape, const Problem& p,
                  const Constants& constants)

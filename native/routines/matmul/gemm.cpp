@@ -87,15 +87,17 @@ class MatmulGemmKernel : public Kernel {
   std::shared_ptr<const Buffer> pack_constant(const Constant& b) const {
     const std::string key = "matmul/" + std::to_string(shape_.b_matrices) + "/" + std::to_string(shape_.depth) + "/" +
                             std::to_string(shape_.columns) + "/" + std::to_string(product_.kernel->columns);
-    return shared_packing(b.id, key, [&] {
-      const int64_t all = shape_.b_matrices * product_.panels();
-      Buffer packed(static_cast<size_t>(all * panel_) * 4);
+    const int64_t all = shape_.b_matrices * product_.panels();
+    const size_t bytes = static_cast<size_t>(all * panel_) * 4;
+    auto fill = [&] {
+      Buffer packed(bytes);
       float* to = packed.as<float>();
       parallel_for(all, [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) pack_panel(b.as<float>(), i, to + i * panel_);
       });
       return packed;
-    });
+    };
+    return shared_packing(b.id, key, fill, bytes);
   }
 
   // Panel `index`, counted through the matrices of b: columns of b, zeros past the last one.

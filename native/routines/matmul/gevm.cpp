@@ -12,7 +12,7 @@ namespace {
 // itself, so that the rounding error of long sums grows with their root, not with their length.
 constexpr int64_t kColumns = 2048, kPass = 512;
 
-class GevmKernel : public Kernel {
+class GevmKernel : public PieceKernel {
  public:
   GevmKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : shape_(p),

@@ -45,7 +45,7 @@ struct Window {
   }
 };
 
-class PoolU8Kernel : public Kernel {
+class PoolU8Kernel : public PieceKernel {
  public:
   PoolU8Kernel(const PoolU8& kernel, Mode mode, const Problem& p, const Constants& constants)
       : kernel_(kernel), max_(mode == Mode::max || mode == Mode::global_max), window_(p, mode),
@@ -62,12 +62,13 @@ class PoolU8Kernel : public Kernel {
     const int64_t rows = images_ * v.out, work = rows * h.out * channels_ * v.kernel * h.kernel / 4;
     const int64_t piece = rows >= 2 * static_cast<int64_t>(team.count) ? channels_ : 64;
     const int64_t pieces = (channels_ + piece - 1) / piece;
-    const auto [first, last] = part(team, rows * pieces, 1, work);
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t row = i / pieces, c = i % pieces * piece;
-      one_row(x + row / v.out * v.length * h.length * channels_ + c, y + row * h.out * channels_ + c, row % v.out,
-              std::min(piece, channels_ - c));
-    }
+    in_pieces(team, rows * pieces, 1, work, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t row = i / pieces, c = i % pieces * piece;
+        one_row(x + row / v.out * v.length * h.length * channels_ + c, y + row * h.out * channels_ + c, row % v.out,
+                std::min(piece, channels_ - c));
+      }
+    });
   }
 
  private:

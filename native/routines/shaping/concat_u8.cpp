@@ -21,7 +21,7 @@ std::pair<int64_t, int64_t> cut(Layout layout, const Dims& shape, int64_t axis) 
   return {outer, run};
 }
 
-class ConcatU8Kernel : public Kernel {
+class ConcatU8Kernel : public PieceKernel {
  public:
   ConcatU8Kernel(std::vector<Strip> strips, std::vector<ByteTable> tables)
       : strips_(std::move(strips)), tables_(std::move(tables)) {}

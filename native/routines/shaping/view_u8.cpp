@@ -5,14 +5,14 @@
 namespace pw {
 namespace {
 
-class ViewU8Kernel : public Kernel {
+class ViewU8Kernel : public PieceKernel {
  public:
   ViewU8Kernel(ByteTable table, int64_t count) : table_(std::move(table)), count_(count) {}
   size_t packed_bytes() const override { return table_.bytes(); }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto [first, last] = part(team, count_, 1024, count_);
-    if (first < last)
+    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
       table_.apply(static_cast<const uint8_t*>(in[0]) + first, static_cast<uint8_t*>(out[0]) + first, last - first);
+    });
   }
 
  private:

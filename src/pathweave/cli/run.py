@@ -24,6 +24,7 @@ def command(
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
     threads: Threads = None,
     routine: Routine = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say what came of packed weights in the file.")] = False,
     json: Json = False,
 ) -> None:
     """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
@@ -47,6 +48,8 @@ def command(
         print_tables(*_report(name, values, top))
     if out is not None:
         print(f"{out}: written")
+    for note in loaded.notes if verbose else ():
+        print(note)
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------

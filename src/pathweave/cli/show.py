@@ -38,6 +38,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
             "outputs": {n: str(s) for n, s in bound.outputs.items()},
             "layers": rows, "parameters": held, "operations": total,
             "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
+            "notes": loaded.notes,
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     lines = [f"{model}"]
@@ -58,7 +59,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"route, {plan.threads} threads"))
-    print_tables(*parts)
+    print_tables(*parts, *loaded.notes)
 
 
 def _scales(bound: Any) -> Any:

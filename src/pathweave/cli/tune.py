@@ -30,6 +30,8 @@ def command(
     model: ModelPath,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.pw", show_default=False,
                                             help="Write the model with its route here.")] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="Write packed weights too: a larger file that starts faster on "
+                                         "this machine.")] = False,
     accuracy: Accuracy = "f32",
     calibrate: Calibrate = None,
     threads: Threads = None,
@@ -55,7 +57,7 @@ def command(
         tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=30.0 if budget is None else budget,
                      shapes=shapes, restrict=allowed, progress=report)
     if out is not None:
-        tuned.save(out)
+        tuned.save(out, packed)
     route = tuned.route(shapes)
     plan = tuned.plan(route, shapes, route.threads)
     from ..profile.protocol import random_inputs

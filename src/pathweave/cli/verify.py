@@ -46,7 +46,8 @@ def command(
     routine: Routine = None,
     json: Json = False,
 ) -> int:
-    """Compare outputs with a reference. Exit code 1 when they differ by more than the limit.
+    """Compare outputs with a reference. Exit code 1 when they differ by more than the limit, or packed weights are
+    damaged.
 
     `--accuracy` is what `--routine` may use; without that the model's own route runs.
     """
@@ -54,6 +55,7 @@ def command(
     from ..runtime.catalogue import accuracy_rank
     check_accuracy(accuracy)
     loaded, bound = load_bound(model, threads, shape)
+    damaged = _damaged(loaded)
     allowed = restriction(routine)
     route = None
     if allowed is not None:
@@ -66,11 +68,13 @@ def command(
     least = least_accurate(plan)
     below = accuracy_rank(least) > accuracy_rank("f32")
     limit = (0.1 if below else 1e-4) if limit is None else limit
-    good = (found.rms if below else found.largest) <= limit
+    agrees = (found.rms if below else found.largest) <= limit
+    good = agrees and not damaged
     outputs = _worst_per_output(rows)
     if json:
         print_json({"model": model, "against": against, "samples": count, "limit": limit, "ok": good, "accuracy": least,
                     "threads": plan.threads, "largest": found.largest, "rms": found.rms, "outputs": outputs,
+                    "damaged": damaged,
                     "top1": {"same": classes[0], "rows": classes[1]} if classes[1] else None,
                     "layers": list(by_layer.values()) or None})
     else:
@@ -78,7 +82,8 @@ def command(
             f"largest difference {found.largest:.2e} of the largest output"
         best = f"; the best class is the same in {classes[0]} of {classes[1]} rows" if classes[1] else ""
         print_tables(*_tables(outputs, list(by_layer.values()), against, count),
-                     f"{'agrees' if good else 'DIFFERS'}: {measure}, limit {limit:.0e} (accuracy class {least}){best}")
+                     *(f"packed weights of {name}: their contents are not those that were saved" for name in damaged),
+                     f"{'agrees' if agrees else 'DIFFERS'}: {measure}, limit {limit:.0e} (accuracy class {least}){best}")
     return 0 if good else 1
 
 
@@ -113,6 +118,11 @@ def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None) -> t
     if not count:
         raise BadUse(f"--data {data}: it has no sample")
     return count, islice(found, count)
+
+
+def _damaged(loaded: Any) -> list[str]:
+    """Constants whose packed copies in the file are not what was saved."""
+    return [] if loaded.packed is None else sorted({p.constant for p in loaded.packed.packings if not p.intact()})
 
 
 def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | None) -> Any:

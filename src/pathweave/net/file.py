@@ -1,7 +1,9 @@
 """Model <-> one safetensors file (`.pw`). Constants are mapped, not read; nothing in the file is trusted.
 
 The file is a valid safetensors file: 8 bytes of header length, a JSON header, the tensors without gaps. Constants are
-tensors named `<net>/<constant>`; the rest is one JSON text (see spec.py) under `__metadata__`, key `pathweave`. The
+tensors named `<net>/<constant>`; the rest is one JSON text (see spec.py) under `__metadata__`, key `pathweave`. Packed
+weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`; their contents
+are used as they are and only `pathweave verify` compares their digests: such a file is as trustworthy as its source. The
 header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64
 come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
 Source: https://github.com/huggingface/safetensors#format
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
 from ..errors import FileFormatError, ModelError, ModelFileError
-from . import spec
+from . import packed, spec
 from .format import dtype_of, numpy_dtype
 from .net import Model
 
@@ -123,8 +125,15 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
     except FileFormatError as e:
         raise ModelError(f"{where}: the model is malformed, nothing was written: "
                          f"{str(e).removesuffix('; ' + spec.DAMAGED)}") from None
+    metadata = {"pathweave": text}
+    if model.packed is not None:
+        described, arrays = packed.encode(model.packed)
+        if not arrays.keys().isdisjoint(tensors):
+            raise ModelError(f"{where}: a net is called 'packed', as packed weights are; rename it, or save without them")
+        tensors |= {name: (array, "u8") for name, array in arrays.items()}
+        metadata["packed"] = json.dumps(described, ensure_ascii=True, separators=(",", ":"))
     order = sorted(tensors, key=lambda n: (tensors[n][0].nbytes % ALIGNMENT != 0, -tensors[n][0].itemsize, n))
-    entries: dict[str, Any] = {"__metadata__": {"pathweave": text}}
+    entries: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
     for name in order:
         array, dtype = tensors[name]
@@ -198,7 +207,10 @@ def _model(mapped: mmap.mmap) -> Model:
             or "pathweave" not in metadata:
         raise spec.bad("header, __metadata__", "words, pathweave among them", metadata, _AGAIN)
     tensors = _tensors(header, mapped, 8 + length)
-    return spec.decode(spec.parse_json(metadata["pathweave"], "model"), tensors)
+    extra = packed.decode(metadata["packed"], tensors) if "packed" in metadata else None
+    model = spec.decode(spec.parse_json(metadata["pathweave"], "model"), tensors)
+    model.packed = extra
+    return model
 
 
 def _tensors(header: dict[str, Any], mapped: mmap.mmap, start: int) -> dict[str, Any]:

@@ -154,13 +154,15 @@ class Model:
     """Named nets, run in NET_ORDER; `main` is always there. `meta` holds JSON-able facts (origin, labels, ...).
 
     `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `quantisation`: net -> value of
-    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales.
+    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales. `packed`: packed weights that the
+    file holds or shall hold; see pathweave.net.packed.
     """
 
     nets: dict[str, Net]
     meta: dict[str, Any] = field(default_factory=dict)
     routes: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, dict[str, Scale]] = field(default_factory=dict)
+    packed: Any = None
 
     @property
     def main(self) -> Net:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..net.format import Format, itemsize, plain_format
+from ..net.format import Format, plain_format
 from ..net.net import TensorSpec
 from ..net.problem import adapt_problem
 from ..net.route import Conversion
 from ..runtime.bound import BoundNet
 from ..runtime.conversions import adapt_candidates, ports
+from ..runtime.layouts import size_bytes
 from .slots import SETTLED, Entry, Slot
 
 Pair = tuple[str, Format, Format]
@@ -41,14 +42,6 @@ class Adapts:
         """Nanoseconds, guessed where nothing was measured."""
         best = self.slot(spec, source, target).best
         return best if best < float("inf") else 2 * size_bytes(spec) / GUESSED_SPEED
-
-
-def size_bytes(spec: TensorSpec) -> int:
-    """Bytes of a bound value."""
-    size = itemsize(spec.dtype)
-    for d in spec.shape:
-        size *= d
-    return size
 
 
 def remember(slot: Slot, known: Mapping) -> None:

@@ -53,9 +53,9 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
     out[...] = value
 
 
-def size_bytes(spec: TensorSpec, form: Format) -> int:
-    """Bytes of a bound value in a format; the same in every layout, for nothing is ever padded."""
-    return prod(spec.shape) * itemsize(form.dtype)
+def size_bytes(spec: TensorSpec, form: Format | None = None) -> int:
+    """Bytes of a bound value in a format (None: the caller's); the same in every layout, for nothing is ever padded."""
+    return prod(spec.shape) * itemsize(form.dtype if form else spec.dtype)
 
 
 def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:

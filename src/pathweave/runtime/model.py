@@ -122,6 +122,11 @@ class Runnable:
                     self._entries.popitem(last=False)
         return entry
 
+    def kept_plans(self) -> list[Plan]:
+        """The plans that are kept at the moment."""
+        with self._lock:
+            return [entry.plan for entry in self._entries.values()]
+
     def forget_plans(self) -> None:
         """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
         with self._building, self._lock:
@@ -192,6 +197,16 @@ class LoadedModel(Model):
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
         self._lock = threading.Lock()
+        self._offer = None
+        if model.packed is not None:
+            from .packed import Offer
+            self._offer = Offer(self, self.nets, model.packed)
+            self.packed = model.packed
+
+    @property
+    def notes(self) -> list[str]:
+        """What came of the packed weights that the file held, as sentences; empty where it held none."""
+        return [] if self._offer is None else self._offer.notes
 
     def runnable(self, name: str = "main") -> Runnable:
         """One of the nets with its plans. Raises ModelError for a net that is not there."""
@@ -312,10 +327,21 @@ class LoadedModel(Model):
         table = np.array([*map(str, labels), ""], dtype=object)
         return {**values, "labels": table[np.where((integers[0] >= 0) & (integers[0] < len(labels)), integers[0], -1)]}
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError)."""
+    def save(self, path: str | os.PathLike, packed: bool = False) -> None:
+        """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError).
+
+        `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
+        default shapes. Loading then maps them instead of packing anew, and processes share their memory; the file grows
+        by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
+        are left alone, see `notes`.
+        """
         from ..net.file import save
-        save(Model(self.nets, self.meta, self.routes, self.quantisation), path)
+        weights = None
+        if packed:
+            from .packed import collect
+            self.plan()
+            weights = collect(self.nets, self.runnable().kept_plans())
+        save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
@@ -356,7 +382,8 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
         from ..net.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation), threads)
+    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
+                              model.packed), threads)
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:

@@ -47,11 +47,12 @@ class Plan:
 
     `inputs`, `outputs`: TensorSpec by name, in the model's order. `steps`: what runs, in order. `peak_bytes`: memory of
     one session's arena; `unshared_bytes`: the same without re-use; `packed_bytes`: packed constants. `route`: what it
-    was made from, None for one built from candidates.
+    was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once.
     """
 
     def __init__(self, bound: BoundNet, handle: Any, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
-                 conversions: list[Conversion], threads: int, packed_bytes: int, route: Route | None = None):
+                 conversions: list[Conversion], threads: int, kernels: tuple[tuple[str, Any], ...] = (),
+                 route: Route | None = None):
         self.bound = bound
         self.inputs: dict[str, TensorSpec] = bound.inputs
         self.outputs: dict[str, TensorSpec] = bound.outputs
@@ -60,13 +61,18 @@ class Plan:
         self.conversions = list(conversions)
         self.threads = threads
         self.route = route
-        self.packed_bytes = packed_bytes
+        self.kernels = kernels
         self._handle = handle
 
     @property
     def signature(self) -> str:
         """Signature of the bound net."""
         return self.bound.signature
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of packed constants (copies that kernels share count once per kernel)."""
+        return sum(kernel.packed_bytes for _, kernel in self.kernels)
 
     @property
     def peak_bytes(self) -> int:
@@ -127,7 +133,8 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
         raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
     except (RuntimeError, ValueError) as e:
         raise RouteError(f"plan: the native core refuses it: {e}") from e
-    return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, builder.packed_bytes, route)
+    return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, tuple(builder.kernels.values()),
+                route)
 
 
 class _Builder:
@@ -143,11 +150,7 @@ class _Builder:
         self.inputs: list[int] = []
         self.outputs: list[int] = []
         self.where: dict[str, dict[Format, int]] = {}  # value -> format -> native value
-        self._packed: dict[int, Any] = {}
-
-    @property
-    def packed_bytes(self) -> int:
-        return sum(kernel.packed_bytes for kernel in self._packed.values())
+        self.kernels: dict[int, tuple[str, Any]] = {}
 
     def wire(self) -> None:
         for name, spec in self.bound.inputs.items():
@@ -165,7 +168,7 @@ class _Builder:
 
     def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int]) -> None:
         self.steps.append(step)
-        self._packed[id(prepared.kernel)] = prepared.kernel
+        self.kernels[id(prepared.kernel)] = step.routine, prepared.kernel
         self.native_steps.append((step.label, prepared.kernel, ins, outs, list(prepared.share), list(prepared.reuse)))
 
     def _layer(self, layer: Layer, c: Candidate) -> None:

@@ -1,0 +1,145 @@
+"""Packed weights in a `.pw` file: mapped, used, left alone where they do not fit, and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from runtime_nets import convolutions
+
+import pathweave as pw
+from pathweave.net import file as pw_file
+from pathweave.net.evaluate import evaluate
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file with packed weights."""
+    path = tmp_path / "model.pw"
+    pw.load(convolutions(batch=1), threads=2).save(path, packed=True)
+    return path
+
+
+def packings(model) -> list[tuple]:
+    return [p for _, kernel in model.plan().kernels for p in kernel.packings]
+
+
+def rewritten(path, change):
+    """The file again, its packed weights changed by change(packed) -> packed."""
+    model = pw_file.read(path)
+    model.packed = change(model.packed)
+    target = path.with_name("changed.pw")
+    pw_file.save(model, target)
+    return target
+
+
+def check(model, x) -> None:
+    wanted = evaluate(model.main, {"x": x}, "f64")["y"]
+    np.testing.assert_allclose(model(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_round_trip_maps_and_does_not_copy(saved, x):
+    model = pw.load(saved, threads=2)
+    check(model, x)
+    stored = {p.signature: p for p in pw_file.read(saved).packed.packings}
+    assert stored and all(p.intact() for p in stored.values())
+    used = packings(model)
+    assert used and all(mapped for *_, mapped in used), "every packing comes from the file"
+    mine = {(p.constant, p.signature): p for p in model.packed.packings}
+    addresses = {p.data.__array_interface__["data"][0] for p in mine.values()}
+    assert {data.__array_interface__["data"][0] for _, _, data, _ in used} <= addresses
+    assert all(a % 64 == 0 for a in addresses)
+    n = len(mine)
+    assert model.notes == [f"{n} of {n} packed weights of the file are in use"]
+
+
+def test_without_them_nothing_is_kept(tmp_path, saved, x):
+    model = pw.load(saved, threads=2)
+    model.save(tmp_path / "plain.pw")
+    plain = pw.load(tmp_path / "plain.pw", threads=2)
+    assert plain.packed is None and plain.notes == [] and not any(mapped for *_, mapped in packings(plain))
+    assert os.path.getsize(tmp_path / "plain.pw") < os.path.getsize(saved)
+    assert np.array_equal(plain(x), model(x))
+
+
+def test_the_file_may_be_replaced_by_itself(saved, x):
+    model = pw.load(saved, threads=2)
+    before = model(x)
+    model.save(saved, packed=True)
+    assert np.array_equal(model(x), before) and np.array_equal(pw.load(saved, threads=2)(x), before)
+
+
+@pytest.mark.parametrize("shrink", [64, -64])
+def test_another_size_is_packed_anew(saved, x, shrink):
+    def change(packed):
+        data = [np.resize(p.data, p.data.size - shrink) for p in packed.packings]
+        return dataclasses.replace(packed, packings=[dataclasses.replace(p, data=d, bytes=d.size)
+                                                     for p, d in zip(packed.packings, data)])
+    model = pw.load(rewritten(saved, change), threads=2)
+    check(model, x)
+    assert not any(mapped for *_, mapped in packings(model))
+    assert any("another number of bytes" in note for note in model.notes) and model.notes[-1].startswith("0 of ")
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda p: dataclasses.replace(p, version="0.0.1"), "for pathweave 0.0.1"),
+    (lambda p: dataclasses.replace(p, tiers=("generic", "neon")), "generic neon"),
+    (lambda p: dataclasses.replace(p, packings=[dataclasses.replace(q, routines=("conv2/direct:f32:nhwc:cpu@999",))
+                                                for q in p.packings]), "@999"),
+    (lambda p: dataclasses.replace(p, packings=[dataclasses.replace(q, constant="no such") for q in p.packings]),
+     "no such constant"),
+])
+def test_another_version_or_machine_is_packed_anew(saved, x, change, said):
+    model = pw.load(rewritten(saved, change), threads=2)
+    check(model, x)
+    assert not any(mapped for *_, mapped in packings(model)) and any(said in note for note in model.notes)
+
+
+def test_a_lower_cap_packs_anew_and_says_so(saved):
+    code = ("import sys, warnings, numpy as np; warnings.simplefilter('ignore'); import pathweave as pw\n"
+            "model = pw.load(sys.argv[1], threads=2)\n"
+            "from pathweave.net.evaluate import evaluate\n"
+            "x = np.random.default_rng(7).standard_normal((1, 3, 16, 16)).astype(np.float32)\n"
+            "wanted = evaluate(model.main, {'x': x}, 'f64')['y']\n"
+            "assert np.allclose(model(x), wanted, rtol=1e-5, atol=1e-6)\n"
+            "assert not any(m for _, k in model.plan().kernels for *_, m in k.packings)\n"
+            "print(*model.notes)")
+    if pw.devices()[0]["capabilities"].split()[-1:] == ["generic"]:
+        pytest.skip("this machine has no instruction set beyond generic")
+    done = subprocess.run([sys.executable, "-c", code, str(saved)], env={**os.environ, "PATHWEAVE_ISA": "generic"},
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "on generic: packed anew here" in done.stdout
+
+
+def test_verify_finds_changed_contents(saved, x):
+    def change(packed):
+        first, *rest = packed.packings
+        data = first.data.copy()
+        data[5] ^= 1
+        return dataclasses.replace(packed, packings=[dataclasses.replace(first, data=data), *rest])
+    path = rewritten(saved, change)
+    intact = [p.intact() for p in pw_file.read(path).packed.packings]
+    assert intact == [False] + [True] * (len(intact) - 1)
+    def verify(file):
+        return subprocess.run([sys.executable, "-m", "pathweave.cli", "verify", str(file), "-n", "1"], capture_output=True,
+                              text=True, timeout=120)
+    assert verify(saved).returncode == 0
+    done = verify(path)
+    assert done.returncode == 1 and "not those that were saved" in done.stdout
+
+
+def test_offers_end_with_the_model(saved):
+    from pathweave import _native
+    from pathweave.runtime.bound import constant_id
+    model = pw.load(saved, threads=2)
+    numbers = {constant_id(model.main.constants[p.constant]) for p in model.packed.packings}
+    assert all(_native.offered_packings(n) for n in numbers)
+    del model
+    import gc
+    gc.collect()
+    assert not any(_native.offered_packings(n) for n in numbers)
