@@ -5,6 +5,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <tuple>
 
@@ -204,14 +205,27 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
   if (scratch.bytes() < raw.workspace_bytes || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0)
     throw Error("workspace: expected " + std::to_string(raw.workspace_bytes) + " bytes at a multiple of 64, got " +
                 std::to_string(scratch.bytes()) + " bytes");
-  std::atomic<int> code{0};
+  // The kernel's phases, as a session runs them.
+  struct Phases : Stages {
+    const pw_kernel& raw;
+    const void* const* in;
+    void* const* out;
+    void* workspace;
+    std::atomic<int> code{0};
+    Phases(const pw_kernel& raw, const void* const* in, void* const* out, void* workspace)
+        : raw(raw), in(in), out(out), workspace(workspace) {}
+    Gather run(uint32_t stage, Team& team) noexcept override {
+      team.phase = stage;
+      const int own = raw.run(raw.self, in, out, workspace, &team);
+      if (own != 0) code = own;
+      return raw.phases ? Gather::pieces : Gather::everyone;
+    }
+  } phases(raw, in.data(), out.data(), scratch.data());
   {
     nb::gil_scoped_release release;
-    parallel(kernel.serial() ? 1 : threads, [&](Team& team) {
-      const int own = raw.run(raw.self, in.data(), out.data(), scratch.data(), &team);
-      if (own != 0) code = own;
-    });
+    parallel(kernel.serial() ? 1 : threads, 0, std::max<uint32_t>(1, static_cast<uint32_t>(raw.phases)), phases);
   }
+  const int code = phases.code;
   if (const std::exception_ptr error = take_python_error()) std::rethrow_exception(error);
   if (code != 0) throw std::runtime_error("the kernel failed with code " + std::to_string(code));
 }

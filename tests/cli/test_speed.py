@@ -84,14 +84,15 @@ def test_all_means_those_of_the_class():
 
 
 def test_check_against_a_reference():
-    entries = [bench.Entry("a", lambda: [np.full(3, 1.5)]), bench.Entry("b", lambda: [np.full(3, 1.0)])]
-    bench.check(entries, [np.full(3, 1.0)])
+    entries = [bench.Entry("a", lambda: [np.full(3, 1.5)], accuracy="quantised"), bench.Entry("b", lambda: [np.full(3, 1.0)])]
+    assert bench.reference(entries) is entries[1]  # the first in f32
+    bench.check(entries)
     assert [e.agreement.largest for e in entries] == [0.5, 0.0]
 
 
 def test_a_class_that_this_build_lacks_is_a_reason_and_no_failure(pw, digits, monkeypatch):
     from pathweave.cli import bench as command
-    monkeypatch.setattr(command, "_missing", lambda loaded, accuracy: f"no routine of class {accuracy}")
+    monkeypatch.setattr(command, "_missing", lambda accuracy: f"no routine of class {accuracy}")
     done = pw("bench", digits, "--accuracy", "reduced", "--tune", "--rounds", "1", "--json")
     (ours,) = done.json["engines"]
     assert done.code == 0 and ours["reason"] == "no routine of class reduced" and "minimum_ns" not in ours
@@ -103,10 +104,9 @@ def test_the_build_is_asked_for_the_class(monkeypatch):
     from pathweave.runtime import native as module
     cards = [{"accuracy": "strict", "unavailable": ""}, {"accuracy": "reduced", "unavailable": "no bf16 here"}]
     monkeypatch.setattr(module, "native", lambda: SimpleNamespace(routines=lambda: cards))
-    assert command._missing(None, "f32") == "" and "class reduced" in command._missing(None, "reduced")
+    assert command._missing("f32") == "" and "class reduced" in command._missing("reduced")
     cards += [{"accuracy": "reduced", "unavailable": ""}, {"accuracy": "quantised", "unavailable": ""}]
-    assert command._missing(None, "reduced") == ""
-    assert command._missing(object(), "quantised") == "this build cannot calibrate a model"
+    assert command._missing("reduced") == "" == command._missing("quantised")
 
 
 def test_onnxruntime_int8_computes_the_same_network(digits, heldout, tmp_path, monkeypatch):

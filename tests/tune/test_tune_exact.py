@@ -409,10 +409,11 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
     assert route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)
     assert abs(drifting.report["gap"]) <= 0.02 and drifting.report["measured_at_reference_ns"] == pytest.approx(
         wanted.measured_ns, rel=0.02)
-    found = {m.key: m for m in profiled(model, store)}
-    for key, m in found.items():
-        if key[1] not in (passes.CALL, YARDSTICK):
-            assert m.median == pytest.approx(clock.cost(key[0], key[1], key[3]), rel=0.01)
+    off = [m.median / clock.cost(m.problem, m.routine, m.variant) for m in profiled(model, store)
+           if m.routine not in (passes.CALL, YARDSTICK)]
+    # What was never measured but while the speed changed is off by less than the change.
+    assert all(1 / 1.4 < ratio < 1.4 for ratio in off)
+    assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.02 * len(off)
 
 
 def test_interruptions_do_not_decide(model, clock, store, monkeypatch):

@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from pathweave.layers import kind_of
 from pathweave.net.format import numpy_dtype
+from pathweave.net.net import Epilogue
 
 OPSET = 20
 _SAME_NAME = {  # kinds whose inputs and attributes (if any) are those of one ONNX operator
@@ -139,7 +140,25 @@ def _constant_of_shape(g, case, a, names):
     return g.node("ConstantOfShape", [g.array(a["shape"])], value=value)
 
 
+def _inverted_residual(g, case, a, names):
+    x, expand, expand_bias, depthwise, depthwise_bias, project, project_bias = names
+
+    def stage(value, w, b, activation, **attributes):
+        y = g.node("Conv", [value, w, *([b] if b else [])], **attributes)[0]
+        act = Epilogue.parse(activation)
+        if not act:
+            return y
+        kind = kind_of(act.act)
+        return _layer(g, act.act, case, kind.complete(dict(zip(kind.attributes, act.params, strict=False))), [y])[0]
+    if expand:
+        x = stage(x, expand, expand_bias, a["expand"])
+    x = stage(x, depthwise, depthwise_bias, a["depthwise"] if project else "", strides=a["stride"], pads=a["pad"],
+              dilations=a["dilation"], group=case.inputs[3].shape[0])
+    return [stage(x, project, project_bias, "") if project else x]
+
+
 _BUILDERS = {
+    "inverted_residual": _inverted_residual,
     "conv2": _conv, "depthwise_conv2": _conv, "conv_transpose2": _conv, "dense": _dense, "madd": _madd,
     "max_pool2": _pool, "average_pool2": _pool, "lp_pool2": _pool, "global_average_pool": _global_pool,
     "global_max_pool": _global_pool, "clip": _clip, "gelu": _gelu, "silu": _silu, "resize2": _resize, "pad": _pad,

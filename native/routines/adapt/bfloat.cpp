@@ -69,6 +69,7 @@ class AdaptBfloat : public Routine {
     auto pair = [](const char* a, const char* b) { return std::string(a) == b ? std::string(a) : std::string(a) + "-" + b; };
     card_.id = "adapt/bfloat:" + pair(text(ends.source.dtype), text(ends.target.dtype)) + ":" +
                pair(text(ends.source.layout), text(ends.target.layout)) + ":cpu";
+    card_.layer = "adapt";
     card_.accuracy = ends.widens() ? Accuracy::strict
                      : ends.stored() == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
   }

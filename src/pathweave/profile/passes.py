@@ -14,6 +14,7 @@ from ..net.format import numpy_dtype
 from ..net.net import Layer
 from ..runtime import catalogue
 from ..runtime.bound import BoundNet
+from ..runtime.conversions import conversions_for
 from ..runtime.defaults import default_choices
 from ..runtime.plan import Plan, Step, build_plan
 from ..runtime.prepare import KernelCache
@@ -219,7 +220,7 @@ class Run:
         looked at when all runs are done, so that they follow each other as they do in use.
         """
         if self.pace.key is None:
-            self.pace.start(self.lead._plan(self.lead.base())[1])
+            self.pace.start(self.lead._default_plan())
         chosen, plan, session, steps, total, lost = self._begin(wanted)
         runs = runs or _runs_of(total)
         if lost and (1 + runs) * (total - lost) < runs * total:  # a new plan costs less than the slow ones again
@@ -261,6 +262,12 @@ class Run:
         choices = {n: e.candidate for n, e in chosen.items()}
         plan = build_plan(self.bound, choices, self.assigner.conversions(chosen), self.threads, self.cache)
         return chosen, plan, plan.session()
+
+    def _default_plan(self) -> Plan:
+        """The default route with its own conversions, not with those that lack samples: the same in every run."""
+        chosen, _, _ = self._plan(self.base())
+        choices = {n: e.candidate for n, e in chosen.items()}
+        return build_plan(self.bound, choices, conversions_for(self.bound, choices, self.threads), self.threads, self.cache)
 
     def _prepare(self, layer: Layer, slot: Slot, entry: Entry) -> bool:
         self._used[layer.name, entry.candidate.key] = self.passes

@@ -176,7 +176,8 @@ class Tuner:
         """The default route with its time at reference speed; None where the profile does not know it, or where it
         leaves the CPU: times are then compared as the clock told them."""
         with contextlib.suppress(NoRoutineError):
-            route = priced_default(costs, self.restrict)
+            # Not the priced one: its conversions are the cheapest ones, not those of the profile's readings.
+            route = default_route(costs.bound, costs.threads, costs.accuracy, self.restrict)
             known = profile.get(*yardstick_key(self.bound, self.threads, route.layers))
             if known is not None and all(on_cpu((*c.ins, *c.outs)) for c in route.layers.values()):
                 return Reference(route, known.samples, costs.call_ns)
