@@ -413,7 +413,7 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
            if m.routine not in (passes.CALL, YARDSTICK)]
     # What was never measured but while the speed changed is off by less than the change.
     assert all(1 / 1.4 < ratio < 1.4 for ratio in off)
-    assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.02 * len(off)
+    assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.05 * len(off)
 
 
 def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
@@ -430,10 +430,11 @@ def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
             times[n // 3 % len(times)] += 5_000_000
             total += 5_000_000
         return times, total
-    for module in (passes, tuner, race):
+    for module in (passes, tuner):
         monkeypatch.setattr(module, "timed_run", interrupted)
+    monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: interrupted(session, inputs, out)[1])
     monkeypatch.setattr(tuner, "RACE_S", 1e6)
-    monkeypatch.setattr(race, "MOST_ROUNDS", 10)
+    monkeypatch.setattr(race, "MOST_ROUNDS", 30)
     disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
     (wanted,), (route,) = steady.routes.values(), disturbed.routes.values()
     assert chosen(route) == chosen(wanted) and route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)

@@ -13,8 +13,7 @@ from typing import Any
 
 from ..net.route import Route
 from ..profile.measurement import quantile
-from ..profile.passes import SHORT, timed_run
-from ..profile.yardstick import on_cpu, readings, timed_call
+from ..profile.yardstick import timed_call
 
 #: Rounds before the race may end, and at most.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400
@@ -34,8 +33,8 @@ POLISHES = 8
 
 @dataclass(eq=False)
 class Racer:
-    """A route in the race. `names`: what it stands for ("solved 1", "nhwc only", "default"). `times`: ns per round;
-    `steps`: those of every step, where they are timed. `level`: ns of a run that nothing interrupts, at the median speed
+    """A route in the race. `names`: what it stands for ("solved 1", "nhwc only", "default"). `times`: ns per round.
+    `level`: ns of a run that nothing interrupts, at the median speed
     of the race; `reference_ns`: at the machine's reference speed, where that is known."""
 
     names: list[str]
@@ -43,7 +42,6 @@ class Racer:
     plan: Any
     session: Any
     times: list[int] = field(default_factory=list)
-    steps: list[Sequence[int]] = field(default_factory=list)
     out: bool = False
     level: float = float("inf")
     reference_ns: float = float("inf")
@@ -57,22 +55,6 @@ class Racer:
     def minimum(self) -> float:
         """Nanoseconds."""
         return min(self.times, default=float("inf"))
-
-    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], by_step: bool) -> None:
-        """One round."""
-        if by_step:
-            steps, total = timed_run(self.session, inputs, out)
-            self.steps.append(steps)
-        else:
-            total = timed_call(self.session, inputs, out)
-        self.times.append(total)
-
-    def uninterrupted(self) -> list[float]:
-        """Nanoseconds per round, without what hit single steps only, as far as the steps are known."""
-        if not self.steps:
-            return [float(t) for t in self.times]
-        rest = quantile(sorted(t - sum(steps) for t, steps in zip(self.times, self.steps)), 0.5)
-        return [ns + rest for ns in readings(self.steps)]
 
     def row(self) -> dict[str, Any]:
         """An entry of the race table, plain data."""
@@ -117,23 +99,21 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
     slowness of every round.
 
     `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where other
-    processes interrupt. `yardstick`: runs in
-    every round; it wins only if it is one of the racers. The steps are timed too where the calls are so long that this
-    costs nothing: another process that takes the core for a moment then does not decide.
+    processes interrupt. `yardstick`: runs in every round; it wins only if it is one of the racers. Whole calls are timed:
+    low quantiles of single steps flatter a route of many steps.
     """
     start = time.monotonic()
     everybody = racers + ([yardstick] if yardstick is not None and yardstick not in racers else [])
-    by_step = all(on_cpu((*s.ins, *s.outs)) for r in everybody for s in r.plan.steps)
     for racer in everybody:
         tell(0.0, f"warming up {racer.names[0]}")
-        racer.times, racer.steps, racer.out = [], [], False
-        by_step &= timed_call(racer.session, inputs, out) > SHORT
+        racer.times, racer.out = [], False
+        timed_call(racer.session, inputs, out)
     rounds: list[float] = []
     left = len(racers)
     for done in range(1, MOST_ROUNDS + 1):
         running = [r for r in everybody if not r.out or r is yardstick]
         for racer in running if done % 2 else running[::-1]:
-            racer.run(inputs, out, by_step)
+            racer.times.append(timed_call(racer.session, inputs, out))
         spent = time.monotonic() - start
         end = seconds * (LONGER if _interrupted(everybody) else 1)
         last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS)
@@ -155,7 +135,7 @@ def _interrupted(everybody: list[Racer]) -> bool:
 def _judge(everybody: list[Racer], racers: list[Racer], done: int, sending: bool) -> list[float]:
     """Set the levels of all, send the hopeless ones among the racers home where that is time; gives the slowness of
     every round."""
-    times = [r.uninterrupted() for r in everybody]
+    times = [r.times for r in everybody]
     found, rounds = levels(times)
     for racer, level in zip(everybody, found):
         racer.level = level
