@@ -34,8 +34,8 @@ from .yardstick import call_problem
 HEAVY_WANTED = 3
 #: Shares of the budget after which exploring, converting and exploring again end.
 EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
-#: Share of the budget for more samples, where earlier runs left no candidate out.
-TOUCH_UP = 0.02
+#: Share of the budget for more samples, where earlier runs left no candidate out, and how many runs of the net must fit in.
+TOUCH_UP, TOUCH_UPS = 0.02, 20
 #: Share of the budget for the layers one by one, where there are regions too.
 SINGLE = 0.75
 
@@ -209,7 +209,8 @@ class _Protocol:
         if not run.base_known():
             run.perform(run.base())
         elif not any(s.unmeasured() for s in run.distinct):
-            self.budget_s *= TOUCH_UP
+            run_s = sum(s.best * len(s.layers) for s in run.distinct) / 1e9
+            self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
         while any(not s.measured for s in run.distinct):  # what the default route left out
             run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
         self.explore(EXPLORE)

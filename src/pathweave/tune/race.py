@@ -26,7 +26,7 @@ HOPELESS, HOPELESS_ROUNDS, HOPELESS_BEFORE = 1.15, 3, 1.4
 #: Quantile of a route's times that is its level, and of so many ratios at least that is a round's slowness.
 LEVEL, ENOUGH = 0.25, 6
 #: A median by the clock this far above the level is that of interrupted runs: then the race takes so many times longer.
-INTERRUPTED, LONGER = 1.2, 3
+INTERRUPTED, LONGER = 1.2, 1.25
 #: Turns between levels and rounds until both stand still.
 POLISHES = 8
 

@@ -38,10 +38,10 @@ LAYOUTS = ("nhwc", "nchw16c", "nchw")
 #: Routes predicted to be slower than the best by this factor do not take part, but for the best plain one.
 CHANCELESS = 1.5
 #: Seconds of one race, and of measuring the winner's steps again.
-RACE_S, AGAIN_S = 1.5, 1.0
+RACE_S, AGAIN_S = 1.2, 0.7
 LEAST_AGAIN, MOST_AGAIN = 2, 30
 #: Seconds that the first race may have taken for there to be a second one.
-AGAIN_LIMIT_S = 8.0
+AGAIN_LIMIT_S = 2.0
 #: A machine this many times slower than its reference, or in one round of a race than in another, has other work.
 DISTURBED = 1.2
 
