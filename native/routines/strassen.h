@@ -96,4 +96,18 @@ class StrassenProduct {
   const float* zeros_ = nullptr;
 };
 
+// Rows of x that lie one after another, times constant weights.
+class StrassenKernel : public Kernel {
+ public:
+  StrassenKernel(const StrassenProblem& p, const std::string& variant) : product_(p, variant) {}
+  size_t workspace_bytes() const override { return product_.workspace_bytes(); }
+  size_t packed_bytes() const override { return product_.packed_bytes(); }
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    product_.run(static_cast<const float*>(in[0]), nullptr, static_cast<float*>(out[0]), workspace, team);
+  }
+
+ private:
+  StrassenProduct product_;
+};
+
 }  // namespace pw

@@ -61,4 +61,20 @@ class VectorU8Routine : public VectorRoutine {
   Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_), DType::u8); }
 };
 
+// Any function of one u8 value.
+class TableU8Kernel : public PieceKernel {
+ public:
+  TableU8Kernel(ByteTable table, int64_t count) : table_(std::move(table)), count_(count) {}
+  size_t packed_bytes() const override { return table_.bytes(); }
+  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
+      table_.apply(static_cast<const uint8_t*>(in[0]) + first, static_cast<uint8_t*>(out[0]) + first, last - first);
+    });
+  }
+
+ private:
+  ByteTable table_;
+  int64_t count_;
+};
+
 }  // namespace pw

@@ -5,19 +5,6 @@
 namespace pw {
 namespace {
 
-class ConvolutionStrassenKernel : public Kernel {
- public:
-  ConvolutionStrassenKernel(const StrassenProblem& p, const std::string& variant) : product_(p, variant) {}
-  size_t workspace_bytes() const override { return product_.workspace_bytes(); }
-  size_t packed_bytes() const override { return product_.packed_bytes(); }
-  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
-    product_.run(static_cast<const float*>(in[0]), nullptr, static_cast<float*>(out[0]), workspace, team);
-  }
-
- private:
-  StrassenProduct product_;
-};
-
 class ConvolutionStrassen : public Routine {
  public:
   ConvolutionStrassen() : Routine({.id = "conv2/strassen:f32:nhwc:cpu", .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
@@ -36,9 +23,10 @@ class ConvolutionStrassen : public Routine {
   Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
-    return std::make_unique<ConvolutionStrassenKernel>(StrassenProblem{g.images * g.out_pixels(), g.inputs, g.outputs, 1, g.inputs, c[1],
-                                                          bias_of(p, c), *epilogue_activation(p), p.threads},
-                                         variant);
+    return std::make_unique<StrassenKernel>(
+        StrassenProblem{g.images * g.out_pixels(), g.inputs, g.outputs, 1, g.inputs, c[1], bias_of(p, c),
+                        *epilogue_activation(p), p.threads},
+        variant);
   }
 };
 

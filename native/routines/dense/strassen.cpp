@@ -5,19 +5,6 @@
 namespace pw {
 namespace {
 
-class DenseStrassenKernel : public Kernel {
- public:
-  DenseStrassenKernel(const StrassenProblem& p, const std::string& variant) : product_(p, variant) {}
-  size_t workspace_bytes() const override { return product_.workspace_bytes(); }
-  size_t packed_bytes() const override { return product_.packed_bytes(); }
-  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
-    product_.run(static_cast<const float*>(in[0]), nullptr, static_cast<float*>(out[0]), workspace, team);
-  }
-
- private:
-  StrassenProduct product_;
-};
-
 class DenseStrassen : public Routine {
  public:
   DenseStrassen() : Routine({.id = "dense/strassen:f32:plain:cpu", .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
@@ -32,9 +19,10 @@ class DenseStrassen : public Routine {
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
-    return std::make_unique<DenseStrassenKernel>(StrassenProblem{s.rows, s.depth, s.columns, 1, s.depth, c[1],
-                                                          bias_of(p, c), *epilogue_activation(p), p.threads},
-                                         variant);
+    return std::make_unique<StrassenKernel>(
+        StrassenProblem{s.rows, s.depth, s.columns, 1, s.depth, c[1], bias_of(p, c),
+                        *epilogue_activation(p), p.threads},
+        variant);
   }
 };
 

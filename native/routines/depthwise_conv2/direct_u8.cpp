@@ -2,21 +2,13 @@
 #include <cstring>
 
 #include "routines/conv2/geometry_u8.h"
+#include "routines/depthwise_conv2/rows.h"
 #include "ukernels/kinds/depthwise_u8.h"
 
 namespace pw {
 namespace {
 
-// The micro-kernel made for this kernel and stride, or the general one.
-std::string micro_kernel(const Geometry& g) {
-  const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
-  std::string any;
-  for (const auto& [name, body] : ukernels_of<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, true)) {
-    if (square && body->kernel == g.kernel_width && body->stride == g.stride_x) return name;
-    if (body->kernel == 0) any = name;
-  }
-  return any;
-}
+std::string micro_kernel(const Geometry& g) { return depthwise_ukernel<DepthwiseU8>(g, PW_KIND_DEPTHWISE_U8); }
 
 class DepthwiseU8Kernel : public PieceKernel {
  public:
@@ -83,35 +75,13 @@ class DepthwiseU8Kernel : public PieceKernel {
     args.y_pixel = pixel;
     args.taps = g_.taps();
     args.out = out_;
-    const int64_t step = kernel_->outputs, count = g_.kernel_height * columns_;
-    bool inside_before = false;
-    for (int64_t ox = 0; ox < g_.out_width; ox += step) {
-      const int64_t x0 = ox * g_.stride_x - g_.pad_left;
-      const bool inside = x0 >= 0 && x0 + (columns_ - 1) * g_.dilation_x < g_.width;
-      if (inside && inside_before) {
-        // Rows above and below the image keep pointing to zero points.
-        for (int64_t i = 0; i < count; ++i)
-          if (pixels[i] != outside) pixels[i] += step * g_.stride_x * pixel;
-      } else {
-        point(image, oy, x0, pixels);
-      }
-      inside_before = inside;
+    const int64_t step = kernel_->outputs;
+    walk_outputs(g_, oy, step, columns_, pixel, image, outside, pixels, [&](int64_t ox) {
       args.columns = std::min(step, g_.out_width - ox);
       args.y = y + to + ox * pixel;
       args.residual = residual ? residual + to + ox * pixel : nullptr;
       kernel_->run(&args);
-    }
-  }
-
-  void point(const uint8_t* image, int64_t oy, int64_t x0, const uint8_t** pixels) const {
-    for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
-      const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
-      for (int64_t j = 0; j < columns_; ++j) {
-        const int64_t ix = x0 + j * g_.dilation_x;
-        const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
-        pixels[ky * columns_ + j] = inside ? image + (iy * g_.width + ix) * g_.inputs : outside_.as<uint8_t>();
-      }
-    }
+    });
   }
 
   Geometry g_;

@@ -8,15 +8,49 @@
 
 namespace pw {
 
-// The micro-kernel made for this kernel and stride, or the general one; "" when the tier has none.
-inline std::string depthwise_ukernel(const Geometry& g) {
+// The micro-kernel of a kind made for this kernel and stride, or the general one; "" when the tier has none.
+template <class Body>
+std::string depthwise_ukernel(const Geometry& g, const char* kind) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
   std::string any;
-  for (const auto& [name, body] : ukernels_of<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, true)) {
+  for (const auto& [name, body] : ukernels_of<Body>(kind, true)) {
     if (square && body->kernel == g.kernel_width && body->stride == g.stride_x) return name;
     if (body->kernel == 0) any = name;
   }
   return any;
+}
+inline std::string depthwise_ukernel(const Geometry& g) {
+  return depthwise_ukernel<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32);
+}
+
+// The walk along row `oy` of the outputs of one image: points `pixels`, a kernel row after the other, `columns` each, to the
+// input pixels of `step` neighbouring outputs, those outside of the image to `outside`, and calls body(first output).
+// Row iy of the input begins at image + iy * width pixels of `channels`; only rows that the kernel covers are addressed.
+template <class T, class Body>
+void walk_outputs(const Geometry& g, int64_t oy, int64_t step, int64_t columns, int64_t channels, const T* image,
+                  const T* outside, const T** pixels, Body&& body) {
+  const int64_t count = g.kernel_height * columns;
+  bool inside_before = false;
+  for (int64_t ox = 0; ox < g.out_width; ox += step) {
+    const int64_t x0 = ox * g.stride_x - g.pad_left;
+    const bool inside = x0 >= 0 && x0 + (columns - 1) * g.dilation_x < g.width;
+    if (inside && inside_before) {
+      // Rows above and below the image keep pointing outside.
+      for (int64_t i = 0; i < count; ++i)
+        if (pixels[i] != outside) pixels[i] += step * g.stride_x * channels;
+    } else {
+      for (int64_t ky = 0; ky < g.kernel_height; ++ky) {
+        const int64_t iy = oy * g.stride_y - g.pad_top + ky * g.dilation_y;
+        for (int64_t j = 0; j < columns; ++j) {
+          const int64_t ix = x0 + j * g.dilation_x;
+          const bool there = iy >= 0 && iy < g.height && ix >= 0 && ix < g.width;
+          pixels[ky * columns + j] = there ? image + (iy * g.width + ix) * channels : outside;
+        }
+      }
+    }
+    inside_before = inside;
+    body(ox);
+  }
 }
 
 // Weights and bias packed, and the walk along one row of outputs. `channels`: of a pixel as it lies in memory (16 in
@@ -53,38 +87,16 @@ class DepthwiseRows {
     args.y_pixel = channels_;
     args.taps = g_.taps();
     args.act = act_;
-    const int64_t step = kernel_->outputs, count = g_.kernel_height * columns_;
-    bool inside_before = false;
-    for (int64_t ox = 0; ox < g_.out_width; ox += step) {
-      const int64_t x0 = ox * g_.stride_x - g_.pad_left;
-      const bool inside = x0 >= 0 && x0 + (columns_ - 1) * g_.dilation_x < g_.width;
-      if (inside && inside_before) {
-        // Rows above and below the image keep pointing to zeros.
-        for (int64_t i = 0; i < count; ++i)
-          if (pixels[i] != zeros_) pixels[i] += step * g_.stride_x * channels_;
-      } else {
-        point(image, oy, x0, pixels);
-      }
-      inside_before = inside;
+    const int64_t step = kernel_->outputs;
+    walk_outputs(g_, oy, step, columns_, channels_, image, zeros_, pixels, [&](int64_t ox) {
       args.columns = std::min(step, g_.out_width - ox);
       args.y = y + ox * channels_;
       args.residual = residual ? residual + ox * channels_ : nullptr;
       kernel_->run(&args);
-    }
+    });
   }
 
  private:
-  void point(const float* image, int64_t oy, int64_t x0, const float** pixels) const noexcept {
-    for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
-      const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
-      for (int64_t j = 0; j < columns_; ++j) {
-        const int64_t ix = x0 + j * g_.dilation_x;
-        const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
-        pixels[ky * columns_ + j] = inside ? image + (iy * g_.width + ix) * channels_ : zeros_;
-      }
-    }
-  }
-
   Geometry g_;
   ActArgs act_;
   int64_t channels_, columns_;

@@ -4,21 +4,6 @@
 namespace pw {
 namespace {
 
-class UnaryU8Kernel : public PieceKernel {
- public:
-  UnaryU8Kernel(ByteTable table, int64_t count) : table_(std::move(table)), count_(count) {}
-  size_t packed_bytes() const override { return table_.bytes(); }
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
-      table_.apply(static_cast<const uint8_t*>(in[0]) + first, static_cast<uint8_t*>(out[0]) + first, last - first);
-    });
-  }
-
- private:
-  ByteTable table_;
-  int64_t count_;
-};
-
 class UnaryU8 : public VectorU8Routine {
  public:
   UnaryU8(const std::string& layer, Layout layout) : VectorU8Routine(layer, "table", layout, PW_KIND_TABLE_U8) {}
@@ -33,7 +18,7 @@ class UnaryU8 : public VectorU8Routine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
-    return std::make_unique<UnaryU8Kernel>(
+    return std::make_unique<TableU8Kernel>(
         ByteTable(scale_in(constants, 0), requantise(*activation(p), scale_out(p, constants))), p.out[0].count());
   }
 };

@@ -1,34 +1,10 @@
 // max_pool2 and average_pool2: windows clipped to the image, whole rows of outputs at a time.
+#include "routines/pooling/axis.h"
 #include "routines/vector.h"
 #include "ukernels/kinds/pool_f32.h"
 
 namespace pw {
 namespace {
-
-// One axis of the window. Output o covers taps [first(o), last(o)) of `kernel`.
-struct Axis {
-  int64_t length, out, kernel, stride, pad, pad_end, dilation;
-  int64_t start(int64_t o) const { return o * stride - pad; }
-  int64_t first(int64_t o) const {
-    const int64_t s = start(o);
-    return s >= 0 ? 0 : std::min(kernel, (-s + dilation - 1) / dilation);
-  }
-  int64_t last(int64_t o) const {
-    const int64_t room = length - start(o);
-    return room <= 0 ? 0 : std::min(kernel, (room + dilation - 1) / dilation);
-  }
-  // Taps inside of the padded image.
-  int64_t padded_count(int64_t o) const {
-    const int64_t room = length + pad_end - start(o);
-    return room <= 0 ? 0 : std::min(kernel, (room + dilation - 1) / dilation);
-  }
-  // Outputs [inner_first, inner_last) see the whole window.
-  int64_t inner_first() const { return std::min(out, (pad + stride - 1) / stride); }
-  int64_t inner_last() const {
-    const int64_t room = length + pad - (kernel - 1) * dilation - 1;
-    return room < 0 ? inner_first() : std::max(inner_first(), std::min(out, room / stride + 1));
-  }
-};
 
 class WindowKernel : public PieceKernel {
  public:
@@ -87,7 +63,7 @@ class WindowKernel : public PieceKernel {
   const PoolF32& kernel_;
   Pool op_;
   bool count_pad_, row_;
-  Axis axis_[2];
+  WindowAxis axis_[2];
   int64_t channels_, planes_;
 };
 

@@ -1,35 +1,16 @@
 // Pooling of u8 values with channels last: max_pool2, average_pool2, global_max_pool, global_average_pool, and the mean
 // over an image's pixels.
+#include "routines/pooling/axis.h"
 #include "routines/vector_u8.h"
 #include "ukernels/kinds/pool_u8.h"
 
 namespace pw {
 namespace {
 
-// One axis of the window. Output o covers taps [first(o), last(o)) of `kernel`.
-struct Axis {
-  int64_t length, out, kernel, stride, pad, pad_end, dilation;
-  int64_t start(int64_t o) const { return o * stride - pad; }
-  int64_t first(int64_t o) const {
-    const int64_t s = start(o);
-    return s >= 0 ? 0 : std::min(kernel, (-s + dilation - 1) / dilation);
-  }
-  int64_t last(int64_t o) const {
-    const int64_t room = length - start(o);
-    return room <= 0 ? 0 : std::min(kernel, (room + dilation - 1) / dilation);
-  }
-  // Taps inside of the padded image.
-  int64_t padded_count(int64_t o) const {
-    const int64_t room = length + pad_end - start(o);
-    return room <= 0 ? 0 : std::min(kernel, (room + dilation - 1) / dilation);
-  }
-  bool whole(int64_t o) const { return first(o) == 0 && last(o) == kernel; }
-};
-
 enum class Mode { max, mean, global_max, global_mean };  // global: the window is the image
 
 struct Window {
-  Axis axis[2];
+  WindowAxis axis[2];
   bool count_pad = false;
   Window(const Problem& p, Mode mode) {
     const Dims &in = p.in[0].shape, &out = p.out[0].shape;
@@ -125,7 +106,7 @@ class PoolU8Routine : public VectorU8Routine {
     if (card_.layer == "reduce" && !means_image(p)) return Verdict::no("it is not the mean over the pixels of an image");
     const Window w(p, mode_);
     if (w.axis[0].kernel * w.axis[1].kernel > 1 << 23) return Verdict::no("the window has more than 2^23 taps");
-    for (const Axis& a : w.axis)
+    for (const WindowAxis& a : w.axis)
       for (int64_t o : {int64_t{0}, a.out - 1})
         if (a.first(o) >= a.last(o)) return Verdict::no("a window lies outside of the image");
     return Verdict::ok();

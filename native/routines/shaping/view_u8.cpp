@@ -5,21 +5,6 @@
 namespace pw {
 namespace {
 
-class ViewU8Kernel : public PieceKernel {
- public:
-  ViewU8Kernel(ByteTable table, int64_t count) : table_(std::move(table)), count_(count) {}
-  size_t packed_bytes() const override { return table_.bytes(); }
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
-      table_.apply(static_cast<const uint8_t*>(in[0]) + first, static_cast<uint8_t*>(out[0]) + first, last - first);
-    });
-  }
-
- private:
-  ByteTable table_;
-  int64_t count_;
-};
-
 class ViewU8 : public VectorU8Routine {
  public:
   ViewU8(const std::string& layer, Layout layout) : VectorU8Routine(layer, "view", layout) {}
@@ -43,7 +28,7 @@ class ViewU8 : public VectorU8Routine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
-    return std::make_unique<ViewU8Kernel>(rescaling(scale_in(constants, 0), scale_out(p, constants)), p.out[0].count());
+    return std::make_unique<TableU8Kernel>(rescaling(scale_in(constants, 0), scale_out(p, constants)), p.out[0].count());
   }
 };
 
