@@ -10,6 +10,7 @@ import pathweave as pw
 from pathweave.errors import NoRoutineError
 from pathweave.profile.store import Store
 from pathweave.tune.costs import Costs
+from pathweave.tune.plain import single_class_routes
 
 
 @pytest.fixture
@@ -57,10 +58,12 @@ def test_a_profile_of_integers_does_not_serve_a_model_without_scales(calibrated,
 
 
 def test_what_the_store_knows_is_not_measured_again(calibrated, clock, store):
-    pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    first = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
     before = len(clock.log)
-    again = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
-    assert len(clock.log) == before and again.notes["known"] == again.notes["candidates"]
+    for budget in (20, 0):
+        again = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=budget, store=store)
+        assert len(clock.log) == before and again.notes["known"] == again.notes["candidates"]
+        assert {m.key for m in again} == {m.key for m in first}
 
 
 def test_a_restriction_to_integers_needs_scales(model):
@@ -82,3 +85,25 @@ def test_verify_while_profiling_finds_what_is_wrong(calibrated, monkeypatch):
     notes = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=0, store=Store.memory(), verify=True).notes
     first = [w["candidate"] for w in notes["wrong"] if w["layer"] == calibrated.bind().layers[0].name]
     assert first and all(":u8:" in c for c in first)
+
+
+def test_routes_of_a_single_class_race_beside_the_mixed_one(calibrated, clock, cheap_integers, store):
+    """Integers where there are any, f32 elsewhere; and f32 only."""
+    tuned = pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=20, progress=False, store=store)
+    raced = {n for row in tuned.report["race"] for n in row["names"]} | {r["name"] for r in tuned.report["not raced"]}
+    assert {"f32 only", "quantised only"} <= raced
+    bound = calibrated.bind()
+    costs = Costs.of(bound, pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=0, store=store), 1, "quantised")
+    routes = dict(single_class_routes(costs))
+    best = next(iter(tuned.routes.values())).predicted_ns
+    assert all(route.predicted_ns >= best for route in routes.values())
+    assert dtypes(routes["f32 only"]) == {"f32"}
+    for name, found in costs.layers.items():
+        integers = {p.candidate.key for p in found if p.candidate.accuracy == "quantised"}
+        c = routes["quantised only"].layers[name]
+        assert not integers or (c.routine, c.version, c.variant) in integers
+
+
+def test_one_class_is_no_choice(model, clock, store):
+    costs = Costs.of(model.bind(), pw.profile(model, threads=1, budget_s=20, store=store), 1)
+    assert not dict(single_class_routes(costs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ..net.format import Format, plain_format
 from ..net.net import TensorSpec
@@ -107,10 +107,19 @@ class Assigner:
 
     def missing_adapts(self) -> dict[Pair, Slot]:
         """(value, from, to) that a solver may ask for and that was not measured often enough."""
+        return {pair: slot for pair, slot in self._adapts_between(Slot.surviving)
+                if any(e.state == "open" and e.count < SETTLED for e in slot.entries)}
+
+    def known_adapts(self) -> list[Slot]:
+        """Conversions between the formats of all candidates that were ever measured, also of those that lost."""
+        return [slot for _, slot in self._adapts_between(lambda slot: slot.measured)]
+
+    def _adapts_between(self, chosen: Callable[[Slot], list[Entry]]) -> Iterator[tuple[Pair, Slot]]:
+        """((value, from, to), conversion) between the formats of the chosen candidates of every layer."""
         makers = self._given()
         users: dict[str, set[Format]] = {n: set() for n in makers}
         for layer, slot in zip(self.bound.layers, self.slots):
-            entries = slot.surviving()
+            entries = chosen(slot)
             for i, value in enumerate(self.bound.dynamic(layer)):
                 users[value] |= {e.candidate.ins[i] for e in entries}
             for i, value in enumerate(layer.outputs):
@@ -118,14 +127,10 @@ class Assigner:
         for value, spec in self.bound.outputs.items():
             if value in users:
                 users[value].add(plain_format(spec.dtype, spec.rank))
-        missing = {}
         for value, sources in makers.items():
             for source in sorted(sources):
                 for target in sorted(users[value] - {source}):
-                    slot = self.adapts.slot(self.bound.spec(value), source, target)
-                    if any(e.state == "open" and e.count < SETTLED for e in slot.entries):
-                        missing[value, source, target] = slot
-        return missing
+                    yield (value, source, target), self.adapts.slot(self.bound.spec(value), source, target)
 
     def covering(self, missing: Mapping[Pair, Slot]) -> tuple[dict[str, Entry], int]:
         """Entries that make one pass run as many different missing conversions as it can, and how many."""

@@ -169,7 +169,7 @@ def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
 def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
     """What is known about the candidates of this build; those that turned out wrong are left out."""
     base = {name: e.candidate for name, e in runs[0].base().items()}
-    slots = [s for run in runs for s in (*run.distinct, *run.adapts.slots.values(), run.call)]
+    slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(), run.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
     current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].pace.name(base)}
     new = {m.id: m for run in runs for m in run.measurements.values()}
