@@ -2,7 +2,7 @@
 """The speed report: time of the best peer / ours, for the networks of nets.toml and every accuracy class.
 
     python bench/peers/run.py [--nets FOLDER] [--net resnet50 ...] [--class f32 ...] [--batch N ...] [--threads N ...]
-                              [--against ENGINE ...] [--rounds N] [--cap TIER] [--memory]
+                              [--against ENGINE ...] [--rounds N] [--cap TIER] [--memory] [--uniform]
 
 FOLDER holds the ONNX files (default bench/nets; `bench/models.py` makes those that are missing, where torch is installed).
 Every cell of the table is one process in which ours and all peers of the class take turns; we are tuned first, which takes
@@ -58,7 +58,8 @@ def run(path: Path, name: str, net: dict, setting: tuple[str, int, int], argumen
         out = Path(temporary) / "result.json"
         command = [sys.executable, "-m", "pathweave.cli", "bench", str(path), "--tune", "--accuracy", accuracy,
                    "--threads", str(threads), "--shape", f"{net['input']}={shape}", "--rounds", str(arguments.rounds),
-                   "--out", str(out), *(["--memory"] if arguments.memory else [])]
+                   "--out", str(out)]
+        command += [f"--{option}" for option in ("memory", "uniform") if getattr(arguments, option)]
         for peer in arguments.against:
             command += ["--against", peer]
         # OpenMP, in PyTorch and ncnn, asks the environment before any option can be set.
@@ -96,6 +97,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--cap", help="PATHWEAVE_ISA of our runs")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--uniform", action="store_true", help="also our best routes of every single class")
     arguments = parser.parse_args()
     arguments.against = arguments.against or ["all"]
     wanted = {name: net for name, net in known.items() if name in (arguments.net or known)}

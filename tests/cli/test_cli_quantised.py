@@ -105,6 +105,17 @@ def test_tune_quantised(pw, digits, heldout, tmp_path):
     assert plain["difference"] == 0 < ours["difference_rms"] < 0.1 and ours["top1"] == [1, 1]
 
 
+def test_bench_against_single_classes(pw, digits, heldout):
+    """What the store learnt while tuning is what the routes of one class are made from."""
+    done = pw("bench", digits, "--tune", "--accuracy", "quantised", "--uniform", "--rounds", 1, "--threads", 1, "--data",
+              heldout, "--json")
+    assert done.code == 0, done.err
+    engines = {e["engine"]: e for e in done.json["engines"]}
+    assert {"pathweave", "pathweave-f32-only", "pathweave-quantised-only"} <= set(engines)
+    assert engines["pathweave-f32-only"]["accuracy"] == "f32" and engines["pathweave-f32-only"]["difference"] < 1e-4
+    assert engines["pathweave-quantised-only"]["accuracy"] == "quantised"
+
+
 def test_tuning_without_scales_says_so(pw, digits):
     result = pw("tune", digits, "--accuracy", "quantised", "--budget", 0, "--threads", 1)
     assert result.code == 0 and "calibrate the model first" in result.out

@@ -320,7 +320,7 @@ def test_routes_survive_save_and_load(model, clock, store, tmp_path):
 
 def test_single_layout_routes_are_in_one_layout(model, clock, store):
     from pathweave.tune.costs import Costs
-    from pathweave.tune.tuner import single_layout_routes
+    from pathweave.tune.plain import single_layout_routes
     profile, bound = profiled(model, store), model.bind()
     routes = dict(single_layout_routes(Costs.of(bound, profile, THREADS)))
     assert set(routes) == {"nhwc only", "nchw16c only", "nchw only"}

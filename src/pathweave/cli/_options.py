@@ -66,6 +66,15 @@ def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: i
     return loaded, loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
 
 
+def stored_profile(bound: Any, threads: int) -> Any:
+    """What the store knows about a net on this machine."""
+    from ..profile.profile import Profile
+    from ..profile.protocol import problems_of, this_host
+    from ..profile.store import Store
+    with Store.open() as store:
+        return Profile.of_store(store, this_host().id, problems_of(bound, threads))
+
+
 def existing_file(path: str, what: str) -> Path:
     """The path of a file that is there. Raises BadUse."""
     file = Path(path)

@@ -22,6 +22,7 @@ from ._options import (
     existing_file,
     load_bound,
     restriction,
+    stored_profile,
     writable_target,
 )
 from ._output import plain, print_json, print_tables, progress
@@ -45,6 +46,8 @@ def command(
     shape: Shapes = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds of two timed calls each.")] = 30,
     default: Annotated[bool, typer.Option("--default", help="Also time our default route, the one without a profile.")] = False,
+    uniform: Annotated[bool, typer.Option("--uniform", help="Also time the best route of every single accuracy class "
+                                          "that --accuracy allows.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Tune first (quick where the store knows the problems).")] = False,
     data: Data = None,
     memory: Annotated[bool, typer.Option("--memory", help="Also report peak memory: load and ten runs, each in a fresh "
@@ -66,7 +69,7 @@ def command(
         return 0
     peers = _select(names, check_accuracy(accuracy))
     if roof:
-        _check_roof(order, names, default, memory)
+        _check_roof(order, names, default or uniform, memory)
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch)
     source = _onnx(model, loaded, onnx) if peers else None
@@ -80,6 +83,8 @@ def command(
         return _roof(model, loaded, bound, restriction(routine), order, out, json)
     with progress("benchmark") as tell:
         entries, inputs = _ours(loaded, bound, default, restriction(routine), accuracy, missing, given)
+        if uniform and not missing:
+            entries += _uniform(loaded, bound, restriction(routine), accuracy, inputs)
         for peer in peers:
             tell(0.0, f"loading {peer.name}")
             entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
@@ -108,7 +113,7 @@ def command(
 def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> None:
     from ..report.roof import ORDERS
     if names or default or memory:
-        raise BadUse("--roof: a report of its own; leave out --against, --default and --memory")
+        raise BadUse("--roof: a report of its own; leave out --against, --default, --uniform and --memory")
     if order not in ORDERS:
         raise BadUse(f"--order {order}: expected one of {', '.join(ORDERS)}")
 
@@ -215,6 +220,15 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
     if default and route.certificate != "default" or entries[0].accuracy not in EXACT:
         entries.append(_entry("pathweave-default", loaded, bound, default_route(bound, loaded.threads), inputs))
     return entries, inputs
+
+
+def _uniform(loaded: Any, bound: Any, allowed: Any, accuracy: str, inputs: dict[str, Any]) -> list[Any]:
+    """Our entries for the best route of every single class, from what the store knows."""
+    from ..tune.costs import Costs
+    from ..tune.plain import single_class_routes
+    costs = Costs.of(bound, stored_profile(bound, loaded.threads), loaded.threads, accuracy, allowed)
+    return [_entry(f"pathweave-{name.replace(' ', '-')}", loaded, bound, route, inputs)
+            for name, route in single_class_routes(costs)]
 
 
 def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:

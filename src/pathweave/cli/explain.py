@@ -17,6 +17,7 @@ from ._options import (
     check_accuracy,
     load_bound,
     restriction,
+    stored_profile,
 )
 from ._output import print_json, print_tables
 
@@ -43,7 +44,7 @@ def command(
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
     options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
-    profile = _profile(loaded.bind(shapes), number)
+    profile = stored_profile(loaded.bind(shapes), number)
     if layer is None:
         _print_all(loaded, profile, route, options, json)
         return
@@ -53,15 +54,6 @@ def command(
         print_json(found.to_json())
     else:
         print_tables(*_parts(found))
-
-
-def _profile(bound: Any, threads: int) -> Any:
-    """What the store knows about the net on this machine."""
-    from ..profile.profile import Profile
-    from ..profile.protocol import problems_of, this_host
-    from ..profile.store import Store
-    with Store.open() as store:
-        return Profile.of_store(store, this_host().id, problems_of(bound, threads))
 
 
 def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], json: bool) -> None:

@@ -26,7 +26,8 @@ from ..runtime.defaults import default_route
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
 from . import race as racing
-from .costs import Costs, Priced
+from .costs import Costs
+from .plain import plain_routes
 from .progress import Progress, part
 from .solvers import contract, evaluate, k_best, margins, solve
 
@@ -34,7 +35,6 @@ from .solvers import contract, evaluate, k_best, margins, solve
 FINDING = 0.05
 #: Best routes of the solver that take part in the race.
 BEST = 3
-LAYOUTS = ("nhwc", "nchw16c", "nchw")
 #: Routes predicted to be slower than the best by this factor do not take part, but for the best plain one.
 CHANCELESS = 1.5
 #: Seconds of one race, and of measuring the winner's steps again.
@@ -52,19 +52,6 @@ def solved_routes(costs: Costs, time_limit_s: float = 10.0, count: int = 1) -> l
                  k_best(costs.instance, count, time_limit_s=time_limit_s))
     first = costs.route(solutions[0], margins(costs.instance, solutions[0]))
     return [first, *(costs.route(s) for s in solutions[1:])]
-
-
-def single_layout_routes(costs: Costs, time_limit_s: float = 10.0) -> Iterator[tuple[str, Route]]:
-    """("nhwc only", the best route in that layout) for every layout that a candidate has."""
-    for layout in LAYOUTS:
-        def allowed(p: Priced, layout=layout) -> bool:
-            return all(f.layout in (layout, "plain") for f in (*p.candidate.ins, *p.candidate.outs))
-        if any(f.layout == layout for found in costs.layers.values() for p in found
-               for f in (*p.candidate.ins, *p.candidate.outs)):
-            try:
-                yield f"{layout} only", costs.route(solve(costs.restricted(allowed), time_limit_s=time_limit_s))
-            except SolverError:
-                continue
 
 
 def priced_default(costs: Costs, restrict: Any = None) -> Route:
@@ -190,7 +177,7 @@ class Tuner:
         self.progress(0.81, "solving")
         named = [(f"solved {i + 1}", r) for i, r in enumerate(solved_routes(costs, self.time_limit_s, BEST))]
         limit = CHANCELESS * named[0][1].predicted_ns
-        plain = list(single_layout_routes(costs, self.time_limit_s))
+        plain = list(plain_routes(costs, self.time_limit_s))
         with contextlib.suppress(NoRoutineError):  # where everything that the default would take turned out wrong
             default = priced_default(costs, self.restrict)
             if self.restrict is None or default.predicted_ns is not None:  # it may take what a restriction excludes
