@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "routines/conv2/geometry_u8.h"
+#include "routines/conv2/winograd.h"
 #include "routines/matrix_u8.h"
 #include "ukernels/kinds/winograd_u8.h"
 
@@ -56,72 +57,46 @@ Buffer transform_weights(const float* w, int64_t outputs, int64_t inputs, const 
   return packed;
 }
 
-// A run is divided into chunks of tiles, each by one thread alone ("own") or by the whole team in three phases ("team").
-// VARIANT = gemm micro-kernel "/own" TILES | gemm micro-kernel "/team" TILES
+// VARIANT: see WinogradTiles.
 class WinogradU8Kernel : public Kernel {
  public:
   WinogradU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : g_(p), add_(p.epilogue.add), threads_(p.threads), out_(requantise(p, constants)) {
-    const size_t slash = variant.find('/'), digits = variant.find_first_of("0123456789", slash);
-    gemm_ = &gemm_u8_kernel(variant.substr(0, slash));
-    transforms_ = ukernels_of<WinogradU8>(PW_KIND_WINOGRAD_U8, true).front().second;
-    team_ = variant.compare(slash, 5, "/team") == 0;
-    tiles_y_ = divide_up(g_.out_height, kOutputs), tiles_x_ = divide_up(g_.out_width, kOutputs);
-    tiles_ = g_.images * tiles_y_ * tiles_x_;
-    chunk_ = std::min(static_cast<int64_t>(std::stoll(variant.substr(digits))), round_up(tiles_, gemm_->rows));
-    words_ = divide_up(g_.inputs, 2);
-    padded_ = round_up(g_.outputs, gemm_->columns);
-    weights_ = shared_packing(constants[1].id, "winograd4_u8/" + std::to_string(gemm_->columns), [&] {
-      return transform_weights(constants[1].as<float>(), g_.outputs, g_.inputs, *gemm_);
+      : g_(p), add_(p.epilogue.add), threads_(p.threads), out_(requantise(p, constants)),
+        gemm_(gemm_u8_kernel(variant.substr(0, variant.find('/')))),
+        transforms_(*ukernels_of<WinogradU8>(PW_KIND_WINOGRAD_U8, true).front().second),
+        tiles_(g_, kOutputs, variant, gemm_.rows), words_(divide_up(g_.inputs, 2)),
+        padded_(round_up(g_.outputs, gemm_.columns)) {
+    weights_ = shared_packing(constants[1].id, "winograd4_u8/" + std::to_string(gemm_.columns), [&] {
+      return transform_weights(constants[1].as<float>(), g_.outputs, g_.inputs, gemm_);
     });
     pack_factors(bias_of(p, constants), scale_in(constants, 0));
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(area() * (team_ ? 1 : threads_)); }
+  int64_t phases() const override { return tiles_.phases(); }
+  size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override { return weights_->bytes() + factors_.bytes() + outside_.bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const uint8_t*>(in[0]);
     const auto* residual = add_ ? static_cast<const uint8_t*>(in[1]) : nullptr;
     auto* y = static_cast<uint8_t*>(out[0]);
-    char* mine = static_cast<char*>(workspace) + (team_ ? 0 : team.index * area());
-    auto* v = reinterpret_cast<int16_t*>(mine);
-    auto* products = reinterpret_cast<int32_t*>(mine + v_bytes());
-    const int64_t chunks = divide_up(tiles_, chunk_);
-    if (!team_) {
-      team.each(chunks, 1, [&](int64_t chunk, int64_t) {
-        const int64_t first = chunk * chunk_, last = std::min(tiles_, first + chunk_);
-        for (int64_t t = first; t < last; ++t) input_tile(x, t, v + (t - first) * words_ * 2);
-        for (int64_t p = 0; p < kMatrices; ++p) multiply(p, 0, panels(), v, products, last - first);
-        for (int64_t t = first; t < last; ++t) output_tile(products + (t - first) * padded_, t, y, residual);
-      });
-      return;
-    }
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const int64_t first = chunk * chunk_, last = std::min(tiles_, first + chunk_);
-      if (chunk > 0) team.barrier();
-      team.each(last - first, 1, [&](int64_t t, int64_t) { input_tile(x, first + t, v + t * words_ * 2); });
-      team.barrier();
-      // Panels in at most 8 parts, so that few positions still make enough pieces.
-      const int64_t parts = std::min<int64_t>(panels(), 8);
-      team.each(kMatrices * parts, 1, [&](int64_t index, int64_t) {
-        const int64_t p = index / parts, part = index % parts;
-        multiply(p, panels() * part / parts, panels() * (part + 1) / parts, v, products, last - first);
-      });
-      team.barrier();
-      team.each(last - first, 1,
-                [&](int64_t t, int64_t) { output_tile(products + t * padded_, first + t, y, residual); });
-    }
+    auto* v = tiles_.team() ? static_cast<int16_t*>(workspace) : areas().own<int16_t>(workspace, team);
+    auto* products = reinterpret_cast<int32_t*>(v + kMatrices * v_stride());
+    tiles_.run(
+        team, padded_ / gemm_.columns,
+        [&](int64_t tile, int64_t slot) { input_tile(x, tile, v + slot * words_ * 2); },
+        [&](int64_t p, int64_t first, int64_t last, int64_t n) { multiply(p, first, last, v, products, n); },
+        [&](int64_t tile, int64_t slot) { output_tile(products + slot * padded_, tile, y, residual); });
   }
 
  private:
-  int64_t panels() const { return padded_ / gemm_->columns; }
   // Elements between positions of V and of the products: a cache line more than the matrix takes, or at a multiple of
   // 4 KiB all positions of a tile would fall into the same set of L1.
-  int64_t v_stride() const { return round_up(chunk_ * words_ * 2, 32) + 32; }
-  int64_t product_stride() const { return round_up(chunk_ * padded_, 16) + 16; }
-  int64_t v_bytes() const { return kMatrices * v_stride() * 2; }
-  int64_t area() const { return v_bytes() + kMatrices * product_stride() * 4; }
+  int64_t v_stride() const { return round_up(tiles_.chunk() * words_ * 2, 32) + 32; }
+  int64_t product_stride() const { return round_up(tiles_.chunk() * padded_, 16) + 16; }
+  ThreadAreas areas() const {
+    return {kMatrices * (v_stride() * 2 + product_stride() * 4), tiles_.team() ? 1 : threads_};
+  }
 
   void pack_factors(const float* bias, Scale in) {
     const int64_t matrix = padded_ * words_ * 2;
@@ -140,18 +115,10 @@ class WinogradU8Kernel : public Kernel {
   }
 
   void input_tile(const uint8_t* x, int64_t tile, int16_t* v) const {
-    const int64_t per_image = tiles_y_ * tiles_x_, image = tile / per_image, at = tile % per_image;
-    const int64_t y0 = at / tiles_x_ * kOutputs - g_.pad_top, x0 = at % tiles_x_ * kOutputs - g_.pad_left;
-    const uint8_t* base = x + image * g_.in_pixels() * g_.inputs;
     const uint8_t* pixels[kMatrices];
-    for (int64_t i = 0; i < kAlpha; ++i)
-      for (int64_t j = 0; j < kAlpha; ++j) {
-        const int64_t iy = y0 + i, ix = x0 + j;
-        const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
-        pixels[i * kAlpha + j] = inside ? base + (iy * g_.width + ix) * g_.inputs : outside_.as<uint8_t>();
-      }
+    tiles_.pixels(x, tile, outside_.as<const uint8_t>(), pixels);
     const WinogradU8InputArgs args{pixels, v, v_stride(), g_.inputs};
-    transforms_->input(&args);
+    transforms_.input(&args);
     // An odd last channel has a neighbour in its word, whose weights are 0.
     if (g_.inputs % 2)
       for (int64_t p = 0; p < kMatrices; ++p) v[p * v_stride() + g_.inputs] = 0;
@@ -162,55 +129,47 @@ class WinogradU8Kernel : public Kernel {
     const int16_t* a = v + p * v_stride();
     int32_t* c = products + p * product_stride();
     const int16_t* b = weights_->as<int16_t>() + p * padded_ * words_ * 2;
-    const int64_t row_tiles = divide_up(tiles, gemm_->rows);
+    const int64_t row_tiles = divide_up(tiles, gemm_.rows);
     const EvenParts parts(tiles, row_tiles);
     for (int64_t panel = first; panel < last; ++panel)
       for (int64_t row_tile = 0; row_tile < row_tiles; ++row_tile) {
         const void* rows[32];
         const auto [t, n] = parts[row_tile];
-        for (int64_t i = 0; i < gemm_->rows; ++i) rows[i] = a + (t + std::min(i, n - 1)) * words_ * 2;
+        for (int64_t i = 0; i < gemm_.rows; ++i) rows[i] = a + (t + std::min(i, n - 1)) * words_ * 2;
         GemmU8Args args{};
         args.a = rows;
-        args.b = b + panel * words_ * gemm_->columns * 2;
+        args.b = b + panel * words_ * gemm_.columns * 2;
         args.start = factors_.as<int32_t>() + 3 * padded_;
-        args.sums = c + t * padded_ + panel * gemm_->columns;
+        args.sums = c + t * padded_ + panel * gemm_.columns;
         args.taps = 1;
         args.words = words_;
         args.rows = n;
-        args.columns = gemm_->columns;
+        args.columns = gemm_.columns;
         args.c_row = padded_;
-        gemm_->run(&args);
+        gemm_.run(&args);
       }
   }
 
   void output_tile(const int32_t* products, int64_t tile, uint8_t* y, const uint8_t* residual) const {
-    const int64_t per_image = tiles_y_ * tiles_x_, image = tile / per_image, at = tile % per_image;
-    const int64_t oy = at / tiles_x_ * kOutputs, ox = at % tiles_x_ * kOutputs;
-    const int64_t offset = ((image * g_.out_height + oy) * g_.out_width + ox) * g_.outputs;
     WinogradU8OutputArgs args{};
+    tiles_.outputs(y, residual, tile, args);
     args.m = products;
     args.m_stride = product_stride();
-    args.channels = g_.outputs;
-    args.y = y + offset;
-    args.residual = residual ? residual + offset : nullptr;
-    args.y_row = g_.out_width * g_.outputs;
-    args.y_pixel = g_.outputs;
-    args.rows = std::min(kOutputs, g_.out_height - oy);
-    args.columns = std::min(kOutputs, g_.out_width - ox);
     args.start = factors_.as<int32_t>();
     args.scale = factors_.as<float>() + padded_;
     args.bias = args.scale + padded_;
     args.out = out_;
-    transforms_->output(&args);
+    transforms_.output(&args);
   }
 
   Geometry g_;
-  bool add_, team_ = false;
+  bool add_;
   int64_t threads_;
   RequantU8 out_;
-  const GemmU8* gemm_ = nullptr;
-  const WinogradU8* transforms_ = nullptr;
-  int64_t tiles_y_ = 0, tiles_x_ = 0, tiles_ = 0, chunk_ = 0, words_ = 0, padded_ = 0;
+  const GemmU8& gemm_;
+  const WinogradU8& transforms_;
+  WinogradTiles tiles_;
+  int64_t words_, padded_;
   std::shared_ptr<const Buffer> weights_;
   Buffer factors_, outside_;
 };
@@ -221,26 +180,16 @@ class WinogradU8Routine : public Routine {
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution_u8(p); !v) return v;
     const Geometry g(p);
-    if (g.kernel_height != 3 || g.kernel_width != 3) return Verdict::no("the kernel is not 3x3");
-    if (g.stride_y != 1 || g.stride_x != 1) return Verdict::no("the stride is not 1");
-    if (g.dilation_y != 1 || g.dilation_x != 1) return Verdict::no("the dilation is not 1");
-    if (g.groups != 1) return Verdict::no("groups are not 1");
+    if (Verdict v = suits_winograd(g); !v) return v;
     if (g.inputs > kMostWinogradInputs)
       return Verdict::no("four times the sum over " + std::to_string(g.inputs) + " channels may not fit 32 bits");
     return Verdict::ok();
   }
-  // As conv2/winograd4 on f32: chunks small enough for a thread's L2, or read by the team, which reads the weights once.
   std::vector<std::string> variants(const Problem& p) const override {
-    const Geometry g(p);
-    const int64_t tiles = g.images * divide_up(g.out_height, kOutputs) * divide_up(g.out_width, kOutputs);
     std::vector<std::string> names;
-    for (const auto& kernel : wide_gemms()) {
-      const int64_t rows = gemm_u8_kernel(kernel).rows;
-      for (int64_t multiple : {4, 12})
-        if (tiles >= rows * multiple * p.threads) names.push_back(kernel + "/own" + std::to_string(rows * multiple));
-      if (tiles > 48 * rows) names.push_back(kernel + "/team" + std::to_string(24 * rows));
-      if (tiles <= 64 * rows) names.push_back(kernel + "/team" + std::to_string(round_up(tiles, rows)));
-    }
+    for (const auto& kernel : wide_gemms())
+      for (auto& name : WinogradTiles::variants(Geometry(p), kOutputs, kernel, gemm_u8_kernel(kernel).rows, p.threads))
+        names.push_back(std::move(name));
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
