@@ -64,7 +64,7 @@ class WinogradU8Kernel : public Kernel {
       : g_(p), add_(p.epilogue.add), threads_(p.threads), out_(requantise(p, constants)) {
     const size_t slash = variant.find('/'), digits = variant.find_first_of("0123456789", slash);
     gemm_ = &gemm_u8_kernel(variant.substr(0, slash));
-    transforms_ = ukernels_of<WinogradU8>(PW_KIND_WINOGRAD_U8, true).front().second;
+    transforms_ = &best_ukernel<WinogradU8>(PW_KIND_WINOGRAD_U8);
     team_ = variant.compare(slash, 5, "/team") == 0;
     tiles_y_ = divide_up(g_.out_height, kOutputs), tiles_x_ = divide_up(g_.out_width, kOutputs);
     tiles_ = g_.images * tiles_y_ * tiles_x_;

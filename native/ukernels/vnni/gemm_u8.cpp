@@ -7,6 +7,7 @@
 #include "ukernels/kinds/gemm_u8.h"
 
 #define PW_LANES 16
+#define PW_VNNI
 #define PW_WORDS_UNROLLED 1  // written out twice, a tile of 28 sums would spill
 
 namespace pw {
@@ -16,13 +17,6 @@ namespace {
 #include "ukernels/body/vec_u8.inc"
 #include "ukernels/body/vnni.inc"
 #include "ukernels/body/gemm_u8.inc"
-
-struct Bytes {
-  PW_INLINE vu dot(vu sums, vi a, vi b) { return dot_bytes(sums, a, b); }
-};
-struct FusedPairs {
-  PW_INLINE vu dot(vu sums, vi a, vi b) { return dot_words(sums, (vs)a, (vs)b); }
-};
 
 // 32 registers: 24 to 28 accumulators, the columns of B, one broadcast.
 constexpr GemmU8 k14x32{14, 32, 4, gemm<Bytes, 14, 2>, stage_bytes};
