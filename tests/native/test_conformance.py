@@ -74,6 +74,26 @@ def test_every_routine(tier, capsys):
     assert len(results) > (500 if conformance.unit_of(tier) else 1000) and len({r["threads"] for r in results}) == 2
 
 
+def test_a_unit_leaves_out_what_does_not_run_on_it():
+    assert [conformance.unit_of(t) for t in ("", "generic", "avx2", "avx512", "avx512-emulated", "vnni", "amx-emulated")] == \
+        ["", "", "", "", "", "vnni", "amx"]
+    from pathweave.runtime.native import native
+    subject = subject_of("dense 4x128,1000x128,1000")
+    checks = [(check, card) for check, card in conformance.checks_of(subject, threads=(1,))
+              if check.routine in ("dense/gemm:f32:plain:cpu", "dense/gemm:u8:plain:cpu")]
+    assert len({check.routine for check, _ in checks}) == 2
+    for check, card in checks:
+        tier = check.variant.split("__")[1].split("+")[0]
+        assert not conformance.perform(subject, check, card, tier).left_out
+        left = conformance.perform(subject, check, card, "another")
+        assert left.left_out and not left.failure
+        problem = subject.problem(1)
+        constants = [(a if c else None, 0) for a, c in zip(subject.arrays, problem.constant)]
+        scales = subject.scales if ":u8:" in check.routine else []
+        assert check.variant.split("+")[0] in native().prepare(problem.text, check.routine, check.variant, constants,
+                                                               scales).ukernels
+
+
 def test_every_routine_has_a_case():
     """A routine that no case reaches is not tested: each must accept at least one."""
     from pathweave.runtime.native import native
