@@ -30,21 +30,24 @@ struct Tier {
   Isa isa;
   const char* name;
   Isa rank;              // where it stands in the order: itself, or the tier that it is the twin of
-  const char* features;  // what it needs beside the tiers of kBases
+  Isa base;              // the tier whose features it needs too
+  const char* features;  // what it needs beside them
 };
 constexpr Tier kTiers[] = {
-    {Isa::generic, "generic", Isa::generic, ""},
-    {Isa::avx2, "avx2", Isa::avx2, "avx2 fma f16c"},
-    {Isa::avx512, "avx512", Isa::avx512, "avx512f avx512bw avx512vl avx512dq"},
-    {Isa::vnni, "vnni", Isa::vnni, "avx512_vnni"},
-    {Isa::bf16, "bf16", Isa::bf16, "avx512_bf16"},
-    {Isa::fp16, "fp16", Isa::fp16, "avx512_fp16"},
-    {Isa::amx, "amx", Isa::amx, "avx512_bf16 amx_tile amx_bf16 amx_int8"},
-    {Isa::avx512_emulated, "avx512-emulated", Isa::avx512, "avx512f avx512bw avx512vl avx512dq"},
-    {Isa::vnni_emulated, "vnni-emulated", Isa::vnni, "avx512_vnni"},
-    {Isa::bf16_emulated, "bf16-emulated", Isa::bf16, "avx512_bf16"},
-    {Isa::fp16_emulated, "fp16-emulated", Isa::fp16, "avx512_fp16"},
-    {Isa::amx_emulated, "amx-emulated", Isa::amx, "avx512_bf16 amx_tile amx_bf16 amx_int8"}};
+    {Isa::generic, "generic", Isa::generic, Isa::generic, ""},
+    {Isa::avx2, "avx2", Isa::avx2, Isa::generic, "avx2 fma f16c"},
+    {Isa::avx512, "avx512", Isa::avx512, Isa::avx2, "avx512f avx512bw avx512vl avx512dq"},
+    {Isa::avxvnni, "avxvnni", Isa::avxvnni, Isa::avx2, "avx_vnni"},
+    {Isa::vnni, "vnni", Isa::vnni, Isa::avx512, "avx512_vnni"},
+    {Isa::bf16, "bf16", Isa::bf16, Isa::avx512, "avx512_bf16"},
+    {Isa::fp16, "fp16", Isa::fp16, Isa::avx512, "avx512_fp16"},
+    {Isa::amx, "amx", Isa::amx, Isa::avx512, "avx512_bf16 amx_tile amx_bf16 amx_int8"},
+    {Isa::avx512_emulated, "avx512-emulated", Isa::avx512, Isa::avx2, "avx512f avx512bw avx512vl avx512dq"},
+    {Isa::avxvnni_emulated, "avxvnni-emulated", Isa::avxvnni, Isa::avx2, "avx_vnni"},
+    {Isa::vnni_emulated, "vnni-emulated", Isa::vnni, Isa::avx2, "avx512_vnni"},
+    {Isa::bf16_emulated, "bf16-emulated", Isa::bf16, Isa::avx2, "avx512_bf16"},
+    {Isa::fp16_emulated, "fp16-emulated", Isa::fp16, Isa::avx2, "avx512_fp16"},
+    {Isa::amx_emulated, "amx-emulated", Isa::amx, Isa::avx2, "avx512_bf16 amx_tile amx_bf16 amx_int8"}};
 
 const Tier& tier(Isa isa) { return kTiers[static_cast<int>(isa)]; }
 bool emulated(Isa isa) { return tier(isa).rank != isa; }
@@ -71,13 +74,11 @@ std::optional<Isa> parse_isa(std::string_view name) {
 }
 
 std::vector<Isa> tiers_of(std::string_view features) {
-  std::vector<Isa> found{Isa::generic};
-  const bool avx2 = has_words(features, tier(Isa::avx2).features);
-  const bool avx512 = avx2 && has_words(features, tier(Isa::avx512).features);
-  for (const Tier& t : kTiers) {
-    const bool base = emulated(t.isa) || t.isa == Isa::avx2 || t.isa == Isa::avx512 ? avx2 : avx512;
-    if (t.isa != Isa::generic && base && (emulated(t.isa) || has_words(features, t.features))) found.push_back(t.isa);
-  }
+  std::vector<Isa> found;
+  // A base comes before what stands on it.
+  for (const Tier& t : kTiers)
+    if ((t.isa == t.base || contains(found, t.base)) && (emulated(t.isa) || has_words(features, t.features)))
+      found.push_back(t.isa);
   return found;
 }
 

@@ -20,6 +20,7 @@ struct KernelHandle {
   KernelPtr kernel;
   std::string device;  // "python" for a Python function
   std::vector<PackingRecorder::Packing> packings = {};  // packed constants that a file may keep
+  std::vector<std::string> ukernels = {};               // micro-kernels that it runs on
 };
 
 using ShareText = std::tuple<int, int, int64_t>;

@@ -13,6 +13,7 @@
 #include "base/threads.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "spi/ukernel.h"
 
 namespace pw::python {
 namespace {
@@ -64,9 +65,10 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
     if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
   nb::gil_scoped_release release;
   PackingRecorder recorder;
+  UKernelRecorder taken;
   KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
   std::string device = kernel->device()->name();
-  return {std::move(kernel), std::move(device), std::move(recorder.packings)};
+  return {std::move(kernel), std::move(device), std::move(recorder.packings), std::move(taken.names)};
 }
 
 // (id, signature, bytes, whether they lie in memory that was offered) of every packing of a kernel.
@@ -240,6 +242,8 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("packed_bytes", [](const KernelHandle& k) { return k.kernel->raw().packed_bytes; })
       .def_prop_ro("workspace_bytes", [](const KernelHandle& k) { return k.kernel->raw().workspace_bytes; })
       .def_prop_ro("packings", packings_of)
+      .def_prop_ro("ukernels", [](const KernelHandle& k) { return k.ukernels; },
+                   "Names of the micro-kernels that it runs on; none for a device of a plugin.")
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
       .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),

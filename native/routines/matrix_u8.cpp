@@ -6,7 +6,17 @@ namespace pw {
 
 std::vector<std::string> gemm_u8_variants() {
   std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemmU8>(PW_KIND_GEMM_U8, true)) names.push_back(name);
+  std::string tiers[2];  // that have given kernels with vectors, with tiles
+  int32_t group = 0;
+  for (const auto& [name, body] : ukernels_of<GemmU8>(PW_KIND_GEMM_U8)) {
+    std::string& tier = tiers[body->most_step > 1];
+    const std::string its = name.substr(name.find("__"));
+    // Tiers that multiply bytes have kernels for pairs beside them, for sums of wider numbers.
+    group = std::max(group, body->group);
+    if (body->group != group || !(tier.empty() || tier == its)) continue;
+    tier = its;
+    names.push_back(name);
+  }
   return names;
 }
 
@@ -40,12 +50,29 @@ void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps
 
 }  // namespace
 
+ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
+                     const RequantU8& out, bool even, int threads)
+    : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(depth), words(divide_up(taps * depth, kernel.group)),
+      step(1), c_row(c_row), out(out) {
+  staged = kernel.group == 2 || depth % kernel.group != 0;
+  if (kernel.most_step > 1) {
+    // Steps that divide a row read it where it lies; otherwise as few as there can be, the last one filled with zeros.
+    const int64_t fewest = divide_up(words, kernel.most_step);
+    int64_t steps = fewest;
+    while (4 * steps <= 5 * fewest && words % steps != 0) ++steps;
+    staged = staged || !even || words % steps != 0;
+    step = divide_up(words, staged ? fewest : steps);
+    words = round_up(words, step);
+  }
+  blocking = block(row_tiles(), panels(), words * kernel.columns * 4, kernel.rows * taps * depth, threads);
+}
+
 WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs,
-                     int64_t taps, const GemmU8& kernel, Scale in)
-    : tile_(kernel.columns), padded_(round_up(outputs, tile_)), words_(divide_up(inputs * taps, kernel.group)) {
-  const int64_t group = kernel.group, panels = padded_ / tile_, panel_bytes = words_ * tile_ * 4;
+                     int64_t taps, const ProductU8& product, Scale in)
+    : tile_(product.kernel->columns), padded_(round_up(outputs, tile_)), words_(product.words) {
+  const int64_t group = product.kernel->group, panels = padded_ / tile_, panel_bytes = words_ * tile_ * 4;
   const std::string key = "u8/" + std::to_string(group) + "/" + std::to_string(first) + "/" + std::to_string(outputs) +
-                          "/" + std::to_string(taps) + "/" + std::to_string(tile_);
+                          "/" + std::to_string(taps) + "/" + std::to_string(tile_) + "/" + std::to_string(words_);
   packed_ = shared_packing(weights.id, key, [&] {
     Buffer packed(static_cast<size_t>(panels * panel_bytes + padded_ * 8));
     std::memset(packed.as<char>(), 0, packed.bytes());

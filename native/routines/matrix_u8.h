@@ -10,15 +10,40 @@
 
 namespace pw {
 
+// The micro-kernels of the best tier with tiles and of the best one with vectors: which is faster is to be measured.
 std::vector<std::string> gemm_u8_variants();
 const GemmU8& gemm_u8_kernel(const std::string& name);  // throws Error
 
-// Weights [outputs, inputs, taps...] of one group, rows of B in the order (tap, channel). `first` and `outputs` name the
-// group's part of the constant.
+// One product C = requantise(A * B), tile by tile.
+struct ProductU8 {
+  const GemmU8* kernel;
+  int64_t rows, columns;  // of C
+  int64_t taps, depth;    // as `fill` gives pointers: depth u8 each, taps * depth in a row of B
+  bool staged;            // rows go through kernel->stage
+  int64_t words, step;    // of a row, as the kernel takes them
+  int64_t c_row;
+  RequantU8 out;
+  Blocking blocking;
+
+  // `taps` and `depth`: as the input has them. `even`: its rows lie at one distance from each other.
+  ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
+            const RequantU8& out, bool even, int threads);
+  int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
+  int64_t panels() const { return divide_up(columns, kernel->columns); }
+  int64_t tile_rows() const { return divide_up(rows, row_tiles()); }
+  // Rows lie a cache line more than whole lines apart, so that a power of two does not put them into one set.
+  int64_t row_bytes() const { return staged ? round_up(words * 4, 64) + 64 : 0; }
+  int64_t pointer_bytes() const { return round_up((staged ? 1 : taps) * kernel->rows * 8, 64); }
+  // Scratch memory of one thread.
+  int64_t area() const { return pointer_bytes() + kernel->rows * row_bytes(); }
+};
+
+// Weights [outputs, inputs, taps...] of one group for a product, rows of B in the order (tap, channel). `first` and
+// `outputs` name the group's part of the constant.
 class WeightsU8 {
  public:
   WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs, int64_t taps,
-            const GemmU8& kernel, Scale in);
+            const ProductU8& product, Scale in);
 
   int64_t words() const { return words_; }
   const char* panel(int64_t i) const { return packed_->as<char>() + i * words_ * tile_ * 4; }
@@ -31,33 +56,6 @@ class WeightsU8 {
   int64_t tile_, padded_, words_;
   std::shared_ptr<const Buffer> packed_;  // panels, then scale and sum of each column
   Buffer columns_;                        // start, scale, bias
-};
-
-// One product C = requantise(A * B), tile by tile.
-struct ProductU8 {
-  const GemmU8* kernel;
-  int64_t rows, columns;  // of C
-  int64_t taps, depth;    // as `fill` gives pointers: depth u8 each, taps * depth in a row of B
-  bool staged;            // rows go through kernel->stage
-  int64_t c_row;
-  RequantU8 out;
-  Blocking blocking;
-
-  // `taps` and `depth`: as the input has them; `words`: of a whole row of B.
-  ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
-            const RequantU8& out, int threads)
-      : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(depth),
-        staged(kernel.group == 2 || depth % kernel.group != 0), c_row(c_row), out(out) {
-    blocking = block(row_tiles(), panels(), words() * kernel.columns * 4, kernel.rows * taps * depth, threads);
-  }
-  int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
-  int64_t panels() const { return divide_up(columns, kernel->columns); }
-  int64_t words() const { return divide_up(taps * depth, kernel->group); }
-  // Rows lie a cache line more than whole lines apart, so that a power of two does not put them into one set.
-  int64_t row_bytes() const { return staged ? round_up(words() * 4, 64) + 64 : 0; }
-  int64_t pointer_bytes() const { return round_up((staged ? 1 : taps) * kernel->rows * 8, 64); }
-  // Scratch memory of one thread.
-  int64_t area() const { return pointer_bytes() + kernel->rows * row_bytes(); }
 };
 
 // Computes block `index` of p.blocking. `fill(first_row, rows, pointers, rows_of_scratch)` writes pointers: staged, one
@@ -73,14 +71,17 @@ void walk_block(const ProductU8& p, const WeightsU8& weights, int64_t index, uin
   const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
   const EvenParts tiles{p.rows, p.row_tiles()};
   auto** pointers = reinterpret_cast<const void**>(area);
+  if (p.kernel->open) p.kernel->open(p.tile_rows(), p.step);
   for (int64_t tile = first_tile; tile < last_tile; ++tile) {
     const auto [row, rows] = tiles[tile];
     fill(row, rows, pointers, area + p.pointer_bytes());
     GemmU8Args args{};
     args.a = pointers;
     args.taps = p.staged ? 1 : p.taps;
-    args.words = p.staged ? p.words() : p.depth / p.kernel->group;
+    args.words = p.words / args.taps;
+    args.step = p.step;
     args.rows = rows;
+    args.tile_rows = p.tile_rows();
     args.c_row = p.c_row;
     args.out = p.out;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
@@ -95,6 +96,7 @@ void walk_block(const ProductU8& p, const WeightsU8& weights, int64_t index, uin
       p.kernel->run(&args);
     }
   }
+  if (p.kernel->close) p.kernel->close();
 }
 
 }  // namespace pw

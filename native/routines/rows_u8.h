@@ -10,8 +10,8 @@ class RowsU8Kernel : public PieceKernel {
   RowsU8Kernel(const Problem& p, const Constants& constants, int64_t rows, int64_t depth, int64_t columns,
                const float* bias, const GemmU8& kernel)
       : add_(p.epilogue.add), threads_(p.threads),
-        weights_(constants[1], bias, 0, columns, depth, 1, kernel, scale_in(constants, 0)),
-        product_(kernel, rows, columns, 1, depth, columns, requantise(p, constants), p.threads) {}
+        product_(kernel, rows, columns, 1, depth, columns, requantise(p, constants), true, p.threads),
+        weights_(constants[1], bias, 0, columns, depth, 1, product_, scale_in(constants, 0)) {}
 
   size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * product_.area()); }
   size_t packed_bytes() const override { return weights_.bytes(); }
@@ -33,14 +33,14 @@ class RowsU8Kernel : public PieceKernel {
       to[i] = from;
       if (!product_.staged) continue;
       to[i] = i < rows ? scratch + i * product_.row_bytes() : to[i - 1];
-      if (i < rows) product_.kernel->stage(&from, 1, product_.depth, product_.words(), scratch + i * product_.row_bytes());
+      if (i < rows) product_.kernel->stage(&from, 1, product_.depth, product_.words, scratch + i * product_.row_bytes());
     }
   }
 
   bool add_;
   int64_t threads_;
-  WeightsU8 weights_;
   ProductU8 product_;
+  WeightsU8 weights_;
 };
 
 }  // namespace pw

@@ -40,11 +40,25 @@ std::vector<std::pair<std::string, const Body*>> ukernels_of(const std::string& 
   return found;
 }
 
+// Names of what the functions below hand out in this thread while the recorder lives: the micro-kernels that a prepared
+// kernel runs on. Recorders may not nest.
+class UKernelRecorder {
+ public:
+  UKernelRecorder();
+  UKernelRecorder(const UKernelRecorder&) = delete;
+  ~UKernelRecorder();
+  static void note(const std::string& name);
+  std::vector<std::string> names;  // each once
+};
+
 // The body of that name; nullptr when this machine may not use it.
 template <class Body>
 const Body* ukernel(const std::string& kind, const std::string& name) {
-  for (const auto& [n, body] : ukernels_of<Body>(kind))
-    if (n == name) return body;
+  for (const auto& [n, body] : ukernels_of<Body>(kind)) {
+    if (n != name) continue;
+    UKernelRecorder::note(name);
+    return body;
+  }
   return nullptr;
 }
 
@@ -60,6 +74,7 @@ template <class Body>
 const Body& best_ukernel(const std::string& kind) {
   const auto found = ukernels_of<Body>(kind, true);
   if (found.empty()) throw Error("micro-kernel kind " + kind + ": this build holds none for this machine");
+  UKernelRecorder::note(found.front().first);
   return *found.front().second;
 }
 

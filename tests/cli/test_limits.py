@@ -132,9 +132,12 @@ def test_thread_counts():
 
 def test_every_tier_in_use_brings_its_probes():
     names = {(p["kind"], p["name"]) for p in _native.limit_probes()}
-    for tier in _native.cpu_info()["used"]:
-        isa = "avx512" if tier == "avx512-emulated" else tier
-        assert {("peak", f"peak_f32__{isa}"), ("peak", f"peak_i8_madd__{isa}"), ("read", f"read__{isa}")} <= names
+    of_units = {"avxvnni": "peak_i8_dpbusd", "vnni": "peak_i8_dpbusd", "amx": "peak_i8_tdpbusd"}
+    for isa in (tier.removesuffix("-emulated") for tier in _native.cpu_info()["used"]):
+        if isa in ("generic", "avx2", "avx512"):
+            assert {("peak", f"peak_f32__{isa}"), ("peak", f"peak_i8_madd__{isa}"), ("read", f"read__{isa}")} <= names
+        elif isa in of_units:
+            assert ("peak", f"{of_units[isa]}__{isa}") in names
     assert all(p["operations"] > 0 and p["dtype"] for p in _native.limit_probes() if p["kind"] == "peak")
 
 

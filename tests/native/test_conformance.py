@@ -21,8 +21,8 @@ from pathweave.testing import conformance
 from pathweave.testing.guard import Guarded
 from pathweave.testing.layouts import lay_out, logical
 
-TIERS = ("generic", "avx2", "avx512", "vnni", "bf16", "fp16", "amx",
-         "avx512-emulated", "vnni-emulated", "bf16-emulated", "fp16-emulated", "amx-emulated")
+UNITS = ("avxvnni", "vnni", "bf16", "fp16", "amx")
+TIERS = ("generic", "avx2", "avx512", *UNITS, "avx512-emulated", *(f"{unit}-emulated" for unit in UNITS))
 MAX_CRASHES = 20
 
 
@@ -56,18 +56,42 @@ def run_tier(tier: str) -> tuple[list[dict], list[str]]:
 def test_every_routine(tier, capsys):
     if tier not in found_tiers():
         pytest.skip(f"this machine or build has no {tier}")
-    results, crashes = run_tier(tier)
+    everything, crashes = run_tier(tier)
+    results = [r for r in everything if not r["left_out"]]
     worst: dict[str, tuple[float, str]] = {}
     for r in results:
         worst[r["routine"]] = max(worst.get(r["routine"], (0.0, "")), (r["error"], r["case"]))
     with capsys.disabled():
         print(f"\n{tier}: {len(results)} checks of {len(worst)} routines; worst relative errors")
+        if len(results) < len(everything):
+            print(f"  ({len(everything) - len(results)} left out: they run on no micro-kernel of {conformance.unit_of(tier)}, "
+                  "but on those of avx512 and below, whose tiers they are checked at)")
         for routine, (error, case) in sorted(worst.items()):
             if error:
                 print(f"  {routine:44s} {error:9.3g}  {case[:60]}")
     failures = crashes + [f"{r['repeat']}\n    {r['failure']}" for r in results if r["failure"]]
     assert not failures, f"{len(failures)} checks failed at {tier}:\n" + "\n".join(failures[:40])
-    assert len(results) > 1000 and len({r["threads"] for r in results}) == 2
+    assert len(results) > (500 if conformance.unit_of(tier) else 1000) and len({r["threads"] for r in results}) == 2
+
+
+def test_a_unit_leaves_out_what_does_not_run_on_it():
+    assert [conformance.unit_of(t) for t in ("", "generic", "avx2", "avx512", "avx512-emulated", "vnni", "amx-emulated")] == \
+        ["", "", "", "", "", "vnni", "amx"]
+    from pathweave.runtime.native import native
+    subject = subject_of("dense 4x128,1000x128,1000")
+    checks = [(check, card) for check, card in conformance.checks_of(subject, threads=(1,))
+              if check.routine in ("dense/gemm:f32:plain:cpu", "dense/gemm:u8:plain:cpu")]
+    assert len({check.routine for check, _ in checks}) == 2
+    for check, card in checks:
+        tier = check.variant.split("__")[1].split("+")[0]
+        assert not conformance.perform(subject, check, card, tier).left_out
+        left = conformance.perform(subject, check, card, "another")
+        assert left.left_out and not left.failure
+        problem = subject.problem(1)
+        constants = [(a if c else None, 0) for a, c in zip(subject.arrays, problem.constant)]
+        scales = subject.scales if ":u8:" in check.routine else []
+        assert check.variant.split("+")[0] in native().prepare(problem.text, check.routine, check.variant, constants,
+                                                               scales).ukernels
 
 
 def test_every_routine_has_a_case():

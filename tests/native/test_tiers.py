@@ -13,23 +13,26 @@ from pathweave import _native
 AVX2 = "avx2 fma f16c"
 AVX512 = AVX2 + " avx512f avx512bw avx512vl avx512dq"
 AMX = " amx_tile amx_bf16 amx_int8"
-REAL = ["generic", "avx2", "avx512", "vnni", "bf16", "fp16", "amx"]
+BASES = ["generic", "avx2", "avx512"]
+REAL = [*BASES, "avxvnni", "vnni", "bf16", "fp16", "amx"]
 TWINS = [f"{t}-emulated" for t in REAL[2:]]
 MACHINES = {
     "no AVX2": ("", ["generic"]),
-    "Haswell, Zen 3": (AVX2, REAL[:2]),
+    "Haswell, Zen 3": (AVX2, BASES[:2]),
     "no FMA": ("avx2 f16c", ["generic"]),
-    "AVX-512 masked by the system, VNNI named": (AVX2 + " avx512_vnni", REAL[:2]),
-    "Alder Lake": (AVX2 + " avx_vnni", REAL[:2]),
-    "Skylake-X": (AVX512, REAL[:3]),
-    "Knights Landing": (AVX2 + " avx512f", REAL[:2]),
-    "Ice Lake": (AVX512 + " avx512_vnni", REAL[:4]),
-    "Zen 4": (AVX512 + " avx512_vnni avx512_bf16", REAL[:5]),
-    "Sapphire Rapids": (AVX512 + " avx512_vnni avx512_bf16 avx512_fp16" + AMX, REAL),
-    "the same, tile registers refused": (AVX512 + " avx512_vnni avx512_bf16 avx512_fp16", REAL[:6]),
-    "a guest without FP16": (AVX512 + " avx512_vnni avx512_bf16" + AMX, [*REAL[:5], "amx"]),
-    "tiles without AVX512-BF16": (AVX512 + " avx512_vnni" + AMX, REAL[:4]),
-    "tiles without int8": (AVX512 + " avx512_vnni avx512_bf16 amx_tile amx_bf16", REAL[:5]),
+    "AVX-512 masked by the system, VNNI named": (AVX2 + " avx512_vnni", BASES[:2]),
+    "Alder Lake, Sierra Forest": (AVX2 + " avx_vnni", [*BASES[:2], "avxvnni"]),
+    "AVX-VNNI without FMA": ("avx2 f16c avx_vnni", ["generic"]),
+    "Skylake-X": (AVX512, BASES),
+    "Knights Landing": (AVX2 + " avx512f", BASES[:2]),
+    "Ice Lake": (AVX512 + " avx512_vnni", [*BASES, "vnni"]),
+    "Zen 4": (AVX512 + " avx512_vnni avx512_bf16", [*BASES, "vnni", "bf16"]),
+    "Zen 5": (AVX512 + " avx_vnni avx512_vnni avx512_bf16", REAL[:6]),
+    "Sapphire Rapids": (AVX512 + " avx_vnni avx512_vnni avx512_bf16 avx512_fp16" + AMX, REAL),
+    "the same, tile registers refused": (AVX512 + " avx_vnni avx512_vnni avx512_bf16 avx512_fp16", REAL[:7]),
+    "a guest without FP16": (AVX512 + " avx512_vnni avx512_bf16" + AMX, [*BASES, "vnni", "bf16", "amx"]),
+    "tiles without AVX512-BF16": (AVX512 + " avx512_vnni" + AMX, [*BASES, "vnni"]),
+    "tiles without int8": (AVX512 + " avx512_vnni avx512_bf16 amx_tile amx_bf16", [*BASES, "vnni", "bf16"]),
 }
 
 

@@ -14,12 +14,12 @@ class DirectU8Kernel : public PieceKernel {
   DirectU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), threads_(p.threads),
         product_(gemm_u8_kernel(variant), g_.images * g_.out_pixels(), g_.group_outputs(), g_.taps(), g_.group_inputs(),
-                 g_.outputs, requantise(p, constants), p.threads),
+                 g_.outputs, requantise(p, constants), false, p.threads),
         merges_(product_.staged && g_.groups == 1 && (g_.dilation_x == 1 || g_.kernel_width == 1)) {
     const Scale in = scale_in(constants, 0);
     for (int64_t group = 0; group < g_.groups; ++group)
       weights_.emplace_back(constants[1], bias_of(p, constants), group * g_.group_outputs(), g_.group_outputs(),
-                            g_.group_inputs(), g_.taps(), *product_.kernel, in);
+                            g_.group_inputs(), g_.taps(), product_, in);
     outside_ = Buffer(static_cast<size_t>(g_.group_inputs()));
     std::memset(outside_.as<char>(), in.zero, outside_.bytes());
   }
@@ -63,10 +63,10 @@ class DirectU8Kernel : public PieceKernel {
         char* staged = scratch + i * product_.row_bytes();
         if (merges_ && inside(y0, x0)) {
           for (int64_t ky = 0; ky < g_.kernel_height; ++ky) runs[ky] = pixel(base, y0 + ky * g_.dilation_y, x0);
-          product_.kernel->stage(runs, g_.kernel_height, g_.kernel_width * depth, product_.words(), staged);
+          product_.kernel->stage(runs, g_.kernel_height, g_.kernel_width * depth, product_.words, staged);
         } else {
           point(base, y0, x0, runs, 1);
-          product_.kernel->stage(runs, product_.taps, depth, product_.words(), staged);
+          product_.kernel->stage(runs, product_.taps, depth, product_.words, staged);
         }
         to[i] = staged;
       } else {

@@ -63,7 +63,7 @@ class WinogradU8Kernel : public Kernel {
   WinogradU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), threads_(p.threads), out_(requantise(p, constants)),
         gemm_(gemm_u8_kernel(variant.substr(0, variant.find('/')))),
-        transforms_(*ukernels_of<WinogradU8>(PW_KIND_WINOGRAD_U8, true).front().second),
+        transforms_(best_ukernel<WinogradU8>(PW_KIND_WINOGRAD_U8)),
         tiles_(g_, kOutputs, variant, gemm_.rows), words_(divide_up(g_.inputs, 2)),
         padded_(round_up(g_.outputs, gemm_.columns)) {
     weights_ = shared_packing(constants[1].id, "winograd4_u8/" + std::to_string(gemm_.columns), [&] {

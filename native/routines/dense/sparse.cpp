@@ -18,7 +18,7 @@ class SparseGemvKernel : public PieceKernel {
         bytes_((s_.depth + 7) / 8) {
     kernel_ = ukernel<SparseGemvF32>(PW_KIND_SPARSE_GEMV_F32, variant);
     if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
-    activation_ = ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).front().second;
+    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
     grain_ = std::clamp<int64_t>(s_.columns / (8 * p.threads), 1, 64);
     if (kernel_->pairs)
       pairs_ = SparseRows(constants[1], s_.columns, s_.depth, "dense",

@@ -8,7 +8,9 @@ namespace pw {
 
 // Elements along the depth come in groups that fill a word of 32 bits: `group` = 4 (A u8, B s8) where the instruction
 // set multiplies bytes exactly, `group` = 2 (both widened to 16 bits) where it does not. Rows of A and of B are padded
-// with zeros to whole words.
+// with zeros to whole words. A kernel with `most_step` > 1 reads tiles: `step` <= most_step words of several rows at once.
+// Then rows of A lie at one distance from each other, there is one tap, and `words` is a multiple of `step`, rows of A and
+// of B being padded with zeros to that.
 //
 // a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to `words`
 //    words of row i at tap t (rows >= `rows` may be any readable pointer), any alignment. With group 4 they may be u8
@@ -28,8 +30,9 @@ struct GemmU8Args {
   uint8_t* c;
   const uint8_t* residual;
   int32_t* sums;
-  int64_t taps, words;
+  int64_t taps, words, step;
   int64_t rows, columns;
+  int64_t tile_rows;  // as open() was told: `rows` or one more
   int64_t c_row;
   RequantU8 out;
 };
@@ -40,6 +43,11 @@ struct GemmU8 {
   void (*run)(const GemmU8Args* args);
   // One row as `run` reads it: `taps` runs of `depth` u8 side by side, then zeros up to `words` words.
   void (*stage)(const uint8_t* const* taps, int64_t count, int64_t depth, int64_t words, void* to);
+  int32_t most_step = 1;
+  // May be null. A thread opens the shape of its tiles before it runs and closes it when it has done its part of the step:
+  // the unit's registers would slow what else runs there.
+  void (*open)(int64_t tile_rows, int64_t step) = nullptr;
+  void (*close)() = nullptr;
 };
 #define PW_KIND_GEMM_U8 "gemm_u8"
 

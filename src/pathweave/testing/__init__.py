@@ -123,9 +123,9 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
 
     `normal` (mean 0, deviation 1), `scaled:K` (deviation 1 / sqrt(K)), `positive` (0.5 to 2), `unit` (-1 to 1),
     `wide` (deviation 4), `integral` (small integers), `nonzero` (integers without 0), `ties` (few different values),
-    `special` (NaN and infinities among numbers), `index:K` (-K to K - 1), and for weights [outputs, inputs, ...]
-    `sparse:P` (P % zeros), `2of4` (two zeros in any four consecutive inputs), `blocks:P` (P % of the blocks of 16
-    outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
+    `special` (NaN and infinities among numbers), `ends:A,B` (A or B), `index:K` (-K to K - 1), and for weights
+    [outputs, inputs, ...] `sparse:P` (P % zeros), `2of4` (two zeros in any four consecutive inputs), `blocks:P` (P % of
+    the blocks of 16 outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
     """
     word, _, parameter = word.partition(":")
     shape, kind = spec.shape, np.dtype(numpy_dtype(spec.dtype))
@@ -143,6 +143,8 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
         y = rng.uniform(*((0.5, 2.0) if word == "positive" else (-1.0, 1.0)), shape)
     elif word == "special":
         y = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -2.5], shape)
+    elif word == "ends":
+        y = rng.choice([float(v) for v in parameter.split(",")], shape)
     elif word in ("sparse", "2of4", "blocks"):
         kept = _kept(shape, word, float(parameter or 0), rng)
         y = rng.standard_normal(shape) / math.sqrt(math.prod(shape[1:])) * kept

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -50,31 +51,39 @@ class Check:
 
 @dataclass
 class Result:
-    """What became of a check: `failure` "" when it passed; `error`: relative RMS error (largest of the outputs)."""
+    """What became of a check: `failure` "" when it passed; `error`: relative RMS error (largest of the outputs).
+    `left_out`: it was prepared, but does not run on a micro-kernel of the tier asked for."""
 
     check: Check
     error: float
     allowed: float
     failure: str
+    left_out: bool = False
 
     def to_json(self, isa: str) -> str:
         """One line."""
         return json.dumps({**asdict(self.check), "error": self.error, "allowed": self.allowed, "failure": self.failure,
-                           "repeat": self.check.repeat(isa)})
+                           "left_out": self.left_out, "repeat": self.check.repeat(isa)})
 
 
 class Subject:
     """What a routine is tested on: a problem per number of threads, its inputs and what must come out.
 
-    `scales`: of inputs and outputs, for formats of integers.
+    `wanted` is asked when a result is there. `scales`: of inputs and outputs, for formats of integers.
     """
 
-    def __init__(self, name: str, arrays: Sequence[np.ndarray | None], wanted: Sequence[np.ndarray], case: Case | None,
-                 make, scales: Sequence[Scale] = ()):
-        self.name, self.arrays, self.wanted, self.case, self.make = name, list(arrays), list(wanted), case, make
+    def __init__(self, name: str, arrays: Sequence[np.ndarray | None], wanted: Callable[[], Sequence[np.ndarray]],
+                 case: Case | None, make, scales: Sequence[Scale] = ()):
+        self.name, self.arrays, self.case, self.make = name, list(arrays), case, make
+        self._wanted = wanted
         self.first: dict[tuple[str, str], list[np.ndarray]] = {}  # results with the first number of threads
         self._scales = list(scales)
         self._expected: dict[tuple, quantised.Expected] = {}
+
+    @cached_property
+    def wanted(self) -> list[np.ndarray]:
+        """What must come out."""
+        return list(self._wanted())
 
     @property
     def scales(self) -> list[Scale]:
@@ -104,7 +113,7 @@ def subjects(wanted: str | None = None) -> Iterator[Subject]:
     for case in cases():
         if wanted is None or wanted == case.name:
             arrays = case.arrays()
-            yield Subject(case.name, arrays, case.reference(arrays), case, case.problem)
+            yield Subject(case.name, arrays, partial(case.reference, arrays), case, case.problem)
     for spec, source, target in adapts():
         if wanted is None or wanted == _adapt_name(spec, source, target):
             yield adapt_subject(spec, source, target)
@@ -117,7 +126,7 @@ def _adapt_name(spec: TensorSpec, source: Format, target: Format) -> str:
 def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
     """A conversion."""
     array, after, scale = _adapted(spec, source, target)
-    return Subject(_adapt_name(spec, source, target), [array], [after], None,
+    return Subject(_adapt_name(spec, source, target), [array], lambda: [after], None,
                    lambda threads: adapt_problem(spec, source, target, threads), [scale, scale])
 
 
@@ -190,17 +199,31 @@ def checks_of(subject: Subject, routine: str | None = None, variant: str | None 
                         yield Check(subject.name, card["id"], v, n), card
 
 
-def perform(subject: Subject, check: Check, card: dict) -> Result:
-    """Carry out one check. Raises nothing: what goes wrong is the failure."""
+def unit_of(isa: str) -> str:
+    """The tier whose own micro-kernels are all that is new where the machine is capped at `isa`, "" when everything is.
+
+    A unit above avx512, or its twin, brings micro-kernels for a few kinds; all else runs on those of avx512 as it does
+    under that cap.
+    """
+    tier = isa.removesuffix("-emulated")
+    return "" if tier in ("", "generic", "avx2", "avx512") else tier
+
+
+def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Result:
+    """Carry out one check; with `unit` only where the kernel runs on a micro-kernel of that tier. Raises nothing: what
+    goes wrong is the failure."""
     allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in CLASSES else 0.0
     try:
-        error, failure = _perform(subject, check, card, allowed)
+        found = _perform(subject, check, card, allowed, unit)
+        if found is None:
+            return Result(check, 0.0, allowed, "", left_out=True)
+        error, failure = found
     except Exception as e:  # whatever a routine does to us is its failure
         error, failure = float("inf"), f"{type(e).__name__}: {e}"
     return Result(check, error, allowed, failure)
 
 
-def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tuple[float, str]:
+def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: str) -> tuple[float, str] | None:
     problem = subject.problem(check.threads)
     ins, outs = ([Format.parse(f) for f in card[k]] for k in ("ins", "outs"))
     dynamic = [i for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c]
@@ -213,6 +236,8 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float) -> tupl
     constants = [a if c else None for a, c in zip(subject.arrays, problem.constant)]
     kernel = native().prepare(problem.text, check.routine, check.variant,
                               [(a, _fresh_id()) if a is not None else (None, 0) for a in constants], scales)
+    if unit and not any(name.endswith(f"__{unit}") for name in kernel.ukernels):
+        return None
     expected = subject.expected(ins, outs) if integers and subject.case else None
     arrays = expected.arrays if expected else subject.arrays
     physical = [encode(lay_out(arrays[i], f.layout), f.dtype) for i, f in zip(dynamic, ins)]

@@ -85,10 +85,15 @@ CASES = [
     conv((1, 16, 7, 7), 16, 3, groups=4, same=1, epilogue="relu"),
     conv((1, 16, 7, 7), 16, 3, groups=2, same=1, epilogue="add+relu"),
     conv((1, 64, 1, 1), 16, 1, epilogue="relu"), conv((1, 16, 1, 1), 64, 1, epilogue="hard_sigmoid:0.1666667:0.5"),
+    # bytes at their ends, with zero points 0 and 255
+    *(conv((1, c, 9, 7), o, k, same=1, values=(x, "ends:-1,1")) for x in ("ends:0,255", "ends:-255,0")
+      for c, o, k in ((70, 33, 1), (5, 19, 3), (67, 35, 3))),
     # larger ones: several blocks in every direction
     conv((1, 64, 28, 28), 72, 1, epilogue="relu"), conv((1, 48, 20, 20), 48, 3, same=1, epilogue="relu"),
     conv((1, 96, 13, 13), 80, 3, same=1), conv((2, 64, 14, 14), 96, 3, same=1, stride=(2, 2)),
 
+    depthwise((1, 19, 7, 7), 3, values=("ends:0,255", "ends:-1,1")),
+    depthwise((1, 19, 7, 7), 5, values=("ends:-255,0", "ends:-1,1")),
     # depthwise: the vector width's neighbourhood, images smaller than the kernel, borders on every side
     *(depthwise((1, c, 7, 7), 3) for c in (1, 3, 8, 16, 17, 24, 40, 64)),
     *(depthwise((1, c, 14, 14), 3, stride=(2, 2)) for c in (3, 16, 24, 40)),

@@ -21,6 +21,8 @@ CASES = [
                                                "hard_sigmoid:0.1666667:0.5", "add", "add+relu", "leaky_relu:0.1")),
     *(dense((4, 48), 33, epilogue=e) for e in ("relu", "add", "add+relu", "silu")),
     dense((5, 24), 16, bias=False, epilogue="add+relu"),
+    # bytes at their ends, with zero points 0 and 255
+    *(dense((n, k), 37, values=(x, "ends:-1,1")) for x in ("ends:0,255", "ends:-255,0") for n, k in ((1, 1003), (15, 131))),
 
     case("matmul", (7, 16), (16, 24)), case("matmul", (1, 64), (64, 10)), case("matmul", (33, 17), (17, 31)),
     case("matmul", (3, 7, 16), (3, 16, 24)), case("matmul", (2, 3, 7, 16), (2, 3, 16, 8)),

@@ -1,0 +1,4 @@
+#define PW_LANES 8
+#define PW_ISA "avxvnni"
+#define PW_VNNI
+#include "ukernels/tiers/gemv_u8.inc"
