@@ -57,6 +57,16 @@ class Sketch:
     def depthwise(self, value: str, **rest) -> str:
         return self.layer("depthwise_conv2", value, self.channels[value], pad=(1, 1, 1, 1), **rest)
 
+    def squeeze_excite(self, value: str, hidden: int = 8, gate: Epilogue = CLIP) -> str:
+        self.net.layers.append(Layer(f"l{len(self.net.layers)}", "global_average_pool", (value,), (f"m{value}",)))
+        self.channels[f"m{value}"] = self.channels[value]
+        excited = self.pointwise(self.pointwise(f"m{value}", hidden), self.channels[value], epilogue=gate)
+        n = len(self.net.layers)
+        pair = (value, excited) if n % 2 else (excited, value)
+        self.net.layers.append(Layer(f"l{n}", "mul", pair, (f"v{n}",)))
+        self.channels[f"v{n}"] = self.channels[value]
+        return f"v{n}"
+
     def bound(self, *outputs: str) -> BoundNet:
         self.net.outputs = list(outputs)
         infer(self.net)
@@ -70,9 +80,11 @@ def random_blocks(seed: int) -> BoundNet:
     x, outputs = "x", []
     for _ in range(draw.randint(1, 3)):
         start = x
-        for part in draw.choice(["edp", "edp", "ed", "dp", "dd", "epdp", "d"]):
+        for part in draw.choice(["edp", "edsp", "eds", "dp", "dd", "epdp", "s", "ds"]):
             if part == "d":
                 x = sketch.depthwise(x)
+            elif part == "s":
+                x = sketch.squeeze_excite(x)
             else:
                 x = sketch.pointwise(x, 16 if part == "p" else draw.choice([16, 24]))
             if draw.random() < 0.1:
@@ -92,7 +104,7 @@ def random_profile(bound: BoundNet, seed: int) -> Profile:
         found.append(Measurement("here", c.problem.text, *c.key, (ns,), 1.0, about=about))
     problems = [*bound.problems(1), *(bound.region_problem(r, 1) for r in bound.regions.values())]
     for problem in problems:
-        whole = problem.kind == "inverted_residual"
+        whole = problem.kind in ("inverted_residual", "squeeze_excite")
         for c in catalogue.candidates(problem)[0]:
             add(c, draw.uniform(1, 30 if whole else 12))
     for spec in {bound.spec(v) for v in (*bound.inputs, *(v for layer in bound.layers for v in layer.outputs))}:
@@ -160,6 +172,38 @@ def test_what_is_used_elsewhere_stays_outside():
     bound = sketch.bound(sketch.pointwise(p, 16, residual=d))
     assert [r.layers for r in bound.regions.values()] == [("l0", "l1")]  # the residual comes from inside
     assert not Sketch(8, 6, 0).bound("x").regions
+
+
+def test_squeeze_excite_is_offered_alone_and_with_its_depthwise_layer():
+    sketch = Sketch(8, 6, 0)
+    bound = sketch.bound(sketch.squeeze_excite(sketch.depthwise("x")))
+    assert [r.layers for r in bound.regions.values()] == [tuple(f"l{i}" for i in range(5)), ("l1", "l2", "l3", "l4")]
+    assert [r.layer.kind for r in bound.regions.values()] == ["squeeze_excite"] * 2
+    sketch = Sketch(8, 6, 0)
+    d = sketch.depthwise("x")
+    bound = sketch.bound(sketch.squeeze_excite(d), d)  # what is scaled is an output too
+    assert [r.layers for r in bound.regions.values()] == [("l1", "l2", "l3", "l4")]
+    sketch = Sketch(8, 6, 0)
+    scaled = sketch.squeeze_excite("x")
+    assert not sketch.bound(scaled, sketch.net.layers[-2].outputs[0]).regions  # the factors are an output too
+
+
+@pytest.mark.parametrize("change", ["one_factor", "other_value", "flat_mean", "residual_from_inside"])
+def test_what_only_looks_like_squeeze_excite_is_not(change):
+    sketch = Sketch(8, 6, 0)
+    y = sketch.squeeze_excite(sketch.pointwise("x", 8))
+    net = sketch.net
+    if change == "one_factor":  # broadcast over the channels
+        net.constants["w3"], net.constants["b3"] = net.constants["w3"][:1], net.constants["b3"][:1]
+    elif change == "other_value":
+        net.layers[-1] = net.layers[-1].with_(inputs=tuple("x" if v == "v0" else v for v in net.layers[-1].inputs))
+    elif change == "flat_mean":
+        net.layers[1] = net.layers[1].with_(outputs=("flat",), attrs={"keepdims": 0})
+        net.layers.insert(2, Layer("again", "reshape", ("flat",), ("mv0",), {"shape": (1, 8, 1, 1)}))
+    else:
+        last = net.layers[-1]
+        net.layers[-1] = last.with_(inputs=(*last.inputs, "v0"), epilogue=Epilogue(True))
+    assert not sketch.bound(y).regions
 
 
 def test_rules_that_break_the_contract_are_refused():

@@ -57,6 +57,27 @@ void walk_outputs(const Geometry& g, int64_t oy, int64_t step, int64_t columns, 
   }
 }
 
+// Pieces of output rows: whole rows, or parts of their channels where there are too few rows to share them out evenly.
+struct RowPieces {
+  int64_t rows, parts, grain;
+
+  RowPieces(int64_t count, int64_t channels, int64_t threads) : rows(count), parts(1) {
+    while (threads > 1 && rows * parts < 8 * threads && channels >= 256 * parts) parts *= 2;
+    grain = std::max<int64_t>(1, rows / (8 * threads));
+  }
+  // Calls body(row, first channel, channels) for the pieces that this thread takes; first channels are multiples of 16.
+  template <class Body>
+  void each(Team& team, int64_t channels, Body&& body) const {
+    const EvenParts blocks(divide_up(channels, 16), parts);
+    team.each(rows * parts, grain, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        const auto [block, count] = blocks[i % parts];
+        body(i / parts, block * 16, std::min(channels - block * 16, count * 16));
+      }
+    });
+  }
+};
+
 // Weights and bias packed, and the walk along one row of outputs. `channels`: of a pixel as it lies in memory (16 in
 // nchw16c, where the weights of a block begin at `block`).
 class DepthwiseRows {
@@ -79,15 +100,16 @@ class DepthwiseRows {
   int64_t pointer_bytes() const { return round_up(g_.kernel_height * columns_ * 8, 64); }
   size_t packed_bytes() const { return weights_.bytes() + bias_.bytes(); }
 
-  // Row `oy` of the outputs of one image. Row iy of the input begins at image + iy * width pixels; only rows that the
-  // kernel covers are read. `y`, `residual` (may be null): the row's first output.
-  void output_row(const float* image, int64_t oy, int64_t block, float* y, const float* residual,
+  // Channels [first, first + count) of row `oy` of the outputs of one image; `first` is a multiple of 16. Row iy of the
+  // input begins at image + iy * width pixels; only rows that the kernel covers are read. `image`, `y` (the row's first
+  // output) and `residual` (may be null) point to the first of these channels.
+  void output_row(const float* image, int64_t oy, int64_t first, int64_t count, float* y, const float* residual,
                   const float** pixels) const noexcept {
     DepthwiseF32Args args{};
     args.pixels = pixels;
-    args.weights = weights_.as<float>() + block * 16 * g_.taps();
-    args.bias = bias_.as<float>() + block * 16;
-    args.channels = channels_;
+    args.weights = weights_.as<float>() + first * g_.taps();
+    args.bias = bias_.as<float>() + first;
+    args.channels = count;
     args.y_pixel = channels_;
     args.taps = g_.taps();
     args.act = act_;
