@@ -246,6 +246,24 @@ def mobile(batch="N") -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def excited() -> bytes:
+    """An ONNX net of a depthwise convolution and squeeze-and-excite, on symbolic batch and size."""
+    from onnx import TensorProto, helper, numpy_helper
+    rng = np.random.default_rng(0)
+    shapes = {"d": (8, 1, 3, 3), "s": (3, 8, 1, 1), "e": (8, 3, 1, 1)}
+    weights = [numpy_helper.from_array((rng.standard_normal(s) / np.sqrt(np.prod(s[1:]))).astype(np.float32), n)
+               for n, s in shapes.items()]
+    make = helper.make_node
+    nodes = [make("Conv", ["x", "d"], ["c"], "conv", pads=[1] * 4, group=8, strides=[2, 2]), make("Relu", ["c"], ["r"]),
+             make("GlobalAveragePool", ["r"], ["m"]), make("Conv", ["m", "s"], ["h"], "squeeze"),
+             make("Relu", ["h"], ["k"]), make("Conv", ["k", "e"], ["g"], "excite"), make("HardSigmoid", ["g"], ["q"]),
+             make("Mul", ["q", "r"], ["y"])]
+    f32 = TensorProto.FLOAT
+    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", f32, ["N", 8, "H", "W"])],
+                              [helper.make_tensor_value_info("y", f32, None)], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
 SHAPES = {"x": (1, 8, 18, 18)}
 
 
@@ -280,6 +298,17 @@ def test_profile_measures_regions_and_tune_runs_them(store, fused, tmp_path):
             plan = model.plan(shapes={"x": shape})
             assert sum(s.routine.startswith("inverted_residual/") for s in plan.steps) == 2
             assert np.abs(model(x) - y).max() <= 1e-5 * np.abs(y).max()
+
+
+def test_squeeze_excite_from_onnx_to_a_plan(store):
+    tuned = pw.tune(pw.load(excited()), threads=2, budget_s=1, shapes=SHAPES, store=store, progress=False,
+                    restrict="squeeze_excite")
+    assert [len(members) for members in tuned.route(SHAPES).regions.values()] in ([4], [5])
+    for shape in (SHAPES["x"], (3, 8, 7, 11)):  # the second is carried over
+        x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        y = expected(excited(), x)
+        assert any(s.routine == "squeeze_excite/rows:f32:nhwc:cpu" for s in tuned.plan(shapes={"x": shape}).steps)
+        assert np.abs(tuned(x) - y).max() <= 1e-5 * np.abs(y).max()
 
 
 def test_explain_a_layer_inside_a_region(store, fused):
