@@ -1,5 +1,6 @@
 // Rows of a depthwise convolution: what depthwise_conv2/direct and the fused routines that contain one share.
 #pragma once
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -31,23 +32,28 @@ inline std::string depthwise_ukernel(const Geometry& g) {
 template <class T, class Body>
 void walk_outputs(const Geometry& g, int64_t oy, int64_t step, int64_t columns, int64_t channels, const T* image,
                   const T* outside, const T** pixels, Body&& body) {
-  const int64_t count = g.kernel_height * columns;
+  // Kernel rows [top, bottom) lie inside of the image; those above and below it point outside all along.
+  const int64_t y0 = oy * g.stride_y - g.pad_top;
+  int64_t top = 0, bottom = g.kernel_height;
+  while (top < bottom && y0 + top * g.dilation_y < 0) ++top;
+  while (bottom > top && y0 + (bottom - 1) * g.dilation_y >= g.height) --bottom;
+  const int64_t first = top * columns, last = bottom * columns;
+  std::fill(pixels, pixels + first, outside);
+  std::fill(pixels + last, pixels + g.kernel_height * columns, outside);
   bool inside_before = false;
   for (int64_t next = 0, before = 0; next < g.out_width; next += step) {
     const int64_t ox = std::min(next, std::max<int64_t>(0, g.out_width - step));
     const int64_t x0 = ox * g.stride_x - g.pad_left;
     const bool inside = x0 >= 0 && x0 + (columns - 1) * g.dilation_x < g.width;
     if (inside && inside_before) {
-      // Rows above and below the image keep pointing outside.
-      for (int64_t i = 0; i < count; ++i)
-        if (pixels[i] != outside) pixels[i] += (ox - before) * g.stride_x * channels;
+      const int64_t distance = (ox - before) * g.stride_x * channels;
+      for (int64_t i = first; i < last; ++i) pixels[i] += distance;
     } else {
-      for (int64_t ky = 0; ky < g.kernel_height; ++ky) {
-        const int64_t iy = oy * g.stride_y - g.pad_top + ky * g.dilation_y;
+      for (int64_t ky = top; ky < bottom; ++ky) {
+        const T* row = image + (y0 + ky * g.dilation_y) * g.width * channels;
         for (int64_t j = 0; j < columns; ++j) {
           const int64_t ix = x0 + j * g.dilation_x;
-          const bool there = iy >= 0 && iy < g.height && ix >= 0 && ix < g.width;
-          pixels[ky * columns + j] = there ? image + (iy * g.width + ix) * channels : outside;
+          pixels[ky * columns + j] = ix >= 0 && ix < g.width ? row + ix * channels : outside;
         }
       }
     }
