@@ -57,6 +57,16 @@ class Sketch:
     def depthwise(self, value: str, **rest) -> str:
         return self.layer("depthwise_conv2", value, self.channels[value], pad=(1, 1, 1, 1), **rest)
 
+    def squeeze_excite(self, value: str, hidden: int = 8, gate: Epilogue = CLIP) -> str:
+        self.net.layers.append(Layer(f"l{len(self.net.layers)}", "global_average_pool", (value,), (f"m{value}",)))
+        self.channels[f"m{value}"] = self.channels[value]
+        excited = self.pointwise(self.pointwise(f"m{value}", hidden), self.channels[value], epilogue=gate)
+        n = len(self.net.layers)
+        pair = (value, excited) if n % 2 else (excited, value)
+        self.net.layers.append(Layer(f"l{n}", "mul", pair, (f"v{n}",)))
+        self.channels[f"v{n}"] = self.channels[value]
+        return f"v{n}"
+
     def bound(self, *outputs: str) -> BoundNet:
         self.net.outputs = list(outputs)
         infer(self.net)
@@ -70,9 +80,11 @@ def random_blocks(seed: int) -> BoundNet:
     x, outputs = "x", []
     for _ in range(draw.randint(1, 3)):
         start = x
-        for part in draw.choice(["edp", "edp", "ed", "dp", "dd", "epdp", "d"]):
+        for part in draw.choice(["edp", "edsp", "eds", "dp", "dd", "epdp", "s", "ds"]):
             if part == "d":
                 x = sketch.depthwise(x)
+            elif part == "s":
+                x = sketch.squeeze_excite(x)
             else:
                 x = sketch.pointwise(x, 16 if part == "p" else draw.choice([16, 24]))
             if draw.random() < 0.1:
@@ -92,7 +104,7 @@ def random_profile(bound: BoundNet, seed: int) -> Profile:
         found.append(Measurement("here", c.problem.text, *c.key, (ns,), 1.0, about=about))
     problems = [*bound.problems(1), *(bound.region_problem(r, 1) for r in bound.regions.values())]
     for problem in problems:
-        whole = problem.kind == "inverted_residual"
+        whole = problem.kind in ("inverted_residual", "squeeze_excite")
         for c in catalogue.candidates(problem)[0]:
             add(c, draw.uniform(1, 30 if whole else 12))
     for spec in {bound.spec(v) for v in (*bound.inputs, *(v for layer in bound.layers for v in layer.outputs))}:
@@ -162,6 +174,38 @@ def test_what_is_used_elsewhere_stays_outside():
     assert not Sketch(8, 6, 0).bound("x").regions
 
 
+def test_squeeze_excite_is_offered_alone_and_with_its_depthwise_layer():
+    sketch = Sketch(8, 6, 0)
+    bound = sketch.bound(sketch.squeeze_excite(sketch.depthwise("x")))
+    assert [r.layers for r in bound.regions.values()] == [tuple(f"l{i}" for i in range(5)), ("l1", "l2", "l3", "l4")]
+    assert [r.layer.kind for r in bound.regions.values()] == ["squeeze_excite"] * 2
+    sketch = Sketch(8, 6, 0)
+    d = sketch.depthwise("x")
+    bound = sketch.bound(sketch.squeeze_excite(d), d)  # what is scaled is an output too
+    assert [r.layers for r in bound.regions.values()] == [("l1", "l2", "l3", "l4")]
+    sketch = Sketch(8, 6, 0)
+    scaled = sketch.squeeze_excite("x")
+    assert not sketch.bound(scaled, sketch.net.layers[-2].outputs[0]).regions  # the factors are an output too
+
+
+@pytest.mark.parametrize("change", ["one_factor", "other_value", "flat_mean", "residual_from_inside"])
+def test_what_only_looks_like_squeeze_excite_is_not(change):
+    sketch = Sketch(8, 6, 0)
+    y = sketch.squeeze_excite(sketch.pointwise("x", 8))
+    net = sketch.net
+    if change == "one_factor":  # broadcast over the channels
+        net.constants["w3"], net.constants["b3"] = net.constants["w3"][:1], net.constants["b3"][:1]
+    elif change == "other_value":
+        net.layers[-1] = net.layers[-1].with_(inputs=tuple("x" if v == "v0" else v for v in net.layers[-1].inputs))
+    elif change == "flat_mean":
+        net.layers[1] = net.layers[1].with_(outputs=("flat",), attrs={"keepdims": 0})
+        net.layers.insert(2, Layer("again", "reshape", ("flat",), ("mv0",), {"shape": (1, 8, 1, 1)}))
+    else:
+        last = net.layers[-1]
+        net.layers[-1] = last.with_(inputs=(*last.inputs, "v0"), epilogue=Epilogue(True))
+    assert not sketch.bound(y).regions
+
+
 def test_rules_that_break_the_contract_are_refused():
     sketch = Sketch(8, 6, 0)
     d = sketch.depthwise(sketch.pointwise("x", 16))
@@ -202,6 +246,24 @@ def mobile(batch="N") -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def excited() -> bytes:
+    """An ONNX net of a depthwise convolution and squeeze-and-excite, on symbolic batch and size."""
+    from onnx import TensorProto, helper, numpy_helper
+    rng = np.random.default_rng(0)
+    shapes = {"d": (8, 1, 3, 3), "s": (3, 8, 1, 1), "e": (8, 3, 1, 1)}
+    weights = [numpy_helper.from_array((rng.standard_normal(s) / np.sqrt(np.prod(s[1:]))).astype(np.float32), n)
+               for n, s in shapes.items()]
+    make = helper.make_node
+    nodes = [make("Conv", ["x", "d"], ["c"], "conv", pads=[1] * 4, group=8, strides=[2, 2]), make("Relu", ["c"], ["r"]),
+             make("GlobalAveragePool", ["r"], ["m"]), make("Conv", ["m", "s"], ["h"], "squeeze"),
+             make("Relu", ["h"], ["k"]), make("Conv", ["k", "e"], ["g"], "excite"), make("HardSigmoid", ["g"], ["q"]),
+             make("Mul", ["q", "r"], ["y"])]
+    f32 = TensorProto.FLOAT
+    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", f32, ["N", 8, "H", "W"])],
+                              [helper.make_tensor_value_info("y", f32, None)], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
 SHAPES = {"x": (1, 8, 18, 18)}
 
 
@@ -236,6 +298,17 @@ def test_profile_measures_regions_and_tune_runs_them(store, fused, tmp_path):
             plan = model.plan(shapes={"x": shape})
             assert sum(s.routine.startswith("inverted_residual/") for s in plan.steps) == 2
             assert np.abs(model(x) - y).max() <= 1e-5 * np.abs(y).max()
+
+
+def test_squeeze_excite_from_onnx_to_a_plan(store):
+    tuned = pw.tune(pw.load(excited()), threads=2, budget_s=1, shapes=SHAPES, store=store, progress=False,
+                    restrict="squeeze_excite")
+    assert [len(members) for members in tuned.route(SHAPES).regions.values()] in ([4], [5])
+    for shape in (SHAPES["x"], (3, 8, 7, 11)):  # the second is carried over
+        x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        y = expected(excited(), x)
+        assert any(s.routine == "squeeze_excite/rows:f32:nhwc:cpu" for s in tuned.plan(shapes={"x": shape}).steps)
+        assert np.abs(tuned(x) - y).max() <= 1e-5 * np.abs(y).max()
 
 
 def test_explain_a_layer_inside_a_region(store, fused):

@@ -140,25 +140,37 @@ def _constant_of_shape(g, case, a, names):
     return g.node("ConstantOfShape", [g.array(a["shape"])], value=value)
 
 
+def _stage(g, case, value, w, b, activation, **attributes):
+    """A convolution and the activation after it, the text of an epilogue."""
+    y = g.node("Conv", [value, w, *([b] if b else [])], **attributes)[0]
+    act = Epilogue.parse(activation)
+    if not act:
+        return y
+    kind = kind_of(act.act)
+    return _layer(g, act.act, case, kind.complete(dict(zip(kind.attributes, act.params, strict=False))), [y])[0]
+
+
 def _inverted_residual(g, case, a, names):
     x, expand, expand_bias, depthwise, depthwise_bias, project, project_bias = names
-
-    def stage(value, w, b, activation, **attributes):
-        y = g.node("Conv", [value, w, *([b] if b else [])], **attributes)[0]
-        act = Epilogue.parse(activation)
-        if not act:
-            return y
-        kind = kind_of(act.act)
-        return _layer(g, act.act, case, kind.complete(dict(zip(kind.attributes, act.params, strict=False))), [y])[0]
     if expand:
-        x = stage(x, expand, expand_bias, a["expand"])
-    x = stage(x, depthwise, depthwise_bias, a["depthwise"] if project else "", strides=a["stride"], pads=a["pad"],
-              dilations=a["dilation"], group=case.inputs[3].shape[0])
-    return [stage(x, project, project_bias, "") if project else x]
+        x = _stage(g, case, x, expand, expand_bias, a["expand"])
+    x = _stage(g, case, x, depthwise, depthwise_bias, a["depthwise"] if project else "", strides=a["stride"],
+               pads=a["pad"], dilations=a["dilation"], group=case.inputs[3].shape[0])
+    return [_stage(g, case, x, project, project_bias, "") if project else x]
+
+
+def _squeeze_excite(g, case, a, names):
+    x, depthwise, depthwise_bias, squeeze, squeeze_bias, excite, excite_bias = names
+    if depthwise:
+        x = _stage(g, case, x, depthwise, depthwise_bias, a["depthwise"], strides=a["stride"], pads=a["pad"],
+                   dilations=a["dilation"], group=case.inputs[1].shape[0])
+    gate = g.node("GlobalAveragePool", [x])[0]
+    gate = _stage(g, case, gate, squeeze, squeeze_bias, a["squeeze"])
+    return g.node("Mul", [x, _stage(g, case, gate, excite, excite_bias, a["excite"])])
 
 
 _BUILDERS = {
-    "inverted_residual": _inverted_residual,
+    "inverted_residual": _inverted_residual, "squeeze_excite": _squeeze_excite,
     "conv2": _conv, "depthwise_conv2": _conv, "conv_transpose2": _conv, "dense": _dense, "madd": _madd,
     "max_pool2": _pool, "average_pool2": _pool, "lp_pool2": _pool, "global_average_pool": _global_pool,
     "global_max_pool": _global_pool, "clip": _clip, "gelu": _gelu, "silu": _silu, "resize2": _resize, "pad": _pad,

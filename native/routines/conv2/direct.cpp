@@ -118,8 +118,10 @@ class DirectKernel : public PieceKernel {
 
   void fill(const float* x, int64_t row, int64_t rows, const float** to, float* gathered) const {
     const int64_t tile_rows = product_.kernel->rows, pixels = g_.out_pixels();
+    int64_t image = row / pixels, pixel = row - image * pixels;
+    if (fill_inside(x + image * g_.inputs * g_.in_pixels(), pixel, rows, to)) return;
     for (int64_t i = 0; i < tile_rows; ++i) {
-      const int64_t at = std::min(i, rows - 1) + row, image = at / pixels, pixel = at - image * pixels;
+      if (i > 0 && i < rows && ++pixel == pixels) pixel = 0, ++image;  // the last row is repeated
       const int32_t* offset = offsets_.as<int32_t>() + pixel * taps_;
       const float* base = x + image * g_.inputs * g_.in_pixels();
       for (int64_t b = 0; b < blocks_; ++b, base += 16 * g_.in_pixels())
@@ -130,6 +132,26 @@ class DirectKernel : public PieceKernel {
           to[(b * taps_ + t) * tile_rows + i] = from;
         }
     }
+  }
+
+  // Outputs of one row whose pixels do not lie beside the image are as far from each other as the stride says: with few
+  // channels looking up each of them takes as long as the products. False for others.
+  bool fill_inside(const float* image, int64_t pixel, int64_t rows, const float** to) const {
+    const int64_t oy = pixel / g_.out_width, ox = pixel - oy * g_.out_width, x0 = ox * g_.stride_x - g_.pad_left;
+    const int64_t reach = (rows - 1) * g_.stride_x + (g_.kernel_width - 1) * g_.dilation_x;
+    if (ox + rows > g_.out_width || x0 < 0 || x0 + reach >= g_.width) return false;
+    const int64_t floats = layout_ == Layout::nchw16c ? 16 : g_.inputs, across = merged_ ? 1 : g_.kernel_width;
+    for (int64_t b = 0; b < blocks_; ++b, image += 16 * g_.in_pixels())
+      for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
+        const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
+        const bool inside = iy >= 0 && iy < g_.height;
+        const int64_t step = inside ? g_.stride_x * floats : 0;
+        for (int64_t kx = 0; kx < across; ++kx, to += product_.kernel->rows) {
+          const float* from = inside ? image + (iy * g_.width + x0 + kx * g_.dilation_x) * floats : zeros_;
+          for (int64_t i = 0; i < product_.kernel->rows; ++i) to[i] = from + std::min(i, rows - 1) * step;
+        }
+      }
+    return true;
   }
 
   // The pixels under row `ky` of the kernel, zeros where they lie beside the image.

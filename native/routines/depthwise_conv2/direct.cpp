@@ -8,6 +8,7 @@ class DepthwiseKernel : public PieceKernel {
  public:
   DepthwiseKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
       : g_(p), blocked_(layout == Layout::nchw16c), add_(p.epilogue.add),
+        pieces_(g_.images * g_.out_height * (blocked_ ? g_.inputs / 16 : 1), blocked_ ? 16 : g_.inputs, p.threads),
         rows_(g_, variant, blocked_ ? 16 : g_.inputs, constants[1].as<float>(), bias_of(p, constants),
               *epilogue_activation(p)), areas_{rows_.pointer_bytes(), p.threads} {}
 
@@ -21,19 +22,17 @@ class DepthwiseKernel : public PieceKernel {
     auto** pixels = areas_.own<const float*>(workspace, team);
     // Rows are counted through images and channel blocks.
     const int64_t slabs = blocked_ ? g_.inputs / 16 : 1, channels = blocked_ ? 16 : g_.inputs;
-    const int64_t rows = g_.images * slabs * g_.out_height;
-    team.each(rows, std::max<int64_t>(1, rows / (8 * team.count)), [&](int64_t first, int64_t last) {
-      for (int64_t row = first; row < last; ++row) {
-        const int64_t slab = row / g_.out_height, to = row * g_.out_width * channels;
-        rows_.output_row(x + slab * g_.in_pixels() * channels, row % g_.out_height, slab % slabs, y + to,
-                         residual ? residual + to : nullptr, pixels);
-      }
+    pieces_.each(team, channels, [&](int64_t row, int64_t first, int64_t count) {
+      const int64_t slab = row / g_.out_height, to = row * g_.out_width * channels + first;
+      rows_.output_row(x + slab * g_.in_pixels() * channels + first, row % g_.out_height, slab % slabs * 16 + first, count,
+                       y + to, residual ? residual + to : nullptr, pixels);
     });
   }
 
  private:
   Geometry g_;
   bool blocked_, add_;
+  RowPieces pieces_;
   DepthwiseRows rows_;
   ThreadAreas areas_;
 };

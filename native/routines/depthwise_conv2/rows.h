@@ -1,5 +1,6 @@
 // Rows of a depthwise convolution: what depthwise_conv2/direct and the fused routines that contain one share.
 #pragma once
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -26,32 +27,62 @@ inline std::string depthwise_ukernel(const Geometry& g) {
 // The walk along row `oy` of the outputs of one image: points `pixels`, a kernel row after the other, `columns` each, to the
 // input pixels of `step` neighbouring outputs, those outside of the image to `outside`, and calls body(first output).
 // Row iy of the input begins at image + iy * width pixels of `channels`; only rows that the kernel covers are addressed.
+// The last outputs of a row are computed together with the ones before them, some of which are then computed twice: a
+// whole group is faster than a part of one.
 template <class T, class Body>
 void walk_outputs(const Geometry& g, int64_t oy, int64_t step, int64_t columns, int64_t channels, const T* image,
                   const T* outside, const T** pixels, Body&& body) {
-  const int64_t count = g.kernel_height * columns;
+  // Kernel rows [top, bottom) lie inside of the image; those above and below it point outside all along.
+  const int64_t y0 = oy * g.stride_y - g.pad_top;
+  int64_t top = 0, bottom = g.kernel_height;
+  while (top < bottom && y0 + top * g.dilation_y < 0) ++top;
+  while (bottom > top && y0 + (bottom - 1) * g.dilation_y >= g.height) --bottom;
+  const int64_t first = top * columns, last = bottom * columns;
+  std::fill(pixels, pixels + first, outside);
+  std::fill(pixels + last, pixels + g.kernel_height * columns, outside);
   bool inside_before = false;
-  for (int64_t ox = 0; ox < g.out_width; ox += step) {
+  for (int64_t next = 0, before = 0; next < g.out_width; next += step) {
+    const int64_t ox = std::min(next, std::max<int64_t>(0, g.out_width - step));
     const int64_t x0 = ox * g.stride_x - g.pad_left;
     const bool inside = x0 >= 0 && x0 + (columns - 1) * g.dilation_x < g.width;
     if (inside && inside_before) {
-      // Rows above and below the image keep pointing outside.
-      for (int64_t i = 0; i < count; ++i)
-        if (pixels[i] != outside) pixels[i] += step * g.stride_x * channels;
+      const int64_t distance = (ox - before) * g.stride_x * channels;
+      for (int64_t i = first; i < last; ++i) pixels[i] += distance;
     } else {
-      for (int64_t ky = 0; ky < g.kernel_height; ++ky) {
-        const int64_t iy = oy * g.stride_y - g.pad_top + ky * g.dilation_y;
+      for (int64_t ky = top; ky < bottom; ++ky) {
+        const T* row = image + (y0 + ky * g.dilation_y) * g.width * channels;
         for (int64_t j = 0; j < columns; ++j) {
           const int64_t ix = x0 + j * g.dilation_x;
-          const bool there = iy >= 0 && iy < g.height && ix >= 0 && ix < g.width;
-          pixels[ky * columns + j] = there ? image + (iy * g.width + ix) * channels : outside;
+          pixels[ky * columns + j] = ix >= 0 && ix < g.width ? row + ix * channels : outside;
         }
       }
     }
     inside_before = inside;
+    before = ox;
     body(ox);
   }
 }
+
+// Pieces of output rows: whole rows, or parts of their channels where there are too few rows to share them out evenly.
+struct RowPieces {
+  int64_t rows, parts, grain;
+
+  RowPieces(int64_t count, int64_t channels, int64_t threads) : rows(count), parts(1) {
+    while (threads > 1 && rows * parts < 8 * threads && channels >= 256 * parts) parts *= 2;
+    grain = std::max<int64_t>(1, rows / (8 * threads));
+  }
+  // Calls body(row, first channel, channels) for the pieces that this thread takes; first channels are multiples of 16.
+  template <class Body>
+  void each(Team& team, int64_t channels, Body&& body) const {
+    const EvenParts blocks(divide_up(channels, 16), parts);
+    team.each(rows * parts, grain, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        const auto [block, count] = blocks[i % parts];
+        body(i / parts, block * 16, std::min(channels - block * 16, count * 16));
+      }
+    });
+  }
+};
 
 // Weights and bias packed, and the walk along one row of outputs. `channels`: of a pixel as it lies in memory (16 in
 // nchw16c, where the weights of a block begin at `block`).
@@ -75,15 +106,16 @@ class DepthwiseRows {
   int64_t pointer_bytes() const { return round_up(g_.kernel_height * columns_ * 8, 64); }
   size_t packed_bytes() const { return weights_.bytes() + bias_.bytes(); }
 
-  // Row `oy` of the outputs of one image. Row iy of the input begins at image + iy * width pixels; only rows that the
-  // kernel covers are read. `y`, `residual` (may be null): the row's first output.
-  void output_row(const float* image, int64_t oy, int64_t block, float* y, const float* residual,
+  // Channels [first, first + count) of row `oy` of the outputs of one image; `first` is a multiple of 16. Row iy of the
+  // input begins at image + iy * width pixels; only rows that the kernel covers are read. `image`, `y` (the row's first
+  // output) and `residual` (may be null) point to the first of these channels.
+  void output_row(const float* image, int64_t oy, int64_t first, int64_t count, float* y, const float* residual,
                   const float** pixels) const noexcept {
     DepthwiseF32Args args{};
     args.pixels = pixels;
-    args.weights = weights_.as<float>() + block * 16 * g_.taps();
-    args.bias = bias_.as<float>() + block * 16;
-    args.channels = channels_;
+    args.weights = weights_.as<float>() + first * g_.taps();
+    args.bias = bias_.as<float>() + first;
+    args.channels = count;
     args.y_pixel = channels_;
     args.taps = g_.taps();
     args.act = act_;

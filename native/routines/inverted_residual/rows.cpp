@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "routines/depthwise_conv2/rows.h"
+#include "routines/stages.h"
 
 namespace pw {
 namespace {
@@ -19,43 +20,6 @@ Geometry depthwise_geometry(const Problem& p) {
   d.in[0].shape = {x[0], w[0], x[2], x[3]};
   return Geometry(d);
 }
-
-std::optional<ActArgs> stage_activation(const Problem& p, std::string_view stage) {
-  const Epilogue e = Epilogue::parse(p.word(stage));
-  return activation(e.act, e.params);
-}
-
-// A product whose rows are given at each call: the pixels of some rows of an image.
-struct Pointwise {
-  std::shared_ptr<const Buffer> weights;
-  Buffer bias;
-  Product product{};
-
-  Pointwise(const GemmF32& kernel, const Constant& w, const float* b, int64_t depth, int64_t columns,
-            const ActArgs& act) {
-    weights = pack_convolution(w, 0, columns, depth, 1, kernel.columns);
-    bias = pack_bias(b, columns, kernel.columns);
-    product.kernel = &kernel;
-    product.b = weights->as<float>();
-    product.bias = bias.as<float>();
-    product.act = act;
-    product.columns = columns;
-    product.taps = 1;
-    product.depth = product.chunk = depth;
-    product.c_row = columns;
-    product.c_group = 16;
-  }
-
-  // c = act(x * w + bias + residual) for `rows` contiguous pixels.
-  void run(const float* x, int64_t rows, float* c, const float* residual, const float** pointers) const noexcept {
-    Product p = product;
-    p.rows = rows;
-    p.blocking = {p.row_tiles(), p.panels(), 1, 1};
-    walk_block(p, 0, c, residual, pointers, [&](int64_t row, int64_t count, const float** to) {
-      for (int64_t i = 0; i < p.kernel->rows; ++i) to[i] = x + (row + std::min(i, count - 1)) * p.depth;
-    });
-  }
-};
 
 class RowsKernel : public PieceKernel {
  public:
@@ -111,7 +75,7 @@ class RowsKernel : public PieceKernel {
   int64_t filtered_bytes() const { return project_ ? round_up(step_ * g_.out_width * g_.inputs * 4, 64) : 0; }
   // Pages of two threads do not touch, nor do the buffers of one thread begin at the same place of a page.
   int64_t area() const {
-    return round_up(expanded_bytes() + 192 + filtered_bytes() + 192 + std::max<int64_t>(kArea, depthwise_.pointer_bytes()),
+    return round_up(expanded_bytes() + 192 + filtered_bytes() + 192 + std::max<int64_t>(Pointwise::kPointers, depthwise_.pointer_bytes()),
                     4096);
   }
   Scratch parts(char* area) const {
@@ -146,7 +110,7 @@ class RowsKernel : public PieceKernel {
       for (int64_t i = 0; i < count; ++i) {
         float* target = project_ ? s.filtered + i * g_.out_width * g_.inputs : y + (oy + i) * out_row;
         const float* added = project_ || !residual ? nullptr : residual + (oy + i) * out_row;
-        depthwise_.output_row(image, oy + i, 0, target, added, s.pointers);
+        depthwise_.output_row(image, oy + i, 0, g_.inputs, target, added, s.pointers);
       }
       if (project_)
         project_->run(s.filtered, count * g_.out_width, y + oy * out_row, residual ? residual + oy * out_row : nullptr,
@@ -154,7 +118,6 @@ class RowsKernel : public PieceKernel {
     }
   }
 
-  static constexpr int64_t kArea = 256;  // bytes of row pointers of a product
   Geometry g_;
   int64_t step_;
   bool add_;

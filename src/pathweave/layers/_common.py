@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..net.net import TensorSpec
-from . import LayerKind
+from ..net.net import Epilogue, TensorSpec
+from . import LayerKind, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
 SIGNED = frozenset(("i8", "i16", "i32", "i64"))
@@ -176,3 +176,22 @@ class ValueKind(LayerKind):
         """For a meaning: (attributes with the inputs' contents in them, the inputs that are data)."""
         full, _ = self.absorb(attrs, [x if i in self.value_inputs else None for i, x in enumerate(inputs)])
         return full, [x for i, x in enumerate(inputs) if i not in self.value_inputs]
+
+
+#: Attributes of a 1x1 convolution that is a stage of a region's layer.
+POINTWISE = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+
+
+def geometry(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Those attributes that say how a depthwise stage lies over its input."""
+    return {name: attrs[name] for name in ("stride", "pad", "dilation")}
+
+
+def stage_activation(attrs: Mapping[str, Any], stage: str) -> Epilogue:
+    """The activation after a stage of a region's layer. Raises ShapeError for anything but an activation."""
+    epilogue = Epilogue.parse(attrs[stage])
+    if epilogue.add:
+        raise ShapeError(f"{stage}={attrs[stage]!r}: expected an activation, got a residual")
+    if epilogue.act:
+        kind_of(epilogue.act)
+    return epilogue

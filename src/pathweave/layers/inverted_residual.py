@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ShapeError
-from ..net.net import Epilogue, TensorSpec
+from ..net.net import TensorSpec
 from . import LayerKind, apply_epilogue, kind_of
-from ._common import take
-
-_POINTWISE = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+from ._common import POINTWISE, geometry, stage_activation, take
 
 
 class InvertedResidual(LayerKind):
@@ -34,22 +31,22 @@ class InvertedResidual(LayerKind):
                 raise ShapeError(f"{stage} w is {w}: expected a 1x1 kernel")
         conv2, depthwise = kind_of("conv2"), kind_of("depthwise_conv2")
         for stage in ("expand", "depthwise"):
-            _activation(attrs, stage)
+            stage_activation(attrs, stage)
         if we is not None:
-            (x,) = conv2.infer(_POINTWISE, [x, we, be])
-        (x,) = depthwise.infer(_geometry(attrs), [x, wd, bd])
-        return conv2.infer(_POINTWISE, [x, wp, bp]) if wp is not None else [x]
+            (x,) = conv2.infer(POINTWISE, [x, we, be])
+        (x,) = depthwise.infer(geometry(attrs), [x, wd, bd])
+        return conv2.infer(POINTWISE, [x, wp, bp]) if wp is not None else [x]
 
     def meaning(self, attrs, inputs):
         x, we, be, wd, bd, wp, bp = _inputs(inputs)
         conv2, depthwise = kind_of("conv2"), kind_of("depthwise_conv2")
         if we is not None:
-            (x,) = conv2.meaning(_POINTWISE, [x, we, be])
-            x = apply_epilogue(x, _activation(attrs, "expand"))
-        (x,) = depthwise.meaning(_geometry(attrs), [x, wd, bd])
+            (x,) = conv2.meaning(POINTWISE, [x, we, be])
+            x = apply_epilogue(x, stage_activation(attrs, "expand"))
+        (x,) = depthwise.meaning(geometry(attrs), [x, wd, bd])
         if wp is None:
             return [x]
-        return conv2.meaning(_POINTWISE, [apply_epilogue(x, _activation(attrs, "depthwise")), wp, bp])
+        return conv2.meaning(POINTWISE, [apply_epilogue(x, stage_activation(attrs, "depthwise")), wp, bp])
 
 
 def _inputs(inputs: list) -> list[TensorSpec | Any]:
@@ -57,17 +54,3 @@ def _inputs(inputs: list) -> list[TensorSpec | Any]:
     if wd is None:
         raise ShapeError("the weights of the depthwise stage are absent")
     return [x, we, be, wd, bd, wp, bp]
-
-
-def _geometry(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: attrs[name] for name in ("stride", "pad", "dilation")}
-
-
-def _activation(attrs: Mapping[str, Any], stage: str) -> Epilogue:
-    """The activation after a stage. Raises ShapeError where the last stage has one, or for anything but an activation."""
-    epilogue = Epilogue.parse(attrs[stage])
-    if epilogue.add:
-        raise ShapeError(f"{stage}={attrs[stage]!r}: expected an activation, got a residual")
-    if epilogue.act:
-        kind_of(epilogue.act)
-    return epilogue

@@ -14,7 +14,8 @@ from functools import cache
 from types import ModuleType
 
 from ..errors import ModelError
-from ..net.net import Layer, Net
+from ..layers import kind_of
+from ..net.net import Epilogue, Layer, Net
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,34 @@ def region_name(members: Iterable[Layer]) -> str:
     """`first..last`."""
     members = list(members)
     return f"{members[0].name}..{members[-1].name}"
+
+
+def constant_weights(net: Net, layer: Layer) -> bool:
+    """True when weights and bias of a convolution are constants."""
+    body = layer.inputs[1:-1] if layer.epilogue.add else layer.inputs[1:]
+    return all(not v or v in net.constants for v in body)
+
+
+def pointwise(net: Net, layer: Layer) -> bool:
+    """True for a 1x1 convolution of stride 1 without padding and groups, whose weights and bias are constants."""
+    if layer.kind != "conv2" or layer.inputs[1] not in net.constants or not constant_weights(net, layer):
+        return False
+    attrs = kind_of("conv2").complete(layer.attrs)
+    return (tuple(net.constants[layer.inputs[1]].shape[2:]) == (1, 1) and tuple(attrs["stride"]) == (1, 1) and
+            not any(attrs["pad"]) and attrs["groups"] == 1)
+
+
+def weights_and_bias(layer: Layer | None) -> tuple[str, str]:
+    """Names of a convolution's weights and bias, "" where they are absent."""
+    if layer is None:
+        return "", ""
+    body = layer.inputs[:-1] if layer.epilogue.add else layer.inputs
+    return body[1], body[2] if len(body) > 2 else ""
+
+
+def activation_text(layer: Layer) -> str:
+    """The activation of a layer's epilogue, as the text of an epilogue."""
+    return str(Epilogue(False, layer.epilogue.act, layer.epilogue.params))
 
 
 @cache

@@ -40,6 +40,8 @@ def operations(net: Net, layer: Layer) -> int:
         return 2 * prod(inputs[0]) * prod(inputs[1][1:]) + extra
     if layer.kind == "inverted_residual":
         return _inverted_residual(net, layer, out) + extra
+    if layer.kind == "squeeze_excite":
+        return _squeeze_excite(net, layer, out) + extra
     if layer.kind == "matmul":
         return 2 * out * inputs[0][-1] + extra
     if layer.kind in _WINDOWS:
@@ -65,6 +67,18 @@ def _inverted_residual(net: Net, layer: Layer, out: int) -> int:
         total += 2 * out * channels + filtered * bool(layer.attrs["depthwise"])
     biases = zip((pixels * channels, filtered, out), (layer.inputs[i] for i in (2, 4, 6)))
     return total + sum(size for size, bias in biases if bias)
+
+
+def _squeeze_excite(net: Net, layer: Layer, out: int) -> int:
+    """The stages as layers of their own, biases and activations between them included."""
+    depthwise, depthwise_bias, squeeze, squeeze_bias, excite, excite_bias = layer.inputs[1:7]
+    n = net.specs[layer.outputs[0]].shape[0]
+    hidden, channels, *_ = net.specs[squeeze].shape
+    total = 2 * out + 4 * n * hidden * channels
+    sizes = [(depthwise_bias, "depthwise", out), (squeeze_bias, "squeeze", n * hidden), (excite_bias, "excite", n * channels)]
+    if depthwise:
+        total += 2 * out * prod(net.specs[depthwise].shape[1:])
+    return total + sum(size * (bool(bias) + bool(layer.attrs.get(stage, ""))) for bias, stage, size in sizes)
 
 
 def own_operations(net: Net, layer: Layer, algorithm: str) -> int | None:
