@@ -20,7 +20,9 @@ import importlib.util
 import lzma
 import os
 import re
+import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -46,9 +48,9 @@ CONFIGURE = ["--with-nogui", "--enable-cpu-level=6", "--enable-x86-64", "--enabl
              "--enable-trace-linking", "--disable-large-ramfile", "--disable-stats", "--disable-docbook"]
 OPTIMISE = "-O2 -march=native -ffp-contract=off"
 
-#: What Bochs 3.0 lacks or has wrong in keeping tiles for Linux: (file, words there, words instead). Its arithmetic is left alone.
-#: Linux hands out tiles only where they can be locked (extended feature disable): two registers, their bits in cpuid, and the trap
-#: of an instruction that meets a locked tile.
+#: What Bochs 3.0 lacks or has wrong in keeping tiles for Linux: (file, words there, words instead). Its arithmetic is left
+#: alone. Linux hands out tiles only where they can be locked (extended feature disable): two registers, their bits in cpuid,
+#: and the trap of an instruction that meets a locked tile.
 MENDED = [
     ("cpu/cpu.h", "  Bit64u ia32_xss;\n", "  Bit64u ia32_xss, ia32_xfd, ia32_xfd_error;\n"),
     ("cpu/init.cc", "  BX_CPU_THIS_PTR msr.ia32_xss = 0;\n",
@@ -78,7 +80,7 @@ MENDED = [
      "  if (BX_CPU_THIS_PTR msr.ia32_xfd & BX_XCR0_XTILEDATA_MASK) {\n"
      "    BX_CPU_THIS_PTR msr.ia32_xfd_error = BX_XCR0_XTILEDATA_MASK;\n"
      "    exception(BX_NM_EXCEPTION, 0);\n  }\n"),
-    # What it keeps of tiles between two turns of a thread: rows and bytes exchanged, 8 of 16 rows, and "in use" for "not in use".
+    # What it keeps of tiles between two turns of a thread: rows and bytes exchanged, 8 of 16 rows, "in use" for "not in use".
     ("cpu/xsave.cc", "tilecfg.vmm16u(8+n)    = BX_CPU_THIS_PTR amx->tilecfg[n].rows;",
      "tilecfg.vmm16u(8+n) = BX_CPU_THIS_PTR amx->tilecfg[n].bytes_per_row;"),
     ("cpu/xsave.cc", "tilecfg.vmmubyte(48+n) = BX_CPU_THIS_PTR amx->tilecfg[n].bytes_per_row;",
@@ -237,7 +239,7 @@ class Debian:
 
 # ---- what is made once --------------------------------------------------------------------------------------------------
 def emulator(cache: Path, source: Path) -> None:
-    """Build the program; about ten minutes of one core."""
+    """Build the program; about five minutes of one core."""
     with finished(cache / "bochs") as binary, tempfile.TemporaryDirectory(dir=cache) as build:
         flags = {"CFLAGS": OPTIMISE, "CXXFLAGS": OPTIMISE}
         call(source / "configure", *CONFIGURE, cwd=Path(build), env=flags, log=cache / "configure.log")
@@ -387,7 +389,7 @@ def prepare(cache: Path) -> Path:
             say("fetching the source of Bochs")
             with finished(source) as half:
                 Debian(cache).source(half)
-        say("building Bochs (ten minutes of one core)")
+        say("building Bochs (five minutes of one core)")
         emulator(cache, source)
     if not (cache / "boot.iso").exists():
         boot_image(cache, debian)
@@ -409,8 +411,7 @@ def work_image(image: Path, command: list[str], data: list[Path]) -> None:
         shutil.copytree(package_folder(), root / ".package/pathweave", ignore=shutil.ignore_patterns("__pycache__"))
         compileall.compile_dir(root / ".package", quiet=2, stripdir=str(root),
                                invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
-        words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in command)
-        (root / ".command").write_text(COMMAND.format(begin=BEGIN, end=END, command=words))
+        (root / ".command").write_text(COMMAND.format(begin=BEGIN, end=END, command=shlex.join(command)))
         for path in data:
             if not path.exists():
                 raise Failure(f"--data {path}: there is no such file or folder")
@@ -456,8 +457,8 @@ def run(cache: Path, base: Path, command: list[str], data: list[Path], memory: i
         try:
             code = follow(process, work / "serial")
             if code is None:
-                said = "\n".join((work / name).read_text(errors="replace")[-1500:] for name in ("serial", "bochs.log", "console")
-                                 if (work / name).exists())
+                logs = [work / name for name in ("serial", "bochs.log", "console") if (work / name).exists()]
+                said = "\n".join(log.read_text(errors="replace")[-1500:] for log in logs)
                 raise Failure(f"the emulated machine stopped before the command ended; it said last:\n{said}")
             return code
         finally:
@@ -475,6 +476,7 @@ def main() -> int:
     one.add_argument("--memory", type=int, default=2048, help="MiB of the emulated machine, default %(default)s")
     one.add_argument("command", nargs="+", metavar="COMMAND")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the blocks that clean up
     cache = arguments.cache.resolve()
     try:
         base = prepare(cache)
