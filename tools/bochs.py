@@ -17,6 +17,7 @@ import compileall
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import lzma
 import os
 import re
@@ -29,7 +30,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -238,13 +239,16 @@ class Debian:
 
 
 # ---- what is made once --------------------------------------------------------------------------------------------------
-def emulator(cache: Path, source: Path) -> None:
-    """Build the program; about five minutes of one core."""
-    with finished(cache / "bochs") as binary, tempfile.TemporaryDirectory(dir=cache) as build:
-        flags = {"CFLAGS": OPTIMISE, "CXXFLAGS": OPTIMISE}
-        call(source / "configure", *CONFIGURE, cwd=Path(build), env=flags, log=cache / "configure.log")
-        call("make", f"-j{os.cpu_count() or 1}", cwd=Path(build), log=cache / "make.log")
-        shutil.copy(Path(build) / "bochs", binary)
+def emulator(cache: Path, binary: Path) -> None:
+    """Build the program from its source."""
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        source, build = Path(folder) / "source", Path(folder) / "build"
+        Debian(cache).source(source)
+        build.mkdir()
+        call(source / "configure", *CONFIGURE, cwd=build, env={"CFLAGS": OPTIMISE, "CXXFLAGS": OPTIMISE},
+             log=cache / "configure.log")
+        call("make", f"-j{os.cpu_count() or 1}", cwd=build, log=cache / "make.log")
+        shutil.copy(build / "bochs", binary)
 
 
 def cpio(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
@@ -258,7 +262,7 @@ def cpio(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
     return bytes(out)
 
 
-def boot_image(cache: Path, debian: Path) -> None:
+def boot_image(image: Path, debian: Path) -> None:
     """An image of a compact disc that boots the kernel, with a first file system that mounts the other two."""
     modules = next((debian / "usr/lib/modules").iterdir())
     folders = ["bin", "modules", "proc", "sys", "dev", "root"]
@@ -269,7 +273,7 @@ def boot_image(cache: Path, debian: Path) -> None:
         entries.append((f"modules/{Path(name).name}.ko", stat.S_IFREG | 0o644, content))
     init = INIT.format(modules=" ".join(Path(name).name for name in MODULES))
     entries.append(("init", stat.S_IFREG | 0o755, init.encode()))
-    with finished(cache / "boot.iso") as image, tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory(dir=image.parent) as folder:
         disc = Path(folder)
         shutil.copy(next((debian / "boot").glob("vmlinuz-*")), disc / "vmlinuz")
         (disc / "initrd").write_bytes(cpio(entries))
@@ -315,9 +319,9 @@ def libraries(folder: Path, *, beside: Path) -> set[Path]:
     return found
 
 
-def base_image(cache: Path, debian: Path, target: Path) -> None:
+def base_image(image: Path, debian: Path) -> None:
     """The first disk: the interpreter, its library, the packages that pathweave needs, and a shell."""
-    with finished(target) as image, tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory(dir=image.parent) as folder:
         root = Path(folder)
         for name in ("bin", "usr/bin", "usr/lib/host", "usr/lib/site", "lib64", "etc", "dev", "proc", "sys", "tmp", "work"):
             (root / name).mkdir(parents=True)
@@ -364,43 +368,42 @@ def disk(image: Path, folder: Path, *, spare: int) -> None:
 
 
 def package_folder() -> Path:
-    """The `pathweave` that this interpreter imports, or that of this checkout when it is built there."""
-    source = Path(__file__).resolve().parent.parent / "src/pathweave"
-    if any(source.glob("_native*.so")):
-        return source
+    """The built `pathweave` that this interpreter imports, else the one built in this checkout."""
     spec = importlib.util.find_spec("pathweave")
-    if spec is None or not spec.origin or not any(Path(spec.origin).parent.glob("_native*.so")):
-        raise Failure(f"{sys.executable} has no built pathweave; run `make install` and start this file with .venv/bin/python")
-    return Path(spec.origin).parent
+    imported = [Path(spec.origin).parent] if spec and spec.origin else []
+    for folder in [*imported, Path(__file__).resolve().parent.parent / "src/pathweave"]:
+        if any(folder.glob("_native*.so")):
+            return folder
+    raise Failure(f"{sys.executable} has no built pathweave; run `make install` and start this file with .venv/bin/python")
+
+
+def made(target: Path, of: object, make: Callable[[Path], None], words: str) -> Path:
+    """`target`, made now unless it is there and was made of the same."""
+    stamp, key = target.with_name(target.name + ".key"), hashlib.sha256(repr(of).encode()).hexdigest()
+    if not (target.exists() and stamp.exists() and stamp.read_text() == key):
+        say(words)
+        stamp.unlink(missing_ok=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        with finished(target) as half:
+            make(half)
+        stamp.write_text(key)
+    return target
 
 
 def prepare(cache: Path) -> Path:
     """Make what is not there yet; the path of the first disk."""
     check_programs()
-    cache.mkdir(parents=True, exist_ok=True)
     package_folder()
-    debian, source = cache / "debian", cache / "source"
-    if not debian.exists():
-        say(f"fetching {KERNEL} and {', '.join(PACKAGES)} of Debian {SUITE}")
-        with finished(debian) as half:
-            Debian(cache).unpack(half)
-    if not (cache / "bochs").exists():
-        if not source.exists():
-            say("fetching the source of Bochs")
-            with finished(source) as half:
-                Debian(cache).source(half)
-        say("building Bochs (five minutes of one core)")
-        emulator(cache, source)
-    if not (cache / "boot.iso").exists():
-        boot_image(cache, debian)
-    said = [sys.version, Path(__file__).read_text(), *sorted(f"{each.name} {each.version}" for each in distributions())]
-    base = cache / "base.img"
-    stamp, key = cache / "base.key", hashlib.sha256("\n".join(said).encode()).hexdigest()
-    if not base.exists() or not stamp.exists() or stamp.read_text() != key:
-        say(f"making a disk of {sys.executable} and its packages")
-        base_image(cache, debian, base)
-        stamp.write_text(key)
-    return base
+    cache.mkdir(parents=True, exist_ok=True)
+    debian = made(cache / "debian", (SUITE, KERNEL, PACKAGES), Debian(cache).unpack,
+                  f"fetching {KERNEL} and {', '.join(PACKAGES)} of Debian {SUITE}")
+    made(cache / "bochs", (SUITE, MENDED, CONFIGURE, OPTIMISE), lambda half: emulator(cache, half),
+         "fetching and building Bochs (five minutes of one core)")
+    made(cache / "boot.iso", (INIT, ISOLINUX, MODULES), lambda half: boot_image(half, debian), "making what boots")
+    held = [sys.version, sys.base_prefix, *sorted(f"{each.name} {each.version}" for each in distributions())]
+    return made(cache / "base.img", (held, inspect.getsource(base_image)), lambda half: base_image(half, debian),
+                f"making a disk of {sys.executable} and its packages")
 
 
 # ---- one run ------------------------------------------------------------------------------------------------------------
@@ -411,6 +414,7 @@ def work_image(image: Path, command: list[str], data: list[Path]) -> None:
         shutil.copytree(package_folder(), root / ".package/pathweave", ignore=shutil.ignore_patterns("__pycache__"))
         compileall.compile_dir(root / ".package", quiet=2, stripdir=str(root),
                                invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+        say(f"running {package_folder()}")
         (root / ".command").write_text(COMMAND.format(begin=BEGIN, end=END, command=shlex.join(command)))
         for path in data:
             if not path.exists():
