@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "types/bf16.h"
+
 namespace pw {
 
 // To the nearest, ties to even; NaN stays NaN; denormals are kept. lo is 0 where hi is infinite or NaN.
