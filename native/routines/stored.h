@@ -1,11 +1,13 @@
 // Routines that compute in f32 and are written once for how values lie in memory: T is float, or Bf16 for the form bf16.
 #pragma once
+#include <algorithm>
+#include <cstring>
 #include <type_traits>
 
 #include "base/buffer.h"
 #include "spi/ukernel.h"
-#include "types/bf16.h"
 #include "types/format.h"
+#include "ukernels/kinds/bf16.h"
 #include "ukernels/kinds/convert_bf16.h"
 
 namespace pw {
@@ -17,6 +19,14 @@ constexpr DType kStored = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
 template <class T>
 const char* stored_kind(const char* of_floats, const char* of_bf16) {
   return std::is_same_v<T, float> ? of_floats : of_bf16;
+}
+
+inline float as_float(float x) { return x; }
+inline float as_float(Bf16 x) {
+  const uint32_t u = static_cast<uint32_t>(x.bits) << 16;
+  float y;
+  std::memcpy(&y, &u, 4);
+  return y;
 }
 
 // n floats as they are stored; a constant among values is rounded as they are.

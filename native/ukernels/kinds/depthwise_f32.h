@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#include "types/bf16.h"
+#include "ukernels/kinds/bf16.h"
 #include "ukernels/kinds/activation.h"
 
 namespace pw {

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "types/bf16.h"
+#include "ukernels/kinds/bf16.h"
 
 namespace pw {
 
