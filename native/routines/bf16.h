@@ -85,14 +85,14 @@ class Bf16Routine : public Routine {
   Layout images_;
 };
 
-// Adds R(forms) for every form: bf16, bf16x2, each from and to f32 too, and bf16x3.
+// Adds R(forms) for every form: bf16, bf16x2, bf16x3, in f32 or not, and with `mixed` from and to f32 too.
 template <class R>
-void collect_bf16(Collector& c) {
+void collect_bf16(Collector& c, bool mixed) {
   constexpr DType f32 = DType::f32, bf16 = DType::bf16, bf16x2 = DType::bf16x2;
   for (const Bf16Forms& forms :
        {Bf16Forms{2, bf16x2, bf16x2}, {2, f32, bf16x2}, {2, bf16x2, f32}, {2, f32, f32}, {1, bf16, bf16}, {1, f32, bf16},
         {1, bf16, f32}, {1, f32, f32}, {3, f32, f32}})
-    c.add<R>(forms);
+    if (mixed || (forms.in == DType::f32) == (forms.out == DType::f32)) c.add<R>(forms);
 }
 
 }  // namespace pw

@@ -53,6 +53,6 @@ class DirectBf16 : public Bf16Routine {
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<DirectBf16>(c); }
+void collect(Collector& c) { collect_bf16<DirectBf16>(c, true); }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -87,6 +87,6 @@ class TransposedBf16 : public Bf16Routine {
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<TransposedBf16>(c); }
+void collect(Collector& c) { collect_bf16<TransposedBf16>(c, true); }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -26,6 +26,6 @@ class DenseBf16 : public Bf16Routine {
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<DenseBf16>(c); }
+void collect(Collector& c) { collect_bf16<DenseBf16>(c, false); }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -39,6 +39,6 @@ class MatmulBf16 : public Bf16Routine {
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<MatmulBf16>(c); }
+void collect(Collector& c) { collect_bf16<MatmulBf16>(c, false); }
 }  // namespace PW_COLLECT
 }  // namespace pw
