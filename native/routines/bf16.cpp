@@ -59,7 +59,7 @@ struct Copy {
   int64_t reach_y = 0, reach_x = 0;    // pixels of a plane beyond the output's rows and columns
   int64_t pitch = 0;                   // pixels of a row
   int64_t run = 0;                     // elements of a pixel that are copied together: channels, or a kernel row of them
-  int64_t pixel = 0;                   // bytes of a pixel, both parts
+  int64_t pixel = 0;                   // bytes of a pixel, all parts
   int64_t rows(int64_t out_rows) const { return out_rows + reach_y; }
   int64_t plane(int64_t out_rows) const { return rows(out_rows) * pitch * pixel; }
   int64_t bytes(int64_t out_rows) const { return phases_y * phases_x * plane(out_rows); }
@@ -67,38 +67,47 @@ struct Copy {
 
 class Bf16Convolution : public Kernel {
  public:
-  Bf16Convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights, const float* bias,
-                  const ActArgs& act, bool add, int threads, const Bf16Scheme& scheme, const GemmBf16& kernel)
-      : g_(g), scheme_(scheme), kernel_(kernel), parts_(forms.parts()), splits_(forms.in == DType::f32), add_(add),
-        threads_(threads), convert_(g.group_inputs(), forms.parts()) {
+  Bf16Convolution(const Bf16Problem& p, const Bf16Scheme& scheme, const GemmBf16& kernel)
+      : g_(p.g), scheme_(scheme), kernel_(kernel), parts_(p.forms.parts), splits_(p.forms.in == DType::f32), add_(p.add),
+        threads_(p.threads), batch_(p.batch), convert_(p.g.group_inputs(), p.forms.parts) {
+    const Geometry& g = g_;
+    const Bf16Forms& forms = p.forms;
     taps_ = scheme.merged ? g.kernel_height : g.taps();
     const int64_t run = scheme.merged ? g.kernel_width * g.group_inputs() : g.group_inputs();
     runs_ = scheme.in_place ? Runs::dividing(run) : Runs::padding(run);
     panels_ = divide_up(g.group_outputs(), kBf16Columns);
     if (!scheme.in_place) plan_copy(run);
     plan_blocks();
-    pack(weights, run, bias);
+    panel_bytes_ = taps_ * runs_.chunks * parts_ * 2 * runs_.depth * 32;
+    if (batch_.b.empty()) pack(p.weights, run);
+    else packed_at_run_ = round_up(batch_.b_matrices * panels_ * panel_bytes_, 64);
+    for (int64_t group = 0; group < g.groups; ++group)
+      bias_.push_back(pack_bias(p.bias ? p.bias + group * g.group_outputs() : nullptr, g.group_outputs(), kBf16Columns));
 
     args_.offsets = nullptr;
     args_.a_row = scheme.in_place ? g.inputs * 2 * parts_ : copy_.pixel;
-    args_.a_lo = scheme.in_place ? g.inputs * 2 : runs_.padded() * 2;
+    args_.a_part = scheme.in_place ? g.inputs * 2 : runs_.padded() * 2;
     args_.taps = taps_;
     args_.chunks = runs_.chunks;
     args_.depth = static_cast<int32_t>(runs_.depth);
-    args_.parts = parts_;
+    args_.parts = static_cast<int32_t>(parts_);
     args_.form = forms.out == DType::f32 ? StoredF32::f32
                  : forms.out == DType::bf16 ? StoredF32::bf16 : StoredF32::bf16x2;
     element_ = forms.out == DType::f32 ? 4 : 2;
-    args_.c_row = g.outputs * static_cast<int64_t>(size_of(forms.out));
+    const int64_t bytes = g.outputs * static_cast<int64_t>(size_of(forms.out));  // of a pixel of y
+    args_.c_row = (p.step ? p.step : 1) * bytes;
+    args_.c_line = (p.line ? p.line : g.out_width) * bytes;
+    image_bytes_ = (p.image ? p.image : g.out_pixels()) * bytes;
+    first_ = p.first * bytes;
     args_.c_lo = g.outputs * 2;
     args_.pitch = scheme.in_place ? g.width : copy_.pitch;
     args_.width = g.out_width;
-    args_.act = act;
+    args_.act = p.act;
   }
 
   size_t workspace_bytes() const override {
     const int64_t buffers = scheme_.in_place ? 0 : scheme_.by_column ? 2 : threads_;
-    return static_cast<size_t>(buffers * area() + threads_ * (offset_bytes() + row_bytes()));
+    return static_cast<size_t>(packed_at_run_ + buffers * area() + threads_ * (offset_bytes() + row_bytes()));
   }
   size_t packed_bytes() const override {
     size_t bytes = 0;
@@ -107,11 +116,18 @@ class Bf16Convolution : public Kernel {
   }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
-    const Call call{static_cast<const char*>(in[0]), add_ ? static_cast<const char*>(in[1]) : nullptr,
-                    static_cast<char*>(out[0]),
-                    static_cast<char*>(workspace) + threads_ * (offset_bytes() + row_bytes()),
-                    static_cast<char*>(workspace) + threads_ * offset_bytes() + team.index * row_bytes()};
-    auto* offsets = reinterpret_cast<int64_t*>(static_cast<char*>(workspace) + team.index * offset_bytes());
+    char* own = static_cast<char*>(workspace) + packed_at_run_;
+    const auto* residual = static_cast<const char*>(add_ ? in[batch_.b.empty() ? 1 : 2] : nullptr);
+    const Call call{static_cast<const char*>(in[0]), residual, static_cast<char*>(out[0]),
+                    own + threads_ * (offset_bytes() + row_bytes()),
+                    own + threads_ * offset_bytes() + team.index * row_bytes(), static_cast<const char*>(workspace)};
+    auto* offsets = reinterpret_cast<int64_t*>(own + team.index * offset_bytes());
+    if (packed_at_run_) {
+      team.each(batch_.b_matrices * panels_, 1, [&](int64_t i, int64_t) {
+        pack_values(in[1], i, reinterpret_cast<uint16_t*>(static_cast<char*>(workspace) + i * panel_bytes_));
+      });
+      team.barrier();
+    }
     Shape open{};
     if (scheme_.by_column) run_columns(call, offsets, open, team);
     else run_blocks(call, offsets, open, team);
@@ -123,6 +139,7 @@ class Bf16Convolution : public Kernel {
     const char *x, *residual;
     char *y, *copies;
     char* row;  // this thread's row of x in parts, where x is f32
+    const char* panels;  // of b, where it is a value
   };
   // What the calling thread's tiles are open for.
   struct Shape {
@@ -163,17 +180,15 @@ class Bf16Convolution : public Kernel {
   }
 
   // See kinds/gemm_bf16.h. Every element belongs to one place of b: walk those.
-  void pack(const Constant& weights, int64_t run, const float* bias) {
-    const int64_t outputs = g_.group_outputs(), inputs = g_.group_inputs(), kernel_taps = g_.taps();
-    const int64_t depth = runs_.depth, chunks = runs_.chunks, taps = taps_, panels = panels_, parts = parts_;
-    const int64_t step = parts * 2 * depth * 16;  // elements of one chunk
+  void pack(const Bf16Weights& weights, int64_t run) {
+    const int64_t outputs = g_.group_outputs(), inputs = g_.group_inputs(), taps = taps_, panels = panels_;
+    const int64_t depth = runs_.depth, chunks = runs_.chunks, parts = parts_, block = depth * 32;
     const bool merged = scheme_.merged;
-    panel_bytes_ = taps * chunks * step * 2;
     for (int64_t group = 0; group < g_.groups; ++group) {
-      const auto* w = weights.as<float>() + group * outputs * inputs * kernel_taps;
+      const auto* w = weights.constant.as<float>() + group * weights.group_step;
       const std::string key = "bf16/" + std::to_string(group) + "/" + std::to_string(parts) + "/" +
-                              std::to_string(depth) + "/" + std::to_string(merged);
-      weights_.push_back(shared_packing(weights.id, key, [&] {
+                              std::to_string(depth) + "/" + std::to_string(merged) + weights.name;
+      weights_.push_back(shared_packing(weights.constant.id, key, [&] {
         Buffer packed(static_cast<size_t>(panels * panel_bytes_));
         auto* b = packed.as<uint16_t>();
         std::memset(b, 0, packed.bytes());
@@ -184,18 +199,50 @@ class Bf16Convolution : public Kernel {
                 // Merged: k counts (kx, channel) of kernel row `tap`.
                 const int64_t channel = merged ? k % inputs : k;
                 const int64_t from = merged ? tap * g_.kernel_width + k / inputs : tap;
-                const float x = w[(n * inputs + channel) * kernel_taps + from];
-                const int64_t column = n % kBf16Columns, r = k % depth;
-                uint16_t* to = b + (((n / kBf16Columns * taps + tap) * chunks + k / depth) * step) +
-                               column / 16 * depth * 16 + r / 2 * 32 + column % 16 * 2 + r % 2;
-                to[0] = narrow(x);
-                const float rest = x - widen(to[0]);
-                if (parts > 1 && std::isfinite(rest)) to[depth * 32] = narrow(rest);
+                float x = w[n * weights.output_step + channel * weights.input_step +
+                            weights.taps[static_cast<size_t>(from)]];
+                uint16_t* to = b + n / kBf16Columns * panel_bytes_ / 2 + tap * chunks * parts * block +
+                               place(k, n % kBf16Columns);
+                for (int64_t part = 0; part < parts; ++part, to += block) {
+                  *to = narrow(x);
+                  x -= widen(*to);
+                  if (!std::isfinite(x)) break;
+                }
               }
         });
         return packed;
       }));
-      bias_.push_back(pack_bias(bias ? bias + group * outputs : nullptr, outputs, kBf16Columns));
+    }
+  }
+
+  // Where element k of a tap's run and one of the 32 columns lies in a panel, first part.
+  int64_t place(int64_t k, int64_t column) const {
+    const int64_t depth = runs_.depth, r = k % depth;
+    return k / depth * parts_ * depth * 32 + column / 16 * depth * 16 + r / 2 * 32 + column % 16 * 2 + r % 2;
+  }
+
+  // Panel `index`, counted through the matrices, of b as a value: rows of the last axis, in parts or in f32.
+  void pack_values(const void* b, int64_t index, uint16_t* to) const noexcept {
+    const int64_t outputs = g_.outputs, first = index % panels_ * kBf16Columns;
+    const int64_t width = std::min<int64_t>(kBf16Columns, outputs - first), block = runs_.depth * 32;
+    const int64_t row = index / panels_ * g_.inputs;
+    std::memset(to, 0, static_cast<size_t>(panel_bytes_));
+    uint16_t own[3 * kBf16Columns];
+    for (int64_t k = 0; k < g_.inputs; ++k) {
+      const uint16_t* from = own;
+      int64_t step = kBf16Columns;  // from one part to the next
+      if (splits_) {
+        narrow_.split(static_cast<const float*>(b) + (row + k) * outputs + first, own, step, static_cast<int>(parts_),
+                      width);
+      } else {
+        from = static_cast<const uint16_t*>(b) + (row + k) * outputs * parts_ + first;
+        step = outputs;
+      }
+      for (int64_t part = 0; part < parts_; ++part)
+        for (int64_t j = 0; j < width; j += 16) {
+          uint16_t* at = to + part * block + place(k, j);
+          for (int64_t i = 0; i < std::min<int64_t>(16, width - j); ++i) at[2 * i] = from[part * step + j + i];
+        }
     }
   }
 
@@ -275,20 +322,26 @@ class Bf16Convolution : public Kernel {
     fill_offsets(b.rows, offsets);
     args.offsets = offsets;
     args.a = scheme_.in_place
-                 ? call.x + b.image * g_.in_pixels() * args.a_row + b.group * g_.group_inputs() * 2
+                 ? call.x + source_image(b) * g_.in_pixels() * args.a_row + b.group * g_.group_inputs() * 2
                  : copy;
-    const int64_t pixel = (b.image * g_.out_height + b.y) * g_.out_width;
+    const int64_t start = first_ + b.image * image_bytes_ + b.y * args.c_line + b.group * g_.group_outputs() * element_;
     const auto group = static_cast<size_t>(b.group);
+    const char* panels = batch_.b.empty() ? weights_[group]->as<char>()
+                                          : call.panels + batch_.b[static_cast<size_t>(b.image)] * panels_ * panel_bytes_;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const int64_t column = panel * kBf16Columns;
-      const int64_t at = pixel * args.c_row + (b.group * g_.group_outputs() + column) * element_;
-      args.b = weights_[group]->as<char>() + panel * panel_bytes_;
+      const int64_t column = panel * kBf16Columns, at = start + column * element_;
+      args.b = panels + panel * panel_bytes_;
       args.bias = bias_[group].as<float>() + column;
       args.columns = std::min<int64_t>(kBf16Columns, g_.group_outputs() - column);
       args.c = call.y + at;
       args.residual = call.residual ? call.residual + at : nullptr;
       kernel_.run(&args);
     }
+  }
+
+  // The image of x, or the matrix of a.
+  int64_t source_image(const Block& b) const {
+    return batch_.a.empty() ? b.image : batch_.a[static_cast<size_t>(b.image)];
   }
 
   // Rows [first, last) of a block's copy, counted over its planes' rows: (phase_y, row).
@@ -318,7 +371,7 @@ class Bf16Convolution : public Kernel {
 
   // Row y of x, from the first channel of the block's group on, in parts.
   const char* source_row(const Call& call, const Block& b, int64_t y) const noexcept {
-    const int64_t at = (b.image * g_.height + y) * g_.width * g_.inputs;
+    const int64_t at = (source_image(b) * g_.height + y) * g_.width * g_.inputs;
     if (!splits_) return call.x + at * 2 * parts_ + b.group * g_.group_inputs() * 2;
     const auto* floats = reinterpret_cast<const float*>(call.x) + at + b.group * g_.group_inputs();
     char* halves = call.row + round_up(g_.width * g_.group_inputs() * 2 * parts_, 64);
@@ -337,7 +390,7 @@ class Bf16Convolution : public Kernel {
   void copy_pixels(const char* source, int64_t phase, char* to) const noexcept {
     const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
     const int64_t whole = parts_ * used;
-    if (padded == used && part_bytes == used && copy_.pixel == whole && g_.stride_x == 1) {
+    if (padded == used && part_bytes == used && copy_.pixel == whole && g_.stride_x == 1 && g_.pad_left >= 0) {
       // Pixels lie as in x: one run between two borders.
       const int64_t before = std::min(g_.pad_left, copy_.pitch);
       const int64_t inside = std::min(copy_.pitch - before, g_.width), after = copy_.pitch - before - inside;
@@ -382,7 +435,11 @@ class Bf16Convolution : public Kernel {
   bool splits_;  // x is f32
   bool add_;
   int64_t threads_;
+  Bf16Batch batch_;
   BfloatRows convert_;
+  const ConvertBf16& narrow_ = best_ukernel<ConvertBf16>(PW_KIND_CONVERT_BF16);
+  int64_t packed_at_run_ = 0;             // bytes of b's panels, where it is a value
+  int64_t image_bytes_ = 0, first_ = 0;   // of y
   int64_t element_ = 2;  // bytes from one output channel to the next
   int64_t taps_ = 1, panels_ = 1, panel_bytes_ = 0, block_rows_ = 1, blocks_y_ = 1;
   Runs runs_{};
@@ -405,10 +462,46 @@ bool Bf16Scheme::merging_pays(const Geometry& g) {
                                    g.taps() * divide_up(g.group_inputs(), kBf16Depth);
 }
 
-std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights,
-                                         const float* bias, const ActArgs& act, bool add, int threads,
-                                         const Bf16Scheme& scheme, const GemmBf16& kernel) {
-  return std::make_unique<Bf16Convolution>(g, forms, weights, bias, act, add, threads, scheme, kernel);
+Bf16Weights Bf16Weights::of_convolution(const Constant& constant, const Geometry& g) {
+  Bf16Weights w{constant, g.group_outputs() * g.group_inputs() * g.taps(), g.group_inputs() * g.taps(), g.taps(), {}, ""};
+  for (int64_t t = 0; t < g.taps(); ++t) w.taps.push_back(t);
+  return w;
+}
+
+std::unique_ptr<Kernel> bf16_convolution(const Bf16Problem& problem, const Bf16Scheme& scheme, const GemmBf16& kernel) {
+  return std::make_unique<Bf16Convolution>(problem, scheme, kernel);
+}
+
+Geometry bf16_matrices(int64_t images, int64_t rows, int64_t depth, int64_t columns) {
+  Geometry g;
+  g.images = images, g.inputs = depth, g.height = rows, g.width = 1;
+  g.outputs = columns, g.kernel_height = g.kernel_width = 1;
+  g.out_height = rows, g.out_width = 1;
+  g.stride_y = g.stride_x = g.dilation_y = g.dilation_x = g.groups = 1;
+  g.pad_top = g.pad_left = 0;
+  return g;
+}
+
+Bf16Routine::Bf16Routine(const std::string& stem, Layout layout, Layout images, const Bf16Forms& forms)
+    : forms_(forms), images_(images) {
+  static constexpr const char* kNames[] = {"", "bf16", "bf16x2", "bf16x3"};
+  const bool from = forms.in == DType::f32, to = forms.out == DType::f32;
+  const char* ends = from && to ? "_in_f32" : from ? "_from_f32" : to ? "_to_f32" : "";
+  card_.id = stem + ends + ":" + kNames[forms.parts] + ":" + text(layout) + ":cpu";
+  card_.layer = stem.substr(0, stem.find('/'));
+  card_.accuracy = forms.parts == 1 ? Accuracy::reduced : forms.parts == 2 ? Accuracy::f32 : Accuracy::strict;
+  card_.takes_epilogue = true;
+  card_.requires_ = "avx512_bf16";  // a machine with AMX has it too
+}
+
+Ports Bf16Routine::ports(const Problem& p) const {
+  Ports ports = uniform_ports(p, images_, forms_.out);
+  for (size_t i = 0; i < ports.in.size() - (p.epilogue.add ? 1 : 0); ++i) ports.in[i].dtype = forms_.in;
+  return ports;
+}
+
+Verdict Bf16Routine::has_kernel() const {
+  return bf16_variants().empty() ? Verdict::no("no micro-kernel in this tier") : Verdict::ok();
 }
 
 }  // namespace pw

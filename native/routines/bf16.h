@@ -1,5 +1,4 @@
-// Convolutions and matrix products on units that multiply bf16: the kernel behind conv2/direct and dense/gemm of formats
-// bf16 and bf16x2.
+// Products on units that multiply bf16: what the convolutions and matrix products in bf16, bf16x2 and bf16x3 share.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,10 +13,12 @@ namespace pw {
 std::vector<std::string> bf16_variants();
 const GemmBf16& bf16_kernel(const std::string& name);  // throws Error
 
-// In what the unit multiplies (bf16, or bf16x2: three products), and how x and y lie: so, or in f32.
+// In how many parts of bf16 the unit multiplies (1: bf16, 2: bf16x2, three products, 3: bf16x3, six), and how the factors
+// and y lie: in that form, or in f32. Three parts are no form of values: they would take half as many bytes again as the
+// floats that they hold, so bf16x3 reads and writes f32.
 struct Bf16Forms {
-  DType product, in, out;
-  int parts() const { return product == DType::bf16x2 ? 2 : 1; }
+  int parts;
+  DType in, out;
 };
 
 // How the input is brought to the unit.
@@ -31,9 +32,67 @@ struct Bf16Scheme {
   static bool merging_pays(const Geometry& g);
 };
 
+// Constant weights: that of output n and channel c of a group at tap t is
+// data[group * group_step + n * output_step + c * input_step + taps[t]].
+struct Bf16Weights {
+  Constant constant;
+  int64_t group_step, output_step, input_step;
+  std::vector<int64_t> taps;
+  std::string name;  // names these steps in the key of the packed copy
+
+  // [outputs, inputs of a group, kernel height, kernel width]
+  static Bf16Weights of_convolution(const Constant& constant, const Geometry& g);
+};
+
+// Products of two values: image i is a[i] times b[i], matrices of inputs 0 and 1; those of b are [inputs, outputs] and
+// packed at the start of every run.
+struct Bf16Batch {
+  std::vector<int64_t> a, b;
+  int64_t b_matrices = 0;
+};
+
 // y = act(conv(x, w) + bias + residual), values in nhwc, the residual in the form of y.
-std::unique_ptr<Kernel> bf16_convolution(const Geometry& g, const Bf16Forms& forms, const Constant& weights, const float* bias,
-                                         const ActArgs& act, bool add, int threads, const Bf16Scheme& scheme,
-                                         const GemmBf16& kernel);
+struct Bf16Problem {
+  Geometry g;
+  Bf16Forms forms;
+  Bf16Weights weights;   // unless `batch` has b
+  Bf16Batch batch;       // empty: x as it lies
+  const float* bias;     // may be null
+  ActArgs act;
+  bool add;
+  int threads;
+  // Where outputs lie, in pixels of y: the first one, and from one to the next, of a row, of an image. Zeros: densely.
+  int64_t first = 0, step = 0, line = 0, image = 0;
+};
+std::unique_ptr<Kernel> bf16_convolution(const Bf16Problem& problem, const Bf16Scheme& scheme, const GemmBf16& kernel);
+
+// rows x depth times depth x columns as a 1x1 convolution: an image of `rows` pixels in one column.
+Geometry bf16_matrices(int64_t images, int64_t rows, int64_t depth, int64_t columns);
+
+// Base of the routines: `factors` of the values are factors, in forms.in; the residual and y are in forms.out.
+class Bf16Routine : public Routine {
+ public:
+  std::vector<std::string> variants(const Problem&) const override { return bf16_variants(); }
+  Ports ports(const Problem& p) const override;
+
+ protected:
+  // ID = STEM[_from_f32 | _to_f32 | _in_f32]:bf16[x2|x3]:LAYOUT:cpu; rank 4 lies in `layout`.
+  Bf16Routine(const std::string& stem, Layout layout, Layout images, const Bf16Forms& forms);
+  Verdict has_kernel() const;
+  Bf16Forms forms_;
+
+ private:
+  Layout images_;
+};
+
+// Adds R(forms) for every form: bf16, bf16x2, bf16x3, in f32 or not, and with `mixed` from and to f32 too.
+template <class R>
+void collect_bf16(Collector& c, bool mixed) {
+  constexpr DType f32 = DType::f32, bf16 = DType::bf16, bf16x2 = DType::bf16x2;
+  for (const Bf16Forms& forms :
+       {Bf16Forms{2, bf16x2, bf16x2}, {2, f32, bf16x2}, {2, bf16x2, f32}, {2, f32, f32}, {1, bf16, bf16}, {1, f32, bf16},
+        {1, bf16, f32}, {1, f32, f32}, {3, f32, f32}})
+    if (mixed || (forms.in == DType::f32) == (forms.out == DType::f32)) c.add<R>(forms);
+}
 
 }  // namespace pw

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "routines/stored.h"
 #include "spi/activation.h"
 #include "spi/routine.h"
 #include "spi/ukernel.h"
@@ -18,6 +19,8 @@ namespace pw {
 
 constexpr Layout kAllLayouts[] = {Layout::plain, Layout::nchw, Layout::nhwc, Layout::nchw16c};
 constexpr Layout kImageLayouts[] = {Layout::nchw, Layout::nhwc, Layout::nchw16c};
+// Those of values in fewer bits: channels last, and the ranks other than 4.
+constexpr Layout kNarrowLayouts[] = {Layout::plain, Layout::nhwc};
 
 // Below this many floats a step is done sooner by one thread than it is shared out.
 constexpr int64_t kShared = 8192;
@@ -99,11 +102,12 @@ inline Group group_of(Layout layout, const Dims& shape, const std::vector<int64_
 }
 
 // What follows an element-wise kernel: y = act(y + residual). Clamping alone is left to the kernel itself.
-class Post {
+template <class T>
+class PostOf {
  public:
-  Post(const Problem& p) : args_(*activation(p.epilogue.act, p.epilogue.params)), add_(p.epilogue.add) {
-    add_kernel_ = &best_ukernel<BinaryF32>(PW_KIND_BINARY_F32);
-    act_kernel_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+  PostOf(const Problem& p) : args_(*activation(p.epilogue.act, p.epilogue.params)), add_(p.epilogue.add) {
+    add_kernel_ = &best_ukernel<BinaryOf<T>>(stored_kind<T>(PW_KIND_BINARY_F32, PW_KIND_BINARY_BF16));
+    act_kernel_ = &best_ukernel<ActivationOf<T>>(stored_kind<T>(PW_KIND_ACTIVATION_F32, PW_KIND_ACTIVATION_BF16));
   }
   static Verdict accepts(const Problem& p) {
     if (!activation(p.epilogue.act, p.epilogue.params))
@@ -114,13 +118,13 @@ class Post {
   // Bounds for the kernel itself.
   float low() const { return nothing() ? args_.a : -kInfinity; }
   float high() const { return nothing() ? args_.b : kInfinity; }
-  // Floats after which apply() is due, so that they are still in the first cache.
+  // Elements after which apply() is due, so that they are still in the first cache.
   static constexpr int64_t kChunk = 4096;
-  // n contiguous floats of y and of the residual.
-  void apply(float* y, const float* residual, int64_t n) const {
+  // n contiguous elements of y and of the residual.
+  void apply(T* y, const T* residual, int64_t n) const {
     const bool clip = args_.act == Act::clip;
     if (add_) {
-      const BinaryF32Args add{Binary::add, y, residual, y, 1, n, n, n, false, false,
+      const BinaryArgs<T> add{Binary::add, y, residual, y, 1, n, n, n, false, false,
                               clip ? args_.a : -kInfinity, clip ? args_.b : kInfinity};
       add_kernel_->run(&add);
     }
@@ -131,23 +135,28 @@ class Post {
   static constexpr float kInfinity = __builtin_inff();
   ActArgs args_;
   bool add_;
-  const BinaryF32* add_kernel_;
-  const ActivationF32* act_kernel_;
+  const BinaryOf<T>* add_kernel_;
+  const ActivationOf<T>* act_kernel_;
 };
+using Post = PostOf<float>;
 
 // Base of the routines of this kind: a card, one variant (the best tier's micro-kernel of `kind`, "" = none is needed),
-// and ports that all have one layout.
+// and ports that all have one layout and `dtype`, a form of f32 values.
 class VectorRoutine : public Routine {
  public:
   VectorRoutine(const std::string& layer, const std::string& algorithm, Layout layout, std::string kind = "",
-                bool takes_epilogue = false)
-      : Routine({.id = layer + "/" + algorithm + ":f32:" + pw::text(layout) + ":cpu", .takes_epilogue = takes_epilogue}),
+                bool takes_epilogue = false, DType dtype = DType::f32)
+      : Routine({.id = layer + "/" + algorithm + ":" + pw::text(dtype) + ":" + pw::text(layout) + ":cpu",
+                 .accuracy = dtype == DType::f32 ? Accuracy::strict
+                             : dtype == DType::u8 ? Accuracy::quantised : Accuracy::reduced,
+                 .takes_epilogue = takes_epilogue}),
         layout_(layout),
-        kind_(std::move(kind)) {}
+        kind_(std::move(kind)),
+        dtype_(dtype) {}
   std::vector<std::string> variants(const Problem&) const override {
     return kind_.empty() ? std::vector<std::string>{""} : ukernel_names(kind_);
   }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_)); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_), dtype_); }
 
  protected:
   // A value of rank 4 in a routine for the other ranks lies in nchw.
@@ -181,6 +190,7 @@ class VectorRoutine : public Routine {
 
   Layout layout_;
   std::string kind_;
+  DType dtype_;
 };
 
 }  // namespace pw

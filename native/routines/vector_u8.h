@@ -7,9 +7,6 @@
 
 namespace pw {
 
-// Layouts of u8 values: channels last, and the ranks other than 4.
-constexpr Layout kQuantisedLayouts[] = {Layout::plain, Layout::nhwc};
-
 // The 256 outputs of a function of one value; nothing where every output is its input.
 class ByteTable {
  public:
@@ -54,11 +51,7 @@ class VectorU8Routine : public VectorRoutine {
  public:
   VectorU8Routine(const std::string& layer, const std::string& algorithm, Layout layout, std::string kind = "",
                   bool takes_epilogue = false)
-      : VectorRoutine(layer, algorithm, layout, std::move(kind), takes_epilogue) {
-    card_.id = layer + "/" + algorithm + ":u8:" + pw::text(layout) + ":cpu";
-    card_.accuracy = Accuracy::quantised;
-  }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_), DType::u8); }
+      : VectorRoutine(layer, algorithm, layout, std::move(kind), takes_epilogue, DType::u8) {}
 };
 
 // Any function of one u8 value.

@@ -49,6 +49,23 @@ def convolutions(batch="N", channels: int = 16) -> bytes:
     return b.model({"x": [batch, 3, 16, 16]}, ["y"])
 
 
+def mobile(batch="N", channels: int = 24) -> bytes:
+    """What mobile classifiers are made of: inverted residual with squeeze-excite, two poolings side by side, a tail."""
+    b = Builder(1)
+    x = b.node("HardSwish", b.node("Conv", "x", b.weight(channels, 3, 3, 3), b.weight(channels), pads=[1] * 4, strides=[2, 2]))
+    y = b.node("Conv", x, b.weight(channels, 1, 3, 3), b.weight(channels), pads=[1] * 4, group=channels)
+    y = b.node("Relu", y)
+    gate = b.node("Relu", b.node("Conv", b.node("GlobalAveragePool", y), b.weight(8, channels, 1, 1), b.weight(8)))
+    gate = b.node("HardSigmoid", b.node("Conv", gate, b.weight(channels, 8, 1, 1), b.weight(channels)))
+    y = b.node("Add", b.node("Conv", b.node("Mul", y, gate), b.weight(channels, channels, 1, 1)), x)
+    sides = [b.node(kind, y, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4) for kind in ("MaxPool", "AveragePool")]
+    y = b.node("Concat", *sides, axis=1)
+    y = b.node("Sigmoid", b.node("Conv", y, b.weight(2 * channels, 1, 5, 5), pads=[2] * 4, group=2 * channels))
+    y = b.node("Flatten", b.node("GlobalAveragePool", y))
+    b.node("Gemm", y, b.weight(10, 2 * channels), b.weight(10), outputs=["y"], transB=1)
+    return b.model({"x": [batch, 3, 16, 16]}, ["y"])
+
+
 def arithmetic(batch="N") -> bytes:
     """Two inputs, two outputs, no weights."""
     b = Builder()

@@ -1,32 +1,33 @@
-// conv2/gemv: a 1x1 convolution of 1x1 images, as in squeeze-and-excite, is a dense layer on its weights where they lie.
+// conv2/gemv: a 1x1 convolution of 1x1 images, as in squeeze-and-excite, is a dense layer on its weights as they lie, in
+// f32 or copied to bf16.
 #include "routines/conv2/geometry.h"
 #include "routines/dense/gemv.h"
 
 namespace pw {
 namespace {
 
+template <class W, class X>
 class ConvolutionGemv : public ConvolutionRoutine {
  public:
-  ConvolutionGemv(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
+  explicit ConvolutionGemv(Layout layout)
+      : ConvolutionRoutine(gemv_id<W, X>("conv2/gemv", layout), layout, layout,
+                           std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced, kStored<X>) {}
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1 || g.groups != 1) return Verdict::no("the kernel is not 1x1 without groups");
     if (g.in_pixels() != 1 || g.out_pixels() != 1) return Verdict::no("the images are larger than 1x1");
     if (g.images > kMostGemvRows)
       return Verdict::no("more than " + std::to_string(kMostGemvRows) +
                          " images, and each would read all weights again");
-    if (ukernel_names(PW_KIND_GEMV_F32).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (ukernel_names(gemv_kind<W, X>()).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override {
-    return ukernel_names(PW_KIND_GEMV_F32);
-  }
+  std::vector<std::string> variants(const Problem&) const override { return ukernel_names(gemv_kind<W, X>()); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
-    return std::make_unique<GemvKernel>(GemvProblem{g.images, g.inputs, g.outputs, c[1].as<float>(), bias_of(p, c),
-                                                    *epilogue_activation(p), p.epilogue.add, p.threads},
-                                        variant);
+    return std::make_unique<GemvKernel<W, X>>(
+        GemvProblem{g.images, g.inputs, g.outputs, c[1], bias_of(p, c), *epilogue_activation(p), p.epilogue.add, p.threads},
+        variant);
   }
-
 };
 
 }  // namespace
@@ -34,9 +35,9 @@ class ConvolutionGemv : public ConvolutionRoutine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   // One pixel lies the same way in every layout.
-  c.add<ConvolutionGemv>(Layout::nhwc, "conv2/gemv:f32:nhwc:cpu");
-  c.add<ConvolutionGemv>(Layout::nchw, "conv2/gemv:f32:nchw:cpu");
-  c.add<ConvolutionGemv>(Layout::nchw16c, "conv2/gemv:f32:nchw16c:cpu");
+  for (Layout layout : {Layout::nhwc, Layout::nchw, Layout::nchw16c}) c.add<ConvolutionGemv<float, float>>(layout);
+  c.add<ConvolutionGemv<Bf16, float>>(Layout::nhwc);
+  c.add<ConvolutionGemv<Bf16, Bf16>>(Layout::nhwc);
 }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -47,8 +47,8 @@ inline Verdict accepts_convolution(const Problem& p, Layout in, Layout out) {
 }
 
 // Ports of a convolution: x in layout `in`, output and residual in layout `out`.
-inline Ports convolution_ports(const Problem& p, Layout in, Layout out) {
-  Ports ports = uniform_ports(p, out);
+inline Ports convolution_ports(const Problem& p, Layout in, Layout out, DType dtype = DType::f32) {
+  Ports ports = uniform_ports(p, out, dtype);
   ports.in[0].layout = in;
   return ports;
 }
@@ -58,21 +58,23 @@ inline const float* residual_of(const Problem& p, const void* const* in) {
   return p.epilogue.add ? static_cast<const float*>(in[1]) : nullptr;
 }
 
-// Base of the convolutions that take an epilogue: x in layout `in`, output and residual in layout `out`.
+// Base of the convolutions that take an epilogue: x in layout `in`, output and residual in layout `out`, all in `dtype`.
 class ConvolutionRoutine : public Routine {
  public:
   Verdict accepts(const Problem& p) const final {
     if (Verdict v = accepts_convolution(p, in_, out_); !v) return v;
     return suits(p, Geometry(p));
   }
-  Ports ports(const Problem& p) const override { return convolution_ports(p, in_, out_); }
+  Ports ports(const Problem& p) const override { return convolution_ports(p, in_, out_, dtype_); }
 
  protected:
-  ConvolutionRoutine(const std::string& id, Layout in, Layout out, Accuracy accuracy = Accuracy::strict)
-      : Routine({.id = id, .accuracy = accuracy, .takes_epilogue = true}), in_(in), out_(out) {}
+  ConvolutionRoutine(const std::string& id, Layout in, Layout out, Accuracy accuracy = Accuracy::strict,
+                     DType dtype = DType::f32)
+      : Routine({.id = id, .accuracy = accuracy, .takes_epilogue = true}), in_(in), out_(out), dtype_(dtype) {}
   // What this one asks beyond accepts_convolution.
   virtual Verdict suits(const Problem& p, const Geometry& g) const = 0;
   Layout in_, out_;
+  DType dtype_;
 };
 
 }  // namespace pw

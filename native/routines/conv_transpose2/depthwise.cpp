@@ -71,7 +71,7 @@ class TransposedDepthwiseKernel : public PieceKernel {
     const int64_t channels = g_.inputs, image = row / g_.out_height, oy = row % g_.out_height;
     const int64_t line = f.base_y + (oy - f.first_y) / g_.stride_y;
     const float* source = x + image * g_.height * g_.width * channels;
-    DepthwiseF32Args args{};
+    DepthwiseArgs<float> args{};
     args.pixels = pixels;
     args.weights = weights_[index].as<float>();
     args.bias = bias_.as<float>();

@@ -1,4 +1,4 @@
-// dense/gemv: few rows of x against the weights where they lie; nothing is packed, the memory's bandwidth decides.
+// dense/gemv: few rows of x against the weights as they lie, in f32 or copied to bf16: the memory's bandwidth decides.
 #include "routines/dense/gemv.h"
 
 #include "routines/dense/dense.h"
@@ -6,33 +6,40 @@
 namespace pw {
 namespace {
 
+template <class W, class X>
 class Gemv : public Routine {
  public:
-  Gemv() : Routine({.id = "dense/gemv:f32:plain:cpu", .takes_epilogue = true}) {}
+  Gemv()
+      : Routine({.id = gemv_id<W, X>("dense/gemv", Layout::plain),
+                 .accuracy = std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced,
+                 .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_dense(p); !v) return v;
     if (DenseShape(p).rows > kMostGemvRows)
       return Verdict::no("x has more than " + std::to_string(kMostGemvRows) +
                          " rows, and each would read all weights again");
+    if (kStored<X> != DType::f32 && p.in[0].shape.size() == 4)
+      return Verdict::no("x has rank 4, whose rows are not whole in every layout");
     if (variants(p).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override {
-    return ukernel_names(PW_KIND_GEMV_F32);
-  }
+  std::vector<std::string> variants(const Problem&) const override { return ukernel_names(gemv_kind<W, X>()); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, kStored<X>); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
-    return std::make_unique<GemvKernel>(
-        GemvProblem{s.rows, s.depth, s.columns, c[1].as<float>(), bias_of(p, c), *epilogue_activation(p),
-                    p.epilogue.add, p.threads},
+    return std::make_unique<GemvKernel<W, X>>(
+        GemvProblem{s.rows, s.depth, s.columns, c[1], bias_of(p, c), *epilogue_activation(p), p.epilogue.add, p.threads},
         variant);
   }
-
 };
 
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { c.add<Gemv>(); }
+void collect(Collector& c) {
+  c.add<Gemv<float, float>>();
+  c.add<Gemv<Bf16, float>>();
+  c.add<Gemv<Bf16, Bf16>>();
+}
 }  // namespace PW_COLLECT
 }  // namespace pw

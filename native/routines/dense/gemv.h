@@ -1,14 +1,16 @@
 // The kernel of dense/gemv and conv2/gemv: rows of x against weights where they lie.
 #pragma once
 #include "routines/matrix.h"
+#include "routines/stored.h"
 #include "ukernels/kinds/gemv_f32.h"
 
 namespace pw {
 
-// y = act(x @ w.T + bias + residual): x rows x depth, w columns x depth, both where they lie; nothing is packed.
+// y = act(x @ w.T + bias + residual): x rows x depth, w columns x depth.
 struct GemvProblem {
   int64_t rows, depth, columns;
-  const float *weights, *bias;  // the constants' own memory; bias may be null
+  Constant weights;
+  const float* bias;  // may be null
   ActArgs act;
   bool add;
   int threads;
@@ -17,37 +19,79 @@ struct GemvProblem {
 // Rows read the same piece of the weights one after another, the later ones from cache.
 constexpr int64_t kMostGemvRows = 4;
 
+// The micro-kernels for weights W and values X.
+template <class W, class X>
+const char* gemv_kind() {
+  return std::is_same_v<W, float> ? PW_KIND_GEMV_F32 : std::is_same_v<X, float> ? PW_KIND_GEMV_BF16_F32 : PW_KIND_GEMV_BF16;
+}
+
+// What the ids of routines with weights W and values X say: f32, bf16, and bf16 with "_in_f32" behind the algorithm.
+template <class W, class X>
+std::string gemv_id(const std::string& stem, Layout layout) {
+  return stem + (kStored<W> == kStored<X> ? ":" : "_in_f32:") + text(kStored<W>) + ":" + text(layout) + ":cpu";
+}
+
+// W, X: how the weights and the values lie. Floats are read where the net has them; bf16 is a copy of half the bytes.
+template <class W, class X>
 class GemvKernel : public PieceKernel {
  public:
   GemvKernel(const GemvProblem& problem, const std::string& variant) : p_(problem) {
-    kernel_ = &variant_ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
+    kernel_ = &variant_ukernel<GemvOf<W, X>>(gemv_kind<W, X>(), variant);
     activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
     // Pieces large enough to stream, small enough to even out the threads.
-    grain_ = round_up(std::clamp<int64_t>(p_.columns / (8 * p_.threads), 1, 64), kernel_->rows);
+    grain_ = round_up(std::clamp<int64_t>(p_.columns / (8 * p_.threads), 1, kGrain), kernel_->rows);
+    if constexpr (std::is_same_v<W, float>) {
+      weights_ = p_.weights.as<float>();
+    } else {
+      packed_ = shared_packing(p_.weights.id, "gemv/bf16", [&] {
+        Buffer packed(static_cast<size_t>(p_.columns * p_.depth) * sizeof(W));
+        parallel_for(p_.columns, [&](int64_t first, int64_t last) {
+          store_floats(p_.weights.as<float>() + first * p_.depth, packed.as<W>() + first * p_.depth,
+                       (last - first) * p_.depth);
+        });
+        return packed;
+      });
+      weights_ = packed_->template as<W>();
+    }
   }
 
+  size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
+
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto* x = static_cast<const float*>(in[0]);
-    const auto* residual = p_.add ? static_cast<const float*>(in[1]) : nullptr;
-    auto* y = static_cast<float*>(out[0]);
+    const auto* x = static_cast<const X*>(in[0]);
+    const auto* residual = p_.add ? static_cast<const X*>(in[1]) : nullptr;
+    auto* y = static_cast<X*>(out[0]);
     team.each(p_.columns, grain_, [&](int64_t first, int64_t last) {
       for (int64_t row = 0; row < p_.rows; ++row) {
-        float* to = y + row * p_.columns + first;
-        const int64_t n = last - first;
-        kernel_->run(p_.weights + first * p_.depth, p_.depth, x + row * p_.depth, p_.depth, n, to);
-        if (p_.bias)
-          for (int64_t i = 0; i < n; ++i) to[i] += p_.bias[first + i];
-        if (residual)
-          for (int64_t i = 0; i < n; ++i) to[i] += residual[row * p_.columns + first + i];
-        activation_->run(&p_.act, to, to, n);
+        const int64_t at = row * p_.columns + first;
+        piece(x + row * p_.depth, first, last - first, residual ? residual + at : nullptr, y + at);
       }
     });
   }
 
  private:
+  static constexpr int64_t kGrain = 64, kMostKernelRows = 8;
+
+  // Outputs [first, first + n) of one row; n is at most the grain.
+  void piece(const X* x, int64_t first, int64_t n, const X* residual, X* y) const noexcept {
+    float own[kGrain + kMostKernelRows];
+    float* to = own;
+    if constexpr (std::is_same_v<X, float>) to = y;
+    kernel_->run(weights_ + first * p_.depth, p_.depth, x, p_.depth, n, to);
+    if (p_.bias)
+      for (int64_t i = 0; i < n; ++i) to[i] += p_.bias[first + i];
+    if (residual)
+      for (int64_t i = 0; i < n; ++i) to[i] += as_float(residual[i]);
+    activation_->run(&p_.act, to, to, n);
+    if constexpr (!std::is_same_v<X, float>) convert_.narrow(to, &y->bits, n);
+  }
+
   GemvProblem p_;
-  const GemvF32* kernel_ = nullptr;
+  const W* weights_ = nullptr;
+  std::shared_ptr<const Buffer> packed_;
+  const GemvOf<W, X>* kernel_ = nullptr;
   const ActivationF32* activation_ = nullptr;
+  const ConvertBf16& convert_ = best_ukernel<ConvertBf16>(PW_KIND_CONVERT_BF16);
   int64_t grain_ = 1;
 };
 

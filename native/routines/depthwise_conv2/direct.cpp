@@ -4,6 +4,7 @@
 namespace pw {
 namespace {
 
+template <class T>
 class DepthwiseKernel : public PieceKernel {
  public:
   DepthwiseKernel(const Problem& p, Layout layout, const std::string& variant, const Constants& constants)
@@ -16,10 +17,10 @@ class DepthwiseKernel : public PieceKernel {
   size_t packed_bytes() const override { return rows_.packed_bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
-    const auto* x = static_cast<const float*>(in[0]);
-    const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;
-    auto* y = static_cast<float*>(out[0]);
-    auto** pixels = areas_.own<const float*>(workspace, team);
+    const auto* x = static_cast<const T*>(in[0]);
+    const auto* residual = add_ ? static_cast<const T*>(in[1]) : nullptr;
+    auto* y = static_cast<T*>(out[0]);
+    auto** pixels = areas_.own<const T*>(workspace, team);
     // Rows are counted through images and channel blocks.
     const int64_t slabs = blocked_ ? g_.inputs / 16 : 1, channels = blocked_ ? 16 : g_.inputs;
     pieces_.each(team, channels, [&](int64_t row, int64_t first, int64_t count) {
@@ -33,20 +34,27 @@ class DepthwiseKernel : public PieceKernel {
   Geometry g_;
   bool blocked_, add_;
   RowPieces pieces_;
-  DepthwiseRows rows_;
+  DepthwiseRowsOf<T> rows_;
   ThreadAreas areas_;
 };
 
+template <class T>
 class Depthwise : public ConvolutionRoutine {
  public:
-  Depthwise(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) {}
+  Depthwise(Layout layout, const char* id)
+      : ConvolutionRoutine(id, layout, layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {}
   Verdict suits(const Problem&, const Geometry& g) const override {
-    if (depthwise_ukernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (micro_kernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem& p) const override { return {depthwise_ukernel(Geometry(p))}; }
+  std::vector<std::string> variants(const Problem& p) const override { return {micro_kernel(Geometry(p))}; }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
-    return std::make_unique<DepthwiseKernel>(p, in_, variant, c);
+    return std::make_unique<DepthwiseKernel<T>>(p, in_, variant, c);
+  }
+
+ private:
+  static std::string micro_kernel(const Geometry& g) {
+    return depthwise_ukernel<DepthwiseOf<T>>(g, DepthwiseRowsOf<T>::kind());
   }
 };
 
@@ -54,8 +62,9 @@ class Depthwise : public ConvolutionRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  c.add<Depthwise>(Layout::nhwc, "depthwise_conv2/direct:f32:nhwc:cpu");
-  c.add<Depthwise>(Layout::nchw16c, "depthwise_conv2/direct:f32:nchw16c:cpu");
+  c.add<Depthwise<float>>(Layout::nhwc, "depthwise_conv2/direct:f32:nhwc:cpu");
+  c.add<Depthwise<float>>(Layout::nchw16c, "depthwise_conv2/direct:f32:nchw16c:cpu");
+  c.add<Depthwise<Bf16>>(Layout::nhwc, "depthwise_conv2/direct:bf16:nhwc:cpu");
 }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "routines/conv2/geometry.h"
+#include "routines/stored.h"
 #include "ukernels/kinds/depthwise_f32.h"
 
 namespace pw {
@@ -86,11 +87,12 @@ struct RowPieces {
 
 // Weights and bias packed, and the walk along one row of outputs. `channels`: of a pixel as it lies in memory (16 in
 // nchw16c, where the weights of a block begin at `block`).
-class DepthwiseRows {
+template <class T>
+class DepthwiseRowsOf {
  public:
-  DepthwiseRows(const Geometry& g, const std::string& variant, int64_t channels, const float* weights,
+  DepthwiseRowsOf(const Geometry& g, const std::string& variant, int64_t channels, const float* weights,
                 const float* bias, const ActArgs& act)
-      : g_(g), act_(act), channels_(channels), kernel_(ukernel<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, variant)) {
+      : g_(g), act_(act), channels_(channels), kernel_(ukernel<DepthwiseOf<T>>(kind(), variant)) {
     if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
     columns_ = kernel_->kernel ? (kernel_->outputs - 1) * kernel_->stride + kernel_->kernel : g.kernel_width;
     const int64_t lanes = kernel_->lanes, taps = g.taps(), padded = round_up(g.inputs, lanes);
@@ -99,8 +101,9 @@ class DepthwiseRows {
       for (int64_t t = 0; t < taps; ++t)
         weights_.as<float>()[(c / lanes * taps + t) * lanes + c % lanes] = c < g.inputs ? weights[c * taps + t] : 0.0f;
     bias_ = pack_bias(bias, g.inputs, 16);
-    zeros_ = zero_row(channels);
+    zeros_ = reinterpret_cast<const T*>(zero_row(channels));
   }
+  static const char* kind() { return stored_kind<T>(PW_KIND_DEPTHWISE_F32, PW_KIND_DEPTHWISE_BF16); }
 
   // Bytes of the pointers to pixels that one thread needs.
   int64_t pointer_bytes() const { return round_up(g_.kernel_height * columns_ * 8, 64); }
@@ -109,9 +112,9 @@ class DepthwiseRows {
   // Channels [first, first + count) of row `oy` of the outputs of one image; `first` is a multiple of 16. Row iy of the
   // input begins at image + iy * width pixels; only rows that the kernel covers are read. `image`, `y` (the row's first
   // output) and `residual` (may be null) point to the first of these channels.
-  void output_row(const float* image, int64_t oy, int64_t first, int64_t count, float* y, const float* residual,
-                  const float** pixels) const noexcept {
-    DepthwiseF32Args args{};
+  void output_row(const T* image, int64_t oy, int64_t first, int64_t count, T* y, const T* residual,
+                  const T** pixels) const noexcept {
+    DepthwiseArgs<T> args{};
     args.pixels = pixels;
     args.weights = weights_.as<float>() + first * g_.taps();
     args.bias = bias_.as<float>() + first;
@@ -132,9 +135,10 @@ class DepthwiseRows {
   Geometry g_;
   ActArgs act_;
   int64_t channels_, columns_;
-  const DepthwiseF32* kernel_;
+  const DepthwiseOf<T>* kernel_;
   Buffer weights_, bias_;
-  const float* zeros_;
+  const T* zeros_;
 };
+using DepthwiseRows = DepthwiseRowsOf<float>;
 
 }  // namespace pw

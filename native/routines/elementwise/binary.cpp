@@ -7,7 +7,7 @@
 namespace pw {
 namespace {
 
-// Strides in floats along the physical dimensions of the output; 0 = broadcast.
+// Strides in elements along the physical dimensions of the output; 0 = broadcast.
 using Strides = std::vector<int64_t>;
 
 // Strides of an operand of the given logical shape. `layout`: how it lies in memory; row-major for a constant and for a
@@ -58,6 +58,12 @@ Buffer relay(const float* data, const Dims& dims, Strides& strides) {
   return copy;
 }
 
+template <class T>
+Buffer constant(const float* data, const Dims& dims, Strides& strides) {
+  const Buffer floats = relay(data, dims, strides);
+  return stored_floats<T>(floats.as<float>(), static_cast<int64_t>(floats.bytes() / 4));
+}
+
 // The problem as outer x rows x columns.
 struct Walk {
   int64_t rows = 1, columns = 1;
@@ -104,9 +110,10 @@ Walk make_walk(const Dims& dims, const Strides& a, const Strides& b) {
   return w;
 }
 
+template <class T>
 class BinaryKernel : public PieceKernel {
  public:
-  BinaryKernel(const BinaryF32& kernel, Binary op, Walk walk, const Problem& p)
+  BinaryKernel(const BinaryOf<T>& kernel, Binary op, Walk walk, const Problem& p)
       : kernel_(kernel), op_(op), walk_(std::move(walk)), post_(p) {
     const auto dynamic = p.dynamic();
     for (size_t i = 0; i < dynamic.size(); ++i) {
@@ -121,22 +128,22 @@ class BinaryKernel : public PieceKernel {
   }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const float* operand[2];
+    const T* operand[2];
     for (int i = 0; i < 2; ++i)
-      operand[i] = value_[i] < 0 ? constant_[i].as<float>() : static_cast<const float*>(in[value_[i]]);
-    const float* residual = residual_ < 0 ? nullptr : static_cast<const float*>(in[residual_]);
-    float* y = static_cast<float*>(out[0]);
+      operand[i] = value_[i] < 0 ? constant_[i].template as<T>() : static_cast<const T*>(in[value_[i]]);
+    const T* residual = residual_ < 0 ? nullptr : static_cast<const T*>(in[residual_]);
+    T* y = static_cast<T*>(out[0]);
     const int64_t rows = walk_.rows, columns = walk_.columns;
     share_rows(team, static_cast<int64_t>(walk_.outer.size()), rows, columns,
                [&](int64_t o, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
-                 const float* a = operand[0] + walk_.outer[static_cast<size_t>(o)].first;
-                 const float* b = operand[1] + walk_.outer[static_cast<size_t>(o)].second;
+                 const T* a = operand[0] + walk_.outer[static_cast<size_t>(o)].first;
+                 const T* b = operand[1] + walk_.outer[static_cast<size_t>(o)].second;
                  const int64_t base = o * rows * columns;
                  if (post_.nothing()) return call(a, b, y + base, r0, r1, c0, c1);
-                 const int64_t step = c1 - c0 == columns ? std::max<int64_t>(1, Post::kChunk / columns) : 1;
+                 const int64_t step = c1 - c0 == columns ? std::max<int64_t>(1, kChunk / columns) : 1;
                  for (int64_t r = r0; r < r1; r += step)
-                   for (int64_t c = c0; c < c1; c += Post::kChunk) {
-                     const int64_t r_end = std::min(r1, r + step), c_end = std::min(c1, c + Post::kChunk);
+                   for (int64_t c = c0; c < c1; c += kChunk) {
+                     const int64_t r_end = std::min(r1, r + step), c_end = std::min(c1, c + kChunk);
                      const int64_t at = base + r * columns + c;
                      call(a, b, y + base, r, r_end, c, c_end);
                      post_.apply(y + at, residual ? residual + at : nullptr, (r_end - r) * (c_end - c));
@@ -145,9 +152,10 @@ class BinaryKernel : public PieceKernel {
   }
 
  private:
+  static constexpr int64_t kChunk = PostOf<T>::kChunk;
   // Rows [r0, r1), columns [c0, c1) of one outer index; more than one row only with all columns.
-  void call(const float* a, const float* b, float* y, int64_t r0, int64_t r1, int64_t c0, int64_t c1) const noexcept {
-    const BinaryF32Args args{op_,
+  void call(const T* a, const T* b, T* y, int64_t r0, int64_t r1, int64_t c0, int64_t c1) const noexcept {
+    const BinaryArgs<T> args{op_,
                              a + r0 * walk_.a_row + (walk_.a_scalar ? 0 : c0),
                              b + r0 * walk_.b_row + (walk_.b_scalar ? 0 : c0),
                              y + r0 * walk_.columns + c0,
@@ -156,24 +164,27 @@ class BinaryKernel : public PieceKernel {
     kernel_.run(&args);
   }
 
-  const BinaryF32& kernel_;
+  const BinaryOf<T>& kernel_;
   Binary op_;
   Walk walk_;
-  Post post_;
+  PostOf<T> post_;
   int value_[2] = {-1, -1};
   int residual_ = -1;
   Buffer constant_[2];
 };
 
+template <class T>
 class BinaryRoutine : public VectorRoutine {
  public:
   BinaryRoutine(const std::string& layer, Binary op, Layout layout)
-      : VectorRoutine(layer, "broadcast", layout, PW_KIND_BINARY_F32, true), op_(op) {}
+      : VectorRoutine(layer, "broadcast", layout, stored_kind<T>(PW_KIND_BINARY_F32, PW_KIND_BINARY_BF16), true,
+                      kStored<T>),
+        op_(op) {}
 
   Verdict accepts(const Problem& p) const override {
     if (p.arity() != 2) return Verdict::no("it computes two operands");
     if (p.in[0].constant && p.in[1].constant) return Verdict::no("both operands are constants");
-    if (auto verdict = basics(p, p.out[0]); !verdict) return verdict;
+    if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;
     for (const Tensor& t : {p.in[0], p.in[1]})
       if (t.shape.size() > p.out[0].shape.size()) return Verdict::no("an operand has a higher rank than the output");
     if (!walk_of(p).possible)
@@ -191,7 +202,7 @@ class BinaryRoutine : public VectorRoutine {
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
-    const Dims dims = physical(layout_, p.out[0].shape);
+    const Dims dims = physical(this->layout_, p.out[0].shape);
     Strides strides[2] = {strides_of(p, 0), strides_of(p, 1)};
     // x^2 is by far the most common power.
     const bool square = op_ == Binary::pow && p.in[1].constant && p.in[1].count() == 1 &&
@@ -199,9 +210,10 @@ class BinaryRoutine : public VectorRoutine {
     if (square) strides[1] = strides[0];
     Buffer packed[2];
     for (int i = 0; i < 2; ++i)
-      if (p.in[i].constant && !square) packed[i] = relay(constants[i].as<float>(), dims, strides[i]);
-    auto kernel = std::make_unique<BinaryKernel>(variant_ukernel<BinaryF32>(kind_, variant), square ? Binary::mul : op_,
-                                                 make_walk(dims, strides[0], strides[1]), p);
+      if (p.in[i].constant && !square) packed[i] = constant<T>(constants[i].as<float>(), dims, strides[i]);
+    auto kernel = std::make_unique<BinaryKernel<T>>(variant_ukernel<BinaryOf<T>>(this->kind_, variant),
+                                                    square ? Binary::mul : op_,
+                                                    make_walk(dims, strides[0], strides[1]), p);
     for (int i = 0; i < 2; ++i)
       if (p.in[i].constant && !square) kernel->set_constant(i, std::move(packed[i]));
     if (square) kernel->set_same();
@@ -212,11 +224,11 @@ class BinaryRoutine : public VectorRoutine {
   Strides strides_of(const Problem& p, int i) const {
     const Tensor& t = p.in[i];
     const bool row_major = t.constant || t.shape.size() != p.out[0].shape.size();
-    return operand_strides(t.shape, row_major ? Layout::plain : layout_, p.out[0].shape, layout_);
+    return operand_strides(t.shape, row_major ? Layout::plain : this->layout_, p.out[0].shape, this->layout_);
   }
   // Constants count as lying in the order that prepare gives them.
   Walk walk_of(const Problem& p) const {
-    const Dims dims = physical(layout_, p.out[0].shape);
+    const Dims dims = physical(this->layout_, p.out[0].shape);
     Strides strides[2] = {strides_of(p, 0), strides_of(p, 1)};
     for (int i = 0; i < 2; ++i)
       if (p.in[i].constant) {
@@ -237,8 +249,12 @@ void collect(Collector& c) {
   const std::pair<const char*, Binary> rows[] = {
       {"add", Binary::add}, {"sub", Binary::sub}, {"mul", Binary::mul}, {"div", Binary::div},
       {"minimum", Binary::minimum}, {"maximum", Binary::maximum}, {"pow", Binary::pow}, {"prelu", Binary::prelu}};
-  for (const auto& [layer, op] : rows)
-    for (Layout layout : kAllLayouts) c.add<BinaryRoutine>(layer, op, layout);
+  for (const auto& [layer, op] : rows) {
+    for (Layout layout : kAllLayouts) c.add<BinaryRoutine<float>>(layer, op, layout);
+    // A power enlarges what rounding its operands loses beyond class reduced.
+    if (op == Binary::pow) continue;
+    for (Layout layout : kNarrowLayouts) c.add<BinaryRoutine<Bf16>>(layer, op, layout);
+  }
 }
 }  // namespace PW_COLLECT
 

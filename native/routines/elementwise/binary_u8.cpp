@@ -107,7 +107,7 @@ void collect(Collector& c) {
   const std::pair<const char*, BinaryQuantised> rows[] = {
       {"add", BinaryQuantised::add}, {"sub", BinaryQuantised::sub}, {"mul", BinaryQuantised::mul}};
   for (const auto& [layer, op] : rows)
-    for (Layout layout : kQuantisedLayouts) c.add<BinaryU8Routine>(layer, op, layout);
+    for (Layout layout : kNarrowLayouts) c.add<BinaryU8Routine>(layer, op, layout);
 }
 }  // namespace PW_COLLECT
 

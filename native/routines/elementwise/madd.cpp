@@ -41,29 +41,30 @@ Rows rows_of(const Dims& shape, Layout layout, bool scalar) {
   return r;
 }
 
+template <class T>
 class MaddKernel : public PieceKernel {
  public:
-  MaddKernel(const MaddF32& kernel, const Rows& rows, Buffer factors, const Problem& p)
+  MaddKernel(const MaddOf<T>& kernel, const Rows& rows, Buffer factors, const Problem& p)
       : kernel_(kernel), rows_(rows), factors_(std::move(factors)), post_(p), residual_(p.epilogue.add) {}
   size_t packed_bytes() const override { return factors_.bytes(); }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const float* x = static_cast<const float*>(in[0]);
-    const float* residual = residual_ ? static_cast<const float*>(in[1]) : nullptr;
-    float* y = static_cast<float*>(out[0]);
+    const T* x = static_cast<const T*>(in[0]);
+    const T* residual = residual_ ? static_cast<const T*>(in[1]) : nullptr;
+    T* y = static_cast<T*>(out[0]);
     const float* scale = factors_.as<float>();
     const float* shift = scale + rows_.channels * rows_.repeat;
     share_rows(team, rows_.outer, rows_.rows, rows_.columns,
                [&](int64_t o, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
                  const int64_t base = o * rows_.rows * rows_.columns;
                  const int64_t block = rows_.per_row ? 0 : o % rows_.period * rows_.columns;
-                 const int64_t chunk = post_.nothing() ? INT64_MAX : Post::kChunk;
+                 const int64_t chunk = post_.nothing() ? INT64_MAX : PostOf<T>::kChunk;
                  const int64_t step = c1 - c0 == rows_.columns ? std::max<int64_t>(1, chunk / rows_.columns) : 1;
                  for (int64_t r = r0; r < r1; r += std::min(step, r1 - r))
                    for (int64_t c = c0; c < c1; c += std::min(chunk, c1 - c)) {
                      const int64_t at = base + r * rows_.columns + c, n_rows = std::min(step, r1 - r);
                      const int64_t factor = rows_.per_row ? r : block + c, n = std::min(chunk, c1 - c);
-                     const MaddF32Args args{x + at, scale + factor, shift + factor, y + at, n_rows, n,
+                     const MaddArgs<T> args{x + at, scale + factor, shift + factor, y + at, n_rows, n,
                                             rows_.per_row, post_.low(), post_.high()};
                      kernel_.run(&args);
                      if (!post_.nothing()) post_.apply(y + at, residual ? residual + at : nullptr, n_rows * n);
@@ -72,19 +73,20 @@ class MaddKernel : public PieceKernel {
   }
 
  private:
-  const MaddF32& kernel_;
+  const MaddOf<T>& kernel_;
   Rows rows_;
   Buffer factors_;
-  Post post_;
+  PostOf<T> post_;
   bool residual_;
 };
 
+template <class T>
 class Madd : public VectorRoutine {
  public:
-  Madd(const std::string& layer, Layout layout) : VectorRoutine(layer, "channels", layout, PW_KIND_MADD_F32, true) {}
+  Madd(const std::string& layer, Layout layout) : VectorRoutine(layer, "channels", layout, stored_kind<T>(PW_KIND_MADD_F32, PW_KIND_MADD_BF16), true, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
-    if (auto verdict = basics(p, p.out[0]); !verdict) return verdict;
+    if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;
     if (!p.in[0].present || p.in[0].constant || p.in[0].shape != p.out[0].shape)
       return Verdict::no("the first input is not a value of the output's shape");
     for (size_t i = 1; i < p.arity(); ++i) {
@@ -95,13 +97,13 @@ class Madd : public VectorRoutine {
     return Verdict::ok();
   }
 
-  Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
+  Ports ports(const Problem& p) const override { return this->in_place(VectorRoutine::ports(p)); }
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
     bool all_scalar = true;
     for (size_t i = 1; i < p.arity(); ++i) all_scalar = all_scalar && scalar(p.in[i]);
-    const Rows rows = rows_of(p.in[0].shape, layout_, all_scalar);
+    const Rows rows = rows_of(p.in[0].shape, this->layout_, all_scalar);
     const int64_t n = rows.channels * rows.repeat;
     Buffer factors(static_cast<size_t>(2 * n) * 4);
     float *scale = factors.as<float>(), *shift = scale + n;
@@ -120,7 +122,7 @@ class Madd : public VectorRoutine {
       scale[k] = static_cast<float>(factor);
       shift[k] = static_cast<float>(term);
     }
-    return std::make_unique<MaddKernel>(variant_ukernel<MaddF32>(kind_, variant), rows, std::move(factors), p);
+    return std::make_unique<MaddKernel<T>>(variant_ukernel<MaddOf<T>>(this->kind_, variant), rows, std::move(factors), p);
   }
 
  private:
@@ -131,8 +133,10 @@ class Madd : public VectorRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (const char* layer : {"madd", "batch_norm"})
-    for (Layout layout : kAllLayouts) c.add<Madd>(layer, layout);
+  for (const char* layer : {"madd", "batch_norm"}) {
+    for (Layout layout : kAllLayouts) c.add<Madd<float>>(layer, layout);
+    for (Layout layout : kNarrowLayouts) c.add<Madd<Bf16>>(layer, layout);
+  }
 }
 }  // namespace PW_COLLECT
 

@@ -4,33 +4,36 @@
 namespace pw {
 namespace {
 
+template <class T>
 class UnaryKernel : public PieceKernel {
  public:
-  UnaryKernel(const ActivationF32& kernel, ActArgs args, int64_t count) : kernel_(kernel), args_(args), count_(count) {}
+  UnaryKernel(const ActivationOf<T>& kernel, ActArgs args, int64_t count) : kernel_(kernel), args_(args), count_(count) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
-      kernel_.run(&args_, static_cast<const float*>(in[0]) + first, static_cast<float*>(out[0]) + first, last - first);
+      kernel_.run(&args_, static_cast<const T*>(in[0]) + first, static_cast<T*>(out[0]) + first, last - first);
     });
   }
 
  private:
-  const ActivationF32& kernel_;
+  const ActivationOf<T>& kernel_;
   ActArgs args_;
   int64_t count_;
 };
 
+template <class T>
 class Unary : public VectorRoutine {
  public:
-  Unary(const std::string& layer, Layout layout) : VectorRoutine(layer, "vector", layout, PW_KIND_ACTIVATION_F32) {}
+  Unary(const std::string& layer, Layout layout) : VectorRoutine(layer, "vector", layout, stored_kind<T>(PW_KIND_ACTIVATION_F32, PW_KIND_ACTIVATION_BF16), false,
+                      kStored<T>) {}
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");
-    return basics(p, p.out[0]);
+    return this->basics(p, p.out[0]);
   }
-  Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
+  Ports ports(const Problem& p) const override { return this->in_place(VectorRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
-    return std::make_unique<UnaryKernel>(variant_ukernel<ActivationF32>(kind_, variant), *activation(p),
-                                         p.out[0].count());
+    return std::make_unique<UnaryKernel<T>>(variant_ukernel<ActivationOf<T>>(this->kind_, variant), *activation(p),
+                                            p.out[0].count());
   }
 };
 
@@ -42,7 +45,12 @@ void collect(Collector& c) {
        {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
         "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
         "floor", "ceil", "round", "sign", "erf"})
-    for (Layout layout : kAllLayouts) c.add<Unary>(layer, layout);
+    for (Layout layout : kAllLayouts) c.add<Unary<float>>(layer, layout);
+  // Those that do not enlarge what rounding x loses: no steps, and not exp.
+  for (const char* layer :
+       {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
+        "celu", "softplus", "softsign", "mish", "sqrt", "reciprocal", "neg", "abs", "erf"})
+    for (Layout layout : kNarrowLayouts) c.add<Unary<Bf16>>(layer, layout);
 }
 }  // namespace PW_COLLECT
 

@@ -31,7 +31,7 @@ void collect(Collector& c) {
        {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
         "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
         "floor", "ceil", "round", "sign", "erf"})
-    for (Layout layout : kQuantisedLayouts) c.add<UnaryU8>(layer, layout);
+    for (Layout layout : kNarrowLayouts) c.add<UnaryU8>(layer, layout);
 }
 }  // namespace PW_COLLECT
 

@@ -6,9 +6,10 @@
 namespace pw {
 namespace {
 
+template <class T>
 class WindowKernel : public PieceKernel {
  public:
-  WindowKernel(const PoolF32& kernel, Pool op, bool count_pad, Layout layout, const Problem& p)
+  WindowKernel(const PoolOf<T>& kernel, Pool op, bool count_pad, Layout layout, const Problem& p)
       : kernel_(kernel), op_(op), count_pad_(count_pad), row_(layout == Layout::nchw) {
     const Dims &in = p.in[0].shape, &out = p.out[0].shape;
     const auto kernel_size = p.integers("kernel"), stride = p.integers("stride"), pad = p.integers("pad"),
@@ -21,8 +22,8 @@ class WindowKernel : public PieceKernel {
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const auto &v = axis_[0], &h = axis_[1];
-    const float* x = static_cast<const float*>(in[0]);
-    float* y = static_cast<float*>(out[0]);
+    const T* x = static_cast<const T*>(in[0]);
+    T* y = static_cast<T*>(out[0]);
     const int64_t rows = planes_ * v.out, work = rows * h.out * channels_ * v.kernel * h.kernel / 4;
     in_pieces(team, rows, 1, work, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i)
@@ -31,10 +32,10 @@ class WindowKernel : public PieceKernel {
   }
 
  private:
-  void one_row(const float* plane, float* y, int64_t oy) const noexcept {
+  void one_row(const T* plane, T* y, int64_t oy) const noexcept {
     const auto &v = axis_[0], &h = axis_[1];
     const int64_t top = v.first(oy), bottom = v.last(oy);
-    PoolF32Args args{};
+    PoolArgs<T> args{};
     args.op = op_;
     args.x_pixel = h.stride * channels_;
     args.y_pixel = channels_;
@@ -42,7 +43,7 @@ class WindowKernel : public PieceKernel {
     args.x_tap_row = v.dilation * h.length * channels_;
     args.x_tap_column = h.dilation * channels_;
     args.channels = channels_;
-    const float* row = plane + (v.start(oy) + top * v.dilation) * h.length * channels_;
+    const T* row = plane + (v.start(oy) + top * v.dilation) * h.length * channels_;
     const int64_t inner_first = h.inner_first(), inner_last = h.inner_last();
     auto pixels = [&](int64_t ox, int64_t n) {
       const int64_t left = h.first(ox), right = h.last(ox);
@@ -60,24 +61,27 @@ class WindowKernel : public PieceKernel {
     for (int64_t ox = inner_last; ox < h.out; ++ox) pixels(ox, 1);
   }
 
-  const PoolF32& kernel_;
+  const PoolOf<T>& kernel_;
   Pool op_;
   bool count_pad_, row_;
   WindowAxis axis_[2];
   int64_t channels_, planes_;
 };
 
+template <class T>
 class Window : public VectorRoutine {
  public:
   Window(const std::string& layer, Pool op, Layout layout)
-      : VectorRoutine(layer, "direct", layout, PW_KIND_POOL_F32), op_(op) {}
+      : VectorRoutine(layer, "direct", layout, stored_kind<T>(PW_KIND_POOL_F32, PW_KIND_POOL_BF16), false, kStored<T>),
+        op_(op) {}
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
-    return basics(p, p.in[0]);
+    return this->basics(p, p.in[0]);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     const bool count_pad = op_ == Pool::sum && p.integer("count_pad") != 0;
-    return std::make_unique<WindowKernel>(variant_ukernel<PoolF32>(kind_, variant), op_, count_pad, layout_, p);
+    return std::make_unique<WindowKernel<T>>(variant_ukernel<PoolOf<T>>(this->kind_, variant), op_, count_pad,
+                                             this->layout_, p);
   }
 
  private:
@@ -89,9 +93,11 @@ class Window : public VectorRoutine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   for (Layout layout : kImageLayouts) {
-    c.add<Window>("max_pool2", Pool::max, layout);
-    c.add<Window>("average_pool2", Pool::sum, layout);
+    c.add<Window<float>>("max_pool2", Pool::max, layout);
+    c.add<Window<float>>("average_pool2", Pool::sum, layout);
   }
+  c.add<Window<Bf16>>("max_pool2", Pool::max, Layout::nhwc);
+  c.add<Window<Bf16>>("average_pool2", Pool::sum, Layout::nhwc);
 }
 }  // namespace PW_COLLECT
 

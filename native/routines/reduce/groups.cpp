@@ -5,19 +5,20 @@
 namespace pw {
 namespace {
 
+template <class T>
 class ReduceKernel : public PieceKernel {
  public:
-  ReduceKernel(const ReduceF32& kernel, Reduce op, float scale, const Group& group)
+  ReduceKernel(const ReduceOf<T>& kernel, Reduce op, float scale, const Group& group)
       : kernel_(kernel), op_(op), scale_(scale), group_(group) {}
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const auto [outer, length, inner, together] = group_;
-    const float* x = static_cast<const float*>(in[0]);
-    float* y = static_cast<float*>(out[0]);
+    const T* x = static_cast<const T*>(in[0]);
+    T* y = static_cast<T*>(out[0]);
     const int64_t total = outer * length * inner;
     if (inner == 1) {
       return in_pieces(team, outer, std::max<int64_t>(1, 64 / length), total, [&](int64_t first, int64_t last) {
-        const ReduceF32Args args{op_, x + first * length, y + first, last - first, length, length, scale_};
+        const ReduceArgs<T> args{op_, x + first * length, y + first, last - first, length, length, scale_};
         kernel_.rows(&args);
       });
     }
@@ -28,7 +29,7 @@ class ReduceKernel : public PieceKernel {
       for (int64_t i = first; i < last;) {
         const int64_t o = i / blocks, end = std::min(last, (o + 1) * blocks);
         const int64_t c0 = i % blocks * kBlock, c1 = std::min(inner, c0 + (end - i) * kBlock);
-        const ReduceF32Args args{op_, x + o * length * inner + c0, y + o * inner + c0, length, c1 - c0, inner, scale_};
+        const ReduceArgs<T> args{op_, x + o * length * inner + c0, y + o * inner + c0, length, c1 - c0, inner, scale_};
         kernel_.columns(&args);
         i = end;
       }
@@ -36,7 +37,7 @@ class ReduceKernel : public PieceKernel {
   }
 
  private:
-  const ReduceF32& kernel_;
+  const ReduceOf<T>& kernel_;
   Reduce op_;
   float scale_;
   Group group_;
@@ -62,24 +63,26 @@ std::vector<int64_t> axes_of(const Problem& p) {
   return axes;
 }
 
+template <class T>
 class Reduction : public VectorRoutine {
  public:
-  Reduction(const std::string& layer, Layout layout) : VectorRoutine(layer, "groups", layout, PW_KIND_REDUCE_F32) {}
+  Reduction(const std::string& layer, Layout layout) : VectorRoutine(layer, "groups", layout, stored_kind<T>(PW_KIND_REDUCE_F32, PW_KIND_REDUCE_BF16), false,
+                      kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     Operation found;
     if (!operation(p, found)) return Verdict::no("operation " + std::string(p.word("op")) + " has no micro-kernel");
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
-    if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
+    if (auto verdict = this->basics(p, p.in[0]); !verdict) return verdict;
     const auto axes = axes_of(p);
-    if (!group_of(layout_, p.in[0].shape, axes).together)
+    if (!group_of(this->layout_, p.in[0].shape, axes).together)
       return Verdict::no("the axes do not lie side by side in memory");
     if (p.out[0].shape.size() != p.in[0].shape.size()) {
       // The output is row-major, so what is left must be in that order.
       Dims left = p.in[0].shape;
       for (int64_t a : axes) left[static_cast<size_t>(a)] = 1;
       int previous = -1;
-      for (const MemoryDim& d : memory_dims(layout_, p.in[0].shape)) {
+      for (const MemoryDim& d : memory_dims(this->layout_, p.in[0].shape)) {
         if (d.size == 1 || left[static_cast<size_t>(d.logical)] == 1) continue;
         if (d.logical < previous) return Verdict::no("without the axes the output is not row-major");
         previous = d.logical;
@@ -91,9 +94,9 @@ class Reduction : public VectorRoutine {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     Operation found;
     operation(p, found);
-    const Group group = group_of(layout_, p.in[0].shape, axes_of(p));
+    const Group group = group_of(this->layout_, p.in[0].shape, axes_of(p));
     const float scale = found.mean ? static_cast<float>(1.0 / static_cast<double>(group.length)) : 1.0f;
-    return std::make_unique<ReduceKernel>(variant_ukernel<ReduceF32>(kind_, variant), found.op, scale, group);
+    return std::make_unique<ReduceKernel<T>>(variant_ukernel<ReduceOf<T>>(this->kind_, variant), found.op, scale, group);
   }
 };
 
@@ -101,9 +104,12 @@ class Reduction : public VectorRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (Layout layout : kAllLayouts) c.add<Reduction>("reduce", layout);
-  for (const char* layer : {"global_average_pool", "global_max_pool"})
-    for (Layout layout : kImageLayouts) c.add<Reduction>(layer, layout);
+  for (Layout layout : kAllLayouts) c.add<Reduction<float>>("reduce", layout);
+  for (Layout layout : kNarrowLayouts) c.add<Reduction<Bf16>>("reduce", layout);
+  for (const char* layer : {"global_average_pool", "global_max_pool"}) {
+    for (Layout layout : kImageLayouts) c.add<Reduction<float>>(layer, layout);
+    c.add<Reduction<Bf16>>(layer, Layout::nhwc);
+  }
 }
 }  // namespace PW_COLLECT
 

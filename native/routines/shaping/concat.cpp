@@ -8,26 +8,30 @@
 namespace pw {
 namespace {
 
-// `rows` runs of `length` floats, from source + r * source_row to target + r * target_row.
+// `rows` runs of `length` elements, from source + r * source_row to target + r * target_row.
 struct Strip {
   int64_t rows, length, source_row, target_row;
   int64_t source_offset, target_offset;
 };
 
-void copy_strip(const Strip& s, const float* source, float* target, Team& team) noexcept {
+template <class T>
+void copy_strip(const Strip& s, const T* source, T* target, Team& team) noexcept {
   source += s.source_offset;
   target += s.target_offset;
   if (source == target) return;
   share_rows(team, 1, s.rows, s.length, [&](int64_t, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
     const bool dense = s.source_row == s.length && s.target_row == s.length && c1 - c0 == s.length;
     if (dense) {
-      std::memcpy(target + r0 * s.length, source + r0 * s.length, static_cast<size_t>((r1 - r0) * s.length) * 4);
+      std::memcpy(target + r0 * s.length, source + r0 * s.length, static_cast<size_t>((r1 - r0) * s.length) * sizeof(T));
       return;
     }
     for (int64_t r = r0; r < r1; ++r)
-      std::memcpy(target + r * s.target_row + c0, source + r * s.source_row + c0, static_cast<size_t>(c1 - c0) * 4);
+      std::memcpy(target + r * s.target_row + c0, source + r * s.source_row + c0, static_cast<size_t>(c1 - c0) * sizeof(T));
   });
 }
+
+template <class T>
+constexpr int64_t kSizeOf = sizeof(T);
 
 // A constant in the order that a layout has.
 Buffer laid(const float* data, Layout layout, const Dims& shape) {
@@ -45,6 +49,7 @@ Buffer laid(const float* data, Layout layout, const Dims& shape) {
   return copy;
 }
 
+template <class T>
 class ConcatKernel : public PieceKernel {
  public:
   struct Part {
@@ -60,17 +65,22 @@ class ConcatKernel : public PieceKernel {
   }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     for (const Part& p : parts_)
-      copy_strip(p.strip, p.value < 0 ? p.constant.as<float>() : static_cast<const float*>(in[p.value]),
-                 static_cast<float*>(out[0]), team);
+      copy_strip(p.strip, p.value < 0 ? p.constant.template as<T>() : static_cast<const T*>(in[p.value]),
+                 static_cast<T*>(out[0]), team);
   }
 
  private:
   std::vector<Part> parts_;
 };
 
+template <class T>
+Buffer laid_as(const float* data, Layout layout, const Dims& shape) {
+  return stored_floats<T>(laid(data, layout, shape).as<float>(), count(shape));
+}
+
 // Position of a logical axis among the dimensions in memory, and the product of those from there on.
 struct Cut {
-  int64_t outer = 1, run = 1;  // dimensions before; floats per index of `outer`
+  int64_t outer = 1, run = 1;  // dimensions before; elements per index of `outer`
 };
 Cut cut_at(Layout layout, const Dims& shape, int64_t axis) {
   Cut cut;
@@ -82,14 +92,15 @@ Cut cut_at(Layout layout, const Dims& shape, int64_t axis) {
   return cut;
 }
 
+template <class T>
 class Concat : public VectorRoutine {
  public:
-  explicit Concat(Layout layout) : VectorRoutine("concat", "copy", layout) {}
+  explicit Concat(Layout layout) : VectorRoutine("concat", "copy", layout, "", false, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
-    if (auto verdict = basics(p, p.out[0]); !verdict) return verdict;
+    if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;
     for (const Tensor& t : p.in)
-      if (t.present && t.shape.size() == 4 && !fits(row_major_or(layout_), t.shape))
+      if (t.present && t.shape.size() == 4 && !fits(this->row_major_or(this->layout_), t.shape))
         return Verdict::no("channels " + std::to_string(t.shape[1]) + " of a constant are not a multiple of 16");
     return Verdict::ok();
   }
@@ -101,33 +112,33 @@ class Concat : public VectorRoutine {
     for (size_t i = 0; i < dynamic.size(); ++i) {
       const Strip& s = strips[static_cast<size_t>(dynamic[i])];
       if (s.rows == 1)
-        ports.share.push_back({static_cast<int>(i), 0, s.target_offset * 4});
+        ports.share.push_back({static_cast<int>(i), 0, s.target_offset * kSizeOf<T>});
     }
     return ports;
   }
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     const auto strips = strips_of(p);
-    std::vector<ConcatKernel::Part> parts;
+    std::vector<typename ConcatKernel<T>::Part> parts;
     int value = 0;
     for (size_t i = 0; i < p.in.size(); ++i) {
       if (!p.in[i].present) continue;
       const bool constant = p.in[i].constant;
       parts.push_back({constant ? -1 : value++,
-                       constant ? laid(constants[i].as<float>(), layout_, p.in[i].shape) : Buffer(), strips[i]});
+                       constant ? laid_as<T>(constants[i].as<float>(), this->layout_, p.in[i].shape) : Buffer(), strips[i]});
     }
-    return std::make_unique<ConcatKernel>(std::move(parts));
+    return std::make_unique<ConcatKernel<T>>(std::move(parts));
   }
 
  private:
   std::vector<Strip> strips_of(const Problem& p) const {
     const int64_t rank = static_cast<int64_t>(p.out[0].shape.size());
     const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
-    const Cut whole = cut_at(layout_, p.out[0].shape, axis);
+    const Cut whole = cut_at(this->layout_, p.out[0].shape, axis);
     std::vector<Strip> strips;
     int64_t offset = 0;
     for (const Tensor& t : p.in) {
-      const Cut cut = t.present ? cut_at(layout_, t.shape, axis) : Cut{1, 0};
+      const Cut cut = t.present ? cut_at(this->layout_, t.shape, axis) : Cut{1, 0};
       strips.push_back({cut.outer, cut.run, cut.run, whole.run, 0, offset});
       offset += cut.run;
     }
@@ -135,45 +146,47 @@ class Concat : public VectorRoutine {
   }
 };
 
+template <class T>
 class SplitKernel : public PieceKernel {
  public:
   explicit SplitKernel(std::vector<Strip> strips) : strips_(std::move(strips)) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     for (size_t i = 0; i < strips_.size(); ++i)
-      copy_strip(strips_[i], static_cast<const float*>(in[0]), static_cast<float*>(out[i]), team);
+      copy_strip(strips_[i], static_cast<const T*>(in[0]), static_cast<T*>(out[i]), team);
   }
 
  private:
   std::vector<Strip> strips_;
 };
 
+template <class T>
 class Split : public VectorRoutine {
  public:
-  explicit Split(Layout layout) : VectorRoutine("split", "copy", layout) {}
+  explicit Split(Layout layout) : VectorRoutine("split", "copy", layout, "", false, kStored<T>) {}
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
-    return basics(p, p.in[0]);
+    return this->basics(p, p.in[0]);
   }
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
     const auto strips = strips_of(p);
     for (size_t i = 0; i < strips.size(); ++i)
-      if (strips[i].rows == 1) ports.share.push_back({0, static_cast<int>(i), -strips[i].source_offset * 4});
+      if (strips[i].rows == 1) ports.share.push_back({0, static_cast<int>(i), -strips[i].source_offset * kSizeOf<T>});
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SplitKernel>(strips_of(p));
+    return std::make_unique<SplitKernel<T>>(strips_of(p));
   }
 
  private:
   std::vector<Strip> strips_of(const Problem& p) const {
     const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
     const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
-    const Cut whole = cut_at(layout_, p.in[0].shape, axis);
+    const Cut whole = cut_at(this->layout_, p.in[0].shape, axis);
     std::vector<Strip> strips;
     int64_t offset = 0;
     for (const Tensor& t : p.out) {
-      const Cut cut = cut_at(layout_, t.shape, axis);
+      const Cut cut = cut_at(this->layout_, t.shape, axis);
       strips.push_back({cut.outer, cut.run, whole.run, cut.run, offset, 0});
       offset += cut.run;
     }
@@ -187,25 +200,26 @@ struct Box {
   Strip strip;
 };
 
+template <class T>
 class SliceKernel : public PieceKernel {
  public:
   explicit SliceKernel(Box box) : starts_(std::move(box.starts)), strip_(box.strip) {}
   size_t packed_bytes() const override { return starts_.size() * sizeof(int64_t); }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const float* x = static_cast<const float*>(in[0]);
-    float* y = static_cast<float*>(out[0]);
+    const T* x = static_cast<const T*>(in[0]);
+    T* y = static_cast<T*>(out[0]);
     const int64_t boxes = static_cast<int64_t>(starts_.size());
     if (boxes == 1) {
       Strip strip = strip_;
       strip.source_offset = starts_[0];
       return copy_strip(strip, x, y, team);
     }
-    const int64_t floats = strip_.rows * strip_.length;
-    in_pieces(team, boxes, 1, boxes * floats, [&](int64_t first, int64_t last) {
+    const int64_t elements = strip_.rows * strip_.length;
+    in_pieces(team, boxes, 1, boxes * elements, [&](int64_t first, int64_t last) {
       for (int64_t b = first; b < last; ++b)
         for (int64_t r = 0; r < strip_.rows; ++r)
-          std::memcpy(y + b * floats + r * strip_.length, x + starts_[static_cast<size_t>(b)] + r * strip_.source_row,
-                      static_cast<size_t>(strip_.length) * 4);
+          std::memcpy(y + b * elements + r * strip_.length, x + starts_[static_cast<size_t>(b)] + r * strip_.source_row,
+                      static_cast<size_t>(strip_.length) * sizeof(T));
     });
   }
 
@@ -214,16 +228,17 @@ class SliceKernel : public PieceKernel {
   Strip strip_;
 };
 
+template <class T>
 class Slice : public VectorRoutine {
  public:
-  explicit Slice(Layout layout) : VectorRoutine("slice", "copy", layout) {}
+  explicit Slice(Layout layout) : VectorRoutine("slice", "copy", layout, "", false, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     if (p.in.size() != 1 || p.dynamic().size() != 1) return Verdict::no("it takes one value and bounds as attributes");
-    if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
+    if (auto verdict = this->basics(p, p.in[0]); !verdict) return verdict;
     for (int64_t s : p.integers("steps"))
       if (s != 1) return Verdict::no("a step is " + std::to_string(s) + ", not 1");
-    if (layout_ == Layout::nchw16c && first_of(p)[1] % 16 != 0)
+    if (this->layout_ == Layout::nchw16c && first_of(p)[1] % 16 != 0)
       return Verdict::no("the first channel is not a multiple of 16");
     return Verdict::ok();
   }
@@ -231,24 +246,24 @@ class Slice : public VectorRoutine {
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
     const Box box = box_of(p);
-    if (box.starts.size() == 1 && box.strip.rows == 1) ports.share.push_back({0, 0, -box.starts[0] * 4});
+    if (box.starts.size() == 1 && box.strip.rows == 1) ports.share.push_back({0, 0, -box.starts[0] * kSizeOf<T>});
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SliceKernel>(box_of(p));
+    return std::make_unique<SliceKernel<T>>(box_of(p));
   }
 
  private:
   Box box_of(const Problem& p) const {
     const auto first = first_of(p);
-    const auto in = memory_dims(layout_, p.in[0].shape), out = memory_dims(layout_, p.out[0].shape);
+    const auto in = memory_dims(this->layout_, p.in[0].shape), out = memory_dims(this->layout_, p.out[0].shape);
     const size_t rank = in.size();
     std::vector<int64_t> stride(rank), start(rank);
     int64_t step = 1;
     for (size_t d = rank; d-- > 0; step *= in[d].size) {
       stride[d] = step;
-      const bool lane = layout_ == Layout::nchw16c && d == 4;
-      start[d] = lane ? 0 : first[static_cast<size_t>(in[d].logical)] / (layout_ == Layout::nchw16c && d == 1 ? 16 : 1);
+      const bool lane = this->layout_ == Layout::nchw16c && d == 4;
+      start[d] = lane ? 0 : first[static_cast<size_t>(in[d].logical)] / (this->layout_ == Layout::nchw16c && d == 1 ? 16 : 1);
     }
     // The innermost dimensions that stay whole, and the next one, make up a run.
     size_t d = rank;
@@ -296,9 +311,14 @@ class Slice : public VectorRoutine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   for (Layout layout : kAllLayouts) {
-    c.add<Concat>(layout);
-    c.add<Split>(layout);
-    c.add<Slice>(layout);
+    c.add<Concat<float>>(layout);
+    c.add<Split<float>>(layout);
+    c.add<Slice<float>>(layout);
+  }
+  for (Layout layout : kNarrowLayouts) {
+    c.add<Concat<Bf16>>(layout);
+    c.add<Split<Bf16>>(layout);
+    c.add<Slice<Bf16>>(layout);
   }
 }
 }  // namespace PW_COLLECT

@@ -82,7 +82,7 @@ class ConcatU8 : public VectorU8Routine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (Layout layout : kQuantisedLayouts) c.add<ConcatU8>(layout);
+  for (Layout layout : kNarrowLayouts) c.add<ConcatU8>(layout);
 }
 }  // namespace PW_COLLECT
 

@@ -6,9 +6,10 @@
 namespace pw {
 namespace {
 
+template <class T>
 class PadKernel : public PieceKernel {
  public:
-  PadKernel(std::vector<int64_t> rows, std::vector<int64_t> source, int64_t inner, float value)
+  PadKernel(std::vector<int64_t> rows, std::vector<int64_t> source, int64_t inner, T value)
       : rows_(std::move(rows)), source_(std::move(source)), inner_(inner), value_(value) {
     // The longest stretch of consecutive inputs is copied in one go.
     const int64_t n = static_cast<int64_t>(source_.size());
@@ -22,12 +23,12 @@ class PadKernel : public PieceKernel {
   size_t packed_bytes() const override { return (rows_.size() + source_.size()) * sizeof(int64_t); }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const float* x = static_cast<const float*>(in[0]);
+    const T* x = static_cast<const T*>(in[0]);
     const int64_t n = static_cast<int64_t>(source_.size()), length = n * inner_;
     const int64_t rows = static_cast<int64_t>(rows_.size());
     in_pieces(team, rows, 1, rows * length, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; ++r) {
-        float* y = static_cast<float*>(out[0]) + r * length;
+        T* y = static_cast<T*>(out[0]) + r * length;
         const int64_t at = rows_[static_cast<size_t>(r)];
         if (at < 0) {
           std::fill(y, y + length, value_);
@@ -36,40 +37,41 @@ class PadKernel : public PieceKernel {
         items(x + at, y, 0, copy_first_);
         if (copy_first_ < copy_last_)
           std::memcpy(y + copy_first_ * inner_, x + at + source_[static_cast<size_t>(copy_first_)] * inner_,
-                      static_cast<size_t>((copy_last_ - copy_first_) * inner_) * 4);
+                      static_cast<size_t>((copy_last_ - copy_first_) * inner_) * sizeof(T));
         items(x + at, y, copy_last_, n);
       }
     });
   }
 
  private:
-  void items(const float* x, float* y, int64_t first, int64_t last) const noexcept {
+  void items(const T* x, T* y, int64_t first, int64_t last) const noexcept {
     for (int64_t i = first; i < last; ++i) {
       const int64_t s = source_[static_cast<size_t>(i)];
       if (s < 0) std::fill(y + i * inner_, y + (i + 1) * inner_, value_);
       else if (inner_ == 1) y[i] = x[s];
-      else std::memcpy(y + i * inner_, x + s * inner_, static_cast<size_t>(inner_) * 4);
+      else std::memcpy(y + i * inner_, x + s * inner_, static_cast<size_t>(inner_) * sizeof(T));
     }
   }
 
   std::vector<int64_t> rows_;    // start of the source of each output row, -1 = fill
   std::vector<int64_t> source_;  // along a row, in units of inner_
   int64_t inner_;
-  float value_;
+  T value_;
   int64_t copy_first_ = 0, copy_last_ = 0;
 };
 
+template <class T>
 class Pad : public VectorRoutine {
  public:
-  explicit Pad(Layout layout) : VectorRoutine("pad", "copy", layout) {}
+  explicit Pad(Layout layout) : VectorRoutine("pad", "copy", layout, "", false, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     if (p.in.size() != 1 || p.dynamic().size() != 1) return Verdict::no("it takes one value and pads as an attribute");
-    if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
+    if (auto verdict = this->basics(p, p.in[0]); !verdict) return verdict;
     const auto mode = p.word("mode");
     if (mode != "constant" && mode != "edge" && mode != "reflect")
       return Verdict::no("its mode is " + std::string(mode));
-    if (layout_ == Layout::nchw16c) {
+    if (this->layout_ == Layout::nchw16c) {
       const int64_t before = widths(p)[1].first;
       if (before % 16 != 0)
         return Verdict::no("channels are padded by " + std::to_string(before) + ", not by blocks of 16");
@@ -81,7 +83,7 @@ class Pad : public VectorRoutine {
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
     const auto width = widths(p);
-    const auto in = memory_dims(layout_, p.in[0].shape), out = memory_dims(layout_, p.out[0].shape);
+    const auto in = memory_dims(this->layout_, p.in[0].shape), out = memory_dims(this->layout_, p.out[0].shape);
     const auto mode = p.word("mode");
     // The innermost dimensions without padding move as one.
     size_t last = in.size();
@@ -105,8 +107,10 @@ class Pad : public VectorRoutine {
       rows = std::move(next);
       stride *= in[d].size;
     }
-    return std::make_unique<PadKernel>(std::move(rows), std::move(source), inner,
-                                       static_cast<float>(p.number("value")));
+    const float given = static_cast<float>(p.number("value"));
+    T value;
+    store_floats(&given, &value, 1);
+    return std::make_unique<PadKernel<T>>(std::move(rows), std::move(source), inner, value);
   }
 
  private:
@@ -127,13 +131,13 @@ class Pad : public VectorRoutine {
 
   // Elements (or blocks of 16 channels) in front of a dimension in memory.
   int64_t before(const Widths& width, size_t d) const {
-    if (layout_ == Layout::nchw16c) return d == 4 ? 0 : d == 1 ? width[1].first / 16 : width[d].first;
-    if (layout_ == Layout::nhwc) return width[d == 0 ? 0 : d == 3 ? 1 : d + 1].first;
+    if (this->layout_ == Layout::nchw16c) return d == 4 ? 0 : d == 1 ? width[1].first / 16 : width[d].first;
+    if (this->layout_ == Layout::nhwc) return width[d == 0 ? 0 : d == 3 ? 1 : d + 1].first;
     return width[d].first;
   }
   int64_t behind(const Widths& width, size_t d) const {
-    if (layout_ == Layout::nchw16c) return d == 4 ? 0 : d == 1 ? width[1].second / 16 : width[d].second;
-    if (layout_ == Layout::nhwc) return width[d == 0 ? 0 : d == 3 ? 1 : d + 1].second;
+    if (this->layout_ == Layout::nchw16c) return d == 4 ? 0 : d == 1 ? width[1].second / 16 : width[d].second;
+    if (this->layout_ == Layout::nhwc) return width[d == 0 ? 0 : d == 3 ? 1 : d + 1].second;
     return width[d].second;
   }
 
@@ -165,7 +169,8 @@ class Pad : public VectorRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (Layout layout : kAllLayouts) c.add<Pad>(layout);
+  for (Layout layout : kAllLayouts) c.add<Pad<float>>(layout);
+  for (Layout layout : kNarrowLayouts) c.add<Pad<Bf16>>(layout);
 }
 }  // namespace PW_COLLECT
 

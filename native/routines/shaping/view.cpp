@@ -8,22 +8,22 @@ namespace {
 
 class ViewKernel : public PieceKernel {
  public:
-  explicit ViewKernel(int64_t count) : count_(count) {}
+  explicit ViewKernel(int64_t bytes) : bytes_(bytes) {}
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     if (in[0] == out[0]) return;
-    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
-      std::memcpy(static_cast<float*>(out[0]) + first, static_cast<const float*>(in[0]) + first,
-                  static_cast<size_t>(last - first) * 4);
+    in_pieces(team, bytes_, 4096, bytes_ / 4, [&](int64_t first, int64_t last) {
+      std::memcpy(static_cast<char*>(out[0]) + first, static_cast<const char*>(in[0]) + first,
+                  static_cast<size_t>(last - first));
     });
   }
 
  private:
-  int64_t count_;
+  int64_t bytes_;
 };
 
 class View : public VectorRoutine {
  public:
-  View(const std::string& layer, Layout layout) : VectorRoutine(layer, "view", layout) {}
+  View(const std::string& layer, Layout layout, DType dtype) : VectorRoutine(layer, "view", layout, "", false, dtype) {}
 
   Verdict accepts(const Problem& p) const override {
     if (p.in.empty() || p.dynamic() != std::vector<int>{0}) return Verdict::no("its input is a constant");
@@ -44,7 +44,7 @@ class View : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<ViewKernel>(p.out[0].count());
+    return std::make_unique<ViewKernel>(p.out[0].count() * static_cast<int64_t>(size_of(dtype_)));
   }
 };
 
@@ -73,7 +73,7 @@ class Rename : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<ViewKernel>(p.out[0].count());
+    return std::make_unique<ViewKernel>(p.out[0].count() * 4);
   }
 
  private:
@@ -84,8 +84,10 @@ class Rename : public VectorRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (const char* layer : {"reshape", "squeeze", "unsqueeze", "identity"})
-    for (Layout layout : kAllLayouts) c.add<View>(layer, layout);
+  for (const char* layer : {"reshape", "squeeze", "unsqueeze", "identity"}) {
+    for (Layout layout : kAllLayouts) c.add<View>(layer, layout, DType::f32);
+    for (Layout layout : kNarrowLayouts) c.add<View>(layer, layout, DType::bf16);
+  }
   for (const auto& [source, target] : {std::pair{Layout::nchw, Layout::nhwc}, {Layout::nhwc, Layout::nchw},
                                        {Layout::nhwc, Layout::nhwc}, {Layout::nchw, Layout::nchw}})
     c.add<Rename>(source, target);

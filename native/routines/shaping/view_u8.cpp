@@ -37,7 +37,7 @@ class ViewU8 : public VectorU8Routine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   for (const char* layer : {"reshape", "squeeze", "unsqueeze", "identity"})
-    for (Layout layout : kQuantisedLayouts) c.add<ViewU8>(layer, layout);
+    for (Layout layout : kNarrowLayouts) c.add<ViewU8>(layer, layout);
 }
 }  // namespace PW_COLLECT
 

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "ukernels/kinds/bf16.h"
+
 namespace pw {
 
 // `clip` covers relu and no activation at all: every matrix kernel clamps, the others are applied to stored rows.
@@ -17,10 +19,14 @@ struct ActArgs {
   float a, b;
 };
 
-// In-place or out-of-place over n contiguous floats.
-struct ActivationF32 {
-  void (*run)(const ActArgs* args, const float* x, float* y, int64_t n);
+// In-place or out-of-place over n contiguous elements, computed in f32; T: how they lie in memory.
+template <class T>
+struct ActivationOf {
+  void (*run)(const ActArgs* args, const T* x, T* y, int64_t n);
 };
+using ActivationF32 = ActivationOf<float>;
+using ActivationBf16 = ActivationOf<Bf16>;
 #define PW_KIND_ACTIVATION_F32 "activation_f32"
+#define PW_KIND_ACTIVATION_BF16 "activation_bf16"
 
 }  // namespace pw

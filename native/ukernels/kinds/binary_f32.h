@@ -1,6 +1,8 @@
-// Functions of two floats over rows, with broadcasting, and the multiply-add of a normalisation.
+// Functions of two numbers over rows, with broadcasting, and the multiply-add of a normalisation, computed in f32.
 #pragma once
 #include <cstdint>
+
+#include "ukernels/kinds/bf16.h"
 
 namespace pw {
 
@@ -10,33 +12,45 @@ enum class Binary : int32_t { add, sub, mul, div, minimum, maximum, pow, prelu }
 // y[r * columns + c] = clamp(op(a, b)) with
 //   a = a[r * a_row + (a_scalar ? 0 : c)], b likewise; at most one of them is scalar.
 // y may be a or b where that one is not broadcast (row stride `columns`, not scalar).
-struct BinaryF32Args {
+// T: how values lie in memory.
+template <class T>
+struct BinaryArgs {
   Binary op;
-  const float *a, *b;
-  float* y;
+  const T *a, *b;
+  T* y;
   int64_t rows, columns;
   int64_t a_row, b_row;
   bool a_scalar, b_scalar;
   float low, high;
 };
 
-struct BinaryF32 {
-  void (*run)(const BinaryF32Args* args);
+template <class T>
+struct BinaryOf {
+  void (*run)(const BinaryArgs<T>* args);
 };
+using BinaryF32 = BinaryOf<float>;
+using BinaryBf16 = BinaryOf<Bf16>;
 #define PW_KIND_BINARY_F32 "binary_f32"
+#define PW_KIND_BINARY_BF16 "binary_bf16"
 
 // y[r * columns + c] = clamp(x[r * columns + c] * scale[i] + shift[i]), i = r with `per_row`, else c. y may be x.
-struct MaddF32Args {
-  const float *x, *scale, *shift;
-  float* y;
+template <class T>
+struct MaddArgs {
+  const T* x;
+  const float *scale, *shift;
+  T* y;
   int64_t rows, columns;
   bool per_row;
   float low, high;
 };
 
-struct MaddF32 {
-  void (*run)(const MaddF32Args* args);
+template <class T>
+struct MaddOf {
+  void (*run)(const MaddArgs<T>* args);
 };
+using MaddF32 = MaddOf<float>;
+using MaddBf16 = MaddOf<Bf16>;
 #define PW_KIND_MADD_F32 "madd_f32"
+#define PW_KIND_MADD_BF16 "madd_bf16"
 
 }  // namespace pw

@@ -1,7 +1,9 @@
-// Kind depthwise_f32: a few neighbouring outputs of a depthwise convolution, vectorised over channels.
+// Kinds depthwise_f32 and depthwise_bf16: a few neighbouring outputs of a depthwise convolution, vectorised over channels,
+// computed in f32.
 #pragma once
 #include <cstdint>
 
+#include "ukernels/kinds/bf16.h"
 #include "ukernels/kinds/activation.h"
 
 namespace pw {
@@ -12,23 +14,29 @@ namespace pw {
 // weights: for each vector of channels taps * lanes floats, then the next; bias the same with one row. Both cover the
 // channels rounded up to `lanes`.
 // y: output j at y + j * y_pixel, for j < columns; the same strides for `residual` (may be null).
-struct DepthwiseF32Args {
-  const float* const* pixels;
+// T: how values lie in memory.
+template <class T>
+struct DepthwiseArgs {
+  const T* const* pixels;
   const float* weights;
   const float* bias;
-  float* y;
-  const float* residual;
+  T* y;
+  const T* residual;
   int64_t channels, columns, y_pixel;
   int64_t taps;  // of a general kernel
   ActArgs act;
 };
 
-struct DepthwiseF32 {
+template <class T>
+struct DepthwiseOf {
   int32_t kernel, stride;  // square, along x; 0 = general
   int32_t outputs;         // per call
   int32_t lanes;
-  void (*run)(const DepthwiseF32Args* args);
+  void (*run)(const DepthwiseArgs<T>* args);
 };
+using DepthwiseF32 = DepthwiseOf<float>;
+using DepthwiseBf16 = DepthwiseOf<Bf16>;
 #define PW_KIND_DEPTHWISE_F32 "depthwise_f32"
+#define PW_KIND_DEPTHWISE_BF16 "depthwise_bf16"
 
 }  // namespace pw

@@ -1,5 +1,6 @@
 // Kind gemm_bf16: C = act(sum over taps of A_tap * B + bias + residual) on a matrix unit that multiplies bf16, A in one
-// part (bf16) or in two (bf16x2: hi*hi + hi*lo + lo*hi).
+// part (bf16), in two (bf16x2: three products, all but lo*lo) or in three (bf16x3: six products, all whose parts' numbers,
+// counted from 0, add up to 2 or less).
 #pragma once
 #include <cstdint>
 
@@ -13,16 +14,16 @@ enum class StoredF32 : int32_t { f32, bf16, bf16x2 };
 // ones first. A tile reads R positions (a shorter one reads the next one's first too), so never behind the walk.
 //
 // a: position i at tap t begins at a + offsets[t] + i * a_row, in bytes; there `chunks` runs of `depth` bf16 elements lie
-//    one after another. With two parts the lo of an element lies a_lo bytes behind its hi.
-// b: per tap, chunk and part (hi, lo) two blocks of 16 columns, each depth/2 rows of 16 pairs: element [k/2][n][k%2].
+//    one after another. Part p of an element lies p * a_part bytes behind its first.
+// b: per tap, chunk and part two blocks of 16 columns, each depth/2 rows of 16 pairs: element [k/2][n][k%2].
 //    64-byte aligned, zeros past the last column.
-// c: position i is stored where i % pitch < width, as pixel p = i / pitch * width + i % pitch, at c + p * c_row bytes;
-//    the lo of a bf16x2 element lies c_lo bytes behind its hi. The same strides and form for `residual` (may be null).
+// c: position i is stored where i % pitch < width, at c + i / pitch * c_line + i % pitch * c_row bytes; the lo of a bf16x2
+//    element lies c_lo bytes behind its hi. The same strides and form for `residual` (may be null).
 // bias: 32 floats.
 struct GemmBf16Args {
   const void* a;
   const int64_t* offsets;
-  int64_t a_row, a_lo;
+  int64_t a_row, a_part;
   int64_t taps, chunks;
   const void* b;
   int64_t rows, tiles;
@@ -31,11 +32,11 @@ struct GemmBf16Args {
   const float* bias;
   void* c;
   const void* residual;
-  int64_t c_row, c_lo;
+  int64_t c_line, c_row, c_lo;
   int64_t pitch, width;
   ActArgs act;
   StoredF32 form;
-  int32_t parts;  // 1 or 2
+  int32_t parts;  // 1 to 3
   int32_t depth;  // even, 2 to 32
 };
 

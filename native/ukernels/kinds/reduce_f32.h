@@ -1,26 +1,33 @@
-// Reductions of a matrix along its rows or down its columns, and the normalised exponential of rows.
+// Reductions of a matrix along its rows or down its columns, computed in f32, and the normalised exponential of rows.
 #pragma once
 #include <cstdint>
+
+#include "ukernels/kinds/bf16.h"
 
 namespace pw {
 
 enum class Reduce : int32_t { sum, max, min };  // max, min: NaN wins
 
-// x: rows x columns floats, x_row from one row to the next. Sums are taken in blocks, so that their rounding error
+// x: rows x columns elements, x_row from one row to the next; T: how they lie in memory. Sums are taken in blocks, so that their rounding error
 // grows slowly with the count, and multiplied by scale.
-struct ReduceF32Args {
+template <class T>
+struct ReduceArgs {
   Reduce op;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   int64_t rows, columns, x_row;
   float scale;
 };
 
-struct ReduceF32 {
-  void (*rows)(const ReduceF32Args* args);     // y[r] over all columns of row r
-  void (*columns)(const ReduceF32Args* args);  // y[c] over all rows of column c
+template <class T>
+struct ReduceOf {
+  void (*rows)(const ReduceArgs<T>* args);     // y[r] over all columns of row r
+  void (*columns)(const ReduceArgs<T>* args);  // y[c] over all rows of column c
 };
+using ReduceF32 = ReduceOf<float>;
+using ReduceBf16 = ReduceOf<Bf16>;
 #define PW_KIND_REDUCE_F32 "reduce_f32"
+#define PW_KIND_REDUCE_BF16 "reduce_bf16"
 
 struct SoftmaxF32 {
   // Rows of `columns` contiguous floats, one behind the other; y may be x. log: log_softmax.
