@@ -71,3 +71,19 @@ def test_a_half_made_file_never_takes_the_name(tmp_path):
         assert not half.exists()
         half.write_text("whole")
     assert (tmp_path / "x").read_text() == "whole"
+
+
+def test_things_are_made_again_only_when_made_of_something_else(tmp_path):
+    calls = []
+
+    def make(half):
+        calls.append(half)
+        half.mkdir()
+        (half / "content").write_text(str(len(calls)))
+
+    for of, number in (("one", 1), ("one", 1), ("two", 2), ("one", 3)):
+        assert (bochs.made(tmp_path / "x", of, make, "making") / "content").read_text() == str(number)
+    (tmp_path / "x/content").unlink()
+    (tmp_path / "x").rmdir()
+    bochs.made(tmp_path / "x", "one", make, "making")
+    assert len(calls) == 4
