@@ -97,7 +97,7 @@ INSTRUCTIONS_PER_SECOND = 2_200_000_000
 
 BOCHSRC = """\
 cpu: model=sapphire_rapids, exclude_features="la57,pcid", count=1, ips={ips}, reset_on_triple_fault=0
-memory: guest={memory}, host={memory}
+memory: guest=2048, host=2048
 romimage: file={cache}/debian/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file={cache}/debian/usr/share/vgabios/vgabios.bin
 pci: enabled=1, chipset=i440fx
@@ -448,12 +448,12 @@ def follow(process: subprocess.Popen, serial: Path) -> int | None:
         time.sleep(0.2)
 
 
-def run(cache: Path, base: Path, command: list[str], data: list[Path], memory: int) -> int:
+def run(cache: Path, base: Path, command: list[str], data: list[Path]) -> int:
     """Boot, run, and return the command's exit code."""
     with tempfile.TemporaryDirectory(dir=cache, prefix="run-") as folder:
         work = Path(folder)
         work_image(work / "work.img", command, data)
-        settings = BOCHSRC.format(cache=cache, work=work, memory=memory, ips=INSTRUCTIONS_PER_SECOND)
+        settings = BOCHSRC.format(cache=cache, work=work, ips=INSTRUCTIONS_PER_SECOND)
         (work / "bochsrc").write_text(settings)
         with (work / "console").open("wb") as console:
             process = subprocess.Popen([str(cache / "bochs"), "-q", "-f", str(work / "bochsrc")], stdin=subprocess.DEVNULL,
@@ -477,7 +477,6 @@ def main() -> int:
     verbs.add_parser("build", help="make the emulator and its disks")
     one = verbs.add_parser("run", help="run a command on it; exits with the command's exit code")
     one.add_argument("--data", type=Path, action="append", default=[], help="file or folder to find in the working folder")
-    one.add_argument("--memory", type=int, default=2048, help="MiB of the emulated machine, default %(default)s")
     one.add_argument("command", nargs="+", metavar="COMMAND")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the blocks that clean up
@@ -486,7 +485,7 @@ def main() -> int:
         base = prepare(cache)
         if arguments.verb == "build":
             return 0
-        return run(cache, base, arguments.command, arguments.data, arguments.memory)
+        return run(cache, base, arguments.command, arguments.data)
     except Failure as error:
         print(f"bochs: {error}", file=sys.stderr)
         return 125
