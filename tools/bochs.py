@@ -91,8 +91,7 @@ MENDED = [
     ("cpu/xsave.cc", "amx->tile_use_tracker == 0)", "amx->tile_use_tracker != 0)"),
 ]
 
-#: Emulated instructions per emulated second. Only waiting is measured with it: many make timer interrupts rare, and make
-#: the loops in which a driver waits for a device long.
+#: Emulated instructions per emulated second: the clock rate that the model's cpuid names, or Linux's clocks would disagree.
 INSTRUCTIONS_PER_SECOND = 2_200_000_000
 
 BOCHSRC = """\
