@@ -150,7 +150,8 @@ export LD_LIBRARY_PATH=/usr/lib/host PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THRE
 cd /work
 echo "{begin}"
 {command}
-echo; echo "{end}$?"
+code=$?
+echo; echo "{end}$code"
 """
 
 

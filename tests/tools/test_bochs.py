@@ -40,6 +40,14 @@ def test_output_between_the_marks_and_the_exit_code(tmp_path, capsys):
     assert capsys.readouterr().out.split() == ["first", "second"]
 
 
+@pytest.mark.parametrize("code", [0, 7])
+def test_the_script_hands_on_what_the_command_says_and_returns(tmp_path, capsys, code):
+    script = bochs.COMMAND.format(begin=bochs.BEGIN, end=bochs.END, command=f"sh -c 'printf half; exit {code}'")
+    ran = subprocess.run(["sh", "-c", script.replace("cd /work", f"cd {tmp_path}")], capture_output=True, text=True)
+    assert follow(tmp_path, ran.stdout) == code
+    assert capsys.readouterr().out.strip() == "half"
+
+
 def test_a_machine_that_stops_early_has_no_exit_code(tmp_path):
     assert follow(tmp_path, f"{bochs.BEGIN}\nfirst\n") is None
     assert follow(tmp_path, f"{bochs.BEGIN}\nKernel panic - not syncing\n{bochs.END}0\n") is None
