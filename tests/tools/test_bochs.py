@@ -40,6 +40,14 @@ def test_output_between_the_marks_and_the_exit_code(tmp_path, capsys):
     assert capsys.readouterr().out.split() == ["first", "second"]
 
 
+@pytest.mark.parametrize("code", [0, 7])
+def test_the_script_hands_on_what_the_command_says_and_returns(tmp_path, capsys, code):
+    script = bochs.COMMAND.format(begin=bochs.BEGIN, end=bochs.END, command=f"sh -c 'printf half; exit {code}'")
+    ran = subprocess.run(["sh", "-c", script.replace("cd /work", f"cd {tmp_path}")], capture_output=True, text=True)
+    assert follow(tmp_path, ran.stdout) == code
+    assert capsys.readouterr().out.strip() == "half"
+
+
 def test_a_machine_that_stops_early_has_no_exit_code(tmp_path):
     assert follow(tmp_path, f"{bochs.BEGIN}\nfirst\n") is None
     assert follow(tmp_path, f"{bochs.BEGIN}\nKernel panic - not syncing\n{bochs.END}0\n") is None
@@ -71,3 +79,19 @@ def test_a_half_made_file_never_takes_the_name(tmp_path):
         assert not half.exists()
         half.write_text("whole")
     assert (tmp_path / "x").read_text() == "whole"
+
+
+def test_things_are_made_again_only_when_made_of_something_else(tmp_path):
+    calls = []
+
+    def make(half):
+        calls.append(half)
+        half.mkdir()
+        (half / "content").write_text(str(len(calls)))
+
+    for of, number in (("one", 1), ("one", 1), ("two", 2), ("one", 3)):
+        assert (bochs.made(tmp_path / "x", of, make, "making") / "content").read_text() == str(number)
+    (tmp_path / "x/content").unlink()
+    (tmp_path / "x").rmdir()
+    bochs.made(tmp_path / "x", "one", make, "making")
+    assert len(calls) == 4
