@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from pathweave.net.net import Epilogue, TensorSpec
 from pathweave.testing import Case
 from pathweave.testing.conformance import Subject, adapt_subject, checks_of, perform
-from pathweave.testing.layouts import logical
+from pathweave.testing.layouts import decode, encode, logical
 
 TIERS = ("generic", "avx2", "avx512", "avx512-emulated")
 
@@ -164,7 +165,12 @@ def _rounded(case: Case, arrays: list[np.ndarray]) -> Subject:
     """A subject whose reference is rounded to float32, so that what overflows there is infinite."""
     with np.errstate(over="ignore"):
         wanted = [w.astype(np.float32) for w in case.reference(arrays)]
-    return Subject(case.name, arrays, wanted, case, case.problem)
+    return Subject(case.name, arrays, lambda: wanted, case, case.problem)
+
+
+def _as_bf16(x: np.ndarray) -> np.ndarray:
+    """Rounded to bf16, as float32."""
+    return decode(encode(x, "bf16"), "bf16")
 
 
 def special_values() -> list[Subject]:
@@ -172,16 +178,16 @@ def special_values() -> list[Subject]:
     edge = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-41, -1e-41, 3e38, -3e38, 88.7, -87.3, 0.625, -0.95, 1.0],
                     np.float32)
     found = []
-    for length in (14, 37, 9001):
-        x = np.resize(edge, length)
+    for values, length in ((values, n) for values in (edge, _as_bf16(edge)) for n in (14, 37, 9001)):
+        x = np.resize(values, length)
         for kind, attrs in UNARY.items():
             case = _case(kind, [(length,)], name="special", **attrs)
             found.append(_rounded(case, [x]))
         for kind in ("add", "mul", "minimum", "maximum"):
-            y = np.resize(edge, length)[::-1].copy()
+            y = np.resize(values, length)[::-1].copy()
             case = _case(kind, [(length,), (length,)], name="special")
             found.append(_rounded(case, [x, y]))
-    image = np.random.default_rng(5).standard_normal((1, 32, 17, 19)).astype(np.float32)
+    image = _as_bf16(np.random.default_rng(5).standard_normal((1, 32, 17, 19)).astype(np.float32))
     image[0, ::3, 5, 7], image[0, 1::3, 0, 0], image[0, 2::3, 16, 18] = np.nan, -np.inf, np.inf
     for kind, attrs in (("max_pool2", {"kernel": (3, 3), "stride": (2, 2), "pad": (1, 1, 1, 1)}),
                         ("global_max_pool", {}), ("reduce", {"op": "max", "axes": (2, 3)}),
@@ -199,9 +205,11 @@ def _each_element(item: Subject, check, card: dict) -> str:
     """What is wrong with single elements: beside 3e38 an RMS error says nothing about the others."""
     outputs = item.first[check.routine, check.variant]
     for k, (raw, port, wanted) in enumerate(zip(outputs, card["outs"], item.wanted)):
-        got = logical(raw, port.split(":")[1], wanted.shape)
+        dtype, layout = port.split(":")[:2]
+        got = logical(decode(raw, dtype), layout, wanted.shape)
+        rounding, least = (2e-6, 1e-44) if dtype == "f32" else (2.0 ** -7, 1e-40)
         with np.errstate(invalid="ignore"):
-            wrong = ~(np.isclose(got, wanted, rtol=2e-6, atol=1e-44, equal_nan=True))
+            wrong = ~(np.isclose(got, wanted, rtol=rounding, atol=least, equal_nan=True))
         if wrong.any():
             at = tuple(map(int, np.argwhere(wrong)[0]))
             return f"output {k} at {at}: got {got[at]}, expected {wanted[at]}; {int(wrong.sum())} are wrong"
@@ -214,9 +222,12 @@ def run_group(name: str) -> tuple[int, list[str], set[str]]:
     for item in GROUPS[name]():
         if isinstance(item, Case):
             arrays = item.arrays()
-            item = Subject(item.name, arrays, item.reference(arrays), item, item.problem)
+            item = Subject(item.name, arrays, partial(item.reference, arrays), item, item.problem)
         before = count
+        exact = all(np.array_equal(a, _as_bf16(a), equal_nan=True) for a in item.arrays if a is not None)
         for check, card in checks_of(item, threads=(1, 2, 3)):
+            if name == "special_values" and "bf16" in "".join(card["ins"]) and not exact:
+                continue  # rounding the edge of a range moves the result anywhere
             result = perform(item, check, card)
             count += 1
             routines.add(check.routine)
