@@ -63,8 +63,10 @@ def test_the_chain_stays_in_its_format(run):
     if "in_f32" in routine:
         assert not any("bf16" in f for s in steps for f in (*s[2], *s[3]))
     else:
-        # in at the net's input, out before the depthwise convolution, nothing between, the residual included
-        assert [a for a in adapts if form in a] == [("f32:nchw:cpu", form), (form, "f32:nhwc:cpu")]
+        # in at the net's input, nothing between, the residual included; split values out before the depthwise convolution,
+        # bf16 before softmax
+        out = ("bf16:plain:cpu", "f32:plain:cpu") if ":bf16:" in routine else (form, "f32:nhwc:cpu")
+        assert [a for a in adapts if "bf16" in "".join(a)] == [("f32:nchw:cpu", form), out]
         assert convolutions_[2][2] == [form, form] or convolutions_[1][2] == [form, form]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import InterruptedTuning
-from ..net.format import numpy_dtype
+from ..net.format import FORMS, numpy_dtype
 from ..net.problem import adapt_problem
 from ..runtime.bound import BoundNet
 from ..runtime.layouts import host_formats
@@ -103,7 +103,13 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
     for spec, scaled in {(bound.spec(v), v in bound.scales): None for v in values}:
         formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
-        for source, target in itertools.permutations(formats, 2):
+        pairs = list(itertools.permutations(formats, 2))
+        plain = [f for f in formats if f.dtype == "f32"]
+        for form in FORMS if plain else ():  # to and from f32, and among layouts
+            stored = [f._replace(dtype=form) for f in plain]
+            pairs += [*itertools.product(plain, stored), *itertools.product(stored, plain),
+                      *itertools.permutations(stored, 2)]
+        for source, target in pairs:
             texts[adapt_problem(spec, source, target, threads).text] = None
     texts[call_problem(bound, threads).text] = None
     return list(texts)
