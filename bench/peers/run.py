@@ -70,8 +70,9 @@ def run(path: Path, name: str, net: dict, setting: tuple[str, int, int], argumen
         if not out.exists():
             print(f"{name}, {accuracy}, batch {batch}, {threads} threads: exit code {done.returncode}", file=sys.stderr)
             return None
-        return {"net": name, "batch": batch, "failed": done.returncode != 0,
-                **json.loads(out.read_text(encoding="utf-8"))}
+        result = json.loads(out.read_text(encoding="utf-8"))
+        result["run"]["model"] = path.name  # where it lies on this machine is nobody else's business
+        return {"net": name, "batch": batch, "failed": done.returncode != 0, **result}
 
 
 def write(results: list[dict[str, Any]]) -> str:
