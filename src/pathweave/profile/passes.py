@@ -167,7 +167,8 @@ class Run:
         remember(self.call, known)
         #: By the entry's identity, and the yardstick's under 0.
         self.measurements: dict[int, Measurement] = {}
-        self.out = {n: np.empty(s.shape, numpy_dtype(s.dtype)) for n, s in bound.outputs.items()}
+        # Zeros: a pass all of whose runs were too slow to repeat writes nothing.
+        self.out = {n: np.zeros(s.shape, numpy_dtype(s.dtype)) for n, s in bound.outputs.items()}
         self.finite = True
         self.runs = self.passes = 0
         self.measured: set[tuple] = set()
