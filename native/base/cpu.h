@@ -8,8 +8,9 @@
 namespace pw {
 
 // Instruction-set tiers, each a folder of ukernels/; the ones above avx512 are units that a machine may have or lack one
-// by one (avxvnni even without avx512). The order says which is preferred and what a cap cuts. An emulated twin runs the sources of its tier on AVX2,
-// the unit's instructions written as loops: it proves that the kernels are right, never that they are fast.
+// by one (avxvnni even without avx512). The order says which is preferred and what a cap cuts. An emulated twin runs the
+// sources of its tier on AVX2, the unit's instructions written as loops: it proves that the kernels are right, never that
+// they are fast.
 enum class Isa {
   generic, avx2, avx512, avxvnni, vnni, bf16, fp16, amx,
   avx512_emulated, avxvnni_emulated, vnni_emulated, bf16_emulated, fp16_emulated, amx_emulated

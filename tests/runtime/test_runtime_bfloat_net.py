@@ -1,4 +1,4 @@
-"""A whole net that stays in bf16, on every tier that this machine can run, against float64."""
+"""A whole net that stays in bf16, on every tier that this machine can run, against ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ template <class T>
 class DepthwiseRowsOf {
  public:
   DepthwiseRowsOf(const Geometry& g, const std::string& variant, int64_t channels, const float* weights,
-                const float* bias, const ActArgs& act)
+                  const float* bias, const ActArgs& act)
       : g_(g), act_(act), channels_(channels), kernel_(ukernel<DepthwiseOf<T>>(kind(), variant)) {
     if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
     columns_ = kernel_->kernel ? (kernel_->outputs - 1) * kernel_->stride + kernel_->kernel : g.kernel_width;

@@ -80,8 +80,8 @@ class RowsKernel : public Kernel {
       if (depthwise_)
         depthwise_->output_row(x + image * g_.in_pixels() * channels + first, row % g_.out_height, first, count, y + at,
                                nullptr, pixels);
-      const ReduceArgs<float> args{Reduce::sum, (depthwise_ ? y : x) + at, sums + row * channels + first, g_.out_width, count,
-                               channels, 1.0f};
+      const ReduceArgs<float> args{Reduce::sum, (depthwise_ ? y : x) + at, sums + row * channels + first,
+                                   g_.out_width, count, channels, 1.0f};
       reduce_.columns(&args);
     });
   }
@@ -92,10 +92,8 @@ class RowsKernel : public Kernel {
     team.each(divide_up(g_.images, tile_) * parts, 1, [&](int64_t i, int64_t) {
       const int64_t image = i / parts * tile_, images = std::min(tile_, g_.images - image);
       for (int64_t j = 0; j < images; ++j) {
-        const ReduceArgs<float> args{Reduce::sum,   sums + (image + j) * g_.out_height * channels,
-                                 mean + j * channels, g_.out_height,
-                                 channels,      channels,
-                                 1.0f / static_cast<float>(g_.out_pixels())};
+        const ReduceArgs<float> args{Reduce::sum, sums + (image + j) * g_.out_height * channels, mean + j * channels,
+                                     g_.out_height, channels, channels, 1.0f / static_cast<float>(g_.out_pixels())};
         reduce_.columns(&args);
       }
       squeeze_.run(mean, images, hidden + image * hidden_, nullptr, pointers, i % parts, parts);
@@ -122,8 +120,8 @@ class RowsKernel : public Kernel {
       for (int64_t row = first; row < last; ++row)
         for (int64_t ox = 0; ox < g_.out_width; ox += chunk) {
           const int64_t pixels = std::min(chunk, g_.out_width - ox), at = (row * g_.out_width + ox) * channels;
-          const BinaryArgs<float> args{Binary::mul, x + at, gate + row / g_.out_height * channels, y + at, pixels, channels,
-                                   channels, 0, false, false, post_.low(), post_.high()};
+          const BinaryArgs<float> args{Binary::mul, x + at, gate + row / g_.out_height * channels, y + at, pixels,
+                                       channels, channels, 0, false, false, post_.low(), post_.high()};
           binary_.run(&args);
           if (!post_.nothing()) post_.apply(y + at, residual ? residual + at : nullptr, pixels * channels);
         }

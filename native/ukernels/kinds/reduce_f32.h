@@ -8,8 +8,8 @@ namespace pw {
 
 enum class Reduce : int32_t { sum, max, min };  // max, min: NaN wins
 
-// x: rows x columns elements, x_row from one row to the next; T: how they lie in memory. Sums are taken in blocks, so that their rounding error
-// grows slowly with the count, and multiplied by scale.
+// x: rows x columns elements, x_row from one row to the next; T: how they lie in memory. Sums are taken in blocks, so
+// that their rounding error grows slowly with the count, and multiplied by scale.
 template <class T>
 struct ReduceArgs {
   Reduce op;
