@@ -34,7 +34,7 @@ void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps
   const int64_t depth = inputs * taps;
   for (int64_t c = 0; c < width; ++c) {
     const float* w = source + c * depth;
-    const float scale = weight_scale(depth, [&](int64_t i) { return w[i]; });
+    const float scale = product_scale(depth, [&](int64_t k) { return w[k % inputs * taps + k / inputs]; });
     int32_t sum = 0;
     int64_t k = 0;
     for (int64_t t = 0; t < taps; ++t)

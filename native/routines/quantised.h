@@ -70,6 +70,20 @@ float weight_scale(int64_t n, At&& at) {
   const float scale = most / 127.0f;
   return scale > 0 ? scale : 1.0f;
 }
+// The same for weights in the order in which a product adds them up, so that no two neighbours 2j and 2j + 1 come to more
+// than 128 in size, which micro-kernels that are `narrow` ask for. 127.9 / scale leaves rounding nothing to cross 128 by.
+template <class At>
+float product_scale(int64_t n, At&& at) {
+  float most = 0, pair = 0;
+  for (int64_t i = 0; i + 1 < n; i += 2) {
+    const float a = at(i), b = at(i + 1);
+    most = std::max({most, std::abs(a), std::abs(b)});
+    pair = std::max(pair, std::abs(a + b));
+  }
+  if (n % 2) most = std::max(most, std::abs(at(n - 1)));
+  const float scale = std::max(most / 127.0f, pair / 127.9f);
+  return scale > 0 ? scale : 1.0f;
+}
 inline int32_t quantised_weight(float w, float scale) {
   // Adding 1.5 * 2^23 rounds to an integer, ties to even: a library call less for each of a hundred million weights.
   const float magic = 12582912.0f, q = (w / scale + magic) - magic;

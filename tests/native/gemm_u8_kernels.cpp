@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -58,7 +59,12 @@ int check(const GemmU8& k, const char* name, std::mt19937& rng, int64_t rows, in
       }
     for (int64_t d = 0; d < depth; ++d)
       for (int64_t c = 0; c < columns; ++c) {
-        const int32_t v = pick(rng, kind == 3 ? 2 : kind, b_low, b_high);
+        int32_t v = pick(rng, kind == 3 ? 2 : kind, b_low, b_high);
+        if (k.narrow) {
+          // With its neighbour at most 128 in size, often just that.
+          const int64_t before = d % 2 ? w[(t * depth + d - 1) * k.columns + c] : 0;
+          v = static_cast<int32_t>(std::clamp<int64_t>(v, std::max<int64_t>(-127, -128 - before), std::min<int64_t>(127, 128 - before)));
+        }
         w[(t * depth + d) * k.columns + c] = v;
         put(panel + ((t * run + d / k.group) * k.columns + c) * 4 + d % k.group * size, k.group, v);
       }

@@ -36,7 +36,7 @@ Buffer transform_weights(const float* w, int64_t outputs, int64_t inputs, const 
   parallel_for(outputs, [&](int64_t first, int64_t last) {
     for (int64_t o = first; o < last; ++o) {
       const float* source = w + o * inputs * 9;
-      scales[o] = weight_scale(inputs * 9, [&](int64_t i) { return source[i]; });
+      scales[o] = product_scale(inputs * 9, [&](int64_t k) { return source[k % inputs * 9 + k / inputs]; });
       for (int64_t c = 0; c < inputs; ++c) {
         int64_t k[3][3], half[kAlpha][3];
         for (int64_t t = 0; t < 9; ++t) {

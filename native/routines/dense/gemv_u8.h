@@ -62,7 +62,7 @@ class GemvU8Kernel : public Kernel {
       parallel_for(columns_, [&](int64_t first, int64_t last) {
         for (int64_t c = first; c < last; ++c) {
           const float* w = weights.as<float>() + c * depth_;
-          scales[c] = weight_scale(depth_, [&](int64_t i) { return w[i]; });
+          scales[c] = product_scale(depth_, [&](int64_t i) { return w[i]; });
           sums[c] = 0;
           for (int64_t i = 0; i < depth_; ++i) {
             const int32_t q = quantised_weight(w[i], scales[c]);

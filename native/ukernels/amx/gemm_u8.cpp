@@ -18,7 +18,7 @@ namespace {
 #include "ukernels/body/gemm_u8.inc"
 #include "ukernels/body/gemm_u8_tiles.inc"
 
-constexpr GemmU8 k32x32{32, 32, 4, gemm_tiles, stage_bytes, 16, open_tiles, close_tiles};
+constexpr GemmU8 k32x32{32, 32, 4, gemm_tiles, stage_bytes, false, 16, open_tiles, close_tiles};
 }  // namespace
 
 extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_32x32__amx", &k32x32}, {nullptr, nullptr, nullptr}};

@@ -7,7 +7,7 @@
 namespace pw {
 
 // Elements along the depth come in groups that fill a word of 32 bits: `group` = 4 (A u8, B s8) where the instruction
-// set multiplies bytes exactly, `group` = 2 (both widened to 16 bits) where it does not. Rows of A and of B are padded
+// set multiplies bytes, `group` = 2 (both widened to 16 bits) where it does not. Rows of A and of B are padded
 // with zeros to whole words. A kernel with `most_step` > 1 reads tiles: `step` <= most_step words of several rows at once.
 // Then rows of A lie at one distance from each other, there is one tap, and `words` is a multiple of `step`, rows of A and
 // of B being padded with zeros to that.
@@ -43,6 +43,9 @@ struct GemmU8 {
   void (*run)(const GemmU8Args* args);
   // One row as `run` reads it: `taps` runs of `depth` u8 side by side, then zeros up to `words` words.
   void (*stage)(const uint8_t* const* taps, int64_t count, int64_t depth, int64_t words, void* to);
+  // Group 4: products of two neighbours are added up in 16 bits before they go on in 32. Two neighbours of B, the elements
+  // 2j and 2j + 1 of a column, must not add up to more than 128 in size; 255 * 128 fits.
+  bool narrow = false;
   int32_t most_step = 1;
   // May be null. A thread opens the shape of its tiles before it runs and closes it when it has done its part of the step:
   // the unit's registers would slow what else runs there.

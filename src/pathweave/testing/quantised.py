@@ -19,6 +19,8 @@ from . import EXACT, Case
 
 #: Kinds whose sums are integers, by the axis of the weights' output channels (None: the last).
 LINEAR = {"conv2": 0, "depthwise_conv2": 0, "dense": 0, "matmul": None}
+#: Those of them whose weights are scaled so that no two neighbours come to more than 128.
+PAIRED = ("conv2", "dense")
 #: Activations of which every operation is exact or named in docs/accuracy.md; others may be off by one step.
 DEFINED = ("", "relu", "clip", "hard_swish")
 #: Errors of rounding add up like independent ones; a root mean square above this many of their deviations is a fault.
@@ -216,8 +218,14 @@ def _per_channel(kind: str, index: int, w: np.ndarray) -> tuple[np.ndarray, np.n
         axes: tuple[int, ...] = (w.ndim - 1,) if index == 0 or w.ndim == 1 else (w.ndim - 2,)
     else:
         axes = tuple(range(1, w.ndim))
-    largest = np.max(np.abs(w), axis=axes, keepdims=True).astype(np.float32)
-    return w, np.where(largest > 0, largest / np.float32(127), np.float32(1))
+    scale = (np.max(np.abs(w), axis=axes, keepdims=True) / np.float32(127)).astype(np.float32)
+    if kind in PAIRED:
+        # Channels last: the order in which a product adds them up.
+        rows = np.moveaxis(w, 1, -1).reshape(len(w), -1).astype(np.float32)
+        rows = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+        pairs = np.max(np.abs(rows[:, ::2] + rows[:, 1::2]), axis=1).reshape(scale.shape)
+        scale = np.maximum(scale, pairs / np.float32(127.9))
+    return w, np.where(scale > 0, scale, np.float32(1))
 
 
 def weights(kind: str, index: int, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
