@@ -104,6 +104,22 @@ def test_routes_of_a_single_class_race_beside_the_mixed_one(calibrated, clock, c
         assert not integers or (c.routine, c.version, c.variant) in integers
 
 
+def test_floats_only_are_not_rounded_on_their_way(calibrated, clock, store, monkeypatch):
+    """From one layout to another through u8 would be the cheapest way."""
+    plain = Clock.cost
+
+    def cost(problem, routine, variant):
+        if routine.startswith("adapt/"):
+            return 50 if ":u8:" in routine or "-u8:" in routine else 1e5
+        return 1e7 if routine.startswith("conv2/") and ":nhwc:" in routine else plain(problem, routine, variant)
+    monkeypatch.setattr(Clock, "cost", staticmethod(cost))
+    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    costs = Costs.of(calibrated.bind(), profile, 1, "quantised")
+    assert any(f.dtype == "u8" for table in costs.adapts.values() for pair in table for f in pair)
+    conversions = dict(single_class_routes(costs))["f32 only"].conversions
+    assert conversions and {f.dtype for c in conversions for f in (c.source, c.target)} == {"f32"}
+
+
 def test_one_class_is_no_choice(model, clock, store):
     costs = Costs.of(model.bind(), pw.profile(model, threads=1, budget_s=20, store=store), 1)
     assert not dict(single_class_routes(costs))

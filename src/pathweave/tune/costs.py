@@ -130,16 +130,21 @@ class Costs:
         return self.restricted(lambda priced: True)
 
     def restricted(self, allowed) -> contract.Instance:
-        """The instance with only the candidates for which `allowed(priced)`; all of them where a layer has none."""
-        layers, regions = [], self.fusion.candidates(allowed)
-        for layer in self.bound.layers:
-            found = self.layers[layer.name]
-            kept = [p for p in found if allowed(p)] or found
-            layers.append(contract.LayerChoices(layer.name, self.bound.dynamic(layer), tuple(layer.outputs),
-                                                [*(p.to_solver() for p in kept), *regions.get(layer.name, ())]))
-        plain = {v: str(plain_format(s.dtype, s.rank)) for v, s in {**self.bound.inputs, **self.bound.outputs}.items()}
+        """The instance with only the candidates for which `allowed(priced)`; all of them where a layer has none. Values
+        pass through the element types of those candidates alone: a conversion would otherwise round where none does."""
+        kept = {name: [p for p in found if allowed(p)] or found for name, found in self.layers.items()}
+        regions = self.fusion.candidates(allowed)
+        layers = [contract.LayerChoices(
+            layer.name, self.bound.dynamic(layer), tuple(layer.outputs),
+            [*(p.to_solver() for p in kept[layer.name]), *regions.get(layer.name, ())]) for layer in self.bound.layers]
+        ends = {**self.bound.inputs, **self.bound.outputs}
+        types = {spec.dtype for spec in ends.values()}
+        for found in (*kept.values(), *([p for p in found if allowed(p)] for found in self.fusion.priced.values())):
+            types |= {form.dtype for p in found for form in (*p.candidate.ins, *p.candidate.outs)}
+        plain = {v: str(plain_format(s.dtype, s.rank)) for v, s in ends.items()}
         made = {v for layer in self.bound.layers for v in layer.outputs} | set(self.bound.inputs)
-        adapts = {v: {(str(a), str(b)): p.cost for (a, b), p in table.items()} for v, table in self.adapts.items()}
+        adapts = {v: {(str(a), str(b)): p.cost for (a, b), p in table.items() if {a.dtype, b.dtype} <= types}
+                  for v, table in self.adapts.items()}
         return contract.Instance(layers, {v: plain[v] for v in self.bound.inputs},
                                  {v: plain[v] for v in self.bound.outputs if v in made}, adapts)
 
