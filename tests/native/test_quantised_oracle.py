@@ -68,7 +68,9 @@ def test_a_convolution_by_loops():
     x, w, bias = reference.arrays[0], arrays[1], arrays[2]
     residual, (sx, _, _, sr, sy) = reference.arrays[3], scales
     for o in range(2):
-        step = np.float32(np.abs(w[o]).max()) / np.float32(127)
+        row = [w[o, c, a, b] for a in range(3) for b in range(3) for c in range(3)] + [np.float32(0)]
+        pair = max(abs(first + second) for first, second in zip(row[::2], row[1::2]))
+        step = max(np.float32(np.abs(w[o]).max()) / np.float32(127), pair / np.float32(127.9))
         q = [[[max(-127, min(127, round(float(v / step)))) for v in row] for row in plane] for plane in w[o]]
         for i in range(4):
             for j in range(5):
@@ -81,6 +83,19 @@ def test_a_convolution_by_loops():
                 y = rounded(Fraction(r) * Fraction(sr.scale) + Fraction(float(y)))
                 t = max(y, np.float32(0)) * (np.float32(1) / np.float32(sy.scale))
                 assert reference.values[0][0, o, i, j] == min(255, max(0, round(float(t)) + sy.zero_point))
+
+
+@pytest.mark.parametrize("draw", ["uniform", "equal", "halves"])
+def test_no_pair_of_weights_passes_16_bits(draw):
+    """255 times two neighbours fits, whatever the weights are; and one weight is as large as it may be."""
+    rng = np.random.default_rng(5)
+    for depth in range(1, 40):
+        w = {"uniform": rng.uniform(-1, 1, (200, depth)), "equal": np.full((200, depth), rng.uniform(0.1, 9)),
+             "halves": rng.integers(0, 256, (200, depth)) / 2}[draw].astype(np.float32)
+        q, _ = quantised.weights("dense", 1, w)
+        padded = np.pad(q, ((0, 0), (0, depth % 2)))
+        pairs = np.abs(padded[:, ::2] + padded[:, 1::2]).max(1)
+        assert np.all(pairs <= 128) and np.all((pairs >= 127) | (np.abs(q).max(1) == 127) | ~w.any(1))
 
 
 @pytest.mark.parametrize("one", [conv((1, 16, 7, 7), 24, 3, same=1), dense((4, 64), 40, epilogue="relu"),

@@ -72,18 +72,23 @@ class QuantiseKernel : public PieceKernel {
     const Side from = side(source_.layout, image, p, c), to = side(target_.layout, image, p, c);
     const int64_t rows = from.planes ? width : n, columns = from.planes ? n : width;
     if (from.planes == to.planes) return convert(x, from.start, from.row, y, to.start, to.row, rows, columns);
+    // Rows that lie side by side are one: rows of three channels would be handled element by element.
+    const auto joined = [](int64_t count, int64_t size, int64_t row) { return row == size ? count : 1; };
     alignas(64) float before[kPiece], after[kPiece];
     const float* lying = static_cast<const float*>(x) + from.start;
     int64_t row = from.row;
     if (source_.dtype == DType::u8) {
-      kernel_.dequantise(&args_, static_cast<const uint8_t*>(x) + from.start, from.row, before, columns, rows, columns);
+      const int64_t whole = joined(rows, columns, from.row);
+      kernel_.dequantise(&args_, static_cast<const uint8_t*>(x) + from.start, from.row, before, columns, rows / whole,
+                         columns * whole);
       lying = before;
       row = columns;
     }
     if (target_.dtype == DType::f32)
       return transpose_.run(lying, row, static_cast<float*>(y) + to.start, to.row, rows, columns);
     transpose_.run(lying, row, after, rows, rows, columns);
-    kernel_.quantise(&args_, after, rows, static_cast<uint8_t*>(y) + to.start, to.row, columns, rows);
+    const int64_t whole = joined(columns, rows, to.row);
+    kernel_.quantise(&args_, after, rows, static_cast<uint8_t*>(y) + to.start, to.row, columns / whole, rows * whole);
   }
 
   // Rows as they are, in the other element type.

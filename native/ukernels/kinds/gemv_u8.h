@@ -20,6 +20,7 @@ struct RowEndU8Args {
 struct GemvU8 {
   int32_t rows;  // that are read side by side
   // sums[i] = start[i] + x . w[i] for i < rows, w[i] = w + i * row_stride, each of `depth` bytes. Any alignment.
+  // Neighbours 2j and 2j + 1 of a row of w add up to at most 128 in size, as those of a `narrow` gemm_u8.
   void (*run)(const int8_t* w, int64_t row_stride, const uint8_t* x, int64_t depth, int64_t rows, const int32_t* start,
               int32_t* sums);
   void (*finish)(const RowEndU8Args* args);
