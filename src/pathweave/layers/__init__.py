@@ -19,13 +19,16 @@ class LayerKind:
     `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
     must not be computed at import (none so far). `weights`: the input [outputs, inputs, ...] whose zeros a problem
     tells, because routines skip them; None where no routine does. `moves`: the inputs of which the outputs hold elements,
-    unchanged, and nothing else but a constant. Subclasses are stateless and have a no-argument constructor.
+    unchanged, and nothing else but a constant. `exact`: True where nothing is rounded. `per_element`: operations per
+    output element, 0 where elements are only moved. Subclasses are stateless and have a no-argument constructor.
     """
 
     name: str = ""
     attributes: Mapping[str, Any] = {}
     weights: int | None = None
     moves: slice = slice(0)
+    exact: bool = False
+    per_element: int = 1
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
@@ -50,6 +53,14 @@ class LayerKind:
         float64 out: the reference of every test); the epilogue is not part of it.
         """
         raise NotImplementedError
+
+    def terms(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> int:
+        """How many terms the longest sum of one output element has, from what `infer` takes; 1 where nothing is summed."""
+        return 1
+
+    def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
+        """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""
+        return self.per_element * sum(y.elements for y in outputs)
 
 
 @lru_cache(maxsize=None)

@@ -112,6 +112,7 @@ class Relu(Unary):
     """max(x, 0). Source: ONNX Relu."""
 
     name = "relu"
+    exact = True
     accepts = NUMBERS
 
     @staticmethod
@@ -263,24 +264,24 @@ class ThresholdedRelu(Unary):
         return np.where(x > alpha, x, 0)
 
 
-def _elementary(kind: str, f, what: str, accepts=FLOATS, output: str = "") -> type[Unary]:
+def _elementary(kind: str, f, what: str, **members) -> type[Unary]:
     return type(kind.title().replace("_", ""), (Unary,), {
-        "name": kind, "function": staticmethod(f), "accepts": accepts, "output": output, "__module__": __name__,
-        "__doc__": f"{what}. Source: ONNX {kind.title().replace('_', '')}."})
+        "name": kind, "function": staticmethod(f), "__module__": __name__,
+        "__doc__": f"{what}. Source: ONNX {kind.title().replace('_', '')}.", **members})
 
 
 Exp = _elementary("exp", np.exp, "e^x")
 Log = _elementary("log", np.log, "Natural logarithm")
 Sqrt = _elementary("sqrt", np.sqrt, "Square root")
 Reciprocal = _elementary("reciprocal", lambda x: 1 / x, "1 / x")
-Neg = _elementary("neg", np.negative, "-x", FLOATS | SIGNED)
-Abs = _elementary("abs", np.abs, "|x|", NUMBERS)
-Floor = _elementary("floor", np.floor, "Largest integer not above x")
-Ceil = _elementary("ceil", np.ceil, "Smallest integer not below x")
-Round = _elementary("round", np.rint, "Nearest integer, halves to even")
-Sign = _elementary("sign", np.sign, "-1, 0 or 1", NUMBERS)
+Neg = _elementary("neg", np.negative, "-x", accepts=FLOATS | SIGNED, exact=True)
+Abs = _elementary("abs", np.abs, "|x|", accepts=NUMBERS, exact=True)
+Floor = _elementary("floor", np.floor, "Largest integer not above x", exact=True)
+Ceil = _elementary("ceil", np.ceil, "Smallest integer not below x", exact=True)
+Round = _elementary("round", np.rint, "Nearest integer, halves to even", exact=True)
+Sign = _elementary("sign", np.sign, "-1, 0 or 1", accepts=NUMBERS, exact=True)
 Erf = _elementary("erf", erf, "Error function")
 Sin = _elementary("sin", np.sin, "Sine, x in radians")
 Cos = _elementary("cos", np.cos, "Cosine, x in radians")
-LogicalNot = _elementary("logical_not", np.logical_not, "Not x", frozenset(("bool",)))
-IsNan = _elementary("is_nan", np.isnan, "True where x is not a number", output="bool")
+LogicalNot = _elementary("logical_not", np.logical_not, "Not x", accepts=frozenset(("bool",)))
+IsNan = _elementary("is_nan", np.isnan, "True where x is not a number", output="bool", exact=True)

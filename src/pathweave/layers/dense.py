@@ -21,7 +21,15 @@ from ._common import (
 )
 
 
-class Dense(LayerKind):
+class Product(LayerKind):
+    """A kind that sums products of its first two inputs, and adds the third where there is one."""
+
+    def operations(self, attrs, inputs, outputs):
+        bias = len(inputs) > 2 and inputs[2] is not None
+        return sum(y.elements for y in outputs) * (2 * self.terms(attrs, inputs) + bias)
+
+
+class Dense(Product):
     """y = x @ w.T + b: x [...,K], w [N,K], b? [N] -> [...,N]. Source: ONNX Gemm with transB."""
 
     name = "dense"
@@ -38,6 +46,9 @@ class Dense(LayerKind):
             raise ShapeError(f"x is {x}, w is {w}: expected the last dimension of both to be equal")
         return [TensorSpec(x.dtype, (*x.shape[:-1], w.shape[0]))]
 
+    def terms(self, attrs, inputs):
+        return inputs[0].shape[-1]
+
     def meaning(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)
         dtype = x.dtype
@@ -46,7 +57,7 @@ class Dense(LayerKind):
         return [as_type(y if b is None else y + b, dtype)]
 
 
-class MatMul(LayerKind):
+class MatMul(Product):
     """numpy.matmul of a and b, batch dimensions broadcast, rank 1 allowed. Source: ONNX MatMul."""
 
     name = "matmul"
@@ -66,6 +77,9 @@ class MatMul(LayerKind):
         rows = left[-2:-1] if a.rank > 1 else ()
         columns = right[-1:] if b.rank > 1 else ()
         return [TensorSpec(a.dtype, (*batch, *rows, *columns))]
+
+    def terms(self, attrs, inputs):
+        return inputs[0].shape[-1]
 
     def meaning(self, attrs, inputs):
         a, b = take(inputs, 2)

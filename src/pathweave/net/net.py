@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Mapping
 
 from ..errors import ModelError
@@ -21,6 +22,11 @@ class TensorSpec:
     @property
     def rank(self) -> int:
         return len(self.shape)
+
+    @property
+    def elements(self) -> int:
+        """How many elements a bound value has."""
+        return prod(self.shape)
 
     @property
     def bound(self) -> bool:
