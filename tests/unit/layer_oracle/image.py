@@ -1,0 +1,8 @@
+"""Image pipelines; `source` has no counterpart: see test_layers_image.py."""
+
+from __future__ import annotations
+
+OPERATORS = {
+    "permute": lambda g, case, a, names: g.node("Transpose", names, perm=a["order"] or a["perm"]),
+    "sink": lambda g, case, a, names: g.node("Identity", names),
+}
