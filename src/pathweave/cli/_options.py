@@ -159,7 +159,7 @@ def restriction(texts: list[str] | None) -> Any:
 def check_accuracy(accuracy: str) -> str:
     """The accuracy class. Raises BadUse for an unknown one."""
     from ..errors import ModelError
-    from ..runtime.catalogue import accuracy_rank
+    from ..net.accuracy import accuracy_rank
     try:
         accuracy_rank(accuracy)
     except ModelError as e:

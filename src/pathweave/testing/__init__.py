@@ -18,14 +18,12 @@ from ..errors import Error
 from ..folder import modules
 from ..layers import compute, infer_layer, kind_of
 from ..layers.dense import Product
+from ..net.accuracy import largest_error
 from ..net.format import numpy_dtype
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.zeros import zeros_of
 from . import cases as _folder  # imported before the function of the same name takes its place in this module
-
-#: Relative RMS error against float64 that a routine of an accuracy class may have on a reduction of 1,024 terms.
-CLASSES = {"strict": 1e-6, "f32": 1e-5, "reduced": 1e-2, "quantised": 5e-2}
 
 
 @dataclass(frozen=True)
@@ -178,10 +176,9 @@ def tolerance(case: Case, accuracy_class: str) -> float:
 
     Grows with the square root of the reduction length above 1,024; 0 for kinds that round nothing, class strict.
     """
-    length = case.reduction_length()
     if accuracy_class == "strict" and kind_of(case.kind).exact and not case.epilogue:
         return 0.0
-    return CLASSES[accuracy_class] * max(1.0, math.sqrt(length / 1024))
+    return largest_error(accuracy_class, case.reduction_length())
 
 
 def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from ..net.accuracy import LIMITS
 from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..runtime.native import native
-from . import CLASSES, Case, cases, quantised, relative_error, tolerance
+from . import Case, cases, quantised, relative_error, tolerance
 from .guard import Guarded, guarded
 from .layouts import decode, encode, lay_out, logical
 
@@ -216,7 +217,7 @@ def unit_of(isa: str) -> str:
 def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Result:
     """Carry out one check; with `unit` only where the kernel runs on a micro-kernel of that tier. Raises nothing: what
     goes wrong is the failure."""
-    allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in CLASSES else 0.0
+    allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in LIMITS else 0.0
     try:
         found = _perform(subject, check, card, allowed, unit)
         if found is None:
