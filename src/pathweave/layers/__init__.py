@@ -5,6 +5,7 @@ A file of this folder that defines subclasses of LayerKind adds them to the cata
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Mapping
 
@@ -14,21 +15,27 @@ from ..net.net import Epilogue, Layer, Net, TensorSpec
 
 
 class LayerKind:
-    """What one kind of layer computes.
+    """What one kind of layer computes. Subclasses are stateless and have a no-argument constructor.
 
-    `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
-    must not be computed at import (none so far). `weights`: the input [outputs, inputs, ...] whose zeros a problem
-    tells, because routines skip them; None where no routine does. `moves`: the inputs of which the outputs hold elements,
-    unchanged, and nothing else but a constant. `exact`: True where nothing is rounded. `per_element`: operations per
-    output element, 0 where elements are only moved. Subclasses are stateless and have a no-argument constructor.
+    `name`: the kind; "" for a common base of several.
+    `attributes`: attribute name -> default (None = required).
+    `exact`: True where nothing is rounded.
+    `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
+    `moves`: the inputs of which the outputs hold elements, unchanged, and nothing else but a constant.
+    `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
+    `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes
+    of inputs and outputs do not bound the work.
+    `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     """
 
     name: str = ""
     attributes: Mapping[str, Any] = {}
-    weights: int | None = None
-    moves: slice = slice(0)
     exact: bool = False
     per_element: int = 1
+    moves: slice = slice(0)
+    weights: int | None = None
+    folds: float = math.inf
+    of_shapes: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""

@@ -202,6 +202,7 @@ class Staged(LayerKind):
     `stages` how one stage leads to the next; shape rule, meaning and operations follow.
     """
 
+    folds = 0
     activations: tuple[str, ...] = ()
 
     def stages(self, attrs: Mapping[str, Any], inputs: list, stage: Callable[..., Any]) -> Any:

@@ -146,6 +146,7 @@ class Shape(LayerKind):
     """Dimensions start to end (not included) of x, i64; negative counts from the end. Source: ONNX Shape."""
 
     name = "shape"
+    of_shapes = True
     exact = True
     per_element = 0
     attributes = {"start": 0, "end": 99}

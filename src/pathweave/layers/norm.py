@@ -146,6 +146,7 @@ class Lrn(LayerKind):
     """
 
     name = "lrn"
+    folds = 0
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
     def infer(self, attrs, inputs):

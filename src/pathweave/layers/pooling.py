@@ -17,6 +17,7 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
+    folds = 0
 
     def _geometry(self, attrs):
         kernel = integers("kernel", attrs["kernel"], 2, 1)
