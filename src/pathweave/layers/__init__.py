@@ -23,6 +23,7 @@ class LayerKind:
     `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
     `moves`: the inputs of which the outputs hold elements, unchanged, and nothing else but a constant.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
+    `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
     `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes
     of inputs and outputs do not bound the work.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
@@ -34,6 +35,7 @@ class LayerKind:
     per_element: int = 1
     moves: slice = slice(0)
     weights: int | None = None
+    epilogue: tuple[str, ...] = ()
     folds: float = math.inf
     of_shapes: bool = False
 

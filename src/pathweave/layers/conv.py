@@ -93,6 +93,8 @@ def _unfolded(taps, w, groups):
 class Convolution(Product):
     """Common part of those that see all of one kernel's weights in every output element."""
 
+    epilogue = ("add", "act")
+
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape[1:])
 
@@ -146,6 +148,7 @@ class ConvTranspose2(Product):
     """
 
     name = "conv_transpose2"
+    epilogue = ("act",)
     attributes = {**_GEOMETRY, "groups": 1, "output_pad": (0, 0)}
 
     @staticmethod

@@ -35,6 +35,7 @@ class Dense(Product):
     """y = x @ w.T + b: x [...,K], w [N,K], b? [N] -> [...,N]. Source: ONNX Gemm with transB."""
 
     name = "dense"
+    epilogue = ("add", "act")
     attributes = {}
     weights = 1
 

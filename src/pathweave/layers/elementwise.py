@@ -70,7 +70,7 @@ def _plain(f):
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.")
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",))
 Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.")
 Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
 Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")

@@ -41,8 +41,8 @@ class TensorSpec:
 class Epilogue:
     """What a layer does to its output before it is stored: y = act(y + residual).
 
-    `add`: the layer's last input is the residual, of the output's shape. `act`: name of an activation kind of
-    layers/activation.py ("" = none) and `params`: its parameters in the order of that kind's attributes.
+    `add`: the layer's last input is the residual, of the output's shape. `act`: name of a layer kind that is an
+    Activation ("" = none) and `params`: its parameters in the order of that kind's attributes.
     """
 
     add: bool = False
