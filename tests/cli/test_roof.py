@@ -11,6 +11,7 @@ from pathweave.layers import infer
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.profile.limits import LEVELS, Limits
 from pathweave.report import roof, timing, work
+from pathweave.report.algorithms import own_operations, winograd
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.defaults import default_choices
 from pathweave.runtime.plan import build_plan
@@ -103,13 +104,13 @@ def test_operations_of_winograd(m, tiles, lines, inputs_lines):
     alpha = m + 2
     # Lines of a tile are transformed down and across: alpha + alpha of the inputs, alpha + m of the products.
     tile = 2 * alpha * inputs_lines * 3 + 2 * alpha ** 2 * 3 * 4 + (alpha + m) * lines * 4
-    assert work.own_operations(net, layer, f"winograd{m}") == tiles * tile + 4 * 5 * 7
-    assert work.own_operations(net, layer, "direct") is None
+    assert own_operations(net, layer, f"winograd{m}") == tiles * tile + 4 * 5 * 7
+    assert own_operations(net, layer, "direct") is None
 
 
 def test_lines_of_winograd_are_those_of_the_matrices():
     """The counts cannot be below what the matrices' shape demands: an addition per line and result at least."""
-    for m, (inputs, outputs) in work._WINOGRAD_LINES.items():
+    for m, (inputs, outputs) in winograd.LINES.items():
         assert inputs >= m + 2 and outputs >= m
         # and not above the dense products of an alpha x alpha and an m x alpha matrix
         assert inputs < (m + 2) * (2 * (m + 2) - 1) and outputs < m * (2 * (m + 2) - 1)
