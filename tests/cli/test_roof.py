@@ -94,7 +94,7 @@ def test_a_busy_machine_is_named(chain, calls, busy):
     assert notes[1] == "below 50 % of their roof: 0 of 2 steps, 0 % of the time"
 
 
-# ---- Winograd's own arithmetic --------------------------------------------------------------------------------------
+# ---- algorithms' own arithmetic -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("m, tiles, lines, inputs_lines", [(2, 3 * 4, 4, 4), (4, 2 * 2, 16, 22), (6, 1 * 2, 35, 45)])
 def test_operations_of_winograd(m, tiles, lines, inputs_lines):
@@ -106,6 +106,26 @@ def test_operations_of_winograd(m, tiles, lines, inputs_lines):
     tile = 2 * alpha * inputs_lines * 3 + 2 * alpha ** 2 * 3 * 4 + (alpha + m) * lines * 4
     assert own_operations(net, layer, f"winograd{m}") == tiles * tile + 4 * 5 * 7
     assert own_operations(net, layer, "direct") is None
+
+
+def sparse_layer(kind: str, x: tuple, w: np.ndarray, **attrs) -> tuple[Net, Layer]:
+    layer = Layer("l", kind, ("x", "w"), ("y",), attrs)
+    net = Net({"x": TensorSpec("f32", x)}, ["y"], [layer], {"w": w})
+    infer(net)
+    return net, layer
+
+
+def test_operations_of_sparse_products():
+    """Of weights 20 x 6 the first column is kept in output 0, the second in outputs 16 to 19."""
+    w = np.zeros((20, 6), np.float32)
+    w[0, 0] = w[16:, 1] = 1
+    net, layer = sparse_layer("dense", (3, 6), w)
+    assert own_operations(net, layer, "sparse") == own_operations(net, layer, "sparse_batch") == 3 * 2 * 5
+    # a whole block of 16 outputs, and the short one behind it
+    assert own_operations(net, layer, "sparse_blocks") == 3 * 2 * (16 + 4)
+    net, layer = sparse_layer("conv2", (2, 6, 5, 5), w.reshape(20, 6, 1, 1), stride=(2, 2))
+    assert own_operations(net, layer, "sparse") == 2 * 9 * 2 * 5
+    assert own_operations(net, layer, "im2col") is None
 
 
 def test_lines_of_winograd_are_those_of_the_matrices():
