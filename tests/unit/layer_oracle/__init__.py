@@ -2,7 +2,8 @@
 
 A file of this folder with `OPERATORS`, layer kind -> how it is written in ONNX, adds them by being there: the name of the
 operator whose inputs and attributes are the kind's own, or a function of (graph, case, complete attributes, names of the
-inputs) that appends nodes and gives the names of the outputs.
+inputs) that appends nodes and gives the names of the outputs. `ELSEWHERE`, layer kind -> the test file that compares it with
+something else, is for kinds that ONNX does not have.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ def operators() -> dict[str, str | Callable]:
         assert not found.keys() & module.OPERATORS.keys(), f"{module.__name__}: a kind that another file has"
         found |= module.OPERATORS
     return found
+
+
+def elsewhere() -> dict[str, str]:
+    """Layer kinds that ONNX does not have, and the files that test them."""
+    return {kind: file for module in modules(__name__) for kind, file in getattr(module, "ELSEWHERE", {}).items()}
 
 
 def layer(g: Graph, kind: str, case, attrs, names) -> list[str]:
