@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -77,7 +76,7 @@ class Follower:
             specs = [self.specs[v] if v else None for v in layer.inputs]
             self.contents.update(zip(layer.outputs, kind.meaning(kind.complete(layer.attrs), specs)))
         elif all(not v or v in self.contents for v in layer.inputs) and \
-                all(math.prod(s.shape) <= FOLLOWED_ELEMENTS for s in outputs):
+                all(s.elements <= FOLLOWED_ELEMENTS for s in outputs):
             folded = fold(layer, outputs, self.contents)
             if folded is not None:
                 self.contents.update(folded)
@@ -94,7 +93,7 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
     if not largest:
         return None
     arguments = [contents[v] if v else None for v in layer.inputs]
-    size = sum(math.prod(s.shape) * itemsize(s.dtype) for s in outputs)
+    size = sum(s.elements * itemsize(s.dtype) for s in outputs)
     if size > min(largest, max(FREE_BYTES, GROWTH * sum(a.nbytes for a in arguments if a is not None))):
         return None
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from math import prod
 
 from ..layers import kind_of
 from ..net.format import DTYPES, itemsize
@@ -12,7 +11,7 @@ from ..net.net import Layer, Net, TensorSpec
 
 def parameters(net: Net, layer: Layer) -> int:
     """Numbers in the layer's constants."""
-    return sum(int(prod(net.specs[v].shape)) for v in set(layer.inputs) if v in net.constants)
+    return sum(net.specs[v].elements for v in set(layer.inputs) if v in net.constants)
 
 
 def operations(net: Net, layer: Layer) -> int:
@@ -36,4 +35,4 @@ def size_bytes(spec: TensorSpec, dtype: str | None = None) -> int:
     word, planes = dtype or spec.dtype, 1
     if found := re.fullmatch(r"(\w+?)x(\d)", word):
         word, planes = found[1], int(found[2])
-    return prod(spec.shape) * (itemsize(word) if word in DTYPES else itemsize(spec.dtype)) * planes
+    return spec.elements * (itemsize(word) if word in DTYPES else itemsize(spec.dtype)) * planes
