@@ -28,6 +28,7 @@ def sizes(kind, *inputs, **attrs):
     # 4 channels of 5 x 5 inputs, each of which meets 3 * 2 * 2 weights; an output sums 4 channels' taps at the most
     ("conv_transpose2", [(1, 4, 5, 5), (4, 3, 2, 2)], {"stride": (2, 2)}, 100 * 24, 16),
     ("conv_transpose2", [(1, 4, 5, 5), (4, 3, 2, 2)], {"groups": 2}, 100 * 24, 8),
+    ("conv_transpose2", [(1, 4, 5, 5), (4, 3, 2, 2), (3,)], {"stride": (2, 2)}, 100 * 24 + 3 * 100, 16),
     ("dense", [(3, 10), (5, 10), (5,)], {}, 15 * 21, 10),
     ("matmul", [(2, 3, 7), (7, 5)], {}, 30 * 14, 7),
     ("matmul", [(7,), (7,)], {}, 14, 7),

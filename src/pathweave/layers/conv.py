@@ -178,8 +178,9 @@ class ConvTranspose2(Product):
         return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
 
     def operations(self, attrs, inputs, outputs):
-        """Every input element meets each weight of its group's outputs once."""
-        return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:])
+        """Every input element meets each weight of its group's outputs once; a bias counts as in the others."""
+        bias = outputs[0].elements if len(inputs) > 2 and inputs[2] is not None else 0
+        return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:]) + bias
 
     def meaning(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)
