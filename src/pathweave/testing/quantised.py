@@ -17,8 +17,8 @@ from ..net.net import Epilogue, Layer
 from ..net.scales import UNKNOWN, Scale, needs_scale
 from . import Case
 
-#: Kinds whose sums are integers, by the axis of the weights' output channels (None: the last).
-LINEAR = {"conv2": 0, "depthwise_conv2": 0, "dense": 0, "matmul": None}
+#: Kinds whose sums are integers where their routines hold values as such.
+LINEAR = ("conv2", "depthwise_conv2", "dense", "matmul")
 #: Activations of which every operation is exact or named in docs/accuracy.md; others may be off by one step.
 DEFINED = ("", "relu", "clip", "hard_swish")
 #: Errors of rounding add up like independent ones; a root mean square above this many of their deviations is a fault.
