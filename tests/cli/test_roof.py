@@ -128,6 +128,31 @@ def test_operations_of_sparse_products():
     assert own_operations(net, layer, "im2col") is None
 
 
+def test_operations_of_strassen():
+    """Per level 7 products of halves, 4 sums of quadrants on the left, 7 of results; on the right where it is no constant."""
+    net, layer = sparse_layer("dense", (128, 128), np.ones((128, 128), np.float32))
+    one = 7 * 2 * 64 ** 3 + 11 * 64 ** 2
+    two = 49 * 2 * 32 ** 3 + 11 * 64 ** 2 + 7 * 11 * 32 ** 2
+    assert own_operations(net, layer, "strassen", "level1/gemm") == one
+    assert own_operations(net, layer, "strassen", "level2/gemm") == two
+    net, layer = sparse_layer("conv2", (2, 128, 8, 8), np.ones((128, 128, 1, 1), np.float32))
+    assert own_operations(net, layer, "strassen", "level2/gemm") == two
+    layer = Layer("m", "matmul", ("x", "w"), ("y",))
+    net = Net({"x": TensorSpec("f32", (2, 64, 128)), "w": TensorSpec("f32", (128, 128))}, ["y"], [layer], {})
+    infer(net)
+    # products 4 to 7 have 3 + 1 + 2 + 1 quadrants more than one
+    assert own_operations(net, layer, "strassen", "level1/gemm") == one + 7 * 64 ** 2
+
+
+def test_strassen_of_odd_sizes():
+    """66 x 65 x 70: halves 33, 33 and 33, 32; columns in tiles of 16: 48 and 22."""
+    net, layer = sparse_layer("dense", (66, 65), np.ones((70, 65), np.float32))
+    products = 33 * 33 * 48 * 3 + 33 * 32 * 48 * 2 + 33 * 32 * 22 + 33 * 33 * 22
+    # S1 to S4 for 32 columns, S2 and S3 for the last; seven sums of results, of which three are 22 wide
+    sums = 33 * (4 * 32 + 2) + 33 * (4 * 48 + 3 * 22)
+    assert own_operations(net, layer, "strassen", "level1/gemm") == 2 * products + sums
+
+
 def test_lines_of_winograd_are_those_of_the_matrices():
     """The counts cannot be below what the matrices' shape demands: an addition per line and result at least."""
     for m, (inputs, outputs) in winograd.LINES.items():
