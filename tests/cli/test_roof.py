@@ -108,7 +108,7 @@ def test_operations_of_winograd(m, tiles, lines, inputs_lines):
     assert own_operations(net, layer, "direct") is None
 
 
-def sparse_layer(kind: str, x: tuple, w: np.ndarray, **attrs) -> tuple[Net, Layer]:
+def layer_with(kind: str, x: tuple, w: np.ndarray, **attrs) -> tuple[Net, Layer]:
     layer = Layer("l", kind, ("x", "w"), ("y",), attrs)
     net = Net({"x": TensorSpec("f32", x)}, ["y"], [layer], {"w": w})
     infer(net)
@@ -119,23 +119,23 @@ def test_operations_of_sparse_products():
     """Of weights 20 x 6 the first column is kept in output 0, the second in outputs 16 to 19."""
     w = np.zeros((20, 6), np.float32)
     w[0, 0] = w[16:, 1] = 1
-    net, layer = sparse_layer("dense", (3, 6), w)
+    net, layer = layer_with("dense", (3, 6), w)
     assert own_operations(net, layer, "sparse") == own_operations(net, layer, "sparse_batch") == 3 * 2 * 5
     # a whole block of 16 outputs, and the short one behind it
     assert own_operations(net, layer, "sparse_blocks") == 3 * 2 * (16 + 4)
-    net, layer = sparse_layer("conv2", (2, 6, 5, 5), w.reshape(20, 6, 1, 1), stride=(2, 2))
+    net, layer = layer_with("conv2", (2, 6, 5, 5), w.reshape(20, 6, 1, 1), stride=(2, 2))
     assert own_operations(net, layer, "sparse") == 2 * 9 * 2 * 5
     assert own_operations(net, layer, "im2col") is None
 
 
 def test_operations_of_strassen():
     """Per level 7 products of halves, 4 sums of quadrants on the left, 7 of results; on the right where it is no constant."""
-    net, layer = sparse_layer("dense", (128, 128), np.ones((128, 128), np.float32))
+    net, layer = layer_with("dense", (128, 128), np.ones((128, 128), np.float32))
     one = 7 * 2 * 64 ** 3 + 11 * 64 ** 2
     two = 49 * 2 * 32 ** 3 + 11 * 64 ** 2 + 7 * 11 * 32 ** 2
     assert own_operations(net, layer, "strassen", "level1/gemm") == one
     assert own_operations(net, layer, "strassen", "level2/gemm") == two
-    net, layer = sparse_layer("conv2", (2, 128, 8, 8), np.ones((128, 128, 1, 1), np.float32))
+    net, layer = layer_with("conv2", (2, 128, 8, 8), np.ones((128, 128, 1, 1), np.float32))
     assert own_operations(net, layer, "strassen", "level2/gemm") == two
     layer = Layer("m", "matmul", ("x", "w"), ("y",))
     net = Net({"x": TensorSpec("f32", (2, 64, 128)), "w": TensorSpec("f32", (128, 128))}, ["y"], [layer], {})
@@ -146,7 +146,7 @@ def test_operations_of_strassen():
 
 def test_strassen_of_odd_sizes():
     """66 x 65 x 70: halves 33, 33 and 33, 32; columns in tiles of 16: 48 and 22."""
-    net, layer = sparse_layer("dense", (66, 65), np.ones((70, 65), np.float32))
+    net, layer = layer_with("dense", (66, 65), np.ones((70, 65), np.float32))
     products = 33 * 33 * 48 * 3 + 33 * 32 * 48 * 2 + 33 * 32 * 22 + 33 * 33 * 22
     # S1 to S4 for 32 columns, S2 and S3 for the last; seven sums of results, of which three are 22 wide
     sums = 33 * (4 * 32 + 2) + 33 * (4 * 48 + 3 * 22)
