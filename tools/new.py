@@ -2,7 +2,7 @@
 """Begin a new file: a routine, a layer kind, a pass or a command. It is found by being there; nothing else is edited.
 
     python tools/new.py routine conv2/ring        native/routines/conv2/ring.cpp
-    python tools/new.py layer swish2              src/pathweave/layers/swish2.py and its cases
+    python tools/new.py layer swish2              src/pathweave/layers/swish2.py, its cases, its twin in ONNX
     python tools/new.py pass merge_pads           src/pathweave/passes/merge_pads.py
     python tools/new.py command diff              src/pathweave/cli/diff.py
 
@@ -92,6 +92,14 @@ from .. import case
 CASES = [case("{name}", shape) for shape in ((1,), (3, 17), (2, 3, 5, 7))]
 '''
 
+TWIN = '''\
+"""{name} in ONNX."""
+
+from __future__ import annotations
+
+OPERATORS = {{"{name}": "Identity"}}
+'''
+
 PASS = '''\
 """{name}: say in one line what is rewritten, and why that keeps the meaning."""
 
@@ -142,7 +150,8 @@ def files(what: str, name: str) -> dict[str, str]:
         return {f"native/routines/{layer}/{algorithm}.cpp": ROUTINE.format(layer=layer, algorithm=algorithm, Class=class_)}
     if what == "layer":
         return {f"src/pathweave/layers/{name}.py": LAYER.format(name=name, Class=class_),
-                f"src/pathweave/testing/cases/{name}.py": CASES.format(name=name)}
+                f"src/pathweave/testing/cases/{name}.py": CASES.format(name=name),
+                f"tests/unit/layer_oracle/{name}.py": TWIN.format(name=name)}
     if what == "pass":
         return {f"src/pathweave/passes/{name}.py": PASS.format(name=name)}
     if what == "command":

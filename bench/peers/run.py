@@ -87,11 +87,12 @@ def write(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
+    from pathweave.net.accuracy import COMMON
     known = nets()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=Path, default=BENCH / "nets")
     parser.add_argument("--net", action="append", default=[], choices=sorted(known))
-    parser.add_argument("--class", dest="classes", action="append", default=[], choices=("f32", "reduced", "quantised"))
+    parser.add_argument("--class", dest="classes", action="append", default=[], choices=COMMON)
     parser.add_argument("--batch", type=int, action="append", default=[])
     parser.add_argument("--threads", type=int, action="append", default=[])
     parser.add_argument("--against", action="append", default=[], help="default: every engine of the class")
@@ -104,7 +105,7 @@ def main() -> int:
     wanted = {name: net for name, net in known.items() if name in (arguments.net or known)}
     results, failed = [], 0
     for name, net in complete(arguments.nets, wanted).items():
-        for accuracy in arguments.classes or ("f32", "reduced", "quantised"):
+        for accuracy in arguments.classes or COMMON:
             for batch in arguments.batch or [1]:
                 for threads in arguments.threads or [2]:
                     result = run(arguments.nets / net["file"], name, net, (accuracy, batch, threads), arguments)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pathweave import cli
 from pathweave.cli import commands
 
-NAMES = ["import", "show", "profile", "tune", "explain", "run", "verify", "bench", "routines", "devices"]
+#: The commands that README names; others join by being there.
+KNOWN = {"import", "show", "profile", "tune", "explain", "run", "verify", "bench", "routines", "devices"}
+NAMES = list(commands())
 
 
 def reference(path, inputs: dict) -> dict:
@@ -21,7 +25,8 @@ def reference(path, inputs: dict) -> dict:
 
 
 def test_every_command_is_a_file():
-    assert sorted(commands()) == sorted(NAMES)
+    folder = Path(cli.__file__).parent
+    assert set(NAMES) >= KNOWN and len(NAMES) == len([f for f in folder.glob("*.py") if not f.name.startswith("_")])
 
 
 @pytest.mark.parametrize("name", NAMES)

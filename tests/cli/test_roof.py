@@ -11,6 +11,7 @@ from pathweave.layers import infer
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.profile.limits import LEVELS, Limits
 from pathweave.report import roof, timing, work
+from pathweave.report.algorithms import own_operations, winograd
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.defaults import default_choices
 from pathweave.runtime.plan import build_plan
@@ -93,7 +94,7 @@ def test_a_busy_machine_is_named(chain, calls, busy):
     assert notes[1] == "below 50 % of their roof: 0 of 2 steps, 0 % of the time"
 
 
-# ---- Winograd's own arithmetic --------------------------------------------------------------------------------------
+# ---- algorithms' own arithmetic -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("m, tiles, lines, inputs_lines", [(2, 3 * 4, 4, 4), (4, 2 * 2, 16, 22), (6, 1 * 2, 35, 45)])
 def test_operations_of_winograd(m, tiles, lines, inputs_lines):
@@ -103,13 +104,58 @@ def test_operations_of_winograd(m, tiles, lines, inputs_lines):
     alpha = m + 2
     # Lines of a tile are transformed down and across: alpha + alpha of the inputs, alpha + m of the products.
     tile = 2 * alpha * inputs_lines * 3 + 2 * alpha ** 2 * 3 * 4 + (alpha + m) * lines * 4
-    assert work.own_operations(net, layer, f"winograd{m}") == tiles * tile + 4 * 5 * 7
-    assert work.own_operations(net, layer, "direct") is None
+    assert own_operations(net, layer, f"winograd{m}") == tiles * tile + 4 * 5 * 7
+    assert own_operations(net, layer, "direct") is None
+
+
+def layer_with(kind: str, x: tuple, w: np.ndarray, **attrs) -> tuple[Net, Layer]:
+    layer = Layer("l", kind, ("x", "w"), ("y",), attrs)
+    net = Net({"x": TensorSpec("f32", x)}, ["y"], [layer], {"w": w})
+    infer(net)
+    return net, layer
+
+
+def test_operations_of_sparse_products():
+    """Of weights 20 x 6 the first column is kept in output 0, the second in outputs 16 to 19."""
+    w = np.zeros((20, 6), np.float32)
+    w[0, 0] = w[16:, 1] = 1
+    net, layer = layer_with("dense", (3, 6), w)
+    assert own_operations(net, layer, "sparse") == own_operations(net, layer, "sparse_batch") == 3 * 2 * 5
+    # a whole block of 16 outputs, and the short one behind it
+    assert own_operations(net, layer, "sparse_blocks") == 3 * 2 * (16 + 4)
+    net, layer = layer_with("conv2", (2, 6, 5, 5), w.reshape(20, 6, 1, 1), stride=(2, 2))
+    assert own_operations(net, layer, "sparse") == 2 * 9 * 2 * 5
+    assert own_operations(net, layer, "im2col") is None
+
+
+def test_operations_of_strassen():
+    """Per level 7 products of halves, 4 sums of quadrants on the left, 7 of results; on the right where it is no constant."""
+    net, layer = layer_with("dense", (128, 128), np.ones((128, 128), np.float32))
+    one = 7 * 2 * 64 ** 3 + 11 * 64 ** 2
+    two = 49 * 2 * 32 ** 3 + 11 * 64 ** 2 + 7 * 11 * 32 ** 2
+    assert own_operations(net, layer, "strassen", "level1/gemm") == one
+    assert own_operations(net, layer, "strassen", "level2/gemm") == two
+    net, layer = layer_with("conv2", (2, 128, 8, 8), np.ones((128, 128, 1, 1), np.float32))
+    assert own_operations(net, layer, "strassen", "level2/gemm") == two
+    layer = Layer("m", "matmul", ("x", "w"), ("y",))
+    net = Net({"x": TensorSpec("f32", (2, 64, 128)), "w": TensorSpec("f32", (128, 128))}, ["y"], [layer], {})
+    infer(net)
+    # products 4 to 7 have 3 + 1 + 2 + 1 quadrants more than one
+    assert own_operations(net, layer, "strassen", "level1/gemm") == one + 7 * 64 ** 2
+
+
+def test_strassen_of_odd_sizes():
+    """66 x 65 x 70: halves 33, 33 and 33, 32; columns in tiles of 16: 48 and 22."""
+    net, layer = layer_with("dense", (66, 65), np.ones((70, 65), np.float32))
+    products = 33 * 33 * 48 * 3 + 33 * 32 * 48 * 2 + 33 * 32 * 22 + 33 * 33 * 22
+    # S1 to S4 for 32 columns, S2 and S3 for the last; seven sums of results, of which three are 22 wide
+    sums = 33 * (4 * 32 + 2) + 33 * (4 * 48 + 3 * 22)
+    assert own_operations(net, layer, "strassen", "level1/gemm") == 2 * products + sums
 
 
 def test_lines_of_winograd_are_those_of_the_matrices():
     """The counts cannot be below what the matrices' shape demands: an addition per line and result at least."""
-    for m, (inputs, outputs) in work._WINOGRAD_LINES.items():
+    for m, (inputs, outputs) in winograd.LINES.items():
         assert inputs >= m + 2 and outputs >= m
         # and not above the dense products of an alpha x alpha and an m x alpha matrix
         assert inputs < (m + 2) * (2 * (m + 2) - 1) and outputs < m * (2 * (m + 2) - 1)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pathweave.net.accuracy import COMMON
 from pathweave.report import bench, speed
 from pathweave.report.peers import SAMPLES, Task, peers, samples
 
@@ -76,7 +77,7 @@ def test_samples_are_the_same_for_all():
 
 
 def test_all_means_those_of_the_class():
-    by_class = {c: {p.name for p in bench.select(["all"], c)} for c in speed.CLASSES}
+    by_class = {c: {p.name for p in bench.select(["all"], c)} for c in COMMON}
     assert {"onnxruntime", "openvino", "pytorch-compile", "ncnn", "mnn", "litert"} <= by_class["f32"]
     assert {"openvino-bf16", "pytorch-compile-bf16"} <= by_class["reduced"]
     assert {"onnxruntime-int8", "openvino-int8", "litert-int8"} <= by_class["quantised"]

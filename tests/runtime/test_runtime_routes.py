@@ -14,10 +14,11 @@ import pytest
 
 import pathweave as pw
 from pathweave.errors import Error
+from pathweave.net.accuracy import ACCURACIES
 from pathweave.net.evaluate import evaluate
 from pathweave.net.format import Format
 from pathweave.net.route import Choice, Route
-from pathweave.runtime.catalogue import ACCURACIES, candidates
+from pathweave.runtime.catalogue import candidates
 from pathweave.runtime.conversions import conversions_for
 from pathweave.runtime.defaults import default_choices, default_route, route_of
 from pathweave.runtime.routes import RouteWarning, choices_of, plan_route

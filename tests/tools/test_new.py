@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ import new  # noqa: E402
 
 @pytest.mark.parametrize("what, name, paths", [
     ("routine", "conv2/ring", ["native/routines/conv2/ring.cpp"]),
-    ("layer", "swish2", ["src/pathweave/layers/swish2.py", "src/pathweave/testing/cases/swish2.py"]),
+    ("layer", "swish2", ["src/pathweave/layers/swish2.py", "src/pathweave/testing/cases/swish2.py",
+                         "tests/unit/layer_oracle/swish2.py"]),
     ("pass", "merge_pads", ["src/pathweave/passes/merge_pads.py"]), ("command", "diff", ["src/pathweave/cli/diff.py"])])
 def test_writes_files_and_keeps_existing_ones(tmp_path, what, name, paths):
     assert new.main([what, name], tmp_path) == 0
@@ -66,6 +68,18 @@ def test_layer_has_a_meaning(tmp_path):
     assert kind.infer({}, [TensorSpec("f32", (2, 3))]) == [TensorSpec("f32", (2, 3))]
     x = np.arange(6.0)
     assert np.array_equal(kind.meaning({}, [x])[0], x)
+
+
+def test_a_layer_kind_is_tested_without_an_edit_elsewhere(tmp_path):
+    """In a copy of the layers and their tests: cases, shape rule, meaning against ONNX Runtime, by being there."""
+    for folder in ("src/pathweave", "tests/unit"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    new.main(["layer", "swish2"], tmp_path)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, "-k",
+                           "swish2 or every_kind", "tests/unit/test_layers.py"], cwd=tmp_path, capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(tmp_path / "src")})
+    # of each of the template's three cases the meaning and the shape rule, and both tests of every kind
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("8 passed"), done.stdout + done.stderr
 
 
 def test_pass_and_command_fit_their_folders(tmp_path):

@@ -102,11 +102,10 @@ def random_profile(bound: BoundNet, seed: int) -> Profile:
     def add(c, ns):
         about = About(c.ins, c.outs, c.accuracy, 0, c.reference).text()
         found.append(Measurement("here", c.problem.text, *c.key, (ns,), 1.0, about=about))
-    problems = [*bound.problems(1), *(bound.region_problem(r, 1) for r in bound.regions.values())]
-    for problem in problems:
-        whole = problem.kind in ("inverted_residual", "squeeze_excite")
+    wholes = [bound.region_problem(r, 1) for r in bound.regions.values()]
+    for problem in (*bound.problems(1), *wholes):
         for c in catalogue.candidates(problem)[0]:
-            add(c, draw.uniform(1, 30 if whole else 12))
+            add(c, draw.uniform(1, 30 if problem in wholes else 12))
     for spec in {bound.spec(v) for v in (*bound.inputs, *(v for layer in bound.layers for v in layer.outputs))}:
         for source, target in itertools.permutations(host_formats(spec), 2):
             for c in catalogue.candidates(adapt_problem(spec, source, target, 1))[0]:

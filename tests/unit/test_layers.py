@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from layer_oracle import covers, oracle
+from layer_oracle import covers, elsewhere, oracle
 
 from pathweave.layers import compute, kinds
 from pathweave.net.format import numpy_dtype
@@ -49,7 +51,9 @@ def test_every_kind_has_cases():
 
 
 def test_every_kind_is_compared_with_something():
-    assert {c.kind for c in CASES if not covers(c)} == {"source"}  # test_layers_image.py
+    assert {c.kind for c in CASES if not covers(c)} == set(elsewhere())
+    for kind, file in elsewhere().items():
+        assert f'"{kind}"' in Path(__file__).with_name(file).read_text()
 
 
 def test_case_names_are_unique_and_problems_too():

@@ -22,8 +22,10 @@ Data = Annotated[str | None, typer.Option(
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
-def calibrate(model: Any, path: str) -> int:
-    """Calibrate a model with the samples of a path; gives their number. Raises BadUse, InputError."""
+def calibrate_with(model: Any, path: str | None) -> int | None:
+    """Calibrate a model with the samples of a path, if there is one; gives their number. Raises BadUse, InputError."""
+    if path is None:
+        return None
     samples = _samples(model, path, "--calibrate")
     with progress("calibrating") as tell:
         model.calibrate(samples, progress=tell)

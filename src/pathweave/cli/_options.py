@@ -26,8 +26,8 @@ Routine = Annotated[list[str] | None, typer.Option(
     help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5, naive; may be repeated.")]
 Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
                                        help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
-Budget = Annotated[float | None, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS", show_default=False,
-                                              help="Stop measuring after this time; what was measured is kept.")]
+Budget = Annotated[float, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS",
+                                       help="Stop measuring after this time; what was measured is kept.")]
 OriginalOnnx = Annotated[str | None, typer.Option(
     "--onnx", metavar="FILE", show_default=False,
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
@@ -159,7 +159,7 @@ def restriction(texts: list[str] | None) -> Any:
 def check_accuracy(accuracy: str) -> str:
     """The accuracy class. Raises BadUse for an unknown one."""
     from ..errors import ModelError
-    from ..runtime.catalogue import accuracy_rank
+    from ..net.accuracy import accuracy_rank
     try:
         accuracy_rank(accuracy)
     except ModelError as e:

@@ -30,8 +30,6 @@ from ._output import plain, print_json, print_tables, progress
 ORDER = 70
 #: Seconds of timed runs for --roof.
 ROOF_SECONDS = 4.0
-#: Classes whose outputs are compared among engines; the others are compared with f32's, and never fail.
-EXACT = ("strict", "f32")
 
 
 def command(
@@ -106,8 +104,14 @@ def command(
         print_json(result)
     else:
         print_tables(bench.table(result), *_memory_table(result))
-    bad = [e for e in result["engines"] if e["accuracy"] in EXACT and e.get("difference", 0.0) > 1e-3]
+    bad = [e for e in result["engines"] if _exact(e["accuracy"]) and e.get("difference", 0.0) > 1e-3]
     return 1 if bad else 0
+
+
+def _exact(accuracy: str) -> bool:
+    """Whether outputs of a class are compared among engines; others are compared with f32's, and never fail."""
+    from ..net.accuracy import common_class
+    return common_class(accuracy) == "f32"
 
 
 def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> None:
@@ -144,7 +148,7 @@ def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32") -> Any:
     """The model's own route, or the default one among what --routine and --accuracy allow."""
     from ..runtime.defaults import default_route
     own = loaded.route(bound.shapes) if allowed is None else None
-    if own is not None and (own.certificate != "default" or accuracy in EXACT):
+    if own is not None and (own.certificate != "default" or _exact(accuracy)):
         return own
     return default_route(bound, loaded.threads, accuracy, allowed)
 
@@ -152,7 +156,7 @@ def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32") -> Any:
 def _missing(accuracy: str) -> str:
     """Why we cannot compute in a class, "" when we can."""
     from ..runtime.native import native
-    if accuracy in EXACT or any(c["accuracy"] == accuracy and not c["unavailable"] for c in native().routines()):
+    if _exact(accuracy) or any(c["accuracy"] == accuracy and not c["unavailable"] for c in native().routines()):
         return ""
     return f"this build has no routine of class {accuracy} for this machine"
 
@@ -217,7 +221,7 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
         return [Entry("pathweave", None, missing, accuracy)], inputs
     route = _route(loaded, bound, allowed, accuracy)
     entries = [_entry("pathweave", loaded, bound, route, inputs)]
-    if default and route.certificate != "default" or entries[0].accuracy not in EXACT:
+    if default and route.certificate != "default" or not _exact(entries[0].accuracy):
         entries.append(_entry("pathweave-default", loaded, bound, default_route(bound, loaded.threads), inputs))
     return entries, inputs
 
@@ -234,6 +238,7 @@ def _uniform(loaded: Any, bound: Any, allowed: Any, accuracy: str, inputs: dict[
 def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:
     import time
 
+    from ..net.accuracy import common_class
     from ..report.agreement import least_accurate
     from ..report.bench import Entry
     begin = time.perf_counter()
@@ -243,8 +248,7 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
     def call() -> list[Any]:
         return list(session.run(inputs).values())
     call()
-    accuracy = least_accurate(plan)
-    return Entry(name, call, accuracy="f32" if accuracy == "strict" else accuracy,
+    return Entry(name, call, accuracy=common_class(least_accurate(plan)),
                  version="tuned route" if route.certificate != "default" else "default route",
                  prepare_s=time.perf_counter() - begin)
 

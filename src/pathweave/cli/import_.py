@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ._calibration import Calibrate
+from ._calibration import Calibrate, calibrate_with
 from ._options import Json, ModelPath, existing_file, load_model, writable_target
 from ._output import print_json
 
@@ -29,10 +29,7 @@ def command(
         if path is not None:
             existing_file(path, "pipeline")
     loaded = load_model(model, None, preprocess, postprocess)
-    samples = None
-    if calibrate is not None:
-        from ._calibration import calibrate as take
-        samples = take(loaded, calibrate)
+    samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
     nets = {name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()},
                    "outputs": net.outputs} for name, net in loaded.nets.items()}

@@ -54,8 +54,8 @@ def command(
         if import_ is not None:
             imported = store.import_(import_)
         with progress("profiling") as report:
-            profile = profile_bound(bound, threads=loaded.threads, budget_s=30.0 if budget is None else budget,
-                                    accuracy=accuracy, restrict=allowed, store=store, progress=report, verify=verify)
+            profile = profile_bound(bound, threads=loaded.threads, budget_s=budget, accuracy=accuracy,
+                                    restrict=allowed, store=store, progress=report, verify=verify)
         hosts = store.hosts()
     if export is not None:
         profile.save(export)

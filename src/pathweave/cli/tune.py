@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._calibration import Calibrate
+from ._calibration import Calibrate, calibrate_with
 from ._options import (
     Accuracy,
     Batch,
@@ -48,14 +48,12 @@ def command(
     check_accuracy(accuracy)
     writable_target(out, "model")
     loaded, bound = load_bound(model, threads, shape, batch)
-    if calibrate is not None:
-        from ._calibration import calibrate as take
-        take(loaded, calibrate)
+    calibrate_with(loaded, calibrate)
     shapes = bound.shapes
     allowed = restriction(routine)
     with progress("tuning") as report:
-        tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=30.0 if budget is None else budget,
-                     shapes=shapes, restrict=allowed, progress=report)
+        tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=budget, shapes=shapes,
+                     restrict=allowed, progress=report)
     if out is not None:
         tuned.save(out, packed)
     route = tuned.route(shapes)

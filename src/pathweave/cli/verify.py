@@ -51,8 +51,8 @@ def command(
 
     `--accuracy` is what `--routine` may use; without that the model's own route runs.
     """
+    from ..net.accuracy import accuracy_rank
     from ..report.agreement import least_accurate, worst
-    from ..runtime.catalogue import accuracy_rank
     check_accuracy(accuracy)
     loaded, bound = load_bound(model, threads, shape)
     damaged = _damaged(loaded)

@@ -5,6 +5,7 @@ A file of this folder that defines subclasses of LayerKind adds them to the cata
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Mapping
 
@@ -14,18 +15,29 @@ from ..net.net import Epilogue, Layer, Net, TensorSpec
 
 
 class LayerKind:
-    """What one kind of layer computes.
+    """What one kind of layer computes. Subclasses are stateless and have a no-argument constructor.
 
-    `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
-    must not be computed at import (none so far). `weights`: the input [outputs, inputs, ...] whose zeros a problem
-    tells, because routines skip them; None where no routine does. `moves`: the inputs of which the outputs hold elements,
-    unchanged, and nothing else but a constant. Subclasses are stateless and have a no-argument constructor.
+    `name`: the kind; "" for a common base of several.
+    `attributes`: attribute name -> default (None = required).
+    `exact`: True where nothing is rounded.
+    `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
+    `moves`: the inputs of which the outputs hold elements, unchanged, and nothing else but a constant.
+    `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
+    `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
+    `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes
+    of inputs and outputs do not bound the work.
+    `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     """
 
     name: str = ""
     attributes: Mapping[str, Any] = {}
-    weights: int | None = None
+    exact: bool = False
+    per_element: int = 1
     moves: slice = slice(0)
+    weights: int | None = None
+    epilogue: tuple[str, ...] = ()
+    folds: float = math.inf
+    of_shapes: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
@@ -50,6 +62,14 @@ class LayerKind:
         float64 out: the reference of every test); the epilogue is not part of it.
         """
         raise NotImplementedError
+
+    def terms(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> int:
+        """How many terms the longest sum of one output element has, from what `infer` takes; 1 where nothing is summed."""
+        return 1
+
+    def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
+        """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""
+        return self.per_element * sum(y.elements for y in outputs)
 
 
 @lru_cache(maxsize=None)

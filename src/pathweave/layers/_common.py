@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.net import Epilogue, TensorSpec
-from . import LayerKind, kind_of
+from . import LayerKind, apply_epilogue, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
 SIGNED = frozenset(("i8", "i16", "i32", "i64"))
@@ -178,6 +178,14 @@ class ValueKind(LayerKind):
         return full, [x for i, x in enumerate(inputs) if i not in self.value_inputs]
 
 
+class Mover(LayerKind):
+    """A kind whose outputs hold elements of its first input, and constants. Comes before ValueKind among the bases."""
+
+    moves = slice(1)
+    exact = True
+    per_element = 0
+
+
 #: Attributes of a 1x1 convolution that is a stage of a region's layer.
 POINTWISE = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
 
@@ -187,11 +195,55 @@ def geometry(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: attrs[name] for name in ("stride", "pad", "dilation")}
 
 
-def stage_activation(attrs: Mapping[str, Any], stage: str) -> Epilogue:
-    """The activation after a stage of a region's layer. Raises ShapeError for anything but an activation."""
-    epilogue = Epilogue.parse(attrs[stage])
-    if epilogue.add:
-        raise ShapeError(f"{stage}={attrs[stage]!r}: expected an activation, got a residual")
-    if epilogue.act:
-        kind_of(epilogue.act)
-    return epilogue
+class Staged(LayerKind):
+    """A region's layer: layers of other kinds, one after another.
+
+    `activations`: attributes that are the activation after a stage, as the text of an epilogue. A subclass says in
+    `stages` how one stage leads to the next; shape rule, meaning and operations follow.
+    """
+
+    folds = 0
+    activations: tuple[str, ...] = ()
+
+    def stages(self, attrs: Mapping[str, Any], inputs: list, stage: Callable[..., Any]) -> Any:
+        """The output, of specs or of arrays: `stage(kind, attributes, inputs, activation="")` gives what a stage makes.
+
+        Raises ShapeError where the stages do not fit together.
+        """
+        raise NotImplementedError
+
+    def _activation(self, attrs: Mapping[str, Any], name: str) -> Epilogue:
+        epilogue = Epilogue.parse(attrs[name]) if name else Epilogue()
+        if epilogue.add:
+            raise ShapeError(f"{name}={attrs[name]!r}: expected an activation, got a residual")
+        if epilogue.act:
+            kind_of(epilogue.act)
+        return epilogue
+
+    def infer(self, attrs, inputs):
+        for name in self.activations:
+            self._activation(attrs, name)
+        return [self.stages(attrs, inputs, lambda kind, options, specs, _="": kind_of(kind).infer(options, specs)[0])]
+
+    def meaning(self, attrs, inputs):
+        def stage(kind, options, arrays, activation=""):
+            return apply_epilogue(*kind_of(kind).meaning(options, arrays), self._activation(attrs, activation))
+        return [self.stages(attrs, inputs, stage)]
+
+    def _sizes(self, attrs: Mapping[str, Any], inputs: list) -> list[tuple[int, int]]:
+        """(terms, operations) of every stage, its activation included."""
+        found = []
+
+        def stage(kind, options, specs, activation=""):
+            (y,) = kind_of(kind).infer(options, specs)
+            extra = y.elements if self._activation(attrs, activation) else 0
+            found.append((kind_of(kind).terms(options, specs), kind_of(kind).operations(options, specs, [y]) + extra))
+            return y
+        self.stages(attrs, inputs, stage)
+        return found
+
+    def terms(self, attrs, inputs):
+        return max(terms for terms, _ in self._sizes(attrs, inputs))
+
+    def operations(self, attrs, inputs, outputs):
+        return sum(operations for _, operations in self._sizes(attrs, inputs))

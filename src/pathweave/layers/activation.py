@@ -34,6 +34,10 @@ class Unary(LayerKind):
         return [as_type(y, np.bool_ if self.output == "bool" else x.dtype)]
 
 
+class Activation(Unary):
+    """A function of one element that may be an epilogue, with its attributes, all numbers, as parameters."""
+
+
 def _sigmoid(x):
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
@@ -108,10 +112,11 @@ def _expm1_below_zero(x, scale, alpha):
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-class Relu(Unary):
+class Relu(Activation):
     """max(x, 0). Source: ONNX Relu."""
 
     name = "relu"
+    exact = True
     accepts = NUMBERS
 
     @staticmethod
@@ -119,7 +124,7 @@ class Relu(Unary):
         return np.maximum(x, 0)
 
 
-class Clip(Unary):
+class Clip(Activation):
     """min(max(x, min), max); integers too. Source: ONNX Clip."""
 
     name = "clip"
@@ -128,7 +133,7 @@ class Clip(Unary):
     function = staticmethod(_clip)
 
 
-class LeakyRelu(Unary):
+class LeakyRelu(Activation):
     """x where x >= 0, else alpha x. Source: ONNX LeakyRelu."""
 
     name = "leaky_relu"
@@ -139,14 +144,14 @@ class LeakyRelu(Unary):
         return np.where(x >= 0, x, alpha * x)
 
 
-class Sigmoid(Unary):
+class Sigmoid(Activation):
     """1 / (1 + e^-x). Source: ONNX Sigmoid."""
 
     name = "sigmoid"
     function = staticmethod(_sigmoid)
 
 
-class HardSigmoid(Unary):
+class HardSigmoid(Activation):
     """min(1, max(0, alpha x + beta)). Source: ONNX HardSigmoid."""
 
     name = "hard_sigmoid"
@@ -157,7 +162,7 @@ class HardSigmoid(Unary):
         return np.minimum(1, np.maximum(0, alpha * x + beta))
 
 
-class HardSwish(Unary):
+class HardSwish(Activation):
     """x min(1, max(0, x / 6 + 1 / 2)). Source: ONNX HardSwish."""
 
     name = "hard_swish"
@@ -167,7 +172,7 @@ class HardSwish(Unary):
         return x * np.minimum(1, np.maximum(0, x / 6 + 0.5))
 
 
-class Silu(Unary):
+class Silu(Activation):
     """x / (1 + e^-x). Source: ONNX Swish with alpha 1."""
 
     name = "silu"
@@ -177,7 +182,7 @@ class Silu(Unary):
         return x * _sigmoid(x)
 
 
-class Gelu(Unary):
+class Gelu(Activation):
     """x Phi(x); approximate=1: the tanh form. Source: ONNX Gelu."""
 
     name = "gelu"
@@ -185,14 +190,14 @@ class Gelu(Unary):
     function = staticmethod(_gelu)
 
 
-class Tanh(Unary):
+class Tanh(Activation):
     """Hyperbolic tangent. Source: ONNX Tanh."""
 
     name = "tanh"
     function = staticmethod(np.tanh)
 
 
-class Elu(Unary):
+class Elu(Activation):
     """x where x > 0, else alpha (e^x - 1). Source: ONNX Elu."""
 
     name = "elu"
@@ -203,7 +208,7 @@ class Elu(Unary):
         return _expm1_below_zero(x, 1.0, alpha)
 
 
-class Selu(Unary):
+class Selu(Activation):
     """gamma (x where x > 0, else alpha (e^x - 1)). Source: ONNX Selu."""
 
     name = "selu"
@@ -214,7 +219,7 @@ class Selu(Unary):
         return _expm1_below_zero(x, gamma, alpha)
 
 
-class Celu(Unary):
+class Celu(Activation):
     """max(0, x) + min(0, alpha (e^(x / alpha) - 1)). Source: ONNX Celu."""
 
     name = "celu"
@@ -225,14 +230,14 @@ class Celu(Unary):
         return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x / alpha, 0) if alpha > 0 else x / alpha))
 
 
-class Softplus(Unary):
+class Softplus(Activation):
     """log(1 + e^x). Source: ONNX Softplus."""
 
     name = "softplus"
     function = staticmethod(_softplus)
 
 
-class Softsign(Unary):
+class Softsign(Activation):
     """x / (1 + |x|). Source: ONNX Softsign."""
 
     name = "softsign"
@@ -242,7 +247,7 @@ class Softsign(Unary):
         return x / (1 + np.abs(x))
 
 
-class Mish(Unary):
+class Mish(Activation):
     """x tanh(log(1 + e^x)). Source: ONNX Mish."""
 
     name = "mish"
@@ -252,7 +257,7 @@ class Mish(Unary):
         return x * np.tanh(_softplus(x))
 
 
-class ThresholdedRelu(Unary):
+class ThresholdedRelu(Activation):
     """x where x > alpha, else 0. Source: ONNX ThresholdedRelu."""
 
     name = "thresholded_relu"
@@ -263,24 +268,24 @@ class ThresholdedRelu(Unary):
         return np.where(x > alpha, x, 0)
 
 
-def _elementary(kind: str, f, what: str, accepts=FLOATS, output: str = "") -> type[Unary]:
+def _elementary(kind: str, f, what: str, **members) -> type[Unary]:
     return type(kind.title().replace("_", ""), (Unary,), {
-        "name": kind, "function": staticmethod(f), "accepts": accepts, "output": output, "__module__": __name__,
-        "__doc__": f"{what}. Source: ONNX {kind.title().replace('_', '')}."})
+        "name": kind, "function": staticmethod(f), "__module__": __name__,
+        "__doc__": f"{what}. Source: ONNX {kind.title().replace('_', '')}.", **members})
 
 
 Exp = _elementary("exp", np.exp, "e^x")
 Log = _elementary("log", np.log, "Natural logarithm")
 Sqrt = _elementary("sqrt", np.sqrt, "Square root")
 Reciprocal = _elementary("reciprocal", lambda x: 1 / x, "1 / x")
-Neg = _elementary("neg", np.negative, "-x", FLOATS | SIGNED)
-Abs = _elementary("abs", np.abs, "|x|", NUMBERS)
-Floor = _elementary("floor", np.floor, "Largest integer not above x")
-Ceil = _elementary("ceil", np.ceil, "Smallest integer not below x")
-Round = _elementary("round", np.rint, "Nearest integer, halves to even")
-Sign = _elementary("sign", np.sign, "-1, 0 or 1", NUMBERS)
+Neg = _elementary("neg", np.negative, "-x", accepts=FLOATS | SIGNED, exact=True)
+Abs = _elementary("abs", np.abs, "|x|", accepts=NUMBERS, exact=True)
+Floor = _elementary("floor", np.floor, "Largest integer not above x", exact=True)
+Ceil = _elementary("ceil", np.ceil, "Smallest integer not below x", exact=True)
+Round = _elementary("round", np.rint, "Nearest integer, halves to even", exact=True)
+Sign = _elementary("sign", np.sign, "-1, 0 or 1", accepts=NUMBERS, exact=True)
 Erf = _elementary("erf", erf, "Error function")
 Sin = _elementary("sin", np.sin, "Sine, x in radians")
 Cos = _elementary("cos", np.cos, "Cosine, x in radians")
-LogicalNot = _elementary("logical_not", np.logical_not, "Not x", frozenset(("bool",)))
-IsNan = _elementary("is_nan", np.isnan, "True where x is not a number", output="bool")
+LogicalNot = _elementary("logical_not", np.logical_not, "Not x", accepts=frozenset(("bool",)))
+IsNan = _elementary("is_nan", np.isnan, "True where x is not a number", output="bool", exact=True)

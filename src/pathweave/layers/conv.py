@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
-from . import LayerKind
 from ._common import (
     FLOATS,
     as_type,
@@ -19,6 +20,7 @@ from ._common import (
     widen,
     windows,
 )
+from .dense import Product
 
 _GEOMETRY = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
 _COLUMN_BYTES = 16 << 20  # unfolded input held at once
@@ -88,7 +90,16 @@ def _unfolded(taps, w, groups):
     return y.reshape(n, -1, oh, ow)
 
 
-class Conv2(LayerKind):
+class Convolution(Product):
+    """Common part of those that see all of one kernel's weights in every output element."""
+
+    epilogue = ("add", "act")
+
+    def terms(self, attrs, inputs):
+        return math.prod(inputs[1].shape[1:])
+
+
+class Conv2(Convolution):
     """2-D convolution: x [N,C,H,W], w [O,C/groups,kh,kw], b? [O] -> [N,O,OH,OW]. Source: ONNX Conv."""
 
     name = "conv2"
@@ -111,7 +122,7 @@ class Conv2(LayerKind):
         return [as_type(y, x.dtype)]
 
 
-class DepthwiseConv2(LayerKind):
+class DepthwiseConv2(Convolution):
     """One filter per channel: x [N,C,H,W], w [C,1,kh,kw], b? [C] -> [N,C,OH,OW]. Source: ONNX Conv, group = C."""
 
     name = "depthwise_conv2"
@@ -130,13 +141,14 @@ class DepthwiseConv2(LayerKind):
         return [as_type(y, x.dtype)]
 
 
-class ConvTranspose2(LayerKind):
+class ConvTranspose2(Product):
     """Transposed convolution: x [N,C,H,W], w [C,O/groups,kh,kw], b? [O] -> [N,O,OH,OW]. Source: ONNX ConvTranspose.
 
     OH = stride (H - 1) + output_pad + dilation (kh - 1) + 1 - top - bottom, OW alike.
     """
 
     name = "conv_transpose2"
+    epilogue = ("act",)
     attributes = {**_GEOMETRY, "groups": 1, "output_pad": (0, 0)}
 
     @staticmethod
@@ -161,6 +173,14 @@ class ConvTranspose2(LayerKind):
         if min(out) < 1:
             raise ShapeError(f"pad={pad} leaves nothing of {height} x {width}")
         return [TensorSpec(x.dtype, (x.shape[0], channels, *out))]
+
+    def terms(self, attrs, inputs):
+        return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
+
+    def operations(self, attrs, inputs, outputs):
+        """Every input element meets each weight of its group's outputs once; a bias counts as in the others."""
+        bias = outputs[0].elements if len(inputs) > 2 and inputs[2] is not None else 0
+        return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:]) + bias
 
     def meaning(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)

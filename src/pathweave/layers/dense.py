@@ -21,10 +21,21 @@ from ._common import (
 )
 
 
-class Dense(LayerKind):
+class Product(LayerKind):
+    """A kind that sums products of its first two inputs, and adds the third where there is one."""
+
+    folds = 0
+
+    def operations(self, attrs, inputs, outputs):
+        bias = len(inputs) > 2 and inputs[2] is not None
+        return sum(y.elements for y in outputs) * (2 * self.terms(attrs, inputs) + bias)
+
+
+class Dense(Product):
     """y = x @ w.T + b: x [...,K], w [N,K], b? [N] -> [...,N]. Source: ONNX Gemm with transB."""
 
     name = "dense"
+    epilogue = ("add", "act")
     attributes = {}
     weights = 1
 
@@ -38,6 +49,9 @@ class Dense(LayerKind):
             raise ShapeError(f"x is {x}, w is {w}: expected the last dimension of both to be equal")
         return [TensorSpec(x.dtype, (*x.shape[:-1], w.shape[0]))]
 
+    def terms(self, attrs, inputs):
+        return inputs[0].shape[-1]
+
     def meaning(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)
         dtype = x.dtype
@@ -46,7 +60,7 @@ class Dense(LayerKind):
         return [as_type(y if b is None else y + b, dtype)]
 
 
-class MatMul(LayerKind):
+class MatMul(Product):
     """numpy.matmul of a and b, batch dimensions broadcast, rank 1 allowed. Source: ONNX MatMul."""
 
     name = "matmul"
@@ -66,6 +80,9 @@ class MatMul(LayerKind):
         rows = left[-2:-1] if a.rank > 1 else ()
         columns = right[-1:] if b.rank > 1 else ()
         return [TensorSpec(a.dtype, (*batch, *rows, *columns))]
+
+    def terms(self, attrs, inputs):
+        return inputs[0].shape[-1]
 
     def meaning(self, attrs, inputs):
         a, b = take(inputs, 2)

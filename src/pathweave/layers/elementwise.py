@@ -8,7 +8,7 @@ from ..errors import ModelError, ShapeError
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, as_type, broadcast, check_dtype, check_same_dtype, take, widen, word
+from ._common import FLOATS, NUMBERS, Mover, as_type, broadcast, check_dtype, check_same_dtype, take, widen, word
 
 _BOOL = frozenset(("bool",))
 
@@ -70,13 +70,13 @@ def _plain(f):
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.")
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",))
 Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.")
 Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
 Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
 Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)
-Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.")
-Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.")
+Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.", exact=True)
+Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.", exact=True)
 Mod = _binary("mod", _modulo, "Remainder of a / b. Source: ONNX Mod.", attributes={"fmod": 0})
 Equal = _binary("equal", _plain(np.equal), "a == b. Source: ONNX Equal.", accepts=NUMBERS | _BOOL, output="bool")
 Less = _binary("less", _plain(np.less), "a < b. Source: ONNX Less.", output="bool")
@@ -108,11 +108,10 @@ class Prelu(LayerKind):
         return [as_type(np.where(x >= 0, x, slope * x), inputs[0].dtype)]
 
 
-class Identity(LayerKind):
+class Identity(Mover):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
-    moves = slice(1)
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -129,6 +128,8 @@ class Cast(LayerKind):
     """
 
     name = "cast"
+    exact = True
+    per_element = 0
     attributes = {"dtype": None}
 
     def infer(self, attrs, inputs):

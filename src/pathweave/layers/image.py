@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import InputError, ModelError, ShapeError
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import check_dtype, integers, take, word
+from ._common import Mover, check_dtype, integers, take, word
 from .resize import interpolate, positions, taps
 from .shaping import transpose_spec
 
@@ -25,6 +25,8 @@ class Source(LayerKind):
     """
 
     name = "source"
+    folds = 0
+    per_element = 0
     attributes = {"shape": None, "format": "rgb", "resize_mode": "bilinear", "keep_ar": 0, "padding_color": (0,)}
 
     @staticmethod
@@ -90,7 +92,7 @@ class Source(LayerKind):
         return x[:, :, ::-1] if form == "bgr" else x
 
 
-class Permute(LayerKind):
+class Permute(Mover):
     """Axis i of the output is axis order[i] of x; `perm` is another name of `order`. Source: ONNX Transpose."""
 
     name = "permute"
@@ -112,10 +114,11 @@ class Permute(LayerKind):
         return [np.ascontiguousarray(x.transpose(order)).reshape([x.shape[i] for i in order])]
 
 
-class Sink(LayerKind):
+class Sink(Mover):
     """y = x: the end of a pipeline, with the `name` that its user reads."""
 
     name = "sink"
+    folds = 0
     attributes = {"name": ""}
 
     def infer(self, attrs, inputs):

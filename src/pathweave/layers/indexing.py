@@ -13,6 +13,7 @@ from . import LayerKind
 from ._common import (
     FLOATS,
     NUMBERS,
+    Mover,
     ValueKind,
     as_type,
     axis_of,
@@ -25,11 +26,10 @@ from ._common import (
 )
 
 
-class Gather(LayerKind):
+class Gather(Mover):
     """Slices of data at `indices` along `axis`; negative indices count from the end. Source: ONNX Gather."""
 
     name = "gather"
-    moves = slice(1)
     attributes = {"axis": 0}
 
     def infer(self, attrs, inputs):
@@ -52,6 +52,8 @@ class Where(LayerKind):
     """a where the condition holds, else b; all three broadcast. Source: ONNX Where."""
 
     name = "where"
+    exact = True
+    per_element = 0
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -66,6 +68,7 @@ class Where(LayerKind):
 
 class _ArgExtreme(LayerKind):
     attributes = {"axis": 0, "keepdims": 1, "select_last": 0}
+    exact = True
 
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
@@ -83,6 +86,9 @@ class _ArgExtreme(LayerKind):
         else:
             y = self.function(x, axis, keepdims=keep)
         return [as_type(y, np.int64)]
+
+    def operations(self, attrs, inputs, outputs):
+        return inputs[0].elements
 
 
 class ArgMax(_ArgExtreme):
@@ -106,6 +112,7 @@ class TopK(ValueKind):
     """
 
     name = "topk"
+    exact = True
     attributes = {"k": (), "axis": -1, "largest": 1, "sorted": 1}
     value_inputs = {1: "k"}
 
@@ -139,6 +146,9 @@ class Shape(LayerKind):
     """Dimensions start to end (not included) of x, i64; negative counts from the end. Source: ONNX Shape."""
 
     name = "shape"
+    of_shapes = True
+    exact = True
+    per_element = 0
     attributes = {"start": 0, "end": 99}
 
     def infer(self, attrs, inputs):
@@ -154,6 +164,8 @@ class ConstantOfShape(ValueKind):
     """A tensor of `shape` filled with `value`. Source: ONNX ConstantOfShape."""
 
     name = "constant_of_shape"
+    exact = True
+    per_element = 0
     attributes = {"shape": (), "value": 0.0, "dtype": "f32"}
     value_inputs = {0: "shape"}
 
@@ -174,6 +186,8 @@ class Range(ValueKind):
     """
 
     name = "range"
+    exact = True
+    per_element = 0
     attributes = {"start": (), "limit": (), "delta": (), "dtype": ""}
     value_inputs = {0: "start", 1: "limit", 2: "delta"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -61,6 +63,7 @@ class Madd(LayerKind):
     """y = x * scale + shift; scale and shift are [C] (act on axis 1) or [] (scalar)."""
 
     name = "madd"
+    per_element = 2
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -92,6 +95,9 @@ class InstanceNorm(LayerKind):
             raise ShapeError(f"x is {x}: expected rank 3 or more")
         return [x]
 
+    def terms(self, attrs, inputs):
+        return math.prod(inputs[0].shape[2:])
+
     def meaning(self, attrs, inputs):
         x, scale, bias = widen(*take(inputs, 3))
         axes = tuple(range(2, x.ndim))
@@ -122,6 +128,9 @@ class LayerNorm(LayerKind):
                 raise ShapeError(f"{name} is {spec}: it does not broadcast to x, {x}")
         return [x]
 
+    def terms(self, attrs, inputs):
+        return math.prod(inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank):])
+
     def meaning(self, attrs, inputs):
         x, scale, bias = widen(*take(inputs, 2, 3))
         axes = tuple(range(axis_of(attrs["axis"], x.ndim), x.ndim))
@@ -137,6 +146,7 @@ class Lrn(LayerKind):
     """
 
     name = "lrn"
+    folds = 0
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
     def infer(self, attrs, inputs):
@@ -145,6 +155,9 @@ class Lrn(LayerKind):
         numbers(attrs, "alpha", "beta", "bias")
         _check_channels(x)
         return [x]
+
+    def terms(self, attrs, inputs):
+        return int(attrs["size"])
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)

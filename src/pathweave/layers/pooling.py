@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -15,6 +17,7 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
+    folds = 0
 
     def _geometry(self, attrs):
         kernel = integers("kernel", attrs["kernel"], 2, 1)
@@ -33,6 +36,12 @@ class _Window(LayerKind):
         out = (windows(x.shape[2 + i], kernel[i], stride[i], (pad[i], pad[i + 2]), dilation[i], bool(attrs["ceil"]))
                for i in (0, 1))
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
+
+    def terms(self, attrs, inputs):
+        return math.prod(integers("kernel", attrs["kernel"], 2, 1))
+
+    def operations(self, attrs, inputs, outputs):
+        return outputs[0].elements * self.terms(attrs, inputs)
 
     def _pool(self, x, attrs, fill, combine):
         """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value."""
@@ -61,6 +70,7 @@ class MaxPool2(_Window):
 
     name = "max_pool2"
     moves = slice(1)
+    exact = True
     accepts = NUMBERS
 
     def meaning(self, attrs, inputs):
@@ -122,11 +132,17 @@ class _Global(LayerKind):
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         return [TensorSpec(x.dtype, x.shape[:2] + ((1, 1) if attrs["keepdims"] else ()))]
 
+    def operations(self, attrs, inputs, outputs):
+        return inputs[0].elements
+
 
 class GlobalAveragePool(_Global):
     """Mean over H and W: x [N,C,H,W] -> [N,C,1,1], or [N,C] with keepdims=0. Source: ONNX GlobalAveragePool."""
 
     name = "global_average_pool"
+
+    def terms(self, attrs, inputs):
+        return math.prod(inputs[0].shape[2:])
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
@@ -138,6 +154,7 @@ class GlobalMaxPool(_Global):
 
     name = "global_max_pool"
     moves = slice(1)
+    exact = True
     accepts = NUMBERS
 
     def meaning(self, attrs, inputs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import ModelError, ShapeError
@@ -63,6 +65,12 @@ class Reduce(LayerKind):
             raise ModelError(f"attribute keepdims={attrs['keepdims']!r}: expected 0 or 1")
         shape = [1 if i in axes else d for i, d in enumerate(x.shape) if attrs["keepdims"] or i not in axes]
         return [TensorSpec(x.dtype, tuple(shape))]
+
+    def terms(self, attrs, inputs):
+        return math.prod(inputs[0].shape[a] for a in self._axes(attrs, inputs[0].rank))
+
+    def operations(self, attrs, inputs, outputs):
+        return inputs[0].elements
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)

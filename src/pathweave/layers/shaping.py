@@ -8,11 +8,21 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.net import TensorSpec
-from . import LayerKind
-from ._common import ValueKind, axes_of, axis_of, broadcast_shapes, check_rank, check_same_dtype, integers, take, word
+from ._common import (
+    Mover,
+    ValueKind,
+    axes_of,
+    axis_of,
+    broadcast_shapes,
+    check_rank,
+    check_same_dtype,
+    integers,
+    take,
+    word,
+)
 
 
-class Concat(LayerKind):
+class Concat(Mover):
     """Inputs one behind the other along `axis`. Source: ONNX Concat."""
 
     name = "concat"
@@ -35,11 +45,10 @@ class Concat(LayerKind):
         return [np.concatenate(inputs, int(attrs["axis"]))]
 
 
-class Split(LayerKind):
+class Split(Mover):
     """Parts of `sizes` along `axis`, one output each. Source: ONNX Split."""
 
     name = "split"
-    moves = slice(1)
     attributes = {"axis": 0, "sizes": None}
 
     def infer(self, attrs, inputs):
@@ -54,14 +63,13 @@ class Split(LayerKind):
         return np.split(x, np.cumsum(integers("sizes", attrs["sizes"]))[:-1], int(attrs["axis"]))
 
 
-class Slice(ValueKind):
+class Slice(Mover, ValueKind):
     """x[starts:ends:steps] along `axes`; negative counts from the end, steps may be negative. Source: ONNX Slice.
 
     axes=() means the first len(starts) axes, steps=() all 1.
     """
 
     name = "slice"
-    moves = slice(1)
     attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
     value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
 
@@ -95,14 +103,14 @@ class Slice(ValueKind):
         return [x[self._slices(attrs, x.shape)]]
 
 
-class Pad(ValueKind):
+class Pad(Mover, ValueKind):
     """x with `pads` elements around it (all begins, then all ends; negative cuts off). Source: ONNX Pad.
 
     mode: constant (`value`), edge, reflect, wrap. `axes`: those that pads speaks of; () means all.
     """
 
     name = "pad"
-    moves = slice(1)
+    folds = 64 << 10
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 
@@ -148,11 +156,10 @@ def transpose_spec(x: TensorSpec, perm) -> TensorSpec:
     return TensorSpec(x.dtype, tuple(x.shape[p] for p in perm))
 
 
-class Transpose(LayerKind):
+class Transpose(Mover):
     """Axis i of the output is axis perm[i] of x. Source: ONNX Transpose."""
 
     name = "transpose"
-    moves = slice(1)
     attributes = {"perm": None}
 
     def infer(self, attrs, inputs):
@@ -164,7 +171,7 @@ class Transpose(LayerKind):
         return [np.ascontiguousarray(x.transpose(attrs["perm"])).reshape([x.shape[p] for p in attrs["perm"]])]
 
 
-class Reshaping(ValueKind):
+class Reshaping(Mover, ValueKind):
     """x row-major in another shape, which `_shape(attrs, old shape)` gives."""
 
     @staticmethod
@@ -187,7 +194,6 @@ class Reshape(Reshaping):
     """
 
     name = "reshape"
-    moves = slice(1)
     attributes = {"shape": (), "allowzero": 0}
     value_inputs = {1: "shape"}
 
@@ -211,7 +217,6 @@ class Squeeze(Reshaping):
     """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
 
     name = "squeeze"
-    moves = slice(1)
     attributes = {"axes": ()}
     value_inputs = {1: "axes"}
 
@@ -227,7 +232,6 @@ class Unsqueeze(Squeeze):
     """x with new axes of length 1 at `axes`, counted in the output. Source: ONNX Unsqueeze."""
 
     name = "unsqueeze"
-    moves = slice(1)
 
     @staticmethod
     def _shape(attrs, old):
@@ -241,7 +245,6 @@ class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
 
     name = "expand"
-    moves = slice(1)
     attributes = {"shape": ()}
     value_inputs = {1: "shape"}
 
@@ -254,11 +257,10 @@ class Expand(Reshaping):
         return [np.broadcast_to(x, self._shape(attrs, x.shape)).copy()]
 
 
-class Tile(ValueKind):
+class Tile(Mover, ValueKind):
     """x repeated `repeats` times along each axis. Source: ONNX Tile."""
 
     name = "tile"
-    moves = slice(1)
     attributes = {"repeats": ()}
     value_inputs = {1: "repeats"}
 
@@ -272,11 +274,10 @@ class Tile(ValueKind):
         return [np.tile(x, integers("repeats", attrs["repeats"], x.ndim, 0))]
 
 
-class DepthToSpace(LayerKind):
+class DepthToSpace(Mover):
     """Channels to pixels: [N,C,H,W] -> [N,C/b^2,Hb,Wb], mode DCR or CRD. Source: ONNX DepthToSpace."""
 
     name = "depth_to_space"
-    moves = slice(1)
     attributes = {"block": None, "mode": "DCR"}
 
     def infer(self, attrs, inputs):
@@ -300,11 +301,10 @@ class DepthToSpace(LayerKind):
         return [y.reshape(n, c // (b * b), h * b, w * b)]
 
 
-class SpaceToDepth(LayerKind):
+class SpaceToDepth(Mover):
     """Pixels to channels: [N,C,H,W] -> [N,Cb^2,H/b,W/b]. Source: ONNX SpaceToDepth."""
 
     name = "space_to_depth"
-    moves = slice(1)
     attributes = {"block": None}
 
     def infer(self, attrs, inputs):

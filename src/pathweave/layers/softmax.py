@@ -17,6 +17,9 @@ class _AlongAxis(LayerKind):
         axis_of(attrs["axis"], x.rank)
         return [x]
 
+    def terms(self, attrs, inputs):
+        return inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)]
+
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
         return [x.copy() if x.size == 0 else as_type(self.function(widen(x), int(attrs["axis"])), x.dtype)]
@@ -48,6 +51,8 @@ class Hardmax(_AlongAxis):
     """1 at the first largest element along `axis`, else 0. Source: ONNX Hardmax, opset 13."""
 
     name = "hardmax"
+    exact = True
+    terms = LayerKind.terms
 
     @staticmethod
     def function(x, axis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Mapping
 
 from ..errors import ModelError
@@ -23,6 +24,11 @@ class TensorSpec:
         return len(self.shape)
 
     @property
+    def elements(self) -> int:
+        """How many elements a bound value has."""
+        return prod(self.shape)
+
+    @property
     def bound(self) -> bool:
         """True when no dimension is a symbol."""
         return all(isinstance(d, int) for d in self.shape)
@@ -35,8 +41,8 @@ class TensorSpec:
 class Epilogue:
     """What a layer does to its output before it is stored: y = act(y + residual).
 
-    `add`: the layer's last input is the residual, of the output's shape. `act`: name of an activation kind of
-    layers/activation.py ("" = none) and `params`: its parameters in the order of that kind's attributes.
+    `add`: the layer's last input is the residual, of the output's shape. `act`: name of a layer kind that is an
+    Activation ("" = none) and `params`: its parameters in the order of that kind's attributes.
     """
 
     add: bool = False

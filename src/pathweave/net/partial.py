@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,10 +17,6 @@ FOLLOWED_ELEMENTS = 4096
 FREE_BYTES = 64 << 10
 #: ... and larger ones may have this many times the bytes of the constants that they are made from.
 GROWTH = 2
-
-#: Kinds whose work is not bounded by the size of inputs and result (their padding may be anything): never folded.
-NEVER_FOLDED = frozenset({"conv2", "depthwise_conv2", "conv_transpose2", "max_pool2", "average_pool2", "lp_pool2",
-                          "matmul", "dense", "lrn", "source", "sink"})
 
 
 def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
@@ -75,12 +70,13 @@ class Follower:
         return layer
 
     def _follow_contents(self, layer: Layer, outputs: list[TensorSpec]) -> None:
-        if layer.kind == "shape":
-            start, end = (int(layer.attrs.get(k, d)) for k, d in (("start", 0), ("end", 99)))
-            shape = self.specs[layer.inputs[0]].shape[start:end]
-            self.contents[layer.outputs[0]] = np.array(shape, np.int64)
+        from ..layers import kind_of
+        kind = kind_of(layer.kind)
+        if kind.of_shapes:
+            specs = [self.specs[v] if v else None for v in layer.inputs]
+            self.contents.update(zip(layer.outputs, kind.meaning(kind.complete(layer.attrs), specs)))
         elif all(not v or v in self.contents for v in layer.inputs) and \
-                all(math.prod(s.shape) <= FOLLOWED_ELEMENTS for s in outputs):
+                all(s.elements <= FOLLOWED_ELEMENTS for s in outputs):
             folded = fold(layer, outputs, self.contents)
             if folded is not None:
                 self.contents.update(folded)
@@ -89,15 +85,16 @@ class Follower:
 def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """Contents of a layer's outputs from the contents of all its inputs; None where folding does not pay.
 
-    Bounded: the result may not be larger than FREE_BYTES, or GROWTH times the bytes it is made from.
+    Bounded: the result may not be larger than FREE_BYTES, or GROWTH times the bytes it is made from, nor than its kind
+    allows.
     """
-    if layer.kind in NEVER_FOLDED:
+    from ..layers import kind_of
+    largest = kind_of(layer.kind).folds
+    if not largest:
         return None
     arguments = [contents[v] if v else None for v in layer.inputs]
-    size = sum(math.prod(s.shape) * itemsize(s.dtype) for s in outputs)
-    if size > max(FREE_BYTES, GROWTH * sum(a.nbytes for a in arguments if a is not None)):
-        return None
-    if layer.kind == "resize2" or (layer.kind == "pad" and size > FREE_BYTES):
+    size = sum(s.elements * itemsize(s.dtype) for s in outputs)
+    if size > min(largest, max(FREE_BYTES, GROWTH * sum(a.nbytes for a in arguments if a is not None))):
         return None
     try:
         arrays = run_layer(layer, arguments)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from ..layers import kind_of
 from ..net.net import Epilogue, Layer
 from ._graph import Graph
 
 order = 85
 needs_shapes = True
-
-HOSTS = frozenset(("conv2", "depthwise_conv2", "dense"))
 
 
 def apply(graph: Graph) -> bool:
@@ -38,7 +37,7 @@ def _hosts(graph: Graph, layer: Layer) -> list[tuple[int, Layer]]:
         return []
     found = []
     for i, value in enumerate((a, b)):
-        host = graph.made_by(value, *HOSTS)
-        if host is not None and graph.private(value):
+        host = graph.producer(value)
+        if host is not None and "add" in kind_of(host.kind).epilogue and not host.epilogue and graph.private(value):
             found.append((i, host))
     return found

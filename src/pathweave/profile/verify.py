@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import Error
+from ..layers import kind_of
+from ..net.accuracy import largest_error
 from ..net.evaluate import run_layer
 from ..net.net import Layer, Net
 from ..net.scales import INTEGER_RANGE
@@ -17,18 +18,11 @@ from ..runtime.catalogue import Candidate
 from ..runtime.plan import build_plan
 from .slots import Slot
 
-#: Largest relative RMS error of an accuracy class for sums of up to 1,024 terms (DESIGN section 4); of bf16 and int8
-#: what their formats can hold. Rounding errors of longer sums grow with the square root of the length.
-LIMITS = {"strict": 1e-6, "f32": 1e-5, "reduced": 1e-2, "quantised": 5e-2}
-
 
 def limit(c: Candidate) -> float:
     """Largest relative RMS error that a candidate may have on its problem."""
-    ins, outs = c.problem.inputs, c.problem.outputs
-    weights = [s for s, constant in zip(ins, c.problem.constant) if s is not None and constant and s.rank > 1]
-    values = [prod(s.shape) for s, constant in zip(ins, c.problem.constant) if s is not None and not constant]
-    length = max((prod(s.shape[1:]) for s in weights), default=max(values, default=1) / max(1, prod(outs[0].shape)))
-    return LIMITS[c.accuracy] * max(1.0, sqrt(length / 1024))
+    p = c.problem
+    return largest_error(c.accuracy, kind_of(p.kind).terms(dict(p.attrs), list(p.inputs[:-1] if p.epilogue.add else p.inputs)))
 
 
 def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray], threads: int,

@@ -6,14 +6,13 @@ stay layers of the net, and the solver weighs a routine for the whole against ro
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
 from ..errors import ModelError
+from ..folder import modules
 from ..layers import kind_of
 from ..net.net import Epilogue, Layer, Net
 
@@ -73,8 +72,7 @@ def activation_text(layer: Layer) -> str:
 @cache
 def rules() -> tuple[ModuleType, ...]:
     """Every rule, by name."""
-    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
-    return tuple(sorted((m for m in modules if hasattr(m, "find")), key=lambda m: m.__name__))
+    return tuple(m for m in modules(__name__) if hasattr(m, "find"))
 
 
 def find(net: Net) -> dict[str, Region]:

@@ -54,8 +54,8 @@ def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
 
 def least_accurate(plan: Any) -> str:
     """The least accurate class among the chosen routines of a plan."""
-    from ..runtime.catalogue import ACCURACIES, accuracy_rank
-    return ACCURACIES[max((accuracy_rank(c.accuracy) for c in plan.choices.values()), default=0)]
+    from ..net import accuracy
+    return accuracy.least_accurate(c.accuracy for c in plan.choices.values())
 
 
 def worst(agreements: Any) -> Agreement:

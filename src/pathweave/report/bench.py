@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..net.accuracy import common_class
 from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
 from .tables import Column, Table, show_error, show_percent, time_column
@@ -63,7 +64,7 @@ def select(names: Sequence[str], accuracy: str = "f32") -> list[Peer]:
     chosen: dict[str, Peer] = {}
     for name in names:
         if name == "all":
-            chosen.update((n, p) for n, p in known.items() if p.accuracy == ("f32" if accuracy == "strict" else accuracy))
+            chosen.update((n, p) for n, p in known.items() if p.accuracy == common_class(accuracy))
         else:
             chosen[name] = known[name]
     return list(chosen.values())

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..profile.limits import LEVELS, Limits
 from . import work
+from .algorithms import own_operations
 from .tables import Column, Table, count_column, show_bytes, show_time, time_column
 from .timing import Times
 
@@ -65,8 +66,9 @@ def works(plan: Any, limits: Limits) -> list[Work]:
 def _layer_work(plan: Any, step: Any, i: int, dtype: str) -> Work:
     net, index = plan.bound.net, plan.bound.index[step.layer]
     layer = plan.bound.layers[index]
+    chosen = plan.choices[layer.name]
     return Work(layer.name, layer.kind, index, step.routine, step.variant, [i], dtype, work.operations(net, layer),
-                work.own_operations(net, layer, plan.choices[layer.name].algorithm))
+                own_operations(net, layer, chosen.algorithm, chosen.own_variant))
 
 
 class _Uses:
@@ -262,7 +264,7 @@ def total_table(result: Mapping[str, Any]) -> Table:
         notes.append(f"the machine was busy: half of the calls took {calls['median_ns'] / calls['minimum_ns']:.1f} times the "
                      "fastest or more; steps of milliseconds suffer most: run again")
     if any(r["own_roof_ns"] is not None for r in steps):
-        notes.append("Winograd is held against the operations of the direct convolution, and may exceed that roof; own: the "
+        notes.append("an algorithm with fewer operations than its layer may exceed that roof, such as Winograd; own: the "
                      "share with its own arithmetic, transforms included")
     if any(r["share"] is not None and (r["share"] if r["own_share"] is None else r["own_share"]) > 1.1 for r in steps):
         notes.append("a step is faster than its roof: the limits were measured on a busy machine, or its data lay nearer than "

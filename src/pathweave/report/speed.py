@@ -7,8 +7,6 @@ from typing import Any
 
 from .tables import show_time
 
-#: Accuracy classes of the report, and how it calls them.
-CLASSES = ("f32", "reduced", "quantised")
 OURS = "pathweave"
 
 

@@ -82,14 +82,14 @@ class Recorder:
         places, at = {}, -self._memory.ctypes.data % _ALIGNMENT
         for name, spec in session.plan.outputs.items():
             dtype = np.dtype(numpy_dtype(spec.dtype))
-            places[name] = self._memory[at:at + prod(spec.shape) * dtype.itemsize].view(dtype).reshape(spec.shape)
+            places[name] = self._memory[at:at + spec.elements * dtype.itemsize].view(dtype).reshape(spec.shape)
             at += _room(spec)
         return places
 
 
 def _room(spec) -> int:
     """Bytes of an f32 value, rounded up."""
-    return -(-4 * prod(spec.shape) // _ALIGNMENT) * _ALIGNMENT
+    return -(-4 * spec.elements // _ALIGNMENT) * _ALIGNMENT
 
 
 def _groups(bound: BoundNet) -> Iterator[list[str]]:

@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import NamedTuple
 
-from ..errors import ModelError
+from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
 from ..net.problem import Problem
 from .layouts import host_formats, size_bytes
 from .native import native
-
-#: Accuracy classes, the most accurate first: relative RMS error per layer, see DESIGN section 4.
-ACCURACIES = ("strict", "f32", "reduced", "quantised")
 
 #: Ends the variant of a candidate that one thread runs while the others of the plan go on to the next step.
 ALONE = "+1thread"
@@ -27,14 +24,6 @@ ALONE_BYTES = 256 << 10
 #: Version of the routine that runs the NumPy meaning.
 NUMPY_VERSION = 1
 _KEPT = 4096
-
-
-def accuracy_rank(accuracy: str) -> int:
-    """Position of an accuracy class, 0 = most accurate. Raises ModelError for an unknown one."""
-    try:
-        return ACCURACIES.index(accuracy)
-    except ValueError:
-        raise ModelError(f"accuracy {accuracy!r}: expected one of {', '.join(ACCURACIES)}") from None
 
 
 class Refusal(NamedTuple):
@@ -241,9 +230,9 @@ def _append_steps(c: Candidate) -> Candidate | None:
     for parts in _splits(problem):
         steps = [_in_place(p, form) for p in parts]
         if all(steps):
-            limit = max(accuracy_rank(x.accuracy) for x in (c, *steps))
             return Candidate(c.routine, c.version, c.variant, problem, c.base, c.ins + residual, c.outs,
-                             ACCURACIES[limit], c.reference, c.takes_epilogue, c.share, c.reuse, tuple(steps))
+                             least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.share,
+                             c.reuse, tuple(steps))
     return None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from ..net.format import Format, itemsize, plain_layout
@@ -55,7 +53,7 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
 
 def size_bytes(spec: TensorSpec, form: Format | None = None) -> int:
     """Bytes of a bound value in a format (None: the caller's); the same in every layout, for nothing is ever padded."""
-    return prod(spec.shape) * itemsize(form.dtype if form else spec.dtype)
+    return spec.elements * itemsize(form.dtype if form else spec.dtype)
 
 
 def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:

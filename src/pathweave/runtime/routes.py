@@ -7,10 +7,11 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..net.accuracy import accuracy_rank
 from ..net.route import Choice, Conversion, Route
 from . import catalogue
 from .bound import BoundNet
-from .catalogue import Candidate, accuracy_rank
+from .catalogue import Candidate
 from .conversions import conversions_for
 from .defaults import choice_of, default_choices
 from .plan import Plan, build_plan

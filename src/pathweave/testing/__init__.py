@@ -17,20 +17,13 @@ import numpy as np
 from ..errors import Error
 from ..folder import modules
 from ..layers import compute, infer_layer, kind_of
+from ..layers.dense import Product
+from ..net.accuracy import largest_error
 from ..net.format import numpy_dtype
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.zeros import zeros_of
 from . import cases as _folder  # imported before the function of the same name takes its place in this module
-
-#: Relative RMS error against float64 that a routine of an accuracy class may have on a reduction of 1,024 terms.
-CLASSES = {"strict": 1e-6, "f32": 1e-5, "reduced": 1e-2, "quantised": 5e-2}
-
-#: Kinds that move or pick elements and round nothing.
-EXACT = frozenset(("max_pool2", "global_max_pool", "minimum", "maximum", "relu", "abs", "neg", "floor", "ceil", "round",
-                   "sign", "concat", "split", "slice", "pad", "transpose", "permute", "reshape", "squeeze", "unsqueeze",
-                   "expand", "tile", "depth_to_space", "space_to_depth", "gather", "where", "argmax", "argmin", "topk",
-                   "shape", "constant_of_shape", "range", "identity", "sink", "cast", "hardmax", "is_nan"))
 
 
 @dataclass(frozen=True)
@@ -83,33 +76,15 @@ class Case:
         return [None if s is None else fill(s, words[i] or self._word(i), rng) for i, s in enumerate(self.inputs)]
 
     def _word(self, index: int) -> str:
-        if index == 1 and self.kind in ("conv2", "depthwise_conv2", "conv_transpose2", "dense", "matmul"):
+        if index == 1 and isinstance(kind_of(self.kind), Product):
             return f"scaled:{self.reduction_length()}"
         return "normal"
 
     def reduction_length(self) -> int:
         """How many terms the longest sum of one output element has (1 where nothing is summed)."""
-        x = self.inputs[0].shape if self.inputs and self.inputs[0] is not None else ()
-        if self.kind in ("conv2", "depthwise_conv2", "dense"):
-            return max(1, math.prod(self.inputs[1].shape[1:]))
-        if self.kind == "conv_transpose2":
-            o, kh, kw = self.inputs[1].shape[1:]
-            return max(1, math.prod(self.inputs[1].shape) // (o * int(self.attrs.get("groups", 1))))
-        if self.kind == "matmul":
-            return max(1, x[-1])
-        if "kernel" in self.attrs:
-            return math.prod(self.attrs["kernel"])
-        if self.kind == "reduce":
-            axes = self.attrs["axes"] or range(len(x))
-            return max(1, math.prod(x[a] for a in axes))
-        if self.kind in ("softmax", "log_softmax"):
-            return max(1, x[self.attrs.get("axis", -1)])
-        if self.kind in ("global_average_pool", "instance_norm"):
-            return max(1, math.prod(x[2:]))
-        if self.kind == "layer_norm":
-            axis = self.attrs.get("axis", -1)
-            return max(1, math.prod(x[axis:]))
-        return int(self.attrs["size"]) if self.kind == "lrn" else 1
+        kind = kind_of(self.kind)
+        inputs = list(self.inputs[:-1] if self.epilogue.add else self.inputs)
+        return max(1, kind.terms(kind.complete(self.attrs), inputs))
 
     def reference(self, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         """Outputs by the layer's meaning, epilogue included, computed in float64 (integers stay integers)."""
@@ -201,10 +176,9 @@ def tolerance(case: Case, accuracy_class: str) -> float:
 
     Grows with the square root of the reduction length above 1,024; 0 for kinds that round nothing, class strict.
     """
-    length = case.reduction_length()
-    if accuracy_class == "strict" and case.kind in EXACT and not case.epilogue:
+    if accuracy_class == "strict" and kind_of(case.kind).exact and not case.epilogue:
         return 0.0
-    return CLASSES[accuracy_class] * max(1.0, math.sqrt(length / 1024))
+    return largest_error(accuracy_class, case.reduction_length())
 
 
 def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:

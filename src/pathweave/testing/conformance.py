@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from ..net.accuracy import LIMITS
 from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..runtime.native import native
-from . import CLASSES, Case, cases, quantised, relative_error, tolerance
+from . import Case, cases, quantised, relative_error, tolerance
 from .guard import Guarded, guarded
 from .layouts import decode, encode, lay_out, logical
 
@@ -139,7 +140,7 @@ def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarr
     if {source.dtype, target.dtype} & set(STORED_FORMS):
         array = _values_of(spec, source)
         return array, decode(encode(array, target.dtype), target.dtype), UNKNOWN
-    size = int(np.prod(spec.shape))
+    size = spec.elements
     array = np.arange(1, 1 + size).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
     if source.dtype == target.dtype == "f32":
         return array, array, UNKNOWN
@@ -164,7 +165,7 @@ _EDGES = np.array([1.00390625, 1.01171875, -1.00390625, 3.4e38, -3.4028235e38, 1
 
 def _values_of(spec: TensorSpec, source: Format) -> np.ndarray:
     """Different values that a format can hold exactly."""
-    n = math.prod(spec.shape)
+    n = spec.elements
     rng = np.random.default_rng(n)
     array = rng.standard_normal(n).astype(np.float32)
     at = rng.permutation(n)[:len(_EDGES)]
@@ -216,7 +217,7 @@ def unit_of(isa: str) -> str:
 def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Result:
     """Carry out one check; with `unit` only where the kernel runs on a micro-kernel of that tier. Raises nothing: what
     goes wrong is the failure."""
-    allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in CLASSES else 0.0
+    allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in LIMITS else 0.0
     try:
         found = _perform(subject, check, card, allowed, unit)
         if found is None:
@@ -363,7 +364,7 @@ class _Wiring:
         steps: list[tuple] = []
 
         def value(spec: TensorSpec, form: Format, device: str) -> int:
-            values.append((math.prod(spec.shape) * itemsize(form.dtype), device))
+            values.append((spec.elements * itemsize(form.dtype), device))
             return len(values) - 1
 
         def carry(spec: TensorSpec, source: Format, target: Format, at: int, to: int) -> None:
@@ -393,7 +394,7 @@ class _Wiring:
 
 
 def _copy(spec: TensorSpec, dtype: str):
-    port = [("u8", (math.prod(spec.shape) * itemsize(dtype),))]
+    port = [("u8", (spec.elements * itemsize(dtype),))]
 
     def run(ins, outs) -> None:
         outs[0][...] = ins[0]

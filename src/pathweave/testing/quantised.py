@@ -15,10 +15,10 @@ from ..layers import compute, kind_of
 from ..net.format import Format
 from ..net.net import Epilogue, Layer
 from ..net.scales import UNKNOWN, Scale, needs_scale
-from . import EXACT, Case
+from . import Case
 
-#: Kinds whose sums are integers, by the axis of the weights' output channels (None: the last).
-LINEAR = {"conv2": 0, "depthwise_conv2": 0, "dense": 0, "matmul": None}
+#: Kinds whose sums are integers where their routines hold values as such.
+LINEAR = ("conv2", "depthwise_conv2", "dense", "matmul")
 #: Those of them whose weights are scaled so that no two neighbours come to more than 128.
 PAIRED = ("conv2", "dense")
 #: Activations of which every operation is exact or named in docs/accuracy.md; others may be off by one step.
@@ -75,7 +75,7 @@ def scales_of(case: Case, arrays: Sequence[np.ndarray | None], wanted: Sequence[
     ranges = [_range(a) if a is not None and not c and a.dtype == np.float32 else None
               for a, c in zip(arrays, case.constant)]
     ranges += [_range(y) if s.dtype == "f32" else None for y, s in zip(wanted, case.outputs())]
-    if case.kind in EXACT and zlib.crc32(case.name.encode()) % 2:
+    if kind_of(case.kind).exact and zlib.crc32(case.name.encode()) % 2:
         known = [r for r in ranges if r is not None]
         if known:
             one = min(r[0] for r in known), max(r[1] for r in known)
@@ -110,7 +110,7 @@ class Expected:
         n = len(case.inputs)
         self.values = [quantise(y, scales[n + i], 0 if linear else None) if needs_scale("f32", f.dtype) else y
                        for i, (y, f) in enumerate(zip(reals, outs))]
-        moves = case.kind in EXACT and len({s for s in self.scales if s != UNKNOWN}) <= 1
+        moves = kind_of(case.kind).exact and len({s for s in self.scales if s != UNKNOWN}) <= 1
         self.steps = 0 if (linear or moves) and case.epilogue.act in DEFINED else 1
 
     def _real(self, i: int) -> np.ndarray | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import NoRoutineError, ProfileError
+from ..net.accuracy import accuracy_rank
 from ..net.format import Format, plain_format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
@@ -18,7 +19,7 @@ from ..profile.passes import CALL
 from ..profile.profile import Profile
 from ..profile.yardstick import call_problem
 from ..runtime.bound import BoundNet
-from ..runtime.catalogue import Candidate, accuracy_rank
+from ..runtime.catalogue import Candidate
 from .fusion import MEMBER, Fusion
 from .solvers import contract
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import SolverError
+from ..net.accuracy import COMMON, common_class
 from ..net.route import Route
-from ..runtime.catalogue import ACCURACIES, accuracy_rank
 from .costs import Costs, Priced
 from .solvers import solve
 
 LAYOUTS = ("nhwc", "nchw16c", "nchw")
-#: Classes in which a whole net is commonly run; what is more accurate counts as the first.
-UNIFORM = ("f32", "reduced", "quantised")
 
 
 def plain_routes(costs: Costs, time_limit_s: float = 10.0) -> Iterator[tuple[str, Route]]:
@@ -37,7 +35,7 @@ def single_class_routes(costs: Costs, time_limit_s: float = 10.0) -> Iterator[tu
     """("quantised only", the best route with a routine of that class in every layer that has one, and of class f32 in the
     others) for every class that a candidate has; nothing where all are of class f32."""
     present = {_class(p) for p in _all(costs)}
-    for name in UNIFORM if len(present) > 1 else ():
+    for name in COMMON if len(present) > 1 else ():
         if name in present:
             kept = {id(p) for p in _all(costs) if _class(p) == name}
             for found in costs.layers.values():
@@ -64,4 +62,4 @@ def _ports(p: Priced) -> tuple:
 
 
 def _class(p: Priced) -> str:
-    return ACCURACIES[max(accuracy_rank(p.candidate.accuracy), accuracy_rank("f32"))]
+    return common_class(p.candidate.accuracy)

@@ -1,0 +1,28 @@
+"""Winograd's F(m x m, 3 x 3): products of transformed tiles, and the transforms of inputs and products.
+
+Those of the weights are made once. Source: Lavin and Gray 2015, arXiv 1509.09308.
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+
+from ...net.net import Layer, Net
+from .. import work
+
+#: Additions and multiplications of the transforms of one line, by the outputs m of F(m, 3): of alpha = m + 2 inputs, and of
+#: alpha products. Counted in the transforms of native/ukernels/body/winograd_f32.inc.
+LINES = {2: (4, 4), 4: (22, 16), 6: (45, 35)}
+
+
+def operations(net: Net, layer: Layer, algorithm: str, variant: str) -> int | None:
+    found = re.fullmatch(r"winograd(\d+)", algorithm)
+    m = int(found[1]) if found and layer.kind == "conv2" else 0
+    if m not in LINES:
+        return None
+    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].shape, net.specs[layer.inputs[1]].shape[1]
+    alpha, (line_in, line_out) = m + 2, LINES[m]
+    tile = 2 * alpha * line_in * inputs + 2 * alpha * alpha * inputs * outputs + (alpha + m) * line_out * outputs
+    direct = 2 * n * outputs * height * width * prod(net.specs[layer.inputs[1]].shape[1:])
+    return n * -(-height // m) * -(-width // m) * tile + work.operations(net, layer) - direct

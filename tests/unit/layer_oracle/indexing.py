@@ -1,0 +1,31 @@
+"""Layers that pick elements or make them from shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import numpy_helper
+
+from pathweave.net.format import numpy_dtype
+
+
+def _arg(operator):
+    def build(g, case, a, names):
+        return g.node(operator, names, axis=a["axis"], keepdims=a["keepdims"], select_last_index=a["select_last"])
+    return build
+
+
+def _topk(g, case, a, names):
+    return g.node("TopK", [names[0], g.array([a["k"]])], 2, axis=a["axis"], largest=a["largest"], sorted=a["sorted"])
+
+
+def _constant_of_shape(g, case, a, names):
+    value = numpy_helper.from_array(np.array([a["value"]], numpy_dtype(a["dtype"])))
+    return g.node("ConstantOfShape", [g.array(a["shape"])], value=value)
+
+
+def _range(g, case, a, names):
+    return g.node("Range", [g.array(a[k], numpy_dtype(a["dtype"])) for k in ("start", "limit", "delta")])
+
+
+OPERATORS = {"gather": "Gather", "where": "Where", "shape": "Shape", "argmax": _arg("ArgMax"), "argmin": _arg("ArgMin"),
+             "topk": _topk, "constant_of_shape": _constant_of_shape, "range": _range}

@@ -1,0 +1,44 @@
+"""Layers that move elements and compute none."""
+
+from __future__ import annotations
+
+from pathweave.net.format import numpy_dtype
+
+
+def _with_value(operator, key):
+    def build(g, case, a, names):
+        return g.node(operator, [names[0], g.array(a[key])])
+    return build
+
+
+def _split(g, case, a, names):
+    return g.node("Split", [names[0], g.array(a["sizes"])], len(a["sizes"]), axis=a["axis"])
+
+
+def _slice(g, case, a, names):
+    count = len(a["starts"])
+    axes, steps = a["axes"] or range(count), a["steps"] or [1] * count
+    return g.node("Slice", [names[0], *(g.array(list(v)) for v in (a["starts"], a["ends"], axes, steps))])
+
+
+def _pad(g, case, a, names):
+    value = g.array(a["value"], numpy_dtype(case.inputs[0].dtype))
+    return g.node("Pad", [names[0], g.array(a["pads"]), value, *([g.array(a["axes"])] if a["axes"] else [])],
+                  mode=a["mode"])
+
+
+def _reshape(g, case, a, names):
+    return g.node("Reshape", [names[0], g.array(a["shape"])], allowzero=a["allowzero"])
+
+
+def _squeeze(g, case, a, names):
+    return g.node("Squeeze", [names[0], *([g.array(a["axes"])] if a["axes"] else [])])
+
+
+OPERATORS = {
+    "concat": "Concat", "transpose": "Transpose", "split": _split, "slice": _slice, "pad": _pad, "reshape": _reshape,
+    "squeeze": _squeeze, "unsqueeze": _with_value("Unsqueeze", "axes"), "expand": _with_value("Expand", "shape"),
+    "tile": _with_value("Tile", "repeats"),
+    "depth_to_space": lambda g, case, a, names: g.node("DepthToSpace", names, blocksize=a["block"], mode=a["mode"]),
+    "space_to_depth": lambda g, case, a, names: g.node("SpaceToDepth", names, blocksize=a["block"]),
+}
