@@ -74,10 +74,12 @@ typedef struct pw_routine_table {
   int (*accepts)(const struct pw_routine_table *, const char *problem, char *reason, size_t reason_size);
   /* Emits each variant's text (at least one, "" allowed). */
   int (*variants)(const struct pw_routine_table *, const char *problem, void *context, pw_emit emit);
-  /* Emits one line: in=FORMAT,... out=FORMAT,... [share=IN>OUT@BYTES ...] [reuse=IN>OUT ...].
+  /* Emits one line: in=FORMAT,... out=FORMAT,... [share=IN>OUT@BYTES ...] [reuse=IN>OUT ...] [order=N].
    * share: the kernel skips a copy where input IN lies at byte BYTES of output OUT (same contents, both readable). One of
    * the two lies inside the other: BYTES is negative where OUT begins -BYTES bytes into IN, as a part of a split does.
-   * reuse: output OUT may overwrite input IN, which dies. Both are hints; the kernel is right without them. */
+   * reuse: output OUT may overwrite input IN, which dies. Both are hints; the kernel is right without them.
+   * order: a guess for who has not measured anything: lower comes first, 0 unless named. -1: on such a problem usually
+   * the fastest way. */
   int (*ports)(const struct pw_routine_table *, const char *problem, void *context, pw_emit emit);
   /* `constants`: one per problem input, in order, then one per output. */
   int (*prepare)(const struct pw_routine_table *, const char *problem, const char *variant,

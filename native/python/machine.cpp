@@ -126,6 +126,7 @@ nb::list list_candidates(const std::string& problem) {
       d["outs"] = format_texts(c.ports.out);
       d["share"] = share;
       d["reuse"] = reuse;
+      d["order"] = c.ports.order;
     }
     all.append(d);
   }

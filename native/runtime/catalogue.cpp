@@ -69,6 +69,9 @@ Ports parse_ports(const std::string& line) {
     } else if (name == "reuse") {
       const auto [in, out] = parse_arrow(value);
       ports.reuse.push_back({in, out});
+    } else if (name == "order") {
+      const bool before = value.starts_with('-');
+      ports.order = index_of(value.substr(before ? 1 : 0)) * (before ? -1 : 1);
     } else {
       throw Error("'" + std::string(word) + "' is not a word of a ports line");
     }

@@ -12,6 +12,7 @@ std::string Ports::text() const {
   for (const auto& s : share)
     line += " share=" + std::to_string(s.in) + ">" + std::to_string(s.out) + "@" + std::to_string(s.offset);
   for (const auto& r : reuse) line += " reuse=" + std::to_string(r.in) + ">" + std::to_string(r.out);
+  if (order) line += " order=" + std::to_string(order);
   return line;
 }
 

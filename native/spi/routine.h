@@ -26,16 +26,23 @@ struct Reuse {
 };
 
 // Formats of the dynamic inputs and of the outputs, in order; see plugin.h for share and reuse (indices count dynamic
-// inputs only).
+// inputs only), and for `order`.
 struct Ports {
   std::vector<Format> in, out;
   std::vector<Share> share;
   std::vector<Reuse> reuse;
+  int order = 0;
   std::string text() const;
 };
 
 // All ports in one layout and dtype f32 on the CPU, where the value's rank is 4; else plain.
 Ports uniform_ports(const Problem& problem, Layout layout, DType dtype = DType::f32);
+
+// Of a routine that is usually the fastest on the problem.
+inline Ports preferred(Ports ports) {
+  ports.order = -1;
+  return ports;
+}
 
 struct Constant {
   const void* data = nullptr;  // nullptr for values and absent inputs

@@ -22,6 +22,7 @@ class ConvolutionGemv : public ConvolutionRoutine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(gemv_kind<W, X>()); }
+  Ports ports(const Problem& p) const override { return preferred(ConvolutionRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     return std::make_unique<GemvKernel<W, X>>(

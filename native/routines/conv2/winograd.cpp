@@ -189,6 +189,11 @@ class Winograd : public ConvolutionRoutine {
         names.push_back(std::move(name));
     return names;
   }
+  Ports ports(const Problem& p) const override {
+    const Geometry g(p);
+    const Ports ports = ConvolutionRoutine::ports(p);
+    return m_ == 4 && std::min(g.inputs, g.outputs) >= kManyChannels ? preferred(ports) : ports;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<WinogradKernel>(p, m_, variant, c);
   }
@@ -196,6 +201,8 @@ class Winograd : public ConvolutionRoutine {
  private:
   // Relative RMS error of F(6): 3.4e-6 at 64 channels, 6.1e-6 at 192, growing on; the class allows 1e-5.
   static constexpr int64_t kMostInputsOfF6 = 192;
+  // From here on the products, not the transforms, take most of the time.
+  static constexpr int64_t kManyChannels = 32;
   int64_t m_;
 };
 

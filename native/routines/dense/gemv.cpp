@@ -24,7 +24,7 @@ class Gemv : public Routine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(gemv_kind<W, X>()); }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, kStored<X>); }
+  Ports ports(const Problem& p) const override { return preferred(uniform_ports(p, Layout::nchw, kStored<X>)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     return std::make_unique<GemvKernel<W, X>>(

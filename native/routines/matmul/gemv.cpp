@@ -56,13 +56,11 @@ class MatmulGemv : public Routine {
       return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override {
-    return ukernel_names(PW_KIND_GEMV_F32);
-  }
+  std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_GEMV_F32); }
+  Ports ports(const Problem& p) const override { return preferred(uniform_ports(p, Layout::nchw)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemvKernel>(p, variant, c);
   }
-
 };
 
 }  // namespace

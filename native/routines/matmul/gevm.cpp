@@ -77,6 +77,7 @@ class Gevm : public Routine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_GEVM_F32); }
+  Ports ports(const Problem& p) const override { return preferred(uniform_ports(p, Layout::nchw)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<GevmKernel>(p, variant, c);
   }

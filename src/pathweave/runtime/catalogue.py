@@ -171,9 +171,14 @@ def _of_one_thread(problem: Problem) -> list[Candidate]:
     return [replace(c, problem=problem, variant=c.variant + ALONE) for c in found if c.device == "cpu" and not c.reference]
 
 
+def _asked(problem: Problem) -> list[dict]:
+    """What every routine answers, those first that call themselves fast."""
+    return sorted(native().candidates(problem.text), key=lambda d: d.get("order", 0))
+
+
 def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
     found, refusals = [], []
-    for d in native().candidates(problem.text):
+    for d in _asked(problem):
         if d["ok"]:
             found += _expand(d, problem, problem)
         else:
@@ -202,9 +207,9 @@ def without_epilogue(problem: Problem) -> Problem:
 def _with_epilogue(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
     """Routines that take the whole problem, and the others on the bare problem with steps of their own after it."""
     bare = without_epilogue(problem)
-    whole = {d["id"]: d for d in native().candidates(problem.text)}
+    whole = {d["id"]: d for d in _asked(problem)}
     found, refusals = [], []
-    for d in native().candidates(bare.text):
+    for d in _asked(bare):
         full = whole.get(d["id"])
         if full and full["ok"] and full["takes_epilogue"]:
             found += _expand(full, problem, problem)
