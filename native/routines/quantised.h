@@ -59,8 +59,8 @@ inline RequantU8 requantise(const Problem& p, const Constants& constants) {
   return q;
 }
 
-// Sums of more terms might not fit 32 bits.
-constexpr int64_t kMostTerms = INT32_MAX / (255 * 127);
+// Sums of more terms might not fit 32 bits: of values by weights, and of values by values.
+constexpr int64_t kMostTerms = INT32_MAX / (255 * 127), kMostValueTerms = INT32_MAX / (255 * 255);
 
 // Weights of one output channel: q = clamp(rint(w / scale), -127, 127) for the `n` given by at(i).
 template <class At>
