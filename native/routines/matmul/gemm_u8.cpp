@@ -2,9 +2,9 @@
 //
 // With zero points za and zb a sum over K terms is, exactly and in 32 bits that may wrap around on the way,
 //   sum (a - za) * (b - zb)  =  sum a * (b - t)  -  za * (sum b - K * zb)  -  (zb - t) * sum a
-// for any t. The second term belongs to a column, and sums begin with it. Where elements are widened to 16 bits t = zb, and
-// nothing is left of the third. Where bytes are multiplied t = 128, with which b - t fits s8; unless zb is 128 too, sums
-// then leave the micro-kernel as they are, and rows get their term before they are requantised.
+// for any t. The second term belongs to a column, and sums begin with it. Where elements are widened to 16 bits t = zb,
+// and nothing is left of the third. Where bytes are multiplied t = 128, with which b - t fits s8; unless zb is 128 too,
+// sums then leave the micro-kernel as they are, and rows get their term before they are requantised.
 #include <cstring>
 
 #include "routines/matmul/matmul.h"
@@ -32,25 +32,25 @@ inline Bytes load_bytes(const uint8_t* p, int64_t n) {
 inline Shorts widened(Bytes b) {
   return (Shorts)__builtin_shuffle(b, Bytes{}, Bytes{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
 }
-inline void store(void* to, Shorts low, Shorts high) {
+inline void store_interleaved(Shorts a, Shorts b, void* to) {
+  const Shorts low = __builtin_shuffle(a, b, Shorts{0, 8, 1, 9, 2, 10, 3, 11});
+  const Shorts high = __builtin_shuffle(a, b, Shorts{4, 12, 5, 13, 6, 14, 7, 15});
   std::memcpy(to, &low, 16);
   std::memcpy(static_cast<char*>(to) + 16, &high, 16);
 }
 
 // Words of eight columns: group 2: rows - t in 16 bits, group 4: rows - 128 in 8.
 inline void store_words(const Bytes (&rows)[2], Shorts t, void* to) {
-  const Shorts a = widened(rows[0]) - t, b = widened(rows[1]) - t;
-  store(to, __builtin_shuffle(a, b, Shorts{0, 8, 1, 9, 2, 10, 3, 11}), __builtin_shuffle(a, b, Shorts{4, 12, 5, 13, 6, 14, 7, 15}));
+  store_interleaved(widened(rows[0]) - t, widened(rows[1]) - t, to);
 }
 inline void store_words(const Bytes (&rows)[4], Shorts, void* to) {
   const Bytes order{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, top = Bytes{} + static_cast<uint8_t>(0x80);
-  const Shorts a = (Shorts)(__builtin_shuffle(rows[0], rows[1], order) ^ top);
-  const Shorts b = (Shorts)(__builtin_shuffle(rows[2], rows[3], order) ^ top);
-  store(to, __builtin_shuffle(a, b, Shorts{0, 8, 1, 9, 2, 10, 3, 11}), __builtin_shuffle(a, b, Shorts{4, 12, 5, 13, 6, 14, 7, 15}));
+  store_interleaved((Shorts)(__builtin_shuffle(rows[0], rows[1], order) ^ top),
+                    (Shorts)(__builtin_shuffle(rows[2], rows[3], order) ^ top), to);
 }
 
-// Words [first, last) of the first `width` of eight columns, `to_row` bytes apart, at most kWords; adds to the sum of each
-// column.
+// Words [first, last) of the first `width` of eight columns, `to_row` bytes apart, at most kWords; adds to the sum of
+// each column.
 constexpr int64_t kWords = 16;
 template <int group>
 void pack_columns(const uint8_t* b, int64_t depth, int64_t row, int64_t width, int64_t first, int64_t last, Shorts t,
@@ -73,8 +73,8 @@ void pack_columns(const uint8_t* b, int64_t depth, int64_t row, int64_t width, i
 
 // Panels of `tile` columns from the first `width` of b, and what the sums of their columns begin with.
 template <int group>
-void pack_panels(const uint8_t* b, int64_t depth, int64_t row, int64_t width, int64_t panels, int64_t tile, int64_t words,
-                 int32_t a_zero, int32_t b_zero, char* to, int32_t* start) {
+void pack_panels(const uint8_t* b, int64_t depth, int64_t row, int64_t width, int64_t panels, int64_t tile,
+                 int64_t words, int32_t a_zero, int32_t b_zero, char* to, int32_t* start) {
   const Shorts t = Shorts{} + static_cast<uint16_t>(b_zero);
   std::fill_n(start, panels * tile, 0);
   // A few rows of b at a time, so that a line of it is still in L1 for the columns that follow.
@@ -165,8 +165,8 @@ class MatmulGemmU8Kernel : public Kernel {
     const int64_t tile = product_.kernel->columns, at = first * tile, panel = matrix * product_.panels() + first;
     const auto pack = product_.kernel->group == 2 ? pack_panels<2> : pack_panels<4>;
     pack(b + matrix * shape_.depth * shape_.columns + at, shape_.depth, shape_.columns,
-         std::min(count * tile, shape_.columns - at), count, tile, product_.words, a_zero_, b_zero_, own + panel * panel_,
-         reinterpret_cast<int32_t*>(own + starts_at_) + panel * tile);
+         std::min(count * tile, shape_.columns - at), count, tile, product_.words, a_zero_, b_zero_,
+         own + panel * panel_, reinterpret_cast<int32_t*>(own + starts_at_) + panel * tile);
   }
 
   // `panel`: the first of this matrix of b.
@@ -175,8 +175,8 @@ class MatmulGemmU8Kernel : public Kernel {
     const ProductU8& p = product_;
     const int64_t tile = p.kernel->columns;
     const auto* factors = factors_.as<float>();
-    const Panels panels{own + panel * panel_, reinterpret_cast<const int32_t*>(own + starts_at_) + panel * tile, factors,
-                        factors + tile, panel_, tile};
+    const Panels panels{own + panel * panel_, reinterpret_cast<const int32_t*>(own + starts_at_) + panel * tile,
+                        factors, factors + tile, panel_, tile};
     const auto fill = [&](int64_t row, int64_t rows, const void** to, char* scratch) {
       fill_rows(p, a, row, rows, to, scratch);
     };

@@ -1,12 +1,12 @@
 // What the routines of pad share, in any layout: runs of the input are copied, everything else is found by tables.
 #pragma once
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "routines/shaping/copied.h"
 #include "routines/vector.h"
 
 namespace pw {
@@ -39,7 +39,8 @@ inline int64_t pad_behind(Layout layout, const Widths& width, size_t d) {
 }
 
 // Input index per output index, -1 = fill. Negative pads cut off before the rest is padded.
-inline std::vector<int64_t> pad_table(std::pair<int64_t, int64_t> width, int64_t length, int64_t out, std::string_view mode) {
+inline std::vector<int64_t> pad_table(std::pair<int64_t, int64_t> width, int64_t length, int64_t out,
+                                      std::string_view mode) {
   const int64_t cut = std::max<int64_t>(0, -width.first), cut_end = std::max<int64_t>(0, -width.second);
   const int64_t kept = length - cut - cut_end, pad = std::max<int64_t>(0, width.first);
   std::vector<int64_t> source(static_cast<size_t>(out));
@@ -111,16 +112,6 @@ inline PadTables pad_tables(Layout layout, const Problem& p) {
   }
   return t;
 }
-
-// Elements as they are.
-template <class T>
-struct Copied {
-  static constexpr size_t bytes() { return 0; }
-  void apply(const T* x, T* y, int64_t n) const {
-    if (n == 1) *y = *x;
-    else std::memcpy(y, x, static_cast<size_t>(n) * sizeof(T));
-  }
-};
 
 // `Move` copies runs, as Copied does.
 template <class T, class Move = Copied<T>>

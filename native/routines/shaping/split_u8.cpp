@@ -29,7 +29,8 @@ class SliceU8Kernel : public PieceKernel {
                [&](int64_t box, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
                  const auto* x = static_cast<const uint8_t*>(in[0]) + box_.starts[static_cast<size_t>(box)];
                  auto* y = static_cast<uint8_t*>(out[0]) + box * s.rows * s.length;
-                 for (int64_t r = r0; r < r1; ++r) table_.apply(x + r * s.source_row + c0, y + r * s.length + c0, c1 - c0);
+                 for (int64_t r = r0; r < r1; ++r)
+                   table_.apply(x + r * s.source_row + c0, y + r * s.length + c0, c1 - c0);
                });
   }
 
