@@ -19,7 +19,8 @@ class LayerKind:
     `name`: the kind. `attributes`: attribute name -> default (None = required). `folds`: False where the result
     must not be computed at import (none so far). `weights`: the input [outputs, inputs, ...] whose zeros a problem
     tells, because routines skip them; None where no routine does. `moves`: the inputs of which the outputs hold elements,
-    unchanged or mixed with their neighbours, and nothing else but a constant. Subclasses are stateless and have a no-argument constructor.
+    unchanged or mixed with their neighbours, and nothing else but a constant. Subclasses are stateless and have a
+    no-argument constructor.
     """
 
     name: str = ""
