@@ -14,6 +14,7 @@ from pathweave.runtime.defaults import default_route
 from pathweave.runtime.descriptor import Restriction
 from pathweave.runtime.native import native
 from pathweave.testing import Case, case, quantised
+from pathweave.testing.conformance import Subject, checks_of, perform
 
 
 def constant(name: str, values):
@@ -110,3 +111,14 @@ def test_sums_that_may_not_fit_are_declined():
         cards = native().candidates(case("matmul", (2, terms), (terms, 3)).problem().text)
         card = next(c for c in cards if c["id"] == "matmul/gemm:u8:plain:cpu")
         assert card["ok"] is fits and (fits or card["reason"] == "33026 terms may not fit a sum of 32 bits")
+
+
+@pytest.mark.parametrize("shapes", [[(12, 197, 64), (12, 64, 197)], [(3, 1, 70, 130), (5, 130, 90)], [(300, 520), (520, 260)],
+                                    [(6, 50, 40), (40, 200)], [(1, 3000), (3000, 170)]], ids=str)
+def test_products_of_many_blocks(shapes):
+    one = case("matmul", *shapes)
+    arrays = one.arrays()
+    subject = Subject(one.name, arrays, lambda: one.reference(arrays), one, one.problem)
+    results = [perform(subject, check, card) for check, card in
+               checks_of(subject, "matmul/gemm:u8:plain:cpu", threads=(1, 2, 5))]
+    assert len(results) >= 3 and not [r.failure for r in results if r.failure]
