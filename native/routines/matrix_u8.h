@@ -10,8 +10,10 @@
 
 namespace pw {
 
+// What B is: weights, scaled for kernels that are `narrow`, or a value of the net, for which those are not exact.
+enum class Operand { weights, value };
 // The micro-kernels of the best tier with tiles and of the best one with vectors: which is faster is to be measured.
-std::vector<std::string> gemm_u8_variants();
+std::vector<std::string> gemm_u8_variants(Operand b = Operand::weights);
 const GemmU8& gemm_u8_kernel(const std::string& name);  // throws Error
 
 // One product C = requantise(A * B), tile by tile.
@@ -58,11 +60,23 @@ class WeightsU8 {
   Buffer columns_;                        // start, scale, bias
 };
 
+// Rows of x, `depth` bytes each, one behind the other: what `fill` of walk_block writes where there is one tap.
+inline void fill_rows(const ProductU8& p, const uint8_t* x, int64_t row, int64_t rows, const void** to, char* scratch) {
+  for (int64_t i = 0; i < p.kernel->rows; ++i) {
+    const uint8_t* from = x + (row + std::min(i, rows - 1)) * p.depth;
+    to[i] = from;
+    if (!p.staged) continue;
+    to[i] = i < rows ? scratch + i * p.row_bytes() : to[i - 1];
+    if (i < rows) p.kernel->stage(&from, 1, p.depth, p.words, scratch + i * p.row_bytes());
+  }
+}
+
 // Computes block `index` of p.blocking. `fill(first_row, rows, pointers, rows_of_scratch)` writes pointers: staged, one
-// to each row as kernel->stage wrote it; else taps * kernel->rows, tap-major.
-template <class Fill>
-void walk_block(const ProductU8& p, const WeightsU8& weights, int64_t index, uint8_t* c, const uint8_t* residual,
-                char* area, Fill&& fill) {
+// to each row as kernel->stage wrote it; else taps * kernel->rows, tap-major. `weights`: panels, with start, scale and
+// bias of their columns, as WeightsU8 has them. `run(args)` computes a tile.
+template <class Weights, class Fill, class Run>
+void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8_t* c, const uint8_t* residual,
+                char* area, Fill&& fill, Run&& run) {
   const int64_t tile_columns = p.kernel->columns;
   const int64_t row_block = index % p.blocking.row_blocks, panel_block = index / p.blocking.row_blocks;
   const int64_t first_tile = row_block * p.blocking.row_tiles;
@@ -93,10 +107,15 @@ void walk_block(const ProductU8& p, const WeightsU8& weights, int64_t index, uin
       args.columns = std::min(tile_columns, p.columns - panel * tile_columns);
       args.c = c + at;
       args.residual = residual ? residual + at : nullptr;
-      p.kernel->run(&args);
+      run(args);
     }
   }
   if (p.kernel->close) p.kernel->close();
+}
+template <class Weights, class Fill>
+void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8_t* c, const uint8_t* residual,
+                char* area, Fill&& fill) {
+  walk_block(p, weights, index, c, residual, area, fill, [&](const GemmU8Args& args) { p.kernel->run(&args); });
 }
 
 }  // namespace pw

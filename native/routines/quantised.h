@@ -59,8 +59,18 @@ inline RequantU8 requantise(const Problem& p, const Constants& constants) {
   return q;
 }
 
-// Sums of more terms might not fit 32 bits.
-constexpr int64_t kMostTerms = INT32_MAX / (255 * 127);
+// The byte of t = y / scale, where nothing is left but to clamp and round.
+inline uint8_t byte_of(float t, const RequantU8& q) {
+  return static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(std::min(std::max(t, q.low), q.high))) + q.zero);
+}
+// A float as the adapt from f32 quantises it.
+inline uint8_t quantised_value(float x, Scale scale) {
+  const RequantU8 q = requantise(*activation("", {}), scale);
+  return byte_of((x == x ? x : 0.0f) * q.inverse, q);
+}
+
+// Sums of more terms might not fit 32 bits: of values by weights, and of values by values.
+constexpr int64_t kMostTerms = INT32_MAX / (255 * 127), kMostValueTerms = INT32_MAX / (255 * 255);
 
 // Weights of one output channel: q = clamp(rint(w / scale), -127, 127) for the `n` given by at(i).
 template <class At>

@@ -22,21 +22,13 @@ class RowsU8Kernel : public PieceKernel {
     team.each(product_.blocking.count(), 1, [&](int64_t index, int64_t) {
       walk_block(product_, weights_, index, static_cast<uint8_t*>(out[0]),
                  add_ ? static_cast<const uint8_t*>(in[1]) : nullptr, area,
-                 [&](int64_t row, int64_t rows, const void** to, char* scratch) { fill(x, row, rows, to, scratch); });
+                 [&](int64_t row, int64_t rows, const void** to, char* scratch) {
+                   fill_rows(product_, x, row, rows, to, scratch);
+                 });
     });
   }
 
  private:
-  void fill(const uint8_t* x, int64_t row, int64_t rows, const void** to, char* scratch) const {
-    for (int64_t i = 0; i < product_.kernel->rows; ++i) {
-      const uint8_t* from = x + (row + std::min(i, rows - 1)) * product_.depth;
-      to[i] = from;
-      if (!product_.staged) continue;
-      to[i] = i < rows ? scratch + i * product_.row_bytes() : to[i - 1];
-      if (i < rows) product_.kernel->stage(&from, 1, product_.depth, product_.words, scratch + i * product_.row_bytes());
-    }
-  }
-
   bool add_;
   int64_t threads_;
   ProductU8 product_;

@@ -21,8 +21,7 @@ class ByteTable {
     for (int32_t q = 0; q < 256; ++q) {
       // The product is stored, so that no compiler fuses it with what follows.
       y[q] = (y[q] == y[q] ? y[q] : 0.0f) * out.inverse;
-      const float t = std::min(std::max(y[q], out.low), out.high);
-      table.as<uint8_t>()[q] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(t)) + out.zero);
+      table.as<uint8_t>()[q] = byte_of(y[q], out);
       same = same && table.as<uint8_t>()[q] == q;
     }
     if (!same) table_ = std::move(table);

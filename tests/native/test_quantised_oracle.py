@@ -150,3 +150,58 @@ def test_scales_of_what_is_no_value():
     arrays = one.arrays()
     found = quantised.scales_of(one, arrays, one.reference(arrays))
     assert found[1] == found[2] == UNKNOWN and found[0].scale > 0 and found[3].scale > 0
+
+
+def test_a_product_of_two_values_by_loops():
+    one = case("matmul", (3, 37), (37, 5))
+    reference, _, _, (sa, sb, sy) = expected(one)
+    assert sa.zero_point and sb.zero_point
+    a, b = ([[int(q) for q in row] for row in array] for array in reference.arrays)
+    factor = np.float32(sa.scale) * np.float32(sb.scale)
+    for i in range(3):
+        for j in range(5):
+            total = sum((a[i][k] - sa.zero_point) * (b[k][j] - sb.zero_point) for k in range(37))
+            t = rounded(Fraction(total) * Fraction(float(factor))) * (np.float32(1) / np.float32(sy.scale))
+            assert reference.values[0][i, j] == min(255, max(0, round(float(t)) + sy.zero_point))
+
+
+def between(x, row: Fraction, column: Fraction) -> Fraction:
+    """The exact number between four pixels, the border repeated."""
+    def pixel(i: int, j: int) -> int:
+        return int(x[min(max(i, 0), x.shape[0] - 1), min(max(j, 0), x.shape[1] - 1)])
+    i, j = math.floor(row), math.floor(column)
+    v, h = row - i, column - j
+    return (1 - v) * ((1 - h) * pixel(i, j) + h * pixel(i, j + 1)) + v * ((1 - h) * pixel(i + 1, j) + h * pixel(i + 1, j + 1))
+
+
+@pytest.mark.parametrize("size", [(14, 12), (9, 21), (3, 4)])
+def test_what_lies_between_pixels(size):
+    """Bytes are the nearest to the exact number, but for what 15 bits of weights and 7 of results leave out."""
+    one = case("resize2", (1, 2, 7, 6), mode="bilinear", size=size)
+    arrays = one.arrays()
+    scale = Scale(0.25, 77)
+    reference = quantised.Expected(one, arrays, [scale, scale], [U8], [U8])
+    assert reference.steps == 0
+    for c in range(2):
+        x, y = reference.arrays[0][0, c], reference.values[0][0, c]
+        for o in range(size[0]):
+            for p in range(size[1]):
+                exact = between(x, (o + Fraction(1, 2)) * 7 / size[0] - Fraction(1, 2),
+                                (p + Fraction(1, 2)) * 6 / size[1] - Fraction(1, 2))
+                assert abs(int(y[o, p]) - exact) <= Fraction(1, 2) + Fraction(1, 64)
+    other = quantised.Expected(one, arrays, [scale, Scale(0.5, 20)], [U8], [U8])
+    assert np.array_equal(other.values[0], quantised.quantise(quantised.dequantise(reference.values[0], scale), Scale(0.5, 20)))
+    wrong = reference.values[0] ^ np.uint8(1)
+    assert "0 allowed" in reference.fault([wrong])
+
+
+def test_nearest_pixels_are_moved():
+    one = case("resize2", (1, 3, 4, 5), mode="nearest", coordinates="asymmetric", rounding="floor", scale=(2.0, 3.0))
+    scale = Scale(0.25, 77)
+    reference = quantised.Expected(one, one.arrays(), [scale, scale], [U8], [U8])
+    assert np.array_equal(reference.values[0], reference.arrays[0].repeat(2, 2).repeat(3, 3))
+
+
+def test_a_cubic_resize_has_no_rule():
+    reference, *_ = expected(case("resize2", (1, 3, 4, 5), mode="cubic", scale=(2.0, 3.0)))
+    assert reference.steps == 1

@@ -1,10 +1,11 @@
-// Conversions between f32 and u8, and changes of layout of u8. A piece of an image is turned around as floats, in
-// memory of the thread's own that stays in the first cache.
+// Conversions between f32 and u8, and changes of layout of u8. Where the element type changes too, a piece of an image is
+// turned around as floats, in memory of the thread's own that stays in the first cache.
 #include <cstring>
 
 #include "routines/vector.h"
 #include "ukernels/kinds/quantise_u8.h"
 #include "ukernels/kinds/transpose_f32.h"
+#include "ukernels/kinds/transpose_u8.h"
 
 namespace pw {
 namespace {
@@ -24,7 +25,8 @@ class QuantiseKernel : public PieceKernel {
  public:
   QuantiseKernel(const QuantiseU8& kernel, const QuantiseU8Args& args, const Format& source, const Format& target,
                  const Dims& shape)
-      : kernel_(kernel), transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), args_(args), source_(source),
+      : kernel_(kernel), transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)),
+        transpose_bytes_(best_ukernel<TransposeU8>(PW_KIND_TRANSPOSE_U8)), args_(args), source_(source),
         target_(target), total_(count(shape)),
         flat_(memory_order(source.layout, shape) == memory_order(target.layout, shape)) {
     if (shape.size() == 4) {
@@ -72,6 +74,9 @@ class QuantiseKernel : public PieceKernel {
     const Side from = side(source_.layout, image, p, c), to = side(target_.layout, image, p, c);
     const int64_t rows = from.planes ? width : n, columns = from.planes ? n : width;
     if (from.planes == to.planes) return convert(x, from.start, from.row, y, to.start, to.row, rows, columns);
+    if (source_.dtype == target_.dtype)
+      return transpose_bytes_.run(static_cast<const uint8_t*>(x) + from.start, from.row,
+                                  static_cast<uint8_t*>(y) + to.start, to.row, rows, columns);
     // Rows that lie side by side are one: rows of three channels would be handled element by element.
     const auto joined = [](int64_t count, int64_t size, int64_t row) { return row == size ? count : 1; };
     alignas(64) float before[kPiece], after[kPiece];
@@ -106,6 +111,7 @@ class QuantiseKernel : public PieceKernel {
 
   const QuantiseU8& kernel_;
   const TransposeF32& transpose_;
+  const TransposeU8& transpose_bytes_;
   QuantiseU8Args args_;
   Format source_, target_;
   int64_t total_, images_ = 1, channels_ = 1, pixels_ = 1;

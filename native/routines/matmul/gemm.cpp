@@ -14,12 +14,7 @@ class MatmulGemmKernel : public Kernel {
   MatmulGemmKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : shape_(p), operands_(p, constants), residual_(p.residual()), areas_{kArea, p.threads} {
     const GemmF32& kernel = gemm_kernel(variant);
-    if (shape_.b_matrices == 1 && shape_.a_matrices == shape_.batch()) {
-      // One b for all: the matrices of a, one behind the other, are the rows of a single product.
-      shape_.rows *= shape_.batch();
-      shape_.a_matrices = 1;
-      shape_.a_index = shape_.b_index = {0};
-    }
+    shape_.join_rows();
     bias_ = pack_bias(nullptr, shape_.columns, kernel.columns);
     product_.kernel = &kernel;
     product_.bias = bias_.as<float>();

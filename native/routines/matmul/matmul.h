@@ -15,6 +15,14 @@ struct MatmulShape {
 
   int64_t batch() const { return static_cast<int64_t>(a_index.size()); }
 
+  // One b for all: the matrices of a, one behind the other, are the rows of a single product.
+  void join_rows() {
+    if (b_matrices != 1 || a_matrices != batch()) return;
+    rows *= batch();
+    a_matrices = 1;
+    a_index = b_index = {0};
+  }
+
   explicit MatmulShape(const Problem& p) {
     Dims a = p.in[0].shape, b = p.in[1].shape;
     if (a.size() == 1) a.insert(a.begin(), 1);

@@ -3,16 +3,10 @@
 #include <cstring>
 
 #include "base/buffer.h"
-#include "routines/vector.h"
+#include "routines/shaping/strips.h"
 
 namespace pw {
 namespace {
-
-// `rows` runs of `length` elements, from source + r * source_row to target + r * target_row.
-struct Strip {
-  int64_t rows, length, source_row, target_row;
-  int64_t source_offset, target_offset;
-};
 
 template <class T>
 void copy_strip(const Strip& s, const T* source, T* target, Team& team) noexcept {
@@ -78,20 +72,6 @@ Buffer laid_as(const float* data, Layout layout, const Dims& shape) {
   return stored_floats<T>(laid(data, layout, shape).as<float>(), count(shape));
 }
 
-// Position of a logical axis among the dimensions in memory, and the product of those from there on.
-struct Cut {
-  int64_t outer = 1, run = 1;  // dimensions before; elements per index of `outer`
-};
-Cut cut_at(Layout layout, const Dims& shape, int64_t axis) {
-  Cut cut;
-  bool found = false;
-  for (const MemoryDim& d : memory_dims(layout, shape)) {
-    found = found || d.logical == axis;
-    (found ? cut.run : cut.outer) *= d.size;
-  }
-  return cut;
-}
-
 template <class T>
 class Concat : public VectorRoutine {
  public:
@@ -107,7 +87,7 @@ class Concat : public VectorRoutine {
 
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
-    const auto strips = strips_of(p);
+    const auto strips = concat_strips(this->layout_, p);
     const auto dynamic = p.dynamic();
     for (size_t i = 0; i < dynamic.size(); ++i) {
       const Strip& s = strips[static_cast<size_t>(dynamic[i])];
@@ -118,7 +98,7 @@ class Concat : public VectorRoutine {
   }
 
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
-    const auto strips = strips_of(p);
+    const auto strips = concat_strips(this->layout_, p);
     std::vector<typename ConcatKernel<T>::Part> parts;
     int value = 0;
     for (size_t i = 0; i < p.in.size(); ++i) {
@@ -128,21 +108,6 @@ class Concat : public VectorRoutine {
                        constant ? laid_as<T>(constants[i].as<float>(), this->layout_, p.in[i].shape) : Buffer(), strips[i]});
     }
     return std::make_unique<ConcatKernel<T>>(std::move(parts));
-  }
-
- private:
-  std::vector<Strip> strips_of(const Problem& p) const {
-    const int64_t rank = static_cast<int64_t>(p.out[0].shape.size());
-    const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
-    const Cut whole = cut_at(this->layout_, p.out[0].shape, axis);
-    std::vector<Strip> strips;
-    int64_t offset = 0;
-    for (const Tensor& t : p.in) {
-      const Cut cut = t.present ? cut_at(this->layout_, t.shape, axis) : Cut{1, 0};
-      strips.push_back({cut.outer, cut.run, cut.run, whole.run, 0, offset});
-      offset += cut.run;
-    }
-    return strips;
   }
 };
 
@@ -169,35 +134,14 @@ class Split : public VectorRoutine {
   }
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
-    const auto strips = strips_of(p);
+    const auto strips = split_strips(this->layout_, p);
     for (size_t i = 0; i < strips.size(); ++i)
       if (strips[i].rows == 1) ports.share.push_back({0, static_cast<int>(i), -strips[i].source_offset * kSizeOf<T>});
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SplitKernel<T>>(strips_of(p));
+    return std::make_unique<SplitKernel<T>>(split_strips(this->layout_, p));
   }
-
- private:
-  std::vector<Strip> strips_of(const Problem& p) const {
-    const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
-    const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
-    const Cut whole = cut_at(this->layout_, p.in[0].shape, axis);
-    std::vector<Strip> strips;
-    int64_t offset = 0;
-    for (const Tensor& t : p.out) {
-      const Cut cut = cut_at(this->layout_, t.shape, axis);
-      strips.push_back({cut.outer, cut.run, whole.run, cut.run, offset, 0});
-      offset += cut.run;
-    }
-    return strips;
-  }
-};
-
-// A box cut out of memory: the rows of one strip, once from each start.
-struct Box {
-  std::vector<int64_t> starts;
-  Strip strip;
 };
 
 template <class T>
@@ -236,73 +180,17 @@ class Slice : public VectorRoutine {
   Verdict accepts(const Problem& p) const override {
     if (p.in.size() != 1 || p.dynamic().size() != 1) return Verdict::no("it takes one value and bounds as attributes");
     if (auto verdict = this->basics(p, p.in[0]); !verdict) return verdict;
-    for (int64_t s : p.integers("steps"))
-      if (s != 1) return Verdict::no("a step is " + std::to_string(s) + ", not 1");
-    if (this->layout_ == Layout::nchw16c && first_of(p)[1] % 16 != 0)
-      return Verdict::no("the first channel is not a multiple of 16");
-    return Verdict::ok();
+    return accepts_slice(this->layout_, p);
   }
 
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
-    const Box box = box_of(p);
+    const Box box = slice_box(this->layout_, p);
     if (box.starts.size() == 1 && box.strip.rows == 1) ports.share.push_back({0, 0, -box.starts[0] * kSizeOf<T>});
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SliceKernel<T>>(box_of(p));
-  }
-
- private:
-  Box box_of(const Problem& p) const {
-    const auto first = first_of(p);
-    const auto in = memory_dims(this->layout_, p.in[0].shape), out = memory_dims(this->layout_, p.out[0].shape);
-    const size_t rank = in.size();
-    std::vector<int64_t> stride(rank), start(rank);
-    int64_t step = 1;
-    for (size_t d = rank; d-- > 0; step *= in[d].size) {
-      stride[d] = step;
-      const bool lane = this->layout_ == Layout::nchw16c && d == 4;
-      start[d] = lane ? 0 : first[static_cast<size_t>(in[d].logical)] / (this->layout_ == Layout::nchw16c && d == 1 ? 16 : 1);
-    }
-    // The innermost dimensions that stay whole, and the next one, make up a run.
-    size_t d = rank;
-    int64_t length = 1, offset = 0;
-    while (d > 0) {
-      --d;
-      length *= out[d].size;
-      offset += start[d] * stride[d];
-      if (out[d].size != in[d].size) break;
-    }
-    Strip strip{1, length, 0, length, 0, 0};
-    if (d > 0) {
-      --d;
-      strip.rows = out[d].size;
-      strip.source_row = stride[d];
-      offset += start[d] * stride[d];
-    }
-    std::vector<int64_t> starts{offset};
-    for (size_t e = 0; e < d; ++e) {
-      std::vector<int64_t> next;
-      next.reserve(starts.size() * static_cast<size_t>(out[e].size));
-      for (int64_t s : starts)
-        for (int64_t i = 0; i < out[e].size; ++i) next.push_back(s + (start[e] + i) * stride[e]);
-      starts = std::move(next);
-    }
-    return {std::move(starts), strip};
-  }
-
-  static std::vector<int64_t> first_of(const Problem& p) {
-    const Dims& shape = p.in[0].shape;
-    const int64_t rank = static_cast<int64_t>(shape.size());
-    const auto starts = p.integers("starts"), axes = p.integers("axes");
-    std::vector<int64_t> first(shape.size(), 0);
-    for (size_t i = 0; i < starts.size(); ++i) {
-      const int64_t given = axes.empty() ? static_cast<int64_t>(i) : axes[i];
-      const size_t axis = static_cast<size_t>(given < 0 ? given + rank : given);
-      first[axis] = std::clamp<int64_t>(starts[i] < 0 ? starts[i] + shape[axis] : starts[i], 0, shape[axis]);
-    }
-    return first;
+    return std::make_unique<SliceKernel<T>>(slice_box(this->layout_, p));
   }
 };
 

@@ -1,7 +1,7 @@
 // Layers that leave the bytes as they are: reshape, squeeze, unsqueeze, identity, and transposes that only rename.
 #include <cstring>
 
-#include "routines/vector.h"
+#include "routines/shaping/permute.h"
 
 namespace pw {
 namespace {
@@ -58,11 +58,7 @@ class Rename : public VectorRoutine {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
     if (!fits(target_, p.out[0].shape)) return Verdict::no("the output does not fit its layout");
-    // The output's dimension i is the input's perm[i].
-    const auto perm = p.integers("perm");
-    std::vector<int> order;
-    for (int d : memory_order(target_, p.out[0].shape)) order.push_back(static_cast<int>(perm[static_cast<size_t>(d)]));
-    if (order != memory_order(layout_, p.in[0].shape)) return Verdict::no("it moves bytes between these layouts");
+    if (!only_renames(p, layout_, target_)) return Verdict::no("it moves bytes between these layouts");
     return Verdict::ok();
   }
   Ports ports(const Problem&) const override {

@@ -21,7 +21,8 @@ class LayerKind:
     `attributes`: attribute name -> default (None = required).
     `exact`: True where nothing is rounded.
     `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
-    `moves`: the inputs of which the outputs hold elements, unchanged, and nothing else but a constant.
+    `moves`: the inputs of which the outputs hold elements, unchanged or mixed with their neighbours, and nothing else but
+    a constant.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
     `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes

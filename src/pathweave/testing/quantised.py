@@ -75,7 +75,8 @@ def scales_of(case: Case, arrays: Sequence[np.ndarray | None], wanted: Sequence[
     ranges = [_range(a) if a is not None and not c and a.dtype == np.float32 else None
               for a, c in zip(arrays, case.constant)]
     ranges += [_range(y) if s.dtype == "f32" else None for y, s in zip(wanted, case.outputs())]
-    if kind_of(case.kind).exact and zlib.crc32(case.name.encode()) % 2:
+    kind = kind_of(case.kind)
+    if (kind.exact or kind.moves != slice(0)) and zlib.crc32(case.name.encode()) % 2:
         known = [r for r in ranges if r is not None]
         if known:
             one = min(r[0] for r in known), max(r[1] for r in known)
@@ -105,6 +106,10 @@ class Expected:
         self.arrays = [a if i not in self.ports else held(a, self.ports[i], scales[i]) for i, a in enumerate(arrays)]
         linear = case.kind in LINEAR and case.inputs[0].dtype == "f32" and \
             all(needs_scale("f32", f.dtype) for i, f in self.ports.items() if i < 2)
+        ruled = self._ruled()
+        if ruled is not None:
+            self.values, self.steps = ruled, 0
+            return
         with np.errstate(all="ignore"):
             reals = self._linear() if linear else self._meaning()
         n = len(case.inputs)
@@ -112,6 +117,15 @@ class Expected:
                        for i, (y, f) in enumerate(zip(reals, outs))]
         moves = kind_of(case.kind).exact and len({s for s in self.scales if s != UNKNOWN}) <= 1
         self.steps = 0 if (linear or moves) and case.epilogue.act in DEFINED else 1
+
+    def _ruled(self) -> list[np.ndarray] | None:
+        """The outputs of a kind with integers of its own, all whose values are u8."""
+        from .integers import rules
+        rule = rules().get(self.case.kind)
+        if rule is None or not all(f.dtype == "u8" for f in (*self.ports.values(), *self.outs)) or \
+                self.case.inputs[0].dtype != "f32":
+            return None
+        return rule(self.case, self.arrays, self.scales)
 
     def _real(self, i: int) -> np.ndarray | None:
         """Input `i` as float32."""

@@ -54,6 +54,10 @@ CASES = [
     case("matmul", (1, 8), (8, 40), values=("special", "special")), case("matmul", (1, 1030), (1030, 600)),
     case("matmul", (3, 1, 20), (3, 20, 75), epilogue="add+silu"), case("matmul", (20,), (20, 9), epilogue="relu"),
     case("matmul", (1, 1), (1, 1)), case("matmul", (5, 1), (1, 5)), case("matmul", (128, 64), (64, 128)),
+    # bytes of two values at their ends: zero points 0 and 255, and sums near the end of 32 bits
+    *(case("matmul", (m, k), (k, n), values=(a, b)) for a in ("ends:0,255", "ends:-255,0")
+      for b in ("ends:0,255", "ends:-255,0", "ends:-128,127") for m, k, n in ((5, 131, 37), (14, 260, 67))),
+    *(case("matmul", (2, 33000), (33000, 9), values=("ends:1", b)) for b in ("ends:1", "ends:-1")),
     case("matmul", TensorSpec("i32", (4, 5)), TensorSpec("i32", (5, 6)), values=("integral", "integral")),
     case("matmul", TensorSpec("i64", (2, 4, 5)), TensorSpec("i64", (5, 6)), values=("integral", "integral")),
 ]

@@ -26,6 +26,10 @@ CASES = [
     case("resize2", (1, 16, 6, 6), mode="bilinear", coordinates="align_corners", size=(1, 4)),
     case("resize2", (1, 16, 6, 6), mode="cubic", cubic_a=-0.5, scale=(1.5, 1.5)),
     case("resize2", (1, 3, 5, 5), mode="bilinear", scale=(1.7, 2.3)),
+    *(case("resize2", (2, c, 6, 7), mode=m, size=(9, 11)) for c in (5, 8, 11, 21, 33, 80, 200)
+      for m in ("nearest", "bilinear")),
+    case("resize2", (1, 1, 2, 2), mode="bilinear", size=(3, 3)),
+    case("resize2", (1, 2, 1, 1), mode="bilinear", size=(1, 3)),
     case("resize2", (1, 16, 7, 7), mode="nearest", coordinates="asymmetric", rounding="floor", scale=(2.0, 2.0),
          epilogue="relu"),
     case("resize2", (1, 16, 7, 7), mode="bilinear", scale=(2.0, 2.0), epilogue="add"),

@@ -1,0 +1,125 @@
+// What concat, split and slice share: where their rectangles lie in memory.
+#pragma once
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "routines/vector.h"
+
+namespace pw {
+
+// `rows` runs of `length` elements, from source + r * source_row to target + r * target_row.
+struct Strip {
+  int64_t rows, length, source_row, target_row;
+  int64_t source_offset, target_offset;
+};
+
+// Position of a logical axis among the dimensions in memory, and the product of those from there on.
+struct Cut {
+  int64_t outer = 1, run = 1;  // dimensions before; elements per index of `outer`
+};
+inline Cut cut_at(Layout layout, const Dims& shape, int64_t axis) {
+  Cut cut;
+  bool found = false;
+  for (const MemoryDim& d : memory_dims(layout, shape)) {
+    found = found || d.logical == axis;
+    (found ? cut.run : cut.outer) *= d.size;
+  }
+  return cut;
+}
+
+inline std::vector<Strip> concat_strips(Layout layout, const Problem& p) {
+  const int64_t rank = static_cast<int64_t>(p.out[0].shape.size());
+  const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
+  const Cut whole = cut_at(layout, p.out[0].shape, axis);
+  std::vector<Strip> strips;
+  int64_t offset = 0;
+  for (const Tensor& t : p.in) {
+    const Cut cut = t.present ? cut_at(layout, t.shape, axis) : Cut{1, 0};
+    strips.push_back({cut.outer, cut.run, cut.run, whole.run, 0, offset});
+    offset += cut.run;
+  }
+  return strips;
+}
+
+inline std::vector<Strip> split_strips(Layout layout, const Problem& p) {
+  const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
+  const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
+  const Cut whole = cut_at(layout, p.in[0].shape, axis);
+  std::vector<Strip> strips;
+  int64_t offset = 0;
+  for (const Tensor& t : p.out) {
+    const Cut cut = cut_at(layout, t.shape, axis);
+    strips.push_back({cut.outer, cut.run, whole.run, cut.run, offset, 0});
+    offset += cut.run;
+  }
+  return strips;
+}
+
+// First index along each axis.
+inline std::vector<int64_t> slice_starts(const Problem& p) {
+  const Dims& shape = p.in[0].shape;
+  const int64_t rank = static_cast<int64_t>(shape.size());
+  const auto starts = p.integers("starts"), axes = p.integers("axes");
+  std::vector<int64_t> first(shape.size(), 0);
+  for (size_t i = 0; i < starts.size(); ++i) {
+    const int64_t given = axes.empty() ? static_cast<int64_t>(i) : axes[i];
+    const size_t axis = static_cast<size_t>(given < 0 ? given + rank : given);
+    first[axis] = std::clamp<int64_t>(starts[i] < 0 ? starts[i] + shape[axis] : starts[i], 0, shape[axis]);
+  }
+  return first;
+}
+
+inline Verdict accepts_slice(Layout layout, const Problem& p) {
+  for (int64_t s : p.integers("steps"))
+    if (s != 1) return Verdict::no("a step is " + std::to_string(s) + ", not 1");
+  if (layout == Layout::nchw16c && slice_starts(p)[1] % 16 != 0)
+    return Verdict::no("the first channel is not a multiple of 16");
+  return Verdict::ok();
+}
+
+// A box cut out of memory: the rows of one strip, once from each start.
+struct Box {
+  std::vector<int64_t> starts;
+  Strip strip;
+};
+
+inline Box slice_box(Layout layout, const Problem& p) {
+  const auto first = slice_starts(p);
+  const auto in = memory_dims(layout, p.in[0].shape), out = memory_dims(layout, p.out[0].shape);
+  const size_t rank = in.size();
+  std::vector<int64_t> stride(rank), start(rank);
+  int64_t step = 1;
+  for (size_t d = rank; d-- > 0; step *= in[d].size) {
+    stride[d] = step;
+    const bool lane = layout == Layout::nchw16c && d == 4;
+    start[d] = lane ? 0 : first[static_cast<size_t>(in[d].logical)] / (layout == Layout::nchw16c && d == 1 ? 16 : 1);
+  }
+  // The innermost dimensions that stay whole, and the next one, make up a run.
+  size_t d = rank;
+  int64_t length = 1, offset = 0;
+  while (d > 0) {
+    --d;
+    length *= out[d].size;
+    offset += start[d] * stride[d];
+    if (out[d].size != in[d].size) break;
+  }
+  Strip strip{1, length, 0, length, 0, 0};
+  if (d > 0) {
+    --d;
+    strip.rows = out[d].size;
+    strip.source_row = stride[d];
+    offset += start[d] * stride[d];
+  }
+  std::vector<int64_t> starts{offset};
+  for (size_t e = 0; e < d; ++e) {
+    std::vector<int64_t> next;
+    next.reserve(starts.size() * static_cast<size_t>(out[e].size));
+    for (int64_t s : starts)
+      for (int64_t i = 0; i < out[e].size; ++i) next.push_back(s + (start[e] + i) * stride[e]);
+    starts = std::move(next);
+  }
+  return {std::move(starts), strip};
+}
+
+}  // namespace pw

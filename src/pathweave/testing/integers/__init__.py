@@ -1,0 +1,18 @@
+"""What quantised routines of a layer kind must give, to the bit, where that is neither an integer sum nor a meaning.
+
+One file per family; a file is found by being there. It defines `KIND`, and `values(case, arrays, scales)`: the outputs in u8
+from inputs in u8 (other inputs as they are) and the scales of inputs and outputs; None where the kind has no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from ...folder import modules
+
+
+@lru_cache(maxsize=1)
+def rules() -> dict[str, Callable]:
+    """Layer kind -> `values`."""
+    return {module.KIND: module.values for module in modules(__name__)}
