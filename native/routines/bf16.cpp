@@ -437,7 +437,7 @@ class Bf16Convolution : public Kernel {
   int64_t threads_;
   Bf16Batch batch_;
   BfloatRows convert_;
-  const ConvertBf16& narrow_ = best_ukernel<ConvertBf16>(PW_KIND_CONVERT_BF16);
+  const SplitBf16& narrow_ = best_ukernel<SplitBf16>(PW_KIND_SPLIT_BF16);
   int64_t packed_at_run_ = 0;             // bytes of b's panels, where it is a value
   int64_t image_bytes_ = 0, first_ = 0;   // of y
   int64_t element_ = 2;  // bytes from one output channel to the next

@@ -13,7 +13,7 @@ namespace pw {
 namespace {
 #include "ukernels/body/vec.inc"
 #include "ukernels/body/activation.inc"
-#include "ukernels/body/bf16.inc"
+#include "ukernels/body/half.inc"
 #include "ukernels/body/unit_rounding.inc"
 #include "ukernels/body/amx.inc"
 #include "ukernels/body/gemm_bf16.inc"

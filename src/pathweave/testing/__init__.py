@@ -26,6 +26,9 @@ from . import cases as _folder  # imported before the function of the same name 
 #: Relative RMS error against float64 that a routine of an accuracy class may have on a reduction of 1,024 terms.
 CLASSES = {"strict": 1e-6, "f32": 1e-5, "reduced": 1e-2, "quantised": 5e-2}
 
+#: What a routine whose id names an element type may have of that: f16 has three bits more than bf16.
+PARTS = {"f16": 0.125}
+
 #: Kinds that move or pick elements and round nothing.
 EXACT = frozenset(("max_pool2", "global_max_pool", "minimum", "maximum", "relu", "abs", "neg", "floor", "ceil", "round",
                    "sign", "concat", "split", "slice", "pad", "transpose", "permute", "reshape", "squeeze", "unsqueeze",
@@ -196,15 +199,15 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def tolerance(case: Case, accuracy_class: str) -> float:
-    """Largest allowed relative RMS error of a routine of an accuracy class on a case.
+def tolerance(case: Case, accuracy_class: str, dtype: str = "") -> float:
+    """Largest allowed relative RMS error of a routine of an accuracy class, with that element type in its id, on a case.
 
     Grows with the square root of the reduction length above 1,024; 0 for kinds that round nothing, class strict.
     """
     length = case.reduction_length()
     if accuracy_class == "strict" and case.kind in EXACT and not case.epilogue:
         return 0.0
-    return CLASSES[accuracy_class] * max(1.0, math.sqrt(length / 1024))
+    return CLASSES[accuracy_class] * PARTS.get(dtype, 1.0) * max(1.0, math.sqrt(length / 1024))
 
 
 def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
