@@ -18,6 +18,12 @@ class BfloatRows {
   // Elements of scratch that n rows may need.
   int64_t scratch(int64_t n) const { return parts_ > 1 && row_ < kShort ? parts_ * n * row_ : 0; }
 
+  // The parts of n elements, part p of x[i] at y[p * step + i].
+  void split(const float* x, uint16_t* y, int64_t step, int64_t n) const noexcept {
+    if (parts_ == 1) convert_->narrow(x, y, n);
+    else split_->split(x, y, step, parts_, n);
+  }
+
   // n whole rows. Short ones are converted as one, and their parts moved side by side afterwards, or before.
   void narrow(const float* x, uint16_t* y, int64_t n, uint16_t* scratch) const noexcept {
     if (parts_ == 1) return convert_->narrow(x, y, n * row_);

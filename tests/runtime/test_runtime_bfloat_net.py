@@ -15,7 +15,7 @@ TIERS = ("generic", "avx2", "avx512-emulated", "bf16-emulated", "fp16-emulated",
 #: Forms, and the least and largest relative RMS error: rounding must be seen, and f16 has three more bits.
 FORMS = {"bf16": (3e-4, 1e-2), "f16": (1e-5, 1.25e-3)}
 #: Tiers with products in a form; others compute convolutions of many pixels in f32.
-UNITS = {"bf16": ("bf16-emulated", "fp16-emulated", "amx-emulated"), "f16": ()}
+UNITS = {"bf16": ("bf16-emulated", "fp16-emulated", "amx-emulated"), "f16": ("fp16-emulated", "amx-emulated")}
 PROGRAM = """if True:
     import json, sys, numpy as np, pathweave as pw
     from pathweave.layers import compute
