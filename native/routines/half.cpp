@@ -56,7 +56,8 @@ class HalfConvolution : public Kernel {
  public:
   HalfConvolution(const HalfProblem& p, const HalfScheme& scheme, const GemmHalf& kernel)
       : g_(p.g), scheme_(scheme), kernel_(kernel), part_(p.forms.part), parts_(p.forms.parts),
-        splits_(p.forms.in == DType::f32), add_(p.add), threads_(p.threads), batch_(p.batch), convert_(p.g.group_inputs(), p.forms.parts, p.forms.part) {
+        splits_(p.forms.in == DType::f32), add_(p.add), threads_(p.threads), batch_(p.batch),
+        convert_(p.g.group_inputs(), p.forms.parts, p.forms.part) {
     const Geometry& g = g_;
     const HalfForms& forms = p.forms;
     taps_ = scheme.merged ? g.kernel_height : g.taps();

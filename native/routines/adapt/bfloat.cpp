@@ -17,7 +17,8 @@ class BfloatKernel : public PieceKernel {
   BfloatKernel(const Ends& ends, const Dims& shape, int threads)
       : transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), widens_(ends.widens()), planar_(ends.planar()),
         threads_(threads), row_(row_of(ends, shape)), pixels_(count(shape) / row_), images_(planar_ ? shape[0] : 1),
-        per_(ends.stored() == DType::bf16x2 ? 2 * row_ : row_), convert_(row_, static_cast<int>(per_ / row_), ends.stored() == DType::f16 ? DType::f16 : DType::bf16) {
+        per_(ends.stored() == DType::bf16x2 ? 2 * row_ : row_),
+        convert_(row_, static_cast<int>(per_ / row_), ends.stored() == DType::f16 ? DType::f16 : DType::bf16) {
     pixels_ /= images_;
     grain_ = std::max<int64_t>(1, kFloats / row_);
   }

@@ -83,7 +83,8 @@ class MaddKernel : public PieceKernel {
 template <class T>
 class Madd : public VectorRoutine {
  public:
-  Madd(const std::string& layer, Layout layout) : VectorRoutine(layer, "channels", layout, stored_kind<T>(PW_KIND_MADD), true, kStored<T>) {}
+  Madd(const std::string& layer, Layout layout)
+      : VectorRoutine(layer, "channels", layout, stored_kind<T>(PW_KIND_MADD), true, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;

@@ -66,8 +66,8 @@ std::vector<int64_t> axes_of(const Problem& p) {
 template <class T>
 class Reduction : public VectorRoutine {
  public:
-  Reduction(const std::string& layer, Layout layout) : VectorRoutine(layer, "groups", layout, stored_kind<T>(PW_KIND_REDUCE), false,
-                      kStored<T>) {}
+  Reduction(const std::string& layer, Layout layout)
+      : VectorRoutine(layer, "groups", layout, stored_kind<T>(PW_KIND_REDUCE), false, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     Operation found;
