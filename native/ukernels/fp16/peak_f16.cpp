@@ -36,7 +36,7 @@ static float peak(int64_t rounds, float one, float zero) {
   vu all{};
 #pragma GCC unroll 16
   for (int i = 0; i < kChains; ++i) all += acc[i];
-  return static_cast<float>(all[0]);
+  return static_cast<float>(all[0] & 0xffff);
 }
 
 constexpr Peak kPeak{"f16", 2 * kChains * 2 * PW_LANES, peak};
