@@ -106,8 +106,8 @@ template <class T>
 class PostOf {
  public:
   PostOf(const Problem& p) : args_(*activation(p.epilogue.act, p.epilogue.params)), add_(p.epilogue.add) {
-    add_kernel_ = &best_ukernel<BinaryOf<T>>(stored_kind<T>(PW_KIND_BINARY_F32, PW_KIND_BINARY_BF16));
-    act_kernel_ = &best_ukernel<ActivationOf<T>>(stored_kind<T>(PW_KIND_ACTIVATION_F32, PW_KIND_ACTIVATION_BF16));
+    add_kernel_ = &best_ukernel<BinaryOf<T>>(stored_kind<T>(PW_KIND_BINARY));
+    act_kernel_ = &best_ukernel<ActivationOf<T>>(stored_kind<T>(PW_KIND_ACTIVATION));
   }
   static Verdict accepts(const Problem& p) {
     if (!activation(p.epilogue.act, p.epilogue.params))

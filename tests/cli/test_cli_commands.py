@@ -171,6 +171,40 @@ def test_verify_fails_below_what_f32_can(pw, digits):
     assert result.code == 1 and "DIFFERS" in result.out
 
 
+def test_verify_shows_what_leaves_the_range_of_f16(pw, tmp_path):
+    import numpy as np
+    from onnx import TensorProto, helper
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 4]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "x"], ["y"])], "net", [x], [y])
+    file, samples = tmp_path / "net.onnx", tmp_path / "x.npz"
+    file.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    np.savez(samples, x=np.float32([[1, 2, 3, 255], [-1, 0.1, 1e-4, 0], [1, 2, 3, 256], [-1, 0.1, 1e-4, 0]]))
+
+    def rms(*words):
+        result = pw("verify", file, "--data", samples, "--accuracy", "reduced", *words, "--json")
+        return result.code, result.json["rms"]
+    code, error = rms("--routine", "cpu:f16", "--samples", 1)
+    assert code == 0 and 1e-6 < error < 1e-3
+    assert rms("--routine", "cpu:f16") == (1, None)  # 256 * 256 is 65536
+    assert rms("--routine", "cpu:bf16")[0] == 0
+
+
+def test_profile_leaves_out_what_leaves_the_range_of_f16(pw, tmp_path):
+    """Two equal layers, of which the second is infinite in f16."""
+    from onnx import TensorProto, helper
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 64]) for n in "xy")
+    nodes = [helper.make_node("Sigmoid", ["x"], ["s"]), helper.make_node("Mul", ["s", "c"], ["a"]),
+             helper.make_node("Add", ["a", "a"], ["b"]), helper.make_node("Add", ["b", "a"], ["y"], name="last")]
+    factor = helper.make_tensor("c", TensorProto.FLOAT, [1], [30000.0])
+    graph = helper.make_graph(nodes, "net", [x], [y], [factor])
+    file = tmp_path / "net.onnx"
+    file.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    result = pw("profile", file, "--accuracy", "reduced", "--budget", 0, "--threads", 1, "--verify", "--json")
+    wrong = result.json["notes"]["wrong"]
+    assert [w["layer"] for w in wrong] == ["last"] and "error of inf" in wrong[0]["reason"], wrong
+    assert wrong[0]["candidate"].startswith("add/broadcast:f16:plain:cpu ")
+
+
 def test_verify_against_onnxruntime(pw, digits, tmp_path):
     pytest.importorskip("onnxruntime")
     assert pw("verify", digits, "--against", "onnxruntime", "--samples", 1, "--shape", "N=3").code == 0

@@ -1,4 +1,4 @@
-// Changes between f32 and its stored forms bf16 and bf16x2, in nhwc and plain, and between those and f32 in nchw.
+// Changes between f32 and its stored forms bf16, bf16x2 and f16, in nhwc and plain, and between those and f32 in nchw.
 #include "routines/bfloat.h"
 #include "ukernels/kinds/transpose_f32.h"
 
@@ -17,7 +17,8 @@ class BfloatKernel : public PieceKernel {
   BfloatKernel(const Ends& ends, const Dims& shape, int threads)
       : transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), widens_(ends.widens()), planar_(ends.planar()),
         threads_(threads), row_(row_of(ends, shape)), pixels_(count(shape) / row_), images_(planar_ ? shape[0] : 1),
-        per_(ends.stored() == DType::bf16x2 ? 2 * row_ : row_), convert_(row_, static_cast<int>(per_ / row_)) {
+        per_(ends.stored() == DType::bf16x2 ? 2 * row_ : row_),
+        convert_(row_, static_cast<int>(per_ / row_), ends.stored() == DType::f16 ? DType::f16 : DType::bf16) {
     pixels_ /= images_;
     grain_ = std::max<int64_t>(1, kFloats / row_);
   }
@@ -67,11 +68,12 @@ class AdaptBfloat : public Routine {
  public:
   explicit AdaptBfloat(const Ends& ends) : ends_(ends) {
     auto pair = [](const char* a, const char* b) { return std::string(a) == b ? std::string(a) : std::string(a) + "-" + b; };
-    card_.id = "adapt/bfloat:" + pair(text(ends.source.dtype), text(ends.target.dtype)) + ":" +
+    const std::string algorithm = ends.stored() == DType::f16 ? "half:" : "bfloat:";
+    card_.id = "adapt/" + algorithm + pair(text(ends.source.dtype), text(ends.target.dtype)) + ":" +
                pair(text(ends.source.layout), text(ends.target.layout)) + ":cpu";
     card_.layer = "adapt";
     card_.accuracy = ends.widens() ? Accuracy::strict
-                     : ends.stored() == DType::bf16 ? Accuracy::reduced : Accuracy::f32;
+                     : ends.stored() == DType::bf16x2 ? Accuracy::f32 : Accuracy::reduced;
   }
   Verdict accepts(const Problem& p) const override {
     if (p.word("source") != text(ends_.source) || p.word("target") != text(ends_.target))
@@ -95,7 +97,7 @@ class AdaptBfloat : public Routine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (DType stored : {DType::bf16, DType::bf16x2})
+  for (DType stored : {DType::bf16, DType::bf16x2, DType::f16})
     for (Layout layout : {Layout::plain, Layout::nhwc, Layout::nchw}) {
       const Format wide{DType::f32, layout, "cpu"};
       const Format narrow{stored, layout == Layout::plain ? Layout::plain : Layout::nhwc, "cpu"};

@@ -1,5 +1,5 @@
 // conv2/gemv: a 1x1 convolution of 1x1 images, as in squeeze-and-excite, is a dense layer on its weights as they lie, in
-// f32 or copied to bf16.
+// f32 or copied to 16 bits.
 #include "routines/conv2/geometry.h"
 #include "routines/dense/gemv.h"
 
@@ -37,8 +37,10 @@ namespace PW_COLLECT {
 void collect(Collector& c) {
   // One pixel lies the same way in every layout.
   for (Layout layout : {Layout::nhwc, Layout::nchw, Layout::nchw16c}) c.add<ConvolutionGemv<float, float>>(layout);
-  c.add<ConvolutionGemv<Bf16, float>>(Layout::nhwc);
-  c.add<ConvolutionGemv<Bf16, Bf16>>(Layout::nhwc);
+  for_each_half([&](auto half) {
+    c.add<ConvolutionGemv<decltype(half), float>>(Layout::nhwc);
+    c.add<ConvolutionGemv<decltype(half), decltype(half)>>(Layout::nhwc);
+  });
 }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -1,13 +1,17 @@
-// conv2/pointwise: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie.
+// conv2/pointwise: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie,
+// in f32 or, computed in f32 all the same, in 16 bits.
 #include "routines/conv2/geometry.h"
 #include "routines/rows.h"
 
 namespace pw {
 namespace {
 
+template <class T>
 class Pointwise : public ConvolutionRoutine {
  public:
-  Pointwise() : ConvolutionRoutine("conv2/pointwise:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
+  Pointwise()
+      : ConvolutionRoutine(std::string("conv2/pointwise:") + text(kStored<T>) + ":nhwc:cpu", Layout::nhwc, Layout::nhwc,
+                           kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {}
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1) return Verdict::no("the kernel is not 1x1");
     if (g.groups != 1) return Verdict::no("groups are not 1");
@@ -30,16 +34,19 @@ class Pointwise : public ConvolutionRoutine {
     const size_t slash = variant.find('/');
     const Geometry g(p);
     const int64_t chunk = slash == std::string::npos ? g.inputs : std::stoll(variant.substr(slash + 2));
-    return std::make_unique<RowsKernel>(RowsProblem{g.images * g.out_pixels(), g.inputs, g.outputs, c[1], bias_of(p, c),
-                                                    *epilogue_activation(p), p.epilogue.add, p.threads, chunk},
-                                        gemm_kernel(variant.substr(0, slash)));
+    using Rows = std::conditional_t<kStored<T> == DType::f32, RowsKernel, StoredRowsKernel<T>>;
+    return std::make_unique<Rows>(RowsProblem{g.images * g.out_pixels(), g.inputs, g.outputs, c[1], bias_of(p, c),
+                                              *epilogue_activation(p), p.epilogue.add, p.threads, chunk},
+                                  gemm_kernel(variant.substr(0, slash)));
   }
-
 };
 
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { c.add<Pointwise>(); }
+void collect(Collector& c) {
+  c.add<Pointwise<float>>();
+  for_each_half([&](auto half) { c.add<Pointwise<decltype(half)>>(); });
+}
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -1,4 +1,4 @@
-// dense/gemv: few rows of x against the weights as they lie, in f32 or copied to bf16: the memory's bandwidth decides.
+// dense/gemv: few rows of x against the weights as they lie, in f32 or copied to 16 bits: the memory's bandwidth decides.
 #include "routines/dense/gemv.h"
 
 #include "routines/dense/dense.h"
@@ -38,8 +38,10 @@ class Gemv : public Routine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   c.add<Gemv<float, float>>();
-  c.add<Gemv<Bf16, float>>();
-  c.add<Gemv<Bf16, Bf16>>();
+  for_each_half([&](auto half) {
+    c.add<Gemv<decltype(half), float>>();
+    c.add<Gemv<decltype(half), decltype(half)>>();
+  });
 }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -21,29 +21,31 @@ constexpr int64_t kMostGemvRows = 4;
 
 // The micro-kernels for weights W and values X.
 template <class W, class X>
-const char* gemv_kind() {
-  return std::is_same_v<W, float> ? PW_KIND_GEMV_F32 : std::is_same_v<X, float> ? PW_KIND_GEMV_BF16_F32 : PW_KIND_GEMV_BF16;
+std::string gemv_kind() {
+  return stored_kind<W>(PW_KIND_GEMV) + (kStored<W> == kStored<X> ? "" : "_f32");
 }
 
-// What the ids of routines with weights W and values X say: f32, bf16, and bf16 with "_in_f32" behind the algorithm.
+// What the ids of routines with weights W and values X say: that of W, with "_in_f32" behind the algorithm where
+// X alone is float.
 template <class W, class X>
 std::string gemv_id(const std::string& stem, Layout layout) {
   return stem + (kStored<W> == kStored<X> ? ":" : "_in_f32:") + text(kStored<W>) + ":" + text(layout) + ":cpu";
 }
 
-// W, X: how the weights and the values lie. Floats are read where the net has them; bf16 is a copy of half the bytes.
+// W, X: how the weights and the values lie. Floats are read where the net has them; 16 bits are a copy of half the bytes.
 template <class W, class X>
 class GemvKernel : public PieceKernel {
  public:
   GemvKernel(const GemvProblem& problem, const std::string& variant) : p_(problem) {
     kernel_ = &variant_ukernel<GemvOf<W, X>>(gemv_kind<W, X>(), variant);
     activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+    if constexpr (!std::is_same_v<X, float>) convert_ = &best_ukernel<Convert>(stored_kind<X>(PW_KIND_CONVERT));
     // Pieces large enough to stream, small enough to even out the threads.
     grain_ = round_up(std::clamp<int64_t>(p_.columns / (8 * p_.threads), 1, kGrain), kernel_->rows);
     if constexpr (std::is_same_v<W, float>) {
       weights_ = p_.weights.as<float>();
     } else {
-      packed_ = shared_packing(p_.weights.id, "gemv/bf16", [&] {
+      packed_ = shared_packing(p_.weights.id, stored_kind<W>("gemv/"), [&] {
         Buffer packed(static_cast<size_t>(p_.columns * p_.depth) * sizeof(W));
         parallel_for(p_.columns, [&](int64_t first, int64_t last) {
           store_floats(p_.weights.as<float>() + first * p_.depth, packed.as<W>() + first * p_.depth,
@@ -83,7 +85,7 @@ class GemvKernel : public PieceKernel {
     if (residual)
       for (int64_t i = 0; i < n; ++i) to[i] += as_float(residual[i]);
     activation_->run(&p_.act, to, to, n);
-    if constexpr (!std::is_same_v<X, float>) convert_.narrow(to, &y->bits, n);
+    if constexpr (!std::is_same_v<X, float>) convert_->narrow(to, &y->bits, n);
   }
 
   GemvProblem p_;
@@ -91,7 +93,7 @@ class GemvKernel : public PieceKernel {
   std::shared_ptr<const Buffer> packed_;
   const GemvOf<W, X>* kernel_ = nullptr;
   const ActivationF32* activation_ = nullptr;
-  const ConvertBf16& convert_ = best_ukernel<ConvertBf16>(PW_KIND_CONVERT_BF16);
+  const Convert* convert_ = nullptr;  // of X, where it is not float
   int64_t grain_ = 1;
 };
 

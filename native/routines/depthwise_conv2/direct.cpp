@@ -41,8 +41,9 @@ class DepthwiseKernel : public PieceKernel {
 template <class T>
 class Depthwise : public ConvolutionRoutine {
  public:
-  Depthwise(Layout layout, const char* id)
-      : ConvolutionRoutine(id, layout, layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {}
+  explicit Depthwise(Layout layout)
+      : ConvolutionRoutine(std::string("depthwise_conv2/direct:") + text(kStored<T>) + ":" + text(layout) + ":cpu", layout,
+                           layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {}
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (micro_kernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
@@ -62,9 +63,8 @@ class Depthwise : public ConvolutionRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  c.add<Depthwise<float>>(Layout::nhwc, "depthwise_conv2/direct:f32:nhwc:cpu");
-  c.add<Depthwise<float>>(Layout::nchw16c, "depthwise_conv2/direct:f32:nchw16c:cpu");
-  c.add<Depthwise<Bf16>>(Layout::nhwc, "depthwise_conv2/direct:bf16:nhwc:cpu");
+  for (Layout layout : {Layout::nhwc, Layout::nchw16c}) c.add<Depthwise<float>>(layout);
+  for_each_half([&](auto half) { c.add<Depthwise<decltype(half)>>(Layout::nhwc); });
 }
 }  // namespace PW_COLLECT
 }  // namespace pw

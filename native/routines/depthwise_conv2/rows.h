@@ -12,7 +12,7 @@ namespace pw {
 
 // The micro-kernel of a kind made for this kernel and stride, or the general one; "" when the tier has none.
 template <class Body>
-std::string depthwise_ukernel(const Geometry& g, const char* kind) {
+std::string depthwise_ukernel(const Geometry& g, const std::string& kind) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
   std::string any;
   for (const auto& [name, body] : ukernels_of<Body>(kind, true)) {
@@ -103,7 +103,7 @@ class DepthwiseRowsOf {
     bias_ = pack_bias(bias, g.inputs, 16);
     zeros_ = reinterpret_cast<const T*>(zero_row(channels));
   }
-  static const char* kind() { return stored_kind<T>(PW_KIND_DEPTHWISE_F32, PW_KIND_DEPTHWISE_BF16); }
+  static std::string kind() { return stored_kind<T>(PW_KIND_DEPTHWISE); }
 
   // Bytes of the pointers to pixels that one thread needs.
   int64_t pointer_bytes() const { return round_up(g_.kernel_height * columns_ * 8, 64); }

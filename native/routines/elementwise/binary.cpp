@@ -177,7 +177,7 @@ template <class T>
 class BinaryRoutine : public VectorRoutine {
  public:
   BinaryRoutine(const std::string& layer, Binary op, Layout layout)
-      : VectorRoutine(layer, "broadcast", layout, stored_kind<T>(PW_KIND_BINARY_F32, PW_KIND_BINARY_BF16), true,
+      : VectorRoutine(layer, "broadcast", layout, stored_kind<T>(PW_KIND_BINARY), true,
                       kStored<T>),
         op_(op) {}
 
@@ -253,7 +253,8 @@ void collect(Collector& c) {
     for (Layout layout : kAllLayouts) c.add<BinaryRoutine<float>>(layer, op, layout);
     // A power enlarges what rounding its operands loses beyond class reduced.
     if (op == Binary::pow) continue;
-    for (Layout layout : kNarrowLayouts) c.add<BinaryRoutine<Bf16>>(layer, op, layout);
+    for (Layout layout : kNarrowLayouts)
+      for_each_half([&](auto half) { c.add<BinaryRoutine<decltype(half)>>(layer, op, layout); });
   }
 }
 }  // namespace PW_COLLECT

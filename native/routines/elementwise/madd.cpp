@@ -83,7 +83,8 @@ class MaddKernel : public PieceKernel {
 template <class T>
 class Madd : public VectorRoutine {
  public:
-  Madd(const std::string& layer, Layout layout) : VectorRoutine(layer, "channels", layout, stored_kind<T>(PW_KIND_MADD_F32, PW_KIND_MADD_BF16), true, kStored<T>) {}
+  Madd(const std::string& layer, Layout layout)
+      : VectorRoutine(layer, "channels", layout, stored_kind<T>(PW_KIND_MADD), true, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;
@@ -135,7 +136,7 @@ namespace PW_COLLECT {
 void collect(Collector& c) {
   for (const char* layer : {"madd", "batch_norm"}) {
     for (Layout layout : kAllLayouts) c.add<Madd<float>>(layer, layout);
-    for (Layout layout : kNarrowLayouts) c.add<Madd<Bf16>>(layer, layout);
+    for (Layout layout : kNarrowLayouts) for_each_half([&](auto half) { c.add<Madd<decltype(half)>>(layer, layout); });
   }
 }
 }  // namespace PW_COLLECT

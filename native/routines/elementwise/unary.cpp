@@ -23,8 +23,8 @@ class UnaryKernel : public PieceKernel {
 template <class T>
 class Unary : public VectorRoutine {
  public:
-  Unary(const std::string& layer, Layout layout) : VectorRoutine(layer, "vector", layout, stored_kind<T>(PW_KIND_ACTIVATION_F32, PW_KIND_ACTIVATION_BF16), false,
-                      kStored<T>) {}
+  Unary(const std::string& layer, Layout layout)
+      : VectorRoutine(layer, "vector", layout, stored_kind<T>(PW_KIND_ACTIVATION), false, kStored<T>) {}
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");
@@ -46,11 +46,11 @@ void collect(Collector& c) {
         "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
         "floor", "ceil", "round", "sign", "erf"})
     for (Layout layout : kAllLayouts) c.add<Unary<float>>(layer, layout);
-  // Those that do not enlarge what rounding x loses: no steps, and not exp.
+  // Those that do not enlarge what rounding x loses: no steps, and not exp, which soon leaves the range of f16 too.
   for (const char* layer :
        {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
         "celu", "softplus", "softsign", "mish", "sqrt", "reciprocal", "neg", "abs", "erf"})
-    for (Layout layout : kNarrowLayouts) c.add<Unary<Bf16>>(layer, layout);
+    for (Layout layout : kNarrowLayouts) for_each_half([&](auto half) { c.add<Unary<decltype(half)>>(layer, layout); });
 }
 }  // namespace PW_COLLECT
 

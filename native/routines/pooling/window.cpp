@@ -72,7 +72,7 @@ template <class T>
 class Window : public VectorRoutine {
  public:
   Window(const std::string& layer, Pool op, Layout layout)
-      : VectorRoutine(layer, "direct", layout, stored_kind<T>(PW_KIND_POOL_F32, PW_KIND_POOL_BF16), false, kStored<T>),
+      : VectorRoutine(layer, "direct", layout, stored_kind<T>(PW_KIND_POOL), false, kStored<T>),
         op_(op) {}
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
@@ -96,8 +96,10 @@ void collect(Collector& c) {
     c.add<Window<float>>("max_pool2", Pool::max, layout);
     c.add<Window<float>>("average_pool2", Pool::sum, layout);
   }
-  c.add<Window<Bf16>>("max_pool2", Pool::max, Layout::nhwc);
-  c.add<Window<Bf16>>("average_pool2", Pool::sum, Layout::nhwc);
+  for_each_half([&](auto half) {
+    c.add<Window<decltype(half)>>("max_pool2", Pool::max, Layout::nhwc);
+    c.add<Window<decltype(half)>>("average_pool2", Pool::sum, Layout::nhwc);
+  });
 }
 }  // namespace PW_COLLECT
 

@@ -66,8 +66,8 @@ std::vector<int64_t> axes_of(const Problem& p) {
 template <class T>
 class Reduction : public VectorRoutine {
  public:
-  Reduction(const std::string& layer, Layout layout) : VectorRoutine(layer, "groups", layout, stored_kind<T>(PW_KIND_REDUCE_F32, PW_KIND_REDUCE_BF16), false,
-                      kStored<T>) {}
+  Reduction(const std::string& layer, Layout layout)
+      : VectorRoutine(layer, "groups", layout, stored_kind<T>(PW_KIND_REDUCE), false, kStored<T>) {}
 
   Verdict accepts(const Problem& p) const override {
     Operation found;
@@ -105,10 +105,10 @@ class Reduction : public VectorRoutine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   for (Layout layout : kAllLayouts) c.add<Reduction<float>>("reduce", layout);
-  for (Layout layout : kNarrowLayouts) c.add<Reduction<Bf16>>("reduce", layout);
+  for (Layout layout : kNarrowLayouts) for_each_half([&](auto half) { c.add<Reduction<decltype(half)>>("reduce", layout); });
   for (const char* layer : {"global_average_pool", "global_max_pool"}) {
     for (Layout layout : kImageLayouts) c.add<Reduction<float>>(layer, layout);
-    c.add<Reduction<Bf16>>(layer, Layout::nhwc);
+    for_each_half([&](auto half) { c.add<Reduction<decltype(half)>>(layer, Layout::nhwc); });
   }
 }
 }  // namespace PW_COLLECT

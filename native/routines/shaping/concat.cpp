@@ -203,11 +203,12 @@ void collect(Collector& c) {
     c.add<Split<float>>(layout);
     c.add<Slice<float>>(layout);
   }
-  for (Layout layout : kNarrowLayouts) {
-    c.add<Concat<Bf16>>(layout);
-    c.add<Split<Bf16>>(layout);
-    c.add<Slice<Bf16>>(layout);
-  }
+  for (Layout layout : kNarrowLayouts)
+    for_each_half([&](auto half) {
+      c.add<Concat<decltype(half)>>(layout);
+      c.add<Split<decltype(half)>>(layout);
+      c.add<Slice<decltype(half)>>(layout);
+    });
 }
 }  // namespace PW_COLLECT
 

@@ -27,7 +27,7 @@ class Pad : public VectorRoutine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   for (Layout layout : kAllLayouts) c.add<Pad<float>>(layout);
-  for (Layout layout : kNarrowLayouts) c.add<Pad<Bf16>>(layout);
+  for (Layout layout : kNarrowLayouts) for_each_half([&](auto half) { c.add<Pad<decltype(half)>>(layout); });
 }
 }  // namespace PW_COLLECT
 

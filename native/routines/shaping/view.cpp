@@ -82,7 +82,8 @@ namespace PW_COLLECT {
 void collect(Collector& c) {
   for (const char* layer : {"reshape", "squeeze", "unsqueeze", "identity"}) {
     for (Layout layout : kAllLayouts) c.add<View>(layer, layout, DType::f32);
-    for (Layout layout : kNarrowLayouts) c.add<View>(layer, layout, DType::bf16);
+    for (Layout layout : kNarrowLayouts)
+      for (DType half : {DType::bf16, DType::f16}) c.add<View>(layer, layout, half);
   }
   for (const auto& [source, target] : {std::pair{Layout::nchw, Layout::nhwc}, {Layout::nhwc, Layout::nchw},
                                        {Layout::nhwc, Layout::nhwc}, {Layout::nchw, Layout::nchw}})

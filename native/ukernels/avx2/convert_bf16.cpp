@@ -1,3 +1,3 @@
 #define PW_LANES 8
 #define PW_ISA "avx2"
-#include "ukernels/tiers/convert_bf16.inc"
+#include "ukernels/tiers/convert_half.inc"

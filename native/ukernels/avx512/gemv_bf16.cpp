@@ -1,3 +1,3 @@
 #define PW_LANES 16
 #define PW_ISA "avx512"
-#include "ukernels/tiers/gemv_bf16.inc"
+#include "ukernels/tiers/gemv_half.inc"

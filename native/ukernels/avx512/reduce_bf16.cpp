@@ -1,3 +1,3 @@
 #define PW_LANES 16
 #define PW_ISA "avx512"
-#include "ukernels/tiers/reduce_bf16.inc"
+#include "ukernels/tiers/reduce_half.inc"

@@ -1,4 +1,4 @@
 #define PW_LANES 16
 #define PW_ISA "bf16"
 #define PW_BF16_UNIT
-#include "ukernels/tiers/depthwise_bf16.inc"
+#include "ukernels/tiers/depthwise_half.inc"

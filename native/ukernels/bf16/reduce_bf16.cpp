@@ -1,4 +1,4 @@
 #define PW_LANES 16
 #define PW_ISA "bf16"
 #define PW_BF16_UNIT
-#include "ukernels/tiers/reduce_bf16.inc"
+#include "ukernels/tiers/reduce_half.inc"

@@ -1,3 +1,3 @@
 #define PW_LANES 4
 #define PW_ISA "generic"
-#include "ukernels/tiers/activation_bf16.inc"
+#include "ukernels/tiers/activation_half.inc"

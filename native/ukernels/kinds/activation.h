@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ukernels/kinds/bf16.h"
+#include "ukernels/kinds/half.h"
 
 namespace pw {
 
@@ -25,8 +25,7 @@ struct ActivationOf {
   void (*run)(const ActArgs* args, const T* x, T* y, int64_t n);
 };
 using ActivationF32 = ActivationOf<float>;
-using ActivationBf16 = ActivationOf<Bf16>;
-#define PW_KIND_ACTIVATION_F32 "activation_f32"
-#define PW_KIND_ACTIVATION_BF16 "activation_bf16"
+#define PW_KIND_ACTIVATION "activation_"  // and the form of the values
+#define PW_KIND_ACTIVATION_F32 PW_KIND_ACTIVATION "f32"
 
 }  // namespace pw

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ukernels/kinds/bf16.h"
+#include "ukernels/kinds/half.h"
 
 namespace pw {
 
@@ -29,9 +29,8 @@ struct BinaryOf {
   void (*run)(const BinaryArgs<T>* args);
 };
 using BinaryF32 = BinaryOf<float>;
-using BinaryBf16 = BinaryOf<Bf16>;
-#define PW_KIND_BINARY_F32 "binary_f32"
-#define PW_KIND_BINARY_BF16 "binary_bf16"
+#define PW_KIND_BINARY "binary_"  // and the form of the values
+#define PW_KIND_BINARY_F32 PW_KIND_BINARY "f32"
 
 // y[r * columns + c] = clamp(x[r * columns + c] * scale[i] + shift[i]), i = r with `per_row`, else c. y may be x.
 template <class T>
@@ -49,8 +48,7 @@ struct MaddOf {
   void (*run)(const MaddArgs<T>* args);
 };
 using MaddF32 = MaddOf<float>;
-using MaddBf16 = MaddOf<Bf16>;
-#define PW_KIND_MADD_F32 "madd_f32"
-#define PW_KIND_MADD_BF16 "madd_bf16"
+#define PW_KIND_MADD "madd_"  // and the form of the values
+#define PW_KIND_MADD_F32 PW_KIND_MADD "f32"
 
 }  // namespace pw

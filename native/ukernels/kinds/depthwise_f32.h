@@ -1,9 +1,9 @@
-// Kinds depthwise_f32 and depthwise_bf16: a few neighbouring outputs of a depthwise convolution, vectorised over channels,
+// Kinds depthwise_*: a few neighbouring outputs of a depthwise convolution, vectorised over channels,
 // computed in f32.
 #pragma once
 #include <cstdint>
 
-#include "ukernels/kinds/bf16.h"
+#include "ukernels/kinds/half.h"
 #include "ukernels/kinds/activation.h"
 
 namespace pw {
@@ -35,8 +35,7 @@ struct DepthwiseOf {
   void (*run)(const DepthwiseArgs<T>* args);
 };
 using DepthwiseF32 = DepthwiseOf<float>;
-using DepthwiseBf16 = DepthwiseOf<Bf16>;
-#define PW_KIND_DEPTHWISE_F32 "depthwise_f32"
-#define PW_KIND_DEPTHWISE_BF16 "depthwise_bf16"
+#define PW_KIND_DEPTHWISE "depthwise_"  // and the form of the values
+#define PW_KIND_DEPTHWISE_F32 PW_KIND_DEPTHWISE "f32"
 
 }  // namespace pw

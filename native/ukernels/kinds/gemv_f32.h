@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ukernels/kinds/bf16.h"
+#include "ukernels/kinds/half.h"
 
 namespace pw {
 
@@ -14,8 +14,7 @@ struct GemvOf {
   void (*run)(const W* w, int64_t row_stride, const X* x, int64_t depth, int64_t rows, float* y);
 };
 using GemvF32 = GemvOf<float, float>;
-#define PW_KIND_GEMV_F32 "gemv_f32"
-#define PW_KIND_GEMV_BF16 "gemv_bf16"          // W and X are Bf16
-#define PW_KIND_GEMV_BF16_F32 "gemv_bf16_f32"  // W is Bf16, X float
+#define PW_KIND_GEMV "gemv_"  // and the form of W, with "_f32" behind it where X alone is float
+#define PW_KIND_GEMV_F32 PW_KIND_GEMV "f32"
 
 }  // namespace pw

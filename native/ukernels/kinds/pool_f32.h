@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ukernels/kinds/bf16.h"
+#include "ukernels/kinds/half.h"
 
 namespace pw {
 
@@ -27,8 +27,7 @@ struct PoolOf {
   void (*row)(const PoolArgs<T>* args);       // one channel, y_pixel == 1
 };
 using PoolF32 = PoolOf<float>;
-using PoolBf16 = PoolOf<Bf16>;
-#define PW_KIND_POOL_F32 "pool_f32"
-#define PW_KIND_POOL_BF16 "pool_bf16"
+#define PW_KIND_POOL "pool_"  // and the form of the values
+#define PW_KIND_POOL_F32 PW_KIND_POOL "f32"
 
 }  // namespace pw

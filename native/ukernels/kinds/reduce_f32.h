@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ukernels/kinds/bf16.h"
+#include "ukernels/kinds/half.h"
 
 namespace pw {
 
@@ -25,9 +25,8 @@ struct ReduceOf {
   void (*columns)(const ReduceArgs<T>* args);  // y[c] over all rows of column c
 };
 using ReduceF32 = ReduceOf<float>;
-using ReduceBf16 = ReduceOf<Bf16>;
-#define PW_KIND_REDUCE_F32 "reduce_f32"
-#define PW_KIND_REDUCE_BF16 "reduce_bf16"
+#define PW_KIND_REDUCE "reduce_"  // and the form of the values
+#define PW_KIND_REDUCE_F32 PW_KIND_REDUCE "f32"
 
 struct SoftmaxF32 {
   // Rows of `columns` contiguous floats, one behind the other; y may be x. log: log_softmax.

@@ -11,6 +11,8 @@ from ..errors import ModelError
 #: formats can hold.
 LIMITS = {"strict": 1e-6, "f32": 1e-5, "reduced": 1e-2, "quantised": 5e-2}
 ACCURACIES = tuple(LIMITS)
+#: What a routine whose id names an element type may have of that: f16 has three bits more than bf16.
+PARTS = {"f16": 0.125}
 #: Classes in which whole nets are commonly run and engines compared.
 COMMON = ACCURACIES[1:]
 
@@ -33,6 +35,7 @@ def common_class(accuracy: str) -> str:
     return COMMON[max(0, accuracy_rank(accuracy) - 1)]
 
 
-def largest_error(accuracy: str, terms: int) -> float:
-    """Largest relative RMS error of a class for sums of so many terms: rounding errors grow with the square root."""
-    return LIMITS[accuracy] * max(1.0, sqrt(terms / 1024))
+def largest_error(accuracy: str, terms: int, dtype: str = "") -> float:
+    """Largest relative RMS error of a class, in an element type, for sums of so many terms: rounding errors grow with the
+    square root."""
+    return LIMITS[accuracy] * PARTS.get(dtype, 1.0) * max(1.0, sqrt(terms / 1024))

@@ -18,8 +18,8 @@ DTYPES = {
 #: elements travels as C uint32, or 2 C uint16. lo is 0 where hi is infinite or NaN.
 STORED = {"bf16x2": ("uint32", 4)}
 _ALL = {**DTYPES, **STORED}
-#: All forms of an f32 value beside f32 itself; bf16 is an element type too.
-FORMS = ("bf16", *STORED)
+#: All forms of an f32 value beside f32 itself; bf16 and f16 are element types too.
+FORMS = ("bf16", "f16", *STORED)
 _FROM_NUMPY = {numpy_name: name for name, (numpy_name, _) in DTYPES.items() if name != "bf16"}
 
 #: `plain` is row-major in the logical order, for every rank but 4; a rank-4 value calls the same order `nchw`.

@@ -29,7 +29,8 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
            tell: Callable[[str], None] = lambda text: None) -> list[dict]:
     """Mark every candidate that computes something else as failed; gives one dict per failure.
 
-    `slots`: one per layer, in the order of `bound.layers`; of equal layers the first is checked. `inputs`: of the net.
+    `slots`: one per layer, in the order of `bound.layers`; of equal layers the first is checked, and the others where values
+    lie in f16, whose range those of one layer may leave and those of another not. `inputs`: of the net.
     """
     values = dict(inputs)
     net, failures, seen = bound.net, [], set()
@@ -37,14 +38,15 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
     for i, (layer, slot) in enumerate(zip(net.layers, slots)):
         arguments = [None if not v else values[v] if v in values else net.constants[v] for v in layer.inputs]
         wanted = run_layer(layer, [_double(a) for a in arguments])
-        if slot.text not in seen:
-            seen.add(slot.text)
-            tell(f"verifying {layer.name} ({len(slot.entries)} candidates)")
+        entries = [e for e in slot.entries if slot.text not in seen or (e.state != "failed" and _in_f16(e.candidate))]
+        seen.add(slot.text)
+        if entries:
+            tell(f"verifying {layer.name} ({len(entries)} candidates)")
             single = _single(bound, layer)
             given = {v: values[v] for v in single.inputs}
             exact = _Reference(layer, given, wanted, {})
-            within = _within(single, layer, given) if any(_scaled(e.candidate) for e in slot.entries) else exact
-            for entry in slot.entries:
+            within = _within(single, layer, given) if any(_scaled(e.candidate) for e in entries) else exact
+            for entry in entries:
                 reason = _check(single, within if _scaled(entry.candidate) else exact, entry.candidate, threads)
                 if reason:
                     entry.state, entry.reason = "failed", reason
@@ -83,6 +85,10 @@ class _Reference(NamedTuple):
 def _scaled(c: Candidate) -> bool:
     """True for a routine that holds values as integers."""
     return any(f.dtype in INTEGER_RANGE for f in (*c.ins, *c.outs))
+
+
+def _in_f16(c: Candidate) -> bool:
+    return any(f.dtype == "f16" for f in (*c.ins, *c.outs))
 
 
 def _within(single: BoundNet, layer: Layer, given: Mapping[str, np.ndarray]) -> _Reference:

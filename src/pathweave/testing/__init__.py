@@ -171,14 +171,14 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def tolerance(case: Case, accuracy_class: str) -> float:
-    """Largest allowed relative RMS error of a routine of an accuracy class on a case.
+def tolerance(case: Case, accuracy_class: str, dtype: str = "") -> float:
+    """Largest allowed relative RMS error of a routine of an accuracy class, with that element type in its id, on a case.
 
     Grows with the square root of the reduction length above 1,024; 0 for kinds that round nothing, class strict.
     """
     if accuracy_class == "strict" and kind_of(case.kind).exact and not case.epilogue:
         return 0.0
-    return largest_error(accuracy_class, case.reduction_length())
+    return largest_error(accuracy_class, case.reduction_length(), dtype)
 
 
 def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:

@@ -31,8 +31,7 @@ from .layouts import decode, encode, lay_out, logical
 THREADS = (1, 2)
 
 #: Forms other than its own in which an f32 value may lie.
-STORED_FORMS = ("bf16", "bf16x2")
-
+STORED_FORMS = ("bf16", "bf16x2", "f16")
 
 #: Products of floats split into parts: infinity times a part of 0 is NaN (docs/accuracy.md).
 SPLIT_PRODUCTS = ("bf16x2", "bf16x3")
@@ -108,9 +107,9 @@ class Subject:
         """The problem for a number of threads."""
         return self.make(threads)
 
-    def allowed(self, accuracy: str) -> float:
-        """Largest allowed relative RMS error."""
-        return tolerance(self.case, accuracy) if self.case else 0.0
+    def allowed(self, routine: str, accuracy: str) -> float:
+        """Largest relative RMS error that a routine of an accuracy class may have."""
+        return tolerance(self.case, accuracy, routine.split(":")[1]) if self.case else 0.0
 
 
 def subjects(wanted: str | None = None) -> Iterator[Subject]:
@@ -138,7 +137,7 @@ def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
 def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarray, np.ndarray, Scale]:
     """A value before and after a conversion, in the formats' element types, and its scale."""
     if {source.dtype, target.dtype} & set(STORED_FORMS):
-        array = _values_of(spec, source)
+        array = _values_of(spec, source, target)
         return array, decode(encode(array, target.dtype), target.dtype), UNKNOWN
     size = spec.elements
     array = np.arange(1, 1 + size).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
@@ -160,13 +159,28 @@ def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarr
 
 #: What a change of form may get wrong: ties, what rounds up to infinity, denormals, NaN.
 _EDGES = np.array([1.00390625, 1.01171875, -1.00390625, 3.4e38, -3.4028235e38, 1e-40, -1e-45, 1.17e-38, 0.0, -0.0,
-                   np.inf, -np.inf, np.nan, 65535.0, 1 / 3, 1e-30], np.float32)
+                   np.inf, -np.inf, np.nan, 65535.0, 1 / 3, 1e-30, 65504.0, 65519.996, 65520.0, -65536.0, 6.1e-5, 5.96e-8,
+                   2.0**-25, 2.99e-8, 1.00048828125], np.float32)
+
+#: Elements that hold all numbers of 16 bits, or what lies between any two.
+_EVERY = 3 << 15
 
 
-def _values_of(spec: TensorSpec, source: Format) -> np.ndarray:
-    """Different values that a format can hold exactly."""
+def _values_of(spec: TensorSpec, source: Format, target: Format) -> np.ndarray:
+    """Different values that a format can hold exactly. A vector of _EVERY: all of a format of 16 bits; to one, from
+    every number that is halfway between two of its own, and that number's neighbours."""
     n = spec.elements
     rng = np.random.default_rng(n)
+    half = target if source.dtype == "f32" else source
+    if n == _EVERY and itemsize(half.dtype) == 2:
+        every = decode(np.arange(1 << 16).astype(np.uint16).view(numpy_dtype(half.dtype)), half.dtype)
+        if half == source:
+            return np.resize(every, n)
+        low = every[np.isfinite(every) & ~np.signbit(every)].astype(np.float64)
+        high = np.append(low[1:], 2 * low[-1] - low[-2])  # where infinity would lie
+        middle = ((low + high) / 2).astype(np.float32)
+        near = np.concatenate([middle, np.nextafter(middle, np.float32(0)), np.nextafter(middle, np.float32(np.inf))])
+        return np.resize(near * rng.choice(np.float32([-1, 1]), near.size), n)
     array = rng.standard_normal(n).astype(np.float32)
     at = rng.permutation(n)[:len(_EDGES)]
     array[at] = _EDGES[:len(at)]
@@ -186,6 +200,9 @@ def adapts() -> list[tuple[TensorSpec, Format, Format]]:
             for layout in ("nchw", "nhwc"):
                 ends = Format("f32", layout), Format(dtype, "nhwc")
                 found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
+    for dtype in (d for d in STORED_FORMS if itemsize(d) == 2):
+        ends = Format("f32", "plain"), Format(dtype, "plain")
+        found += [(TensorSpec("f32", (_EVERY,)), a, b) for a, b in (ends, ends[::-1])]
     for shape in [(), (1,), (17,), (1000,), (3, 17), (3, 64), (2, 5, 31), (2, 5, 64), (1, 1000), (2, 3, 1, 2, 33)]:
         for dtype in ("u8", *STORED_FORMS):
             ends = Format("f32", "plain"), Format(dtype, "plain")
@@ -217,7 +234,7 @@ def unit_of(isa: str) -> str:
 def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Result:
     """Carry out one check; with `unit` only where the kernel runs on a micro-kernel of that tier. Raises nothing: what
     goes wrong is the failure."""
-    allowed = subject.allowed(card["accuracy"]) if card["accuracy"] in LIMITS else 0.0
+    allowed = subject.allowed(check.routine, card["accuracy"]) if card["accuracy"] in LIMITS else 0.0
     try:
         found = _perform(subject, check, card, allowed, unit)
         if found is None:

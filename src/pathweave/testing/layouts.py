@@ -36,8 +36,11 @@ def round_bf16(value: np.ndarray) -> np.ndarray:
 
 def encode(array: np.ndarray, dtype: str) -> np.ndarray:
     """float32 memory as it is stored in another form, by the definition of each; other element types as they are."""
-    if array.dtype != np.float32 or dtype not in ("bf16", "bf16x2"):
+    if array.dtype != np.float32 or dtype not in ("bf16", "bf16x2", "f16"):
         return array
+    if dtype == "f16":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float16)
     hi = round_bf16(array)
     halves = [(hi.view(np.uint32) >> 16).astype(np.uint16)]
     if dtype == "bf16":
@@ -53,6 +56,8 @@ def decode(array: np.ndarray, dtype: str) -> np.ndarray:
     """The float32 memory that a stored form stands for."""
     if dtype == "bf16":
         return (array.astype(np.uint32) << 16).view(np.float32)
+    if array.dtype == np.float16 and dtype == "f16":
+        return array.astype(np.float32)
     if dtype == "bf16x2":
         rows = np.ascontiguousarray(array).reshape(-1, array.shape[-1] if array.ndim else 1).view(np.uint16)
         hi, lo = ((rows[:, part].astype(np.uint32) << 16).view(np.float32)

@@ -1,4 +1,4 @@
-#include "routines/bf16.h"
+#include "routines/half.h"
 
 #include <cmath>
 #include <cstring>
@@ -8,14 +8,14 @@
 
 namespace pw {
 
-std::vector<std::string> bf16_variants() {
-  std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemmBf16>(PW_KIND_GEMM_BF16, true)) names.push_back(name);
-  return names;
-}
+namespace {
+const char* gemm_kind(DType part) { return part == DType::f16 ? PW_KIND_GEMM_F16 : PW_KIND_GEMM_BF16; }
+}  // namespace
 
-const GemmBf16& bf16_kernel(const std::string& name) {
-  if (const auto* body = ukernel<GemmBf16>(PW_KIND_GEMM_BF16, name)) return *body;
+std::vector<std::string> half_variants(DType part) { return ukernel_names(gemm_kind(part)); }
+
+const GemmHalf& half_kernel(DType part, const std::string& name) {
+  if (const auto* body = ukernel<GemmHalf>(gemm_kind(part), name)) return *body;
   throw Error("micro-kernel '" + name + "' is not available on this machine");
 }
 
@@ -27,29 +27,16 @@ struct Runs {
   int64_t padded() const { return chunks * depth; }
   // As few as there can be; the last ones are filled with zeros.
   static Runs padding(int64_t n) {
-    const int64_t chunks = divide_up(n, kBf16Depth);
+    const int64_t chunks = divide_up(n, kHalfDepth);
     return {chunks, round_up(divide_up(n, chunks), 2)};
   }
   // Runs that divide n. {0, 0}: there are none but much shorter ones.
   static Runs dividing(int64_t n) {
-    for (int64_t chunks = divide_up(n, kBf16Depth); 4 * chunks <= 5 * divide_up(n, kBf16Depth); ++chunks)
+    for (int64_t chunks = divide_up(n, kHalfDepth); 4 * chunks <= 5 * divide_up(n, kHalfDepth); ++chunks)
       if (n % (2 * chunks) == 0) return {chunks, n / chunks};
     return {0, 0};
   }
 };
-
-uint16_t narrow(float x) {
-  uint32_t u;
-  std::memcpy(&u, &x, 4);
-  if (std::isnan(x)) return static_cast<uint16_t>(u >> 16 | 0x40);
-  return static_cast<uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-float widen(uint16_t half) {
-  const uint32_t u = static_cast<uint32_t>(half) << 16;
-  float x;
-  std::memcpy(&x, &u, 4);
-  return x;
-}
 
 // Distances in the copy of a block of output rows, in pixels and bytes. Strides are taken out of it: pixels that are
 // `stride` apart lie side by side, one plane per remainder, so that every tap walks with the same step; the walk runs on
@@ -65,24 +52,26 @@ struct Copy {
   int64_t bytes(int64_t out_rows) const { return phases_y * phases_x * plane(out_rows); }
 };
 
-class Bf16Convolution : public Kernel {
+class HalfConvolution : public Kernel {
  public:
-  Bf16Convolution(const Bf16Problem& p, const Bf16Scheme& scheme, const GemmBf16& kernel)
-      : g_(p.g), scheme_(scheme), kernel_(kernel), parts_(p.forms.parts), splits_(p.forms.in == DType::f32), add_(p.add),
-        threads_(p.threads), batch_(p.batch), convert_(p.g.group_inputs(), p.forms.parts) {
+  HalfConvolution(const HalfProblem& p, const HalfScheme& scheme, const GemmHalf& kernel)
+      : g_(p.g), scheme_(scheme), kernel_(kernel), part_(p.forms.part), parts_(p.forms.parts),
+        splits_(p.forms.in == DType::f32), add_(p.add), threads_(p.threads), batch_(p.batch),
+        convert_(p.g.group_inputs(), p.forms.parts, p.forms.part) {
     const Geometry& g = g_;
-    const Bf16Forms& forms = p.forms;
+    const HalfForms& forms = p.forms;
     taps_ = scheme.merged ? g.kernel_height : g.taps();
     const int64_t run = scheme.merged ? g.kernel_width * g.group_inputs() : g.group_inputs();
     runs_ = scheme.in_place ? Runs::dividing(run) : Runs::padding(run);
-    panels_ = divide_up(g.group_outputs(), kBf16Columns);
+    panels_ = divide_up(g.group_outputs(), kHalfColumns);
     if (!scheme.in_place) plan_copy(run);
     plan_blocks();
-    panel_bytes_ = taps_ * runs_.chunks * parts_ * 2 * runs_.depth * 32;
+    product_bytes_ = taps_ * runs_.chunks * parts_ * 2 * runs_.depth * 32;
+    panel_bytes_ = product_bytes_ + (part_ == DType::f16 ? kHalfColumns * 4 : 0);
     if (batch_.b.empty()) pack(p.weights, run);
     else packed_at_run_ = round_up(batch_.b_matrices * panels_ * panel_bytes_, 64);
     for (int64_t group = 0; group < g.groups; ++group)
-      bias_.push_back(pack_bias(p.bias ? p.bias + group * g.group_outputs() : nullptr, g.group_outputs(), kBf16Columns));
+      bias_.push_back(pack_bias(p.bias ? p.bias + group * g.group_outputs() : nullptr, g.group_outputs(), kHalfColumns));
 
     args_.offsets = nullptr;
     args_.a_row = scheme.in_place ? g.inputs * 2 * parts_ : copy_.pixel;
@@ -92,7 +81,7 @@ class Bf16Convolution : public Kernel {
     args_.depth = static_cast<int32_t>(runs_.depth);
     args_.parts = static_cast<int32_t>(parts_);
     args_.form = forms.out == DType::f32 ? StoredF32::f32
-                 : forms.out == DType::bf16 ? StoredF32::bf16 : StoredF32::bf16x2;
+                 : forms.out == DType::bf16x2 ? StoredF32::bf16x2 : StoredF32::half;
     element_ = forms.out == DType::f32 ? 4 : 2;
     const int64_t bytes = g.outputs * static_cast<int64_t>(size_of(forms.out));  // of a pixel of y
     args_.c_row = (p.step ? p.step : 1) * bytes;
@@ -179,40 +168,64 @@ class Bf16Convolution : public Kernel {
     blocks_y_ = divide_up(g_.out_height, block_rows_);
   }
 
-  // See kinds/gemm_bf16.h. Every element belongs to one place of b: walk those.
-  void pack(const Bf16Weights& weights, int64_t run) {
-    const int64_t outputs = g_.group_outputs(), inputs = g_.group_inputs(), taps = taps_, panels = panels_;
-    const int64_t depth = runs_.depth, chunks = runs_.chunks, parts = parts_, block = depth * 32;
-    const bool merged = scheme_.merged;
+  // See kinds/gemm_half.h.
+  void pack(const HalfWeights& weights, int64_t run) {
     for (int64_t group = 0; group < g_.groups; ++group) {
       const auto* w = weights.constant.as<float>() + group * weights.group_step;
-      const std::string key = "bf16/" + std::to_string(group) + "/" + std::to_string(parts) + "/" +
-                              std::to_string(depth) + "/" + std::to_string(merged) + weights.name;
+      const std::string key = std::string(text(part_)) + "/" + std::to_string(group) + "/" + std::to_string(parts_) + "/" +
+                              std::to_string(runs_.depth) + "/" + std::to_string(scheme_.merged) + weights.name;
       weights_.push_back(shared_packing(weights.constant.id, key, [&] {
-        Buffer packed(static_cast<size_t>(panels * panel_bytes_));
-        auto* b = packed.as<uint16_t>();
-        std::memset(b, 0, packed.bytes());
-        parallel_for(panels * kBf16Columns, [&](int64_t begin, int64_t end) {
-          for (int64_t n = begin; n < std::min(end, outputs); ++n)
-            for (int64_t tap = 0; tap < taps; ++tap)
-              for (int64_t k = 0; k < run; ++k) {
-                // Merged: k counts (kx, channel) of kernel row `tap`.
-                const int64_t channel = merged ? k % inputs : k;
-                const int64_t from = merged ? tap * g_.kernel_width + k / inputs : tap;
-                float x = w[n * weights.output_step + channel * weights.input_step +
-                            weights.taps[static_cast<size_t>(from)]];
-                uint16_t* to = b + n / kBf16Columns * panel_bytes_ / 2 + tap * chunks * parts * block +
-                               place(k, n % kBf16Columns);
-                for (int64_t part = 0; part < parts; ++part, to += block) {
-                  *to = narrow(x);
-                  x -= widen(*to);
-                  if (!std::isfinite(x)) break;
-                }
-              }
+        Buffer packed(static_cast<size_t>(panels_ * panel_bytes_));
+        std::memset(packed.as<char>(), 0, packed.bytes());
+        parallel_for(panels_ * kHalfColumns, [&](int64_t begin, int64_t end) {
+          std::vector<float> floats(static_cast<size_t>(taps_ * run));
+          std::vector<uint16_t> halves(static_cast<size_t>(run * parts_));
+          for (int64_t n = begin; n < std::min(end, g_.group_outputs()); ++n) {
+            gather(weights, w + n * weights.output_step, run, floats.data());
+            pack_output(floats.data(), run, n % kHalfColumns, packed.as<char>() + n / kHalfColumns * panel_bytes_,
+                        halves.data());
+          }
         });
         return packed;
       }));
     }
+  }
+
+  // All weights of an output, `run` of each tap.
+  void gather(const HalfWeights& weights, const float* w, int64_t run, float* floats) const {
+    const int64_t inputs = g_.group_inputs();
+    for (int64_t tap = 0; tap < taps_; ++tap)
+      for (int64_t k = 0; k < run; ++k) {
+        // Merged: k counts (kx, channel) of kernel row `tap`.
+        const int64_t channel = scheme_.merged ? k % inputs : k;
+        const int64_t from = scheme_.merged ? tap * g_.kernel_width + k / inputs : tap;
+        floats[tap * run + k] = w[channel * weights.input_step + weights.taps[static_cast<size_t>(from)]];
+      }
+  }
+
+  // They go to one column of a panel. In f16 they are brought below 1/16 by a power of two: a run sums 16 products at most
+  // in a lane, so that no sum leaves the range of f16 where x does not, and small ones keep their digits.
+  void pack_output(float* floats, int64_t run, int64_t column, char* panel, uint16_t* halves) const {
+    if (part_ == DType::f16) {
+      const float scale = 16.0f * power_above(floats, taps_ * run);
+      for (int64_t i = 0; i < taps_ * run; ++i) floats[i] /= scale;
+      reinterpret_cast<float*>(panel + product_bytes_)[column] = scale;
+    }
+    const int64_t block = runs_.depth * 32;
+    auto* b = reinterpret_cast<uint16_t*>(panel);
+    for (int64_t tap = 0; tap < taps_; ++tap, b += runs_.chunks * parts_ * block) {
+      convert_.split(floats + tap * run, halves, run, run);
+      for (int64_t part = 0; part < parts_; ++part)
+        for (int64_t k = 0; k < run; ++k) b[part * block + place(k, column)] = halves[part * run + k];
+    }
+  }
+
+  // The least power of two, from 2^-100 to 2^120, above the finite ones of n magnitudes; 1 where all are zero.
+  static float power_above(const float* x, int64_t n) {
+    float most = 0.0f;
+    for (int64_t i = 0; i < n; ++i)
+      if (std::isfinite(x[i])) most = std::max(most, std::abs(x[i]));
+    return most == 0.0f ? 1.0f : std::ldexp(1.0f, std::clamp(std::ilogb(most) + 1, -100, 120));
   }
 
   // Where element k of a tap's run and one of the 32 columns lies in a panel, first part.
@@ -223,17 +236,17 @@ class Bf16Convolution : public Kernel {
 
   // Panel `index`, counted through the matrices, of b as a value: rows of the last axis, in parts or in f32.
   void pack_values(const void* b, int64_t index, uint16_t* to) const noexcept {
-    const int64_t outputs = g_.outputs, first = index % panels_ * kBf16Columns;
-    const int64_t width = std::min<int64_t>(kBf16Columns, outputs - first), block = runs_.depth * 32;
+    const int64_t outputs = g_.outputs, first = index % panels_ * kHalfColumns;
+    const int64_t width = std::min<int64_t>(kHalfColumns, outputs - first), block = runs_.depth * 32;
     const int64_t row = index / panels_ * g_.inputs;
     std::memset(to, 0, static_cast<size_t>(panel_bytes_));
-    uint16_t own[3 * kBf16Columns];
+    if (part_ == DType::f16) std::fill_n(reinterpret_cast<float*>(to + product_bytes_ / 2), kHalfColumns, 1.0f);
+    uint16_t own[3 * kHalfColumns];
     for (int64_t k = 0; k < g_.inputs; ++k) {
       const uint16_t* from = own;
-      int64_t step = kBf16Columns;  // from one part to the next
+      int64_t step = kHalfColumns;  // from one part to the next
       if (splits_) {
-        narrow_.split(static_cast<const float*>(b) + (row + k) * outputs + first, own, step, static_cast<int>(parts_),
-                      width);
+        convert_.split(static_cast<const float*>(b) + (row + k) * outputs + first, own, step, width);
       } else {
         from = static_cast<const uint16_t*>(b) + (row + k) * outputs * parts_ + first;
         step = outputs;
@@ -279,12 +292,12 @@ class Bf16Convolution : public Kernel {
       team.each(blocks(), 1, [&](int64_t i, int64_t) {
         const Block b = block_at(i);
         copy_rows(call, b, copy, 0, copy_.phases_y * copy_.rows(b.rows));
-        multiply(call, b, copy, 0, divide_up(positions(b.rows), kBf16Rows), 0, panels_, offsets, open);
+        multiply(call, b, copy, 0, divide_up(positions(b.rows), kHalfRows), 0, panels_, offsets, open);
       });
       return;
     }
-    const int64_t tiles = divide_up(positions(g_.out_height), kBf16Rows), pairs = divide_up(tiles, 2);
-    const Blocking split = block(pairs, panels_, panel_bytes_, 2 * kBf16Rows * args_.a_row, threads_);
+    const int64_t tiles = divide_up(positions(g_.out_height), kHalfRows), pairs = divide_up(tiles, 2);
+    const Blocking split = block(pairs, panels_, panel_bytes_, 2 * kHalfRows * args_.a_row, threads_);
     team.each(blocks() * split.count(), 1, [&](int64_t i, int64_t) {
       const Block b = block_at(i / split.count());
       const int64_t row = i % split.count() % split.row_blocks, column = i % split.count() / split.row_blocks;
@@ -303,16 +316,16 @@ class Bf16Convolution : public Kernel {
       copy_rows(call, b, copy, first, last);
       team.barrier();
       team.each(panels_, 1, [&](int64_t panel, int64_t) {
-        multiply(call, b, copy, 0, divide_up(positions(b.rows), kBf16Rows), panel, panel + 1, offsets, open);
+        multiply(call, b, copy, 0, divide_up(positions(b.rows), kHalfRows), panel, panel + 1, offsets, open);
       });
     }
   }
 
   void multiply(const Call& call, const Block& b, const char* copy, int64_t first_tile, int64_t last_tile,
                 int64_t first_panel, int64_t last_panel, int64_t* offsets, Shape& open) noexcept {
-    GemmBf16Args args = args_;
+    GemmHalfArgs args = args_;
     args.rows = positions(b.rows);
-    args.tiles = divide_up(args.rows, kBf16Rows);
+    args.tiles = divide_up(args.rows, kHalfRows);
     args.first = first_tile;
     args.last = last_tile;
     if (const int64_t rows = divide_up(args.rows, args.tiles); rows != open.rows) {
@@ -329,10 +342,11 @@ class Bf16Convolution : public Kernel {
     const char* panels = batch_.b.empty() ? weights_[group]->as<char>()
                                           : call.panels + batch_.b[static_cast<size_t>(b.image)] * panels_ * panel_bytes_;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const int64_t column = panel * kBf16Columns, at = start + column * element_;
+      const int64_t column = panel * kHalfColumns, at = start + column * element_;
       args.b = panels + panel * panel_bytes_;
+      args.scale = reinterpret_cast<const float*>(panels + panel * panel_bytes_ + product_bytes_);
       args.bias = bias_[group].as<float>() + column;
-      args.columns = std::min<int64_t>(kBf16Columns, g_.group_outputs() - column);
+      args.columns = std::min<int64_t>(kHalfColumns, g_.group_outputs() - column);
       args.c = call.y + at;
       args.residual = call.residual ? call.residual + at : nullptr;
       kernel_.run(&args);
@@ -429,50 +443,50 @@ class Bf16Convolution : public Kernel {
   }
 
   Geometry g_;
-  Bf16Scheme scheme_;
-  const GemmBf16& kernel_;
+  HalfScheme scheme_;
+  const GemmHalf& kernel_;
+  DType part_;
   int64_t parts_;
   bool splits_;  // x is f32
   bool add_;
   int64_t threads_;
-  Bf16Batch batch_;
+  HalfBatch batch_;
   BfloatRows convert_;
-  const ConvertBf16& narrow_ = best_ukernel<ConvertBf16>(PW_KIND_CONVERT_BF16);
   int64_t packed_at_run_ = 0;             // bytes of b's panels, where it is a value
   int64_t image_bytes_ = 0, first_ = 0;   // of y
   int64_t element_ = 2;  // bytes from one output channel to the next
-  int64_t taps_ = 1, panels_ = 1, panel_bytes_ = 0, block_rows_ = 1, blocks_y_ = 1;
+  int64_t taps_ = 1, panels_ = 1, product_bytes_ = 0, panel_bytes_ = 0, block_rows_ = 1, blocks_y_ = 1;
   Runs runs_{};
   Copy copy_;
-  GemmBf16Args args_{};
+  GemmHalfArgs args_{};
   std::vector<std::shared_ptr<const Buffer>> weights_;
   std::vector<Buffer> bias_;
 };
 
 }  // namespace
 
-bool Bf16Scheme::can_be_in_place(const Geometry& g, const Bf16Forms& forms) {
+bool HalfScheme::can_be_in_place(const Geometry& g, const HalfForms& forms) {
   if (forms.in == DType::f32) return false;
   const bool steps = (g.stride_y == 1 && g.stride_x == 1) || g.out_pixels() == 1;
   return !g.pads() && steps && Runs::dividing(g.group_inputs()).chunks > 0;
 }
 
-bool Bf16Scheme::merging_pays(const Geometry& g) {
-  return g.kernel_width > 1 && g.kernel_height * divide_up(g.kernel_width * g.group_inputs(), kBf16Depth) <
-                                   g.taps() * divide_up(g.group_inputs(), kBf16Depth);
+bool HalfScheme::merging_pays(const Geometry& g) {
+  return g.kernel_width > 1 && g.kernel_height * divide_up(g.kernel_width * g.group_inputs(), kHalfDepth) <
+                                   g.taps() * divide_up(g.group_inputs(), kHalfDepth);
 }
 
-Bf16Weights Bf16Weights::of_convolution(const Constant& constant, const Geometry& g) {
-  Bf16Weights w{constant, g.group_outputs() * g.group_inputs() * g.taps(), g.group_inputs() * g.taps(), g.taps(), {}, ""};
+HalfWeights HalfWeights::of_convolution(const Constant& constant, const Geometry& g) {
+  HalfWeights w{constant, g.group_outputs() * g.group_inputs() * g.taps(), g.group_inputs() * g.taps(), g.taps(), {}, ""};
   for (int64_t t = 0; t < g.taps(); ++t) w.taps.push_back(t);
   return w;
 }
 
-std::unique_ptr<Kernel> bf16_convolution(const Bf16Problem& problem, const Bf16Scheme& scheme, const GemmBf16& kernel) {
-  return std::make_unique<Bf16Convolution>(problem, scheme, kernel);
+std::unique_ptr<Kernel> half_convolution(const HalfProblem& problem, const HalfScheme& scheme, const GemmHalf& kernel) {
+  return std::make_unique<HalfConvolution>(problem, scheme, kernel);
 }
 
-Geometry bf16_matrices(int64_t images, int64_t rows, int64_t depth, int64_t columns) {
+Geometry half_matrices(int64_t images, int64_t rows, int64_t depth, int64_t columns) {
   Geometry g;
   g.images = images, g.inputs = depth, g.height = rows, g.width = 1;
   g.outputs = columns, g.kernel_height = g.kernel_width = 1;
@@ -482,26 +496,27 @@ Geometry bf16_matrices(int64_t images, int64_t rows, int64_t depth, int64_t colu
   return g;
 }
 
-Bf16Routine::Bf16Routine(const std::string& stem, Layout layout, Layout images, const Bf16Forms& forms)
+HalfRoutine::HalfRoutine(const std::string& stem, Layout layout, Layout images, const HalfForms& forms)
     : forms_(forms), images_(images) {
   static constexpr const char* kNames[] = {"", "bf16", "bf16x2", "bf16x3"};
   const bool from = forms.in == DType::f32, to = forms.out == DType::f32;
   const char* ends = from && to ? "_in_f32" : from ? "_from_f32" : to ? "_to_f32" : "";
-  card_.id = stem + ends + ":" + kNames[forms.parts] + ":" + text(layout) + ":cpu";
+  card_.id = stem + ends + ":" + (forms.part == DType::f16 ? "f16" : kNames[forms.parts]) + ":" + text(layout) + ":cpu";
   card_.layer = stem.substr(0, stem.find('/'));
   card_.accuracy = forms.parts == 1 ? Accuracy::reduced : forms.parts == 2 ? Accuracy::f32 : Accuracy::strict;
   card_.takes_epilogue = true;
-  card_.requires_ = "avx512_bf16";  // a machine with AMX has it too
+  // A machine with AMX has AVX512-BF16 too.
+  card_.requires_ = forms.part == DType::f16 ? "avx512_fp16" : "avx512_bf16";
 }
 
-Ports Bf16Routine::ports(const Problem& p) const {
+Ports HalfRoutine::ports(const Problem& p) const {
   Ports ports = uniform_ports(p, images_, forms_.out);
   for (size_t i = 0; i < ports.in.size() - (p.epilogue.add ? 1 : 0); ++i) ports.in[i].dtype = forms_.in;
   return ports;
 }
 
-Verdict Bf16Routine::has_kernel() const {
-  return bf16_variants().empty() ? Verdict::no("no micro-kernel in this tier") : Verdict::ok();
+Verdict HalfRoutine::has_kernel() const {
+  return half_variants(forms_.part).empty() ? Verdict::no("no micro-kernel in this tier") : Verdict::ok();
 }
 
 }  // namespace pw

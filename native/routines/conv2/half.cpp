@@ -1,14 +1,14 @@
-// conv2/direct in bf16, bf16x2 and bf16x3: every tap multiplies rows of pixels on a matrix unit; without a padded border
+// conv2/direct in bf16, bf16x2, bf16x3 and f16: every tap multiplies rows of pixels on a matrix unit; without a padded border
 // the rows lie in x itself, else in a padded copy, made block by block.
 #include "base/error.h"
-#include "routines/bf16.h"
+#include "routines/half.h"
 
 namespace pw {
 namespace {
 
-class DirectBf16 : public Bf16Routine {
+class DirectHalf : public HalfRoutine {
  public:
-  explicit DirectBf16(const Bf16Forms& forms) : Bf16Routine("conv2/direct", Layout::nhwc, Layout::nhwc, forms) {}
+  explicit DirectHalf(const HalfForms& forms) : HalfRoutine("conv2/direct", Layout::nhwc, Layout::nhwc, forms) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
     return has_kernel();
@@ -18,16 +18,16 @@ class DirectBf16 : public Bf16Routine {
   std::vector<std::string> variants(const Problem& p) const override {
     const Geometry g(p);
     std::vector<std::string> names;
-    for (const auto& kernel : bf16_variants()) {
-      if (Bf16Scheme::can_be_in_place(g, forms_)) {
+    for (const auto& kernel : half_variants(forms_.part)) {
+      if (HalfScheme::can_be_in_place(g, forms_)) {
         names.push_back(kernel);
         continue;
       }
       std::vector<std::string> forms{kernel};
-      if (Bf16Scheme::merging_pays(g)) forms.push_back(kernel + kRows);
+      if (HalfScheme::merging_pays(g)) forms.push_back(kernel + kRows);
       for (const auto& form : forms) {
         names.push_back(form);
-        if (p.threads > 1 && g.group_outputs() > kBf16Columns) names.push_back(form + kColumns);
+        if (p.threads > 1 && g.group_outputs() > kHalfColumns) names.push_back(form + kColumns);
       }
     }
     return names;
@@ -39,11 +39,11 @@ class DirectBf16 : public Bf16Routine {
     const std::string form = slash == std::string::npos ? "" : variant.substr(slash);
     if (!form.empty() && form != kRows && form != kColumns && form != std::string(kRows) + kColumns)
       throw Error("variant '" + variant + "': expected MICRO-KERNEL[/rows][/columns]");
-    const bool in_place = form.empty() && Bf16Scheme::can_be_in_place(g, forms_);
-    return bf16_convolution({g, forms_, Bf16Weights::of_convolution(c[1], g), {}, bias_of(p, c), *epilogue_activation(p),
+    const bool in_place = form.empty() && HalfScheme::can_be_in_place(g, forms_);
+    return half_convolution({g, forms_, HalfWeights::of_convolution(c[1], g), {}, bias_of(p, c), *epilogue_activation(p),
                              p.epilogue.add, p.threads},
                             {in_place, form.starts_with(kRows), form.ends_with(kColumns)},
-                            bf16_kernel(variant.substr(0, slash)));
+                            half_kernel(forms_.part, variant.substr(0, slash)));
   }
 
  private:
@@ -53,6 +53,6 @@ class DirectBf16 : public Bf16Routine {
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<DirectBf16>(c, true); }
+void collect(Collector& c) { collect_half<DirectHalf>(c, true); }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -1,14 +1,14 @@
-// matmul/gemm in bf16, bf16x2 and bf16x3 on a matrix unit; b is packed when the kernel is prepared or, where it is a
+// matmul/gemm in bf16, bf16x2, bf16x3 and f16 on a matrix unit; b is packed when the kernel is prepared or, where it is a
 // value, by the team at the start of every run.
-#include "routines/bf16.h"
+#include "routines/half.h"
 #include "routines/matmul/matmul.h"
 
 namespace pw {
 namespace {
 
-class MatmulBf16 : public Bf16Routine {
+class MatmulHalf : public HalfRoutine {
  public:
-  explicit MatmulBf16(const Bf16Forms& forms) : Bf16Routine("matmul/gemm", Layout::plain, Layout::nchw, forms) {}
+  explicit MatmulHalf(const HalfForms& forms) : HalfRoutine("matmul/gemm", Layout::plain, Layout::nchw, forms) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
     if (p.in[0].constant) return Verdict::no("a is a constant");
@@ -26,19 +26,19 @@ class MatmulBf16 : public Bf16Routine {
     const MatmulShape s(p);
     const bool constant = p.in[1].constant;
     // One constant b for all: the matrices of a, one behind the other, are the rows of a single product.
-    const Geometry g = constant ? bf16_matrices(1, s.rows * s.batch(), s.depth, s.columns)
-                                : bf16_matrices(s.batch(), s.rows, s.depth, s.columns);
-    const bool in_place = Bf16Scheme::can_be_in_place(g, forms_);
-    Bf16Problem problem{g, forms_, {}, {}, nullptr, *epilogue_activation(p), p.epilogue.add, p.threads};
+    const Geometry g = constant ? half_matrices(1, s.rows * s.batch(), s.depth, s.columns)
+                                : half_matrices(s.batch(), s.rows, s.depth, s.columns);
+    const bool in_place = HalfScheme::can_be_in_place(g, forms_);
+    HalfProblem problem{g, forms_, {}, {}, nullptr, *epilogue_activation(p), p.epilogue.add, p.threads};
     if (constant) problem.weights = {c[1], 0, 1, s.columns, {0}, "/matmul"};
     else problem.batch = {s.a_index, s.b_index, s.b_matrices};
-    return bf16_convolution(problem, {in_place, false, !in_place && g.images == 1}, bf16_kernel(variant));
+    return half_convolution(problem, {in_place, false, !in_place && g.images == 1}, half_kernel(forms_.part, variant));
   }
 };
 
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<MatmulBf16>(c, false); }
+void collect(Collector& c) { collect_half<MatmulHalf>(c, false); }
 }  // namespace PW_COLLECT
 }  // namespace pw

@@ -1,15 +1,15 @@
-// conv_transpose2/direct in bf16, bf16x2 and bf16x3 on a matrix unit: each phase of the output is a convolution of stride
+// conv_transpose2/direct in bf16, bf16x2, bf16x3 and f16 on a matrix unit: each phase of the output is a convolution of stride
 // 1, whose pixels are stored a stride apart.
-#include "routines/bf16.h"
+#include "routines/half.h"
 #include "routines/conv_transpose2/geometry.h"
 
 namespace pw {
 namespace {
 
 // The phases one after another, without waiting: each writes outputs of its own and has a workspace of its own.
-class TransposedBf16Kernel : public Kernel {
+class TransposedHalfKernel : public Kernel {
  public:
-  explicit TransposedBf16Kernel(std::vector<std::unique_ptr<Kernel>> phases) : phases_(std::move(phases)) {}
+  explicit TransposedHalfKernel(std::vector<std::unique_ptr<Kernel>> phases) : phases_(std::move(phases)) {}
   size_t workspace_bytes() const override {
     size_t bytes = 0;
     for (const auto& k : phases_) bytes += area(*k);
@@ -53,10 +53,10 @@ Geometry convolution_of(const TransposedGeometry& t, const Phase& f) {
   return g;
 }
 
-class TransposedBf16 : public Bf16Routine {
+class TransposedHalf : public HalfRoutine {
  public:
-  explicit TransposedBf16(const Bf16Forms& forms)
-      : Bf16Routine("conv_transpose2/direct", Layout::nhwc, Layout::nhwc, forms) {}
+  explicit TransposedHalf(const HalfForms& forms)
+      : HalfRoutine("conv_transpose2/direct", Layout::nhwc, Layout::nhwc, forms) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
     for (const Phase& f : TransposedGeometry(p).phases())
@@ -70,23 +70,23 @@ class TransposedBf16 : public Bf16Routine {
       const Geometry g = convolution_of(t, f);
       // [inputs, outputs of a group, kernel height, kernel width], the taps in reverse.
       const int64_t all = t.kernel_height * t.kernel_width, outputs = g.group_outputs();
-      Bf16Weights w{c[1], g.group_inputs() * outputs * all, all, outputs * all, {}, "/transposed"};
+      HalfWeights w{c[1], g.group_inputs() * outputs * all, all, outputs * all, {}, "/transposed"};
       for (auto tap = f.taps.rbegin(); tap != f.taps.rend(); ++tap) {
         w.taps.push_back(tap->index);
         w.name += "/" + std::to_string(tap->index);
       }
-      kernels.push_back(bf16_convolution(
+      kernels.push_back(half_convolution(
           {g, forms_, w, {}, bias_of(p, c), *epilogue_activation(p), p.epilogue.add, p.threads,
            f.first_y * t.out_width + f.first_x, t.stride_x, t.stride_y * t.out_width, t.out_height * t.out_width},
-          {false, false, false}, bf16_kernel(variant)));
+          {false, false, false}, half_kernel(forms_.part, variant)));
     }
-    return std::make_unique<TransposedBf16Kernel>(std::move(kernels));
+    return std::make_unique<TransposedHalfKernel>(std::move(kernels));
   }
 };
 
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { collect_bf16<TransposedBf16>(c, true); }
+void collect(Collector& c) { collect_half<TransposedHalf>(c, true); }
 }  // namespace PW_COLLECT
 }  // namespace pw

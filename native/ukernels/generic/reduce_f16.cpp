@@ -1,0 +1,4 @@
+#define PW_LANES 4
+#define PW_ISA "generic"
+#define PW_F16
+#include "ukernels/tiers/reduce_half.inc"
