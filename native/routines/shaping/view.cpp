@@ -1,7 +1,7 @@
 // Layers that leave the bytes as they are: reshape, squeeze, unsqueeze, identity, and transposes that only rename.
 #include <cstring>
 
-#include "routines/shaping/permute.h"
+#include "routines/shaping/view.h"
 
 namespace pw {
 namespace {
@@ -26,17 +26,7 @@ class View : public VectorRoutine {
   View(const std::string& layer, Layout layout, DType dtype) : VectorRoutine(layer, "view", layout, "", false, dtype) {}
 
   Verdict accepts(const Problem& p) const override {
-    if (p.in.empty() || p.dynamic() != std::vector<int>{0}) return Verdict::no("its input is a constant");
-    for (size_t i = 1; i < p.in.size(); ++i)
-      if (p.in[i].present) return Verdict::no("its shape comes from an input");
-    // One instance serves each pair of ranks: `plain` where neither is 4.
-    const bool image = p.in[0].shape.size() == 4 || p.out[0].shape.size() == 4;
-    if (auto verdict = basics(p, image && p.out[0].shape.size() == 4 ? p.out[0] : p.in[0]); !verdict) return verdict;
-    if (p.in[0].shape == p.out[0].shape) return Verdict::ok();
-    for (const Tensor& t : {p.in[0], p.out[0]})
-      if (t.shape.size() == 4 && !row_major(layout_, t.shape))
-        return Verdict::no("the layout is not row-major for this shape");
-    return Verdict::ok();
+    return keeps_order(p, layout_, [&](const Tensor& t) { return basics(p, t); });
   }
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);

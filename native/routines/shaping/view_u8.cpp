@@ -1,6 +1,6 @@
 // Layers that leave u8 values as they are: reshape, squeeze, unsqueeze, identity, and transposes that only rename. Where
 // input and output have different scales the values are rescaled in passing.
-#include "routines/shaping/permute.h"
+#include "routines/shaping/view.h"
 #include "routines/vector_u8.h"
 
 namespace pw {
@@ -11,16 +11,7 @@ class ViewU8 : public VectorU8Routine {
   ViewU8(const std::string& layer, Layout layout) : VectorU8Routine(layer, "view", layout) {}
 
   Verdict accepts(const Problem& p) const override {
-    if (p.in.empty() || p.dynamic() != std::vector<int>{0}) return Verdict::no("its input is a constant");
-    for (size_t i = 1; i < p.in.size(); ++i)
-      if (p.in[i].present) return Verdict::no("its shape comes from an input");
-    const bool image = p.in[0].shape.size() == 4 || p.out[0].shape.size() == 4;
-    if (auto verdict = basics(p, image && p.out[0].shape.size() == 4 ? p.out[0] : p.in[0]); !verdict) return verdict;
-    if (p.in[0].shape == p.out[0].shape) return Verdict::ok();
-    for (const Tensor& t : {p.in[0], p.out[0]})
-      if (t.shape.size() == 4 && !row_major(layout_, t.shape))
-        return Verdict::no("the layout is not row-major for this shape");
-    return Verdict::ok();
+    return keeps_order(p, layout_, [&](const Tensor& t) { return basics(p, t); });
   }
   // A rescaling kernel works in place too.
   Ports ports(const Problem& p) const override {
