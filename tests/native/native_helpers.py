@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,18 @@ def isolated(body: Callable, *args):
     """What body(*args) returns in a process of its own: devices stay open until their process ends."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(body, *args).result(timeout=120)
+
+
+def side_by_side(request, body: Callable[..., object]) -> Iterator[Callable[..., object]]:
+    """For a fixture of a test that waits for processes: gives what gives body(*parameters of the test).
+
+    Bodies of all tests that use the fixture are run as many at a time as there are processors, in the tests' order.
+    """
+    tests = [item.callspec.params for item in request.session.items if request.fixturename in item.fixturenames]
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    runs = {frozenset(given.items()): pool.submit(body, **given) for given in tests}
+    yield lambda **given: runs[frozenset(given.items())].result()
+    pool.shutdown(cancel_futures=True)
 
 
 def tensors(shapes) -> str:

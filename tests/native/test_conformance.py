@@ -15,6 +15,7 @@ from mmap import PAGESIZE
 
 import numpy as np
 import pytest
+from native_helpers import side_by_side
 
 from pathweave.net.format import Format
 from pathweave.testing import conformance
@@ -52,11 +53,17 @@ def run_tier(tier: str) -> tuple[list[dict], list[str]]:
     return results, crashes
 
 
+@pytest.fixture(scope="module")
+def run_of(request):
+    yield from side_by_side(request, lambda tier: run_tier(tier) if tier in found_tiers() else None)
+
+
 @pytest.mark.parametrize("tier", TIERS)
-def test_every_routine(tier, capsys):
-    if tier not in found_tiers():
+def test_every_routine(tier, run_of, capsys):
+    found = run_of(tier=tier)
+    if found is None:
         pytest.skip(f"this machine or build has no {tier}")
-    everything, crashes = run_tier(tier)
+    everything, crashes = found
     results = [r for r in everything if not r["left_out"]]
     worst: dict[str, tuple[float, str]] = {}
     for r in results:

@@ -95,7 +95,8 @@ class _Uses:
 
 def _place(plan: Any, rows: Sequence[Work], limits: Limits) -> None:
     """Fill `bytes` of all rows: one run to know what the last one left, and one that counts."""
-    everything = plan.packed_bytes + plan.peak_bytes
+    # Some routines read weights where they lie, others pack more than there were.
+    everything = max(plan.packed_bytes, sum(_touched(plan, row)[2] for row in rows)) + plan.peak_bytes
     uses = _Uses(plan.peak_bytes)
     for counts in (False, True):
         for row in rows:
