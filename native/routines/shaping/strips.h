@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "routines/vector.h"
@@ -28,30 +29,27 @@ inline Cut cut_at(Layout layout, const Dims& shape, int64_t axis) {
   return cut;
 }
 
-inline std::vector<Strip> concat_strips(Layout layout, const Problem& p) {
-  const int64_t rank = static_cast<int64_t>(p.out[0].shape.size());
-  const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
-  const Cut whole = cut_at(layout, p.out[0].shape, axis);
+// The rectangles of parts that lie side by side along the problem's axis, read from the whole.
+inline std::vector<Strip> strips_of(Layout layout, const Problem& p, const Tensor& whole, const std::vector<Tensor>& parts) {
+  const int64_t given = p.integer("axis"), axis = given < 0 ? given + static_cast<int64_t>(whole.shape.size()) : given;
+  const int64_t row = cut_at(layout, whole.shape, axis).run;
   std::vector<Strip> strips;
   int64_t offset = 0;
-  for (const Tensor& t : p.in) {
+  for (const Tensor& t : parts) {
     const Cut cut = t.present ? cut_at(layout, t.shape, axis) : Cut{1, 0};
-    strips.push_back({cut.outer, cut.run, cut.run, whole.run, 0, offset});
+    strips.push_back({cut.outer, cut.run, row, cut.run, offset, 0});
     offset += cut.run;
   }
   return strips;
 }
 
-inline std::vector<Strip> split_strips(Layout layout, const Problem& p) {
-  const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
-  const int64_t given = p.integer("axis"), axis = given < 0 ? given + rank : given;
-  const Cut whole = cut_at(layout, p.in[0].shape, axis);
-  std::vector<Strip> strips;
-  int64_t offset = 0;
-  for (const Tensor& t : p.out) {
-    const Cut cut = cut_at(layout, t.shape, axis);
-    strips.push_back({cut.outer, cut.run, whole.run, cut.run, offset, 0});
-    offset += cut.run;
+inline std::vector<Strip> split_strips(Layout layout, const Problem& p) { return strips_of(layout, p, p.in[0], p.out); }
+
+inline std::vector<Strip> concat_strips(Layout layout, const Problem& p) {
+  std::vector<Strip> strips = strips_of(layout, p, p.out[0], p.in);
+  for (Strip& s : strips) {
+    std::swap(s.source_row, s.target_row);
+    std::swap(s.source_offset, s.target_offset);
   }
   return strips;
 }
