@@ -173,7 +173,7 @@ def _of_one_thread(problem: Problem) -> list[Candidate]:
 
 def _asked(problem: Problem) -> list[dict]:
     """What every routine answers, those first that call themselves fast."""
-    return sorted(native().candidates(problem.text), key=lambda d: d.get("order", 0))
+    return sorted(native().candidates(problem.text), key=lambda d: d["order"] if d["ok"] else 0)
 
 
 def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
