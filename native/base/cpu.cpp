@@ -97,6 +97,8 @@ std::vector<Isa> tiers_within(const std::string& cap, const std::vector<Isa>& fo
     if (contains(found, t.isa) && contains(compiled, t.isa) && t.rank <= limit &&
         (t.rank <= Isa::avx2 || emulated(t.isa) == emulate))
       used.push_back(t.isa);
+  if (emulate && contains(found, *named) && !contains(compiled, *named))
+    warning = "PATHWEAVE_ISA=" + cap + " was not built: install with PATHWEAVE_EMULATED_TIERS=ON, as `make test` does";
   return used;
 }
 

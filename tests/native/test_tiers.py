@@ -64,7 +64,9 @@ def test_what_was_not_built_is_not_used():
     features = MACHINES["Sapphire Rapids"][0]
     assert _native.tiers(features, ["generic", "avx2", "amx"], "")["used"] == ["generic", "avx2", "amx"]
     assert _native.tiers(features, REAL[:3], "amx")["used"] == REAL[:3]
-    assert _native.tiers(AVX2, ["generic", "avx2", "bf16-emulated"], "amx-emulated")["used"][2:] == ["bf16-emulated"]
+    t = _native.tiers(AVX2, ["generic", "avx2", "bf16-emulated"], "amx-emulated")
+    assert t["used"][2:] == ["bf16-emulated"] and "PATHWEAVE_EMULATED_TIERS=ON" in t["warning"]
+    assert not _native.tiers(AVX2, ["generic", "avx2", "bf16-emulated"], "bf16-emulated")["warning"]
 
 
 def test_an_unknown_cap_is_ignored_and_said():
