@@ -15,9 +15,8 @@ from pathweave.tune import race, tuner
 def clock(monkeypatch) -> Clock:
     """The scripted clock in place of the real one."""
     scripted = Clock()
-    for module in (passes, tuner):
-        monkeypatch.setattr(module, "timed_run", scripted.timed_run)
     for module in (passes, tuner, race):
+        monkeypatch.setattr(module, "timed_run", scripted.timed_run)
         monkeypatch.setattr(module, "timed_call", scripted.timed_call)
     monkeypatch.setattr(tuner, "RACE_S", 0.0)
     return scripted

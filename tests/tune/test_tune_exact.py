@@ -19,7 +19,7 @@ from pathweave.profile.store import Store
 from pathweave.profile.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
-from pathweave.tune.race import levels
+from pathweave.tune.race import Pacer, levels
 
 THREADS = 2
 
@@ -370,8 +370,13 @@ def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
 def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store, monkeypatch):
     """From the race on the machine is twice as slow: the same route wins, its prediction holds, the speed is told."""
     from pathweave.tune import race
-    timed_call = clock.timed_call
+    timed_run, timed_call = clock.timed_run, clock.timed_call
     steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
+
+    def slower_run(session, inputs, out):
+        times, total = timed_run(session, inputs, out)
+        return [2 * t for t in times], 2 * total
+    monkeypatch.setattr(race, "timed_run", slower_run)
     monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: 2 * timed_call(session, inputs, out))
     slow = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
     (wanted,), (route,) = steady.routes.values(), slow.routes.values()
@@ -399,9 +404,8 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
     def drifting_run(session, inputs, out):
         slow, (times, total) = slowness(), timed_run(session, inputs, out)
         return [slow * t for t in times], slow * total
-    for module in (passes, tuner):
-        monkeypatch.setattr(module, "timed_run", drifting_run)
     for module in (passes, tuner, race):
+        monkeypatch.setattr(module, "timed_run", drifting_run)
         monkeypatch.setattr(module, "timed_call", lambda session, inputs, out: slowness() * timed_call(session, inputs, out))
     drifting = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
     (wanted,), (route,) = steady.routes.values(), drifting.routes.values()
@@ -430,7 +434,7 @@ def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
             times[n // 3 % len(times)] += 5_000_000
             total += 5_000_000
         return times, total
-    for module in (passes, tuner):
+    for module in (passes, tuner, race):
         monkeypatch.setattr(module, "timed_run", interrupted)
     monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: interrupted(session, inputs, out)[1])
     monkeypatch.setattr(tuner, "RACE_S", 1e6)
@@ -451,6 +455,16 @@ def test_readings_of_an_interrupted_yardstick():
     assert readings([]) == []
     # Two runs: a step that is interrupted in one of them must not weigh as much as the interruption.
     assert readings([[20.0, 40.0, 60.0, 5000.0], [20.0, 5000.0, 60.0, 80.0]]) == pytest.approx([200.0, 200.0])
+
+
+def test_a_race_of_two_rounds_is_read_by_what_other_runs_tell():
+    """Steps of 100 and 300 us; both rounds were slow by 1.2 and half of their steps interrupted: only slowness is read."""
+    pacer = Pacer(["yardstick"], None, None, None)
+    pacer.steps = [[1.2 * (100 if i % 2 else 300) + (50 if i % 4 < 2 else 0) for i in range(20)] for _ in range(2)]
+    quiet = [[100 if i % 2 else 300 for i in range(20)] for _ in range(6)]
+    assert pacer.reading([1.0, 1.0], quiet) == pytest.approx(1.2 * 4000)
+    assert pacer.reading([1.2, 1.2], quiet) == pytest.approx(4000)
+    assert pacer.reading([1.0, 1.0]) > 1.25 * 4000  # nothing tells that the interruptions are none of the steps' costs
 
 
 def test_interrupted_samples_are_left_out():
@@ -496,7 +510,8 @@ def test_a_profile_saves_measuring(model, clock, store):
     profile = profiled(model, store)
     before = len(clock.plans)
     tuned = pw.tune(model, threads=THREADS, store=Store.memory(), profile=profile, progress=False)
-    assert len(clock.plans) == before and tuned.report["profile"]["passes"] == 0
+    assert tuned.report["profile"]["passes"] == 0
+    assert all(is_default(model, plan) for plan in clock.plans[before:])  # the yardstick of the race
 
 
 # ---- explain ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..net.route import Route
 from ..profile.measurement import quantile
-from ..profile.yardstick import timed_call
+from ..profile.passes import timed_run
+from ..profile.yardstick import readings, timed_call
 
 #: Rounds before the race may end, and at most.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400
@@ -46,6 +47,10 @@ class Racer:
     level: float = float("inf")
     reference_ns: float = float("inf")
 
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> None:
+        """One call. `out`: arrays that take the outputs."""
+        self.times.append(timed_call(self.session, inputs, out))
+
     @property
     def median(self) -> float:
         """Nanoseconds."""
@@ -61,6 +66,28 @@ class Racer:
         return {"names": list(self.names), "predicted_ns": self.route.predicted_ns, "median_ns": self.median,
                 "minimum_ns": float(self.minimum), "reference_ns": self.reference_ns, "runs": len(self.times),
                 "finished": not self.out}
+
+
+@dataclass(eq=False)
+class Pacer(Racer):
+    """The yardstick in a race. `steps`: ns per round and step.
+
+    It is read here as in the profile, step by step: the level of its calls has the small interruptions in it that a reading
+    leaves out, and as the measure of the machine's speed would make everything else look faster than it was predicted.
+    """
+
+    steps: list[Sequence[int]] = field(default_factory=list)
+
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> None:
+        """One call, timed step by step."""
+        steps, total = timed_run(self.session, inputs, out)
+        self.steps.append(steps)
+        self.times.append(total)
+
+    def reading(self, rounds: Sequence[float], more: Sequence[Sequence[int]] = ()) -> float:
+        """Nanoseconds of its steps at the median speed of the race. `rounds`: slowness of each. `more`: steps of other runs,
+        which tell what a step costs where the race had few rounds."""
+        return quantile(sorted(ns / slow for ns, slow in zip(readings([*self.steps, *more]), rounds)), 0.5)
 
 
 def levels(times: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
@@ -94,16 +121,16 @@ def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) 
 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
          tell: Callable[[float, str], None] = lambda fraction, text: None,
-         yardstick: Racer | None = None) -> tuple[Racer, list[float]]:
+         yardstick: Pacer | None = None) -> tuple[Racer, list[float]]:
     """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, and the
     slowness of every round.
 
     `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where other
-    processes interrupt. `yardstick`: runs in every round; it wins only if it is one of the racers. Whole calls are timed:
-    low quantiles of single steps flatter a route of many steps.
+    processes interrupt. `yardstick`: runs in every round, and cannot win. Whole calls of racers are timed: low quantiles of
+    single steps flatter a route of many steps.
     """
     start = time.monotonic()
-    everybody = racers + ([yardstick] if yardstick is not None and yardstick not in racers else [])
+    everybody = racers + ([yardstick] if yardstick is not None else [])
     for racer in everybody:
         tell(0.0, f"warming up {racer.names[0]}")
         racer.times, racer.out = [], False
@@ -113,7 +140,7 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
     for done in range(1, MOST_ROUNDS + 1):
         running = [r for r in everybody if not r.out or r is yardstick]
         for racer in running if done % 2 else running[::-1]:
-            racer.times.append(timed_call(racer.session, inputs, out))
+            racer.run(inputs, out)
         spent = time.monotonic() - start
         end = seconds * (LONGER if _interrupted(everybody) else 1)
         last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS)

@@ -91,18 +91,18 @@ def identity(route: Route) -> tuple:
 
 @dataclasses.dataclass
 class Reference:
-    """What tells the machine's speed: the default route, the levels of the sum of its steps that the profile knows, ns,
-    and what a call costs beside the steps."""
+    """What tells the machine's speed: the default route, and the levels of the sum of its steps that the profile knows, ns.
+    `racer`: of the last race. `steps`: ns per run and step of its runs outside of races."""
 
     route: Route
     known: tuple[float, ...]
-    call_ns: float
-    racer: racing.Racer | None = None
+    racer: racing.Pacer | None = None
+    steps: list[Any] = dataclasses.field(default_factory=list)
 
     @property
     def reference(self) -> float:
-        """Nanoseconds of one call at reference speed."""
-        return Yardstick(self.known).reference + self.call_ns
+        """Nanoseconds of a reading at reference speed."""
+        return Yardstick(self.known).reference
 
 
 class Tuner:
@@ -118,6 +118,7 @@ class Tuner:
         self.seconds = {"profile": 0.0, "solve": 0.0, "race": 0.0, "measure again": 0.0}
         self.racers: dict[tuple, racing.Racer] = {}
         self.races: list[list[dict[str, Any]]] = []
+        self.raced: tuple[list[racing.Racer], racing.Racer, list[float]] = ([], None, [])
         self.left_out: list[dict[str, Any]] = []
         self.pace: Reference | None = None
         self.speed: dict[str, float] | None = None
@@ -167,7 +168,7 @@ class Tuner:
             route = default_route(costs.bound, costs.threads, costs.accuracy, self.restrict)
             known = profile.get(*yardstick_key(self.bound, self.threads, route.layers))
             if known is not None and all(on_cpu((*c.ins, *c.outs)) for c in route.layers.values()):
-                return Reference(route, known.samples, costs.call_ns)
+                return Reference(route, known.samples)
         return None
 
     # ---- routes -----------------------------------------------------------------------------------------------------
@@ -199,9 +200,17 @@ class Tuner:
             plan = plan_route(route, self.bound, self.threads, self.cache)
             self.racers[key] = racing.Racer(names, route, plan, plan.session())
             running.append(self.racers[key])
-        pace = self._pace_racer(running)
+        pace = self._pacer(running)
         winner, rounds = racing.race(running, self.inputs, self.out, RACE_S, part(self.progress, 0.83, 0.98), pace)
-        factor = self.pace.reference / pace.level if pace else 1.0
+        self.raced = running, winner, rounds
+        self.races.append([])
+        self._compare()
+        return winner
+
+    def _compare(self) -> None:
+        """Set the times of the last race at reference speed, and the speed during it, under what is known now."""
+        running, winner, rounds = self.raced
+        factor = self.pace.reference / self.pace.racer.reading(rounds, self.pace.steps) if self.pace else 1.0
         for racer in running:
             racer.reference_ns = racer.level * factor
         ordered = sorted(rounds)
@@ -209,20 +218,17 @@ class Tuner:
         # the winner's time that other processes took.
         self.speed = {"median": factor, "slowest": factor / quantile(ordered, 0.9), "fastest": factor / quantile(ordered, 0.1),
                       "interrupted": max(0.0, 1.0 - winner.level / winner.median)}
-        self.races.append([racer.row() for racer in running])
-        return winner
+        self.races[-1] = [racer.row() for racer in running]
 
-    def _pace_racer(self, running: list[racing.Racer]) -> racing.Racer | None:
-        """The yardstick as a racer: the one that runs anyway, or one of its own."""
+    def _pacer(self, running: list[racing.Racer]) -> racing.Pacer | None:
+        """The yardstick for a race; the plan is that of the racer with its route, where there is one."""
         if self.pace is None:
             return None
         key = identity(self.pace.route)
-        found = next((r for r in running if identity(r.route) == key), self.pace.racer)
-        if found is None:
-            plan = plan_route(self.pace.route, self.bound, self.threads, self.cache)
-            found = racing.Racer(["yardstick"], self.pace.route, plan, plan.session())
-        self.pace.racer = found
-        return found
+        same = next((r for r in running if identity(r.route) == key), self.pace.racer)
+        plan = same.plan if same else plan_route(self.pace.route, self.bound, self.threads, self.cache)
+        self.pace.racer = racing.Pacer(["yardstick"], self.pace.route, plan, same.session if same else plan.session())
+        return self.pace.racer
 
     # ---- steps again, in place --------------------------------------------------------------------------------------
 
@@ -241,28 +247,39 @@ class Tuner:
                for key, ns in samples.items()]
         self.store.add(new, {here.id: dict(here.facts)})
         profile.add(new)
+        self._compare()
 
     def _taken_again(self, racers: list[racing.Racer]) -> tuple[list[tuple[racing.Racer, int, Any, float]], Yardstick]:
         """(route, moment, times of the steps, time of the call without the timers) of runs, and the yardstick."""
         end = time.monotonic() + AGAIN_S
-        stick = Yardstick(self.pace.known if self.pace else (), closed=True)
+        stick = self._stick()
         taken: list[tuple[racing.Racer, int, Any, float]] = []
         timers: dict[int, list[float]] = {id(r): [] for r in racers}
         runs = 0
         while runs < LEAST_AGAIN or (runs < MOST_AGAIN and time.monotonic() < end):
             for racer in racers:
-                if self.pace:
-                    stick.read(timed_run(self.pace.racer.session, self.inputs, self.out)[0])
+                self._read(stick)
                 plain = timed_call(racer.session, self.inputs, self.out) if racer.median < SHORT else None
                 moment = stick.tick()
                 steps, total = timed_run(racer.session, self.inputs, self.out)
                 taken.append((racer, moment, steps, total))
                 timers[id(racer)].append(0.0 if plain is None else total - plain)
             runs += 1
-        if self.pace:
-            stick.read(timed_run(self.pace.racer.session, self.inputs, self.out)[0])
+        self._read(stick)
         timer = {key: max(0.0, quantile(sorted(found), 0.5)) for key, found in timers.items()}
         return [(r, moment, steps, total - timer[id(r)]) for r, moment, steps, total in taken], stick
+
+    def _stick(self) -> Yardstick:
+        """A yardstick that has the race's readings, for what its steps cost."""
+        stick = Yardstick(self.pace.known if self.pace else (), closed=True)
+        for steps in self.pace.racer.steps if self.pace else ():
+            stick.read(steps)
+        return stick
+
+    def _read(self, stick: Yardstick) -> None:
+        if self.pace:
+            self.pace.steps.append(timed_run(self.pace.racer.session, self.inputs, self.out)[0])
+            stick.read(self.pace.steps[-1])
 
     # ---- the result -------------------------------------------------------------------------------------------------
 
