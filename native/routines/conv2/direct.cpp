@@ -191,10 +191,12 @@ class Direct : public ConvolutionRoutine {
   }
   // Few channels also with the taps of a kernel row merged: a tap is then long enough to be worth its pointers.
   std::vector<std::string> variants(const Problem& p) const override {
-    std::vector<std::string> names = gemm_variants(in_);
+    const std::vector<std::string> plain = gemm_variants(in_);
+    std::vector<std::string> names;
     const Geometry g(p);
     if (in_ == Layout::nhwc && g.groups == 1 && g.dilation_x == 1 && g.kernel_width > 1 && g.inputs <= kFew)
-      for (const auto& kernel : gemm_variants(in_)) names.push_back(kernel + DirectKernel::kMerged);
+      for (const auto& kernel : plain) names.push_back(kernel + DirectKernel::kMerged);  // first: the default takes it
+    names.insert(names.end(), plain.begin(), plain.end());
     return names;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
