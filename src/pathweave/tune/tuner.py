@@ -118,7 +118,7 @@ class Tuner:
         self.seconds = {"profile": 0.0, "solve": 0.0, "race": 0.0, "measure again": 0.0}
         self.racers: dict[tuple, racing.Racer] = {}
         self.races: list[list[dict[str, Any]]] = []
-        self.raced: tuple[list[racing.Racer], racing.Racer, list[float]] = ([], None, [])
+        self.raced: tuple[list[racing.Racer], racing.Racer, list[float]] | None = None  # racers, winner, slowness of rounds
         self.left_out: list[dict[str, Any]] = []
         self.pace: Reference | None = None
         self.speed: dict[str, float] | None = None
