@@ -227,8 +227,7 @@ def test_guards(at_end, shape, dtype):
     g.array[...] = 1
     assert g.intact()
     if g.array.nbytes % 4096:  # a byte beside the array, on the side without the forbidden page
-        beside = g._offset - 1 if at_end else g._offset + g.array.nbytes
-        g._bytes[beside] = 0
+        ctypes.memset(g.array.ctypes.data + (-1 if at_end else g.array.nbytes), 0, 1)
         assert not g.intact()
 
 
@@ -271,3 +270,18 @@ def test_a_failure_can_be_repeated():
     assert done.returncode == 0 and "1 checks, 0 failed" in done.stdout, done.stdout + done.stderr
     nothing = subprocess.run([sys.executable, "-m", "pathweave.testing", "--case", "no such case"], capture_output=True)
     assert nothing.returncode == 2
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_guarded_memory_is_used_again_only_when_no_view_is_left(at_end):
+    def address(array) -> int:
+        return array.__array_interface__["data"][0] // 4096
+    view = Guarded((7, 900), np.float32, at_end).array[3:5, 1:]
+    view[...] = 5.0
+    others = [Guarded((7, 900), np.float32, at_end) for _ in range(3)]
+    assert (view == 5.0).all() and all(np.isnan(g.array).all() and g.intact() for g in others)
+    before = {address(g.array) for g in others}
+    assert len(before) == 3
+    del others, view
+    again = [Guarded((7, 900), np.float32, at_end) for _ in range(4)]
+    assert before <= {address(g.array) for g in again} and all(np.isnan(g.array).all() and g.intact() for g in again)

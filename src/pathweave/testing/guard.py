@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import weakref
 
 import numpy as np
 
@@ -25,6 +26,30 @@ def _protect():
 _mprotect = _protect()
 
 
+#: Mappings that no array uses any more, by pages and the side of the guard page: making one and touching its pages for the
+#: first time takes longer than most checks.
+_free: dict[tuple[int, bool], list[mmap.mmap]] = {}
+#: Larger ones are given back to the system.
+_KEPT_PAGES = 1024
+
+
+def _mapping(pages: int, at_end: bool) -> np.ndarray:
+    """The bytes of so many pages and a forbidden one, at the end or at the start."""
+    free = _free.setdefault((pages, at_end), [])
+    if free:
+        mapping = free.pop()
+        found = np.frombuffer(mapping, np.uint8)
+    else:
+        mapping = mmap.mmap(-1, (pages + 1) * _PAGE)
+        found = np.frombuffer(mapping, np.uint8)
+        guard = found.ctypes.data + (pages * _PAGE if at_end else 0)
+        if _mprotect is not None and _mprotect(guard, _PAGE, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    if pages <= _KEPT_PAGES:
+        weakref.finalize(found, free.append, mapping)  # every view of it keeps `found` alive
+    return found
+
+
 class Guarded:
     """`array` of a shape and dtype. `at_end`: its last byte is the last before the forbidden page, else its first byte
     is the first after one. A kernel that leaves the array there ends the process; beyond the other side `intact()`
@@ -34,24 +59,17 @@ class Guarded:
         dtype = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         pages = max(1, -(-size // _PAGE))
-        # Mapped anew each time: a plain mapping, guard page last or first.
-        self._map = mmap.mmap(-1, (pages + 1) * _PAGE)
-        self._bytes = np.frombuffer(self._map, np.uint8)
-        self._bytes[:] = _CANARY
-        self._offset = (pages * _PAGE - size) // align * align if at_end else _PAGE
-        self._size = size
-        self._usable = slice(0, pages * _PAGE) if at_end else slice(_PAGE, (pages + 1) * _PAGE)
-        self.array = self._bytes[self._offset:self._offset + size].view(dtype).reshape(shape)
-        self._bytes[self._offset:self._offset + size] = _POISON
-        self._guard = self._bytes.ctypes.data + (pages * _PAGE if at_end else 0)
-        if _mprotect is not None and _mprotect(self._guard, _PAGE, mmap.PROT_NONE if hasattr(mmap, "PROT_NONE") else 0):
-            raise OSError(ctypes.get_errno(), "mprotect")
+        usable = _mapping(pages, at_end)[:pages * _PAGE] if at_end else _mapping(pages, at_end)[_PAGE:]
+        start = (pages * _PAGE - size) // align * align if at_end else 0
+        self._around = usable[:start], usable[start + size:]
+        for part in self._around:
+            part[:] = _CANARY
+        usable[start:start + size] = _POISON
+        self.array = usable[start:start + size].view(dtype).reshape(shape)
 
     def intact(self) -> bool:
         """True when nothing was written beside the array."""
-        around = self._bytes[self._usable]
-        start = self._offset - (self._usable.start or 0)
-        return bool((around[:start] == _CANARY).all() and (around[start + self._size:] == _CANARY).all())
+        return all(bool((part == _CANARY).all()) for part in self._around)
 
 
 def guarded(value: np.ndarray, at_end: bool) -> Guarded:
