@@ -30,8 +30,8 @@ namespace {
 
 // One panel, zeros so far: words of `group` neighbouring elements of a column, held as `Element`.
 template <int64_t group, class Element>
-void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps, int64_t tile, Element* panel,
-                float* scales, int32_t* sums) {
+void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps, int64_t tile, const Runs& runs,
+                Element* panel, float* scales, int32_t* sums) {
   const int64_t depth = inputs * taps;
   for (int64_t c = 0; c < width; ++c) {
     const float* w = source + c * depth;
@@ -41,7 +41,8 @@ void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps
     for (int64_t t = 0; t < taps; ++t)
       for (int64_t i = 0; i < inputs; ++i, ++k) {
         const int32_t q = quantised_weight(w[i * taps + t], scale);
-        panel[(k / group * tile + c) * group + k % group] = static_cast<Element>(q);
+        const int64_t at = runs.at(k);
+        panel[(at / group * tile + c) * group + at % group] = static_cast<Element>(q);
         sum += q;
       }
     scales[c] = scale;
@@ -69,11 +70,11 @@ ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_
 }
 
 WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs,
-                     int64_t taps, const ProductU8& product, Scale in)
+                     int64_t taps, const ProductU8& product, Scale in, Runs runs)
     : tile_(product.kernel->columns), padded_(round_up(outputs, tile_)), words_(product.words) {
   const int64_t group = product.kernel->group, panels = padded_ / tile_, panel_bytes = words_ * tile_ * 4;
   const std::string key = "u8/" + std::to_string(group) + "/" + std::to_string(first) + "/" + std::to_string(outputs) +
-                          "/" + std::to_string(taps) + "/" + std::to_string(tile_) + "/" + std::to_string(words_);
+                          "/" + std::to_string(taps) + "/" + std::to_string(tile_) + "/" + std::to_string(words_) + "/" + std::to_string(runs.length);
   packed_ = shared_packing(weights.id, key, [&] {
     Buffer packed(static_cast<size_t>(panels * panel_bytes + padded_ * 8));
     std::memset(packed.as<char>(), 0, packed.bytes());
@@ -85,9 +86,9 @@ WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, 
         const int64_t width = std::min(tile_, outputs - p * tile_), at = p * tile_;
         char* panel = packed.as<char>() + p * panel_bytes;
         if (group == 2)
-          pack_panel<2>(source, width, inputs, taps, tile_, reinterpret_cast<int16_t*>(panel), scales + at, sums + at);
+          pack_panel<2>(source, width, inputs, taps, tile_, runs, reinterpret_cast<int16_t*>(panel), scales + at, sums + at);
         else
-          pack_panel<4>(source, width, inputs, taps, tile_, reinterpret_cast<int8_t*>(panel), scales + at, sums + at);
+          pack_panel<4>(source, width, inputs, taps, tile_, runs, reinterpret_cast<int8_t*>(panel), scales + at, sums + at);
       }
     });
     return packed;

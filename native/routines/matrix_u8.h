@@ -40,12 +40,25 @@ struct ProductU8 {
   int64_t area() const { return pointer_bytes() + kernel->rows * row_bytes(); }
 };
 
+// Where the elements of a row of B lie in its words: one behind the other, or in runs of `length` that begin on a word each,
+// with zeros between them. A run that begins at an odd element is moved on by one, so that neighbours, whose products may be
+// added up in 16 bits, are the same two everywhere.
+struct Runs {
+  int64_t length = 0;  // 0: there is but one
+
+  int64_t stride() const { return round_up(length + length % 2, 4); }
+  int64_t moved(int64_t run) const { return run * length % 2; }
+  int64_t at(int64_t k) const {
+    return length == 0 ? k : k / length * stride() + moved(k / length) + k % length;
+  }
+};
+
 // Weights [outputs, inputs, taps...] of one group for a product, rows of B in the order (tap, channel). `first` and
 // `outputs` name the group's part of the constant.
 class WeightsU8 {
  public:
   WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs, int64_t taps,
-            const ProductU8& product, Scale in);
+            const ProductU8& product, Scale in, Runs runs = {});
 
   int64_t words() const { return words_; }
   const char* panel(int64_t i) const { return packed_->as<char>() + i * words_ * tile_ * 4; }
