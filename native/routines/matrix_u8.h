@@ -75,13 +75,14 @@ class WeightsU8 {
 
 // Rows of x, `depth` bytes each, one behind the other: what `fill` of walk_block writes where there is one tap.
 inline void fill_rows(const ProductU8& p, const uint8_t* x, int64_t row, int64_t rows, const void** to, char* scratch) {
-  for (int64_t i = 0; i < p.kernel->rows; ++i) {
-    const uint8_t* from = x + (row + std::min(i, rows - 1)) * p.depth;
+  const uint8_t* from = x + row * p.depth;
+  for (int64_t i = 0; i < rows; ++i, from += p.depth) {
     to[i] = from;
     if (!p.staged) continue;
-    to[i] = i < rows ? scratch + i * p.row_bytes() : to[i - 1];
-    if (i < rows) p.kernel->stage(&from, 1, p.depth, p.words, scratch + i * p.row_bytes());
+    to[i] = scratch + i * p.row_bytes();
+    p.kernel->stage(&from, 1, p.depth, p.words, scratch + i * p.row_bytes());
   }
+  for (int64_t i = rows; i < p.kernel->rows; ++i) to[i] = to[rows - 1];
 }
 
 // Computes block `index` of p.blocking. `fill(first_row, rows, pointers, rows_of_scratch)` writes pointers: staged, one
@@ -99,18 +100,18 @@ void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8
   const EvenParts tiles{p.rows, p.row_tiles()};
   auto** pointers = reinterpret_cast<const void**>(area);
   if (p.kernel->open) p.kernel->open(p.tile_rows(), p.step);
+  GemmU8Args args{};  // once: filling it takes long against a tile with few words
+  args.a = pointers;
+  args.taps = p.staged ? 1 : p.taps;
+  args.words = p.words / args.taps;
+  args.step = p.step;
+  args.tile_rows = p.tile_rows();
+  args.c_row = p.c_row;
+  args.out = p.out;
   for (int64_t tile = first_tile; tile < last_tile; ++tile) {
     const auto [row, rows] = tiles[tile];
     fill(row, rows, pointers, area + p.pointer_bytes());
-    GemmU8Args args{};
-    args.a = pointers;
-    args.taps = p.staged ? 1 : p.taps;
-    args.words = p.words / args.taps;
-    args.step = p.step;
     args.rows = rows;
-    args.tile_rows = p.tile_rows();
-    args.c_row = p.c_row;
-    args.out = p.out;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t at = row * p.c_row + panel * tile_columns;
       args.b = weights.panel(panel);
