@@ -146,9 +146,10 @@ class DirectKernel : public PieceKernel {
         const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
         const bool inside = iy >= 0 && iy < g_.height;
         const int64_t step = inside ? g_.stride_x * floats : 0;
-        for (int64_t kx = 0; kx < across; ++kx, to += product_.kernel->rows) {
+        for (int64_t kx = 0; kx < across; ++kx) {
           const float* from = inside ? image + (iy * g_.width + x0 + kx * g_.dilation_x) * floats : zeros_;
-          for (int64_t i = 0; i < product_.kernel->rows; ++i) to[i] = from + std::min(i, rows - 1) * step;
+          for (int64_t i = 0; i < rows; ++i, from += step) *to++ = from;
+          for (int64_t i = rows; i < product_.kernel->rows; ++i) *to++ = from - step;
         }
       }
     return true;
