@@ -42,7 +42,9 @@ class PackedRows : public PieceKernel {
   // Points to rows of x for `walk`; behind the last row to that one.
   auto rows_of(const float* x) const {
     return [x, this](int64_t row, int64_t rows, const float** to) {
-      for (int64_t i = 0; i < product_.kernel->rows; ++i) to[i] = x + (row + std::min(i, rows - 1)) * product_.depth;
+      const float* from = x + row * product_.depth;
+      for (int64_t i = 0; i < rows; ++i, from += product_.depth) to[i] = from;
+      for (int64_t i = rows; i < product_.kernel->rows; ++i) to[i] = to[rows - 1];
     };
   }
 
