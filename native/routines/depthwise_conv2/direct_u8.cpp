@@ -1,5 +1,8 @@
-// depthwise_conv2/direct on u8: vectors of channels, a few neighbouring outputs at a time.
+// depthwise_conv2/direct on u8: blocks of channels, a row of outputs at a time.
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <vector>
 
 #include "routines/conv2/geometry_u8.h"
 #include "routines/depthwise_conv2/rows.h"
@@ -13,94 +16,126 @@ std::string micro_kernel(const Geometry& g) { return depthwise_ukernel<Depthwise
 class DepthwiseU8Kernel : public PieceKernel {
  public:
   DepthwiseU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : g_(p), add_(p.epilogue.add), out_(requantise(p, constants)), threads_(p.threads) {
-    kernel_ = ukernel<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, variant);
-    if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
-    columns_ = kernel_->kernel ? (kernel_->outputs - 1) * kernel_->stride + kernel_->kernel : g_.kernel_width;
+      : g_(p),
+        add_(p.epilogue.add),
+        out_(requantise(p, constants)),
+        kernel_(variant_ukernel<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, variant)),
+        blocks_(divide_up(g_.inputs, kernel_.block)),
+        pieces_(g_.images * g_.out_height, blocks_ * kPieceGrain, p.threads),
+        rows_{round_up(g_.kernel_height * 8, 64), p.threads} {
     pack(constants[1].as<float>(), bias_of(p, constants), scale_in(constants, 0));
-    pointers_ = round_up(g_.kernel_height * columns_ * 8, 64);
   }
 
-  size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * pointers_); }
-  size_t packed_bytes() const override { return weights_.bytes() + factors_.bytes() + outside_.bytes(); }
+  size_t workspace_bytes() const override { return rows_.total(); }
+  size_t packed_bytes() const override { return packed_.bytes() + outside_.bytes(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const uint8_t*>(in[0]);
     const auto* residual = add_ ? static_cast<const uint8_t*>(in[1]) : nullptr;
     auto* y = static_cast<uint8_t*>(out[0]);
-    auto** pixels = reinterpret_cast<const uint8_t**>(static_cast<char*>(workspace) + team.index * pointers_);
-    const int64_t rows = g_.images * g_.out_height;
-    team.each(rows, std::max<int64_t>(1, rows / (8 * team.count)), [&](int64_t first, int64_t last) {
-      for (int64_t row = first; row < last; ++row) output_row(x, y, residual, row, pixels);
+    auto** rows = rows_.own<const uint8_t*>(workspace, team);
+    pieces_.each(team, blocks_ * kPieceGrain, [&](int64_t row, int64_t first, int64_t count) {
+      output_row(x, y, residual, row, first / kPieceGrain, (first + count) / kPieceGrain, rows);
     });
   }
 
  private:
-  void pack(const float* w, const float* bias, Scale in) {
-    const int64_t lanes = kernel_->lanes, taps = g_.taps();
-    padded_ = round_up(g_.inputs, lanes);
-    weights_ = Buffer(static_cast<size_t>(padded_ * taps) * 4);
-    factors_ = Buffer(static_cast<size_t>(padded_ * 3) * 4);
-    std::memset(weights_.as<char>(), 0, weights_.bytes());
-    std::memset(factors_.as<char>(), 0, factors_.bytes());
-    float *start = factors_.as<float>(), *scale = start + padded_, *shift = scale + padded_;
-    for (int64_t c = 0; c < g_.inputs; ++c) {
-      const float of_weights = weight_scale(taps, [&](int64_t t) { return w[c * taps + t]; });
-      int32_t sum = 0;
-      for (int64_t t = 0; t < taps; ++t) {
-        const int32_t q = quantised_weight(w[c * taps + t], of_weights);
-        weights_.as<float>()[(c / lanes * taps + t) * lanes + c % lanes] = static_cast<float>(q);
-        sum += q;
-      }
-      start[c] = static_cast<float>(-in.zero * sum);
-      scale[c] = in.scale * of_weights;
-      shift[c] = bias ? bias[c] : 0.0f;
+  static constexpr int64_t kPieceGrain = 16;  // RowPieces cuts between multiples of it: a block each
+
+  // The two taps of each pair, in the order of the micro-kernel; -1 is none.
+  std::vector<std::array<int64_t, 2>> pairs() const {
+    std::vector<std::array<int64_t, 2>> all;
+    const int64_t height = g_.kernel_height, width = g_.kernel_width;
+    if (kernel_.kernel == 0) {
+      for (int64_t y = 0; y < height; ++y)
+        for (int64_t x = 0; x < width; x += 2) all.push_back({y * width + x, x + 1 < width ? y * width + x + 1 : -1});
+      return all;
     }
-    outside_ = Buffer(static_cast<size_t>(g_.inputs));
+    for (int64_t y = 0; y + 1 < height; y += 2)
+      for (int64_t x = 0; x < width; ++x) all.push_back({y * width + x, (y + 1) * width + x});
+    const int64_t last = (height - 1) * width;
+    for (int64_t x = 0; x < width; x += 2) all.push_back({x > 0 ? last + x - 1 : -1, last + x});
+    return all;
+  }
+
+  void pack(const float* w, const float* bias, Scale in) {
+    const int64_t block = kernel_.block, taps = g_.taps();
+    const auto all = pairs();
+    const int64_t words = (static_cast<int64_t>(all.size()) + 3) * block;
+    packed_ = Buffer(static_cast<size_t>(blocks_ * words) * 4);
+    std::memset(packed_.as<char>(), 0, packed_.bytes());
+    std::vector<int16_t> q(static_cast<size_t>(taps));
+    for (int64_t i = 0; i < blocks_; ++i) {
+      auto* weights = packed_.as<int16_t>() + i * words * 2;
+      int32_t* start = packed_.as<int32_t>() + (i + 1) * words - 3 * block;
+      auto *scale = reinterpret_cast<float*>(start + block), *shift = scale + block;
+      const int64_t from = std::max<int64_t>(0, std::min(i * block, g_.inputs - block));
+      for (int64_t n = 0; n < std::min(block, g_.inputs); ++n) {
+        const int64_t c = from + n, place = n % 8 / 4 * (block / 2) + n / 8 * 4 + n % 4;
+        const float of_weights = weight_scale(taps, [&](int64_t t) { return w[c * taps + t]; });
+        int32_t sum = 0;
+        for (int64_t t = 0; t < taps; ++t) {
+          q[t] = static_cast<int16_t>(quantised_weight(w[c * taps + t], of_weights));
+          sum += q[t];
+        }
+        int16_t* to = weights + place * 2;
+        for (const auto& pair : all) {
+          for (int k = 0; k < 2; ++k) to[k] = pair[k] < 0 ? 0 : q[pair[k]];
+          to += block * 2;
+        }
+        start[place] = -in.zero * sum;
+        scale[place] = in.scale * of_weights;
+        shift[place] = bias ? bias[c] : 0.0f;
+      }
+    }
+    outside_ = Buffer(static_cast<size_t>(g_.width * g_.inputs));
     std::memset(outside_.as<char>(), in.zero, outside_.bytes());
   }
 
-  // Row `row` of the outputs, counted through the images.
-  void output_row(const uint8_t* x, uint8_t* y, const uint8_t* residual, int64_t row, const uint8_t** pixels) const {
-    const int64_t oy = row % g_.out_height, pixel = g_.inputs;
-    const uint8_t *image = x + row / g_.out_height * g_.in_pixels() * pixel, *outside = outside_.as<uint8_t>();
-    const int64_t to = row * g_.out_width * pixel;
+  // Blocks [first, last) of row `row` of the outputs, counted through the images.
+  void output_row(const uint8_t* x, uint8_t* y, const uint8_t* residual, int64_t row, int64_t first, int64_t last,
+                  const uint8_t** rows) const {
+    const int64_t pixel = g_.inputs, to = row * g_.out_width * pixel;
+    const uint8_t* image = x + row / g_.out_height * g_.in_pixels() * pixel;
+    for (int64_t k = 0; k < g_.kernel_height; ++k) {
+      const int64_t at = row % g_.out_height * g_.stride_y - g_.pad_top + k * g_.dilation_y;
+      rows[k] = at >= 0 && at < g_.height ? image + at * g_.width * pixel : outside_.as<uint8_t>();
+    }
     DepthwiseU8Args args{};
-    args.pixels = pixels;
-    args.weights = weights_.as<float>();
-    args.start = factors_.as<float>();
-    args.scale = args.start + padded_;
-    args.bias = args.scale + padded_;
-    args.channels = pixel;
-    args.y_pixel = pixel;
-    args.taps = g_.taps();
+    args.rows = rows;
+    args.outside = outside_.as<uint8_t>();
+    args.width = g_.width;
+    args.first = -g_.pad_left;
+    args.channels = args.pixel = pixel;
+    args.first_block = first;
+    args.last_block = last;
+    args.packed = packed_.as<int32_t>();
+    args.y = y + to;
+    args.residual = residual ? residual + to : nullptr;
+    args.columns = g_.out_width;
+    args.kernel_height = g_.kernel_height;
+    args.kernel_width = g_.kernel_width;
+    args.stride = g_.stride_x;
+    args.dilation = g_.dilation_x;
     args.out = out_;
-    const int64_t step = kernel_->outputs;
-    walk_outputs(g_, oy, step, columns_, pixel, image, outside, pixels, [&](int64_t ox) {
-      args.columns = std::min(step, g_.out_width - ox);
-      args.y = y + to + ox * pixel;
-      args.residual = residual ? residual + to + ox * pixel : nullptr;
-      kernel_->run(&args);
-    });
+    kernel_.run(&args);
   }
 
   Geometry g_;
   bool add_;
   RequantU8 out_;
-  int64_t threads_;
-  const DepthwiseU8* kernel_ = nullptr;
-  int64_t columns_, pointers_, padded_;
-  Buffer weights_, factors_, outside_;
+  const DepthwiseU8& kernel_;
+  int64_t blocks_;
+  RowPieces pieces_;
+  ThreadAreas rows_;
+  Buffer packed_, outside_;
 };
 
 class DepthwiseU8Routine : public Routine {
  public:
   DepthwiseU8Routine() : Routine({.id = "depthwise_conv2/direct:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution_u8(p); !v) return v;
-    if (Geometry(p).taps() > kMostDepthwiseTaps)
-      return Verdict::no("the kernel has more than " + std::to_string(kMostDepthwiseTaps) + " taps");
-    return Verdict::ok();
+    return accepts_convolution_u8(p);
   }
   std::vector<std::string> variants(const Problem& p) const override { return {micro_kernel(Geometry(p))}; }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }

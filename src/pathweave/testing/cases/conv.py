@@ -116,6 +116,15 @@ CASES = [
     *(depthwise((1, 16, 9, 9), 5, epilogue=e) for e in EPILOGUES[:3]),
     *(depthwise((1, 17, 9, 9), 3, stride=(2, 2), epilogue=e) for e in EPILOGUES[:3]),
     depthwise((1, 16, 9, 9), 7, epilogue="add+relu"),
+    # rows of a few outputs and of many, pads wider than what a window leaves behind, kernels of more than 512 taps
+    *(depthwise((1, c, 5, w), 3) for c, w in ((15, 3), (33, 2), (8, 10), (47, 12))),
+    *(depthwise((1, c, 6, w), k, stride=(2, 2)) for c, w, k in ((15, 20, 3), (40, 5, 3), (17, 19, 5), (33, 8, 5))),
+    depthwise((1, 32, 7, 15), 3, stride=(2, 2), pad=(2, 5, 2, 4)),
+    depthwise((1, 32, 7, 15), 5, stride=(2, 2), pad=(4, 8, 5, 9)),
+    depthwise((1, 24, 6, 12), 3, pad=(3, 6, 4, 5)), depthwise((1, 40, 6, 9), 5, pad=(0, 7, 0, 6)),
+    *(depthwise((1, 40, 5, 9), k, stride=s, epilogue=e) for e in ("relu", "hard_swish", "add+relu", "silu")
+      for k, s in ((3, (1, 1)), (3, (2, 2)), (5, (1, 1)), (5, (2, 2)))),
+    depthwise((1, 9, 5, 6), 23, values=("ends:0,255", "ends:-1,1")), depthwise((1, 37, 8, 9), 3, stride=(2, 3)),
 
     # transposed
     transposed((1, 1, 5, 5), 1, 3), transposed((1, 16, 7, 7), 16, 3, pad=(1, 1, 1, 1)),
