@@ -283,7 +283,7 @@ def fused(store):
 def test_profile_measures_regions_and_tune_runs_them(store, fused, tmp_path):
     route = fused.route(SHAPES)
     assert set(route.regions) == {name for name in route.layers if ".." in name} and len(route.regions) == 2
-    assert {c.routine for n, c in route.layers.items() if n in route.regions} == {"inverted_residual/rows:f32:nhwc:cpu"}
+    assert all(c.routine.startswith("inverted_residual/") for n, c in route.layers.items() if n in route.regions)
     bound = fused.bind(SHAPES)
     texts = problems_of(bound, 2)
     assert all(bound.region_problem(r, 2).text in texts for r in bound.regions.values())
@@ -316,7 +316,7 @@ def test_explain_a_layer_inside_a_region(store, fused):
     region = next(iter(fused.route(SHAPES).regions))
     for layer in (*bound.regions[region].layers, region):
         e = explain(fused, layer, profile, shapes=SHAPES, threads=2, route=fused.route(SHAPES))
-        assert e.chosen.routine == "inverted_residual/rows:f32:nhwc:cpu" and region in e.chosen.variant
+        assert e.chosen.routine.startswith("inverted_residual/") and region in e.chosen.variant
         assert any("computed together with" in note for note in e.notes)
         assert e.margin_ns is not None and any(r.routine.startswith(("conv2/", "depthwise_conv2/")) for r in e.candidates)
 

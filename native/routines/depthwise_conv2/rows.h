@@ -86,13 +86,14 @@ struct RowPieces {
 };
 
 // Weights and bias packed, and the walk along one row of outputs. `channels`: of a pixel as it lies in memory (16 in
-// nchw16c, where the weights of a block begin at `block`).
+// nchw16c, where the weights of a block begin at `block`); `out_channels`: of a pixel of the result, 0 = as many.
 template <class T>
 class DepthwiseRowsOf {
  public:
   DepthwiseRowsOf(const Geometry& g, const std::string& variant, int64_t channels, const float* weights,
-                  const float* bias, const ActArgs& act)
-      : g_(g), act_(act), channels_(channels), kernel_(ukernel<DepthwiseOf<T>>(kind(), variant)) {
+                  const float* bias, const ActArgs& act, int64_t out_channels = 0)
+      : g_(g), act_(act), channels_(channels), out_channels_(out_channels ? out_channels : channels),
+        kernel_(ukernel<DepthwiseOf<T>>(kind(), variant)) {
     if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
     columns_ = kernel_->kernel ? (kernel_->outputs - 1) * kernel_->stride + kernel_->kernel : g.kernel_width;
     const int64_t lanes = kernel_->lanes, taps = g.taps(), padded = round_up(g.inputs, lanes);
@@ -119,14 +120,14 @@ class DepthwiseRowsOf {
     args.weights = weights_.as<float>() + first * g_.taps();
     args.bias = bias_.as<float>() + first;
     args.channels = count;
-    args.y_pixel = channels_;
+    args.y_pixel = out_channels_;
     args.taps = g_.taps();
     args.act = act_;
     const int64_t step = kernel_->outputs;
     walk_outputs(g_, oy, step, columns_, channels_, image, zeros_, pixels, [&](int64_t ox) {
       args.columns = std::min(step, g_.out_width - ox);
-      args.y = y + ox * channels_;
-      args.residual = residual ? residual + ox * channels_ : nullptr;
+      args.y = y + ox * out_channels_;
+      args.residual = residual ? residual + ox * out_channels_ : nullptr;
       kernel_->run(&args);
     });
   }
@@ -134,7 +135,7 @@ class DepthwiseRowsOf {
  private:
   Geometry g_;
   ActArgs act_;
-  int64_t channels_, columns_;
+  int64_t channels_, out_channels_, columns_;
   const DepthwiseOf<T>* kernel_;
   Buffer weights_, bias_;
   const T* zeros_;

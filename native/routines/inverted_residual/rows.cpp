@@ -2,36 +2,24 @@
 // depthwise kernel covers stay in a buffer of the size of a second-level cache and are never written out.
 #include <cstring>
 
-#include "routines/depthwise_conv2/rows.h"
-#include "routines/stages.h"
+#include "routines/inverted_residual/region.h"
 
 namespace pw {
 namespace {
 
-enum Input { kX, kExpand, kExpandBias, kDepthwise, kDepthwiseBias, kProject, kProjectBias, kArity };
-
-// The depthwise stage as a problem of its own sees it; its input is the expanded value.
-Geometry depthwise_geometry(const Problem& p) {
-  Problem d = p;
-  const Dims& x = p.in[kX].shape;
-  const Dims& w = p.in[kDepthwise].shape;
-  d.kind = "depthwise_conv2";
-  d.in = {p.in[kX], p.in[kDepthwise]};
-  d.in[0].shape = {x[0], w[0], x[2], x[3]};
-  return Geometry(d);
-}
+using namespace inverted_residual;
 
 class RowsKernel : public PieceKernel {
  public:
   RowsKernel(const Problem& p, const GemmF32& gemm, int64_t step, const Constants& c)
       : g_(depthwise_geometry(p)), step_(step), add_(p.epilogue.add), threads_(p.threads),
         inputs_(p.in[kX].shape[1]), outputs_(p.out[0].shape[1]),
-        depthwise_(g_, depthwise_ukernel(g_), g_.inputs, c[kDepthwise].as<float>(), bias(p, c, kDepthwiseBias),
-                   p.in[kProject].present ? *stage_activation(p, "depthwise") : *epilogue_activation(p)) {
+        depthwise_(g_, depthwise_ukernel(g_), g_.inputs, c[kDepthwise].as<float>(), stage_bias(p, c, kDepthwiseBias),
+                   *depthwise_activation(p)) {
     if (p.in[kExpand].present)
-      expand_.emplace(gemm, c[kExpand], bias(p, c, kExpandBias), inputs_, g_.inputs, *stage_activation(p, "expand"));
+      expand_.emplace(gemm, c[kExpand], stage_bias(p, c, kExpandBias), inputs_, g_.inputs, *stage_activation(p, "expand"));
     if (p.in[kProject].present)
-      project_.emplace(gemm, c[kProject], bias(p, c, kProjectBias), g_.inputs, outputs_, *epilogue_activation(p));
+      project_.emplace(gemm, c[kProject], stage_bias(p, c, kProjectBias), g_.inputs, outputs_, *epilogue_activation(p));
     // More bands than threads even out what disturbs one of them; but the first rows of each are expanded twice.
     const int64_t twice = expand_ ? std::max<int64_t>(0, reach() - g_.stride_y) : 0;
     while (bands_ * g_.images < 4 * threads_ && bands_ * 2 <= g_.out_height &&
@@ -66,9 +54,6 @@ class RowsKernel : public PieceKernel {
     const float** pointers;
   };
 
-  static const float* bias(const Problem& p, const Constants& c, int i) {
-    return p.in[i].present ? c[i].as<float>() : nullptr;
-  }
   // Input rows that one output row covers.
   int64_t reach() const { return (g_.kernel_height - 1) * g_.dilation_y + 1; }
   int64_t expanded_bytes() const { return expand_ ? round_up(expanded_rows_ * g_.width * g_.inputs * 4, 64) : 0; }
@@ -129,21 +114,7 @@ class RowsKernel : public PieceKernel {
 class Rows : public Routine {
  public:
   Rows() : Routine({.id = "inverted_residual/rows:f32:nhwc:cpu", .takes_epilogue = true}) {}
-  Verdict accepts(const Problem& p) const override {
-    if (p.arity() != kArity || p.in[kX].dtype != DType::f32 || p.in[kX].shape.size() != 4)
-      return Verdict::no("x is not f32 of rank 4");
-    if (p.in[kX].constant || (p.epilogue.add && p.in.back().constant)) return Verdict::no("x or the residual is a constant");
-    for (int i = kExpand; i < kArity; ++i)
-      if (p.in[i].present && (!p.in[i].constant || p.in[i].dtype != DType::f32))
-        return Verdict::no("the weights and biases are not f32 constants");
-    if (!p.in[kExpand].present && !p.in[kProject].present) return Verdict::no("there is neither an expansion nor a projection");
-    if (p.in[kX].count() == 0 || p.out[0].count() == 0) return Verdict::no("a tensor is empty");
-    for (const char* stage : {"expand", "depthwise"})
-      if (!stage_activation(p, stage)) return Verdict::no("an activation is not in the micro-kernels");
-    if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
-    if (depthwise_ukernel(depthwise_geometry(p)).empty()) return Verdict::no("no depthwise micro-kernel in this tier");
-    return Verdict::ok();
-  }
+  Verdict accepts(const Problem& p) const override { return accepts_stages(p); }
   // VARIANT = gemm micro-kernel/rSTEP: output rows per step.
   std::vector<std::string> variants(const Problem& p) const override {
     std::vector<std::string> names;

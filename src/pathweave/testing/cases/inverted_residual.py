@@ -27,6 +27,7 @@ CASES = [
     *(block((1, i, 7, 7), c, o, expand="relu", depthwise="relu") for i, c, o in ((1, 1, 1), (3, 5, 7), (8, 17, 3),
                                                                                 (17, 40, 33), (40, 24, 48))),
     block((3, 16, 7, 7), 24, 16, expand="relu", depthwise="relu", epilogue="add+relu"),
+    block((2, 17, 6, 5), 117, 19, expand="relu", depthwise="hard_swish", epilogue="add"), block((2, 9, 5, 6), 109, 0, 5),
     block((4, 8, 5, 6), 32, 8, 5, epilogue="add"), block((1, 16, 1, 1), 24, 16), block((1, 16, 1, 9), 24, 16, 5),
     block((2, 16, 2, 2), 24, 40, 7), block((1, 8, 9, 1), 24, 16),
     # strides, dilations, padding that is uneven, missing, or larger than the image
