@@ -102,6 +102,7 @@ WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, 
     starts[c] = -in.zero * sums[c];
     factors[c] = in.scale * scales[c];
     factors[padded_ + c] = bias && c < outputs ? bias[first + c] : 0.0f;
+    most_ = std::max(most_, factors[c] * 255 * 127 * static_cast<float>(inputs * taps) + std::abs(factors[padded_ + c]));
   }
 }
 

@@ -66,9 +66,11 @@ class WeightsU8 {
   const float* scale(int64_t i) const { return columns_.as<float>() + padded_ + i * tile_; }
   const float* bias(int64_t i) const { return columns_.as<float>() + 2 * padded_ + i * tile_; }
   size_t bytes() const { return packed_->bytes() + columns_.bytes(); }
+  float most() const { return most_; }  // of |scale * sum + bias|, whatever A is
 
  private:
   int64_t tile_, padded_, words_;
+  float most_ = 0;
   std::shared_ptr<const Buffer> packed_;  // panels, then scale and sum of each column
   Buffer columns_;                        // start, scale, bias
 };

@@ -59,6 +59,12 @@ inline RequantU8 requantise(const Problem& p, const Constants& constants) {
   return q;
 }
 
+// RequantU8::saturates, where no |y| before a residual is above `most`.
+inline bool saturates(const RequantU8& q, float most) {
+  return q.low == static_cast<float>(-q.zero) && q.high == static_cast<float>(255 - q.zero) &&
+         (most + 255 * q.residual_scale) * q.inverse < 0x1p30f;
+}
+
 // The byte of t = y / scale, where nothing is left but to clamp and round.
 inline uint8_t byte_of(float t, const RequantU8& q) {
   return static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(std::min(std::max(t, q.low), q.high))) + q.zero);

@@ -11,7 +11,9 @@ class RowsU8Kernel : public PieceKernel {
                const float* bias, const GemmU8& kernel)
       : add_(p.epilogue.add), threads_(p.threads),
         product_(kernel, rows, columns, 1, depth, columns, requantise(p, constants), true, p.threads),
-        weights_(constants[1], bias, 0, columns, depth, 1, product_, scale_in(constants, 0)) {}
+        weights_(constants[1], bias, 0, columns, depth, 1, product_, scale_in(constants, 0)) {
+    product_.out.saturates = saturates(product_.out, weights_.most());
+  }
 
   size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * product_.area()); }
   size_t packed_bytes() const override { return weights_.bytes(); }

@@ -21,6 +21,9 @@ class DirectU8Kernel : public PieceKernel {
     for (int64_t group = 0; group < g_.groups; ++group)
       weights_.emplace_back(constants[1], bias_of(p, constants), group * g_.group_outputs(), g_.group_outputs(),
                             g_.group_inputs(), g_.taps(), product_, in);
+    float most = 0;
+    for (const WeightsU8& w : weights_) most = std::max(most, w.most());
+    product_.out.saturates = saturates(product_.out, most);
     outside_ = Buffer(static_cast<size_t>(g_.group_inputs()));
     std::memset(outside_.as<char>(), in.zero, outside_.bytes());
   }
@@ -123,7 +126,9 @@ class KernelRowsU8Kernel : public PieceKernel {
                  requantise(p, constants), false, p.threads),
         weights_(constants[1], bias_of(p, constants), 0, g_.outputs, g_.inputs, g_.taps(), product_,
                  scale_in(constants, 0), runs_),
-        zero_(scale_in(constants, 0).zero) {}
+        zero_(scale_in(constants, 0).zero) {
+    product_.out.saturates = saturates(product_.out, weights_.most());
+  }
 
   size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()); }
   size_t packed_bytes() const override { return weights_.bytes(); }

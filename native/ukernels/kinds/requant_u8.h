@@ -13,6 +13,9 @@ namespace pw {
 //   float32); the activation is then this clamp alone and `act` is not applied,
 //   the product t is rounded before rint, which rounds ties to even. A NaN, which only an activation makes, gives zero.
 //
+// saturates: low and high are -zero and 255 - zero, and no |t| reaches 2^31, so that a conversion to integers and packing
+// with saturation clamp as well. Never needed.
+//
 // A residual adds fma(float(r - residual_zero), residual_scale, y) before the activation.
 //
 // Every operation is one IEEE operation in float32 with the named fused multiply-adds and no others, so that results are
@@ -24,6 +27,7 @@ struct RequantU8 {
   int32_t zero;
   float residual_scale;
   int32_t residual_zero;
+  bool saturates;
   ActArgs act;
 };
 
