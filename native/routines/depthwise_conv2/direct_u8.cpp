@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "routines/conv2/geometry_u8.h"
@@ -11,7 +13,20 @@
 namespace pw {
 namespace {
 
-std::string micro_kernel(const Geometry& g) { return depthwise_ukernel<DepthwiseU8>(g, PW_KIND_DEPTHWISE_U8); }
+// The micro-kernel made for this kernel and stride, or a general one; of these the one with the fewest blocks, all of them
+// whole if that can be. "" when the tier has none.
+std::string micro_kernel(const Geometry& g) {
+  const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
+  std::string best;
+  std::tuple<bool, bool, int64_t> least;
+  for (const auto& [name, body] : ukernels_of<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, true)) {
+    const bool general = body->kernel == 0, partial = body->block > g.inputs;
+    if (!general && !(square && body->kernel == g.kernel_width && body->stride == g.stride_x)) continue;
+    const std::tuple price{general, partial, partial ? body->block : divide_up(g.inputs, body->block)};
+    if (best.empty() || price < least) best = name, least = price;
+  }
+  return best;
+}
 
 class DepthwiseU8Kernel : public PieceKernel {
  public:
