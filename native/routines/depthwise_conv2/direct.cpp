@@ -43,7 +43,9 @@ class Depthwise : public ConvolutionRoutine {
  public:
   explicit Depthwise(Layout layout)
       : ConvolutionRoutine(std::string("depthwise_conv2/direct:") + text(kStored<T>) + ":" + text(layout) + ":cpu", layout,
-                           layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {}
+                           layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {
+    card_.version = 2;
+  }
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (micro_kernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();

@@ -10,16 +10,22 @@
 
 namespace pw {
 
-// The micro-kernel of a kind made for this kernel and stride, or the general one; "" when the tier has none.
+// The micro-kernel of a kind made for this kernel and stride, or the general one; "" when the tier has none. Of several the
+// one with the most outputs per call; of fewer where a row is shorter, or where pixels lie so far apart that they share few
+// lines of L1.
 template <class Body>
 std::string depthwise_ukernel(const Geometry& g, const std::string& kind) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
-  std::string any;
+  std::string any, found;
+  int64_t outputs = 0;
   for (const auto& [name, body] : ukernels_of<Body>(kind, true)) {
-    if (square && body->kernel == g.kernel_width && body->stride == g.stride_x) return name;
     if (body->kernel == 0) any = name;
+    if (!square || body->kernel != g.kernel_width || body->stride != g.stride_x) continue;
+    const bool fewer = g.inputs % 512 == 0 || outputs > g.out_width;
+    if (found.empty() || (fewer ? body->outputs < outputs : body->outputs > outputs))
+      found = name, outputs = body->outputs;
   }
-  return any;
+  return found.empty() ? any : found;
 }
 inline std::string depthwise_ukernel(const Geometry& g) {
   return depthwise_ukernel<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32);
@@ -102,6 +108,8 @@ class DepthwiseRowsOf {
       for (int64_t t = 0; t < taps; ++t)
         weights_.as<float>()[(c / lanes * taps + t) * lanes + c % lanes] = c < g.inputs ? weights[c * taps + t] : 0.0f;
     bias_ = pack_bias(bias, g.inputs, 16);
+    const int64_t most = g.kernel_width / 2, end = (g.out_width - 1) * g.stride_x - g.pad_left + g.kernel_width;
+    regular_ = kernel_->regular && g.out_width >= kernel_->outputs && g.pad_left <= most && end - g.width <= most;
     zeros_ = reinterpret_cast<const T*>(zero_row(channels));
   }
   static std::string kind() { return stored_kind<T>(PW_KIND_DEPTHWISE); }
@@ -124,12 +132,30 @@ class DepthwiseRowsOf {
     args.taps = g_.taps();
     args.act = act_;
     const int64_t step = kernel_->outputs;
-    walk_outputs(g_, oy, step, columns_, channels_, image, zeros_, pixels, [&](int64_t ox) {
+    auto run = [&](void (*kernel)(const DepthwiseArgs<T>*), int64_t ox) {
       args.columns = std::min(step, g_.out_width - ox);
       args.y = y + ox * out_channels_;
       args.residual = residual ? residual + ox * out_channels_ : nullptr;
-      kernel_->run(&args);
-    });
+      kernel(&args);
+    };
+    if (!regular_) {
+      walk_outputs(g_, oy, step, columns_, channels_, image, zeros_, pixels, [&](int64_t ox) { run(kernel_->run, ox); });
+      return;
+    }
+    const int64_t y0 = oy * g_.stride_y - g_.pad_top;
+    args.top = std::clamp<int64_t>(-y0, 0, g_.kernel_height);
+    args.rows = std::max<int64_t>(0, std::min(g_.kernel_height, g_.height - y0) - args.top);
+    args.x_row = g_.width * channels_;
+    args.x_pixel = channels_;
+    args.outside = zeros_;
+    for (int64_t next = 0; next < g_.out_width; next += step) {
+      // The last outputs together with those before them, as above.
+      const int64_t ox = std::min(next, g_.out_width - step), x0 = ox * g_.stride_x - g_.pad_left;
+      args.left = std::max<int64_t>(0, -x0);
+      args.right = std::max<int64_t>(0, x0 + columns_ - g_.width);
+      args.x = image + ((y0 + args.top) * g_.width + x0 + args.left) * channels_;
+      run(kernel_->regular, ox);
+    }
   }
 
  private:
@@ -137,6 +163,7 @@ class DepthwiseRowsOf {
   ActArgs act_;
   int64_t channels_, out_channels_, columns_;
   const DepthwiseOf<T>* kernel_;
+  bool regular_ = false;
   Buffer weights_, bias_;
   const T* zeros_;
 };

@@ -113,7 +113,7 @@ class RowsKernel : public PieceKernel {
 
 class Rows : public Routine {
  public:
-  Rows() : Routine({.id = "inverted_residual/rows:f32:nhwc:cpu", .takes_epilogue = true}) {}
+  Rows() : Routine({.id = "inverted_residual/rows:f32:nhwc:cpu", .version = 2, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override { return accepts_stages(p); }
   // VARIANT = gemm micro-kernel/rSTEP: output rows per step.
   std::vector<std::string> variants(const Problem& p) const override {

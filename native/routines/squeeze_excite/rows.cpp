@@ -142,7 +142,7 @@ class RowsKernel : public Kernel {
 
 class Rows : public Routine {
  public:
-  Rows() : Routine({.id = "squeeze_excite/rows:f32:nhwc:cpu", .takes_epilogue = true}) {}
+  Rows() : Routine({.id = "squeeze_excite/rows:f32:nhwc:cpu", .version = 2, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (p.arity() != kArity || p.in[kX].dtype != DType::f32 || p.in[kX].shape.size() != 4)
       return Verdict::no("x is not f32 of rank 4");

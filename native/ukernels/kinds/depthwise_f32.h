@@ -25,6 +25,12 @@ struct DepthwiseArgs {
   int64_t channels, columns, y_pixel;
   int64_t taps;  // of a general kernel
   ActArgs act;
+  // Of `regular`, instead of `pixels`: kernel rows [top, top + rows) lie inside of the image, and of the pixel columns all
+  // but `left` first and `right` last ones, each at most kernel / 2 of them. x: the first of the pixels inside; x_row and
+  // x_pixel: floats to the next. outside: zeros, as many as there are channels.
+  const T* x;
+  const T* outside;
+  int64_t x_row, x_pixel, top, rows, left, right;
 };
 
 template <class T>
@@ -33,6 +39,7 @@ struct DepthwiseOf {
   int32_t outputs;         // per call
   int32_t lanes;
   void (*run)(const DepthwiseArgs<T>* args);
+  void (*regular)(const DepthwiseArgs<T>* args);  // the same where pixels lie at one distance and all outputs are wanted
 };
 using DepthwiseF32 = DepthwiseOf<float>;
 #define PW_KIND_DEPTHWISE "depthwise_"  // and the form of the values

@@ -112,6 +112,10 @@ CASES = [
     depthwise((1, 16, 6, 6), 1), depthwise((1, 16, 6, 6), 2, pad=(0, 1, 1, 0)), depthwise((1, 16, 7, 7), 3, bias=False),
     depthwise((1, 24, 9, 9), 5, bias=False), depthwise((1, 32, 28, 28), 3),
     depthwise((2, 48, 15, 15), 5, stride=(2, 2)),
+    # rows that are no multiple of a run of outputs, channels none of a vector; pixels a large power of two apart
+    depthwise((1, 21, 19, 20), 3, stride=(2, 2)), depthwise((2, 27, 10, 17), 5), depthwise((1, 13, 9, 24), 5, stride=(2, 2)),
+    depthwise((1, 512, 5, 9), 3), depthwise((1, 512, 5, 17), 3, stride=(2, 2), epilogue="clip:0.0:6.0"),
+    depthwise((1, 20, 8, 15), 5, epilogue="hard_swish"), depthwise((1, 20, 8, 15), 3, pad=(0, 1, 2, 0)),
     *(depthwise((1, 24, 7, 7), 3, epilogue=e) for e in EPILOGUES),
     *(depthwise((1, 16, 9, 9), 5, epilogue=e) for e in EPILOGUES[:3]),
     *(depthwise((1, 17, 9, 9), 3, stride=(2, 2), epilogue=e) for e in EPILOGUES[:3]),
