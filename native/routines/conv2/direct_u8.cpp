@@ -222,7 +222,9 @@ constexpr int64_t kFew = 32;
 
 class DirectU8 : public Routine {
  public:
-  DirectU8() : Routine({.id = "conv2/direct:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  DirectU8()
+      : Routine({.id = "conv2/direct:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+                 .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p); }
   std::vector<std::string> variants(const Problem& p) const override {
     const std::vector<std::string> plain = gemm_u8_variants();

@@ -7,7 +7,9 @@ namespace {
 
 class DenseGemmU8 : public Routine {
  public:
-  DenseGemmU8() : Routine({.id = "dense/gemm:u8:plain:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  DenseGemmU8()
+      : Routine({.id = "dense/gemm:u8:plain:cpu", .version = 2, .accuracy = Accuracy::quantised,
+                 .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override { return accepts_dense_u8(p); }
   std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }

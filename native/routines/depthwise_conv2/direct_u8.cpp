@@ -148,7 +148,9 @@ class DepthwiseU8Kernel : public PieceKernel {
 
 class DepthwiseU8Routine : public Routine {
  public:
-  DepthwiseU8Routine() : Routine({.id = "depthwise_conv2/direct:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  DepthwiseU8Routine()
+      : Routine({.id = "depthwise_conv2/direct:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+                 .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     return accepts_convolution_u8(p);
   }
