@@ -174,6 +174,15 @@ void walk_block(const Product& p, int64_t index, float* c, const float* residual
     }
 }
 
+// What `fill` of walk does where the rows of A lie one behind the other in `x`; behind the last row it points to that one.
+inline auto rows_of(const float* x, const Product& p) {
+  return [x, depth = p.depth, tile_rows = p.kernel->rows](int64_t row, int64_t rows, const float** to) {
+    const float* from = x + row * depth;
+    for (int64_t i = 0; i < rows; ++i, from += depth) to[i] = from;
+    for (int64_t i = rows; i < tile_rows; ++i) to[i] = to[rows - 1];
+  };
+}
+
 // Computes the blocks that this thread takes.
 template <class Fill>
 void walk(const Product& p, float* c, const float* residual, const float** pointers, Team& team, Fill&& fill) {

@@ -39,15 +39,6 @@ class PackedRows : public PieceKernel {
   }
   int64_t panel_bytes() const { return product_.chunk * product_.kernel->columns * 4; }
 
-  // Points to rows of x for `walk`; behind the last row to that one.
-  auto rows_of(const float* x) const {
-    return [x, this](int64_t row, int64_t rows, const float** to) {
-      const float* from = x + row * product_.depth;
-      for (int64_t i = 0; i < rows; ++i, from += product_.depth) to[i] = from;
-      for (int64_t i = rows; i < product_.kernel->rows; ++i) to[i] = to[rows - 1];
-    };
-  }
-
   static constexpr int64_t kPointers = 256;  // bytes of row pointers per thread: up to 32 rows
   bool add_;
   std::shared_ptr<const Buffer> weights_;
@@ -70,7 +61,7 @@ class RowsKernel : public PackedRows {
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     walk(product_, static_cast<float*>(out[0]), add_ ? static_cast<const float*>(in[1]) : nullptr,
-         areas_.own<const float*>(workspace, team), team, rows_of(static_cast<const float*>(in[0])));
+         areas_.own<const float*>(workspace, team), team, rows_of(static_cast<const float*>(in[0]), product_));
   }
 
  private:
@@ -105,7 +96,7 @@ class StoredRowsKernel : public PackedRows {
       convert_.widen(&static_cast<const T*>(in[0])[from].bits, x, part.rows * part.depth);
       if (add_) convert_.widen(&static_cast<const T*>(in[1])[to].bits, residual, n);
       for (int64_t b = 0; b < part.blocking.panel_blocks; ++b)
-        walk_block(part, b, y, residual, reinterpret_cast<const float**>(own), rows_of(x));
+        walk_block(part, b, y, residual, reinterpret_cast<const float**>(own), rows_of(x, part));
       convert_.narrow(y, &static_cast<T*>(out[0])[to].bits, n);
     });
   }

@@ -42,9 +42,7 @@ struct Pointwise {
     Product p = product;
     p.rows = rows;
     p.blocking = {p.row_tiles(), divide_up(p.panels(), parts), 1, parts};
-    walk_block(p, part, c, residual, pointers, [&](int64_t row, int64_t count, const float** to) {
-      for (int64_t i = 0; i < p.kernel->rows; ++i) to[i] = x + (row + std::min(i, count - 1)) * p.depth;
-    });
+    walk_block(p, part, c, residual, pointers, rows_of(x, p));
   }
 };
 

@@ -48,9 +48,7 @@ class ChannelsKernel : public Kernel {
       });
     } else {
       const Product& p = project_->product;
-      walk(p, y, residual, pointers, team, [&](int64_t row, int64_t rows, const float** to) {
-        for (int64_t i = 0; i < p.kernel->rows; ++i) to[i] = filtered + (row + std::min(i, rows - 1)) * p.depth;
-      });
+      walk(p, y, residual, pointers, team, rows_of(filtered, p));
     }
   }
 
@@ -74,9 +72,7 @@ class ChannelsKernel : public Kernel {
     part.c_row = width_;
     part.blocking = {part.row_tiles(), part.panels(), 1, 1};
     const float* source = x + image * part.rows * part.depth;
-    walk_block(part, 0, expanded, nullptr, pointers, [&](int64_t row, int64_t rows, const float** to) {
-      for (int64_t i = 0; i < part.kernel->rows; ++i) to[i] = source + (row + std::min(i, rows - 1)) * part.depth;
-    });
+    walk_block(part, 0, expanded, nullptr, pointers, rows_of(source, part));
     for (int64_t oy = 0; oy < g_.out_height; ++oy) {
       const int64_t to = (image * g_.out_height + oy) * g_.out_width * g_.inputs + first;
       depthwise_.output_row(expanded, oy, first, part.columns, y + to, residual ? residual + to : nullptr, pointers);
@@ -105,7 +101,7 @@ class Channels : public Routine {
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_stages(p); !v) return v;
     if (!p.in[kExpand].present) return Verdict::no("there is no expansion");
-    // What one thread has filtered is projected by another, which costs as much as is saved where images are large.
+    // Beyond that nothing was gained, probably since what one thread has filtered is projected by another.
     const int64_t filtered = count(p.out[0].shape) / p.out[0].shape[0] / p.out[0].shape[1] * p.in[kDepthwise].shape[0] * 4;
     if (filtered > static_cast<int64_t>(cpu().l2) / 2) return Verdict::no("a filtered image is larger than half of L2");
     if (variants(p).empty()) return Verdict::no("a block of the expanded image is larger than half of L2");
