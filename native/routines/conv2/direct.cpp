@@ -179,8 +179,6 @@ class DirectKernel : public PieceKernel {
   const float* zeros_ = nullptr;
 };
 
-constexpr int64_t kFew = 32;
-
 class Direct : public ConvolutionRoutine {
  public:
   Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) { card_.version = 2; }
@@ -195,7 +193,7 @@ class Direct : public ConvolutionRoutine {
     const std::vector<std::string> plain = gemm_variants(in_);
     std::vector<std::string> names;
     const Geometry g(p);
-    if (in_ == Layout::nhwc && g.groups == 1 && g.dilation_x == 1 && g.kernel_width > 1 && g.inputs <= kFew)
+    if (in_ == Layout::nhwc && g.few_channels_in_runs())
       for (const auto& kernel : plain) names.push_back(kernel + DirectKernel::kMerged);  // first: the default takes it
     names.insert(names.end(), plain.begin(), plain.end());
     return names;

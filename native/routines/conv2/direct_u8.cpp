@@ -217,9 +217,6 @@ class KernelRowsU8Kernel : public PieceKernel {
   int32_t zero_;
 };
 
-// More channels than this fill words well enough one pixel at a time.
-constexpr int64_t kFew = 32;
-
 class DirectU8 : public Routine {
  public:
   DirectU8()
@@ -230,7 +227,7 @@ class DirectU8 : public Routine {
     const std::vector<std::string> plain = gemm_u8_variants();
     std::vector<std::string> names;
     const Geometry g(p);
-    if (g.groups == 1 && g.dilation_x == 1 && g.kernel_width > 1 && g.inputs % 4 != 0 && g.inputs <= kFew)
+    if (g.few_channels_in_runs() && g.inputs % 4 != 0)
       for (const auto& name : plain)
         if (const GemmU8& kernel = gemm_u8_kernel(name); kernel.group == 4 && kernel.most_step == 1)
           names.push_back(name + KernelRowsU8Kernel::kRows);  // first: the default takes it

@@ -30,6 +30,9 @@ struct Geometry {
   int64_t out_pixels() const { return out_height * out_width; }
   int64_t group_inputs() const { return inputs / groups; }
   int64_t group_outputs() const { return outputs / groups; }
+  // The pixels under a row of the kernel are one run of a channels-last image, and hold so few channels that the run is worth
+  // more than pixels taken one by one.
+  bool few_channels_in_runs() const { return groups == 1 && dilation_x == 1 && kernel_width > 1 && inputs <= 32; }
   bool pads() const {
     return pad_top > 0 || pad_left > 0 ||
            (out_height - 1) * stride_y + (kernel_height - 1) * dilation_y - pad_top >= height ||
