@@ -47,17 +47,17 @@ class Depthwise : public ConvolutionRoutine {
     card_.version = 2;
   }
   Verdict suits(const Problem&, const Geometry& g) const override {
-    if (micro_kernel(g).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (micro_kernels(g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem& p) const override { return {micro_kernel(Geometry(p))}; }
+  std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(Geometry(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DepthwiseKernel<T>>(p, in_, variant, c);
   }
 
  private:
-  static std::string micro_kernel(const Geometry& g) {
-    return depthwise_ukernel<DepthwiseOf<T>>(g, DepthwiseRowsOf<T>::kind());
+  static std::vector<std::string> micro_kernels(const Geometry& g) {
+    return depthwise_ukernels<DepthwiseOf<T>>(g, DepthwiseRowsOf<T>::kind());
   }
 };
 

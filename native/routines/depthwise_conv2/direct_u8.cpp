@@ -13,19 +13,21 @@
 namespace pw {
 namespace {
 
-// The micro-kernel made for this kernel and stride, or a general one; of these the one with the fewest blocks, all of them
-// whole if that can be. "" when the tier has none.
-std::string micro_kernel(const Geometry& g) {
+// The micro-kernels made for this kernel and stride, or the general ones; those first that have the fewest blocks, all of them
+// whole if that can be.
+std::vector<std::string> micro_kernels(const Geometry& g) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
-  std::string best;
-  std::tuple<bool, bool, int64_t> least;
+  std::vector<std::tuple<bool, bool, int64_t, std::string>> found;
   for (const auto& [name, body] : ukernels_of<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, true)) {
     const bool general = body->kernel == 0, partial = body->block > g.inputs;
     if (!general && !(square && body->kernel == g.kernel_width && body->stride == g.stride_x)) continue;
-    const std::tuple price{general, partial, partial ? body->block : divide_up(g.inputs, body->block)};
-    if (best.empty() || price < least) best = name, least = price;
+    found.emplace_back(general, partial, partial ? body->block : divide_up(g.inputs, body->block), name);
   }
-  return best;
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> names;
+  for (const auto& [general, partial, blocks, name] : found)
+    if (general == std::get<0>(found.front())) names.push_back(name);
+  return names;
 }
 
 class DepthwiseU8Kernel : public PieceKernel {
@@ -151,10 +153,8 @@ class DepthwiseU8Routine : public Routine {
   DepthwiseU8Routine()
       : Routine({.id = "depthwise_conv2/direct:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
-  Verdict accepts(const Problem& p) const override {
-    return accepts_convolution_u8(p);
-  }
-  std::vector<std::string> variants(const Problem& p) const override { return {micro_kernel(Geometry(p))}; }
+  Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p); }
+  std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(Geometry(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DepthwiseU8Kernel>(p, variant, c);

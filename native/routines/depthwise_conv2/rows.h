@@ -2,6 +2,8 @@
 #pragma once
 #include <algorithm>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "base/error.h"
 #include "routines/conv2/geometry.h"
@@ -10,25 +12,29 @@
 
 namespace pw {
 
-// The micro-kernel of a kind made for this kernel and stride, or the general one; "" when the tier has none. Of several the
-// one with the most outputs per call; of fewer where a row is shorter, or where pixels lie so far apart that they share few
-// lines of L1.
+// The micro-kernels of a kind made for this kernel and stride, those first that make the most outputs per call of which a row
+// has as many; or the general one. None when the tier has none.
 template <class Body>
-std::string depthwise_ukernel(const Geometry& g, const std::string& kind) {
+std::vector<std::string> depthwise_ukernels(const Geometry& g, const std::string& kind) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
-  std::string any, found;
-  int64_t outputs = 0;
+  std::vector<std::tuple<bool, int64_t, std::string>> found;
+  std::string any;
   for (const auto& [name, body] : ukernels_of<Body>(kind, true)) {
+    const bool longer = body->outputs > g.out_width;
     if (body->kernel == 0) any = name;
-    if (!square || body->kernel != g.kernel_width || body->stride != g.stride_x) continue;
-    const bool fewer = g.inputs % 512 == 0 || outputs > g.out_width;
-    if (found.empty() || (fewer ? body->outputs < outputs : body->outputs > outputs))
-      found = name, outputs = body->outputs;
+    else if (square && body->kernel == g.kernel_width && body->stride == g.stride_x)
+      found.emplace_back(longer, longer ? body->outputs : -body->outputs, name);
   }
-  return found.empty() ? any : found;
+  if (found.empty()) return any.empty() ? std::vector<std::string>() : std::vector{any};
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> names;
+  for (const auto& entry : found) names.push_back(std::get<2>(entry));
+  return names;
 }
+// The first of them, "" when there is none: for routines that have no variant for it.
 inline std::string depthwise_ukernel(const Geometry& g) {
-  return depthwise_ukernel<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32);
+  const auto names = depthwise_ukernels<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32);
+  return names.empty() ? "" : names.front();
 }
 
 // The walk along row `oy` of the outputs of one image: points `pixels`, a kernel row after the other, `columns` each, to the
