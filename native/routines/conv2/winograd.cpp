@@ -122,28 +122,26 @@ class WinogradKernel : public Kernel {
     const float* a = v + p * v_stride();
     float* c = products + p * product_stride();
     const float* b = weights_->as<float>() + p * padded_outputs_ * g_.inputs;
+    const RowTiles<const float*> rows(tiles, gemm_.rows, [&](int64_t i) { return a + i * g_.inputs; });
     constexpr float inf = __builtin_inff();
-    const int64_t row_tiles = divide_up(tiles, gemm_.rows);
-    const EvenParts parts(tiles, row_tiles);
-    for (int64_t panel = first; panel < last; ++panel)
-      for (int64_t row_tile = 0; row_tile < row_tiles; ++row_tile) {
-        const float* rows[32];
-        const auto [t, n] = parts[row_tile];
-        for (int64_t i = 0; i < gemm_.rows; ++i) rows[i] = a + (t + std::min(i, n - 1)) * g_.inputs;
-        GemmF32Args args{};
-        args.a = rows;
-        args.b = b + panel * g_.inputs * gemm_.columns;
+    GemmF32Args args{};
+    args.taps = 1;
+    args.depth = g_.inputs;
+    args.columns = gemm_.columns;
+    args.c_row = padded_outputs_;
+    args.c_group = 16;
+    args.act = {Act::clip, -inf, inf};
+    args.first = args.last = true;
+    for (int64_t panel = first; panel < last; ++panel) {
+      args.b = b + panel * g_.inputs * gemm_.columns;
+      for (int64_t tile = 0; tile < rows.count(); ++tile) {
+        const auto [t, n] = rows[tile];
+        args.a = rows.pointers(tile);
         args.c = c + t * padded_outputs_ + panel * gemm_.columns;
-        args.taps = 1;
-        args.depth = g_.inputs;
         args.rows = n;
-        args.columns = gemm_.columns;
-        args.c_row = padded_outputs_;
-        args.c_group = 16;
-        args.act = {Act::clip, -inf, inf};
-        args.first = args.last = true;
         gemm_.run(&args);
       }
+    }
   }
 
   void output_tile(const float* products, int64_t tile, float* y, const float* residual) const {

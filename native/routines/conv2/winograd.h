@@ -18,6 +18,32 @@ inline Verdict suits_winograd(const Geometry& g) {
   return Verdict::ok();
 }
 
+// Most tiles of a micro-kernel that the rows of one product are divided into, and most rows of such a tile.
+constexpr int64_t kMostRowTiles = 64, kMostTileRows = 32;
+
+// Rows of A of one product as a micro-kernel takes them, tile by tile: made once for all panels of B.
+template <class Pointer>
+class RowTiles {
+ public:
+  // `at(i)`: row i of n <= kMostRowTiles * tile_rows.
+  template <class At>
+  RowTiles(int64_t n, int64_t tile_rows, At at)
+      : tile_rows_(tile_rows), count_(divide_up(n, tile_rows)), parts_(n, count_) {
+    for (int64_t tile = 0; tile < count_; ++tile) {
+      const auto [first, rows] = parts_[tile];
+      for (int64_t i = 0; i < tile_rows; ++i) pointers_[tile * tile_rows + i] = at(first + std::min(i, rows - 1));
+    }
+  }
+  int64_t count() const { return count_; }
+  EvenParts::Part operator[](int64_t tile) const { return parts_[tile]; }
+  const Pointer* pointers(int64_t tile) const { return pointers_ + tile * tile_rows_; }
+
+ private:
+  int64_t tile_rows_, count_;
+  EvenParts parts_;
+  Pointer pointers_[kMostRowTiles * kMostTileRows];
+};
+
 // Tiles of m x m outputs, each made from alpha x alpha inputs. A run is divided into chunks of tiles, each by one thread
 // alone ("own") or by the whole team in three phases ("team").
 class WinogradTiles {
@@ -31,7 +57,7 @@ class WinogradTiles {
     if ((way != "own" && way != "team") || digits == std::string::npos)
       throw Error("winograd schedule '" + text + "': expected ownN or teamN");
     team_ = way == "team";
-    chunk_ = std::min<int64_t>(std::stoll(text.substr(digits)), round_up(count(), rows));
+    chunk_ = std::min<int64_t>({std::stoll(text.substr(digits)), round_up(count(), rows), kMostRowTiles * rows});
   }
 
   // Variants of a micro-kernel: chunks that a thread works on alone, small enough for its L2 or large enough to read the
@@ -43,7 +69,7 @@ class WinogradTiles {
     for (int64_t multiple : {4, 12})
       if (tiles >= rows * multiple * threads) names.push_back(kernel + "/own" + std::to_string(rows * multiple));
     if (tiles > 48 * rows) names.push_back(kernel + "/team" + std::to_string(24 * rows));
-    if (tiles <= 64 * rows) names.push_back(kernel + "/team" + std::to_string(round_up(tiles, rows)));
+    if (tiles <= kMostRowTiles * rows) names.push_back(kernel + "/team" + std::to_string(round_up(tiles, rows)));
     return names;
   }
 

@@ -129,25 +129,23 @@ class WinogradU8Kernel : public Kernel {
     const int16_t* a = v + p * v_stride();
     int32_t* c = products + p * product_stride();
     const int16_t* b = weights_->as<int16_t>() + p * padded_ * words_ * 2;
-    const int64_t row_tiles = divide_up(tiles, gemm_.rows);
-    const EvenParts parts(tiles, row_tiles);
-    for (int64_t panel = first; panel < last; ++panel)
-      for (int64_t row_tile = 0; row_tile < row_tiles; ++row_tile) {
-        const void* rows[32];
-        const auto [t, n] = parts[row_tile];
-        for (int64_t i = 0; i < gemm_.rows; ++i) rows[i] = a + (t + std::min(i, n - 1)) * words_ * 2;
-        GemmU8Args args{};
-        args.a = rows;
-        args.b = b + panel * words_ * gemm_.columns * 2;
-        args.start = factors_.as<int32_t>() + 3 * padded_;
+    const RowTiles<const void*> rows(tiles, gemm_.rows, [&](int64_t i) { return a + i * words_ * 2; });
+    GemmU8Args args{};
+    args.start = factors_.as<int32_t>() + 3 * padded_;
+    args.taps = 1;
+    args.words = words_;
+    args.columns = gemm_.columns;
+    args.c_row = padded_;
+    for (int64_t panel = first; panel < last; ++panel) {
+      args.b = b + panel * words_ * gemm_.columns * 2;
+      for (int64_t tile = 0; tile < rows.count(); ++tile) {
+        const auto [t, n] = rows[tile];
+        args.a = rows.pointers(tile);
         args.sums = c + t * padded_ + panel * gemm_.columns;
-        args.taps = 1;
-        args.words = words_;
         args.rows = n;
-        args.columns = gemm_.columns;
-        args.c_row = padded_;
         gemm_.run(&args);
       }
+    }
   }
 
   void output_tile(const int32_t* products, int64_t tile, uint8_t* y, const uint8_t* residual) const {
