@@ -8,9 +8,10 @@ namespace pw {
 
 // Elements along the depth come in groups that fill a word of 32 bits: `group` = 4 (A u8, B s8) where the instruction
 // set multiplies bytes, `group` = 2 (both widened to 16 bits) where it does not. Rows of A and of B are padded
-// with zeros to whole words. A kernel with `most_step` > 1 reads tiles: `step` <= most_step words of several rows at once.
-// Then rows of A lie at one distance from each other, there is one tap, and `words` is a multiple of `step`, rows of A and
-// of B being padded with zeros to that.
+// with zeros to whole words. A kernel with `most_step` > 1 reads tiles: `step` <= most_step words of several rows at once,
+// `words` being a multiple of `step`. A tile of it has two halves, of rows that lie at one distance from each other, the same
+// in both halves and at every tap: the first (tile_rows + 1) / 2 rows and the last as many, which overlap where `rows` is less
+// than both. Of the pointers it reads those of rows 0 and 1, and of the second half's first row.
 //
 // a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to `words`
 //    words of row i at tap t (rows >= `rows` may be any readable pointer), any alignment. With group 4 they may be u8
