@@ -55,7 +55,7 @@ void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps
 ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
                      const RequantU8& out, bool even, int threads)
     : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(depth), words(divide_up(taps * depth, kernel.group)),
-      step(1), c_row(c_row), out(out) {
+      step(1), c_row(c_row), line(rows), out(out) {
   staged = kernel.group == 2 || depth % kernel.group != 0;
   if (kernel.most_step > 1) {
     // Steps that divide a row read it where it lies; otherwise as few as there can be, the last one filled with zeros.
@@ -69,12 +69,20 @@ ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_
   blocking = block(row_tiles(), panels(), words * kernel.columns * 4, kernel.rows * taps * depth, threads);
 }
 
+ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t line, int64_t columns, int64_t taps, int64_t steps,
+                     int64_t step, const RequantU8& out, int threads)
+    : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(steps * step * kernel.group),
+      words(taps * steps * step), step(step), c_row(columns), line(line), out(out) {
+  blocking = block(row_tiles(), panels(), words * kernel.columns * 4, kernel.rows * taps * depth, threads);
+}
+
 WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, int64_t outputs, int64_t inputs,
                      int64_t taps, const ProductU8& product, Scale in, Runs runs)
     : tile_(product.kernel->columns), padded_(round_up(outputs, tile_)), words_(product.words) {
   const int64_t group = product.kernel->group, panels = padded_ / tile_, panel_bytes = words_ * tile_ * 4;
   const std::string key = "u8/" + std::to_string(group) + "/" + std::to_string(first) + "/" + std::to_string(outputs) +
-                          "/" + std::to_string(taps) + "/" + std::to_string(tile_) + "/" + std::to_string(words_) + "/" + std::to_string(runs.length);
+                          "/" + std::to_string(taps) + "/" + std::to_string(tile_) + "/" + std::to_string(words_) + "/" + std::to_string(runs.length) +
+                          "/" + std::to_string(runs.apart);
   packed_ = shared_packing(weights.id, key, [&] {
     Buffer packed(static_cast<size_t>(panels * panel_bytes + padded_ * 8));
     std::memset(packed.as<char>(), 0, packed.bytes());

@@ -21,33 +21,46 @@ struct ProductU8 {
   const GemmU8* kernel;
   int64_t rows, columns;  // of C
   int64_t taps, depth;    // as `fill` gives pointers: depth u8 each, taps * depth in a row of B
-  bool staged;            // rows go through kernel->stage
+  bool staged = false;    // rows go through kernel->stage
   int64_t words, step;    // of a row, as the kernel takes them
   int64_t c_row;
+  int64_t line;           // rows of C, of which no tile crosses a multiple
   RequantU8 out;
   Blocking blocking;
 
   // `taps` and `depth`: as the input has them. `even`: its rows lie at one distance from each other.
   ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
             const RequantU8& out, bool even, int threads);
-  int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
+  // Rows that a kernel with tiles reads in place: `taps` runs of steps * step words.
+  ProductU8(const GemmU8& kernel, int64_t rows, int64_t line, int64_t columns, int64_t taps, int64_t steps, int64_t step,
+            const RequantU8& out, int threads);
+  int64_t row_tiles() const { return divide_up(rows, line) * line_tiles(); }
   int64_t panels() const { return divide_up(columns, kernel->columns); }
-  int64_t tile_rows() const { return divide_up(rows, row_tiles()); }
+  int64_t tile_rows() const { return divide_up(std::min(rows, line), line_tiles()); }
+  EvenParts::Part tile(int64_t i) const {
+    const int64_t first = i / line_tiles() * line;
+    const auto [at, count] = EvenParts(std::min(line, rows - first), line_tiles())[i % line_tiles()];
+    return {first + at, count};
+  }
   // Rows lie a cache line more than whole lines apart, so that a power of two does not put them into one set.
   int64_t row_bytes() const { return staged ? round_up(words * 4, 64) + 64 : 0; }
   int64_t pointer_bytes() const { return round_up((staged ? 1 : taps) * kernel->rows * 8, 64); }
   // Scratch memory of one thread.
   int64_t area() const { return pointer_bytes() + kernel->rows * row_bytes(); }
+
+ private:
+  int64_t line_tiles() const { return divide_up(line, kernel->rows); }
 };
 
 // Where the elements of a row of B lie in its words: one behind the other, or in runs of `length` that begin on a word each,
 // with zeros between them. A run that begins at an odd element is moved on by one, so that neighbours, whose products may be
-// added up in 16 bits, are the same two everywhere.
+// added up in 16 bits, are the same two everywhere; not so for kernels that add them up in 32 bits, where runs are `apart`.
 struct Runs {
   int64_t length = 0;  // 0: there is but one
+  int64_t apart = 0;   // elements from one run's begin to the next one's
 
-  int64_t stride() const { return round_up(length + length % 2, 4); }
-  int64_t moved(int64_t run) const { return run * length % 2; }
+  int64_t stride() const { return apart ? apart : round_up(length + length % 2, 4); }
+  int64_t moved(int64_t run) const { return apart ? 0 : run * length % 2; }
   int64_t at(int64_t k) const {
     return length == 0 ? k : k / length * stride() + moved(k / length) + k % length;
   }
@@ -99,7 +112,6 @@ void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8
   const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
   const int64_t first_panel = panel_block * p.blocking.panels;
   const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
-  const EvenParts tiles{p.rows, p.row_tiles()};
   auto** pointers = reinterpret_cast<const void**>(area);
   if (p.kernel->open) p.kernel->open(p.tile_rows(), p.step);
   GemmU8Args args{};  // once: filling it takes long against a tile with few words
@@ -111,7 +123,7 @@ void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8
   args.c_row = p.c_row;
   args.out = p.out;
   for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-    const auto [row, rows] = tiles[tile];
+    const auto [row, rows] = p.tile(tile);
     fill(row, rows, pointers, area + p.pointer_bytes());
     args.rows = rows;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
