@@ -180,6 +180,17 @@ def test_first_variants_come_before_second_ones(model):
         assert len({c.routine for c in ordered[:distinct]}) == distinct
 
 
+def test_classes_that_were_allowed_come_before_f32(model):
+    seen = set()
+    for i in range(len(model.bind().layers)):
+        found, _ = model.bind().candidates(i, THREADS, accuracy="reduced")
+        first = slots.one_variant_each_first(found)[:len({c.routine for c in found})]
+        classes = ["reduced" if c.accuracy == "reduced" else "f32" for c in first]
+        assert classes == sorted(classes, reverse=True)
+        seen |= set(classes)
+    assert seen == {"reduced", "f32"}
+
+
 def test_inputs_are_those_of_the_net_and_tame(model):
     inputs = protocol.random_inputs(model.bind())
     assert inputs["x"].shape == (1, 3, 12, 12) and inputs["x"].dtype == np.float32

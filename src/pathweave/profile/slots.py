@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..net.accuracy import COMMON, common_class
 from ..net.format import Format
 from ..net.net import Layer
 from ..runtime.catalogue import Candidate
@@ -128,9 +129,10 @@ class Slot:
 
 
 def one_variant_each_first(candidates: list[Candidate]) -> list[Candidate]:
-    """The catalogue's order, but every routine's first variant before the second of any; references last."""
+    """The catalogue's order, but every routine's first variant before the second of any, of these the less accurate first:
+    they were allowed because they may be faster, and the budget may end. References last."""
     seen: dict[str, int] = {}
     rank = {}
     for c in candidates:
         rank[c.key] = seen[c.routine] = seen.get(c.routine, -1) + 1
-    return sorted(candidates, key=lambda c: (c.reference, rank[c.key]))
+    return sorted(candidates, key=lambda c: (c.reference, rank[c.key], -COMMON.index(common_class(c.accuracy))))
