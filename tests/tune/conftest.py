@@ -19,6 +19,7 @@ def clock(monkeypatch) -> Clock:
         monkeypatch.setattr(module, "timed_run", scripted.timed_run)
         monkeypatch.setattr(module, "timed_call", scripted.timed_call)
     monkeypatch.setattr(tuner, "RACE_S", 0.0)
+    monkeypatch.setattr(tuner, "RACE_SHARE", 0.0)
     return scripted
 
 

@@ -39,9 +39,11 @@ BEST = 3
 CHANCELESS = 1.5
 #: Seconds of one race, and of measuring the winner's steps again.
 RACE_S, AGAIN_S = 1.2, 0.7
+#: A race may take this share of the time that measuring took: routes that are nearly equal need many rounds.
+RACE_SHARE = 0.1
 LEAST_AGAIN, MOST_AGAIN = 2, 30
-#: Seconds that the first race may have taken for there to be a second one.
-AGAIN_LIMIT_S = 2.0
+#: There is a second race unless the first one and its preparations took so many seconds more than a race may.
+AGAIN_SLACK_S = 0.8
 #: A machine this many times slower than its reference, or in one round of a race than in another, has other work.
 DISTURBED = 1.2
 
@@ -138,7 +140,7 @@ class Tuner:
         if wrong:
             self._timed("measure again", partial(self._measure_again, wrong, profile))
             best = self._timed("solve", partial(solved_routes, self._costs(profile), self.time_limit_s))[0]
-            if identity(best) not in self.racers and self.seconds["race"] < AGAIN_LIMIT_S:
+            if identity(best) not in self.racers and self.seconds["race"] < self._race_s() + AGAIN_SLACK_S:
                 winner = self._timed("race", partial(self._race, {identity(best): (["solved again"], best)}, winner))
         route = self._final(winner, self._costs(profile), first_gap)
         return route, self._report(route, profile, first_gap)
@@ -201,11 +203,14 @@ class Tuner:
             self.racers[key] = racing.Racer(names, route, plan, plan.session())
             running.append(self.racers[key])
         pace = self._pacer(running)
-        winner, rounds = racing.race(running, self.inputs, self.out, RACE_S, part(self.progress, 0.83, 0.98), pace)
+        winner, rounds = racing.race(running, self.inputs, self.out, self._race_s(), part(self.progress, 0.83, 0.98), pace)
         self.raced = running, winner, rounds
         self.races.append([])
         self._compare()
         return winner
+
+    def _race_s(self) -> float:
+        return max(RACE_S, RACE_SHARE * self.seconds["profile"])
 
     def _compare(self) -> None:
         """Set the times of the last race at reference speed, and the speed during it, under what is known now."""
