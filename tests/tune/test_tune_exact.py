@@ -467,6 +467,20 @@ def test_a_race_of_two_rounds_is_read_by_what_other_runs_tell():
     assert pacer.reading([1.0, 1.0]) > 1.25 * 4000  # nothing tells that the interruptions are none of the steps' costs
 
 
+def test_routes_that_tie_in_a_race():
+    """A hundredth apart among rounds that differ by a tenth: fewer conversions win. Not so where that hundredth is certain."""
+    from types import SimpleNamespace
+
+    from pathweave.tune import race
+    for noise, winner in ((0.1, "plain"), (0.0, "mixed")):
+        plain, mixed = (race.Racer([name], SimpleNamespace(conversions=[None] * n), None, None)
+                        for name, n in (("plain", 1), ("mixed", 5)))
+        wave = [noise * (i % 5 - 2) / 2 for i in range(40)]
+        plain.times, mixed.times = [1010 * (1 + w) for w in wave], [1000 * (1 - w) for w in wave]
+        plain.level, mixed.level = 1010.0, 1000.0
+        assert race._winner([mixed, plain]).names == [winner]
+
+
 def test_interrupted_samples_are_left_out():
     assert uninterrupted([10.0, 90.0, 11.0, 80.0, 12.0, 95.0, 99.0, 70.0]) == [10.0, 11.0, 12.0]
     assert uninterrupted([5.0]) == [5.0] and uninterrupted([]) == []

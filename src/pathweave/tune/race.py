@@ -26,6 +26,8 @@ ALONE_ROUNDS = 10
 HOPELESS, HOPELESS_ROUNDS, HOPELESS_BEFORE = 1.15, 3, 1.4
 #: Quantile of a route's times that is its level, and of so many ratios at least that is a round's slowness.
 LEVEL, ENOUGH = 0.25, 6
+#: Standard errors within which two routes tie, and the share of their time that this may be at most.
+TIED, MOST_TIED = 1.5, 0.02
 #: A median by the clock this far above the level is that of interrupted runs: then the race takes so many times longer.
 INTERRUPTED, LONGER = 1.2, 1.25
 #: Turns between levels and rounds until both stand still.
@@ -122,8 +124,8 @@ def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
          tell: Callable[[float, str], None] = lambda fraction, text: None,
          yardstick: Pacer | None = None) -> tuple[Racer, list[float]]:
-    """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, and the
-    slowness of every round.
+    """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, or one that
+    ties with it and has fewer conversions, and the slowness of every round.
 
     `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where other
     processes interrupt. `yardstick`: runs in every round, and cannot win. Whole calls of racers are timed: low quantiles of
@@ -150,7 +152,20 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
         tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {left} routes, round {done}")
         if last:
             break
-    return min((r for r in racers if not r.out), key=lambda r: r.level), rounds
+    return _winner([r for r in racers if not r.out]), rounds
+
+
+def _winner(left: list[Racer]) -> Racer:
+    best = min(left, key=lambda r: r.level)
+    tied = [r for r in left if r.level <= (1 + _doubt(r, best)) * best.level]
+    return min(tied, key=lambda r: (len(r.route.conversions), r.level))
+
+
+def _doubt(racer: Racer, best: Racer) -> float:
+    """How far apart, relatively, the levels of two routes may be by chance: their ratio differs from round to round."""
+    ratios = sorted(a / b for a, b in zip(racer.times, best.times))
+    spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / 1.35  # of a normal distribution: one sigma
+    return min(MOST_TIED, TIED * spread / len(ratios) ** 0.5)
 
 
 def _interrupted(everybody: list[Racer]) -> bool:
