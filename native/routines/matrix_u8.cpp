@@ -80,9 +80,9 @@ WeightsU8::WeightsU8(const Constant& weights, const float* bias, int64_t first, 
                      int64_t taps, const ProductU8& product, Scale in, Runs runs)
     : tile_(product.kernel->columns), padded_(round_up(outputs, tile_)), words_(product.words) {
   const int64_t group = product.kernel->group, panels = padded_ / tile_, panel_bytes = words_ * tile_ * 4;
-  const std::string key = "u8/" + std::to_string(group) + "/" + std::to_string(first) + "/" + std::to_string(outputs) +
-                          "/" + std::to_string(taps) + "/" + std::to_string(tile_) + "/" + std::to_string(words_) + "/" + std::to_string(runs.length) +
-                          "/" + std::to_string(runs.apart);
+  std::string key = "u8";
+  for (const int64_t part : {group, first, outputs, taps, tile_, words_, runs.length, runs.apart})
+    key += "/" + std::to_string(part);
   packed_ = shared_packing(weights.id, key, [&] {
     Buffer packed(static_cast<size_t>(panels * panel_bytes + padded_ * 8));
     std::memset(packed.as<char>(), 0, packed.bytes());

@@ -16,6 +16,27 @@ enum class Operand { weights, value };
 std::vector<std::string> gemm_u8_variants(Operand b = Operand::weights);
 const GemmU8& gemm_u8_kernel(const std::string& name);  // throws Error
 
+// `rows` rows of C in even tiles of at most `tile_rows`, of which none crosses a multiple of `line`. Where the last line is
+// shorter than the others, every line is one tile.
+class LineTiles {
+ public:
+  LineTiles(int64_t rows, int64_t line, int64_t tile_rows)
+      : rows_(rows), line_(std::min(line, rows)), per_line_(divide_up(line_, tile_rows)), parts_(line_, per_line_) {}
+  int64_t count() const { return divide_up(rows_, line_) * per_line_; }
+  int64_t most() const { return divide_up(line_, per_line_); }
+  EvenParts::Part operator[](int64_t i) const {
+    if (line_ == rows_) return parts_[i];
+    const int64_t line = i / per_line_, first = line * line_;
+    if (per_line_ == 1) return {first, std::min(line_, rows_ - first)};
+    const auto [at, count] = parts_[i - line * per_line_];
+    return {first + at, count};
+  }
+
+ private:
+  int64_t rows_, line_, per_line_;
+  EvenParts parts_;
+};
+
 // One product C = requantise(A * B), tile by tile.
 struct ProductU8 {
   const GemmU8* kernel;
@@ -24,7 +45,7 @@ struct ProductU8 {
   bool staged = false;    // rows go through kernel->stage
   int64_t words, step;    // of a row, as the kernel takes them
   int64_t c_row;
-  int64_t line;           // rows of C, of which no tile crosses a multiple
+  int64_t line;           // see LineTiles
   RequantU8 out;
   Blocking blocking;
 
@@ -34,22 +55,15 @@ struct ProductU8 {
   // Rows that a kernel with tiles reads in place: `taps` runs of steps * step words.
   ProductU8(const GemmU8& kernel, int64_t rows, int64_t line, int64_t columns, int64_t taps, int64_t steps, int64_t step,
             const RequantU8& out, int threads);
-  int64_t row_tiles() const { return divide_up(rows, line) * line_tiles(); }
+  LineTiles tiles() const { return {rows, line, kernel->rows}; }
+  int64_t row_tiles() const { return tiles().count(); }
+  int64_t tile_rows() const { return tiles().most(); }
   int64_t panels() const { return divide_up(columns, kernel->columns); }
-  int64_t tile_rows() const { return divide_up(std::min(rows, line), line_tiles()); }
-  EvenParts::Part tile(int64_t i) const {
-    const int64_t first = i / line_tiles() * line;
-    const auto [at, count] = EvenParts(std::min(line, rows - first), line_tiles())[i % line_tiles()];
-    return {first + at, count};
-  }
   // Rows lie a cache line more than whole lines apart, so that a power of two does not put them into one set.
   int64_t row_bytes() const { return staged ? round_up(words * 4, 64) + 64 : 0; }
   int64_t pointer_bytes() const { return round_up((staged ? 1 : taps) * kernel->rows * 8, 64); }
   // Scratch memory of one thread.
   int64_t area() const { return pointer_bytes() + kernel->rows * row_bytes(); }
-
- private:
-  int64_t line_tiles() const { return divide_up(line, kernel->rows); }
 };
 
 // Where the elements of a row of B lie in its words: one behind the other, or in runs of `length` that begin on a word each,
@@ -112,6 +126,7 @@ void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8
   const int64_t last_tile = std::min(p.row_tiles(), first_tile + p.blocking.row_tiles);
   const int64_t first_panel = panel_block * p.blocking.panels;
   const int64_t last_panel = std::min(p.panels(), first_panel + p.blocking.panels);
+  const LineTiles tiles = p.tiles();
   auto** pointers = reinterpret_cast<const void**>(area);
   if (p.kernel->open) p.kernel->open(p.tile_rows(), p.step);
   GemmU8Args args{};  // once: filling it takes long against a tile with few words
@@ -123,7 +138,7 @@ void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8
   args.c_row = p.c_row;
   args.out = p.out;
   for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-    const auto [row, rows] = p.tile(tile);
+    const auto [row, rows] = tiles[tile];
     fill(row, rows, pointers, area + p.pointer_bytes());
     args.rows = rows;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
