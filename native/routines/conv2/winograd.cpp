@@ -172,7 +172,9 @@ class Winograd : public ConvolutionRoutine {
   explicit Winograd(int64_t m)
       : ConvolutionRoutine("conv2/winograd" + std::to_string(m) + ":f32:nhwc:cpu", Layout::nhwc, Layout::nhwc,
                            Accuracy::f32),
-        m_(m) {}
+        m_(m) {
+    card_.version = 2;
+  }
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (Verdict v = suits_winograd(g); !v) return v;
     if (m_ == 6 && g.inputs > kMostInputsOfF6)

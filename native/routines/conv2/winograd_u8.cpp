@@ -174,7 +174,9 @@ class WinogradU8Kernel : public Kernel {
 
 class WinogradU8Routine : public Routine {
  public:
-  WinogradU8Routine() : Routine({.id = "conv2/winograd4:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  WinogradU8Routine()
+      : Routine({.id = "conv2/winograd4:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+                 .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution_u8(p); !v) return v;
     const Geometry g(p);
