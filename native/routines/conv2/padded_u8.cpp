@@ -104,11 +104,12 @@ class PaddedU8Kernel : public Kernel {
 
 class PaddedU8 : public Routine {
  public:
-  PaddedU8() : Routine({.id = "conv2/padded:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  PaddedU8()
+      : Routine({.id = "conv2/padded:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true,
+                 .requires_ = "amx_tile+amx_int8"}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution_u8(p); !v) return v;
     if (p.integer("groups") != 1) return Verdict::no("groups are not 1");
-    if (variants(p).empty()) return Verdict::no("no micro-kernel of this tier reads tiles");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override {
