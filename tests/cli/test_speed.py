@@ -44,6 +44,7 @@ def test_other_classes_are_no_peers():
 @pytest.mark.parametrize("engines, reason", [
     ([engine("pathweave", None, reason="no routine"), engine("a", 3e6, 3e6)], "pathweave: no routine"),
     ([engine("pathweave", 3e6, 3e6), engine("a", None, reason="absent")], "no peer of this class runs here"),
+    ([engine("pathweave", 3e6, 3e6), engine("pathweave-f32-only", 4e6, 4e6)], "no peer was asked"),
     ([engine("a", 3e6, 3e6)], "pathweave: it was not asked")])
 def test_rows_without_a_ratio_say_why(engines, reason):
     row = speed.row_of(result(*engines))

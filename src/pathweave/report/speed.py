@@ -28,7 +28,8 @@ def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
     if "minimum_ns" not in ours:
         row["reason"] = f"{OURS}: {ours['reason']}"
     elif best is None:
-        row["reason"] = "no peer of this class runs here"
+        peers = any(not name.startswith(OURS) for name in engines)
+        row["reason"] = "no peer of this class runs here" if peers else "no peer was asked"
     else:
         row["ratio_minimum"] = best["minimum_ns"] / ours["minimum_ns"]
         row["ratio_median"] = best["median_ns"] / ours["median_ns"]
