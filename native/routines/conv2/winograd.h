@@ -56,6 +56,7 @@ class WinogradTiles {
     const std::string way = text.substr(0, digits);
     if ((way != "own" && way != "team") || digits == std::string::npos)
       throw Error("winograd schedule '" + text + "': expected ownN or teamN");
+    if (rows > kMostTileRows) throw Error("winograd: tiles of " + std::to_string(rows) + " rows are not foreseen");
     team_ = way == "team";
     chunk_ = std::min<int64_t>({std::stoll(text.substr(digits)), round_up(count(), rows), kMostRowTiles * rows});
   }
