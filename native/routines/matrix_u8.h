@@ -116,7 +116,7 @@ inline void fill_rows(const ProductU8& p, const uint8_t* x, int64_t row, int64_t
 
 // Computes block `index` of p.blocking. `fill(first_row, rows, pointers, rows_of_scratch)` writes pointers: staged, one
 // to each row as kernel->stage wrote it; else taps * kernel->rows, tap-major. `weights`: panels, with start, scale and
-// bias of their columns, as WeightsU8 has them. `run(args)` computes a tile.
+// bias of their columns one behind the other, as WeightsU8 has them. `run(args)` computes a tile of rows in all panels.
 template <class Weights, class Fill, class Run>
 void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8_t* c, const uint8_t* residual,
                 char* area, Fill&& fill, Run&& run) {
@@ -131,27 +131,25 @@ void walk_block(const ProductU8& p, const Weights& weights, int64_t index, uint8
   if (p.kernel->open) p.kernel->open(p.tile_rows(), p.step);
   GemmU8Args args{};  // once: filling it takes long against a tile with few words
   args.a = pointers;
+  args.b = weights.panel(first_panel);
+  args.start = weights.start(first_panel);
+  args.scale = weights.scale(first_panel);
+  args.bias = weights.bias(first_panel);
   args.taps = p.staged ? 1 : p.taps;
   args.words = p.words / args.taps;
   args.step = p.step;
+  args.columns = std::min(last_panel * tile_columns, p.columns) - first_panel * tile_columns;
   args.tile_rows = p.tile_rows();
   args.c_row = p.c_row;
   args.out = p.out;
   for (int64_t tile = first_tile; tile < last_tile; ++tile) {
     const auto [row, rows] = tiles[tile];
     fill(row, rows, pointers, area + p.pointer_bytes());
+    const int64_t at = row * p.c_row + first_panel * tile_columns;
     args.rows = rows;
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const int64_t at = row * p.c_row + panel * tile_columns;
-      args.b = weights.panel(panel);
-      args.start = weights.start(panel);
-      args.scale = weights.scale(panel);
-      args.bias = weights.bias(panel);
-      args.columns = std::min(tile_columns, p.columns - panel * tile_columns);
-      args.c = c + at;
-      args.residual = residual ? residual + at : nullptr;
-      run(args);
-    }
+    args.c = c + at;
+    args.residual = residual ? residual + at : nullptr;
+    run(args);
   }
   if (p.kernel->close) p.kernel->close();
 }

@@ -92,8 +92,8 @@ struct Panels {
   int64_t bytes, tile;
   const char* panel(int64_t i) const { return data + i * bytes; }
   const int32_t* start(int64_t i) const { return starts + i * tile; }
-  const float* scale(int64_t) const { return scales; }
-  const float* bias(int64_t) const { return biases; }
+  const float* scale(int64_t i) const { return scales + i * tile; }
+  const float* bias(int64_t i) const { return biases + i * tile; }
 };
 
 MatmulShape joined(const Problem& p) {
@@ -109,15 +109,16 @@ class MatmulGemmU8Kernel : public Kernel {
         b_zero_(scale_in(constants, 1).zero), row_terms_(kernel.group == 4 && b_zero_ != 128),
         product_(kernel, shape_.rows, shape_.columns, 1, shape_.depth, shape_.columns, requantise(p, constants), true,
                  p.threads),
-        finish_(best_ukernel<GemvU8>(PW_KIND_GEMV_U8)), factors_(static_cast<size_t>(kernel.columns * 8)) {
+        padded_(product_.panels() * kernel.columns), finish_(best_ukernel<GemvU8>(PW_KIND_GEMV_U8)),
+        factors_(static_cast<size_t>(padded_ * 8)) {
     const float scale = scale_in(constants, 0).scale * scale_in(constants, 1).scale;
-    std::fill_n(factors_.as<float>(), kernel.columns, scale);
-    std::fill_n(factors_.as<float>() + kernel.columns, kernel.columns, 0.0f);
+    std::fill_n(factors_.as<float>(), padded_, scale);
+    std::fill_n(factors_.as<float>() + padded_, padded_, 0.0f);
     panel_ = product_.words * kernel.columns * 4;
     const int64_t panels = shape_.b_matrices * product_.panels();
     starts_at_ = round_up(panels * panel_, 64);
     areas_at_ = round_up(starts_at_ + panels * kernel.columns * 4, 64);
-    areas_ = {product_.area() + (row_terms_ ? tile_bytes() + round_up(kernel.rows * 4, 64) : 0), p.threads};
+    areas_ = {product_.area() + (row_terms_ ? sums_bytes() + round_up(kernel.rows * 4, 64) : 0), p.threads};
   }
 
   int64_t phases() const override { return 2; }
@@ -155,7 +156,9 @@ class MatmulGemmU8Kernel : public Kernel {
   }
 
  private:
-  int64_t tile_bytes() const { return product_.kernel->rows * product_.kernel->columns * 4; }
+  // Sums of a tile of rows in all panels of a block.
+  int64_t sums_row() const { return product_.blocking.panels * product_.kernel->columns; }
+  int64_t sums_bytes() const { return product_.kernel->rows * sums_row() * 4; }
 
   // Panels of one matrix.
   void pack(const uint8_t* b, int64_t matrix, int64_t first, int64_t count, char* own) const noexcept {
@@ -173,13 +176,13 @@ class MatmulGemmU8Kernel : public Kernel {
     const int64_t tile = p.kernel->columns;
     const auto* factors = factors_.as<float>();
     const Panels panels{own + panel * panel_, reinterpret_cast<const int32_t*>(own + starts_at_) + panel * tile,
-                        factors, factors + tile, panel_, tile};
+                        factors, factors + padded_, panel_, tile};
     const auto fill = [&](int64_t row, int64_t rows, const void** to, char* scratch) {
       fill_rows(p, a, row, rows, to, scratch);
     };
     if (!row_terms_) return walk_block(p, panels, index, y, residual, area, fill);
     auto* sums = reinterpret_cast<int32_t*>(area + p.area());
-    auto* terms = reinterpret_cast<int32_t*>(area + p.area() + tile_bytes());
+    auto* terms = reinterpret_cast<int32_t*>(area + p.area() + sums_bytes());
     walk_block(p, panels, index, y, residual, area,
                [&](int64_t row, int64_t rows, const void** to, char* scratch) {
                  for (int64_t i = 0; i < rows; ++i) terms[i] = row_term(a + (row + i) * p.depth);
@@ -196,11 +199,11 @@ class MatmulGemmU8Kernel : public Kernel {
 
   void add_terms(GemmU8Args args, const int32_t* terms, int32_t* sums) const noexcept {
     uint8_t* c = args.c;
-    const int64_t c_row = args.c_row, tile = product_.kernel->columns;
+    const int64_t c_row = args.c_row;
     args.sums = sums;
-    args.c_row = tile;
+    args.c_row = sums_row();
     product_.kernel->run(&args);
-    for (int64_t i = 0; i < args.rows; ++i, sums += tile) {
+    for (int64_t i = 0; i < args.rows; ++i, sums += sums_row()) {
       // Sums may have wrapped around, so that they are added without a sign.
       for (int64_t j = 0; j < args.columns; ++j)
         sums[j] = static_cast<int32_t>(static_cast<uint32_t>(sums[j]) + static_cast<uint32_t>(terms[i]));
@@ -216,8 +219,9 @@ class MatmulGemmU8Kernel : public Kernel {
   int32_t a_zero_, b_zero_;
   bool row_terms_;
   ProductU8 product_;
+  int64_t padded_;  // columns of all panels
   const GemvU8& finish_;
-  Buffer factors_;  // of a tile's columns: scale, bias
+  Buffer factors_;  // of these: scale, bias
   ThreadAreas areas_;
   int64_t panel_ = 0, starts_at_ = 0, areas_at_ = 0;  // bytes
 };

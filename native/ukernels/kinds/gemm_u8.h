@@ -1,4 +1,4 @@
-// Kind gemm_u8: a tile of C = requantise(A * B) with A u8, B s8 and exact sums in s32.
+// Kind gemm_u8: tiles of C = requantise(A * B) with A u8, B s8 and exact sums in s32, side by side on the same rows.
 #pragma once
 #include <cstdint>
 
@@ -16,11 +16,13 @@ namespace pw {
 // a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to `words`
 //    words of row i at tap t (rows >= `rows` may be any readable pointer), any alignment. With group 4 they may be u8
 //    values where they lie; with group 2, and where a row is no whole number of words, they come from `stage`.
-// b: packed, for each tap and each word the kernel's full column count of words, 64-byte aligned.
-// start: the kernel's full column count of s32, what the sums begin with: -zero_of_A * (sum of the column of B).
-// y = fma(float(sum), scale[column], bias[column]), then as in requant_u8.h; full column counts too.
+// columns: any number from 1. Every panel but the last has the kernel's full column count of them.
+// b: packed panels, one behind the other; each has for each tap and each word the kernel's full column count of words, 64-byte
+//    aligned.
+// start: a s32 for each column of the panels, what the sums begin with: -zero_of_A * (sum of the column of B).
+// y = fma(float(sum), scale[column], bias[column]), then as in requant_u8.h; full panels too.
 // c, residual (may be null): row i at i * c_row bytes.
-// sums: where it is not null the sums themselves are the result, row i at i * c_row numbers, full tiles in width, and
+// sums: where it is not null the sums themselves are the result, row i at i * c_row numbers, full panels in width, and
 // scale, bias, c and what follows are not read. With group 2 elements of A and B may then be any 16 bits whose sums of
 // products wrap around in 32.
 struct GemmU8Args {
