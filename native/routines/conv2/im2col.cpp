@@ -114,10 +114,14 @@ class Im2colKernel : public PieceKernel {
   }
 
   void multiply(const float* rows, int64_t first, int64_t last, int64_t group, float* y, const float* residual) const {
-    const int64_t columns = kernel_->columns, outputs = g_.group_outputs();
+    const int64_t outputs = g_.group_outputs();
     GemmF32Args args{};
     args.taps = 1;
     args.depth = depth_;
+    args.b = weights_[static_cast<size_t>(group)]->as<float>();
+    args.b_panel = depth_ * kernel_->columns;
+    args.bias = bias_[static_cast<size_t>(group)].as<float>();
+    args.columns = outputs;
     args.c_row = g_.outputs;
     args.c_group = 16;
     args.act = act_;
@@ -131,15 +135,10 @@ class Im2colKernel : public PieceKernel {
       args.rows = rows_of_tile;
       for (int64_t i = 0; i < kernel_->rows; ++i) pointers[i] = rows + (p - first + std::min(i, args.rows - 1)) * depth_;
       args.a = pointers;
-      for (int64_t panel = 0; panel * columns < outputs; ++panel) {
-        const int64_t at = p * g_.outputs + group * outputs + panel * columns;
-        args.b = weights_[static_cast<size_t>(group)]->as<float>() + panel * depth_ * columns;
-        args.bias = bias_[static_cast<size_t>(group)].as<float>() + panel * columns;
-        args.columns = std::min(columns, outputs - panel * columns);
-        args.c = y + at;
-        args.residual = residual ? residual + at : nullptr;
-        kernel_->run(&args);
-      }
+      const int64_t at = p * g_.outputs + group * outputs;
+      args.c = y + at;
+      args.residual = residual ? residual + at : nullptr;
+      kernel_->run(&args);
     }
   }
 

@@ -1,4 +1,5 @@
-// Kind gemm_f32: a tile of C = act(sum over taps of A_tap * B + bias + residual), the core of every matrix layer.
+// Kind gemm_f32: tiles of C = act(sum over taps of A_tap * B + bias + residual), side by side on the same rows: the core of
+// every matrix layer.
 #pragma once
 #include <cstdint>
 
@@ -6,15 +7,17 @@
 
 namespace pw {
 
-// One call computes `rows` x `columns` outputs (rows <= the kernel's rows; columns <= its columns).
+// One call computes `rows` x `columns` outputs (rows <= the kernel's rows), panel by panel: every one but the last has the
+// kernel's full column count.
 //
 // a: taps * tile_rows pointers, tap-major with the kernel's full row count as stride: a[t * R + i] points to depth
 //    consecutive floats of row i at tap t (rows >= `rows` may be any readable pointer).
-// b: packed, for each tap and each k the kernel's full column count of floats, aligned to the kernel's vector.
+// b: packed panels, b_panel floats from one to the next; each has for each tap and each k the kernel's full column count of
+//    floats, aligned to the kernel's vector.
 // c: row i, column group j (16 columns): c + i * c_row + j * c_group; the same strides for `residual` (may be null).
-// bias: the kernel's full column count of floats, or null.
+// bias: a float for each column of the panels, or null.
 // first: start from bias (else from what c holds). last: add the residual, apply the activation.
-// index: of an indexed kernel alone: row k of B multiplies a[i][index[k]], not a[i][k]; taps is 1.
+// index: of an indexed kernel alone: row k of B multiplies a[i][index[k]], not a[i][k]; taps is 1, and there is one panel.
 struct GemmF32Args {
   const float* const* a;
   const float* b;
@@ -23,6 +26,7 @@ struct GemmF32Args {
   const float* residual;
   const int32_t* index;
   int64_t taps, depth;
+  int64_t b_panel;
   int64_t rows, columns;
   int64_t c_row, c_group;
   ActArgs act;
