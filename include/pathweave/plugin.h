@@ -37,6 +37,8 @@ typedef struct pw_kernel {
   void (*destroy)(void *self);
   uint64_t phases; /* of the CPU's own kernels: calls of run per step, each over with its last piece; 0 = one, to which
                       every thread of the team comes */
+  /* Of the CPU's own kernels, may be NULL: memory of the kernel that thread `index` of `count` reads first in a phase. */
+  void (*reads_first)(const void *self, uint64_t phase, uint32_t index, uint32_t count, const void **data, uint64_t *bytes);
 } pw_kernel;
 
 /* One input or output of the problem: contents of a constant, or data == NULL for a value or an absent input.

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/memory.h"
+
 namespace pw {
 
 // 64-byte aligned, uninitialised; large buffers ask for huge pages. Throws std::bad_alloc.
@@ -23,6 +25,7 @@ class Buffer {
   // Memory of somebody else that nobody writes to, alive as long as `keep`.
   static Buffer view(const void* data, size_t bytes, std::shared_ptr<const void> keep);
   size_t bytes() const { return bytes_; }
+  Memory memory() const { return {data_, bytes_}; }
   bool is_view() const { return keep_ != nullptr; }
   template <class T>
   T* as() { return static_cast<T*>(data_); }

@@ -24,6 +24,22 @@ inline void relax() {
 #endif
 }
 
+// Fetches memory into this core's L2, some lines at a time.
+class Fetch {
+ public:
+  Fetch() = default;
+  // What L2 does not hold would be gone before it is read.
+  explicit Fetch(Memory memory)
+      : next_(static_cast<const char*>(memory.data)), end_(next_ + std::min<uint64_t>(memory.bytes, cpu().l2)) {}
+  void some() noexcept {
+    constexpr int kLines = 16, kLine = 64;
+    for (int i = 0; i < kLines && next_ < end_; ++i, next_ += kLine) __builtin_prefetch(next_, 0, 2);
+  }
+
+ private:
+  const char *next_ = nullptr, *end_ = nullptr;
+};
+
 // Spins on `done`, then offers the processor to others again and again. Where every thread has a processor of its own
 // the wait is long before that: giving it away takes longer than most waits do.
 template <class Done>
@@ -52,6 +68,8 @@ class Region {
     constexpr uint32_t kLoops = 16;
     team_.pieces = team_.done = 0;
     team_.tag = (uint64_t{stage} + 1) << kLoops;
+    // Asked here, where the stages are sure to be there; a thread that waits may outlive them.
+    ahead_ = Fetch(shared_.stages->ahead(stage, team_.index));
     const Gather gather = shared_.stages->run(stage, team_);
     if (gather == Gather::first) {
       if (team_.index == 0) end(stage);
@@ -70,9 +88,10 @@ class Region {
     end(stage);
   }
 
-  // Waits until a stage is over, or the region is.
-  void wait(uint32_t stage, uint64_t region) const noexcept {
+  // Waits until a stage is over, or the region is; meanwhile fetches what comes then.
+  void wait(uint32_t stage, uint64_t region) noexcept {
     spin_until(patience_, [&] {
+      ahead_.some();
       return shared_.stage.load(std::memory_order_acquire) != stage ||
              shared_.region.load(std::memory_order_relaxed) != region;
     });
@@ -85,6 +104,7 @@ class Region {
 
   TeamShared& shared_;
   Team team_;
+  Fetch ahead_;
   const uint32_t patience_;
 };
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <utility>
 
+#include "base/memory.h"
 #include "pathweave/plugin.h"
 
 namespace pw {
@@ -53,6 +54,10 @@ struct Team : pw_team {
     return {std::min(first, n), std::min(last, n)};
   }
 
+  // The piece of n that thread `index` of `count` begins with: rounded up, so that what is only one piece is the first
+  // thread's. For loops of less than 2^24 pieces this is where `each` begins.
+  static int64_t first_piece(int64_t n, uint32_t index, uint32_t count) { return (n * index + count - 1) / count; }
+
   // Calls body(first, last) for pieces of n items. Every thread begins with its own share, always the same part of the
   // items, so that what one layer leaves in a core's caches is where the next layer wants it; who is done takes pieces
   // of the others. Every thread that comes here must do so with the same n and grain. Several such loops may follow
@@ -69,8 +74,7 @@ struct Team : pw_team {
     const int64_t bundle = (all >> TeamShared::kCount) + 1, tickets = (all + bundle - 1) / bundle;
     for (uint32_t turn = 0; turn < shares; ++turn) {
       const uint32_t from = (index + turn) % shares;
-      // Rounded up: what is only one piece is the first thread's.
-      const int64_t first = (tickets * from + shares - 1) / shares, last = (tickets * (from + 1) + shares - 1) / shares;
+      const int64_t first = first_piece(tickets, from, shares), last = first_piece(tickets, from + 1, shares);
       for (int64_t i; (i = take(from, last - first)) >= 0; ++done) {
         const int64_t end = std::min(all, (first + i + 1) * bundle);
         for (int64_t piece = (first + i) * bundle; piece < end; ++piece)
@@ -118,6 +122,8 @@ class Stages {
   // Called once per stage, when all its work is done and before any of the next begins, by the thread that ended it.
   // Gives the next stage, a later one.
   virtual uint32_t next(uint32_t stage) noexcept { return stage + 1; }
+  // What thread `index` reads first behind this stage; it fetches that while it waits for the others. Called before `run`.
+  virtual Memory ahead(uint32_t, uint32_t) const noexcept { return {}; }
 };
 
 // Runs stages [first, last) on up to `threads` threads, the caller among them, and returns when all is done: fewer

@@ -232,6 +232,15 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
   if (code != 0) throw std::runtime_error("the kernel failed with code " + std::to_string(code));
 }
 
+nb::bytes reads_first(const KernelHandle& handle, uint64_t phase, uint32_t index, uint32_t count) {
+  const pw_kernel& raw = handle.kernel->raw();
+  if (index >= count) throw Error("thread " + std::to_string(index) + " of " + std::to_string(count));
+  const void* data = nullptr;
+  uint64_t bytes = 0;
+  if (raw.reads_first) raw.reads_first(raw.self, phase, index, count, &data, &bytes);
+  return nb::bytes(data, bytes);
+}
+
 }  // namespace
 
 std::exception_ptr take_python_error() { return std::exchange(python_error, nullptr); }
@@ -248,7 +257,10 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
-           "handed to the kernel. Raises ValueError for arrays of other sizes, RuntimeError when the kernel fails.");
+           "handed to the kernel. Raises ValueError for arrays of other sizes, RuntimeError when the kernel fails.")
+      .def("reads_first", reads_first, nb::arg("phase"), nb::arg("index"), nb::arg("count"),
+           "What thread `index` of `count` reads first in a phase, of the kernel's own memory: what is fetched while it "
+           "waits for the step before. Raises ValueError where there is no such thread.");
   m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
         nb::arg("scales") = ScaleArgs{},
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "

@@ -103,6 +103,7 @@ class HalfConvolution : public Kernel {
     for (const auto& b : weights_) bytes += b->bytes();
     return bytes;
   }
+  Memory reads_first(int64_t, uint32_t, uint32_t) const override { return batch_.b.empty() ? weights_[0]->memory() : Memory{}; }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     char* own = static_cast<char*>(workspace) + packed_at_run_;

@@ -93,6 +93,11 @@ struct Blocking {
   int64_t panels;     // per block
   int64_t row_blocks, panel_blocks;
   int64_t count() const { return row_blocks * panel_blocks; }
+  int64_t first_panel(int64_t block) const { return block / row_blocks * panels; }
+  // That of the block with which thread `index` of `threads` begins.
+  int64_t first_panel(uint32_t index, uint32_t threads) const {
+    return first_panel(Team::first_piece(count(), index, threads));
+  }
 };
 Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads);
 
@@ -123,6 +128,11 @@ struct Product {
   int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
   EvenParts tiles() const { return {rows, row_tiles()}; }
   int64_t panels() const { return divide_up(columns, kernel->columns); }
+  // B from a panel on.
+  Memory from_panel(int64_t first) const {
+    const int64_t panel = taps * depth * kernel->columns;
+    return {b + first * panel, static_cast<uint64_t>((panels() - first) * panel) * 4};
+  }
   // Offset of a panel's first column from the start of a row of C.
   int64_t panel_offset(int64_t panel) const {
     const int64_t column = panel * kernel->columns;

@@ -58,6 +58,9 @@ class RowsKernel : public PackedRows {
   }
 
   size_t workspace_bytes() const override { return areas_.total(); }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    return product_.from_panel(product_.blocking.first_panel(index, count));
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     walk(product_, static_cast<float*>(out[0]), add_ ? static_cast<const float*>(in[1]) : nullptr,
@@ -84,6 +87,7 @@ class StoredRowsKernel : public PackedRows {
   }
 
   size_t workspace_bytes() const override { return areas_.total(); }
+  Memory reads_first(int64_t, uint32_t, uint32_t) const override { return product_.from_panel(0); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     char* own = areas_.own<char>(workspace, team);

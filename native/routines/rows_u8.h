@@ -17,6 +17,9 @@ class RowsU8Kernel : public PieceKernel {
 
   size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * product_.area()); }
   size_t packed_bytes() const override { return weights_.bytes(); }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    return weights_.from(product_.blocking.first_panel(index, count));
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const uint8_t*>(in[0]);

@@ -92,6 +92,12 @@ int run_bound(void* self, const void* const* in, void* const* out, void* workspa
   return 0;
 }
 
+void bound_reads_first(const void* self, uint64_t phase, uint32_t index, uint32_t count, const void** data, uint64_t* bytes) {
+  const Memory first = static_cast<const Bound*>(self)->kernel->reads_first(static_cast<int64_t>(phase), index, count);
+  *data = first.data;
+  *bytes = first.bytes;
+}
+
 int cpu_prepare(const pw_routine_table* table, const char* text, const char* variant, const pw_constant* constants,
                 uint32_t count, pw_kernel* kernel, char* reason, size_t size) {
   return guarded(reason, size, [&] {
@@ -115,6 +121,7 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
     kernel->workspace_bytes = bound->kernel->workspace_bytes();
     kernel->packed_bytes = bound->kernel->packed_bytes();
     kernel->run = run_bound;
+    kernel->reads_first = bound_reads_first;
     kernel->destroy = [](void* self) { delete static_cast<Bound*>(self); };
     kernel->self = bound.release();
     return 0;

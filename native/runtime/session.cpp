@@ -69,6 +69,19 @@ void Session::bind_stages() {
     }
   }
   if (!copies_.empty()) stages_.push_back({Kind::copies});
+  for (size_t stage = 1; stage <= stages_.size(); ++stage)
+    for (int index = 0; index < threads_; ++index)
+      ahead_.push_back(stage < stages_.size() ? reads_first(stages_[stage], index) : Memory{});
+}
+
+Memory Session::reads_first(const Stage& stage, int index) const {
+  if (stage.first == stage.last || (stage.kind == Stage::Kind::serial && index > 0)) return {};
+  const Step& step = steps_[static_cast<size_t>(stage.first)];
+  Memory memory;
+  if (step.kernel.reads_first)
+    step.kernel.reads_first(step.kernel.self, static_cast<uint64_t>(stage.phase), static_cast<uint32_t>(index),
+                            static_cast<uint32_t>(step.serial ? 1 : threads_), &memory.data, &memory.bytes);
+  return memory;
 }
 
 // The address of a value, or null and a patch where it depends on the call.
@@ -122,6 +135,10 @@ Gather Session::run(uint32_t at, Team& team) noexcept {
   team.phase = stage.phase;
   if (const int code = run_phase(steps_[static_cast<size_t>(stage.first)], team); code != 0) fail(stage.first, code);
   return stage.kind == Stage::Kind::pieces ? Gather::pieces : Gather::everyone;
+}
+
+Memory Session::ahead(uint32_t at, uint32_t index) const noexcept {
+  return ahead_[at * static_cast<size_t>(threads_) + index];
 }
 
 uint32_t Session::next(uint32_t at) noexcept {

@@ -87,11 +87,13 @@ class Session : private Stages {
   void bind_steps();
   void bind_stages();
   void bind_copies();
+  Memory reads_first(const Stage& stage, int index) const;
   void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
   int start(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept;
   void bind_caller(const void* const* inputs, void* const* outputs) noexcept;
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
+  Memory ahead(uint32_t stage, uint32_t index) const noexcept override;
   void run_serial(const Stage& stage) noexcept;
   int run_phase(const Step& step, Team& team) const noexcept;
   int run_step(const Step& step, Team& alone) const noexcept;
@@ -104,6 +106,7 @@ class Session : private Stages {
   std::vector<DeviceMemory> memory_;  // per device: arena, workspace
   std::vector<Step> steps_;
   std::vector<Stage> stages_;  // the first one is for timed runs
+  std::vector<Memory> ahead_;  // what each thread reads first behind a stage, stage by stage
   std::vector<const void*> in_;
   std::vector<void*> out_;
   std::vector<Copy> copies_;

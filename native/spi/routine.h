@@ -68,6 +68,12 @@ class Kernel {
   // values have other uses already, so that nothing there may touch them. (Scratch memory per Team::index is fine in a
   // body.)
   virtual int64_t phases() const { return 0; }
+  // What thread `index` of `count` reads first in a phase, of memory that is the kernel's: packed weights, mostly. Who waits
+  // for the step before fetches it.
+  virtual Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const {
+    (void)phase, (void)index, (void)count;
+    return {};
+  }
   // in: dynamic inputs in order, out: outputs. Called by every thread of the team. No exceptions, no allocation.
   virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept = 0;
 };

@@ -86,6 +86,11 @@ class Relay : public pw::Stages {
     ++ended_[stage];
     return stage + 1;
   }
+  // Fetched by threads that may be the last ones to know this object.
+  pw::Memory ahead(uint32_t stage, uint32_t index) const noexcept override {
+    if (stage >= ended_.size() || index >= scratch_.size()) wrong_.fetch_add(1);
+    return {items_.data() + index, (items_.size() - index) * sizeof(Item)};
+  }
   int wrong() const {
     int wrong = wrong_;
     for (const Item& item : items_) wrong += item.stage != ended_.size();
@@ -116,7 +121,7 @@ class Relay : public pw::Stages {
   std::vector<Item> items_;
   std::vector<Scratch> scratch_;
   std::vector<int> ended_;
-  std::atomic<int> wrong_{0};
+  mutable std::atomic<int> wrong_{0};
   int seed_;
 };
 

@@ -45,6 +45,13 @@ class DirectKernel : public PieceKernel {
   size_t packed_bytes() const override {
     return offsets_.bytes() + bytes_of(weights_);
   }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    const int64_t slabs = layout_ == Layout::nchw16c ? g_.images : 1, blocks = product_.blocking.count();
+    const int64_t piece = Team::first_piece(slabs * g_.groups * blocks, index, count);
+    Product p = product_;
+    p.b = weights_[static_cast<size_t>(piece / blocks % g_.groups)]->as<float>();
+    return p.from_panel(p.blocking.first_panel(piece % blocks));
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);

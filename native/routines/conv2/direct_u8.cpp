@@ -34,6 +34,10 @@ class DirectU8Kernel : public PieceKernel {
     for (const WeightsU8& w : weights_) bytes += w.bytes();
     return bytes;
   }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    const int64_t blocks = product_.blocking.count(), piece = Team::first_piece(g_.groups * blocks, index, count);
+    return weights_[static_cast<size_t>(piece / blocks)].from(product_.blocking.first_panel(piece % blocks));
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const uint8_t*>(in[0]);
@@ -132,6 +136,9 @@ class KernelRowsU8Kernel : public PieceKernel {
 
   size_t workspace_bytes() const override { return static_cast<size_t>(threads_ * area()); }
   size_t packed_bytes() const override { return weights_.bytes(); }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    return weights_.from(product_.blocking.first_panel(index, count));
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const Bytes x{static_cast<const uint8_t*>(in[0]), g_.images * g_.inputs * g_.in_pixels()};

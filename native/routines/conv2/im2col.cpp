@@ -39,6 +39,7 @@ class Im2colKernel : public PieceKernel {
 
   size_t workspace_bytes() const override { return areas_.total(); }
   size_t packed_bytes() const override { return bytes_of(weights_); }
+  Memory reads_first(int64_t, uint32_t, uint32_t) const override { return weights_[0]->memory(); }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);

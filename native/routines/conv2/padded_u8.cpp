@@ -40,6 +40,10 @@ class PaddedU8Kernel : public Kernel {
   int64_t phases() const override { return 2; }
   size_t workspace_bytes() const override { return static_cast<size_t>(copy_bytes() + threads_ * product_.area()); }
   size_t packed_bytes() const override { return weights_.bytes(); }
+  Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const override {
+    if (phase == 0) return {};
+    return weights_.from(product_.blocking.first_panel(index, count));
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     auto* copy = static_cast<uint8_t*>(workspace);

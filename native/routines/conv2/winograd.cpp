@@ -85,6 +85,9 @@ class WinogradKernel : public Kernel {
   int64_t phases() const override { return tiles_.phases(); }
   size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override { return weights_->bytes(); }
+  Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const override {
+    return tiles_.reads_first(phase, index, count, padded_outputs_ / gemm_.columns, weights_->memory());
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);

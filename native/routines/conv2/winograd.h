@@ -98,8 +98,7 @@ class WinogradTiles {
     if (team.phase % 3 == 0) {
       team.each(n, 1, [&](int64_t slot, int64_t) { input(first + slot, slot); });
     } else if (team.phase % 3 == 1) {
-      // Panels in at most 8 parts, so that few positions still make enough pieces.
-      const int64_t parts = std::min<int64_t>(panels, 8);
+      const int64_t parts = std::min<int64_t>(panels, kMostParts);
       team.each(matrices() * parts, 1, [&](int64_t index, int64_t) {
         const int64_t p = index / parts, part = index % parts;
         multiply(p, panels * part / parts, panels * (part + 1) / parts, n);
@@ -107,6 +106,15 @@ class WinogradTiles {
     } else {
       team.each(n, 1, [&](int64_t slot, int64_t) { output(first + slot, slot); });
     }
+  }
+
+  // Of the transformed weights, one matrix after another from `weights` on, what a thread reads first.
+  Memory reads_first(int64_t phase, uint32_t index, uint32_t count, int64_t panels, Memory weights) const {
+    if (team_ && phase % 3 != 1) return {};
+    const int64_t parts = std::min<int64_t>(panels, kMostParts);
+    const int64_t p = team_ ? Team::first_piece(matrices() * parts, index, count) / parts : 0;
+    const uint64_t before = weights.bytes / static_cast<uint64_t>(matrices()) * static_cast<uint64_t>(p);
+    return {static_cast<const char*>(weights.data) + before, weights.bytes - before};
   }
 
   // The pixels of x under a tile, row by row; `outside` where there is none.
@@ -137,6 +145,9 @@ class WinogradTiles {
   }
 
  private:
+  // Parts of the panels of one product, so that few positions still make enough pieces.
+  static constexpr int64_t kMostParts = 8;
+
   struct Place {
     int64_t image, y, x;  // the first output
   };

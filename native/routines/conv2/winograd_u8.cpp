@@ -75,6 +75,10 @@ class WinogradU8Kernel : public Kernel {
   int64_t phases() const override { return tiles_.phases(); }
   size_t workspace_bytes() const override { return areas().total(); }
   size_t packed_bytes() const override { return weights_->bytes() + factors_.bytes() + outside_.bytes(); }
+  Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const override {
+    const auto bytes = static_cast<uint64_t>(kMatrices * padded_ * words_ * 4);
+    return tiles_.reads_first(phase, index, count, padded_ / gemm_.columns, {weights_->as<char>(), bytes});
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const uint8_t*>(in[0]);

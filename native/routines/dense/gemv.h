@@ -58,6 +58,10 @@ class GemvKernel : public PieceKernel {
   }
 
   size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    const int64_t first = Team::first_piece(divide_up(p_.columns, grain_), index, count) * grain_;
+    return {weights_ + first * p_.depth, static_cast<uint64_t>((p_.columns - first) * p_.depth) * sizeof(W)};
+  }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const auto* x = static_cast<const X*>(in[0]);

@@ -15,7 +15,7 @@ inline std::vector<std::string> gemv_u8_variants() {
   return names;
 }
 
-class GemvU8Kernel : public Kernel {
+class GemvU8Kernel : public PieceKernel {
  public:
   // x: rows x depth, weights (input 1 of the problem): columns x depth, bias may be null.
   GemvU8Kernel(const Problem& p, const Constants& constants, int64_t rows, int64_t depth, int64_t columns,
@@ -29,6 +29,10 @@ class GemvU8Kernel : public Kernel {
   }
 
   size_t packed_bytes() const override { return packed_->bytes() + factors_.bytes(); }
+  Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
+    const int64_t first = Team::first_piece(divide_up(columns_, grain_), index, count) * grain_;
+    return {packed_->as<char>() + first * depth_, static_cast<uint64_t>((columns_ - first) * depth_)};
+  }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const auto* x = static_cast<const uint8_t*>(in[0]);

@@ -35,6 +35,12 @@ class ChannelsKernel : public Kernel {
   size_t packed_bytes() const override {
     return expand_.weights->bytes() + depthwise_.packed_bytes() + (project_ ? project_->weights->bytes() : 0);
   }
+  Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const override {
+    if (phase > 0 && project_) return project_->product.from_panel(project_->product.blocking.first_panel(index, count));
+    // The channels with which the thread begins, in every panel of which they are columns.
+    const int64_t block = Team::first_piece(g_.images * blocks_, index, count) % blocks_;
+    return expand_.product.from_panel(block * width_ / expand_.product.kernel->columns);
+  }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* residual = add_ ? static_cast<const float*>(in[1]) : nullptr;

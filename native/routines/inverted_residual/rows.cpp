@@ -34,6 +34,7 @@ class RowsKernel : public PieceKernel {
     return depthwise_.packed_bytes() + (expand_ ? expand_->weights->bytes() : 0) +
            (project_ ? project_->weights->bytes() : 0);
   }
+  Memory reads_first(int64_t, uint32_t, uint32_t) const override { return expand_ ? expand_->weights->memory() : Memory{}; }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
     const auto* x = static_cast<const float*>(in[0]);
