@@ -14,21 +14,21 @@ help:           ## list the targets
 install:        ## build and install into .venv
 	@tools/system.sh $(EXTRAS)
 
-demo: EXTRAS = image
+demo: EXTRAS = demo
 demo: install   ## tune the shipped network on this machine and run it on real images
 	@$(BIN)/python examples/demo.py
 
-test: EXTRAS = image test
+test: EXTRAS = demo test
 test: install   ## run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST)
 
-lint: EXTRAS = image test lint
+lint: EXTRAS = demo test lint
 lint: install   ## check style, floors, and symbols of micro-kernel objects
 	@$(BIN)/ruff check .
 	@$(BIN)/python tools/floors.py
 	@$(BIN)/python tools/isa_symbols.py build
 
-bench: EXTRAS = image test
+bench: EXTRAS = demo test
 bench: install  ## time the networks of bench/nets.toml in NETS against AGAINST, write bench/results/
 	@$(BIN)/python bench/peers/run.py --nets $(NETS) --against $(AGAINST)
 
