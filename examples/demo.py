@@ -78,8 +78,8 @@ def tuned(model: pw.Model, x: np.ndarray, **options) -> tuple[pw.Model, pw.Route
     begin = time.perf_counter()
     found = pw.tune(model, threads=model.threads, **options)
     route = found.route({"x": x.shape})
-    print(f"done in {time.perf_counter() - begin:.1f} s: {route.certificate}\npredicted {show_time(route.predicted_ns)}, measured in "
-          f"the race {show_time(route.notes['measured_at_reference_ns'])} at the same speed of the machine, "
+    print(f"done in {time.perf_counter() - begin:.1f} s: {route.certificate}\npredicted {show_time(route.predicted_ns)}, "
+          f"measured in the race {show_time(route.notes['measured_at_reference_ns'])} at the same speed of the machine, "
           f"{show_time(route.measured_ns)} by the clock")
     for finding in found.report["findings"]:
         print(f"note: {finding}")
