@@ -65,6 +65,8 @@ Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t t
   const int64_t l2 = static_cast<int64_t>(cpu().l2);
   // Half of L2 for B; the rest is for rows of A and C on their way through.
   const int64_t fit = std::max<int64_t>(1, l2 / 2 / std::max<int64_t>(1, panel_bytes));
+  // Several pieces for every thread; many where B is the larger one, for then few rows make them uneven.
+  const int64_t pieces = (panels * panel_bytes > row_tiles * tile_bytes ? 16 : 4) * threads;
   Blocking b;
   b.panel_blocks = divide_up(panels, std::min(panels, fit));
   b.panels = divide_up(panels, b.panel_blocks);
@@ -72,14 +74,14 @@ Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t t
   // A block of rows is re-read for each block of panels: where there are several, keep it within the shared cache's
   // part; otherwise only the number of blocks per thread matters.
   const int64_t share = static_cast<int64_t>(cpu().l3) / std::max(1, threads) / 2;
-  const int64_t wanted = std::max<int64_t>(1, divide_up(4 * threads, b.panel_blocks));
+  const int64_t wanted = std::max<int64_t>(1, divide_up(pieces, b.panel_blocks));
   int64_t rows = divide_up(row_tiles, threads == 1 ? 1 : wanted);
   if (b.panel_blocks > 1) rows = std::min(rows, std::max<int64_t>(1, share / std::max<int64_t>(1, tile_bytes)));
   b.row_tiles = std::max<int64_t>(1, rows);
   b.row_blocks = divide_up(row_tiles, b.row_tiles);
   // Few rows: the threads share the panels too.
-  if (threads > 1 && b.count() < 4 * threads) {
-    b.panels = divide_up(panels, std::min(panels, divide_up(4 * threads, b.row_blocks)));
+  if (threads > 1 && b.count() < pieces) {
+    b.panels = divide_up(panels, std::min(panels, divide_up(pieces, b.row_blocks)));
     b.panel_blocks = divide_up(panels, b.panels);
   }
   return b;
