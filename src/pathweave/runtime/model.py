@@ -105,11 +105,9 @@ class Runnable:
 
     def _entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> _Entry:
         key = (threads, *shapes.values())
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)
-                return entry
+        entry = self._kept_entry(key)
+        if entry is not None:
+            return entry
         with self._building:
             with self._lock:
                 if key in self._entries:  # somebody else built it meanwhile
@@ -121,6 +119,13 @@ class Runnable:
                 while len(self._entries) > self._kept:
                     self._entries.popitem(last=False)
         return entry
+
+    def _kept_entry(self, key: tuple) -> _Entry | None:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+            return entry
 
     def kept_plans(self) -> list[Plan]:
         """The plans that are kept at the moment."""
@@ -156,13 +161,13 @@ class Runnable:
             parts += [f"{', '.join(map(repr, unknown))} unknown"] if unknown else []
             raise InputError(f"call: {' and '.join(parts)}; expected exactly the inputs {self._listed()}")
         arrays = {n: as_array(n, inputs[n]) for n in self.net.inputs}
-        return self._entry(self._shapes(arrays), self.threads).call(arrays, out)
-
-    def _shapes(self, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-        from ..net.evaluate import match_symbols
-        shapes = {n: a.shape for n, a in arrays.items()}
-        match_symbols(self.net.inputs, shapes)
-        return shapes
+        shapes, threads = {n: a.shape for n, a in arrays.items()}, self.threads
+        entry = self._kept_entry((threads, *shapes.values()))
+        if entry is None:  # shapes with a plan fit the net
+            from ..net.evaluate import match_symbols
+            match_symbols(self.net.inputs, shapes)
+            entry = self._entry(shapes, threads)
+        return entry.call(arrays, out)
 
     def _listed(self) -> str:
         return ", ".join(f"{name!r} {spec}" for name, spec in self.net.inputs.items())
