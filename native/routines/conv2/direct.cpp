@@ -69,7 +69,9 @@ class DirectKernel : public PieceKernel {
       const float* source = x + slab * g_.inputs * g_.in_pixels() + group * g_.group_inputs();
       const int64_t at = slab * g_.outputs * g_.out_pixels() + group * g_.group_outputs();
       walk_block(p, index % blocks, y + at, residual ? residual + at : nullptr, pointers,
-                 [&](int64_t row, int64_t rows, const float** to) { fill(source, row, rows, to, gathered); });
+                 [&, before = InsideTile{}](int64_t row, int64_t rows, const float** to) mutable {
+                   if (!advance(before, row, rows, to)) fill(source, before, row, rows, to, gathered);
+                 });
     });
   }
 
@@ -123,10 +125,25 @@ class DirectKernel : public PieceKernel {
           }
   }
 
-  void fill(const float* x, int64_t row, int64_t rows, const float** to, float* gathered) const {
+  // From the pointers to one tile to those of the next. False where it is not one whose pixels all lie within the image.
+  bool advance(InsideTile& before, int64_t row, int64_t rows, const float** to) const {
+    if (!before.is_before(row, rows, g_)) return false;
+    const int64_t floats = rows * g_.stride_x * (layout_ == Layout::nchw16c ? 16 : g_.inputs);
+    for (int64_t i = 0; i < product_.taps * product_.kernel->rows; ++i) to[i] += floats;
+    before = {row, rows, before.ox + rows};
+    return true;
+  }
+
+  void fill(const float* x, InsideTile& tile, int64_t row, int64_t rows, const float** to, float* gathered) const {
     const int64_t tile_rows = product_.kernel->rows, pixels = g_.out_pixels();
     int64_t image = row / pixels, pixel = row - image * pixels;
-    if (fill_inside(x + image * g_.inputs * g_.in_pixels(), pixel, rows, to)) return;
+    tile = {};
+    if (fill_inside(x + image * g_.inputs * g_.in_pixels(), pixel, rows, to)) {
+      // Not where rows of the kernel lie above or below the image: all their pointers are to the same zeros.
+      const int64_t oy = pixel / g_.out_width, y0 = oy * g_.stride_y - g_.pad_top;
+      if (y0 >= 0 && y0 + (g_.kernel_height - 1) * g_.dilation_y < g_.height) tile = {row, rows, pixel - oy * g_.out_width};
+      return;
+    }
     for (int64_t i = 0; i < tile_rows; ++i) {
       if (i > 0 && i < rows && ++pixel == pixels) pixel = 0, ++image;  // the last row is repeated
       const int32_t* offset = offsets_.as<int32_t>() + pixel * taps_;

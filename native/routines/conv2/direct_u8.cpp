@@ -147,8 +147,9 @@ class KernelRowsU8Kernel : public PieceKernel {
     auto* gathered = reinterpret_cast<uint8_t*>(area_of_thread + product_.area());
     team.each(product_.blocking.count(), 1, [&](int64_t index, int64_t) {
       walk_block(product_, weights_, index, static_cast<uint8_t*>(out[0]), residual, area_of_thread,
-                 [&](int64_t row, int64_t rows, const void** to, char*) {
-                   if (!fill_inside(x, row, rows, to)) fill(x, row, rows, to, gathered);
+                 [&, before = InsideTile{}](int64_t row, int64_t rows, const void** to, char*) mutable {
+                   if (!advance(x, before, row, rows, to) && !fill_inside(x, before, row, rows, to))
+                     fill(x, row, rows, to, gathered);
                  });
     });
   }
@@ -169,8 +170,20 @@ class KernelRowsU8Kernel : public PieceKernel {
     return ((image * g_.height + iy) * g_.width + ix) * g_.inputs - runs_.moved(ky);
   }
 
+  // From the pointers to one tile to those of the next. False where it is not one whose pixels all lie within the image.
+  bool advance(const Bytes& x, InsideTile& before, int64_t row, int64_t rows, const void** to) const {
+    const int64_t tile_rows = product_.kernel->rows, bytes = rows * g_.stride_x * g_.inputs;
+    if (!before.is_before(row, rows, g_)) return false;
+    const auto* last = static_cast<const uint8_t*>(to[(g_.kernel_height - 1) * tile_rows + rows - 1]);
+    if (!x.hold(last + bytes - x.begin, runs_.stride())) return false;
+    for (int64_t i = 0; i < g_.kernel_height * tile_rows; ++i) to[i] = static_cast<const uint8_t*>(to[i]) + bytes;
+    before = {row, rows, before.ox + rows};
+    return true;
+  }
+
   // Outputs of one row whose pixels all lie within the image are as far from each other as the stride says. False for others.
-  bool fill_inside(const Bytes& x, int64_t row, int64_t rows, const void** to) const {
+  bool fill_inside(const Bytes& x, InsideTile& tile, int64_t row, int64_t rows, const void** to) const {
+    tile = {};
     const int64_t image = row / g_.out_pixels(), pixel = row - image * g_.out_pixels();
     const int64_t oy = pixel / g_.out_width, ox = pixel - oy * g_.out_width;
     const int64_t y0 = oy * g_.stride_y - g_.pad_top, x0 = ox * g_.stride_x - g_.pad_left;
@@ -188,6 +201,7 @@ class KernelRowsU8Kernel : public PieceKernel {
       for (int64_t i = 0; i < rows; ++i, from += step) *to++ = from;
       for (int64_t i = rows; i < product_.kernel->rows; ++i) *to++ = from - step;
     }
+    tile = {row, rows, ox};
     return true;
   }
 

@@ -80,4 +80,17 @@ class ConvolutionRoutine : public Routine {
   DType dtype_;
 };
 
+// A tile of outputs of one row, all taps of which are pixels or rows of the kernel that lie within the image: pointers to
+// them move on alike from one such tile to the next.
+struct InsideTile {
+  int64_t row = 0, rows = 0, ox = 0;  // the first output, how many, and its place in its line; rows 0: there is none
+
+  // Whether `count` outputs from `at` on are the next such tile, of as many rows.
+  bool is_before(int64_t at, int64_t count, const Geometry& g) const {
+    const int64_t last = (ox + 2 * rows - 1) * g.stride_x - g.pad_left;
+    return rows == count && row + rows == at && ox + 2 * rows <= g.out_width &&
+           last + (g.kernel_width - 1) * g.dilation_x < g.width;
+  }
+};
+
 }  // namespace pw
