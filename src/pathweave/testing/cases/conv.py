@@ -57,7 +57,7 @@ CASES = [
     conv((1, 256, 4, 4), 16, 3, same=1),
     # rows of outputs that take several tiles, uneven ones
     conv((2, 12, 3, 35), 24, 3, same=1, epilogue="add+relu"), conv((1, 5, 5, 133), 16, 3, same=1, stride=(2, 2)),
-    conv((1, 16, 3, 34), 16, 3, same=1, dilation=(1, 2)),
+    conv((1, 16, 3, 34), 16, 3, same=1, dilation=(1, 2)), conv((2, 3, 7, 131), 24, 3, same=1, stride=(2, 2)),
     conv((1, 16, 9, 7), 16, 3, pad=(0, 1, 2, 1)), conv((1, 16, 9, 7), 16, 3, pad=(1, 2, 0, 0)),
     conv((1, 16, 5, 5), 16, 3, pad=(2, 2, 2, 2)), conv((1, 3, 5, 5), 16, 3, pad=(3, 4, 5, 3)),
     conv((1, 16, 8, 9), 16, 3, same=1, stride=(2, 2)), conv((3, 3, 15, 15), 32, 3, same=1, stride=(2, 2)),
