@@ -241,7 +241,7 @@ class KernelRowsU8Kernel : public PieceKernel {
 class DirectU8 : public Routine {
  public:
   DirectU8()
-      : Routine({.id = "conv2/direct:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+      : Routine({.id = "conv2/direct:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p); }
   std::vector<std::string> variants(const Problem& p) const override {

@@ -8,7 +8,7 @@ namespace {
 class PointwiseU8 : public Routine {
  public:
   PointwiseU8()
-      : Routine({.id = "conv2/pointwise:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+      : Routine({.id = "conv2/pointwise:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution_u8(p); !v) return v;

@@ -8,7 +8,7 @@ namespace {
 class DenseGemmU8 : public Routine {
  public:
   DenseGemmU8()
-      : Routine({.id = "dense/gemm:u8:plain:cpu", .version = 2, .accuracy = Accuracy::quantised,
+      : Routine({.id = "dense/gemm:u8:plain:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override { return accepts_dense_u8(p); }
   std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(); }

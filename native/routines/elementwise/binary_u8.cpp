@@ -42,6 +42,8 @@ class BinaryU8Kernel : public PieceKernel {
     args_.a_scale = op == BinaryQuantised::mul ? a.scale * b.scale : a.scale;
     args_.b_scale = b.scale;
     args_.out = requantise(p, constants);
+    const float most = op == BinaryQuantised::mul ? 255 * args_.a_scale : args_.a_scale + args_.b_scale;
+    args_.out.saturates = saturates(args_.out, 255 * most);
   }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
@@ -72,7 +74,9 @@ class BinaryU8Kernel : public PieceKernel {
 class BinaryU8Routine : public VectorU8Routine {
  public:
   BinaryU8Routine(const std::string& layer, BinaryQuantised op, Layout layout)
-      : VectorU8Routine(layer, "broadcast", layout, PW_KIND_BINARY_U8, true), op_(op) {}
+      : VectorU8Routine(layer, "broadcast", layout, PW_KIND_BINARY_U8, true), op_(op) {
+    card_.version = 2;
+  }
 
   Verdict accepts(const Problem& p) const override {
     if (p.arity() != 2) return Verdict::no("it computes two operands");

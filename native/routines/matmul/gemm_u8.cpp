@@ -229,7 +229,7 @@ class MatmulGemmU8Kernel : public Kernel {
 class MatmulGemmU8 : public Routine {
  public:
   MatmulGemmU8()
-      : Routine({.id = "matmul/gemm:u8:plain:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+      : Routine({.id = "matmul/gemm:u8:plain:cpu", .version = 2, .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
     if (p.in[0].constant || p.in[1].constant) return Verdict::no("an operand is a constant");

@@ -32,6 +32,7 @@ CASES = [
     *(case("add", *PAIRS[i], epilogue=e) for i in (0, 1) for e in ("relu", "clip:0.0:6.0", "hard_swish")),
     *(case("mul", *PAIRS[i], epilogue=e) for i in (0, 1) for e in ("relu", "add", "add+relu")),
     case("add", (1, 64, 28, 28), (1, 64, 28, 28)), case("mul", (2, 72, 14, 14), (2, 72, 1, 1)),
+    *(case(kind, (1, 60, 5, 7), (1, 60, 1, 1)) for kind in ("add", "sub", "mul")),
     *(case("pow", a, b, values=("positive", "normal")) for a, b in (PAIRS[0], PAIRS[1], PAIRS[6], PAIRS[13])),
     case("pow", (1, 16, 5, 5), TensorSpec("i64", ()), values=("normal", "nonzero"), constant=(1,)),
     case("pow", TensorSpec("i32", (4, 5)), TensorSpec("i32", (4, 5)), values=("nonzero", "ties")),
