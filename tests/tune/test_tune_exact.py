@@ -481,6 +481,24 @@ def test_routes_that_tie_in_a_race():
         assert race._winner([mixed, plain]).names == [winner]
 
 
+def test_a_race_of_long_calls_has_enough_rounds(monkeypatch):
+    """Two routes, one second: calls of 30 ms end by the clock, of 150 ms with the eighth round, of 450 ms after four s."""
+    from types import SimpleNamespace
+
+    from pathweave.tune import race
+    now = [0.0]
+    monkeypatch.setattr(race, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for seconds, rounds in ((0.03, 16), (0.15, 8), (0.45, 4), (3.0, 2)):
+        def call(session, inputs, out, seconds=seconds):
+            now[0] += seconds
+            return int(1e9 * seconds)
+        monkeypatch.setattr(race, "timed_call", call)
+        racers = [race.Racer([name], SimpleNamespace(conversions=[]), None, None) for name in "ab"]
+        now[0] = 0.0
+        race.race(racers, {}, {}, 1.0)
+        assert [len(r.times) for r in racers] == [rounds, rounds]
+
+
 def test_interrupted_samples_are_left_out():
     assert uninterrupted([10.0, 90.0, 11.0, 80.0, 12.0, 95.0, 99.0, 70.0]) == [10.0, 11.0, 12.0]
     assert uninterrupted([5.0]) == [5.0] and uninterrupted([]) == []

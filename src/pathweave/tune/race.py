@@ -18,6 +18,8 @@ from ..profile.yardstick import readings, timed_call
 
 #: Rounds before the race may end, and at most.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400
+#: Rounds that tell how fast the machine was in them; until there are as many the race lasts up to so many times longer.
+TELLING_ROUNDS, STRETCH = 8, 4
 #: Rounds after each of which the routes are judged, and how often later.
 EACH_ROUND, SOME_ROUNDS = 5, 20
 #: Rounds after which a racer that is left alone needs no more.
@@ -127,9 +129,9 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
     """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, or one that
     ties with it and has fewer conversions, and the slowness of every round.
 
-    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where other
-    processes interrupt. `yardstick`: runs in every round, and cannot win. Whole calls of racers are timed: low quantiles of
-    single steps flatter a route of many steps.
+    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where there were few
+    of them, and where other processes interrupt. `yardstick`: runs in every round, and cannot win. Whole calls of racers are
+    timed: low quantiles of single steps flatter a route of many steps.
     """
     start = time.monotonic()
     everybody = racers + ([yardstick] if yardstick is not None else [])
@@ -144,7 +146,7 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
         for racer in running if done % 2 else running[::-1]:
             racer.run(inputs, out)
         spent = time.monotonic() - start
-        end = seconds * (LONGER if _interrupted(everybody) else 1)
+        end = seconds * (LONGER if _interrupted(everybody) else 1) * (STRETCH if done < TELLING_ROUNDS else 1)
         last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS)
         if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
             rounds = _judge(everybody, racers, done, done >= HOPELESS_ROUNDS or spent > 0.5 * seconds)
