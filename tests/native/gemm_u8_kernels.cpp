@@ -47,7 +47,8 @@ int check(const GemmU8& k, const char* name, std::mt19937& rng, int64_t rows, in
   const int64_t tile_rows = rows < k.rows && rng() % 2 ? rows + 1 : rows, half = (tile_rows + 1) / 2;
   const int64_t gap = tiles && rows == 2 * half && rng() % 2 ? 3 * row_bytes + 5 : 0;
   const auto place = [&](int64_t t, int64_t i) { return t * (rows * row_bytes + gap) + i * row_bytes + (i >= half ? gap : 0); };
-  const int64_t panels = (columns + k.columns - 1) / k.columns, width = panels * k.columns, panel_bytes = taps * run * k.columns * 4;
+  const int64_t panels = (columns + k.columns - 1) / k.columns, width = panels * k.columns;
+  const int64_t panel_bytes = taps * run * k.columns * 4;
   // 16 bits of any size where the kernel takes words.
   const int32_t a_low = k.group == 4 ? 0 : -32768, a_high = k.group == 4 ? 255 : 32767;
   const int32_t b_low = k.group == 4 ? -128 : -32768, b_high = k.group == 4 ? 127 : 32767;
@@ -73,8 +74,8 @@ int check(const GemmU8& k, const char* name, std::mt19937& rng, int64_t rows, in
           v = static_cast<int32_t>(std::clamp<int64_t>(v, std::max<int64_t>(-127, -128 - before), std::min<int64_t>(127, 128 - before)));
         }
         w[(t * depth + d) * width + c] = v;
-        put(packed + c / k.columns * panel_bytes + ((t * run + d / k.group) * k.columns + c % k.columns) * 4 + d % k.group * size,
-            k.group, v);
+        const int64_t word = (t * run + d / k.group) * k.columns + c % k.columns;
+        put(packed + c / k.columns * panel_bytes + word * 4 + d % k.group * size, k.group, v);
       }
   }
   alignas(64) int32_t start[kMostColumns];
@@ -138,8 +139,8 @@ int main() {
     for (int64_t rows = 1; rows <= k.rows; ++rows)
       for (int64_t depth : {1, 2, 3, 4, 7, 31, 64, 65, 129})
         for (int kind = 0; kind < 4; ++kind, ++checks) {
-          const int64_t columns =
-              static_cast<int64_t>(rng() % 3) * k.columns + (rng() % 2 ? k.columns : 1 + static_cast<int64_t>(rng() % k.columns));
+          const int64_t last = rng() % 2 ? k.columns : 1 + static_cast<int64_t>(rng() % k.columns);
+          const int64_t columns = static_cast<int64_t>(rng() % 3) * k.columns + last;
           const int64_t taps = depth % k.group ? 1 : 1 + static_cast<int64_t>(rng() % 3);
           wrong += check(k, entry->name, rng, rows, columns, taps, depth, kind);
         }
