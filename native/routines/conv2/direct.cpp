@@ -138,12 +138,7 @@ class DirectKernel : public PieceKernel {
     const int64_t tile_rows = product_.kernel->rows, pixels = g_.out_pixels();
     int64_t image = row / pixels, pixel = row - image * pixels;
     tile = {};
-    if (fill_inside(x + image * g_.inputs * g_.in_pixels(), pixel, rows, to)) {
-      // Not where rows of the kernel lie above or below the image: all their pointers are to the same zeros.
-      const int64_t oy = pixel / g_.out_width, y0 = oy * g_.stride_y - g_.pad_top;
-      if (y0 >= 0 && y0 + (g_.kernel_height - 1) * g_.dilation_y < g_.height) tile = {row, rows, pixel - oy * g_.out_width};
-      return;
-    }
+    if (fill_inside(x + image * g_.inputs * g_.in_pixels(), tile, row, pixel, rows, to)) return;
     for (int64_t i = 0; i < tile_rows; ++i) {
       if (i > 0 && i < rows && ++pixel == pixels) pixel = 0, ++image;  // the last row is repeated
       const int32_t* offset = offsets_.as<int32_t>() + pixel * taps_;
@@ -160,14 +155,17 @@ class DirectKernel : public PieceKernel {
 
   // Outputs of one row whose pixels do not lie beside the image are as far from each other as the stride says: with few
   // channels looking up each of them takes as long as the products. False for others.
-  bool fill_inside(const float* image, int64_t pixel, int64_t rows, const float** to) const {
+  bool fill_inside(const float* image, InsideTile& tile, int64_t row, int64_t pixel, int64_t rows, const float** to) const {
     const int64_t oy = pixel / g_.out_width, ox = pixel - oy * g_.out_width, x0 = ox * g_.stride_x - g_.pad_left;
     const int64_t reach = (rows - 1) * g_.stride_x + (g_.kernel_width - 1) * g_.dilation_x;
     if (ox + rows > g_.out_width || x0 < 0 || x0 + reach >= g_.width) return false;
     const int64_t floats = layout_ == Layout::nchw16c ? 16 : g_.inputs, across = merged_ ? 1 : g_.kernel_width;
+    // Where rows of the kernel lie above or below the image, all their pointers are to the same zeros, and do not move on.
+    const int64_t y0 = oy * g_.stride_y - g_.pad_top;
+    if (y0 >= 0 && y0 + (g_.kernel_height - 1) * g_.dilation_y < g_.height) tile = {row, rows, ox};
     for (int64_t b = 0; b < blocks_; ++b, image += 16 * g_.in_pixels())
       for (int64_t ky = 0; ky < g_.kernel_height; ++ky) {
-        const int64_t iy = oy * g_.stride_y - g_.pad_top + ky * g_.dilation_y;
+        const int64_t iy = y0 + ky * g_.dilation_y;
         const bool inside = iy >= 0 && iy < g_.height;
         const int64_t step = inside ? g_.stride_x * floats : 0;
         for (int64_t kx = 0; kx < across; ++kx) {
