@@ -60,8 +60,9 @@ if [ -e "$stamp" ] && [ $complete = yes ] &&
 fi
 all=$(printf '%s\n' $had "${extras[@]}" | sort -u | paste -sd, | sed 's/^,//')
 rm -f "$stamp"
+echo "${all//,/ }" > "$stamp.begun"  # dated before the build: what changes meanwhile is built the next time
 say "building and installing pathweave${all:+ with $all} (a few minutes the first time)"
 case ",$all," in *,test,*) export PATHWEAVE_EMULATED_TIERS=ON ;; esac
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc 2>/dev/null || echo 2)}
 "$venv/bin/python" -m pip install --disable-pip-version-check -qq ".${all:+[$all]}"
-echo "${all//,/ }" > "$stamp"
+mv "$stamp.begun" "$stamp"

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "base/memory.h"
@@ -54,9 +55,14 @@ struct Team : pw_team {
     return {std::min(first, n), std::min(last, n)};
   }
 
-  // The piece of n that thread `index` of `count` begins with: rounded up, so that what is only one piece is the first
-  // thread's. For loops of less than 2^24 pieces this is where `each` begins.
-  static int64_t first_piece(int64_t n, uint32_t index, uint32_t count) { return (n * index + count - 1) / count; }
+  // The piece with which thread `index` of `count` begins a loop of n pieces; nothing where its share is empty, as some
+  // shares are where there are fewer pieces than threads.
+  static std::optional<int64_t> own_first(int64_t n, uint32_t index, uint32_t count) {
+    const Shares shares(n, count);
+    const uint32_t from = index % shares.count;
+    const int64_t first = shares.first(from);
+    return first < shares.first(from + 1) ? std::optional(first * shares.bundle) : std::nullopt;
+  }
 
   // Calls body(first, last) for pieces of n items. Every thread begins with its own share, always the same part of the
   // items, so that what one layer leaves in a core's caches is where the next layer wants it; who is done takes pieces
@@ -68,25 +74,34 @@ struct Team : pw_team {
       for (int64_t i = 0; i < n; i += grain) body(i, std::min(n, i + grain));
       return;
     }
-    const uint32_t shares = std::min(count, TeamShared::kShares);
     const int64_t all = (n + grain - 1) / grain;
-    // Pieces per ticket, such that a share's tickets can be counted.
-    const int64_t bundle = (all >> TeamShared::kCount) + 1, tickets = (all + bundle - 1) / bundle;
-    for (uint32_t turn = 0; turn < shares; ++turn) {
-      const uint32_t from = (index + turn) % shares;
-      const int64_t first = first_piece(tickets, from, shares), last = first_piece(tickets, from + 1, shares);
+    const Shares shares(all, count);
+    for (uint32_t turn = 0; turn < shares.count; ++turn) {
+      const uint32_t from = (index + turn) % shares.count;
+      const int64_t first = shares.first(from), last = shares.first(from + 1);
       for (int64_t i; (i = take(from, last - first)) >= 0; ++done) {
-        const int64_t end = std::min(all, (first + i + 1) * bundle);
-        for (int64_t piece = (first + i) * bundle; piece < end; ++piece)
+        const int64_t end = std::min(all, (first + i + 1) * shares.bundle);
+        for (int64_t piece = (first + i) * shares.bundle; piece < end; ++piece)
           body(piece * grain, std::min(n, (piece + 1) * grain));
       }
     }
-    pieces += tickets;
+    pieces += shares.tickets;
     ++tag;
   }
 
  private:
   friend class Region;
+
+  // How the pieces of a loop are divided among a team.
+  struct Shares {
+    uint32_t count;
+    int64_t bundle, tickets;  // pieces per ticket, such that a share's tickets can be counted
+    Shares(int64_t pieces, uint32_t threads)
+        : count(std::min(threads, TeamShared::kShares)), bundle((pieces >> TeamShared::kCount) + 1),
+          tickets((pieces + bundle - 1) / bundle) {}
+    // The first ticket of a share: rounded up, so that what is only one piece is the first thread's.
+    int64_t first(uint32_t share) const { return (tickets * share + count - 1) / count; }
+  };
 
   // The next ticket of a share's `n`; -1 when there is none left, or when the team is past this loop. A newer tag means
   // just that: nobody leaves a loop that has tickets left.

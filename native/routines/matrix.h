@@ -94,9 +94,10 @@ struct Blocking {
   int64_t row_blocks, panel_blocks;
   int64_t count() const { return row_blocks * panel_blocks; }
   int64_t first_panel(int64_t block) const { return block / row_blocks * panels; }
-  // That of the block with which thread `index` of `threads` begins.
-  int64_t first_panel(uint32_t index, uint32_t threads) const {
-    return first_panel(Team::first_piece(count(), index, threads));
+  // That of the block with which thread `index` of `threads` begins; nothing where no block is its own.
+  std::optional<int64_t> first_panel(uint32_t index, uint32_t threads) const {
+    const auto first = Team::own_first(count(), index, threads);
+    return first ? std::optional(first_panel(*first)) : std::nullopt;
   }
 };
 Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads);
@@ -128,10 +129,11 @@ struct Product {
   int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
   EvenParts tiles() const { return {rows, row_tiles()}; }
   int64_t panels() const { return divide_up(columns, kernel->columns); }
-  // B from a panel on.
-  Memory from_panel(int64_t first) const {
+  // B from a panel on; nothing from none.
+  Memory from_panel(std::optional<int64_t> first) const {
+    if (!first) return {};
     const int64_t panel = taps * depth * kernel->columns;
-    return {b + first * panel, static_cast<uint64_t>((panels() - first) * panel) * 4};
+    return {b + *first * panel, static_cast<uint64_t>((panels() - *first) * panel) * 4};
   }
   // Offset of a panel's first column from the start of a row of C.
   int64_t panel_offset(int64_t panel) const {

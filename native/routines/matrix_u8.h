@@ -93,9 +93,10 @@ class WeightsU8 {
   const float* scale(int64_t i) const { return columns_.as<float>() + padded_ + i * tile_; }
   const float* bias(int64_t i) const { return columns_.as<float>() + 2 * padded_ + i * tile_; }
   size_t bytes() const { return packed_->bytes() + columns_.bytes(); }
-  // The panels from one on.
-  Memory from(int64_t first) const {
-    return {panel(first), static_cast<uint64_t>((padded_ - first * tile_) * words_) * 4};
+  // The panels from one on; nothing from none.
+  Memory from(std::optional<int64_t> first) const {
+    if (!first) return {};
+    return {panel(*first), static_cast<uint64_t>((padded_ - *first * tile_) * words_) * 4};
   }
   float most() const { return most_; }  // of |scale * sum + bias|, whatever A is
 

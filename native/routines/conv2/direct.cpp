@@ -47,10 +47,11 @@ class DirectKernel : public PieceKernel {
   }
   Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
     const int64_t slabs = layout_ == Layout::nchw16c ? g_.images : 1, blocks = product_.blocking.count();
-    const int64_t piece = Team::first_piece(slabs * g_.groups * blocks, index, count);
+    const auto piece = Team::own_first(slabs * g_.groups * blocks, index, count);
+    if (!piece) return {};
     Product p = product_;
-    p.b = weights_[static_cast<size_t>(piece / blocks % g_.groups)]->as<float>();
-    return p.from_panel(p.blocking.first_panel(piece % blocks));
+    p.b = weights_[static_cast<size_t>(*piece / blocks % g_.groups)]->as<float>();
+    return p.from_panel(p.blocking.first_panel(*piece % blocks));
   }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {

@@ -35,8 +35,10 @@ class DirectU8Kernel : public PieceKernel {
     return bytes;
   }
   Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
-    const int64_t blocks = product_.blocking.count(), piece = Team::first_piece(g_.groups * blocks, index, count);
-    return weights_[static_cast<size_t>(piece / blocks)].from(product_.blocking.first_panel(piece % blocks));
+    const int64_t blocks = product_.blocking.count();
+    const auto piece = Team::own_first(g_.groups * blocks, index, count);
+    if (!piece) return {};
+    return weights_[static_cast<size_t>(*piece / blocks)].from(product_.blocking.first_panel(*piece % blocks));
   }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {

@@ -112,8 +112,9 @@ class WinogradTiles {
   Memory reads_first(int64_t phase, uint32_t index, uint32_t count, int64_t panels, Memory weights) const {
     if (team_ && phase % 3 != 1) return {};
     const int64_t parts = std::min<int64_t>(panels, kMostParts);
-    const int64_t p = team_ ? Team::first_piece(matrices() * parts, index, count) / parts : 0;
-    const uint64_t before = weights.bytes / static_cast<uint64_t>(matrices()) * static_cast<uint64_t>(p);
+    const auto piece = team_ ? Team::own_first(matrices() * parts, index, count) : 0;
+    if (!piece) return {};
+    const uint64_t before = weights.bytes / static_cast<uint64_t>(matrices()) * static_cast<uint64_t>(*piece / parts);
     return {static_cast<const char*>(weights.data) + before, weights.bytes - before};
   }
 

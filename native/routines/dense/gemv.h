@@ -59,7 +59,9 @@ class GemvKernel : public PieceKernel {
 
   size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
   Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
-    const int64_t first = Team::first_piece(divide_up(p_.columns, grain_), index, count) * grain_;
+    const auto piece = Team::own_first(divide_up(p_.columns, grain_), index, count);
+    if (!piece) return {};
+    const int64_t first = *piece * grain_;
     return {weights_ + first * p_.depth, static_cast<uint64_t>((p_.columns - first) * p_.depth) * sizeof(W)};
   }
 

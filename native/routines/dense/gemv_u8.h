@@ -30,7 +30,9 @@ class GemvU8Kernel : public PieceKernel {
 
   size_t packed_bytes() const override { return packed_->bytes() + factors_.bytes(); }
   Memory reads_first(int64_t, uint32_t index, uint32_t count) const override {
-    const int64_t first = Team::first_piece(divide_up(columns_, grain_), index, count) * grain_;
+    const auto piece = Team::own_first(divide_up(columns_, grain_), index, count);
+    if (!piece) return {};
+    const int64_t first = *piece * grain_;
     return {packed_->as<char>() + first * depth_, static_cast<uint64_t>((columns_ - first) * depth_)};
   }
 

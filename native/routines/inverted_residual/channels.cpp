@@ -38,8 +38,9 @@ class ChannelsKernel : public Kernel {
   Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const override {
     if (phase > 0 && project_) return project_->product.from_panel(project_->product.blocking.first_panel(index, count));
     // The channels with which the thread begins, in every panel of which they are columns.
-    const int64_t block = Team::first_piece(g_.images * blocks_, index, count) % blocks_;
-    return expand_.product.from_panel(block * width_ / expand_.product.kernel->columns);
+    const auto first = Team::own_first(g_.images * blocks_, index, count);
+    if (!first) return {};
+    return expand_.product.from_panel(*first % blocks_ * width_ / expand_.product.kernel->columns);
   }
 
   void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
