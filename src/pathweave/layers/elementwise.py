@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.floats import HALVES, from_bf16, rounded, to_bf16
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import LayerKind
@@ -122,22 +123,32 @@ class Identity(Mover):
 
 
 class Cast(LayerKind):
-    """x in another element type; floats are cut towards zero, non-zero is true. Source: ONNX Cast.
+    """x in another element type. Source: ONNX Cast.
 
-    `dtype`: f16 f32 f64 i8 ... u64 bool. Numbers outside the target's range give an undefined value.
+    `dtype`: f16 bf16 f32 f64 i8 ... u64 bool. `through`: f16 or bf16, to which x is rounded first: the value then stands for
+    one of that type. `source`: bf16 where x has that type, which NumPy lacks: x then is an array of its bits.
+    Floats are rounded to the nearest, ties to even, and what is too large becomes infinite; floats become integers by
+    cutting towards zero, integers smaller ones by dropping high bits; what is not zero is true, NaN too. A float outside
+    the range of an integer type, or NaN, gives an undefined integer, as in ONNX: here what the processor's conversion
+    gives.
     """
 
     name = "cast"
     exact = True
     per_element = 0
-    attributes = {"dtype": None}
+    attributes = {"dtype": None, "through": "", "source": ""}
 
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
-        if "bf16" in (x.dtype, attrs["dtype"]):
-            raise ModelError("cast from or to bf16: NumPy has no such type; an adapt changes the format")
-        return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL)), x.shape)]
+        word("through", attrs["through"], ("", *HALVES))
+        if word("source", attrs["source"], ("", "bf16")) != ("bf16" if x.dtype == "bf16" else ""):
+            raise ModelError(f"attribute source={attrs['source']!r} on {x}: expected bf16 for a value of bf16, and only there")
+        return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL | {"bf16"})), x.shape)]
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
-        return [as_type(x, numpy_dtype(attrs["dtype"]))]
+        if attrs["source"]:
+            x = from_bf16(x)
+        if attrs["through"]:
+            x = rounded(x, attrs["through"])
+        return [to_bf16(x) if attrs["dtype"] == "bf16" else as_type(x, numpy_dtype(attrs["dtype"]))]

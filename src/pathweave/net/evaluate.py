@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, Error, InputError, ModelError, OutOfMemoryError, ShapeError
+from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError
+from .floats import host_dtype, numbers_of, taken
 from .format import numpy_dtype
 from .net import Layer, Net, TensorSpec
 
@@ -19,8 +20,9 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
     """Run a net by NumPy meanings and return its outputs by name, in the net's order.
 
     `inputs`: one array per net input; symbols of the declared shapes take the sizes of the arrays. With `precision`
-    ("f64", "f32") every floating-point input and constant is computed in that precision; without it, in its own.
-    A value is freed after its last use. Raises InputError, DTypeError, ShapeError, OutOfMemoryError.
+    ("f64", "f32") every floating-point input, constant and result of a layer is computed in that precision, rounded where
+    the net rounds it; without it, in its own. A value is freed after its last use. Raises InputError, DTypeError,
+    ShapeError, OutOfMemoryError.
     """
     values = {name: _in_precision(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
@@ -29,11 +31,24 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
         arguments = [_argument(net, values, v, precision) for v in layer.inputs]
         for name, array in zip(layer.outputs, run_layer(layer, arguments)):
             if name in last_use or name in kept:
-                values[name] = array
+                values[name] = _in_precision(array, precision)
         for v in set(layer.inputs):
             if v in values and last_use[v] == i and v not in kept:
                 del values[v]
-    return {name: np.asarray(_argument(net, values, name, precision)) for name in net.outputs}
+    results = {name: np.asarray(_argument(net, values, name, precision)) for name in net.outputs}
+    return {name: _bfloat(array, precision) if _is_bf16(net, name) else array for name, array in results.items()}
+
+
+def _is_bf16(net: Net, name: str) -> bool:
+    """True for a value that lies as bits of bfloat16: only inputs and what a cast makes."""
+    if name in net.inputs:
+        return net.inputs[name].dtype == "bf16"
+    layer = next((layer for layer in net.layers if name in layer.outputs), None)
+    return layer is not None and layer.kind == "cast" and layer.attrs["dtype"] == "bf16"
+
+
+def _bfloat(bits: np.ndarray, precision: str | None) -> np.ndarray:
+    return bits.view(host_dtype("bf16")) if precision is None else _in_precision(numbers_of(bits, "bf16"), precision)
 
 
 def run_layer(layer: Layer, arguments: list) -> list:
@@ -88,9 +103,8 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     match_symbols(net.inputs, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():
         expected = np.dtype(numpy_dtype(net.inputs[name].dtype))
-        relaxed = precision is not None and array.dtype.kind == "f" and expected.kind == "f"
-        if array.dtype != expected and not relaxed:
-            raise DTypeError(f"input {name!r}: expected element type {expected}, got {array.dtype}")
+        if precision is None or array.dtype.kind != "f" or expected.kind != "f":
+            arrays[name] = taken(f"input {name!r}", net.inputs[name], array)
     return arrays
 
 

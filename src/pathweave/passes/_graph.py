@@ -82,9 +82,14 @@ class Graph:
         return self.constants.get(value)
 
     def scalar(self, value: str) -> float | None:
-        """The number of a constant with one element, None for anything else."""
+        """The number of a constant with one element, None for anything else.
+
+        None for one of float64 too: formulas are recognised to the precision in which exporters of float32 nets write
+        their constants, and what takes their place is exact to that.
+        """
         array = self.constants.get(value)
-        return array.reshape(()).item() if array is not None and array.size == 1 and array.dtype != bool else None
+        known = array is not None and array.size == 1 and array.dtype not in (np.bool_, np.float64)
+        return array.reshape(()).item() if known else None
 
     def is_dynamic(self, value: str) -> bool:
         """True for a value that is computed or given at run time."""

@@ -29,7 +29,7 @@ def apply(graph: Graph) -> bool:
 
 def _source_of_nothing(graph: Graph, layer: Layer) -> str | None:
     """The input that the layer's output equals when both have the same spec."""
-    if layer.kind in _EQUAL_SHAPE_IS_ENOUGH:
+    if layer.kind in _EQUAL_SHAPE_IS_ENOUGH and not layer.attrs.get("through"):
         return layer.inputs[0]
     if layer.kind == "slice" and all(s > 0 for s in layer.attrs.get("steps") or (1,)) and layer.attrs.get("starts"):
         return layer.inputs[0]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import InterruptedTuning
-from ..net.format import FORMS, numpy_dtype
+from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..runtime.bound import BoundNet
 from ..runtime.layouts import host_formats
@@ -51,12 +51,16 @@ def this_host() -> HostFingerprint:
 def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
     """Arrays for every input: normal values (images of unit variance) for floating point, zeros and ones else."""
     import numpy as np
+
+    from ..net.floats import host_dtype, taken
     rng = np.random.default_rng(seed)
     inputs = {}
     for name, spec in bound.inputs.items():
-        dtype = np.dtype(numpy_dtype(spec.dtype))
-        values = rng.standard_normal(spec.shape, np.float32) if dtype.kind == "f" else rng.integers(0, 2, spec.shape)
-        inputs[name] = np.ascontiguousarray(values, dtype).reshape(spec.shape)
+        dtype = host_dtype(spec.dtype)
+        floating = spec.dtype == "bf16" or dtype.kind == "f"
+        values = rng.standard_normal(spec.shape, np.float32) if floating else rng.integers(0, 2, spec.shape)
+        values = np.ascontiguousarray(values) if spec.dtype == "bf16" else np.ascontiguousarray(values, dtype)
+        inputs[name] = taken(name, spec, values).view(dtype).reshape(spec.shape)
     return inputs
 
 

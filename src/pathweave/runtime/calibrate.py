@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, InputError
+from ..errors import InputError
+from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
 from ..net.net import Layer, Net
 from ..net.scales import Scale
@@ -242,13 +243,10 @@ def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
             array = as_array(name, sample[name])
         except InputError as e:
             raise InputError(f"{where}, {e}") from e
-        dtype = np.dtype(numpy_dtype(spec.dtype))
-        if array.dtype != dtype:
-            raise DTypeError(f"{where}, input {name!r}: expected element type {dtype} ({spec}), got {array.dtype}; convert "
-                             f"it yourself if that is meant: x.astype({str(dtype)!r})")
+        array = taken(f"{where}, input {name!r}", spec, array)
         if array.ndim == spec.rank - 1:
             array = array[None]
-        if dtype.kind == "f" and not np.isfinite(array).all():
+        if not np.isfinite(numbers_of(array, spec.dtype)).all():
             raise InputError(f"{where}, input {name!r}: expected finite numbers, got NaN or infinity among them; leave "
                              f"such samples out")
         arrays[name] = array

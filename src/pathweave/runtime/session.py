@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
+from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import numpy_dtype
 from .plan import Plan
 
@@ -18,13 +19,15 @@ class Session:
 
     `session(x)`: an array for a net with one input, else a dict by name; an array for one output, else a dict by name
     in the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides
-    are copied. Element types must be those of the model. Raises InputError, DTypeError, OutOfMemoryError.
+    are copied. Element types must be those of the model; float16 and bfloat16 inputs take float32 as well, rounded to the
+    nearest. bfloat16 is that of ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, OutOfMemoryError.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
-        self._outputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype))) for name, s in plan.outputs.items()]
+        self._outputs = [(name, tuple(s.shape), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
+        self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
         self._lock = Lock()
         try:
             self._handle = plan.native.session()
@@ -42,10 +45,7 @@ class Session:
             if inputs is not None:
                 raise InputError("session: expected one array or dict, or arrays by keyword, got both")
             inputs = named
-        arrays = self._take(inputs)
-        results = self._places(out, arrays)
-        with self._lock:
-            self._handle.run(arrays, list(results.values()))
+        results = self.run(inputs, out)
         return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
 
     def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ class Session:
         arrays = self._take(inputs)
         results = self._places(out, arrays)
         with self._lock:
-            self._handle.run(arrays, list(results.values()))
+            self._handle.run(arrays, self._written(results))
         return results
 
     def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
@@ -61,7 +61,11 @@ class Session:
         arrays = self._take(inputs)
         results = self._places(out, arrays)
         with self._lock:
-            return np.asarray(self._handle.run_timed(arrays, list(results.values())))
+            return np.asarray(self._handle.run_timed(arrays, self._written(results)))
+
+    def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
+        return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())
 
     # ---- inputs ----
 
@@ -85,8 +89,7 @@ class Session:
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
         if array.dtype != dtype:
-            raise DTypeError(f"input {name!r}: expected element type {dtype} ({spec}), got {array.dtype}; "
-                             f"convert it yourself if that is meant: x.astype({str(dtype)!r})")
+            array = taken(f"input {name!r}", spec, array)
         if array.shape != shape:
             raise InputError(f"input {name!r}: expected shape {shape} ({spec}), got {array.shape}"
                              + ("; this plan is for these shapes only, call the model or make a plan for yours"
@@ -146,7 +149,7 @@ def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, a
     where = f"out {name!r}"
     if not isinstance(array, np.ndarray):
         raise InputError(f"{where}: expected a NumPy array of {dtype} {shape}, got {type(array).__name__}")
-    if array.dtype != dtype:
+    if array.dtype != dtype and not (dtype.name == "bfloat16" and array.dtype == np.uint16):
         raise DTypeError(f"{where}: expected element type {dtype}, got {array.dtype}")
     if array.shape != shape:
         raise InputError(f"{where}: expected shape {shape}, got {array.shape}")

@@ -14,9 +14,9 @@ from pathlib import Path
 from ...errors import Error, FileFormatError, InputError, ModelError, UnsupportedOperatorError
 from ...folder import modules
 from ...net.net import Model, Net, TensorSpec
-from . import ops
+from . import ops, types
 from .builder import Builder, Node, convert
-from .tensors import WIDENED, element_type
+from .tensors import element_type
 from .wire import detach, varint
 
 EXPECTED = "an ONNX model (protobuf, *.onnx)"
@@ -63,13 +63,14 @@ def recognises(head: bytes, path: Path | None = None) -> bool:
 
 
 def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = None,
-         shapes: Mapping[str, Sequence[int | str]] | None = None) -> Model:
+         shapes: Mapping[str, Sequence[int | str]] | None = None, narrow_double: bool = False) -> Model:
     """Read an ONNX model from a path or from bytes.
 
     `folder`: where external weights lie; by default the path's own folder. `shapes`: input name -> shape that takes
     the place of the declared one, to free a size that was exported fixed (`{"x": ("N", 3, 224, 224)}`).
-    Half-precision models are computed in f32, and float64 weights of float32 models become float32:
-    `meta["converted"]` counts them. Raises UnsupportedOperatorError (with all operators that are not covered),
+    Inputs and outputs have the declared types. float16 and bfloat16 values are computed in float32, and rounded where the
+    model casts; float64 values are float64, or with `narrow_double` computed in float32: `meta["converted"]` counts the
+    weights, `meta["notes"]` says so in words. Raises UnsupportedOperatorError (with all operators that are not covered),
     FileFormatError, ModelError; InputError where `shapes` does not fit.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -86,7 +87,7 @@ def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = N
     small, large = detach(data)
     proto = _parse(bytes(small), where, len(data))
     try:
-        return _import(proto, large, base, where, shapes or {})
+        return _import(proto, large, base, where, shapes or {}, narrow_double)
     except Error:
         raise
     except _PROTO_ERRORS as e:
@@ -111,7 +112,8 @@ def _parse(data: bytes, where: str, size: int):
     return proto
 
 
-def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str, shapes: Mapping) -> Model:
+def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str, shapes: Mapping,
+            narrow_double: bool) -> Model:
     graph = proto.graph
     opsets = {("" if o.domain in _DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import}
     opset = opsets.setdefault("", 1)
@@ -121,16 +123,17 @@ def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str
     if graph.sparse_initializer:
         raise ModelError(f"{where}: sparse initializers are not supported; store them dense")
     initialised = {t.name for t in graph.initializer}
-    inputs, half = _graph_inputs(graph, initialised)
+    inputs = _graph_inputs(graph, initialised)
     inputs = _with_shapes(inputs, shapes)
     names = initialised | set(inputs) | {v for n in graph.node for v in (*n.input, *n.output)}
-    narrow_f64 = not any(s.dtype == "f64" for s in inputs.values())
     declared = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.value_info, *graph.output)
                 if v.type.HasField("tensor_type") and v.type.tensor_type.HasField("shape")}
-    builder = Builder(inputs, declared, names, folder, narrow_f64)
+    builder = Builder(inputs, declared, names, folder, narrow_double)
     for i, tensor in enumerate(graph.initializer):
         builder.add_tensor(tensor.name, tensor, f"initializer {tensor.name!r}", large.get(i))
+    types.enter(builder)
     _convert_nodes(graph, opsets, builder, where)
+    types.leave(builder, {v.name: _declared_type(v) for v in graph.output})
 
     outputs = [v.name for v in graph.output]
     known = builder.values | set(builder.constants)
@@ -142,16 +145,22 @@ def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str
     net.check()
     meta = {"format": "onnx", "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
             "graph": graph.name, "opset": opset}
-    if builder.converted or half:
-        meta["converted"] = {**{f"{k} weights": n for k, n in sorted(builder.converted.items())},
-                             **({"half-precision inputs": half} if half else {})}
+    if builder.converted:
+        meta["converted"] = {f"{k} weights": n for k, n in sorted(builder.converted.items())}
+    if notes := types.notes(builder, narrow_double):
+        meta["notes"] = notes
     return Model({"main": net}, meta)
 
 
-def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], int]:
-    """Specs of the inputs that are not initializers, and how many of them were half precision."""
+def _declared_type(value) -> str | None:
+    """Element type of a graph output, None where the file names none."""
+    number = value.type.tensor_type.elem_type if value.type.HasField("tensor_type") else 0
+    return element_type(number, f"graph output {value.name!r}") if number else None
+
+
+def _graph_inputs(graph, initialised: set[str]) -> dict[str, TensorSpec]:
+    """Specs of the inputs that are not initializers."""
     inputs: dict[str, TensorSpec] = {}
-    half = 0
     taken = {d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim}
     for value in graph.input:
         where = f"graph input {value.name!r}"
@@ -163,7 +172,6 @@ def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], 
         if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
             raise ModelError(f"{where}: expected a tensor with a declared rank")
         dtype = element_type(tensor.elem_type, where)
-        half += dtype in WIDENED
         dims = []
         for axis, dim in enumerate(tensor.shape.dim):
             if dim.HasField("dim_value") and dim.dim_value != -1:
@@ -178,8 +186,8 @@ def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], 
                     symbol += "_"
                 taken.add(symbol)
                 dims.append(symbol)
-        inputs[value.name] = TensorSpec("f32" if dtype in WIDENED else dtype, tuple(dims))
-    return inputs, half
+        inputs[value.name] = TensorSpec(dtype, tuple(dims))
+    return inputs
 
 
 def _with_shapes(inputs: dict[str, TensorSpec], shapes: Mapping[str, Sequence[int | str]]) -> dict[str, TensorSpec]:

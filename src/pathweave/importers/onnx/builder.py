@@ -13,6 +13,7 @@ from ...net.format import numpy_dtype
 from ...net.net import Layer, TensorSpec
 from ...net.partial import Follower, fold
 from .tensors import WIDENED, element_type, narrow, to_array
+from .types import ElementTypes
 
 #: AttributeProto.type -> the field that holds the value
 _ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
@@ -26,13 +27,14 @@ class Builder:
     """
 
     def __init__(self, inputs: dict[str, TensorSpec], declared_ranks: dict[str, int], names: set[str],
-                 folder: Path | None, narrow_f64: bool):
+                 folder: Path | None, narrow_double: bool = False):
+        self.inputs = dict(inputs)
+        self.types = ElementTypes(narrow_double)
         self.layers: list[Layer] = []
         self.constants: dict[str, np.ndarray] = {}
         self.values: set[str] = set(inputs)
         self.converted: dict[str, int] = {}
         self.folder = folder
-        self.narrow_f64 = narrow_f64
         self._declared_ranks = declared_ranks
         self._names = set(names)
         self._layer_names: set[str] = set()
@@ -59,9 +61,10 @@ class Builder:
         self.values.add(name)
 
     def add_constant(self, name: str, array: np.ndarray) -> str:
-        """Make an array a constant of the net; float64 becomes float32 in a float32 graph."""
-        if self.narrow_f64 and array.dtype == np.float64:
+        """Make an array a constant of the net, in the type in which the net computes."""
+        if array.dtype == np.float64 and "f64" in self.types.computed:
             array = narrow(array)
+            self.types.declare(name, "f64")
             self.converted["f64"] = self.converted.get("f64", 0) + 1
         self.define(name)
         self.values.discard(name)
@@ -75,7 +78,27 @@ class Builder:
         array, dtype = to_array(tensor, self.folder, where, raw)
         if dtype in WIDENED:
             self.converted[dtype] = self.converted.get(dtype, 0) + 1
+            self.types.declare(name, dtype)
         return self.add_constant(name, array)
+
+    def rename(self, value: str, base: str) -> str:
+        """Give a value or constant another name, made from `base`, and set its old one free; returns the new name."""
+        name = self.fresh(base)
+        if value in self.constants:
+            self.constants[name] = self.constants.pop(value)
+        else:
+            self.values.discard(value)
+            self.values.add(name)
+
+        def changed(names: Sequence[str]) -> tuple[str, ...]:
+            return tuple(name if v == value else v for v in names)
+        self.layers = [layer.with_(inputs=changed(layer.inputs), outputs=changed(layer.outputs))
+                       if value in layer.inputs or value in layer.outputs else layer for layer in self.layers]
+        for follower in self.followers:
+            for table in (follower.specs, follower.contents):
+                if value in table:
+                    table[name] = table.pop(value)
+        return name
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
         """Append a layer, or its folded result where all inputs are constants and the result is small."""
@@ -142,7 +165,7 @@ class Node:
     def __init__(self, proto, name: str, domain: str, version: int, builder: Builder):
         self.op, self.domain, self.name, self.version = proto.op_type, domain, name, version
         self.builder = builder
-        self.inputs = list(proto.input)
+        self.inputs = [builder.types.inner.get(v, v) for v in proto.input]
         self.outputs = list(proto.output)
         self._attributes = {a.name: a for a in proto.attribute}
 
@@ -166,9 +189,8 @@ class Node:
         return int(self._attribute(name, (2,), default))
 
     def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number; ONNX stores float32, so 0.1 comes back as the shortest text of that float32."""
-        value = self._attribute(name, (1, 2), default)
-        return float(str(np.float32(value))) if name in self._attributes else float(value)
+        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
+        return float(np.float32(self._attribute(name, (1, 2), default)))
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
@@ -249,15 +271,18 @@ class Node:
         """pathweave dtype of a value, where it is known."""
         return self.builder.dtype(value)
 
-    def element_type(self, number: int) -> str:
-        """pathweave dtype of an ONNX element type as this net computes it: f16 and bf16 are f32."""
-        dtype = element_type(number, "element type")
-        return "f32" if dtype in WIDENED or (dtype == "f64" and self.builder.narrow_f64) else dtype
+    def onnx_type(self, value: str) -> str | None:
+        """ONNX element type of a value, where it is known: f16 for one that stands for float16; see `types`."""
+        return self.builder.types.of(value, self.dtype(value))
 
-    def tensor(self, proto, where: str) -> np.ndarray:
-        """Content of a TensorProto attribute."""
-        array, _ = to_array(proto, self.builder.folder, where)
-        return narrow(array) if self.builder.narrow_f64 and array.dtype == np.float64 else array
+    def element_type(self, number: int) -> str:
+        """pathweave dtype of an ONNX element type."""
+        return element_type(number, "element type")
+
+    def tensor(self, proto, where: str) -> tuple[np.ndarray, str]:
+        """Content of a TensorProto attribute as the net computes with it, and its ONNX element type."""
+        array, dtype = to_array(proto, self.builder.folder, where)
+        return narrow(array) if array.dtype == np.float64 and "f64" in self.builder.types.computed else array, dtype
 
     # outputs
 
@@ -308,6 +333,7 @@ def convert(node: Node, function) -> None:
     try:
         with np.errstate(all="ignore"):  # constants may hold infinities, and keep them
             function(node)
+            node.builder.types.follow(node.inputs, node.outputs, node.builder.dtype)
     except UnsupportedOperatorError:
         raise
     except Error as e:

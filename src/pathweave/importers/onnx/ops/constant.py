@@ -43,10 +43,11 @@ def constant_of_shape(n: Node) -> None:
     n.required(1)
     value, dtype = 0.0, "f32"
     if n.has("value"):
-        array = n.tensor(n.attribute("value")[1], "attribute value")
+        array, onnx_type = n.tensor(n.attribute("value")[1], "attribute value")
         if array.size != 1:
             raise ValueError(f"value has {array.size} elements, expected 1")
         value, dtype = array.reshape(-1)[0].item(), dtype_of(array.dtype)
+        n.builder.types.declare(n.outputs[0], onnx_type)
     n.emit("constant_of_shape", [n.input(0)], {"value": value, "dtype": dtype}, last=True)
 
 

@@ -82,7 +82,7 @@ def _by_constant(n: Node, attrs: dict, sizes, scales, axes=None) -> None:
     if rank not in (3, 4):
         n.unsupported(f"rank {rank}; only one and two spatial axes are")
     if sizes is None:
-        values = [_decimal(given.get(a, 1.0)) for a in spatial]
+        values = [float(np.float32(given.get(a, 1.0))) for a in spatial]
         if any(not math.isfinite(v) or v <= 0 for v in values):
             raise ValueError(f"scales are {values}, expected positive numbers")
         attrs = {**attrs, "scale": (1.0, *values) if rank == 3 else tuple(values)}
@@ -95,11 +95,6 @@ def _by_constant(n: Node, attrs: dict, sizes, scales, axes=None) -> None:
         y = n.emit("resize2", [n.emit("unsqueeze", [x], {"axes": (2,)})], attrs)
         return n.emit("squeeze", [y], {"axes": (2,)}, last=True)
     n.emit("resize2", [x], attrs, last=True)
-
-
-def _decimal(scale: float) -> float:
-    """The shortest number that is the same float32: what was meant by 0.7, so that 10 * 0.7 is not below 7."""
-    return float(str(np.float32(scale)))
 
 
 def _emit(n: Node, inputs: list[str], attrs: dict) -> None:
