@@ -100,6 +100,7 @@ def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
 
     import numpy as np
 
+    from ..net.floats import HALVES
     from ..net.format import numpy_dtype
     try:
         data = np.load(path, allow_pickle=False)
@@ -112,7 +113,8 @@ def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
         return {n: _several(f"{option} {path}", n, found[n]) for n in inputs}
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
-        fitting = [a for a in found.values() if a.ndim == spec.rank and a.dtype == numpy_dtype(spec.dtype)]
+        types = (numpy_dtype(spec.dtype), *(("float32",) if spec.dtype in HALVES else ()))
+        fitting = [a for a in found.values() if a.ndim == spec.rank and a.dtype in types]
         if len(fitting) == 1:
             return {name: _several(f"{option} {path}", name, fitting[0])}
     listed = ", ".join(f"{n or 'one without a name'} {a.dtype}{list(a.shape)}" for n, a in found.items())

@@ -36,10 +36,11 @@ def command(
     results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
     if out is not None:
         from ..net.file import atomic_writer
+        from ..net.floats import bits_of
         arrays = {(key if len(results) == 1 else f"{i}.{key}"): value
                   for i, (_, values) in enumerate(results) for key, value in values.items()}
         with atomic_writer(out) as f:
-            np.savez(f, **{k: (v.astype(str) if v.dtype == object else v) for k, v in arrays.items()})
+            np.savez(f, **{k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()})
     if json:
         print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v)}
                                                 for k, v in values.items()}} for name, values in results])
@@ -151,7 +152,7 @@ def _contents(array: Any) -> dict[str, Any]:
 
 def _summary(array: Any) -> dict[str, Any]:
     import numpy as np
-    if array.dtype.kind not in "fiu" or not array.size:
+    if not (array.dtype.kind in "fiu" or array.dtype.name == "bfloat16") or not array.size:
         return {}
     wide = array.astype(np.float64)
     return {"minimum": wide.min(), "maximum": wide.max(), "mean": wide.mean()}

@@ -21,6 +21,7 @@ from typing import Any, Mapping
 
 from ..errors import Error, InputError, ModelError
 from . import spec
+from .floats import HALVES
 from .net import Layer, Model, Net, TensorSpec
 
 _KEYS = ("preprocess", "postprocess")
@@ -108,6 +109,10 @@ def postprocess_from_json(data: Any, main_net: Net, outputs: Mapping[str, Tensor
             raise ModelError(f"postprocess[{start}], field input: expected each output once, got {begin!r} twice; "
                              f"put its layers into one chain")
         value, at = begin, outputs[begin]
+        if at.dtype in HALVES:  # the main net's border rounded it; results are computed in f32
+            attrs = {"dtype": "f32", **({"source": "bf16"} if at.dtype == "bf16" else {})}
+            value, at = _free(f"{begin}:f32", {*main_net.outputs}), TensorSpec("f32", at.shape)
+            net.layers.append(Layer(f"{begin}:cast", "cast", (begin,), (value,), attrs))
         for i in range(start, end):
             entry = {k: v for k, v in entries[i].items() if k not in ("input", "labels")}
             where = f"postprocess[{i}] ({entry['type']})"
@@ -361,7 +366,8 @@ def _specs(net: Net, inputs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
 def _check_fit(where: str, name: str, got: TensorSpec, wanted: TensorSpec) -> None:
     same = len(got.shape) == len(wanted.shape) and all(
         isinstance(w, str) or g == w for g, w in zip(got.shape, wanted.shape))
-    if got.dtype != wanted.dtype or not same:
+    rounds = got.dtype == "f32" and wanted.dtype in HALVES  # which the main net's border does
+    if (got.dtype != wanted.dtype and not rounds) or not same:
         raise ModelError(f"{where}: expected {wanted} for the main net's input {name!r}, got {got}; "
                          f"change the shape of the source, or permute or cast before the sink")
 
@@ -379,11 +385,12 @@ def _check_symbols(main_net: Net, shapes: Mapping[str, tuple]) -> None:
 def _check_labels(data: Any, net: Net, outputs: Mapping[str, TensorSpec], labels: list[str]) -> None:
     """As many labels as there are classes on the axis that topk or argmax looks along."""
     specs = dict(outputs)
-    entries = _entries(data, "postprocess")
-    for i, layer in enumerate(net.layers):
+    entries, i = _entries(data, "postprocess"), -1
+    for layer in net.layers:
         constants = [TensorSpec("f32", net.constants[v].shape) if v in net.constants else specs[v]
                      for v in layer.inputs]
-        if "labels" in entries[i]:
+        i += layer.name.startswith("postprocess.")  # else it widens an output of the main net
+        if i >= 0 and "labels" in entries[i] and layer.name.startswith("postprocess."):
             from ..layers import kind_of
             at, axis = specs[layer.inputs[0]], int(kind_of(layer.kind).complete(layer.attrs)["axis"])
             classes = at.shape[axis]

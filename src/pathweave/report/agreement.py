@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..net.floats import bits_of, numbers_of
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -27,6 +29,10 @@ NO_AGREEMENT = Agreement(float("inf"), float("inf"))
 def compare(got: Any, wanted: Any) -> Agreement:
     """Agreement of one output with its reference; integers agree wholly or not at all."""
     got, wanted = np.asarray(got), np.asarray(wanted)
+    if got.dtype != wanted.dtype:  # bits of bfloat16 are bfloat16 to what runs layers
+        got, wanted = (bits_of(a) if np.uint16 in (got.dtype, wanted.dtype) else numbers_of(a) for a in (got, wanted))
+    else:
+        got, wanted = numbers_of(got), numbers_of(wanted)
     if got.shape != wanted.shape:
         return NO_AGREEMENT
     if got.dtype.kind != "f":
@@ -46,7 +52,7 @@ def compare(got: Any, wanted: Any) -> Agreement:
 
 def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
     """(rows whose largest number is at the same place, rows) of an output of scores [N,C]; None for another one."""
-    got, wanted = np.asarray(got), np.asarray(wanted)
+    got, wanted = numbers_of(got), numbers_of(wanted)
     if wanted.ndim != 2 or wanted.dtype.kind != "f" or got.shape != wanted.shape or wanted.shape[1] < 2:
         return None
     return int((got.argmax(1) == wanted.argmax(1)).sum()), len(wanted)

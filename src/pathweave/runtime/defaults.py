@@ -61,7 +61,8 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
         def key(c: Candidate, names=names) -> int:
             return _outside(c, layout) + _REFERENCE * c.reference + _conversions(c, names, have)
         # Reference candidates are listed only where there is nothing else; a layout decides before their price does.
-        best = min(found, key=lambda c: (c.reference, _outside(c, layout), _conversions(c, names, have)))
+        best = min(found, key=lambda c: (c.reference, _moved(bound, (*names, *layer.outputs), c), _outside(c, layout),
+                                         _conversions(c, names, have)))
         chosen[layer.name] = best
         price += key(best)
         for value, form in zip(names, best.ins):
@@ -77,6 +78,12 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
 def _outside(c: Candidate, layout: str) -> int:
     """1 when a rank-4 value lies in another layout."""
     return int(any(f.layout not in (layout, "plain") for f in (*c.ins, *c.outs)))
+
+
+def _moved(bound: BoundNet, values: tuple[str, ...], c: Candidate) -> int:
+    """How many values of another type than f32 lie in another layout than the caller's, to which only NumPy brings them."""
+    return sum(bound.spec(v).dtype != "f32" and form.layout not in ("plain", "nchw")
+               for v, form in zip(values, (*c.ins, *c.outs)))
 
 
 def _conversions(c: Candidate, names: tuple[str, ...], have: Mapping[str, set[Format]]) -> int:

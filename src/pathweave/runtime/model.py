@@ -210,8 +210,9 @@ class LoadedModel(Model):
 
     @property
     def notes(self) -> list[str]:
-        """What came of the packed weights that the file held, as sentences; empty where it held none."""
-        return [] if self._offer is None else self._offer.notes
+        """What a user should know, as sentences: of element types, and what came of packed weights in the file."""
+        found = self.meta.get("notes")
+        return [*(map(str, found) if isinstance(found, list) else ()), *(self._offer.notes if self._offer else ())]
 
     def runnable(self, name: str = "main") -> Runnable:
         """One of the nets with its plans. Raises ModelError for a net that is not there."""
