@@ -313,9 +313,12 @@ def test_half_precision_models_run_in_f32():
     w = np.linspace(-1, 1, 12).astype(np.float16).reshape(3, 4)
     nodes = [helper.make_node("Add", ["x", "w"], ["a"]), helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT16)]
     model = load(build(nodes, {"x": X.astype(np.float16)}, {"w": w}))
-    assert model.main.inputs["x"].dtype == "f32"
-    assert model.meta["converted"] == {"f16 weights": 1, "half-precision inputs": 1}
-    np.testing.assert_array_equal(evaluate(model.main, {"x": X})["y"], X + w.astype(np.float32))
+    assert model.main.inputs["x"].dtype == "f16"
+    assert model.meta["converted"] == {"f16 weights": 1}
+    x = X.astype(np.float16)
+    found = evaluate(model.main, {"x": x})["y"]
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, (x.astype(np.float32) + w.astype(np.float32)).astype(np.float16))
 
 
 @pytest.mark.parametrize("raw", [True, False])
@@ -332,12 +335,23 @@ def test_bfloat16_weights(raw):
     np.testing.assert_array_equal(evaluate(load(build(nodes, {"x": x})).main, {"x": x})["y"], np.float32(numbers))
 
 
-def test_float64_weights_of_a_float32_graph():
+def test_float64_weights_as_float32_where_the_caller_asks():
     huge = np.array([1e300, -np.inf, 0.1])
-    loaded = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": X[..., :3]}, {"w": huge}))
+    x = X[..., :3].astype(np.float64)
+    loaded = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": x}, {"w": huge}), narrow_double=True)
     assert loaded.meta["converted"] == {"f64 weights": 1}
     w = loaded.main.constants["w"]
     assert w.dtype == np.float32 and np.array_equal(w, np.float32([np.finfo(np.float32).max, -np.inf, 0.1]))
+    found = evaluate(loaded.main, {"x": x})["y"]
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, np.minimum(x.astype(np.float32), w).astype(np.float64))
+
+
+def test_float64_weights_of_a_float32_operator_are_refused():
+    """ONNX allows one type per operator, and ONNX Runtime refuses the same model."""
+    net = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": X[..., :3]}, {"w": np.zeros(3)})).main
+    with pytest.raises(ShapeError, match="element types differ"):
+        bind(net, {"x": X[..., :3].shape})
 
 
 def test_float64_graphs_stay_float64():
@@ -411,7 +425,7 @@ def test_evaluate_checks_its_inputs():
     net = load(build([RELU], {"x": (X, ["N", 3, 4])})).main
     with pytest.raises(InputError, match="'x' are missing"):
         evaluate(net, {})
-    with pytest.raises(DTypeError, match="float32, got float64"):
+    with pytest.raises(DTypeError, match="expected element type float32 .*, got float64"):
         evaluate(net, {"x": X.astype(np.float64)})
     with pytest.raises(InputError, match="unknown"):
         evaluate(net, {"x": X, "z": X})
