@@ -84,7 +84,7 @@ def test_no_input_and_too_many(name):
     ("add", [TensorSpec("f32", (2,)), TensorSpec("i64", (2,))], {}, "cast"),
     ("logical_and", [(2,), (2,)], {}, "element type"), ("sqrt", [TensorSpec("i32", (2,))], {}, "element type"),
     ("clip", [(2,)], {"min": "low"}, "min"), ("cast", [(2,)], {"dtype": "float"}, "dtype"),
-    ("cast", [(2,)], {"dtype": "bf16"}, "bf16"),
+    ("cast", [(2,)], {"dtype": "f32", "source": "bf16"}, "bf16"), ("cast", [(2,)], {"dtype": "f32", "through": "f32"}, "through"),
     ("reduce", [(2, 3)], {"op": "median", "axes": (0,)}, "op"),
     ("reduce", [(2, 3)], {"op": "sum", "axes": (2,)}, "axis"),
     ("reduce", [(2, 3)], {"op": "sum", "axes": (0, -2)}, "repeated"),

@@ -84,12 +84,12 @@ class Graph:
     def scalar(self, value: str) -> float | None:
         """The number of a constant with one element, None for anything else.
 
-        None for one of float64 too: formulas are recognised to the precision in which exporters of float32 nets write
-        their constants, and what takes their place is exact to that.
+        A NumPy float64 for a constant of that type, and a Python number else: what is computed from both is a NumPy one.
         """
         array = self.constants.get(value)
-        known = array is not None and array.size == 1 and array.dtype not in (np.bool_, np.float64)
-        return array.reshape(()).item() if known else None
+        if array is None or array.size != 1 or array.dtype == bool:
+            return None
+        return array.reshape(())[()] if array.dtype == np.float64 else array.reshape(()).item()
 
     def is_dynamic(self, value: str) -> bool:
         """True for a value that is computed or given at run time."""
