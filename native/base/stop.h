@@ -18,8 +18,8 @@ class Stop {
  public:
   virtual ~Stop() = default;
 
-  // True once the work should end, and from then on. Looks at the clock every kCalls calls, and at `wanted` when kLook
-  // has passed since it last did.
+  // True once the work should end, and from then on. Looks at the clock every kCalls calls, and at `wanted` when
+  // kLook has passed since it last did.
   bool due() noexcept {
     if (due_ || ++calls_ % kCalls != 0) return due_;
     return look();
@@ -28,10 +28,10 @@ class Stop {
   bool look() noexcept {
     if (due_) return true;
     const auto now = Clock::now();
+    if (now >= deadline_) return due_ = true;
     if (now < next_) return false;
     next_ = now + kLook;
-    due_ = wanted();
-    return due_;
+    return due_ = wanted();
   }
 
   // Whether it was due, without looking again.
@@ -42,15 +42,18 @@ class Stop {
 
  protected:
   using Clock = std::chrono::steady_clock;
+  explicit Stop(Clock::time_point deadline = Clock::time_point::max()) : deadline_(deadline) {}
 
  private:
   friend class StopScope;
+  // Whether somebody wants the work to end before its deadline.
   virtual bool wanted() noexcept = 0;
 
   static constexpr uint32_t kCalls = 8;
   static constexpr std::chrono::milliseconds kLook{50};
   static inline thread_local Stop* current_ = nullptr;
 
+  const Clock::time_point deadline_;
   bool due_ = false;
   uint32_t calls_ = 0;
   Clock::time_point next_ = Clock::now() + kLook;

@@ -18,7 +18,8 @@ unsigned long main_thread() {
 
 }  // namespace
 
-CallStop::CallStop() : deadline_(deadline), signals_(PyThread_get_thread_ident() == main_thread()) {}
+CallStop::CallStop()
+    : Stop(deadline.value_or(Clock::time_point::max())), signals_(PyThread_get_thread_ident() == main_thread()) {}
 
 void CallStop::raise() const {
   if (raised_) std::rethrow_exception(raised_);
@@ -33,7 +34,6 @@ void CallStop::set_deadline(std::optional<double> seconds) {
 }
 
 bool CallStop::wanted() noexcept {
-  if (deadline_ && Clock::now() >= *deadline_) return true;
   if (!signals_) return false;
   nb::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() == 0) return false;

@@ -23,7 +23,6 @@ class CallStop : public Stop {
  private:
   bool wanted() noexcept override;
 
-  std::optional<Clock::time_point> deadline_;
   bool signals_;  // this thread is the one that handles them
   std::exception_ptr raised_;
 };
