@@ -36,6 +36,14 @@ class InputError(Error, ValueError):
     """A call's inputs are wrong: a name, a shape, a count."""
 
 
+class OpenSizesError(InputError):
+    """Sizes of symbols are needed and were not given; `symbols` names them, `inputs` is a text of the inputs' shapes."""
+
+    def __init__(self, message: str, symbols: list[str], inputs: str):
+        super().__init__(message)
+        self.symbols, self.inputs = symbols, inputs
+
+
 class DTypeError(InputError, TypeError):
     """A call's input has another element type than the model declares."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ._calibration import Calibrate, calibrate_with
-from ._options import Json, ModelPath, existing_file, load_model, writable_target
+from ._options import Json, ModelPath, existing_file, load_model, new_shapes, writable_target
 from ._output import print_json
 
 ORDER = 10
@@ -21,6 +21,10 @@ def command(
     postprocess: Annotated[str | None, typer.Option(metavar="JSON", show_default=False,
                                                     help="JSON file with the net behind the model.")] = None,
     calibrate: Calibrate = None,
+    shape: Annotated[list[str] | None, typer.Option(
+        "--shape", "-s", metavar="NAME=Nx3x224x224", show_default=False,
+        help="Shape of an input in place of the declared one, of sizes and symbols, or the size of a symbol (N=4); may be "
+             "repeated.")] = None,
     json: Json = False,
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
@@ -29,6 +33,8 @@ def command(
         if path is not None:
             existing_file(path, "pipeline")
     loaded = load_model(model, None, preprocess, postprocess)
+    if shape:
+        loaded = load_model(model, None, preprocess, postprocess, shapes=new_shapes(shape, loaded.main))
     samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
     nets = {name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()},

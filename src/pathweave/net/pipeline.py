@@ -146,10 +146,16 @@ def labels_from_json(data: Any, folder: str | os.PathLike = ".") -> list[str] | 
 
 
 def output_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
-    """Specs of a net's outputs, for given input specs where its own hold symbols.
+    """Specs of a net's outputs, for given input specs where its own hold symbols; see `value_specs`."""
+    found = value_specs(main_net, inputs)
+    return {v: found[v] for v in main_net.outputs}
 
-    A symbol of the inputs that is left over is tried with two values: an output dimension that follows it keeps its
-    name, one that changes in another way gets a name of its own. Raises ModelError when shapes cannot be inferred.
+
+def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
+    """Specs of all values of a net, for given input specs where its own hold symbols.
+
+    A symbol of the inputs that is left over is tried with two values: a dimension that follows it keeps its name, one
+    that changes in another way gets a name of its own. Raises ModelError when shapes cannot be inferred.
     """
     inputs = dict(inputs or main_net.inputs)
     symbols = list(dict.fromkeys(d for s in inputs.values() for d in s.shape if isinstance(d, str)))
@@ -163,7 +169,7 @@ def output_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) 
     names = {(first[d], second[d]): d for d in symbols}
     return {v: TensorSpec(at[v].dtype, tuple(
         m if m == n else names.get((m, n), f"{v}.{i}") for i, (m, n) in enumerate(zip(at[v].shape, later[v].shape))))
-        for v in main_net.outputs}
+        for v in at if v in later}
 
 
 def read_image(path: str | os.PathLike):

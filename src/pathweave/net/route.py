@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import html
 from ..errors import RouteError
 from .format import Format
 
@@ -64,6 +65,20 @@ class Route:
     measured_ns: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        times = [f"{what} {html.milliseconds(ns)}" for what, ns in (("predicted", self.predicted_ns),
+                                                                   ("measured", self.measured_ns)) if ns is not None]
+        return (f"<Route {self.signature[:12]}: {len(self.layers)} layers, {len(self.conversions)} conversions, {self.threads} "
+                f"threads, class {self.accuracy}, {', '.join([self.certificate or 'no certificate', *times])}>")
+
+    def _repr_html_(self) -> str:
+        """A row per layer, then the conversions, for notebooks."""
+        rows = [(name, c.routine, c.variant, ", ".join(map(str, c.ins)), ", ".join(map(str, c.outs)),
+                 html.milliseconds(c.predicted_ns)) for name, c in self.layers.items()]
+        rows += [(c.value, c.routine, c.variant, c.source, c.target, html.milliseconds(c.predicted_ns))
+                 for c in self.conversions]
+        return html.table(repr(self)[1:-1], ("layer or value", "routine", "variant", "in", "out", "predicted"), rows)
 
     def covered(self) -> set[str]:
         """Names of the net's layers that it says how to compute, those inside regions too."""

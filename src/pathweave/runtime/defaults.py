@@ -47,6 +47,9 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     options = [[fixed[layer.name]] if layer.name in fixed else
                bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
                for i, layer in enumerate(bound.layers)]
+    check = getattr(restrict, "check", None)
+    if check and not fixed:
+        check(bound.layers, options)  # a word without effect was not meant
     walks = [_walk(bound, options, layout) for layout in _PREFERRED]
     return min(walks, key=lambda walk: walk[1])[0]
 

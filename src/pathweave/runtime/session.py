@@ -133,7 +133,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "__dlpack__"):
         try:
             return np.from_dlpack(value)
-        except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as e:
+        except Exception as e:  # whatever somebody else's __dlpack__ raises
             kind = f"{type(value).__module__}.{type(value).__name__}"
             raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
                              f"the CPU, detached, as a dense tensor of a NumPy type") from e
