@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import RouteError
 from .format import Format
+from .problem import check_number_of_threads
 
 
 @dataclass
@@ -64,6 +65,10 @@ class Route:
     measured_ns: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        """Raises InputError for a number of threads that no team has."""
+        check_number_of_threads(self.threads)
 
     def covered(self) -> set[str]:
         """Names of the net's layers that it says how to compute, those inside regions too."""
