@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 
 namespace pw {
 namespace {
@@ -18,6 +19,10 @@ struct Fenced {
   std::atomic<bool> up{false}, any{false};
   std::mutex mutex;
   std::map<uintptr_t, uint64_t> pieces;
+  // Mappings that nothing lies in, by their bytes before the page: to make one takes longer than most tests.
+  std::multimap<uint64_t, char*> idle;
+  uint64_t idle_bytes = 0;
+  static constexpr uint64_t kMostIdle = uint64_t{64} << 20;
   const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 
   static Fenced& get() {
@@ -28,15 +33,29 @@ struct Fenced {
   uint64_t lines(uint64_t bytes) const { return (std::max<uint64_t>(1, bytes) + 63) / 64 * 64; }
   uint64_t pages(uint64_t bytes) const { return (lines(bytes) + page - 1) / page * page; }
 
+  // So many bytes before a page that nobody may touch; null where there are none.
+  char* map(uint64_t all) {
+    if (const auto found = idle.find(all); found != idle.end()) {
+      char* mapping = found->second;
+      idle.erase(found);
+      idle_bytes -= all;
+      return mapping;
+    }
+    void* mapping = mmap(nullptr, all + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED) return nullptr;
+    if (mprotect(static_cast<char*>(mapping) + all, page, PROT_NONE) == 0) return static_cast<char*>(mapping);
+    munmap(mapping, all + page);
+    return nullptr;
+  }
+
   void* allocate(uint64_t bytes) noexcept {
     if (bytes > UINT64_MAX / 2) return nullptr;
     const uint64_t all = pages(bytes);
-    void* mapping = mmap(nullptr, all + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping == MAP_FAILED) return nullptr;
-    char *end = static_cast<char*>(mapping) + all, *data = end - lines(bytes);
+    std::lock_guard lock(mutex);
+    char* mapping = map(all);
+    if (!mapping) return nullptr;
+    char* data = mapping + all - lines(bytes);
     try {
-      if (mprotect(end, page, PROT_NONE) != 0) throw 0;
-      std::lock_guard lock(mutex);
       pieces[reinterpret_cast<uintptr_t>(data)] = bytes;
     } catch (...) {
       munmap(mapping, all + page);
@@ -53,8 +72,15 @@ struct Fenced {
     const auto piece = pieces.find(reinterpret_cast<uintptr_t>(data));
     if (piece == pieces.end()) return false;
     const uint64_t all = pages(piece->second);
-    munmap(static_cast<char*>(data) + lines(piece->second) - all, all + page);
+    char* mapping = static_cast<char*>(data) + lines(piece->second) - all;
     pieces.erase(piece);
+    try {
+      if (idle_bytes + all > kMostIdle) throw std::bad_alloc();
+      idle.emplace(all, mapping);
+      idle_bytes += all;
+    } catch (...) {
+      munmap(mapping, all + page);
+    }
     return true;
   }
 };

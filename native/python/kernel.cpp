@@ -256,8 +256,11 @@ std::string reads_astray(const KernelHandle& handle, const std::vector<uint32_t>
   held.reserve(nb::len(constants));
   for (nb::handle constant : constants) held.emplace_back(constant, false, "constant " + std::to_string(held.size()));
   const pw_kernel& raw = handle.kernel->raw();
+  Memory known;  // the last that was found to be owned
   const auto owned = [&](const Memory& memory) {
-    return memory.bytes == 0 || fenced(memory) || std::any_of(held.begin(), held.end(), [&](const HostArray& array) {
+    if (memory.bytes == 0 || memory.within(known)) return true;
+    known = memory;
+    return fenced(memory) || std::any_of(held.begin(), held.end(), [&](const HostArray& array) {
              return memory.within({array.data(), array.bytes()});
            });
   };

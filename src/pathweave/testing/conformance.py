@@ -88,6 +88,7 @@ class Subject:
         self.name, self.arrays, self.case, self.make = name, list(arrays), case, make
         self._wanted = wanted
         self.first: dict[tuple[str, str], list[np.ndarray]] = {}  # results with the first number of threads
+        self.left_out: set[tuple[str, str, str]] = set()  # units, routines and variants
         self._constants: dict[bool, list[Guarded | None]] = {}
         self._scales = list(scales)
         self._expected: dict[tuple, quantised.Expected] = {}
@@ -114,7 +115,8 @@ class Subject:
     def constants(self, at_end: bool) -> list[Guarded | None]:
         """One per input, None for values: constants that touch a forbidden page."""
         if at_end not in self._constants:
-            self._constants[at_end] = [guarded(a, at_end) if c else None for a, c in zip(self.arrays, self.problem(1).constant)]
+            self._constants[at_end] = [
+                guarded(a, at_end) if c and a is not None else None for a, c in zip(self.arrays, self.problem(1).constant)]
         return self._constants[at_end]
 
     def expected(self, ins: Sequence[Format], outs: Sequence[Format]) -> quantised.Expected:
@@ -270,6 +272,8 @@ def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Resul
 
 
 def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: str) -> tuple[float, str] | None:
+    if (unit, check.routine, check.variant) in subject.left_out:  # whatever the number of threads
+        return None
     problem = subject.problem(check.threads)
     ins, outs = ([Format.parse(f) for f in card[k]] for k in ("ins", "outs"))
     dynamic = [i for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c]
@@ -284,6 +288,7 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
     kernel = native().prepare(problem.text, check.routine, check.variant,
                               [(g.array, _fresh_id()) if g else (None, 0) for g in constants], scales)
     if unit and not any(name.endswith(f"__{unit}") for name in kernel.ukernels):
+        subject.left_out.add((unit, check.routine, check.variant))
         return None
     if kernel.device == "cpu" and \
             (astray := kernel.reads_astray(TEAMS, [g.array for g in constants if g])):
