@@ -9,7 +9,6 @@ from ..errors import InputError
 from .net import Epilogue, Layer, Net, TensorSpec
 from .zeros import zeros_of
 
-
 #: Of a team, at most; the core refuses more.
 MOST_THREADS = 1024
 
