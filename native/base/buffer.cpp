@@ -1,8 +1,5 @@
 #include "base/buffer.h"
 
-#include <sys/mman.h>
-
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
@@ -10,16 +7,12 @@
 
 namespace pw {
 
-Buffer::Buffer(size_t bytes) : bytes_(bytes) {
-  constexpr size_t huge = size_t{2} << 20;
-  const size_t alignment = bytes >= huge ? huge : 64;
-  data_ = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment + (bytes == 0 ? alignment : 0));
+Buffer::Buffer(size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {
   if (!data_) throw std::bad_alloc();
-  if (alignment == huge) madvise(data_, bytes, MADV_HUGEPAGE);
 }
 
 Buffer::~Buffer() {
-  if (!keep_) std::free(data_);
+  if (data_ && !keep_) release(data_);
 }
 
 Buffer Buffer::view(const void* data, size_t bytes, std::shared_ptr<const void> keep) {

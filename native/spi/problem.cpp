@@ -1,8 +1,10 @@
 #include "spi/problem.h"
 
+#include <charconv>
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/threads.h"
 
 namespace pw {
 namespace {
@@ -57,6 +59,20 @@ Epilogue Epilogue::parse(std::string_view text) {
   return e;
 }
 
+namespace {
+
+int parse_threads(const std::string& text, std::string_view digits) {
+  int threads = 0;
+  const char* end = digits.data() + digits.size();
+  const auto [rest, code] = std::from_chars(digits.data(), end, threads);
+  if (code != std::errc() || rest != end || threads < 1 || threads > kMostThreads)
+    throw Error("problem '" + text + "': " + std::string(digits) + " threads, expected 1 to " +
+                std::to_string(kMostThreads));
+  return threads;
+}
+
+}  // namespace
+
 Problem Problem::parse(const std::string& text) {
   Problem p;
   p.text = text;
@@ -70,10 +86,10 @@ Problem Problem::parse(const std::string& text) {
     else if (name == "out") p.out = parse_tensors(value);
     else if (name == "epilogue") p.epilogue = Epilogue::parse(value);
     else if (name == "zeros") parse_zeros(value, p);
-    else if (name == "threads") p.threads = std::atoi(std::string(value).c_str());
+    else if (name == "threads") p.threads = parse_threads(text, value);
     else p.attrs_.emplace_back(name, value);
   }
-  if (p.kind.empty() || p.out.empty() || p.threads < 1) throw Error("problem '" + text + "': incomplete");
+  if (p.kind.empty() || p.out.empty()) throw Error("problem '" + text + "': incomplete");
   return p;
 }
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import InputError
 from .net import Epilogue, Layer, Net, TensorSpec
 from .zeros import zeros_of
+
+#: Of a team, at most; the core refuses more.
+MOST_THREADS = 1024
+
+
+def check_number_of_threads(threads: Any) -> int:
+    """`threads`. Raises InputError for what is no whole number from 1 to MOST_THREADS."""
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads: expected a number from 1 to {MOST_THREADS}, got {threads!r}")
+    return threads
 
 
 def tensor_text(spec: TensorSpec) -> str:
@@ -49,7 +60,9 @@ class Problem:
 
     @staticmethod
     def make(kind, inputs, constant, outputs, attrs, epilogue=Epilogue(), threads=1, zeros="") -> "Problem":
-        """Build a problem and its canonical text. `attrs` must hold every attribute of the kind."""
+        """Build a problem and its canonical text. `attrs` must hold every attribute of the kind. Raises InputError for a
+        number of threads that no team has."""
+        check_number_of_threads(threads)
         ins = ["-" if s is None else ("const:" if c else "") + tensor_text(s) for s, c in zip(inputs, constant)]
         parts = [kind, "in=" + ",".join(ins), "out=" + ",".join(tensor_text(s) for s in outputs)]
         parts += [f"{k}={attr_text(v)}" for k, v in sorted(attrs.items())]

@@ -8,6 +8,7 @@ from typing import Any
 from .. import html
 from ..errors import RouteError
 from .format import Format
+from .problem import check_number_of_threads
 
 
 @dataclass
@@ -65,6 +66,10 @@ class Route:
     measured_ns: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        """Raises InputError for a number of threads that no team has."""
+        check_number_of_threads(self.threads)
 
     def __repr__(self) -> str:
         times = [f"{what} {html.milliseconds(ns)}" for what, ns in (("predicted", self.predicted_ns),

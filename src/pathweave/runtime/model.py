@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError, ModelError, RouteError
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
+from ..net.problem import MOST_THREADS, check_number_of_threads
 from ..net.route import Route
 from ..net.scales import Scale
 from . import defaults
@@ -24,13 +25,8 @@ KEPT_PLANS = 8
 
 
 def check_threads(threads: int | None) -> int:
-    """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
-    if threads is None:
-        return native().usable_processors()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
-                         f"got {threads!r}")
-    return threads
+    """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
+    return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
 
 
 class _Entry:
