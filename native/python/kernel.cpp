@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "base/threads.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
@@ -199,7 +200,8 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
   const pw_kernel& raw = kernel.raw();
   if (!kernel.device()->host_memory())
     throw Error("a kernel of " + handle.device + " runs on memory of its own; run it in a plan");
-  if (threads < 1 || threads > 4096) throw Error(std::to_string(threads) + " threads: expected 1 to 4096");
+  if (threads < 1 || threads > kMostThreads)
+    throw Error(std::to_string(threads) + " threads: expected 1 to " + std::to_string(kMostThreads));
   std::vector<HostArray> held;
   held.reserve(kernel.in().size() + kernel.out().size());
   const auto in = addresses(held, inputs, kernel.in(), false), out = addresses(held, outputs, kernel.out(), true);

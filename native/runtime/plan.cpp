@@ -3,14 +3,15 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/size.h"
 
 namespace pw {
 
 Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vector<int> inputs,
            std::vector<int> outputs, int threads)
     : values_(std::move(values)), steps_(std::move(steps)), threads_(threads), devices_{cpu_device()} {
-  if (threads < 1 || threads > 4096)
-    throw Error("a plan for " + std::to_string(threads) + " threads: expected 1 to 4096");
+  if (threads < 1 || threads > kMostThreads)
+    throw Error("a plan for " + std::to_string(threads) + " threads: expected 1 to " + std::to_string(kMostThreads));
   for (const PlanValue& value : values_) {
     graph_.bytes.push_back(value.bytes);
     graph_.device.push_back(value.device == devices_[0]->name() ? 0 : device_index(find_device(value.device)));
