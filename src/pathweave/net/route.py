@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import RouteError
 from .format import Format
+from .size import MOST_THREADS, is_threads
 
 
 @dataclass
@@ -65,6 +66,11 @@ class Route:
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def check_threads(self) -> None:
+        """Raise RouteError where `threads` is no number of threads that a call may have."""
+        if not is_threads(self.threads):
+            raise RouteError(f"route: threads is {self.threads!r}: expected a number from 1 to {MOST_THREADS}; tune again")
+
     def covered(self) -> set[str]:
         """Names of the net's layers that it says how to compute, those inside regions too."""
         return {member for name in self.layers for member in self.regions.get(name, (name,))}
@@ -100,6 +106,8 @@ class Route:
                                                  "target": Format.parse(c["target"])}))
             regions = {str(name): tuple(map(str, members)) for name, members in data.get("regions", {}).items()}
             rest = {k: v for k, v in data.items() if k not in ("layers", "conversions", "regions")}
-            return Route(layers=layers, conversions=conversions, regions=regions, **rest)
+            route = Route(layers=layers, conversions=conversions, regions=regions, **rest)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RouteError(f"route: not a route that this version can read ({e})") from e
+        route.check_threads()
+        return route

@@ -12,6 +12,7 @@ from ..errors import InputError, ModelError
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
+from ..net.size import MOST_THREADS, is_threads
 from .bound import BoundNet, resolve_shapes
 from .defaults import default_route
 from .native import native
@@ -27,8 +28,8 @@ def check_threads(threads: int | None) -> int:
     """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
     if threads is None:
         return native().usable_processors()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
+    if not is_threads(threads):
+        raise InputError(f"threads: expected a number from 1 to {MOST_THREADS}, or None for the usable processors, "
                          f"got {threads!r}")
     return threads
 

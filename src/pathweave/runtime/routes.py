@@ -42,6 +42,7 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
     lacks is replaced by the default with a RouteWarning; nothing fails for that. A region that cannot be computed as a
     whole is left to its layers. Raises NoRoutineError only when the default has no routine either.
     """
+    route.check_threads()
     threads = route.threads if threads is None else threads
     carried = route.signature != bound.signature
     bound = bound.fused(_regions(route, bound, threads))
