@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/size.h"
 #include "base/threads.h"
 #include "python/arrays.h"
 #include "python/bindings.h"

@@ -37,14 +37,15 @@ def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
 class Follower:
     """Specs of all values, and contents of the small ones that depend on constants and shapes alone.
 
-    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer; a strict one
-    raises the ShapeError.
+    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer, and limits no
+    size, since those of its inputs may only stand for unknown ones; a strict one raises the ShapeError.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec], lenient: bool = False):
         self.specs: dict[str, TensorSpec] = dict(inputs)
         self.contents: dict[str, np.ndarray] = {}
         self.lenient = lenient
+        self.limited = not lenient
 
     def constant(self, name: str, array: np.ndarray) -> None:
         """Make a constant known."""
@@ -58,7 +59,7 @@ class Follower:
             layer = resolve(layer, self.contents)
             if any(v and v not in self.specs for v in layer.inputs):
                 return layer
-            outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs])
+            outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], self.limited)
             self.specs.update(zip(layer.outputs, outputs))
             self._follow_contents(layer, outputs)
         except Error:

@@ -336,7 +336,7 @@ def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec
         for base in (1009, 2003):
             values = {d: base + i for i, d in enumerate(symbols)}
             trials.append(infer_layer(layer, [TensorSpec(s.dtype, tuple(values.get(d, d) for d in s.shape))
-                                              for s in specs]))
+                                              for s in specs], limited=False))
     except Error as e:
         raise ModelError(f"{where}: {e}; correct its fields") from e
     names = {(1009 + i, 2003 + i): d for i, d in enumerate(symbols)}

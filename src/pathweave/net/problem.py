@@ -5,20 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
 from .net import Epilogue, Layer, Net, TensorSpec
+from .size import check_number_of_threads
 from .zeros import zeros_of
-
-#: Of a team, at most; the core refuses more.
-MOST_THREADS = 1024
-
-
-def check_number_of_threads(threads: Any) -> int:
-    """`threads`. Raises InputError for what is no whole number from 1 to MOST_THREADS."""
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise InputError(f"threads: expected a number from 1 to {MOST_THREADS}, got {threads!r}")
-    return threads
-
 
 def tensor_text(spec: TensorSpec) -> str:
     """`f32:1x3x224x224`; a rank-0 tensor is `f32:`."""

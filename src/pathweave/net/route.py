@@ -8,7 +8,7 @@ from typing import Any
 from .. import html
 from ..errors import RouteError
 from .format import Format
-from .problem import check_number_of_threads
+from .size import check_number_of_threads
 
 
 @dataclass
@@ -120,6 +120,7 @@ class Route:
                                                  "target": Format.parse(c["target"])}))
             regions = {str(name): tuple(map(str, members)) for name, members in data.get("regions", {}).items()}
             rest = {k: v for k, v in data.items() if k not in ("layers", "conversions", "regions")}
-            return Route(layers=layers, conversions=conversions, regions=regions, **rest)
+            route = Route(layers=layers, conversions=conversions, regions=regions, **rest)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RouteError(f"route: not a route that this version can read ({e})") from e
+        return route

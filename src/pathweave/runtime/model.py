@@ -10,9 +10,9 @@ from typing import Any
 
 from ..errors import InputError, ModelError, RouteError
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
-from ..net.problem import MOST_THREADS, check_number_of_threads
 from ..net.route import Route
 from ..net.scales import Scale
+from ..net.size import MOST_THREADS, check_number_of_threads
 from . import defaults
 from .bound import BoundNet, resolve_shapes
 from .native import native

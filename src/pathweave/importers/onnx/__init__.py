@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ...errors import Error, FileFormatError, InputError, ModelError, UnsupportedOperatorError
+from ...errors import Error, FileFormatError, InputError, ModelError, SizeError, UnsupportedOperatorError
 from ...folder import modules
-from ...net.net import Model, Net, TensorSpec
+from ...net.net import Model, Net, TensorSpec, check_name
+from ...net.size import MOST_RANK
 from . import ops
 from .builder import Builder, Node, convert
 from .tensors import WIDENED, element_type
@@ -113,6 +114,7 @@ def _parse(data: bytes, where: str, size: int):
 
 def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str, shapes: Mapping) -> Model:
     graph = proto.graph
+    _check_names(graph, where)
     opsets = {("" if o.domain in _DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import}
     opset = opsets.setdefault("", 1)
     if opset < FIRST_OPSET:
@@ -140,12 +142,27 @@ def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str
                          + (f"; {missing} are not" if missing else ""))
     net = Net(inputs, outputs, builder.layers, builder.constants)
     net.check()
-    meta = {"format": "onnx", "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
-            "graph": graph.name, "opset": opset}
+    meta = {"format": "onnx", "producer": f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip(),
+            "graph": _text(graph.name), "opset": opset}
     if builder.converted or half:
         meta["converted"] = {**{f"{k} weights": n for k, n in sorted(builder.converted.items())},
                              **({"half-precision inputs": half} if half else {})}
     return Model({"main": net}, meta)
+
+
+def _check_names(graph, where: str) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands over as bytes."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for what, names in (("value", (v.name for v in values)), ("initializer", (t.name for t in graph.initializer)),
+                        ("dimension", (d.dim_param for v in values for d in v.type.tensor_type.shape.dim)),
+                        ("node", (v for n in graph.node for v in (n.name, n.op_type, n.domain, *n.input, *n.output))),
+                        ("attribute", (a.name for n in graph.node for a in n.attribute))):
+        for name in names:
+            check_name(f"{where}: {what}", name)
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], int]:
@@ -162,6 +179,8 @@ def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], 
         tensor = value.type.tensor_type
         if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
             raise ModelError(f"{where}: expected a tensor with a declared rank")
+        if len(tensor.shape.dim) > MOST_RANK:
+            raise SizeError(f"{where} has rank {len(tensor.shape.dim)}: expected at most {MOST_RANK} dimensions")
         dtype = element_type(tensor.elem_type, where)
         half += dtype in WIDENED
         dims = []

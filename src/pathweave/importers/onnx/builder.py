@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import Error, ModelError, UnsupportedOperatorError
 from ...net.format import numpy_dtype
+from ...net.names import Names
 from ...net.net import Layer, TensorSpec
 from ...net.partial import Follower, fold
 from .tensors import WIDENED, element_type, narrow, to_array
@@ -34,8 +35,8 @@ class Builder:
         self.folder = folder
         self.narrow_f64 = narrow_f64
         self._declared_ranks = declared_ranks
-        self._names = set(names)
-        self._layer_names: set[str] = set()
+        self._names = Names(names)
+        self._layer_names = Names()
         symbols = sorted({d for s in inputs.values() for d in s.shape if isinstance(d, str)})
         instances = [(4096, 64), (3, 2)] if symbols else [(0, 0)]
         self.followers = []
@@ -46,11 +47,7 @@ class Builder:
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
-        name, i = base, 1
-        while not name or name in self._names:
-            name, i = f"{base}_{i}", i + 1
-        self._names.add(name)
-        return name
+        return self._names.fresh(base)
 
     def define(self, name: str) -> None:
         """Note that a value exists now. Raises ModelError when it did already."""
@@ -79,9 +76,7 @@ class Builder:
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
         """Append a layer, or its folded result where all inputs are constants and the result is small."""
-        unique, i = name, 1
-        while unique in self._layer_names:
-            unique, i = f"{name}_{i}", i + 1
+        unique = self._layer_names.unused(name)
         layer = Layer(unique, kind, tuple(inputs), tuple(outputs), attrs)
         if all(not v or v in self.constants for v in inputs):
             folded = self._folded(layer)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import FileFormatError, UnsupportedOperatorError
+from ...net.size import MOST_RANK
 
 #: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
 ELEMENT_TYPES = {
@@ -18,7 +19,7 @@ ELEMENT_TYPES = {
     11: ("f64", "<f8", "double_data"), 12: ("u32", "<u4", "uint64_data"), 13: ("u64", "<u8", "uint64_data"),
     16: ("bf16", "<u2", "int32_data"),
 }
-MAX_RANK = 32
+MAX_RANK = MOST_RANK
 #: Floating-point types that are computed in f32.
 WIDENED = ("f16", "bf16")
 
