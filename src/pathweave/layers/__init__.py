@@ -14,6 +14,10 @@ from ..folder import instances
 from ..net.net import Epilogue, Layer, Net, TensorSpec
 
 
+#: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
+Outline = tuple[int | None, ...] | None
+
+
 class LayerKind:
     """What one kind of layer computes. Subclasses are stateless and have a no-argument constructor.
 
@@ -55,6 +59,19 @@ class LayerKind:
     def infer(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
         """Output specs from complete attributes and bound input specs. Raises ShapeError when they do not fit."""
         raise NotImplementedError
+
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
+        """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
+
+        `shapes`: per input its sizes, None for one that is not known; None for an input that is absent or of unknown
+        rank. `attrs`: complete; one that comes from an input whose contents are not known is a tuple of None, or None.
+        Here: the rank of the first input, as most kinds have it.
+        """
+        return (None,) * len(shapes[0]) if shapes and shapes[0] is not None else None
+
+    def settle(self, layer: Layer, specs: list[TensorSpec | None]) -> Layer:
+        """The layer in the form that it has at these bound input specs; a kind whose attributes depend on them says so."""
+        return layer
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list) -> list:
         """Outputs as NumPy arrays, from complete attributes and arrays (None = absent).

@@ -18,6 +18,7 @@ from ._common import (
     check_shape,
     integers,
     numbers,
+    same_outline,
     take,
     widen,
 )
@@ -44,6 +45,7 @@ class BatchNorm(LayerKind):
     """
 
     name = "batch_norm"
+    outline = same_outline
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -63,6 +65,7 @@ class Madd(LayerKind):
     """y = x * scale + shift; scale and shift are [C] (act on axis 1) or [] (scalar)."""
 
     name = "madd"
+    outline = same_outline
     per_element = 2
     attributes = {}
 
@@ -85,6 +88,7 @@ class InstanceNorm(LayerKind):
     """
 
     name = "instance_norm"
+    outline = same_outline
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -114,6 +118,7 @@ class LayerNorm(LayerKind):
     """
 
     name = "layer_norm"
+    outline = same_outline
     attributes = {"axis": -1, "epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -146,6 +151,7 @@ class Lrn(LayerKind):
     """
 
     name = "lrn"
+    outline = same_outline
     folds = 0
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 

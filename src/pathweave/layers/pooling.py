@@ -37,6 +37,9 @@ class _Window(LayerKind):
                for i in (0, 1))
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 
+    def outline(self, attrs, shapes):
+        return (*shapes[0][:2], None, None) if shapes[0] else (None,) * 4
+
     def terms(self, attrs, inputs):
         return math.prod(integers("kernel", attrs["kernel"], 2, 1))
 
@@ -131,6 +134,9 @@ class _Global(LayerKind):
         if 0 in x.shape[2:]:
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         return [TensorSpec(x.dtype, x.shape[:2] + ((1, 1) if attrs["keepdims"] else ()))]
+
+    def outline(self, attrs, shapes):
+        return (*(shapes[0][:2] if shapes[0] else (None, None)), *((1, 1) if attrs["keepdims"] else ()))
 
     def operations(self, attrs, inputs, outputs):
         return inputs[0].elements

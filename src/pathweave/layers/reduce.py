@@ -66,6 +66,12 @@ class Reduce(LayerKind):
         shape = [1 if i in axes else d for i, d in enumerate(x.shape) if attrs["keepdims"] or i not in axes]
         return [TensorSpec(x.dtype, tuple(shape))]
 
+    def outline(self, attrs, shapes):
+        if shapes[0] is None:
+            return None
+        axes = self._axes(attrs, len(shapes[0]))
+        return tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if attrs["keepdims"] or i not in axes)
+
     def terms(self, attrs, inputs):
         return math.prod(inputs[0].shape[a] for a in self._axes(attrs, inputs[0].rank))
 

@@ -12,6 +12,7 @@ from ...errors import Error, ModelError, UnsupportedOperatorError
 from ...net.format import numpy_dtype
 from ...net.net import Layer, TensorSpec
 from ...net.partial import Follower, fold
+from ...net.trials import Trials
 from .tensors import WIDENED, element_type, narrow, to_array
 
 #: AttributeProto.type -> the field that holds the value
@@ -21,8 +22,7 @@ _ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: 
 class Builder:
     """Layers and constants so far, and what is known of every value.
 
-    Two followers walk along with two very different sizes for the symbols of the inputs: a rank is what either of
-    them finds, a dimension or a content is known where both agree.
+    `trials` walk along: a rank, a dimension or a content is known where it is the same at all sizes of the symbols.
     """
 
     def __init__(self, inputs: dict[str, TensorSpec], declared_ranks: dict[str, int], names: set[str],
@@ -36,13 +36,7 @@ class Builder:
         self._declared_ranks = declared_ranks
         self._names = set(names)
         self._layer_names: set[str] = set()
-        symbols = sorted({d for s in inputs.values() for d in s.shape if isinstance(d, str)})
-        instances = [(4096, 64), (3, 2)] if symbols else [(0, 0)]
-        self.followers = []
-        for base, step in instances:
-            sizes = {symbol: base + step * i for i, symbol in enumerate(symbols)}
-            self.followers.append(Follower({n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape))
-                                            for n, s in inputs.items()}, lenient=True))
+        self.trials = Trials(inputs)
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
@@ -66,8 +60,7 @@ class Builder:
         self.define(name)
         self.values.discard(name)
         self.constants[name] = array
-        for follower in self.followers:
-            follower.constant(name, array)
+        self.trials.constant(name, array)
         return name
 
     def add_tensor(self, name: str, tensor, where: str, raw: memoryview | None = None) -> str:
@@ -93,8 +86,7 @@ class Builder:
         self.layers.append(layer)
         for v in outputs:
             self.define(v)
-        for follower in self.followers:
-            follower.step(layer)
+        self.trials.step(layer)
 
     def _folded(self, layer: Layer) -> dict[str, np.ndarray] | None:
         trial = Follower({}, lenient=True)
@@ -110,26 +102,20 @@ class Builder:
 
     def shape(self, value: str) -> tuple[int | None, ...] | None:
         """Shape of a value with None for sizes that depend on symbols; None when not even the rank is known."""
-        specs = [f.specs.get(value) for f in self.followers]
-        known = [s for s in specs if s is not None]
-        if not known or len({s.rank for s in known}) > 1:
-            return (None,) * self._declared_ranks[value] if value in self._declared_ranks else None
-        if len(known) < len(specs):
-            return (None,) * known[0].rank
-        return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(s.shape for s in known)))
+        shape = self.trials.shape(value)
+        if shape is None and value in self._declared_ranks:
+            return (None,) * self._declared_ranks[value]
+        return shape
 
     def content(self, value: str) -> np.ndarray | None:
         """Content of a constant, or of a value that depends on fixed dimensions alone."""
         if value in self.constants:
             return self.constants[value]
-        arrays = [f.contents.get(value) for f in self.followers]
-        if any(a is None for a in arrays) or any(not np.array_equal(a, arrays[0]) for a in arrays[1:]):
-            return None
-        return arrays[0]
+        return self.trials.content(value)
 
     def dtype(self, value: str) -> str | None:
         """Element type of a value, where it is known."""
-        return next((f.specs[value].dtype for f in self.followers if value in f.specs), None)
+        return self.trials.dtype(value)
 
 
 class Node:
