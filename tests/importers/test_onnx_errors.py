@@ -88,8 +88,8 @@ def test_all_unknown_operators_are_listed_at_once():
         helper.make_node("NonMaxSuppression", ["x"], ["a"], name="first"),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Fancy", ["b"], ["c"], domain="org.example"),
-        helper.make_node("If", ["c"], ["d"]),
         helper.make_node("MaxPool", ["x"], ["e", "indices"], kernel_shape=[2], name="pool"),
+        helper.make_node("Size", ["indices"], ["d"]),
         helper.make_node("Softmax", ["a"], ["g"]),
         helper.make_node("Einsum", ["d"], ["y"], name="last", equation="i->i"),
     ]
@@ -98,11 +98,10 @@ def test_all_unknown_operators_are_listed_at_once():
     assert e.value.operators == [
         ("NonMaxSuppression", "first"),
         ("org.example:Fancy", "Fancy_2"),
-        ("If", "If_3"),
         ("MaxPool", "pool"),
         ("Einsum", "last"),
     ]
-    assert all(name in str(e.value) for name in ("first", "Fancy_2", "If_3", "pool", "last", "indices"))
+    assert all(name in str(e.value) for name in ("first", "Fancy_2", "pool", "last", "indices"))
 
 
 def test_layer_names_are_the_nodes_and_unique():
@@ -125,7 +124,7 @@ def test_layer_names_are_the_nodes_and_unique():
         ([helper.make_node("Relu", [], ["y"], name="n")], "'n'.*at least 1 inputs"),
         ([helper.make_node("Relu", ["x"], ["z"])], "graph outputs"),
         ([helper.make_node("Relu", ["x"], [], name="n")], "no output"),
-        ([helper.make_node("Concat", ["x", "x"], ["y"], axis="1")], "attribute 'axis' has type 3"),
+        ([helper.make_node("Concat", ["x", "x"], ["y"], axis="1")], "attribute 'axis' is a word; expected a whole number"),
         ([helper.make_node("Concat", ["x", "x"], ["y"], axis=-9)], "out of range"),
         ([helper.make_node("Transpose", ["x"], ["y"], perm=[0, 0, 1])], "perm"),
     ],
@@ -165,8 +164,8 @@ def test_element_types_that_no_value_can_have(number):
         load(model.SerializeToString())
 
 
-@pytest.mark.parametrize("size", [0, -5, -(2**63)])
-def test_input_dimensions_below_one(size):
+@pytest.mark.parametrize("size", [-2, -5, -(2**63)])
+def test_input_dimensions_below_zero(size):
     model = message(build([RELU], {"x": X}))
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = size
     with pytest.raises(ModelError, match=f"dimension 1 is {size}"):
@@ -376,8 +375,8 @@ def test_symbols_take_one_value():
         ({"a": (5, 3)}, "rank 3"),
         ({"z": (1,)}, "'z' is unknown"),
         ({}, "'N', 'W' of input 'a'"),
-        ({"a": (0, 3, 7)}, "at least 1"),
-        ({"a": (2.5, 3, 7)}, "at least 1"),
+        ({"a": (-1, 3, 7)}, "0 or more"),
+        ({"a": (2.5, 3, 7)}, "0 or more"),
     ):
         with pytest.raises(InputError, match=says):
             bind(net, shapes)
@@ -389,7 +388,7 @@ def test_fixed_sizes_can_be_freed():
     assert bind(net, {"x": (7, 3, 4)}).specs["y"].shape == (7, 12)
     with pytest.raises(InputError, match="expected 2"):
         bind(load(data).main, {"x": (7, 3, 4)})
-    for shapes in ({"z": (1,)}, {"x": ("N", 3)}, {"x": ("N", 3, 0)}, {"x": ("N", 3, None)}):
+    for shapes in ({"z": (1,)}, {"x": ("N", 3)}, {"x": ("N", 3, -1)}, {"x": ("N", 3, None)}):
         with pytest.raises(InputError, match="shapes: input"):
             load(data, shapes=shapes)
 

@@ -149,6 +149,12 @@ def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilati
     return count
 
 
+def padded_elements(x: TensorSpec, pad: Sequence[int]) -> int:
+    """Elements of an image [N,C,H,W] with `pad` (top, left, bottom, right) around it."""
+    n, c, h, w = x.shape
+    return n * c * (h + pad[0] + pad[2]) * (w + pad[1] + pad[3])
+
+
 def widen(*arrays):
     """The arrays in the precision of the arithmetic: float16 as float32, everything else (None too) as it is."""
     out = [a.astype(np.float32) if a is not None and a.dtype == np.float16 else a for a in arrays]
@@ -223,7 +229,6 @@ class Staged(LayerKind):
     `stages` how one stage leads to the next; shape rule, meaning and operations follow.
     """
 
-    folds = 0
     activations: tuple[str, ...] = ()
 
     def stages(self, attrs: Mapping[str, Any], inputs: list, stage: Callable[..., Any]) -> Any:

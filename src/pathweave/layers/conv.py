@@ -16,6 +16,7 @@ from ._common import (
     check_same_dtype,
     check_shape,
     integers,
+    padded_elements,
     take,
     widen,
     windows,
@@ -104,6 +105,9 @@ class Convolution(Product):
     def outline(self, attrs, shapes):
         return _channels_outline(shapes, shapes[1][0] if shapes[1] else None)
 
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + padded_elements(inputs[0], attrs["pad"])
+
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape[1:])
 
@@ -186,6 +190,9 @@ class ConvTranspose2(Product):
     def outline(self, attrs, shapes):
         channels = shapes[1][1] if shapes[1] else None
         return _channels_outline(shapes, channels and channels * attrs["groups"])
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + padded_elements(outputs[0], attrs["pad"])
 
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))

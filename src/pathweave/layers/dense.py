@@ -25,7 +25,6 @@ from ._common import (
 class Product(LayerKind):
     """A kind that sums products of its first two inputs, and adds the third where there is one."""
 
-    folds = 0
 
     def operations(self, attrs, inputs, outputs):
         bias = len(inputs) > 2 and inputs[2] is not None

@@ -25,7 +25,6 @@ class Source(LayerKind):
     """
 
     name = "source"
-    folds = 0
     per_element = 0
     attributes = {"shape": None, "format": "rgb", "resize_mode": "bilinear", "keep_ar": 0, "padding_color": (0,)}
 
@@ -124,7 +123,6 @@ class Sink(Mover):
     """y = x: the end of a pipeline, with the `name` that its user reads."""
 
     name = "sink"
-    folds = 0
     attributes = {"name": ""}
 
     def infer(self, attrs, inputs):

@@ -152,7 +152,6 @@ class Lrn(LayerKind):
 
     name = "lrn"
     outline = same_outline
-    folds = 0
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
     def infer(self, attrs, inputs):
@@ -164,6 +163,10 @@ class Lrn(LayerKind):
 
     def terms(self, attrs, inputs):
         return int(attrs["size"])
+
+    def effort(self, attrs, inputs, outputs):
+        images = math.prod(inputs[0].shape[2:]) * inputs[0].shape[0]
+        return (inputs[0].shape[1] + int(attrs["size"])) * images + int(attrs["size"]) * outputs[0].elements
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)

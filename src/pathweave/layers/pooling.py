@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, take, widen, windows
+from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, padded_elements, take, widen, windows
 
 
 class _Window(LayerKind):
@@ -17,7 +17,6 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
-    folds = 0
 
     def _geometry(self, attrs):
         kernel = integers("kernel", attrs["kernel"], 2, 1)
@@ -45,6 +44,9 @@ class _Window(LayerKind):
 
     def operations(self, attrs, inputs, outputs):
         return outputs[0].elements * self.terms(attrs, inputs)
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + 2 * padded_elements(inputs[0], self._geometry(attrs)[2])
 
     def _pool(self, x, attrs, fill, combine):
         """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value."""

@@ -130,7 +130,6 @@ class Pad(Mover, ValueKind):
     """
 
     name = "pad"
-    folds = 64 << 10
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 

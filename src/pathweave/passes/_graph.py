@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..net.net import Layer, Net, TensorSpec
+from ..net.partial import Folding
 
 
 class Graph:
@@ -16,7 +17,8 @@ class Graph:
     `specs` is filled while passes that need shapes run, else empty. Names of net outputs never change.
     """
 
-    def __init__(self, net: Net):
+    def __init__(self, net: Net, folding: Folding | None = None):
+        self.folding = folding or Folding()
         self.inputs = dict(net.inputs)
         self.outputs = tuple(net.outputs)
         self.constants: dict[str, Any] = dict(net.constants)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 
 from ...errors import FileFormatError, UnsupportedOperatorError
+from .external import External
 
 #: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
 ELEMENT_TYPES = {
@@ -35,11 +34,11 @@ def element_type(number: int, where: str) -> str:
     return ELEMENT_TYPES[number][0]
 
 
-def to_array(tensor, folder: Path | None, where: str = "", raw: memoryview | None = None) -> tuple[np.ndarray, str]:
+def to_array(tensor, external: External, where: str = "", raw: memoryview | None = None) -> tuple[np.ndarray, str]:
     """A tensor's contents and its dtype in the file; f16 and bf16 contents come widened to float32.
 
-    `folder`: the model's folder, where external data must lie; None when there is none. `raw`: the raw bytes, where
-    they were taken out of the message. The array may be read-only.
+    `external`: where external data may lie. `raw`: the raw bytes, where they were taken out of the message. The array may
+    be read-only.
     Raises FileFormatError when sizes do not agree, UnsupportedOperatorError for element types without a NumPy type.
     """
     where = where or f"tensor {tensor.name!r}"
@@ -53,7 +52,8 @@ def to_array(tensor, folder: Path | None, where: str = "", raw: memoryview | Non
     count = math.prod(dims)
     nbytes = count * np.dtype(stored).itemsize
     if tensor.data_location == 1:
-        bits = _external(tensor, folder, np.dtype(stored), nbytes, where)
+        entries = {e.key: e.value for e in tensor.external_data}
+        bits = external.read(entries, np.dtype(stored), nbytes, where)
     elif raw is not None or tensor.HasField("raw_data"):
         detached, raw = raw is not None, tensor.raw_data if raw is None else raw
         if len(raw) != nbytes:
@@ -80,52 +80,6 @@ def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bf16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits
-
-
-def _external(tensor, folder: Path | None, stored: np.dtype, nbytes: int, where: str) -> np.ndarray:
-    entries = {e.key: e.value for e in tensor.external_data}
-    path = external_path(entries.get("location", ""), folder, where)
-    try:
-        offset = int(entries.get("offset") or 0)
-        length = int(entries.get("length") or nbytes)
-    except ValueError:
-        raise FileFormatError(f"{where}: external data: offset and length must be whole numbers, got "
-                              f"{entries.get('offset')!r} and {entries.get('length')!r}") from None
-    if length != nbytes:
-        raise FileFormatError(f"{where}: external data: length is {length}, but its dims need {nbytes} bytes")
-    try:
-        size = path.stat().st_size
-        if offset < 0 or offset + nbytes > size:
-            raise FileFormatError(f"{where}: external data: bytes {offset} to {offset + nbytes} are outside {path} "
-                                  f"({size} bytes)")
-        if nbytes == 0:
-            return np.empty(0, stored)
-        return np.fromfile(path, stored, count=nbytes // stored.itemsize, offset=offset)
-    except OSError as e:
-        raise FileFormatError(f"{where}: external data: {path} cannot be read: {e.strerror or e}") from e
-
-
-def external_path(location: str, folder: Path | None, where: str) -> Path:
-    """Path of an external data file; it must be a regular file inside the model's folder, links resolved.
-
-    Raises FileFormatError for an absolute location, `..`, a link that leads out, or a file that is not there.
-    """
-    if folder is None:
-        raise FileFormatError(f"{where}: its data is in the external file {location!r}; "
-                              "give the model's path, not its bytes")
-    parts = location.replace("\\", "/").split("/")
-    if not location or "\0" in location or os.path.isabs(location) or ".." in parts or ":" in parts[0]:
-        raise FileFormatError(f"{where}: external data location {location!r}: expected a path inside the model's "
-                              "folder, relative to it and without '..'")
-    try:
-        root = folder.resolve(strict=True)
-        path = (folder / location).resolve(strict=True)
-    except (OSError, RuntimeError) as e:
-        raise FileFormatError(f"{where}: external data file {folder / location} cannot be read: {e}") from e
-    if not path.is_relative_to(root) or not path.is_file():
-        raise FileFormatError(f"{where}: external data location {location!r} leads to {path}, "
-                              f"which is not a file inside the model's folder {root}")
-    return path
 
 
 def narrow(array: np.ndarray) -> np.ndarray:
