@@ -11,31 +11,30 @@ from .evaluate import MEANING_ERRORS
 from .net import Layer, TensorSpec
 from .partial import Follower, resolve
 
-#: (size of the first symbol, distance to the next one's) of the two followers that must agree
-GENERAL_SIZES = ((4096, 64), (3, 2))
-#: Symbols that get a follower of their own in which they are 1; with more of them, only one in which all are.
+#: (size of the first symbol, distance to the next one's): large, that of images, and small
+GENERAL_SIZES = ((4096, 64), (320, 32), (3, 2))
+#: Symbols that get a follower of their own in which they alone are 1; with more of them, only one in which all are.
 MOST_SINGLES = 6
 
 
 class Trials:
     """Shapes, contents and element types of values, as far as they are the same whatever the symbols' sizes are.
 
-    Two followers take very different sizes. More of them take 1, for each symbol and for all at once, because
-    broadcasting, squeezing and slicing treat 1 (and what is shorter than a slice) in their own way. Where sizes do not
-    fit together, such as in a net that only takes some sizes, the rank and the sizes that each layer's kind knows remain.
+    Followers take very different sizes; those of GENERAL_SIZES and the one in which all are 1 have no size in common, and
+    two of these must know a value and agree. More of them take 1 for one symbol each, because broadcasting, squeezing and
+    slicing treat 1 (and what is shorter than a slice) in their own way. Where sizes do not fit together, such as in a net
+    that only takes some sizes, the rank and the sizes that each layer's kind knows remain.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec]):
         symbols = list(dict.fromkeys(d for s in inputs.values() for d in s.shape if isinstance(d, str)))
-        (large, step), small = GENERAL_SIZES[0], GENERAL_SIZES[1]
-        general = [{d: base + width * i for i, d in enumerate(symbols)} for base, width in ((large, step), small)]
-        ones = [dict.fromkeys(symbols, 1)]
-        if 1 < len(symbols) <= MOST_SINGLES:
-            ones += [{**general[0], d: 1} for d in symbols]
-        self.sizes = [*general, *ones] if symbols else [{}]
+        general = [{d: base + step * i for i, d in enumerate(symbols)} for base, step in GENERAL_SIZES]
+        singles = [{**general[0], d: 1} for d in symbols] if 1 < len(symbols) <= MOST_SINGLES else []
+        self.sizes = [*general, dict.fromkeys(symbols, 1), *singles] if symbols else [{}]
         self.followers = [Follower({n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape))
                                     for n, s in inputs.items()}, lenient=True) for sizes in self.sizes]
-        self._general = self.followers[:2]
+        self._apart = self.followers[:len(GENERAL_SIZES) + 1]
+        self._enough = min(2, len(self._apart))
         self._outlines = {n: tuple(None if isinstance(d, str) else d for d in s.shape) for n, s in inputs.items()}
 
     def constant(self, name: str, array: np.ndarray) -> None:
@@ -47,28 +46,43 @@ class Trials:
         """Follow one layer at all sizes."""
         for follower in self.followers:
             follower.step(layer)
-        if any(v not in f.specs for v in layer.outputs for f in self._general):
+        if not all(self._followed(v) for v in layer.outputs):
             outline = self._outline(layer)
             if outline is not None:
                 self._outlines.update(dict.fromkeys(layer.outputs, outline))
 
+    def _followed(self, value: str) -> bool:
+        return sum(value in f.specs for f in self._apart) >= self._enough
+
     def shape(self, value: str) -> tuple[int | None, ...] | None:
         """Shape of a value with None for sizes that depend on symbols; None when not even the rank is known."""
-        if any(value not in f.specs for f in self._general):
-            outline = self._outlines.get(value)
-            ranks = {f.specs[value].rank for f in self.followers if value in f.specs}
-            return (None,) * ranks.pop() if outline is None and len(ranks) == 1 else outline
         known = [f.specs[value].shape for f in self.followers if value in f.specs]
-        if len({len(s) for s in known}) > 1:
+        ranks = {len(s) for s in known}
+        if not self._followed(value):
+            outline = self._outlines.get(value)
+            return (None,) * ranks.pop() if outline is None and len(ranks) == 1 else outline
+        if len(ranks) > 1:
             return None
         return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*known))
 
+    def named_shape(self, value: str) -> tuple[int | str, ...] | None:
+        """Shape of a value with symbols: that of the inputs which a size equals, or one of the value's own."""
+        shape = self.shape(value)
+        if shape is None:
+            return None
+        named = list(shape)
+        for axis, size in enumerate(shape):
+            at = [(sizes, f.specs[value].shape[axis]) for sizes, f in zip(self.sizes, self.followers) if value in f.specs]
+            if size is None:
+                equal = (d for d in self.sizes[0] if self._followed(value) and all(s[d] == found for s, found in at))
+                named[axis] = next(equal, f"{value}.{axis}")
+        return tuple(named)
+
     def content(self, value: str) -> np.ndarray | None:
         """Content of a value that is the same at all sizes."""
-        arrays = [f.contents.get(value) for f in self._general]
-        if any(a is None for a in arrays):
+        if sum(value in f.contents for f in self._apart) < self._enough:
             return None
-        arrays += [f.contents[value] for f in self.followers[2:] if value in f.contents]
+        arrays = [f.contents[value] for f in self.followers if value in f.contents]
         return arrays[0] if all(np.array_equal(a, arrays[0]) for a in arrays[1:]) else None
 
     def dtype(self, value: str) -> str | None:
@@ -90,9 +104,8 @@ class Trials:
 
     def _numbers(self, value: str) -> tuple[int | None, ...] | None:
         """Elements of a value that holds sizes, None for those that differ; None where not even their number is known."""
-        arrays = [f.contents.get(value) for f in self.followers]
-        found = [a.reshape(-1) for a in arrays if a is not None]
-        if all(a is not None for a in arrays[:2]) and len({a.size for a in found}) == 1:
+        found = [f.contents[value].reshape(-1) for f in self.followers if value in f.contents]
+        if sum(value in f.contents for f in self._apart) >= self._enough and len({a.size for a in found}) == 1:
             return tuple(int(a[0]) if np.all(a == a[0]) else None for a in np.stack(found, axis=1))
         shape = self.shape(value)
         return (None,) * shape[0] if shape is not None and len(shape) == 1 and shape[0] is not None else None
