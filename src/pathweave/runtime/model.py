@@ -201,6 +201,8 @@ class LoadedModel(Model):
             check_threads(threads)
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
+        self._reopen: Callable[[list[str]], LoadedModel] | None = None
+        self._with_given: dict[frozenset[str], LoadedModel] = {}
         self._lock = threading.Lock()
         self._offer = None
         if model.packed is not None:
@@ -242,12 +244,30 @@ class LoadedModel(Model):
         return output_specs(self.main)
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
-        """Run the main net: an array or a dict in, an array or a dict out; see `Session`."""
-        return self.runnable()(inputs, out=out, **named)
+        """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
+
+        An input that has a default value (`meta["default_inputs"]`) may be left out or given.
+        """
+        return self._for(named or inputs).runnable()(inputs, out=out, **named)
 
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run the main net; always a dict by name."""
-        return self.runnable().run(inputs, out)
+        return self._for(inputs).runnable().run(inputs, out)
+
+    def _for(self, inputs: Any) -> LoadedModel:
+        """This model, or that with those inputs as inputs that have a default value here and are given all the same."""
+        if not isinstance(inputs, Mapping) or not self.meta.get("default_inputs"):
+            return self
+        given = frozenset(n for n in self.meta["default_inputs"] if n in inputs and n not in self.main.inputs)
+        if not given:
+            return self
+        if self._reopen is None:
+            raise InputError(f"call: {', '.join(map(repr, sorted(given)))} kept the default value when this model was saved; "
+                             f"load the original file, or with default_inputs={sorted(given)} before saving")
+        with self._lock:
+            if given not in self._with_given:
+                self._with_given[given] = self._reopen(sorted(given))
+            return self._with_given[given]
 
     def bind(self, shapes: Any = None) -> BoundNet:
         """The main net at concrete shapes: what profiles and solvers work on."""
@@ -387,8 +407,12 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
         from ..net.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
-                              model.packed), threads)
+    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
+                               model.packed), threads)
+    if model.meta.get("default_inputs") and not importers.is_own(path):
+        given = list(options.pop("default_inputs", ()))
+        loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)
+    return loaded
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
