@@ -20,8 +20,8 @@ FREE_BYTES = 1 << 20
 FREE_BYTES_BOUND = 16 << 20
 #: ... and larger ones may have this many times the bytes of the constants that they are made from.
 GROWTH = 2
-#: All that is folded in one go may have this many bytes more than what it is made from, and take this much effort
-#: (`LayerKind.effort`): a second or two.
+#: All that is folded in one go may have this many bytes, and GROWTH times those of the net's constants, and take this much
+#: effort (`LayerKind.effort`): a second or two.
 TOTAL_BYTES = 256 << 20
 TOTAL_EFFORT = 2_000_000_000
 
@@ -33,6 +33,10 @@ class Folding:
     free: int = FREE_BYTES
     total: int = TOTAL_BYTES
     effort: int = TOTAL_EFFORT
+
+    def constant(self, array: np.ndarray) -> None:
+        """A constant of the net: more may be made from it."""
+        self.total += GROWTH * array.nbytes
 
 
 def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
@@ -117,7 +121,7 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
     arguments = [contents[v] if v else None for v in layer.inputs]
     made_from = sum(a.nbytes for a in arguments if a is not None)
     size = sum(s.elements * itemsize(s.dtype) for s in outputs)
-    if size > max(folding.free, GROWTH * made_from) or size - made_from > folding.total:
+    if size > max(folding.free, GROWTH * made_from) or size > folding.total:
         return None
     try:
         kind = kind_of(layer.kind)
@@ -130,6 +134,6 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
         return None
     if any(tuple(a.shape) != s.shape for a, s in zip(arrays, outputs)):
         return None
-    folding.total -= max(0, size - made_from)
+    folding.total -= size
     folding.effort -= effort
     return {name: np.asarray(a) for name, a in zip(layer.outputs, arrays)}

@@ -19,6 +19,8 @@ class Graph:
 
     def __init__(self, net: Net, folding: Folding | None = None):
         self.folding = folding or Folding()
+        for array in net.constants.values():
+            self.folding.constant(array)
         self.inputs = dict(net.inputs)
         self.outputs = tuple(net.outputs)
         self.constants: dict[str, Any] = dict(net.constants)

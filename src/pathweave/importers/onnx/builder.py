@@ -80,6 +80,7 @@ class Builder:
         array, dtype = to_array(tensor, self.external, where, raw)
         if dtype in WIDENED:
             self.converted[dtype] = self.converted.get(dtype, 0) + 1
+        self.folding.constant(array)
         return self.add_constant(name, array)
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:

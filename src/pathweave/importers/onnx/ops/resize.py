@@ -105,8 +105,10 @@ def _emit_as_image(n: Node, x: str, attrs: dict, key: str, given: dict, shape) -
     if len(shape) == 4 and changed <= {2, 3}:
         return False
     for (rank, axes), (before, after) in _IMAGES.items():
+        if rank != len(shape) or not changed <= set(axes):
+            continue
         values = tuple(given.get(a, neutral[a]) for a in axes)
-        if rank == len(shape) and changed <= set(axes) and None not in values:
+        if None not in values:
             image = {**attrs, "axes": (2, 3)[-len(axes):], key: values}
             y = n.emit("resample", [n.emit(before[0], [x], before[1])], image)
             n.emit(after[0], [y], after[1], last=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ....layers.split_even import even_sizes
@@ -21,10 +23,13 @@ def flatten(n: Node) -> None:
     x, axis = n.input(0), n.int("axis", 1)
     if axis < 0:
         axis = n.axis(axis, n.rank(x))
-    if axis <= 1:
-        return n.emit("reshape", [x], {"shape": (1, -1) if axis == 0 else (0, -1)}, last=True)
+    shape = n.shape(x)
+    if axis == 0 or axis == 1 and shape is None:
+        return n.emit("reshape", [x], {"shape": (0,) * axis + (1,) * (1 - axis) + (-1,)}, last=True)
     if axis > n.rank(x):
         raise ValueError(f"axis {axis} is out of range for rank {n.rank(x)}")
+    if axis == 1 and None not in shape[1:]:
+        return n.emit("reshape", [x], {"shape": (0, math.prod(shape[1:]))}, last=True)
     leading = n.emit("slice", [n.emit("shape", [x])], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
     rows = n.emit("reduce", [leading], {"op": "prod", "axes": (0,), "keepdims": 1})
     # The columns are computed too, not -1: a value without elements has no unique -1.
