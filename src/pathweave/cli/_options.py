@@ -53,11 +53,12 @@ def common(
         open_plugin(path)
 
 
-def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None):
+def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
+               **options: Any):
     """The model of a path. A path that is not there, or is a folder, is bad use; a damaged file is a failure."""
     existing_file(path, "model")
     from ..runtime.model import load
-    return load(path, preprocess, postprocess, threads=threads)
+    return load(path, preprocess, postprocess, threads=threads, **options)
 
 
 def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None):

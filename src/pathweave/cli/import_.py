@@ -20,6 +20,9 @@ def command(
                                                    help="JSON file with the net in front of the model.")] = None,
     postprocess: Annotated[str | None, typer.Option(metavar="JSON", show_default=False,
                                                     help="JSON file with the net behind the model.")] = None,
+    external_root: Annotated[str | None, typer.Option(
+        "--external-root", metavar="FOLDER", show_default=False,
+        help="Another folder that external weights may come from, where links beside the model lead there.")] = None,
     calibrate: Calibrate = None,
     json: Json = False,
 ) -> None:
@@ -28,7 +31,8 @@ def command(
     for path in (preprocess, postprocess):
         if path is not None:
             existing_file(path, "pipeline")
-    loaded = load_model(model, None, preprocess, postprocess)
+    options = {} if external_root is None else {"external_root": external_root}
+    loaded = load_model(model, None, preprocess, postprocess, **options)
     samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
     nets = {name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()},

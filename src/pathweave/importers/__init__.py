@@ -56,8 +56,8 @@ def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
                 return importer.read(path if path is not None else source, **options)
     expected = "; ".join(getattr(m, "EXPECTED", name) for name, m in importers().items())
     if foreign is not None:
-        raise FileFormatError(f"{what}: this is {foreign.what}; expected a .pw model, or {expected}. What to do: "
-                              f"{foreign.advice}")
+        raise FileFormatError(f"{what} ({size} bytes): this is {foreign.what}; expected a .pw model, or {expected}. "
+                              f"What to do: {foreign.advice}")
     raise FileFormatError(f"{what}: not a model that can be read: {size} bytes that start with {_describe(head)}; "
                           f"expected a .pw model, or one of: {expected}")
 
