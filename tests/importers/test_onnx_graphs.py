@@ -248,6 +248,27 @@ def test_weights_of_absurd_size_are_refused_soon():
         assert time.perf_counter() - began < 5
 
 
+@pytest.mark.parametrize("linear", [False, True])
+def test_sparse_tensors(linear):
+    dense = np.zeros((5, 4), np.float32)
+    dense[[0, 2, 4], [3, 1, 0]] = [1.5, -2, 7]
+    at = np.argwhere(dense).astype(np.int64)
+    indices = numpy_helper.from_array(at @ i64(4, 1) if linear else at, "w_indices")
+    sparse = onnx.SparseTensorProto(values=numpy_helper.from_array(dense[tuple(at.T)], "w"), indices=indices, dims=[5, 4])
+    for nodes in ([node("MatMul", "x w", "y")], [node("Constant", "", "c", sparse_value=sparse), node("MatMul", "x c", "y")]):
+        model = onnx.ModelProto.FromString(build(nodes, {"x": X}, opset=13))
+        if len(nodes) == 1:
+            model.graph.sparse_initializer.append(sparse)
+        net = load(model.SerializeToString()).main
+        np.testing.assert_allclose(evaluate(net, {"x": X})["y"], X @ dense, rtol=1e-6)
+    for change in ({"dims": [5, 3]}, {"dims": [2**40, 2**20]}, {"dims": [-5, 4]}, {"dims": [0, 4]}):
+        wrong = onnx.ModelProto.FromString(build([node("MatMul", "x w", "y")], {"x": X}, opset=13))
+        wrong.graph.sparse_initializer.append(sparse)
+        wrong.graph.sparse_initializer[0].dims[:] = change["dims"]
+        with pytest.raises(ModelError, match="sparse initializer 'w'"):
+            load(wrong.SerializeToString())
+
+
 LIGHT = sorted(glob.glob(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "light", "*.onnx")))
 
 
@@ -318,20 +339,28 @@ def test_a_default_input_may_be_left_out_or_given(tmp_path):
     pathweave.load(data).save(tmp_path / "m.pw")
     saved = pathweave.load(tmp_path / "m.pw")
     assert_same(saved(X[0, 0]), product + 1, 1e-5, "saved")
-    with pytest.raises(InputError, match="default value when this model was saved.*default_inputs"):
+    with pytest.raises(InputError, match="'b': expected to be left out.*default_inputs"):
         saved({"x": X[0, 0], "b": np.array(7, np.float32)})
     pathweave.load(data, default_inputs=["b"]).save(tmp_path / "given.pw")
     assert_same(pathweave.load(tmp_path / "given.pw")({"x": X[0, 0], "b": np.array(7, np.float32)}), product + 7, 1e-5, "given")
 
 
-def test_before_ir_version_4_initializers_are_no_inputs():
+def test_before_ir_version_4_every_weight_is_a_default_input():
     data, product = _with_default(ir_version=3)
     model = pathweave.load(data)
-    assert_same(model(X[0, 0]), product + 1, 1e-5, "constant")
-    with pytest.raises(InputError, match="'b' unknown"):
-        model({"x": X[0, 0], "b": np.array(7, np.float32)})
-    with pytest.raises(InputError, match="no input with a default value"):
-        load(data, default_inputs=["b"])
+    assert_same(model(X[0, 0]), product + 1, 1e-5, "left out")
+    assert_same(model({"x": X[0, 0], "b": np.array(7, np.float32)}), product + 7, 1e-5, "given")
+    with pytest.raises(InputError, match="'y' is no input with a default value; the model has 'b'"):
+        load(data, default_inputs=["y"])
+
+
+def test_a_weight_that_is_given_is_refused_where_it_must_be_constant():
+    model = onnx.ModelProto.FromString(build([node("Conv", "x w", "y")], {"x": X}, {"w": np.ones((4, 3, 1, 1), np.float32)}))
+    model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 3, 1, 1]))
+    loaded = pathweave.load(model.SerializeToString())
+    assert loaded(X).shape == (2, 4, 4, 5)
+    with pytest.raises(UnsupportedOperatorError, match="weights.*'w'.*is not a constant"):
+        loaded({"x": X, "w": np.ones((4, 3, 1, 1), np.float32)})
 
 
 def _saved(path, data):

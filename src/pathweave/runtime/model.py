@@ -21,6 +21,8 @@ from .session import Session, as_array
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
+#: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
+KEPT_SOURCE_BYTES = 64 << 20
 
 
 def check_threads(threads: int | None) -> int:
@@ -262,8 +264,8 @@ class LoadedModel(Model):
         if not given:
             return self
         if self._reopen is None:
-            raise InputError(f"call: {', '.join(map(repr, sorted(given)))} kept the default value when this model was saved; "
-                             f"load the original file, or with default_inputs={sorted(given)} before saving")
+            raise InputError(f"call: {', '.join(map(repr, sorted(given)))}: expected to be left out, for this model holds the "
+                             f"default value; load the original file with default_inputs={sorted(given)}")
         with self._lock:
             if given not in self._with_given:
                 self._with_given[given] = self._reopen(sorted(given))
@@ -409,10 +411,17 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     nets = {n: optimise(net) for n, net in model.nets.items()}
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
                                model.packed), threads)
-    if model.meta.get("default_inputs") and not importers.is_own(path):
+    if model.meta.get("default_inputs") and _can_reopen(path):
         given = list(options.pop("default_inputs", ()))
         loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)
     return loaded
+
+
+def _can_reopen(source: Any) -> bool:
+    """Whether a source can be read once more, for inputs with default values: bytes that are large are not kept for it."""
+    from .. import importers
+    return not importers.is_own(source) and (not isinstance(source, (bytes, bytearray, memoryview))
+                                             or len(source) <= KEPT_SOURCE_BYTES)
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:

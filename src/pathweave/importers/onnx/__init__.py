@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ...errors import Error, FileFormatError, InputError, ModelError
+from ...errors import Error, FileFormatError, InputError, ModelError, UnsupportedOperatorError
 from ...folder import modules
 from ...net.net import Model, Net, TensorSpec
 from . import ops
@@ -129,12 +129,11 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
         proto = inlined(proto, where)
         opsets.update({("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import})
     graph = proto.graph
-    if graph.sparse_initializer:
-        raise ModelError(f"{where}: sparse initializers are not supported; store them dense")
     defaults = _defaults(proto, default_inputs)
-    initialised = {t.name for t in graph.initializer} - set(default_inputs)
-    inputs, half = _graph_inputs(graph, initialised)
-    inputs = _with_shapes(inputs, shapes)
+    sparse = {t.values.name: t for t in graph.sparse_initializer}
+    initialised = {t.name for t in graph.initializer} - set(default_inputs) | set(sparse)
+    inputs, half = _graph_inputs(graph, initialised, shapes)
+    inputs = _with_shapes(inputs, shapes, defaults)
     names, read = names_of(graph)
     narrow_f64 = not any(s.dtype == "f64" for s in inputs.values())
     declared = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.value_info, *graph.output)
@@ -144,6 +143,8 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
         if tensor.name in default_inputs:
             continue
         builder.add_tensor(tensor.name, tensor, f"initializer {tensor.name!r}", large.get(i))
+    for name, tensor in sparse.items():
+        builder.add_sparse(name, tensor, f"sparse initializer {name!r}")
     convert_nodes(graph, opsets, operators(), builder, where)
 
     outputs = list(dict.fromkeys(v.name for v in graph.output))  # one that is returned twice is one result
@@ -165,7 +166,7 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     return Model({"main": net}, meta)
 
 
-def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], int]:
+def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> tuple[dict[str, TensorSpec], int]:
     """Specs of the inputs that are not initializers, and how many of them were half precision."""
     inputs: dict[str, TensorSpec] = {}
     half = 0
@@ -177,8 +178,15 @@ def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], 
         if not value.name or value.name in inputs:
             raise ModelError(f"{where}: input names must be there and unique")
         tensor = value.type.tensor_type
-        if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
-            raise ModelError(f"{where}: expected a tensor with a declared rank")
+        if not value.type.HasField("tensor_type"):
+            raise UnsupportedOperatorError(f"{where} is a {(value.type.WhichOneof('value') or 'untyped value')}; expected a "
+                                           f"tensor".replace("_type", ""))
+        if not tensor.HasField("shape"):
+            if value.name not in shapes:
+                raise ModelError(f"{where} has no declared rank; give its shape when loading, such as "
+                                 f"shapes={{{value.name!r}: ('N', 3, 224, 224)}}")
+            for _ in shapes[value.name]:
+                tensor.shape.dim.add()
         dtype = element_type(tensor.elem_type, where)
         half += dtype in WIDENED
         dims = []
@@ -205,11 +213,12 @@ def is_anonymous(symbol: str) -> bool:
 
 
 def _defaults(proto, wanted: Sequence[str]) -> list[str]:
-    """Names of inputs that have a default value: initializers that are inputs too, from IR version 4 on.
+    """Names of inputs that have a default value: initializers that are inputs too; all of them before IR version 4.
 
-    Before, every initializer had to be an input. Raises InputError where `wanted` names another one.
+    Raises InputError where `wanted` names another one. Source: ONNX IR, Graphs (ONNX Runtime takes them for constants
+    before IR version 4).
     """
-    inputs = {v.name for v in proto.graph.input} if proto.ir_version >= 4 else set()
+    inputs = {v.name for v in proto.graph.input}
     found = [t.name for t in proto.graph.initializer if t.name in inputs]
     for name in wanted:
         if name not in found:
@@ -218,10 +227,14 @@ def _defaults(proto, wanted: Sequence[str]) -> list[str]:
     return found
 
 
-def _with_shapes(inputs: dict[str, TensorSpec], shapes: Mapping[str, Sequence[int | str]]) -> dict[str, TensorSpec]:
+def _with_shapes(inputs: dict[str, TensorSpec], shapes: Mapping[str, Sequence[int | str]],
+                 defaults: Sequence[str]) -> dict[str, TensorSpec]:
     """The inputs with some of their declared shapes replaced."""
     changed = dict(inputs)
     for name, shape in shapes.items():
+        if name in defaults and name not in inputs:
+            raise InputError(f"shapes: input {name!r} has a default value, which is taken; give default_inputs=[{name!r}] for "
+                             f"one that calls give")
         if name not in inputs:
             raise InputError(f"shapes: input {name!r} is unknown; "
                              f"the model's inputs are {', '.join(map(repr, inputs))}")

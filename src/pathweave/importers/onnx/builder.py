@@ -13,15 +13,15 @@ from ...net.net import Layer, TensorSpec
 from ...net.partial import Folding, Follower, fold
 from ...net.trials import Trials
 from .external import External
-from .tensors import WIDENED, element_type, narrow, to_array
+from .tensors import WIDENED, dense, element_type, narrow, to_array
 
 #: AttributeProto.type -> the field that holds the value
-_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings", 11: "sparse_tensor"}
 _TYPE_NAMES = {1: "a number", 2: "a whole number", 3: "a word", 4: "a tensor", 5: "a graph", 6: "a list of numbers",
                7: "a list of whole numbers", 8: "a list of words", 9: "a list of tensors", 10: "a list of graphs",
                11: "a sparse tensor", 12: "a list of sparse tensors", 13: "a type", 14: "a list of types"}
 #: A weight that a model computes from constants, such as a ConstantOfShape, may have this many bytes ...
-COMPUTED_BYTES = 1 << 30
+COMPUTED_BYTES = 512 << 20
 #: ... and take this much effort; see `net.partial.Folding`.
 COMPUTED_EFFORT = 4_000_000_000
 
@@ -78,6 +78,14 @@ class Builder:
     def add_tensor(self, name: str, tensor, where: str, raw: memoryview | None = None) -> str:
         """Make a TensorProto a constant of the net; `raw`: its raw bytes, where they were taken out of it."""
         array, dtype = to_array(tensor, self.external, where, raw)
+        if dtype in WIDENED:
+            self.converted[dtype] = self.converted.get(dtype, 0) + 1
+        self.folding.constant(array)
+        return self.add_constant(name, array)
+
+    def add_sparse(self, name: str, sparse, where: str) -> str:
+        """Make a SparseTensorProto a constant of the net, dense."""
+        array, dtype = dense(sparse, self.external, where)
         if dtype in WIDENED:
             self.converted[dtype] = self.converted.get(dtype, 0) + 1
         self.folding.constant(array)
@@ -253,7 +261,7 @@ class Node:
     def required(self, count: int) -> None:
         """Raise ModelError unless the first `count` inputs are there."""
         if any(not self.input(i) for i in range(count)):
-            raise ModelError(f"expected at least {count} inputs, got {self.inputs}")
+            raise ModelError(f"expected at least {count} inputs, got {len([v for v in self.inputs if v])} ({self.inputs})")
 
     def const(self, i: int) -> np.ndarray | None:
         """Content of an input, None when it is absent or not known at import."""
@@ -383,5 +391,8 @@ def convert(node: Node, function) -> None:
         raise
     except Error as e:
         raise type(e)(f"{where}: {e}") from e
-    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as e:
-        raise ModelError(f"{where}: malformed: {e if isinstance(e, ValueError) else f'{type(e).__name__}: {e}'}") from e
+    except ValueError as e:
+        raise ModelError(f"{where}: malformed: {e}") from e
+    except (TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as e:
+        raise ModelError(f"{where}: cannot be converted ({type(e).__name__}: {e}); if onnx.checker takes the model, this is a "
+                         f"defect of the importer") from e

@@ -29,7 +29,8 @@ class Conversion:
 
 def names_of(graph) -> tuple[set[str], set[str]]:
     """(all names of values, those that are read) of a graph and of the graphs inside it."""
-    names = {t.name for t in graph.initializer} | {v.name for v in graph.input}
+    names = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    names |= {v.name for v in graph.input}
     read = {v.name for v in graph.output}
     for node in graph.node:
         names.update((*node.input, *node.output))
@@ -101,12 +102,15 @@ def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: i
         raise ModelError(f"node {node.name!r} (If): expected a {wanted} with {len(node.outputs)} outputs, got "
                          f"{'none' if graph is None else len(graph.output)}")
     inner = dict(scope)
-    made = {t.name for t in graph.initializer} | {v for n in graph.node for v in n.output if v}
+    sparse = {t.values.name: t for t in graph.sparse_initializer}
+    made = {t.name for t in graph.initializer} | set(sparse) | {v for n in graph.node for v in n.output if v}
     fresh = {v: state.builder.fresh(f"{node.name}/{v}") for v in sorted(made)}
     inner.update(fresh)
     state.builder.read.update(fresh[v] for v in names_of(graph)[1] & made)
     for tensor in graph.initializer:
         state.builder.add_tensor(inner[tensor.name], tensor, f"initializer {tensor.name!r} in node {node.name!r}")
+    for name, tensor in sparse.items():
+        state.builder.add_sparse(inner[name], tensor, f"sparse initializer {name!r} in node {node.name!r}")
     _nodes(graph.node, state, inner, depth + 1)
     for value, result in zip(node.outputs, graph.output):
         source = inner.get(result.name, result.name)

@@ -17,7 +17,12 @@ ELEMENT_TYPES = {
     11: ("f64", "<f8", "double_data"), 12: ("u32", "<u4", "uint64_data"), 13: ("u64", "<u8", "uint64_data"),
     16: ("bf16", "<u2", "int32_data"),
 }
+#: Element types of ONNX that no array here can have, by name
+OTHER_TYPES = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz",
+               19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0"}
 MAX_RANK = 32
+#: A sparse tensor becomes a dense one of at most this size.
+MAX_SPARSE_BYTES = 512 << 20
 #: Floating-point types that are computed in f32.
 WIDENED = ("f16", "bf16")
 
@@ -29,7 +34,7 @@ def element_type(number: int, where: str) -> str:
     """
     if number not in ELEMENT_TYPES:
         raise UnsupportedOperatorError(
-            f"{where}: ONNX element type {number} is not supported; "
+            f"{where}: ONNX element type {number} ({OTHER_TYPES.get(number, 'unknown')}) is not supported; "
             f"expected one of {', '.join(f'{n} ({t[0]})' for n, t in ELEMENT_TYPES.items())}")
     return ELEMENT_TYPES[number][0]
 
@@ -70,6 +75,29 @@ def to_array(tensor, external: External, where: str = "", raw: memoryview | None
         with np.errstate(all="ignore"):
             bits = wide.astype(stored)
     return _decode(bits, dtype).reshape(dims), dtype
+
+
+def dense(sparse, external: External, where: str) -> tuple[np.ndarray, str]:
+    """A SparseTensorProto as `to_array` gives a dense one. Raises FileFormatError when sizes or indices do not agree."""
+    values, dtype = to_array(sparse.values, external, f"{where}, values")
+    indices, _ = to_array(sparse.indices, external, f"{where}, indices")
+    dims = tuple(int(d) for d in sparse.dims)
+    if any(d < 0 for d in dims) or math.prod(dims) * values.itemsize > MAX_SPARSE_BYTES:
+        raise FileFormatError(f"{where}: dims {list(dims)}: expected sizes of at most {MAX_SPARSE_BYTES} bytes in all")
+    count = math.prod(dims)
+    fits = indices.dtype.kind in "iu" and values.ndim == 1 and indices.shape in (values.shape, (*values.shape, len(dims)))
+    flat = None
+    if fits and indices.ndim == 2:
+        fits = bool(np.all((indices >= 0) & (indices < np.array(dims))))
+        flat = np.ravel_multi_index(tuple(indices.T), dims) if fits and count else indices[:, :1].reshape(-1)[:0]
+    elif fits:
+        flat, fits = indices, bool(np.all((indices >= 0) & (indices < count)))
+    if not fits:
+        raise FileFormatError(f"{where}: indices {indices.dtype}{list(indices.shape)} do not fit {values.size} values of a "
+                              f"tensor {list(dims)}")
+    array = np.zeros(count, values.dtype)
+    array[flat] = values[:len(flat)]
+    return array.reshape(dims), dtype
 
 
 def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
