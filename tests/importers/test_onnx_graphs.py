@@ -153,6 +153,16 @@ def test_attributes_that_nobody_reads_are_refused():
         load(build(nodes, {"x": X}, {"w": np.ones((1, 3, 1, 1), np.float32)}))
 
 
+def test_inputs_that_nobody_reads_are_refused():
+    for nodes in ([node("Relu", "x x", "y")], [node("Clip", "x low high x", "y")], [node("Conv", "x w b x", "y")],
+                  [node("MatMul", "x m x", "y")]):
+        constants = {"low": np.float32(0), "high": np.float32(6), "w": np.ones((1, 3, 1, 1), np.float32),
+                     "b": np.ones(1, np.float32), "m": np.ones((5, 5), np.float32)}
+        used = {v for n in nodes for v in n.input}
+        with pytest.raises(UnsupportedOperatorError, match="its inputs [0-9] are unknown here"):
+            load(build(nodes, {"x": X}, {n: a for n, a in constants.items() if n in used}))
+
+
 def test_space_to_depth_of_both_modes():
     x = np.arange(2 * 3 * 4 * 6, dtype=np.float32).reshape(2, 3, 4, 6)
     blocks = x.reshape(2, 3, 2, 2, 3, 2)  # n, c, y, by, x, bx

@@ -40,9 +40,9 @@ ADVICE: dict[str, Callable[[str, str], bool]] = {
     "Operators of other domains: export the model with standard ones, or keep their definitions in it as ONNX functions, "
     "which are inlined.":
         lambda op, _: _custom(op),
-    "Attributes that are not known here: an older or newer opset may express the same without them "
+    "Attributes and inputs that are not known here: an older or newer opset may express the same without them "
     "(onnx.version_converter).":
-        lambda _, reason: reason.startswith("its attributes"),
+        lambda _, reason: " are unknown here, and may" in reason,
     "Weights that the model computes from its inputs: export it for inference (training=False, do_constant_folding=True).":
         lambda _, reason: "is not a constant" in reason,
 }

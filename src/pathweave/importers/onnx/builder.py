@@ -22,7 +22,9 @@ _TYPE_NAMES = {1: "a number", 2: "a whole number", 3: "a word", 4: "a tensor", 5
                11: "a sparse tensor", 12: "a list of sparse tensors", 13: "a type", 14: "a list of types"}
 #: A weight that a model computes from constants, such as a ConstantOfShape, may have this many bytes ...
 COMPUTED_BYTES = 512 << 20
-#: ... and take this much effort; see `net.partial.Folding`.
+#: ... all of them this many ...
+COMPUTED_TOTAL = 1 << 30
+#: ... and this much effort; see `net.partial.Folding`.
 COMPUTED_EFFORT = 4_000_000_000
 
 
@@ -42,6 +44,7 @@ class Builder:
         self.external = external
         self.read = read
         self.folding = Folding()
+        self._computing = Folding(COMPUTED_BYTES, COMPUTED_TOTAL, COMPUTED_EFFORT)
         self.narrow_f64 = narrow_f64
         self._declared_ranks = declared_ranks
         self._names = set(names)
@@ -154,7 +157,7 @@ class Builder:
                 pending += missing
                 continue
             renamed = layer.with_(inputs=tuple(self._computed.get(v, v) for v in layer.inputs))
-            folded = self._folded(renamed, Folding(COMPUTED_BYTES, COMPUTED_BYTES, COMPUTED_EFFORT))
+            folded = self._folded(renamed, self._computing)
             if folded is None:
                 return None
             if pending.pop() == value:
@@ -193,10 +196,11 @@ class Node:
     def __init__(self, proto, name: str, domain: str, version: int, builder: Builder, scope: Mapping[str, str]):
         self.op, self.domain, self.name, self.version = proto.op_type, domain, name, version
         self.builder = builder
-        self.inputs = [scope.get(v, v) for v in proto.input]
+        self.given = [scope.get(v, v) for v in proto.input]
         self.outputs = [scope.get(v, v) for v in proto.output]
         self._attributes = {a.name: a for a in proto.attribute}
         self._seen: set[str] = set()
+        self._seen_inputs: set[int] = set()
 
     # attributes
 
@@ -256,12 +260,27 @@ class Node:
 
     def input(self, i: int) -> str:
         """Name of an input, "" where it is absent."""
-        return self.inputs[i] if i < len(self.inputs) else ""
+        self._seen_inputs.add(i)
+        return self.given[i] if i < len(self.given) else ""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of all inputs, of an operator that takes any number."""
+        self._seen_inputs.update(range(len(self.given)))
+        return self.given
+
+    def ignore_inputs(self, *indices: int) -> None:
+        """Say of inputs that they have no effect in this use of the operator."""
+        self._seen_inputs.update(indices)
+
+    def unread_inputs(self) -> list[int]:
+        """Inputs that are there and that nobody looked at."""
+        return [i for i, v in enumerate(self.given) if v and i not in self._seen_inputs]
 
     def required(self, count: int) -> None:
         """Raise ModelError unless the first `count` inputs are there."""
-        if any(not self.input(i) for i in range(count)):
-            raise ModelError(f"expected at least {count} inputs, got {len([v for v in self.inputs if v])} ({self.inputs})")
+        if len(self.given) < count or not all(self.given[:count]):
+            raise ModelError(f"expected at least {count} inputs, got {len([v for v in self.given if v])} ({self.given})")
 
     def const(self, i: int) -> np.ndarray | None:
         """Content of an input, None when it is absent or not known at import."""
@@ -387,6 +406,9 @@ def convert(node: Node, function) -> None:
         if node.unread():
             node.unsupported(f"its attributes {', '.join(map(repr, node.unread()))} are unknown here, and may change what "
                              f"it computes")
+        if node.unread_inputs():
+            node.unsupported(f"its inputs {', '.join(map(str, node.unread_inputs()))} are unknown here, and may change what it "
+                             f"computes")
     except UnsupportedOperatorError:
         raise
     except Error as e:

@@ -65,7 +65,7 @@ def _nodes(nodes: Iterable, state: Conversion, scope: Mapping[str, str], depth: 
 def _node(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
     key = f"{node.domain}:{node.op}" if node.domain else node.op
     branching = key == "If"
-    reads = [*node.inputs, *(scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1])]
+    reads = [*node.given, *(scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1])]
     broken = any(v in state.poisoned for v in reads)
     covered = branching or key in state.table
     reason = "no such operator here" if not covered else None
@@ -129,7 +129,7 @@ def _graphs(proto) -> list:
 
 
 def _check_inputs(node: Node, poisoned: set[str]) -> None:
-    for v in node.inputs:
+    for v in node.given:
         if v and v not in node.builder.values and v not in node.builder.constants and v not in poisoned:
             raise ModelError(f"node {node.name!r} ({node.op}): input {v!r} is not made before it; "
                              "the nodes must be in topological order and free of cycles")

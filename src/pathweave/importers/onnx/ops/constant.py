@@ -58,7 +58,7 @@ def constant_of_shape(n: Node) -> None:
 def range_(n: Node) -> None:
     """start, start + delta, ... before limit."""
     n.required(3)
-    n.emit("range", n.inputs[:3], {"dtype": n.dtype(n.input(0)) or "i64"}, last=True)
+    n.emit("range", [n.input(i) for i in range(3)], {"dtype": n.dtype(n.input(0)) or "i64"}, last=True)
 
 
 OPERATORS = {"Constant": constant, "Shape": shape, "Size": size, "ConstantOfShape": constant_of_shape, "Range": range_}

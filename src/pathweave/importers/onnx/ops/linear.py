@@ -73,7 +73,7 @@ def batch_norm(n: Node) -> None:
 def instance_norm(n: Node) -> None:
     """Instance normalisation."""
     n.required(3)
-    n.emit("instance_norm", n.inputs[:3], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
+    n.emit("instance_norm", [n.input(i) for i in range(3)], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
 
 
 def layer_norm(n: Node) -> None:

@@ -47,6 +47,7 @@ def resize(n: Node) -> None:
     if by_scales == bool(n.input(3)):
         raise ValueError("expected either scales or sizes")
     axes = n.ints("axes", None)
+    n.ignore_inputs(1, 2, 3)  # a region is for tf_crop_and_resize, scales without elements are none
     if attrs["coordinates"] == "tf_crop_and_resize":
         roi = n.const(1)
         if roi is None:

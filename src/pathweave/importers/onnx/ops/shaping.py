@@ -144,7 +144,7 @@ def pad(n: Node) -> None:
 def gather(n: Node) -> None:
     """Slices at indices along an axis."""
     n.required(2)
-    n.emit("gather", n.inputs[:2], {"axis": n.int("axis")}, last=True)
+    n.emit("gather", [n.input(0), n.input(1)], {"axis": n.int("axis")}, last=True)
 
 
 def with_shape(kind: str):
@@ -158,7 +158,7 @@ def with_shape(kind: str):
 def where(n: Node) -> None:
     """Elements of the second or the third input."""
     n.required(3)
-    n.emit("where", n.inputs[:3], last=True)
+    n.emit("where", [n.input(i) for i in range(3)], last=True)
 
 
 def depth_to_space(n: Node) -> None:
@@ -189,6 +189,7 @@ def dropout(n: Node) -> None:
     n.required(1)
     x = n.input(0)
     n.ignore("ratio", "seed")
+    n.ignore_inputs(1)  # the ratio
     if n.input(2):
         training = n.const(2)
         if training is None or bool(np.any(training)):
