@@ -237,7 +237,7 @@ def test_shapes_of_symbols(classifier, adder):
     assert resolve_shapes(adder.main, {"a": (5, 6)}) == {"a": (5, 6), "b": (5, 6)}
 
 
-@pytest.mark.parametrize("shapes", [{"N": 0}, {"M": 2}, {"x": 4}, {"x": (1, 3, 16)}, (1, 4, 16, 16), {"N": 1.5}, "x",
+@pytest.mark.parametrize("shapes", [{"N": -1}, {"M": 2}, {"x": 4}, {"x": (1, 3, 16)}, (1, 4, 16, 16), {"N": 1.5}, "x",
                                     {"N": 2, "x": (3, 3, 16, 16)}])
 def test_wrong_shapes(classifier, shapes):
     with pytest.raises(InputError):

@@ -5,7 +5,6 @@ A file of this folder that defines subclasses of LayerKind adds them to the cata
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any, Mapping
 
@@ -13,6 +12,9 @@ from ..errors import ModelError, ShapeError, SizeError
 from ..folder import instances
 from ..net.net import Epilogue, Layer, Net, TensorSpec
 from ..net.size import check_value, check_windows
+
+#: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
+Outline = tuple[int | None, ...] | None
 
 
 class LayerKind:
@@ -26,8 +28,6 @@ class LayerKind:
     a constant.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
-    `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes
-    of inputs and outputs do not bound the work.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     """
 
@@ -38,7 +38,6 @@ class LayerKind:
     moves: slice = slice(0)
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
-    folds: float = math.inf
     of_shapes: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +56,19 @@ class LayerKind:
         """Output specs from complete attributes and bound input specs. Raises ShapeError when they do not fit."""
         raise NotImplementedError
 
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
+        """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
+
+        `shapes`: per input its sizes, None for one that is not known; None for an input that is absent or of unknown
+        rank. `attrs`: complete; one that comes from an input whose contents are not known is a tuple of None, or None.
+        Here: the rank of the first input, as most kinds have it.
+        """
+        return (None,) * len(shapes[0]) if shapes and shapes[0] is not None else None
+
+    def settle(self, layer: Layer, specs: list[TensorSpec | None]) -> Layer:
+        """The layer in the form that it has at these bound input specs; a kind whose attributes depend on them says so."""
+        return layer
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list) -> list:
         """Outputs as NumPy arrays, from complete attributes and arrays (None = absent).
 
@@ -72,6 +84,14 @@ class LayerKind:
     def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
         """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""
         return self.per_element * sum(y.elements for y in outputs)
+
+    def effort(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
+        """What the meaning costs at most, in operations and elements that it touches, its copies of padded inputs included.
+
+        Folding is bounded by it; a kind whose meaning makes arrays larger than its inputs and outputs says so.
+        """
+        touched = sum(s.elements for s in (*inputs, *outputs) if s is not None)
+        return touched + self.operations(attrs, inputs, outputs)
 
 
 @lru_cache(maxsize=None)

@@ -17,6 +17,7 @@ from ._common import (
     check_same_dtype,
     check_shape,
     integers,
+    padded_elements,
     take,
     widen,
     windows,
@@ -93,10 +94,22 @@ def _unfolded(taps, w, groups):
     return y.reshape(n, -1, oh, ow)
 
 
+def _channels_outline(shapes, channels):
+    """An image of unknown size with these channels."""
+    batch = shapes[0][0] if shapes[0] else None
+    return (batch, channels, None, None)
+
+
 class Convolution(Product):
     """Common part of those that see all of one kernel's weights in every output element."""
 
     epilogue = ("add", "act")
+
+    def outline(self, attrs, shapes):
+        return _channels_outline(shapes, shapes[1][0] if shapes[1] else None)
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + padded_elements(inputs[0], attrs["pad"])
 
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape[1:])
@@ -176,6 +189,13 @@ class ConvTranspose2(Product):
         if min(out) < 1:
             raise ShapeError(f"pad={pad} leaves nothing of {height} x {width}")
         return [TensorSpec(x.dtype, (x.shape[0], channels, *out))]
+
+    def outline(self, attrs, shapes):
+        channels = shapes[1][1] if shapes[1] else None
+        return _channels_outline(shapes, channels and channels * attrs["groups"])
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + padded_elements(outputs[0], attrs["pad"])
 
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))

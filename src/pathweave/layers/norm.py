@@ -18,6 +18,7 @@ from ._common import (
     check_shape,
     integers,
     numbers,
+    same_outline,
     take,
     widen,
 )
@@ -44,6 +45,7 @@ class BatchNorm(LayerKind):
     """
 
     name = "batch_norm"
+    outline = same_outline
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -63,6 +65,7 @@ class Madd(LayerKind):
     """y = x * scale + shift; scale and shift are [C] (act on axis 1) or [] (scalar)."""
 
     name = "madd"
+    outline = same_outline
     per_element = 2
     attributes = {}
 
@@ -85,6 +88,7 @@ class InstanceNorm(LayerKind):
     """
 
     name = "instance_norm"
+    outline = same_outline
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -114,6 +118,7 @@ class LayerNorm(LayerKind):
     """
 
     name = "layer_norm"
+    outline = same_outline
     attributes = {"axis": -1, "epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -146,7 +151,7 @@ class Lrn(LayerKind):
     """
 
     name = "lrn"
-    folds = 0
+    outline = same_outline
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
     def infer(self, attrs, inputs):
@@ -158,6 +163,10 @@ class Lrn(LayerKind):
 
     def terms(self, attrs, inputs):
         return int(attrs["size"])
+
+    def effort(self, attrs, inputs, outputs):
+        images = math.prod(inputs[0].shape[2:]) * inputs[0].shape[0]
+        return (inputs[0].shape[1] + int(attrs["size"])) * images + int(attrs["size"]) * outputs[0].elements
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)

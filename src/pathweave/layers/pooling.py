@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, take, widen, windows
+from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, padded_elements, take, widen, windows
 
 _EVERY_TAP = 4096  # of a kernel with more, those that see nothing but padding are left out first
 
@@ -20,7 +20,6 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
-    folds = 0
 
     def _geometry(self, attrs):
         kernel = integers("kernel", attrs["kernel"], 2, 1)
@@ -40,11 +39,17 @@ class _Window(LayerKind):
                for i in (0, 1))
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 
+    def outline(self, attrs, shapes):
+        return (*shapes[0][:2], None, None) if shapes[0] else (None,) * 4
+
     def terms(self, attrs, inputs):
         return math.prod(integers("kernel", attrs["kernel"], 2, 1))
 
     def operations(self, attrs, inputs, outputs):
         return outputs[0].elements * self.terms(attrs, inputs)
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + 2 * padded_elements(inputs[0], self._geometry(attrs)[2])
 
     def _pool(self, x, attrs, fill, combine):
         """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value.
@@ -146,6 +151,9 @@ class _Global(LayerKind):
         if 0 in x.shape[2:]:
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         return [TensorSpec(x.dtype, x.shape[:2] + ((1, 1) if attrs["keepdims"] else ()))]
+
+    def outline(self, attrs, shapes):
+        return (*(shapes[0][:2] if shapes[0] else (None, None)), *((1, 1) if attrs["keepdims"] else ()))
 
     def operations(self, attrs, inputs, outputs):
         return inputs[0].elements

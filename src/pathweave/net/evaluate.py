@@ -77,7 +77,7 @@ def spec_of(array) -> TensorSpec:
 def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Size of every symbol, given concrete shapes of some of the inputs.
 
-    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 1, or a symbol
+    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 0, or a symbol
     that gets two values.
     """
     sizes: dict[str, int] = {}
@@ -90,8 +90,8 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
             raise InputError(f"input {name!r}: expected rank {spec.rank} ({spec}), got shape {tuple(shape)}")
         for axis, (dim, size) in enumerate(zip(spec.shape, shape)):
             where = f"input {name!r}, dimension {axis}"
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                raise InputError(f"{where}: expected a size of at least 1, got {size!r}")
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+                raise InputError(f"{where}: expected a size of 0 or more, got {size!r}")
             if isinstance(dim, int):
                 if dim != size:
                     raise InputError(f"{where}: expected {dim} (the model declares {spec}), got {size}")

@@ -9,6 +9,7 @@ from .net import Epilogue, Layer, Net, TensorSpec
 from .size import check_number_of_threads
 from .zeros import zeros_of
 
+
 def tensor_text(spec: TensorSpec) -> str:
     """`f32:1x3x224x224`; a rank-0 tensor is `f32:`."""
     return f"{spec.dtype}:{'x'.join(map(str, spec.shape))}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
+from ..net.partial import Folding
 
 
 class Graph:
@@ -18,7 +19,10 @@ class Graph:
     `specs` is filled while passes that need shapes run, else empty. Names of net outputs never change.
     """
 
-    def __init__(self, net: Net):
+    def __init__(self, net: Net, folding: Folding | None = None):
+        self.folding = folding or Folding()
+        for array in net.constants.values():
+            self.folding.constant(array)
         self.inputs = dict(net.inputs)
         self.outputs = tuple(net.outputs)
         self.constants: dict[str, Any] = dict(net.constants)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import InputError
 from ..net.format import Format, plain_format
 from ..net.route import Choice, Conversion, Route
 from ..net.size import check_number_of_threads
