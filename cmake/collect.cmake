@@ -66,14 +66,15 @@ function(pw_collect_routines target)
 namespace pw {
 ${declarations}${externs}
 const std::vector<std::unique_ptr<Routine>>& collected_routines() {
-  static const Collector all = [] {
-    Collector c;
-${calls}    return c;
+  static const Collector& all = *[] {
+    auto* made = new Collector;
+    Collector& c = *made;
+${calls}    return made;
   }();
   return all.routines;
 }
 const std::vector<UKernelTable>& collected_ukernels() {
-  static const std::vector<UKernelTable> all{
+  static const auto& all = *new std::vector<UKernelTable>{
 ${rows}  };
   return all;
 }

@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "base/fork.h"
+
 namespace pw {
 
 Buffer::Buffer(size_t bytes) : bytes_(bytes) {
@@ -42,7 +44,7 @@ struct Packings {
     Shared buffer;
     Offer state = Offer::waiting;
   };
-  std::mutex mutex;
+  ForkMutex mutex;
   std::map<Key, std::weak_ptr<const Buffer>> known;
   std::map<Key, Offered> offered;
 
