@@ -211,6 +211,24 @@ def report(plan: Any, samples: np.ndarray, limits: Limits, calls: Times, model: 
             "steps": rows, "totals": totals(rows)}
 
 
+#: Steps that a summary lists.
+WORST = 10
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the speed report keeps of `report`: shares of the whole net, and the steps that lose most time, ns."""
+    steps, whole = result["steps"], result["totals"][-1]
+    low = [r for r in steps if r["share"] is not None and r["share"] < LOW]
+    judged = sum(r["share"] is not None for r in steps)
+    end_to_end = result["end_to_end"]["minimum_ns"]
+    worst = [{**{k: r[k] for k in ("layer", "kind", "routine", "variant", "minimum_ns", "roof_ns", "share", "own_share")},
+              "lost_ns": r["minimum_ns"] - r["roof_ns"]} for r in ordered(steps, "lost")[:WORST]]
+    return {"minimum_ns": end_to_end, "roof_ns": whole["roof_ns"], "share": whole["roof_ns"] / end_to_end,
+            "own_share": None if whole["own_roof_ns"] is None else whole["own_roof_ns"] / end_to_end,
+            "low": len(low), "judged": judged, "low_time": sum(r["minimum_ns"] for r in low) / whole["minimum_ns"],
+            "worst": worst}
+
+
 def ordered(rows: Sequence[Mapping[str, Any]], order: str) -> list[Mapping[str, Any]]:
     """Rows by `net` (as they run), `time` (longest first), `share` (lowest first), `lost` (most time above the roof)."""
     keys = {"net": lambda r: 0, "time": lambda r: -r["minimum_ns"],
