@@ -15,6 +15,7 @@ function(pw_collect_ukernels target isa folder)
     # A twin proves its source right and is never timed. Contraction to FMA is one of the expensive optimisations.
     set(optimisation -O1 -fexpensive-optimizations)
   endif()
+  pw_optimisation(optimisation ${optimisation})
   set(objects)
   foreach(source IN LISTS sources)
     get_filename_component(stem ${source} NAME_WE)

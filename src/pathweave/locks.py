@@ -10,9 +10,9 @@ _made: weakref.WeakSet = weakref.WeakSet()
 
 
 def lock(make=threading.Lock):
-    """A `threading.Lock`, or `threading.RLock`, that nobody holds in a forked child: there, no other thread goes on that could give it back.
+    """A `threading.Lock` (or `threading.RLock`) that is open in a forked child, where its holder does not go on.
 
-    What it guards may be half done in such a child, so that every step under it must leave whole what others read.
+    What it guards may be half done in such a child: every step under it leaves whole what others read.
     """
     made = make()
     _made.add(made)

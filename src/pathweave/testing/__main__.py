@@ -23,6 +23,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--everything", action="store_true",
                         help="at a unit's tier (above avx512) also what runs on the micro-kernels of lower tiers alone")
     parser.add_argument("--start", type=int, default=0, help="skip that many checks")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th check")
     parser.add_argument("--json", action="store_true", help="one JSON line before and one after each check")
     return parser.parse_args()
 
@@ -50,7 +51,7 @@ def main() -> int:
             if not re.search(arguments.match, check.variant):
                 continue
             number += 1
-            if number <= arguments.start:
+            if number <= arguments.start or number % arguments.every:
                 continue
             if arguments.json:
                 print(json.dumps({"start": number, "repeat": check.repeat(isa)}), flush=True)

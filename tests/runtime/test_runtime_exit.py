@@ -1,0 +1,92 @@
+"""The process ends as it was asked to, and a forked child works, whatever other threads are in the middle of."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pathweave import _native, locks
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+ENDS = {"exit": 7, "error": 1, "interrupt": -signal.SIGINT, "return": 0}
+WORK = ("native", "timed", "callback", "building", "profile", "tune")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run([sys.executable, "-X", "faulthandler", HERE / "exit_process.py", *map(str, arguments)],
+                          capture_output=True, text=True, env=environment, timeout=180)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("work, how", [*((work, "exit") for work in WORK),
+                                       *(("callback", how) for how in ENDS if how != "exit"), ("native", "error")])
+def test_daemon_threads_in_a_call_do_not_keep_the_process_from_ending(work, how, threads):
+    done = run(work, threads, how)
+    assert done.stdout == "ending\n", done.stdout + done.stderr
+    assert done.returncode == ENDS[how], done.stderr
+    assert "Fatal" not in done.stderr and "terminate" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("work", ["native", "building"])
+def test_a_child_that_is_forked_while_threads_are_in_a_call_works(work, threads):
+    done = run(work, threads, "fork")
+    assert (done.returncode, done.stdout) == (0, "ending\n"), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_lock_that_somebody_holds_is_open_in_a_forked_child():
+    import threading
+    held = [locks.lock(), locks.lock(threading.RLock)]
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        with held[0], held[1]:
+            taken.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(60)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all(lock.acquire(timeout=5) for lock in held) else 1)
+    assert not held[0].acquire(blocking=False)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_workers_take_no_signals(classifier, batch_of):
+    """A signal for the process goes to a thread that the program knows, and interrupts what waits there."""
+    before = set(os.listdir("/proc/self/task"))
+    for threads in (7, 8):
+        session = classifier.plan(shapes={"N": 1}, threads=threads).session()
+        for _ in range(20):
+            session(batch_of())
+    new = set(os.listdir("/proc/self/task")) - before
+    masks = [int(re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/self/task/{task}/status").read_text())[1], 16) for task in new]
+    blocked = [mask for mask in masks if mask >> (signal.SIGINT - 1) & 1 and mask >> (signal.SIGALRM - 1) & 1]
+    assert blocked and all(not mask >> (own - 1) & 1 for mask in blocked for own in (signal.SIGSEGV, signal.SIGPROF))
+
+
+def test_nothing_is_destroyed_while_threads_may_still_use_it():
+    """No object of ours with a destructor lives until `exit`: kernels may be at work then."""
+    objects = subprocess.run(["nm", "-D", "--undefined-only", _native.__file__], capture_output=True, text=True)
+    if objects.returncode != 0:
+        pytest.skip(f"nm cannot read the extension: {objects.stderr}")
+    assert "__cxa_atexit" not in objects.stdout
+    # The scopes of gil.h stand in for nanobind's, which abort where the interpreter ends meanwhile.
+    for path in sorted((ROOT / "native" / "python").iterdir()):
+        assert "gil_scoped" not in path.read_text(), path
