@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def build(sanitizer: str) -> Path:
     ninja = tool("ninja")
     commands = [[tool("cmake"), "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}",
                  "-DCMAKE_BUILD_TYPE=Debug", f"-DPATHWEAVE_SANITIZE={sanitizer}", "-DPATHWEAVE_EMULATED_TIERS=OFF",
-                 "-DPATHWEAVE_TIERS=avx2", f"-DPython_EXECUTABLE={sys.executable}"], [ninja, "-C", str(folder)]]
+                 "-DPATHWEAVE_TIERS=avx2", f"-DPython_EXECUTABLE={sys.executable}",
+                 *shlex.split(os.environ.get("CMAKE_ARGS", ""))], [ninja, "-C", str(folder)]]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
