@@ -6,6 +6,10 @@ if(PATHWEAVE_SANITIZE STREQUAL "address")
   # GCC 12 computes selects between vectors wrongly under -fsanitize=bounds; what it would find, address finds for all that
   # lies in memory.
   set(PW_SANITIZE -fsanitize=address,undefined -fno-sanitize=bounds)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # In a library of its own, its log is the one of AddressSanitizer, which is never told where that is.
+    add_link_options(-static-libubsan -Wl,--exclude-libs,libubsan.a)
+  endif()
 elseif(PATHWEAVE_SANITIZE STREQUAL "thread")
   set(PW_SANITIZE -fsanitize=thread)
 elseif(PATHWEAVE_SANITIZE)

@@ -6,8 +6,8 @@
 A weak symbol (an inline function or template from a header) may be kept by the linker for everybody, and a static
 initialiser runs before the CPU check: both would execute instructions that the machine may lack. An object may define
 one strong symbol only, its table. The rest of the core: nothing is destroyed when the process ends, for threads may be at
-work then that use it; write `static const T& x = *new T(...)`. BUILD is a CMake build folder, or a folder above several. Needs `nm` and `readelf`.
-Prints one line per finding; exit code 1 when there is any, 2 when no object is found.
+work then that use it; write `static const T& x = *new T(...)`. BUILD is a CMake build folder, or a folder above several.
+Needs `nm` and `readelf`. Prints one line per finding; exit code 1 when there is any, 2 when no object is found.
 """
 
 from __future__ import annotations

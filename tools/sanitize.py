@@ -38,7 +38,7 @@ OPTIONS = {
                 "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0"},
     "thread": {"TSAN_OPTIONS": f"{COMMON}:die_after_fork=0:ignore_noninstrumented_modules=1:report_signal_unsafe=0"},
 }
-LIBRARIES = {"address": ["libasan.so", "libubsan.so"], "thread": ["libtsan.so"]}
+LIBRARY = {"address": "libasan.so", "thread": "libtsan.so"}
 REPORT = re.compile(r"(ERROR: AddressSanitizer:? .*|.*: runtime error: .*|WARNING: ThreadSanitizer: .*|"
                     r"FATAL: ThreadSanitizer.*|ERROR: ThreadSanitizer:? .*)")
 OURS = re.compile(r"(?:native|tests)/[\w/.-]+:\d+")
@@ -132,9 +132,8 @@ def build(sanitizer: str) -> Path:
 def environment(sanitizer: str, package: Path) -> dict[str, str]:
     """Variables of a process with an instrumented core. One thread for the libraries that are not ours."""
     compiler = os.environ.get("CXX") or "g++"
-    paths = [subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True).stdout.strip()
-             for library in LIBRARIES[sanitizer]]
-    return {**os.environ, "LD_PRELOAD": " ".join(paths), "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1",
+    library = subprocess.run([compiler, f"-print-file-name={LIBRARY[sanitizer]}"], capture_output=True, text=True, check=True)
+    return {**os.environ, "LD_PRELOAD": library.stdout.strip(), "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **OPTIONS[sanitizer]}
 
 

@@ -1,9 +1,9 @@
 // The interpreter's lock, in threads that may outlive the interpreter.
 #pragma once
 #include <Python.h>
-#include <cxxabi.h>
 #include <unistd.h>
 
+#include <exception>
 #include <utility>
 
 namespace pw::python {
@@ -17,15 +17,12 @@ namespace pw::python {
 // is unwound gives up its references without the lock. https://github.com/python/cpython/issues/87135
 template <class Body>
 decltype(auto) unless_over(Body&& body) {
-#ifdef __GLIBCXX__
   try {
     return std::forward<Body>(body)();
-  } catch (abi::__forced_unwind&) {
+  } catch (...) {
+    if (std::current_exception()) throw;  // an exception of C++, which that unwinding is not
     for (;;) pause();
   }
-#else
-  return std::forward<Body>(body)();
-#endif
 }
 
 // Holds the lock, in any thread.

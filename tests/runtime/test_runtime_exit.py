@@ -77,8 +77,9 @@ def test_workers_take_no_signals(classifier, batch_of):
             session(batch_of())
     new = set(os.listdir("/proc/self/task")) - before
     masks = [int(re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/self/task/{task}/status").read_text())[1], 16) for task in new]
-    blocked = [mask for mask in masks if mask >> (signal.SIGINT - 1) & 1 and mask >> (signal.SIGALRM - 1) & 1]
-    assert blocked and all(not mask >> (own - 1) & 1 for mask in blocked for own in (signal.SIGSEGV, signal.SIGPROF))
+    blocked = [[mask >> (own - 1) & 1 for own in (signal.SIGINT, signal.SIGALRM, signal.SIGSEGV, signal.SIGPROF)]
+               for mask in masks]
+    assert blocked.count([1, 1, 0, 0]) >= 7, blocked  # of the larger team, but for the caller
 
 
 def test_the_scopes_of_the_lock_are_those_that_survive_the_end():
