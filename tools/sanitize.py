@@ -38,9 +38,10 @@ OPTIONS = {
                 "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0"},
     "thread": {"TSAN_OPTIONS": f"{COMMON}:die_after_fork=0:ignore_noninstrumented_modules=1:report_signal_unsafe=0"},
 }
-LIBRARY = {"address": "libasan.so", "thread": "libtsan.so"}
-REPORT = re.compile(r"(ERROR: AddressSanitizer:? .*|.*: runtime error: .*|WARNING: ThreadSanitizer: .*|"
-                    r"FATAL: ThreadSanitizer.*|ERROR: ThreadSanitizer:? .*)")
+#: To be there from the start; the sanitizers look for what throws when they are loaded.
+LIBRARIES = {"address": ["libasan.so", "libstdc++.so.6"], "thread": ["libtsan.so", "libstdc++.so.6"]}
+REPORT = re.compile(r"(ERROR: AddressSanitizer:? .*|\w+Sanitizer: CHECK failed.*|.*: runtime error: .*|"
+                    r"WARNING: ThreadSanitizer: .*|FATAL: ThreadSanitizer.*|ERROR: ThreadSanitizer:? .*)")
 OURS = re.compile(r"(?:native|tests)/[\w/.-]+:\d+")
 
 
@@ -131,9 +132,9 @@ def build(sanitizer: str) -> Path:
 
 def environment(sanitizer: str, package: Path) -> dict[str, str]:
     """Variables of a process with an instrumented core. One thread for the libraries that are not ours."""
-    compiler = os.environ.get("CXX") or "g++"
-    library = subprocess.run([compiler, f"-print-file-name={LIBRARY[sanitizer]}"], capture_output=True, text=True, check=True)
-    return {**os.environ, "LD_PRELOAD": library.stdout.strip(), "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1",
+    asked = [[os.environ.get("CXX") or "g++", f"-print-file-name={library}"] for library in LIBRARIES[sanitizer]]
+    paths = [subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() for words in asked]
+    return {**os.environ, "LD_PRELOAD": " ".join(paths), "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **OPTIONS[sanitizer]}
 
 

@@ -139,6 +139,7 @@ def end(how: str, call: Callable[[], Any], threads: int) -> None:
     elif how == "error":
         raise ValueError("the end")
     elif how == "interrupt":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # where the parent ignores it
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(10)
 
