@@ -44,6 +44,18 @@ REPORT = re.compile(r"(ERROR: AddressSanitizer:? .*|\w+Sanitizer: CHECK failed.*
                     r"WARNING: ThreadSanitizer: .*|FATAL: ThreadSanitizer.*|ERROR: ThreadSanitizer:? .*)")
 OURS = re.compile(r"(?:native|tests)/[\w/.-]+:\d+")
 
+#: What each must report, as a library that Python loads: (flags, source, words of the reports).
+PROOFS = {
+    "address": (["-fsanitize=address,undefined", "-static-libubsan", "-Wl,--exclude-libs,libubsan.a"],
+                'extern "C" int wrong(int n) {\n  int* a = new int[4];\n  volatile int shift = 1 << (n + 31);\n'
+                "  int read = a[3 + n];\n  delete[] a;\n  return shift ^ read;\n}\n",
+                ["heap-buffer-overflow", "shift exponent 32"]),
+    "thread": (["-fsanitize=thread"],
+               "#include <thread>\nint shared;\nextern \"C\" int wrong(int n) {\n"
+               "  std::thread a([=] { shared += n; }), b([=] { shared -= n; });\n  a.join(), b.join();\n  return shared;\n}\n",
+               ["data race"]),
+}
+
 
 @dataclass
 class Stage:
@@ -138,13 +150,13 @@ def environment(sanitizer: str, package: Path) -> dict[str, str]:
             "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **OPTIONS[sanitizer]}
 
 
-def starter(sanitizer: str, variables: dict[str, str]) -> list[str] | str:
+def starter(sanitizer: str, variables: dict[str, str], code: str = "import pathweave._native") -> list[str] | str:
     """What a command is begun with; or why the sanitizer does not run on this system."""
     said = ""
     for words in ([], ["setarch", "-R"]):  # address space layouts of newer kernels are none that older libraries know
         try:
-            done = subprocess.run([*words, sys.executable, "-c", "import pathweave._native"], capture_output=True, text=True,
-                                  env=variables, timeout=120)
+            done = subprocess.run([*words, sys.executable, "-c", code], capture_output=True, text=True, env=variables,
+                                  timeout=120)
         except OSError as e:
             said = str(e)
             continue
@@ -152,6 +164,24 @@ def starter(sanitizer: str, variables: dict[str, str]) -> list[str] | str:
             return words
         said = (done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1]
     return said
+
+
+def unproved(sanitizer: str, words: list[str], variables: dict[str, str]) -> list[str]:
+    """Which of its proofs a sanitizer does not report here: faults in a library of a few lines, loaded as the core is."""
+    flags, source, expected = PROOFS[sanitizer]
+    folder = BUILDS / "reports" / f"{sanitizer}-proof"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "wrong.cpp").write_text(source)
+    made = subprocess.run([os.environ.get("CXX") or "g++", "-g", "-shared", "-fPIC", *flags, "-o", folder / "wrong.so",
+                           folder / "wrong.cpp"], capture_output=True, text=True)
+    if made.returncode != 0:
+        return [made.stderr[-500:]]
+    logged = {name: f"{value}:log_path={folder / name}" for name, value in OPTIONS[sanitizer].items()}
+    code = f"import ctypes; ctypes.CDLL({str(folder / 'wrong.so')!r}).wrong(1)"
+    subprocess.run([*words, sys.executable, "-c", code], env={**variables, **logged}, capture_output=True, timeout=120)
+    said = "".join(path.read_text(errors="replace") for path in folder.glob("*SAN_OPTIONS.*"))
+    return [report for report in expected if not any(report in found for found in found_in(said))]
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
@@ -221,6 +251,9 @@ def main() -> int:
         if isinstance(words, str):
             print(f"{sanitizer}: does not run on this system: {words}")
             continue
+        if missing := unproved(sanitizer, words, variables):
+            print(f"sanitize: {sanitizer} does not report what it must: {', '.join(missing)}")
+            return 1
         ready += [(s, words, variables) for s in chosen if s.sanitizer == sanitizer]
     if not ready:
         print("sanitize: nothing could be run")

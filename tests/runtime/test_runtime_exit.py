@@ -20,7 +20,9 @@ WORK = ("native", "timed", "callback", "building", "profile", "tune")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    # OpenBLAS waits for its own threads at the end, for ever where one was at work: with NumPy alone, too.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+                   "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-X", "faulthandler", HERE / "exit_process.py", *map(str, arguments)],
                           capture_output=True, text=True, env=environment, timeout=180)
 
