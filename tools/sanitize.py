@@ -82,7 +82,7 @@ def tests(sanitizer: str, *paths: str, part: str = "", tier: str = "avx2", name:
 
 
 def conformance(tier: str) -> Stage:
-    return Stage("address", f"conformance, {tier}", ["-m", "pathweave.testing"], tier, "ci", ["--every", "23"])
+    return Stage("address", f"conformance, {tier}", ["-m", "pathweave.testing"], tier, "ci", ["--every", "5"])
 
 
 def stages() -> list[Stage]:
