@@ -184,7 +184,7 @@ def main() -> int:
     worst, failed = float("inf"), False
     with tempfile.TemporaryDirectory() as folder:
         for number, shape in enumerate(SHAPES, 1):
-            if arguments.only and not any(t == str(number) or t in shape.name for t in arguments.only):
+            if arguments.only and not any(number == int(t) if t.isdigit() else t in shape.name for t in arguments.only):
                 continue
             result = measure(shape, Path(folder) / "layer.onnx", arguments)
             theirs = result["onnxruntime"] / 1e6
