@@ -15,6 +15,9 @@ namespace pw {
 
 class Stages;
 
+// That a plan may ask for.
+constexpr int kMostThreads = 1024;
+
 // What the threads of a region share. Owned by the pool and never freed: a thread that was parked through the end of
 // its region looks here first when it goes on.
 struct alignas(64) TeamShared {
@@ -159,6 +162,11 @@ class Stages {
 // work in its hands, except where a stage wants everyone. At most 2^24 stages. False when the caller's Stop (stop.h) ended
 // it: what was left was passed over.
 bool parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
+
+// Runs stages as the threads of a team would if each did its own share of the pieces and nothing else: one after another,
+// the last one first, on this thread. For tests, where who takes which piece must not depend on who is quick; not for
+// stages to which everyone comes.
+void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
 
 // Runs body(team) once on every thread of such a team. `body` must not throw.
 void parallel(int threads, const std::function<void(Team&)>& body);

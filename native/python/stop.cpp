@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "python/gil.h"
+
 namespace nb = nanobind;
 
 namespace pw::python {
@@ -35,7 +37,7 @@ void CallStop::set_deadline(std::optional<double> seconds) {
 
 bool CallStop::wanted() noexcept {
   if (!signals_) return false;
-  nb::gil_scoped_acquire gil;
+  const Locked locked;
   if (PyErr_CheckSignals() == 0) return false;
   try {
     nb::raise_python_error();

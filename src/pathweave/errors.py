@@ -32,6 +32,10 @@ class ShapeError(ModelError):
     """Shapes of a layer or of a call do not fit together."""
 
 
+class SizeError(ShapeError):
+    """A value would be larger than the limit allows, or a number that sizes are made from is; see net/size.py."""
+
+
 class InputError(Error, ValueError):
     """A call's inputs are wrong: a name, a shape, a count."""
 

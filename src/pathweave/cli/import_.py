@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ def command(
                                                    help="JSON file with the net in front of the model.")] = None,
     postprocess: Annotated[str | None, typer.Option(metavar="JSON", show_default=False,
                                                     help="JSON file with the net behind the model.")] = None,
+    external_root: Annotated[str | None, typer.Option(
+        "--external-root", metavar="FOLDER", show_default=False,
+        help="Another folder that external weights may come from, where links beside the model lead there.")] = None,
     calibrate: Calibrate = None,
     shape: Annotated[list[str] | None, typer.Option(
         "--shape", "-s", metavar="NAME=Nx3x224x224", show_default=False,
@@ -32,9 +35,10 @@ def command(
     for path in (preprocess, postprocess):
         if path is not None:
             existing_file(path, "pipeline")
-    loaded = load_model(model, None, preprocess, postprocess)
+    options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
+    loaded = load_model(model, None, preprocess, postprocess, **options)
     if shape:
-        loaded = load_model(model, None, preprocess, postprocess, shapes=new_shapes(shape, loaded.main))
+        loaded = load_model(model, None, preprocess, postprocess, shapes=new_shapes(shape, loaded.main), **options)
     samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
     nets = {name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()},

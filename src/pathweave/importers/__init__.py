@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import FileFormatError, InputError
 from ..folder import modules
 from ..net.net import Model
+from .foreign import Peek, identify
 
 #: Bytes that importers get to see to recognise a file.
 HEAD_BYTES = 4096
@@ -39,7 +40,7 @@ def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = bytes(source)
-        head, path, size, what = source[:HEAD_BYTES], None, len(source), "bytes given to load"
+        head, path, size, what = source[:HEAD_BYTES], None, len(source), "the given bytes"
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         head, size = _read_head(path)
@@ -52,10 +53,15 @@ def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
         if path is None:
             raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
         return _read(own_file.read, path, options, "a .pw model")
-    for name, importer in importers().items():
-        if importer.recognises(head, path):
-            return _read(importer.read, path if path is not None else source, options, f"{name} models")
+    foreign = identify(Peek(head, path, size, source if path is None else None))
+    if foreign is None:
+        for name, importer in importers().items():
+            if importer.recognises(head, path):
+                return _read(importer.read, path if path is not None else source, options, f"{name} models")
     expected = "; ".join(getattr(m, "EXPECTED", name) for name, m in importers().items())
+    if foreign is not None:
+        raise FileFormatError(f"{what} ({size} bytes): this is {foreign.what}; expected a .pw model, or {expected}. "
+                              f"What to do: {foreign.advice}")
     raise FileFormatError(f"{what}: not a model that can be read: {size} bytes that start with {_describe(head)}; "
                           f"expected a .pw model, or one of: {expected}")
 
@@ -77,8 +83,17 @@ def _read(read: Any, source: Any, options: dict[str, Any], what: str) -> Model:
     return read(source, **options)
 
 
+def is_own(source: str | os.PathLike | bytes) -> bool:
+    """True for a `.pw` file, or its bytes."""
+    from ..net import file as own_file
+    return own_file.recognises(source[:HEAD_BYTES] if isinstance(source, (bytes, bytearray, memoryview))
+                               else _read_head(Path(source))[0])
+
+
 def _read_head(path: Path) -> tuple[bytes, int]:
     try:
+        if path.is_dir():
+            return b"", 0
         with open(path, "rb") as f:
             return f.read(HEAD_BYTES), os.fstat(f.fileno()).st_size
     except (OSError, ValueError) as e:

@@ -267,7 +267,7 @@ def _entry(name: str, entry: Any, size: int) -> tuple[str, list[int], int, int]:
         raise spec.bad(f"{where}, dtype", f"one of {', '.join(_SAFETENSORS)}", dtype, _AGAIN)
     if not isinstance(shape, list) or len(shape) > spec.MAX_RANK \
             or not all(type(d) is int and 0 <= d < spec.MAX_DIM for d in shape):
-        raise spec.bad(f"{where}, shape", f"at most {spec.MAX_RANK} numbers from 0 below 2**48", shape, _AGAIN)
+        raise spec.bad(f"{where}, shape", f"at most {spec.MAX_RANK} numbers from 0 to {spec.MAX_DIM - 1}", shape, _AGAIN)
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(o) is int for o in offsets) \
             or not 0 <= offsets[0] <= offsets[1] <= size:
         raise spec.bad(f"{where}, data_offsets", f"[begin, end] within 0 to {size}", offsets, _AGAIN)

@@ -8,6 +8,7 @@ from typing import Any
 from .. import html
 from ..errors import RouteError
 from .format import Format
+from .size import check_number_of_threads
 
 
 @dataclass
@@ -66,6 +67,10 @@ class Route:
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __post_init__(self):
+        """Raises InputError for a number of threads that no team has."""
+        check_number_of_threads(self.threads)
+
     def __repr__(self) -> str:
         times = [f"{what} {html.milliseconds(ns)}" for what, ns in (("predicted", self.predicted_ns),
                                                                    ("measured", self.measured_ns)) if ns is not None]
@@ -115,6 +120,7 @@ class Route:
                                                  "target": Format.parse(c["target"])}))
             regions = {str(name): tuple(map(str, members)) for name, members in data.get("regions", {}).items()}
             rest = {k: v for k, v in data.items() if k not in ("layers", "conversions", "regions")}
-            return Route(layers=layers, conversions=conversions, regions=regions, **rest)
+            route = Route(layers=layers, conversions=conversions, regions=regions, **rest)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RouteError(f"route: not a route that this version can read ({e})") from e
+        return route

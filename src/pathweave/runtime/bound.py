@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..locks import cached_property
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
@@ -44,8 +44,8 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
     for symbol, size in shapes.items():
         if symbol in given:
             continue
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1 or sizes.setdefault(symbol, size) != size:
-            raise InputError(f"shapes: symbol {symbol!r} is {size!r}; expected a size of at least 1"
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0 or sizes.setdefault(symbol, size) != size:
+            raise InputError(f"shapes: symbol {symbol!r} is {size!r}; expected a size of 0 or more"
                              + (f", equal to {sizes[symbol]} of the shapes" if symbol in sizes else ""))
     for spec in net.inputs.values():
         if spec.shape and isinstance(spec.shape[0], str):

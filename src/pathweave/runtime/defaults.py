@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..net.format import Format, plain_format
 from ..net.route import Choice, Conversion, Route
+from ..net.size import check_number_of_threads
 from .bound import BoundNet
 from .catalogue import Candidate
 from .conversions import conversions_for
@@ -41,8 +42,9 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     """A candidate per layer name, those of `fixed` as they are.
 
     Of one greedy walk per preferred layout the one with the fewest reference routines, conversions and layers outside
-    the layout. Raises NoRoutineError.
+    the layout. Raises NoRoutineError, InputError.
     """
+    check_number_of_threads(threads)
     fixed = fixed or {}
     options = [[fixed[layer.name]] if layer.name in fixed else
                bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import InputError, ModelError, RouteError
+from ..locks import lock
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
+from ..net.size import MOST_THREADS, check_number_of_threads
 from . import defaults
 from .bound import BoundNet, resolve_shapes
 from .native import native
@@ -21,16 +22,13 @@ from .session import Session, as_array
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
+#: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
+KEPT_SOURCE_BYTES = 64 << 20
 
 
 def check_threads(threads: int | None) -> int:
-    """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
-    if threads is None:
-        return native().usable_processors()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
-                         f"got {threads!r}")
-    return threads
+    """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
+    return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
 
 
 class _Entry:
@@ -66,8 +64,8 @@ class Runnable:
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
-        self._building = threading.Lock()
+        self._lock = lock()
+        self._building = lock()
 
     @property
     def threads(self) -> int:
@@ -204,7 +202,9 @@ class LoadedModel(Model):
             check_threads(threads)
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
-        self._lock = threading.Lock()
+        self._reopen: Callable[[list[str]], LoadedModel] | None = None
+        self._with_given: dict[frozenset[str], LoadedModel] = {}
+        self._lock = lock()
         self._offer = None
         if model.packed is not None:
             from .packed import Offer
@@ -245,12 +245,30 @@ class LoadedModel(Model):
         return output_specs(self.main)
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
-        """Run the main net: an array or a dict in, an array or a dict out; see `Session`."""
-        return self.runnable()(inputs, out=out, **named)
+        """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
+
+        An input that has a default value (`meta["default_inputs"]`) may be left out or given.
+        """
+        return self._for(named or inputs).runnable()(inputs, out=out, **named)
 
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run the main net; always a dict by name."""
-        return self.runnable().run(inputs, out)
+        return self._for(inputs).runnable().run(inputs, out)
+
+    def _for(self, inputs: Any) -> LoadedModel:
+        """This model, or that with those inputs as inputs that have a default value here and are given all the same."""
+        if not isinstance(inputs, Mapping) or not self.meta.get("default_inputs"):
+            return self
+        given = frozenset(n for n in self.meta["default_inputs"] if n in inputs and n not in self.main.inputs)
+        if not given:
+            return self
+        if self._reopen is None:
+            raise InputError(f"call: {', '.join(map(repr, sorted(given)))}: expected to be left out, for this model holds the "
+                             f"default value; load the original file with default_inputs={sorted(given)}")
+        with self._lock:
+            if given not in self._with_given:
+                self._with_given[given] = self._reopen(sorted(given))
+            return self._with_given[given]
 
     def bind(self, shapes: Any = None) -> BoundNet:
         """The main net at concrete shapes: what profiles and solvers work on."""
@@ -414,8 +432,19 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
         from ..net.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
-                              model.packed), threads)
+    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
+                               model.packed), threads)
+    if model.meta.get("default_inputs") and _can_reopen(path):
+        given = list(options.pop("default_inputs", ()))
+        loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)
+    return loaded
+
+
+def _can_reopen(source: Any) -> bool:
+    """Whether a source can be read once more, for inputs with default values: bytes that are large are not kept for it."""
+    from .. import importers
+    return not importers.is_own(source) and (not isinstance(source, (bytes, bytearray, memoryview))
+                                             or len(source) <= KEPT_SOURCE_BYTES)
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
