@@ -126,7 +126,8 @@ def test_integers_pass_through_double_unharmed():
 
 def test_a_saved_model_keeps_its_types(tmp_path):
     for name, (tensor, dtype) in (("f16", TYPES["f16"]), ("bf16", TYPES["bf16"]), ("f64", TYPES["f64"])):
-        data = model_of([helper.make_node("Add", ["x", "w"], ["s"]), helper.make_node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
+        data = model_of([helper.make_node("Add", ["x", "w"], ["s"]),
+                         helper.make_node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
                          helper.make_node("Cast", ["c"], ["h"], to=TensorProto.FLOAT16),
                          helper.make_node("Cast", ["h"], ["y"], to=tensor)],
                         {"x": (name, ["N", 4])}, {"y": name}, {"w": (name, np.arange(4) / 7)})
@@ -200,7 +201,8 @@ def test_casts_to_half_round_once(half, bits, top, source):
         1 + step * rng.integers(0, 40, 50) + step / 2 + rng.choice([-1, 1], 50) * 2.0**-40,  # ties but for a double's bits
         rng.standard_normal(200) * 10.0 ** rng.integers(-8, 5, 200)])
     x = x.astype(TYPES[source][1])
-    nodes = [helper.make_node("Cast", ["x"], ["h"], to=TYPES[half][0]), helper.make_node("Cast", ["h"], ["y"], to=TensorProto.FLOAT)]
+    nodes = [helper.make_node("Cast", ["x"], ["h"], to=TYPES[half][0]),
+             helper.make_node("Cast", ["h"], ["y"], to=TensorProto.FLOAT)]
     model = pathweave.load(model_of(nodes, {"x": (source, ["N"])}, {"y": "f32", "h": half}))
     expected = np.array([_nearest(float(v), None, bits, top) for v in x], np.float32)
     found = model(x)

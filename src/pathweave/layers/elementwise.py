@@ -9,7 +9,20 @@ from ..net.floats import HALVES, from_bf16, rounded, to_bf16
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, Mover, as_type, broadcast, check_dtype, check_same_dtype, take, widen, word
+from ._common import (
+    FLOATS,
+    NUMBERS,
+    Mover,
+    as_type,
+    broadcast,
+    broadcast_outline,
+    check_dtype,
+    check_same_dtype,
+    same_outline,
+    take,
+    widen,
+    word,
+)
 
 _BOOL = frozenset(("bool",))
 
@@ -33,6 +46,8 @@ class Binary(LayerKind):
         if self.same_dtype:
             check_same_dtype(a, b)
         return [TensorSpec(self.output or a.dtype, broadcast(a, b))]
+
+    outline = broadcast_outline
 
     def meaning(self, attrs, inputs):
         a, b = take(inputs, 2)
@@ -94,6 +109,7 @@ class Prelu(LayerKind):
     """x where x >= 0, else slope x; the slope broadcasts to x, trailing axes aligned. Source: ONNX PRelu."""
 
     name = "prelu"
+    outline = same_outline
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -113,6 +129,7 @@ class Identity(Mover):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
+    outline = same_outline
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -134,6 +151,7 @@ class Cast(LayerKind):
     """
 
     name = "cast"
+    outline = same_outline
     exact = True
     per_element = 0
     attributes = {"dtype": None, "through": "", "source": ""}
@@ -141,7 +159,9 @@ class Cast(LayerKind):
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
         word("through", attrs["through"], ("", *HALVES))
-        if word("source", attrs["source"], ("", "bf16")) != ("bf16" if x.dtype == "bf16" else ""):
+        word("source", attrs["source"], ("", "bf16"))
+        # Where only an array is known, bits of bf16 look like u16.
+        if x.dtype not in (("bf16", "u16") if attrs["source"] else NUMBERS | _BOOL):
             raise ModelError(f"attribute source={attrs['source']!r} on {x}: expected bf16 for a value of bf16, and only there")
         return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL | {"bf16"})), x.shape)]
 
