@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 
 #include <condition_variable>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/fork.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -51,6 +53,8 @@ void spin_until(uint32_t patience, Done&& done) {
 }
 
 constexpr uint32_t kPatient = 4000, kCrowded = 50;
+// Spins of an idle worker before it sleeps, per spin of its last region's patience.
+constexpr uint32_t kIdle = 5;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
@@ -116,6 +120,23 @@ struct Job {
   uint32_t index = 0, count = 0, patience = 0;
 };
 
+// Threads that are made while it lives take no signals: those are for the threads of the program, whose handlers and
+// whose interrupted calls are there. What a thread does to itself (SIGSEGV) and a profiler's clock still reach them.
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    for (int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF}) sigdelset(&all, own);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 class Worker {
  public:
   Worker() : thread_([this] { loop(); }), handle_(thread_.native_handle()) { thread_.detach(); }
@@ -151,10 +172,12 @@ class Worker {
 
  private:
   void loop() {
+    Job job;
+    job.patience = kPatient;
     for (uint64_t last = 0;;) {
       // Callers that run one inference after another come back within this time.
-      for (uint32_t spins = 0; spins < 20000 && region_.load(std::memory_order_acquire) == last; ++spins) relax();
-      Job job;
+      for (uint32_t spins = 0; spins < kIdle * job.patience && region_.load(std::memory_order_acquire) == last; ++spins)
+        relax();
       {
         std::unique_lock lock(mutex_);
         asleep_ = true;
@@ -197,14 +220,18 @@ class Worker {
 
 class Pool {
  public:
-  // Workers of a forked child do not exist there: it starts with an empty pool of its own.
+  // Never destroyed: its workers run while the process ends. They do not exist in a forked child, which makes a pool of
+  // its own.
   static Pool& get() {
-    static Pool* pool = [] {
-      pthread_atfork(nullptr, nullptr, [] { slot() = new Pool; });
-      return slot() = new Pool;
-    }();
-    (void)pool;
-    return *slot();
+    if (Pool* pool = made.load(std::memory_order_acquire)) return *pool;
+    std::lock_guard lock(making);
+    Pool* pool = made.load(std::memory_order_relaxed);
+    if (!pool) {
+      static const int forks = pthread_atfork(nullptr, nullptr, [] { made.store(nullptr, std::memory_order_relaxed); });
+      (void)forks;
+      made.store(pool = new Pool, std::memory_order_release);
+    }
+    return *pool;
   }
 
   struct Crew {
@@ -231,6 +258,8 @@ class Pool {
       crew.shared = idle_ ? idle_ : new TeamShared;  // never freed
       idle_ = crew.shared->next;
       while (wanted > 0 && static_cast<int>(workers_.size()) < limit) {
+        const NoSignals for_the_worker;
+        workers_.reserve(workers_.size() + 1);  // a worker that runs must find its place
         workers_.push_back(std::make_unique<Worker>());
         join(workers_.back().get());
       }
@@ -252,10 +281,8 @@ class Pool {
   }
 
  private:
-  static Pool*& slot() {
-    static Pool* pool = nullptr;
-    return pool;
-  }
+  static inline ForkMutex& making = *new ForkMutex;
+  static inline std::atomic<Pool*> made{nullptr};
   static cpu_set_t affinity() {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -352,6 +379,23 @@ void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexce
   shared.region.store(0, std::memory_order_seq_cst);
   for (Worker* w = crew.workers; w; w = w->next) spin_until(patience, [&] { return !w->inside(); });
   pool.put(crew);
+}
+
+void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+  constexpr uint64_t kGone = UINT64_MAX;  // a share without tickets in all loops
+  TeamShared shared;
+  const auto count = static_cast<uint32_t>(threads), shares = std::min(count, TeamShared::kShares);
+  for (uint32_t stage = first; stage < last; stage = stages.next(stage)) {
+    uint64_t left[TeamShared::kShares] = {};
+    for (uint32_t index = count; index-- > 0;) {
+      for (auto& ticket : shared.tickets) ticket.word.store(kGone, std::memory_order_relaxed);
+      std::atomic<uint64_t>& own = shared.tickets[index % shares].word;
+      own.store(left[index % shares], std::memory_order_relaxed);
+      Team team(index, count, 0, &shared);
+      stages.run(stage, team);
+      left[index % shares] = own.load(std::memory_order_relaxed);
+    }
+  }
 }
 
 void parallel(int threads, const std::function<void(Team&)>& body) {

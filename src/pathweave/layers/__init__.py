@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Mapping
 
-from ..errors import ModelError, ShapeError
+from ..errors import ModelError, ShapeError, SizeError
 from ..folder import instances
 from ..net.net import Epilogue, Layer, Net, TensorSpec
+from ..net.size import check_value, check_windows
 
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
 Outline = tuple[int | None, ...] | None
@@ -128,23 +129,39 @@ def compute(layer: Layer, inputs: list) -> list:
     return outputs
 
 
-def infer_layer(layer: Layer, specs: list[TensorSpec | None]) -> list[TensorSpec]:
-    """Output specs of a layer from bound input specs. Raises ShapeError naming the layer."""
+def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = True) -> list[TensorSpec]:
+    """Output specs of a layer from bound input specs. Raises ShapeError naming the layer.
+
+    `limited`: held to the limits of net/size.py (SizeError); False for sizes that only stand for unknown ones.
+    """
     kind = kind_of(layer.kind)
     body = specs[:-1] if layer.epilogue.add else specs
     try:
-        outputs = kind.infer(kind.complete(layer.attrs), body)
+        attrs = kind.complete(layer.attrs)
+        outputs = kind.infer(attrs, body)
+        if limited:
+            check_windows(attrs, body, outputs)
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
-        raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: {e}") from e
+        error = SizeError if isinstance(e, SizeError) else ShapeError
+        raise error(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs)) or 'nothing'}: {e}") from e
     if any(d < 0 for s in outputs for d in s.shape):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")
+    for name, spec in zip(layer.outputs, outputs) if limited else ():
+        check_value(f"layer {layer.name!r} ({layer.kind}): value {name!r}", spec)
     return outputs
+
+
+def check_inputs(inputs: Mapping[str, TensorSpec]) -> None:
+    """Raise SizeError where a bound input of a net is larger than the limit."""
+    for name, spec in inputs.items():
+        check_value(f"input {name!r}", spec)
 
 
 def infer(net: Net) -> None:
     """Fill `net.specs` for every value and constant. The inputs must be bound. Raises ShapeError."""
     from ..net.format import dtype_of
+    check_inputs(net.inputs)
     specs = dict(net.inputs)
     for name, array in net.constants.items():
         specs[name] = TensorSpec(dtype_of(array.dtype), tuple(array.shape))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.net import Epilogue, TensorSpec
+from ..net.size import check_value
 from . import LayerKind, apply_epilogue, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
@@ -62,7 +63,9 @@ def integers(name: str, value: Any, count: int | None = None, least: int | None 
         found = None
     wrong = found is None or found != values or (least is not None and any(v < least for v in found))
     if wrong or (count is not None and len(values) != count):
-        raise ModelError(f"attribute {name}={value!r}: expected {'' if count is None else f'{count} '}integers"
+        shown = repr(value)
+        raise ModelError(f"attribute {name}={shown if len(shown) <= 200 else shown[:197] + '...'}: expected "
+                         f"{'' if count is None else f'{count} '}integers"
                          f"{'' if least is None else f' of at least {least}'}")
     return found
 
@@ -249,7 +252,12 @@ class Staged(LayerKind):
     def infer(self, attrs, inputs):
         for name in self.activations:
             self._activation(attrs, name)
-        return [self.stages(attrs, inputs, lambda kind, options, specs, _="": kind_of(kind).infer(options, specs)[0])]
+
+        def stage(kind, options, specs, activation=""):
+            (y,) = kind_of(kind).infer(options, specs)
+            check_value(f"the output of its stage {kind}", y)
+            return y
+        return [self.stages(attrs, inputs, stage)]
 
     def meaning(self, attrs, inputs):
         def stage(kind, options, arrays, activation=""):

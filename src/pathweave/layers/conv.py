@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..errors import ShapeError
+from ..net import memory
 from ..net.net import TensorSpec
 from ._common import (
     FLOATS,
@@ -44,6 +45,8 @@ def _check(x, w, b, out_channels):
 
 def _padded(x, pad):
     top, left, bottom, right = pad
+    rows, columns = x.shape[2] + top + bottom, x.shape[3] + left + right
+    memory.require(x.shape[0] * x.shape[1] * rows * columns * x.itemsize, "the padded input", "give a smaller pad")
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(pad) else x
 
 
@@ -211,6 +214,8 @@ class ConvTranspose2(Product):
         n, c, h, wide = x.shape
         kh, kw = w.shape[2:]
         full = self._full(x.shape, w.shape, stride, dilation, output_pad)
+        products = n * w.shape[1] * groups * (kh * kw * h * wide + math.prod(full))
+        memory.require(products * x.itemsize, "the products of a transposed convolution", "give a smaller input")
         matrix = w.reshape(groups, c // groups, -1).transpose(0, 2, 1)
         product = (matrix @ x.reshape(n, groups, c // groups, -1)).reshape(n, -1, kh, kw, h, wide)
         y = np.zeros((n, product.shape[1], *full), product.dtype)

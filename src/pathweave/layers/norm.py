@@ -171,10 +171,11 @@ class Lrn(LayerKind):
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
         wide, size = widen(x), int(attrs["size"])
-        before, behind = (size - 1) // 2, size // 2
+        most = max(0, x.shape[1] - 1)  # nothing lies further away
+        before, behind = min((size - 1) // 2, most), min(size // 2, most)
         width = [(0, 0)] * x.ndim
         width[1] = (before, behind)
         squares = np.pad(wide * wide, width)
-        total = sum(squares[:, k:k + x.shape[1]] for k in range(size))
+        total = sum(squares[:, k:k + x.shape[1]] for k in range(before + behind + 1))
         y = wide / (float(attrs["bias"]) + float(attrs["alpha"]) / size * total) ** float(attrs["beta"])
         return [as_type(y, x.dtype)]

@@ -57,8 +57,8 @@ def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
 class Follower:
     """Specs of all values, and contents of the small ones that depend on constants and shapes alone.
 
-    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer; a strict one
-    raises the ShapeError.
+    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer, and limits no
+    size, since those of its inputs may only stand for unknown ones; a strict one raises the ShapeError.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec], lenient: bool = False):
@@ -66,6 +66,7 @@ class Follower:
         self.specs: dict[str, TensorSpec] = dict(inputs)
         self.contents: dict[str, np.ndarray] = {}
         self.lenient = lenient
+        self.limited = not lenient
         self._follow_empty(inputs.items())
 
     def constant(self, name: str, array: np.ndarray) -> None:
@@ -82,7 +83,7 @@ class Follower:
                 return layer
             specs = [self.specs[v] if v else None for v in layer.inputs]
             layer = kind_of(layer.kind).settle(layer, specs)
-            outputs = infer_layer(layer, specs)
+            outputs = infer_layer(layer, specs, self.limited)
             self.specs.update(zip(layer.outputs, outputs))
             self._follow_contents(layer, outputs)
         except Error:

@@ -147,25 +147,31 @@ def labels_from_json(data: Any, folder: str | os.PathLike = ".") -> list[str] | 
 
 
 def output_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
-    """Specs of a net's outputs, for given input specs where its own hold symbols.
+    """Specs of a net's outputs, for given input specs where its own hold symbols; see `value_specs`."""
+    found = value_specs(main_net, inputs)
+    return {v: found[v] for v in main_net.outputs}
 
-    An output dimension that follows a symbol of the inputs keeps its name, one that changes in another way gets a name of
-    its own. Raises ModelError when shapes cannot be inferred.
+
+def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
+    """Specs of all values of a net, for given input specs where its own hold symbols.
+
+    A dimension that follows a symbol of the inputs keeps its name, one that changes in another way gets a name of its own.
+    Raises ModelError when shapes cannot be inferred.
     """
     inputs = dict(inputs or main_net.inputs)
     if all(s.bound for s in inputs.values()):
-        specs = _specs(main_net, inputs)
-        return {v: specs[v] for v in main_net.outputs}
+        return _specs(main_net, inputs)
     trials = Trials(inputs)
     for name, array in main_net.constants.items():
         trials.constant(name, array)
     for layer in main_net.layers:
         trials.step(layer)
-    found = {v: (trials.dtype(v), trials.named_shape(v)) for v in main_net.outputs}
+    values = [*inputs, *(v for layer in main_net.layers for v in layer.outputs), *main_net.constants]
+    found = {v: (trials.dtype(v), trials.named_shape(v)) for v in values}
     missing = [v for v, (dtype, shape) in found.items() if dtype is None or shape is None]
     if missing:
-        raise ModelError(f"pipeline: the main net's output shapes cannot be inferred: the rank of {missing[0]!r} depends on "
-                         f"the sizes of its inputs; bind its input shapes first")
+        raise ModelError(f"pipeline: the main net's shapes cannot be inferred: the rank of {missing[0]!r} depends on the sizes "
+                         f"of its inputs; bind its input shapes first")
     return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items()}
 
 
@@ -330,7 +336,8 @@ def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec
     symbols = list(dict.fromkeys(d for s in specs for d in s.shape if isinstance(d, str)))
     sizes = {d: 1009 + i for i, d in enumerate(symbols)}
     try:
-        results = infer_layer(layer, [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for s in specs])
+        results = infer_layer(layer, [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for s in specs],
+                              limited=not symbols)
     except Error as e:
         raise ModelError(f"{where}: {e}; correct its fields") from e
     if not symbols:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from ..folder import modules
+from ..layers import check_inputs
 from ..net.evaluate import MEANING_ERRORS, match_symbols
 from ..net.net import Net, TensorSpec
 from ..net.partial import FREE_BYTES_BOUND, Folding, Follower
@@ -64,7 +65,9 @@ def _bound_inputs(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     if any(free.values()):
         raise InputError("the sizes of " + ", ".join(f"{', '.join(map(repr, d))} of input {n!r} ({net.inputs[n]})"
                                                      for n, d in free.items() if d) + " are not known; give its shape")
-    return {n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for n, s in net.inputs.items()}
+    bound = {n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for n, s in net.inputs.items()}
+    check_inputs(bound)
+    return bound
 
 
 def _fold_shapes(net: Net, inputs: dict[str, TensorSpec]) -> Net:

@@ -148,10 +148,11 @@ def scales_of(bound: BoundNet, ranges: Ranges) -> dict[str, Scale]:
         scale = ranges.scale(group)
         if scale is not None:
             scales.update(dict.fromkeys(group, scale))
+    users, outputs = bound.net.consumers(), set(bound.net.outputs)
     for layer in reversed(bound.layers):
         value = layer.inputs[0] if layer.inputs else ""
         if _cuts(layer) and value in scales and layer.outputs[0] in scales and len(members[sets.root(value)]) == 1 and \
-                len(bound.net.consumers()[value]) == 1 and value not in bound.net.outputs:
+                len(users[value]) == 1 and value not in outputs:
             scales[value] = scales[layer.outputs[0]]
     return scales
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import NamedTuple
 
+from ..errors import ModelError
+from ..locks import lock
 from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
@@ -90,7 +91,7 @@ class Candidate:
 
 
 _memo: OrderedDict[str, tuple[list[Candidate], list[Refusal]]] = OrderedDict()
-_lock = Lock()
+_lock = lock()
 
 
 def forget() -> None:
@@ -173,7 +174,11 @@ def _of_one_thread(problem: Problem) -> list[Candidate]:
 
 def _asked(problem: Problem) -> list[dict]:
     """What every routine answers, those first that call themselves fast."""
-    return sorted(native().candidates(problem.text), key=lambda d: d["order"] if d["ok"] else 0)
+    try:
+        answers = native().candidates(problem.text)
+    except ValueError as e:
+        raise ModelError(f"{e}; correct the layer's shapes or attributes") from e
+    return sorted(answers, key=lambda d: d["order"] if d["ok"] else 0)
 
 
 def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:

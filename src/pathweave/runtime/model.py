@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, RouteError
+from ..locks import lock
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
+from ..net.size import MOST_THREADS, check_number_of_threads
+from . import defaults
 from .bound import BoundNet, resolve_shapes
-from .defaults import default_route
 from .native import native
 from .plan import Plan
 from .routes import plan_route
@@ -26,13 +27,8 @@ KEPT_SOURCE_BYTES = 64 << 20
 
 
 def check_threads(threads: int | None) -> int:
-    """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
-    if threads is None:
-        return native().usable_processors()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
-                         f"got {threads!r}")
-    return threads
+    """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
+    return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
 
 
 class _Entry:
@@ -68,8 +64,8 @@ class Runnable:
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
-        self._building = threading.Lock()
+        self._lock = lock()
+        self._building = lock()
 
     @property
     def threads(self) -> int:
@@ -92,7 +88,7 @@ class Runnable:
     def _choose(self, bound: BoundNet, threads: int) -> Route:
         route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
         if route is None or not bound.index.keys() & route.covered():
-            return default_route(bound, threads)
+            return defaults.default_route(bound, threads)
         return route
 
     def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
@@ -102,6 +98,9 @@ class Runnable:
         """
         number = self.threads if threads is None else check_threads(threads)
         if route is not None:
+            if not isinstance(route, Route):
+                raise RouteError(f"plan: expected a Route, or None for the model's own, got {type(route).__name__}; "
+                                 "Route.from_json makes one of plain data")
             return plan_route(route, self.bind(shapes), number)
         return self._entry(resolve_shapes(self.net, shapes), number).plan
 
@@ -205,7 +204,7 @@ class LoadedModel(Model):
         self._runnables: dict[str, Runnable] = {}
         self._reopen: Callable[[list[str]], LoadedModel] | None = None
         self._with_given: dict[frozenset[str], LoadedModel] = {}
-        self._lock = threading.Lock()
+        self._lock = lock()
         self._offer = None
         if model.packed is not None:
             from .packed import Offer
@@ -362,7 +361,8 @@ class LoadedModel(Model):
         by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
         are left alone, see `notes`.
         """
-        from ..net.file import save
+        from ..net.file import check_name, save
+        check_name(path)
         weights = None
         if packed:
             from .packed import collect
@@ -370,10 +370,31 @@ class LoadedModel(Model):
             weights = collect(self.nets, self.runnable().kept_plans())
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
 
+    def __reduce__(self) -> tuple:
+        """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""
+        plain = Model(self.nets, self.meta, self.routes, self.quantisation)
+        rest = {k: v for k, v in self.__dict__.items() if k == "report"}  # of a tuned model
+        return _rebuilt, (type(self), plain, self._threads), rest or None
+
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
         return (f"<Model {ins}: {len(self.main.layers)} layers, outputs {', '.join(self.main.outputs)}, "
                 f"{len(self.routes)} tuned routes>")
+
+    def _repr_html_(self) -> str:
+        """A row per input, output, kind of layer and route, for notebooks."""
+        from collections import Counter
+
+        from .. import html
+        rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
+        rows += [("output", n, s) for n, s in self.outputs.items()]
+        rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
+        rows += [("route", s[:12], repr(r)[1:-1]) for s, r in self.routes.items()]
+        return html.table(repr(self)[1:-1], ("", "name", ""), rows)
+
+
+def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
+    return kind(model, threads)
 
 
 def _pixels(name: str, value: Any):
@@ -397,12 +418,14 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
-    if isinstance(path, LoadedModel):
-        return path
     if isinstance(path, Model):
-        return LoadedModel(path, threads)
+        from ..importers import check_options
+        check_options(options, (), f"a {type(path).__name__}, which was read already")
+        return path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
     from .. import importers
     from ..passes import optimise
+    if threads is not None:
+        check_threads(threads)
     model = importers.load(path, **options)
     pipeline, folder = _pipeline(preprocess, postprocess)
     if pipeline:
@@ -450,3 +473,20 @@ def plan(model: Any, route: Route | None = None, *, shapes: Any = None, threads:
     RouteError, OutOfMemoryError.
     """
     return load(model).plan(route, shapes, threads)
+
+
+def default_route(model: Any, threads: int | None = None, *, shapes: Any = None, accuracy: str = "f32",
+                  restrict: Any = None) -> Route:
+    """The route that a model's main net takes where nothing was measured.
+
+    `model`: a model, a path, or a net that is bound already. `shapes`: as in `plan`. `accuracy`: the least accurate class
+    that it may use. `restrict`: descriptors of the routines that are allowed (a text or a list of texts). Raises
+    InputError, NoRoutineError.
+    """
+    from .descriptor import restriction
+    allowed = restriction(restrict)
+    if isinstance(model, BoundNet):
+        return defaults.default_route(model, check_threads(threads), accuracy, allowed)
+    loaded = load(model)
+    number = loaded.threads if threads is None else check_threads(threads)
+    return defaults.default_route(loaded.bind(shapes), number, accuracy, allowed)

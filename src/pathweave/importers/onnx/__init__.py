@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ...errors import Error, FileFormatError, InputError, ModelError, UnsupportedOperatorError
+from ...errors import Error, FileFormatError, InputError, ModelError, SizeError, UnsupportedOperatorError
 from ...folder import modules
-from ...net.net import Model, Net, TensorSpec
+from ...net.net import Model, Net, TensorSpec, check_name
+from ...net.size import MOST_RANK
 from . import ops
 from .builder import Builder, Node
 from .external import External
@@ -125,6 +126,7 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     if opset < FIRST_OPSET:
         raise ModelError(f"{where}: opset {opset} of ai.onnx; expected {FIRST_OPSET} or later; "
                          "convert the model with onnx.version_converter")
+    _check_names(proto.graph, where)
     if proto.functions:
         proto = inlined(proto, where)
         opsets.update({("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import})
@@ -156,14 +158,29 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
         raise ModelError(f"{where}: the graph has no outputs; expected at least one")
     net = Net(inputs, outputs, builder.layers, builder.constants)
     net.check()
-    meta = {"format": "onnx", "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
-            "graph": graph.name, "opset": opset}
+    meta = {"format": "onnx", "producer": f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip(),
+            "graph": _text(graph.name), "opset": opset}
     if defaults:
         meta["default_inputs"] = defaults
     if builder.converted or half:
         meta["converted"] = {**{f"{k} weights": n for k, n in sorted(builder.converted.items())},
                              **({"half-precision inputs": half} if half else {})}
     return Model({"main": net}, meta)
+
+
+def _check_names(graph, where: str) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands over as bytes."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for what, names in (("value", (v.name for v in values)), ("initializer", (t.name for t in graph.initializer)),
+                        ("dimension", (d.dim_param for v in values for d in v.type.tensor_type.shape.dim)),
+                        ("node", (v for n in graph.node for v in (n.name, n.op_type, n.domain, *n.input, *n.output))),
+                        ("attribute", (a.name for n in graph.node for a in n.attribute))):
+        for name in names:
+            check_name(f"{where}: {what}", name)
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> tuple[dict[str, TensorSpec], int]:
@@ -187,6 +204,8 @@ def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> tuple[dict[s
                                  f"shapes={{{value.name!r}: ('N', 3, 224, 224)}}")
             for _ in shapes[value.name]:
                 tensor.shape.dim.add()
+        if len(tensor.shape.dim) > MOST_RANK:
+            raise SizeError(f"{where} has rank {len(tensor.shape.dim)}: expected at most {MOST_RANK} dimensions")
         dtype = element_type(tensor.elem_type, where)
         half += dtype in WIDENED
         dims = []

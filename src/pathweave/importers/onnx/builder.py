@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import Error, ModelError, UnsupportedOperatorError
 from ...net.format import numpy_dtype
+from ...net.names import Names
 from ...net.net import Layer, TensorSpec
 from ...net.partial import Folding, Follower, fold
 from ...net.trials import Trials
@@ -47,19 +48,15 @@ class Builder:
         self._computing = Folding(COMPUTED_BYTES, COMPUTED_TOTAL, COMPUTED_EFFORT)
         self.narrow_f64 = narrow_f64
         self._declared_ranks = declared_ranks
-        self._names = set(names)
-        self._layer_names: set[str] = set()
+        self._names = Names(names)
+        self._layer_names = Names()
         self._unfolded: dict[str, Layer] = {}
         self._computed: dict[str, str] = {}
         self.trials = Trials(inputs)
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
-        name, i = base, 1
-        while not name or name in self._names:
-            name, i = f"{base}_{i}", i + 1
-        self._names.add(name)
-        return name
+        return self._names.fresh(base)
 
     def define(self, name: str) -> None:
         """Note that a value exists now. Raises ModelError when it did already."""
@@ -96,9 +93,7 @@ class Builder:
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
         """Append a layer, or its folded result where all inputs are constants and the result is small."""
-        unique, i = name, 1
-        while unique in self._layer_names:
-            unique, i = f"{name}_{i}", i + 1
+        unique = self._layer_names.unused(name)
         layer = Layer(unique, kind, tuple(inputs), tuple(outputs), attrs)
         if all(not v or v in self.constants or v in self._unfolded for v in inputs):
             folded = self._folded(layer, self.folding)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ...errors import FileFormatError, UnsupportedOperatorError
+from ...net.size import MOST_RANK
 from .external import External
 
 #: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
@@ -20,7 +21,7 @@ ELEMENT_TYPES = {
 #: Element types of ONNX that no array here can have, by name
 OTHER_TYPES = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz",
                19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0"}
-MAX_RANK = 32
+MAX_RANK = MOST_RANK
 #: A sparse tensor becomes a dense one of at most this size.
 MAX_SPARSE_BYTES = 512 << 20
 #: Floating-point types that are computed in f32.
