@@ -23,6 +23,8 @@ class LayerKind:
     `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
     `moves`: the inputs of which the outputs hold elements, unchanged or mixed with their neighbours, and nothing else but
     a constant.
+    `beside`: the inputs whose elements lie side by side in the outputs, where those are not just `moves`.
+    `sums`: True where an output element is a sum or a difference of one element of each input.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
     `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes
@@ -35,6 +37,8 @@ class LayerKind:
     exact: bool = False
     per_element: int = 1
     moves: slice = slice(0)
+    beside: slice | None = None
+    sums: bool = False
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
     folds: float = math.inf

@@ -70,8 +70,8 @@ def _plain(f):
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",))
-Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.")
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True)
+Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True)
 Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
 Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
 Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)

@@ -53,6 +53,7 @@ class Where(LayerKind):
 
     name = "where"
     exact = True
+    beside = slice(1, 3)
     per_element = 0
     attributes = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -202,6 +203,7 @@ class LoadedModel(Model):
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
         self._lock = threading.Lock()
+        self._calibration: list[str] = []
         self._offer = None
         if model.packed is not None:
             from .packed import Offer
@@ -210,8 +212,13 @@ class LoadedModel(Model):
 
     @property
     def notes(self) -> list[str]:
-        """What came of the packed weights that the file held, as sentences; empty where it held none."""
-        return [] if self._offer is None else self._offer.notes
+        """What is worth knowing of this model, as sentences: what 8 bits lose on the samples of `calibrate`, and what came
+        of packed weights."""
+        return [*self._calibration, *([] if self._offer is None else self._offer.notes)]
+
+    def take_calibration_notes(self, other: LoadedModel) -> None:
+        """Take over what the calibration of another model with the same scales found."""
+        self._calibration = list(other._calibration)
 
     def runnable(self, name: str = "main") -> Runnable:
         """One of the nets with its plans. Raises ModelError for a net that is not there."""
@@ -278,15 +285,18 @@ class LoadedModel(Model):
         `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
         or, with a preprocess net, of image files and Pillow images: typical ones, a hundred or so. Every value gets the
         range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
-        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. `progress`: called with
-        (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
+        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. Values that one scale
+        would spoil stay in float; `notes` and a CalibrationWarning tell which, and where large errors are to be expected.
+        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
         """
-        from .calibrate import Samples, calibrate
+        from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
         images = self.image_inputs if "preprocess" in self.nets else None
-        scales = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
-        self.quantisation["main"] = scales
+        scales, notes = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
+        self.quantisation["main"], self._calibration = scales, [f"calibration: {note}" for note in notes]
         runnable.set_scales(scales)
+        for note in self._calibration:
+            warnings.warn(note, CalibrationWarning, stacklevel=2)
         return self
 
     def image_inputs(self, image: Any) -> dict[str, Any]:

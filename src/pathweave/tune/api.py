@@ -93,6 +93,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
             tell(1.0, "done")
         tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation),
                            None if threads is None else number)
+        tuned.take_calibration_notes(loaded)
         tuned.add_route(route)
     except InterruptedTuning:
         raise
