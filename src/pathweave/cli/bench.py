@@ -125,7 +125,7 @@ def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> No
 def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: str | None, json: bool) -> int:
     """The roof table of the model's route."""
     from ..profile.limits import limits
-    from ..profile.protocol import random_inputs
+    from ..runtime.inputs import random_inputs
     from ..report import roof
     from ..report.timing import step_samples
     inputs = random_inputs(bound)
@@ -213,7 +213,7 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
 
     Beside a route below class f32 the default one runs, so that there is something to compare with.
     """
-    from ..profile.protocol import random_inputs
+    from ..runtime.inputs import random_inputs
     from ..report.bench import Entry
     from ..runtime.defaults import default_route
     inputs = random_inputs(bound) if given is None else given

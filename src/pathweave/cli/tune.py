@@ -58,7 +58,7 @@ def command(
         tuned.save(out, packed)
     route = tuned.route(shapes)
     plan = tuned.plan(route, shapes, route.threads)
-    from ..profile.protocol import random_inputs
+    from ..runtime.inputs import random_inputs
     steps = time_steps(plan.session(), random_inputs(plan.bound))
     facts = tuned.report
     if json:

@@ -72,6 +72,14 @@ class LayerKind:
         """How many terms the longest sum of one output element has, from what `infer` takes; 1 where nothing is summed."""
         return 1
 
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[TensorSpec | None],
+                 constants: list) -> tuple[int, int] | None:
+        """The least and the largest integer that input `position` may usefully hold, None where the kind does not say.
+
+        `attrs`: complete. `constants`: an array per input that is one, else None.
+        """
+        return None
+
     def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
         """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""
         return self.per_element * sum(y.elements for y in outputs)

@@ -38,6 +38,10 @@ class Gather(Mover):
         axis = axis_of(attrs["axis"], data.rank)
         return [TensorSpec(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1:]))]
 
+    def sensible(self, attrs, position, inputs, constants):
+        rows = inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)]
+        return (0, rows - 1) if position == 1 else None
+
     def meaning(self, attrs, inputs):
         data, indices = take(inputs, 2)
         axis = axis_of(attrs["axis"], data.ndim)

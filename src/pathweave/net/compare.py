@@ -118,7 +118,8 @@ class Channels:
         """One sample: arrays that `fits` says can be compared."""
         got, wanted = got.astype(np.float64), wanted.astype(np.float64)
         fine = np.isfinite(wanted)
-        difference, wanted = np.where(fine, got - wanted, 0.0), np.where(fine, wanted, 0.0)
+        got, wanted = np.where(fine, got, 0.0), np.where(fine, wanted, 0.0)
+        difference = got - wanted
         self._whole.add(difference.reshape(1, -1), wanted.reshape(1, -1))
         for axis in channel_axes(wanted.ndim):
             if shares_of_one(wanted, axis):
@@ -127,24 +128,35 @@ class Channels:
             rows = [np.moveaxis(a, axis, 0).reshape(count, -1) for a in (difference, wanted)]
             self._axes.setdefault((axis, count), _Sums(count)).add(*rows)
 
-    def worst(self, by: str) -> Channel | None:
-        """The channel that agrees least, by the measure `largest` or `rms`; None for an output without channels."""
+    def worst(self, by: str, allowed: Channels | None = None, times: float = 1.0) -> Channel | None:
+        """The channel that agrees least, by the measure `largest` or `rms`; None for an output without channels.
+
+        `allowed`: differences of something else from the same reference; `times` as much is no error.
+        """
         found: Channel | None = None
-        for (axis, count), sums in self._axes.items():
-            if axis in self._shares or count < 2 or not sums.numbers:
+        for key in self._axes:
+            errors, size = self._errors(key)
+            less = errors if allowed is None or key not in allowed._axes else \
+                {m: np.where(e <= times * o, 0.0, e) for (m, e), o in zip(errors.items(), allowed._errors(key)[0].values())}
+            if not size.size:
                 continue
-            size, whole = sums.rms(), float(self._whole.rms()[0])
-            by_nature = (CHANCE / count) ** (1 / sums.numbers) / math.sqrt(math.e)
-            own = (size < by_nature * whole) | (size > whole)
-            share = np.where(own, np.maximum(size, FLOOR * whole), whole)
-            peak = np.where(own, np.maximum(sums.largest, FLOOR * self._whole.largest), self._whole.largest)
-            with np.errstate(all="ignore"):
-                errors = {"rms": np.nan_to_num(sums.error() / share), "largest": np.nan_to_num(sums.off / peak)}
-            at = int(errors[by].argmax())
-            if found is None or errors[by][at] > getattr(found.agreement, by):
-                found = Channel(axis, at, float(size[at]),
-                                Agreement(float(errors["largest"][at]), float(errors["rms"][at])))
+            at = int(less[by].argmax())
+            if found is None or less[by][at] > getattr(found.agreement, by):
+                found = Channel(key[0], at, float(size[at]),
+                                Agreement(float(less["largest"][at]), float(less["rms"][at])))
         return found
+
+    def _errors(self, key: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Per channel of an axis: both measures, and the RMS of the reference; nothing where the axis has no channels."""
+        (axis, count), sums, whole = key, self._axes[key], self._whole
+        if axis in self._shares or count < 2 or not sums.numbers:
+            return {}, np.empty(0)
+        size, all_ = sums.rms(), float(whole.rms()[0])
+        by_nature = (CHANCE / count) ** (1 / sums.numbers) / math.sqrt(math.e)
+        own = (size < by_nature * all_) | (size > all_)
+        share = np.where(own, np.maximum(size, FLOOR * all_), all_)
+        peak = np.where(own, np.maximum(sums.largest, FLOOR * whole.largest), whole.largest)
+        return {"largest": _over(sums.off, peak), "rms": _over(sums.error(), share)}, size
 
 
 class _Sums:
@@ -168,3 +180,8 @@ class _Sums:
 
     def error(self) -> np.ndarray:
         return np.sqrt(self._errors / max(1, self.numbers))
+
+
+def _over(errors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Errors over sizes; errors themselves where the reference is 0 throughout."""
+    return errors / np.where(sizes > 0, sizes, 1.0)

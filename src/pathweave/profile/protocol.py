@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import InterruptedTuning
-from ..net.format import FORMS, numpy_dtype
+from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..runtime.bound import BoundNet
+from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
 from .measurement import PROTOCOL, Measurement, quantile
@@ -46,18 +47,6 @@ def this_host() -> HostFingerprint:
     """Fingerprint of this machine under the instruction sets that the native core uses."""
     from ..runtime.devices import cpu_info
     return host(lambda: cpu_info()["used"])
-
-
-def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
-    """Arrays for every input: normal values (images of unit variance) for floating point, zeros and ones else."""
-    import numpy as np
-    rng = np.random.default_rng(seed)
-    inputs = {}
-    for name, spec in bound.inputs.items():
-        dtype = np.dtype(numpy_dtype(spec.dtype))
-        values = rng.standard_normal(spec.shape, np.float32) if dtype.kind == "f" else rng.integers(0, 2, spec.shape)
-        inputs[name] = np.ascontiguousarray(values, dtype).reshape(spec.shape)
-    return inputs
 
 
 @contextlib.contextmanager
