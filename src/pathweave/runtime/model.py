@@ -299,19 +299,22 @@ class LoadedModel(Model):
             warnings.warn(note, CalibrationWarning, stacklevel=2)
         return self
 
-    def image_inputs(self, image: Any) -> dict[str, Any]:
+    def image_inputs(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
         """The main net's inputs from an image, by the preprocess net; see `predict`."""
-        values = self.runnable("preprocess").run(self._images(image))
+        values = self.runnable("preprocess").run(self._images(image, max_pixels))
         return dict(zip(self.main.inputs, values.values()))
 
-    def predict(self, image: Any) -> dict[str, Any]:
+    def predict(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
         """Run all nets on an image: preprocess, main, postprocess; results by name.
 
         `image`: path of an image file, uint8 array [H,W,3] (RGB) or [H,W], a Pillow image, or a dict of those by name
         of the preprocess net's inputs. A model without a preprocess net takes the main net's inputs. Where the model
-        has labels, `labels` holds those of the integer results. Raises InputError.
+        has labels, `labels` holds those of the integer results. `max_pixels`: of an image file or a Pillow image, 100
+        million unless given; the environment's PATHWEAVE_MAX_PIXELS is a limit to both. Files are turned upright by their
+        EXIF orientation, and those above 16 million pixels are read at a reduced size, still four times what the net wants.
+        Raises InputError.
         """
-        values = self._images(image) if "preprocess" in self.nets else self._plain(image)
+        values = self._images(image, max_pixels) if "preprocess" in self.nets else self._plain(image)
         names = [n for n in NET_ORDER if n in self.nets]
         for i, name in enumerate(names):
             runnable = self.runnable(name)
@@ -326,10 +329,11 @@ class LoadedModel(Model):
                              f"it with preprocess=..., or pass the inputs of its main net")
         return value if isinstance(value, Mapping) else {next(iter(self.main.inputs)): value}
 
-    def _images(self, image: Any) -> dict[str, Any]:
-        inputs = self.nets["preprocess"].inputs
-        images = dict(image) if isinstance(image, Mapping) else {next(iter(inputs)): image}
-        return {name: _pixels(name, value) for name, value in images.items()}
+    def _images(self, image: Any, max_pixels: int | None) -> dict[str, Any]:
+        from ..net.images import wanted_size
+        net = self.nets["preprocess"]
+        images = dict(image) if isinstance(image, Mapping) else {next(iter(net.inputs)): image}
+        return {name: _pixels(name, value, wanted_size(net, name), max_pixels) for name, value in images.items()}
 
     def _labelled(self, values: dict[str, Any]) -> dict[str, Any]:
         labels = self.meta.get("labels")
@@ -364,13 +368,14 @@ class LoadedModel(Model):
                 f"{len(self.routes)} tuned routes>")
 
 
-def _pixels(name: str, value: Any):
+def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
     import numpy as np
+
+    from ..net.images import pixels, read_image
     if isinstance(value, (str, os.PathLike)):
-        from ..net.pipeline import read_image
-        return read_image(value)
+        return read_image(value, wanted, max_pixels)
     if hasattr(value, "convert") and hasattr(value, "getexif"):  # a Pillow image
-        return np.asarray(value.convert("RGB"))
+        return pixels(value, f"image {name!r}", wanted, max_pixels)
     array = as_array(name, value)
     if array.dtype == np.uint8 and array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
