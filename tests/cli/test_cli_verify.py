@@ -163,3 +163,29 @@ def test_integers_are_those_that_the_net_can_mean(tmp_path, build, dtype, expect
     ids = random_inputs(bound)["ids"]
     least, largest = expected or (0, 1)
     assert ids.min() == least and largest - ids.max() <= (largest - least) / 20 and ids.max() <= largest
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+def test_flipped_weights_are_found(pw, digits, tmp_path):
+    """One bit of the smallest weight: the outputs hardly change."""
+    file = tmp_path / "m.pw"
+    pw("import", digits, "-o", file)
+    assert pw("verify", file, "--samples", 1).code == 0
+    data = bytearray(file.read_bytes())
+    data[-4] ^= 1
+    file.write_bytes(data)
+    result = pw("verify", file, "--samples", 1)
+    assert result.code == 1 and "its contents are not those that were saved" in result.out
+    (name,) = pw("verify", file, "--samples", 1, "--json").json["damaged"]
+    assert name.startswith("main/")
+
+
+def test_packed_weights_that_are_not_written_are_told(pw, digits, heldout, tmp_path):
+    """Integers keep what they pack to themselves."""
+    done = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--routine", "qint8", "--budget", 0, "--threads",
+              1, "-o", tmp_path / "m.pw", "--packed")
+    assert done.code == 0 and "packed weights: 0 written" in done.out and "left out" in done.out and ":u8:" in done.out
+    plain = pw("tune", digits, "--budget", 0, "--threads", 1, "-o", tmp_path / "f.pw", "--packed", "--json").json
+    (note,) = [n for n in plain["notes"] if n.startswith("packed weights")]
+    assert int(note.split()[2]) > 0

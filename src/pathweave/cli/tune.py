@@ -62,12 +62,13 @@ def command(
     steps = time_steps(plan.session(), random_inputs(plan.bound))
     facts = tuned.report
     if json:
-        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts})
+        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
+                    "notes": tuned.notes})
         return
     title = f"{model}   {', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())}   {plan.threads} threads"
     print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),
                  _seconds(facts["seconds"]),
-                 *(f"finding: {f}" for f in facts["findings"]), *([f"{out}: written"] if out else []))
+                 *(f"finding: {f}" for f in facts["findings"]), *tuned.notes, *([f"{out}: written"] if out else []))
 
 
 def _race(facts: dict[str, Any]) -> Any:

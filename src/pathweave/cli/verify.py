@@ -55,7 +55,7 @@ def command(
     from ..report import verification
     check_accuracy(accuracy)
     loaded, bound = load_bound(model, threads, shape)
-    damaged = _damaged(loaded)
+    damaged = _damaged(model, loaded)
     allowed = restriction(routine)
     route = None
     if allowed is not None:
@@ -93,10 +93,17 @@ def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None) -> t
     return count, islice(found, count)
 
 
-def _damaged(loaded: Any) -> list[str]:
+def _damaged(model: str, loaded: Any) -> list[str]:
     """Sentences on weights in the file, packed ones too, that are not what was saved."""
-    packed = [] if loaded.packed is None else sorted({p.constant for p in loaded.packed.packings if not p.intact()})
-    return [f"packed weights of {name}: their contents are not those that were saved" for name in packed]
+    from ..net.file import damage, recognises
+    with open(model, "rb") as f:
+        if not recognises(f.read(64)):
+            return []
+    names = {f"packed/{i}": p for i, p in enumerate(loaded.packed.packings)} if loaded.packed else {}
+    # Packed weights carry digests of their own, from when they were packed.
+    found = sorted({*(damage(model) or ()), *(name for name, p in names.items() if not p.intact())})
+    return [f"packed weights of {names[n].constant}: their contents are not those that were saved" if n in names else
+            f"{n}: its contents are not those that were saved" for n in found]
 
 
 def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | None) -> Any:

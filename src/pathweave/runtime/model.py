@@ -204,6 +204,7 @@ class LoadedModel(Model):
         self._runnables: dict[str, Runnable] = {}
         self._lock = threading.Lock()
         self._calibration: list[str] = []
+        self._written: list[str] = []
         self._offer = None
         if model.packed is not None:
             from .packed import Offer
@@ -212,9 +213,9 @@ class LoadedModel(Model):
 
     @property
     def notes(self) -> list[str]:
-        """What is worth knowing of this model, as sentences: what 8 bits lose on the samples of `calibrate`, and what came
-        of packed weights."""
-        return [*self._calibration, *([] if self._offer is None else self._offer.notes)]
+        """What is worth knowing of this model, as sentences: what 8 bits lose on the samples of `calibrate`, which packed
+        weights `save` wrote last, and what came of those in the file."""
+        return [*self._calibration, *self._written, *([] if self._offer is None else self._offer.notes)]
 
     def take_calibration_notes(self, other: LoadedModel) -> None:
         """Take over what the calibration of another model with the same scales found."""
@@ -352,14 +353,17 @@ class LoadedModel(Model):
         `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
         default shapes. Loading then maps them instead of packing anew, and processes share their memory; the file grows
         by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
-        are left alone, see `notes`.
+        are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
+        says how many were written, and how many left out.
         """
         from ..net.file import save
         weights = None
         if packed:
-            from .packed import collect
+            from .packed import collect, summary
             self.plan()
-            weights = collect(self.nets, self.runnable().kept_plans())
+            plans = self.runnable().kept_plans()
+            weights = collect(self.nets, plans)
+            self._written = [summary(weights, plans)]
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
 
     def __repr__(self) -> str:
