@@ -23,6 +23,7 @@ from ..profile.store import Store
 from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
+from ..runtime.interpreted import of_route
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
 from . import race as racing
@@ -333,7 +334,7 @@ class Tuner:
                 "certificate": route.certificate, "solver": route.solver, "host": route.host,
                 "race": self.races[-1], "races": self.races, "not raced": self.left_out,
                 "findings": self._findings(route, profile), "profile": profile.notes,
-                "seconds": dict(self.seconds)}
+                "numpy": of_route(route, self.bound).to_json(), "seconds": dict(self.seconds)}
 
 
 def _gap(predicted: float | None, measured: float | None) -> float | None:
