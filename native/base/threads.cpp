@@ -51,6 +51,8 @@ void spin_until(uint32_t patience, Done&& done) {
 }
 
 constexpr uint32_t kPatient = 4000, kCrowded = 50;
+// Spins of an idle worker before it sleeps, per spin of its last region's patience.
+constexpr uint32_t kIdle = 5;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
@@ -151,10 +153,12 @@ class Worker {
 
  private:
   void loop() {
+    Job job;
+    job.patience = kPatient;
     for (uint64_t last = 0;;) {
       // Callers that run one inference after another come back within this time.
-      for (uint32_t spins = 0; spins < 20000 && region_.load(std::memory_order_acquire) == last; ++spins) relax();
-      Job job;
+      for (uint32_t spins = 0; spins < kIdle * job.patience && region_.load(std::memory_order_acquire) == last; ++spins)
+        relax();
       {
         std::unique_lock lock(mutex_);
         asleep_ = true;
@@ -352,6 +356,23 @@ void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexce
   shared.region.store(0, std::memory_order_seq_cst);
   for (Worker* w = crew.workers; w; w = w->next) spin_until(patience, [&] { return !w->inside(); });
   pool.put(crew);
+}
+
+void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+  constexpr uint64_t kGone = UINT64_MAX;  // a share without tickets in all loops
+  TeamShared shared;
+  const auto count = static_cast<uint32_t>(threads), shares = std::min(count, TeamShared::kShares);
+  for (uint32_t stage = first; stage < last; stage = stages.next(stage)) {
+    uint64_t left[TeamShared::kShares] = {};
+    for (uint32_t index = count; index-- > 0;) {
+      for (auto& ticket : shared.tickets) ticket.word.store(kGone, std::memory_order_relaxed);
+      std::atomic<uint64_t>& own = shared.tickets[index % shares].word;
+      own.store(left[index % shares], std::memory_order_relaxed);
+      Team team(index, count, 0, &shared);
+      stages.run(stage, team);
+      left[index % shares] = own.load(std::memory_order_relaxed);
+    }
+  }
 }
 
 void parallel(int threads, const std::function<void(Team&)>& body) {

@@ -14,6 +14,9 @@ namespace pw {
 
 class Stages;
 
+// That a plan may ask for.
+constexpr int kMostThreads = 1024;
+
 // What the threads of a region share. Owned by the pool and never freed: a thread that was parked through the end of
 // its region looks here first when it goes on.
 struct alignas(64) TeamShared {
@@ -145,6 +148,11 @@ class Stages {
 // threads take part when the pool is busy with other callers, and nobody waits for a thread that has no part of the
 // work in its hands, except where a stage wants everyone. At most 2^24 stages.
 void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
+
+// Runs stages as the threads of a team would if each did its own share of the pieces and nothing else: one after another,
+// the last one first, on this thread. For tests, where who takes which piece must not depend on who is quick; not for
+// stages to which everyone comes.
+void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
 
 // Runs body(team) once on every thread of such a team. `body` must not throw.
 void parallel(int threads, const std::function<void(Team&)>& body);

@@ -34,8 +34,8 @@ std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t 
   return shared_packing(weights.id, key, fill, bytes);
 }
 
-Buffer pack_bias(const float* bias, int64_t columns, int64_t tile) {
-  const int64_t padded = round_up(columns, tile);
+Buffer pack_bias(const float* bias, int64_t columns, int64_t tile, int64_t more) {
+  const int64_t padded = round_up(columns + more, tile);
   Buffer packed(static_cast<size_t>(padded) * 4);
   std::memset(packed.as<float>(), 0, static_cast<size_t>(padded) * 4);
   if (bias) std::memcpy(packed.as<float>(), bias, static_cast<size_t>(columns) * 4);

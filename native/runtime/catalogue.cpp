@@ -4,6 +4,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/size.h"
 
 namespace pw {
 namespace {
@@ -140,7 +141,11 @@ std::pair<DevicePtr, const DeviceRoutine*> find_routine(const std::string& id) {
 
 }  // namespace
 
-uint64_t bytes_of(DType dtype, const Dims& shape) { return static_cast<uint64_t>(count(shape)) * size_of(dtype); }
+uint64_t bytes_of(DType dtype, const Dims& shape) {
+  int64_t bytes = static_cast<int64_t>(size_of(dtype));
+  for (int64_t d : shape) bytes = times(bytes, d, "bytes of a value");
+  return static_cast<uint64_t>(bytes);
+}
 
 std::vector<Candidate> candidates(const std::string& text) {
   const Problem problem = Problem::parse(text);
@@ -200,7 +205,8 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
     in.push_back({bytes_of(ports.in[i].dtype, problem.in[dynamic[i]].shape), ports.in[i].device});
   for (size_t i = 0; i < problem.out.size(); ++i)
     out.push_back({bytes_of(ports.out[i].dtype, problem.out[i].shape), ports.out[i].device});
-  auto kernel = std::make_shared<const PreparedKernel>(raw, device, std::move(in), std::move(out), std::move(keep));
+  auto kernel = std::make_shared<const PreparedKernel>(raw, device, std::move(in), std::move(out), problem.threads,
+                                                       std::move(keep));
   if (!raw.run) throw fail("it prepared a kernel without a run function");
   return kernel;
 }

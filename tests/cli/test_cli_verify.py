@@ -150,7 +150,8 @@ def test_integers_are_those_that_the_net_can_mean(tmp_path, build, dtype, expect
     table = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
     nodes = {
         "gather": [helper.make_node("Gather", ["table", "ids"], ["y"])],
-        "moved": [helper.make_node("Transpose", ["ids"], ["t"], perm=[1, 0]), helper.make_node("Gather", ["table", "t"], ["y"])],
+        "moved": [helper.make_node("Transpose", ["ids"], ["t"], perm=[1, 0]),
+                  helper.make_node("Gather", ["table", "t"], ["y"])],
         "one_hot": [helper.make_node("Unsqueeze", ["ids", "last"], ["u"]), helper.make_node("Equal", ["u", "depth"], ["e"]),
                     helper.make_node("Cast", ["e"], ["y"], to=TensorProto.FLOAT)],
         "cast": [helper.make_node("Cast", ["ids"], ["y"], to=TensorProto.FLOAT)]}[build]
@@ -183,8 +184,8 @@ def test_flipped_weights_are_found(pw, digits, tmp_path):
 
 def test_packed_weights_that_are_not_written_are_told(pw, digits, heldout, tmp_path):
     """Integers keep what they pack to themselves."""
-    done = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--routine", "qint8", "--budget", 0, "--threads",
-              1, "-o", tmp_path / "m.pw", "--packed")
+    done = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--routine", "qint8", "--budget", 0,
+              "--threads", 1, "-o", tmp_path / "m.pw", "--packed")
     assert done.code == 0 and "packed weights: 0 written" in done.out and "left out" in done.out and ":u8:" in done.out
     plain = pw("tune", digits, "--budget", 0, "--threads", 1, "-o", tmp_path / "f.pw", "--packed", "--json").json
     (note,) = [n for n in plain["notes"] if n.startswith("packed weights")]

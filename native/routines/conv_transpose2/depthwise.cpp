@@ -111,7 +111,7 @@ class TransposedDepthwise : public ConvolutionRoutine {
     const TransposedGeometry g(p);
     if (g.groups != g.inputs || g.outputs != g.inputs) return Verdict::no("it is not one filter per channel");
     if (general_kernel().empty()) return Verdict::no("no micro-kernel in this tier");
-    return Verdict::ok();
+    return g.few_phases();
   }
   std::vector<std::string> variants(const Problem&) const override { return {general_kernel()}; }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

@@ -1,8 +1,10 @@
 // Shapes of a transposed convolution, and its phases: outputs whose row and column leave the same rests when divided by
 // the strides are reached by the same taps. Each phase is a convolution of stride 1 over the input where it lies.
 #pragma once
+#include <algorithm>
 #include <vector>
 
+#include "base/size.h"
 #include "routines/conv2/geometry.h"
 
 namespace pw {
@@ -34,12 +36,28 @@ struct TransposedGeometry {
     groups = p.integer("groups");
   }
 
+  // Phases that have outputs, and taps that are looked at to find those of each. Declines more than routines shall keep.
+  static constexpr int64_t kMostPhases = int64_t{1} << 16, kMostLooks = int64_t{1} << 26;
+  Verdict few_phases() const {
+    const int64_t phases = saturated(std::min(stride_y, out_height), std::min(stride_x, out_width));
+    if (phases > kMostPhases || saturated(phases, kernel_height * kernel_width) > kMostLooks)
+      return Verdict::no("its strides make " + std::to_string(phases) + " phases of " +
+                         std::to_string(kernel_height * kernel_width) + " taps");
+    return Verdict::ok();
+  }
+
   // The phases that have outputs.
   std::vector<Phase> phases() const {
     std::vector<Phase> found;
-    for (int64_t rest_y = 0; rest_y < stride_y; ++rest_y)
-      for (int64_t rest_x = 0; rest_x < stride_x; ++rest_x)
-        if (Phase f = phase(rest_y, rest_x); f.height > 0 && f.width > 0) found.push_back(std::move(f));
+    for (int64_t rest_y : rests(stride_y, out_height, pad_top))
+      for (int64_t rest_x : rests(stride_x, out_width, pad_left)) found.push_back(phase(rest_y, rest_x));
+    return found;
+  }
+  // Rests that outputs leave when divided by the stride, in ascending order.
+  static std::vector<int64_t> rests(int64_t stride, int64_t out, int64_t pad) {
+    std::vector<int64_t> found;
+    for (int64_t o = 0; o < std::min(stride, out); ++o) found.push_back((o + pad) % stride);
+    std::sort(found.begin(), found.end());
     return found;
   }
 

@@ -63,10 +63,16 @@ def _samples(model: Any, path: str, option: str) -> Any:
     raise BadUse(f"{option} {path}: no such file; expected a .npz or .npy file, or a folder of images")
 
 
-def _images(model: Any, folder: Path, option: str) -> list[str]:
-    files = sorted(str(f) for f in folder.iterdir() if f.suffix.lower() in _IMAGES and f.is_file())
+def images_in(folder: str | Path, option: str = "") -> list[str]:
+    """Paths of the images in a folder, by name. Raises BadUse where there is none."""
+    files = sorted(str(f) for f in Path(folder).iterdir() if f.suffix.lower() in _IMAGES and f.is_file())
     if not files:
-        raise BadUse(f"{option} {folder}: expected images in that folder ({' '.join(_IMAGES)}), found none")
+        raise BadUse(f"{option}{folder}: expected images in that folder ({' '.join(_IMAGES)}), found none")
+    return files
+
+
+def _images(model: Any, folder: Path, option: str) -> list[str]:
+    files = images_in(folder, f"{option} ")
     if "preprocess" not in model.nets:
         raise BadUse(f"{option} {folder}: images need a preprocess net, which the model lacks; attach one with "
                      f"pathweave import --preprocess JSON, or give a .npz file")

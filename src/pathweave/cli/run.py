@@ -7,8 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from ._calibration import images_in
 from ._errors import BadUse
-from ._options import Json, ModelPath, Routine, Threads, existing_file, load_model, restriction, writable_target
+from ._options import (
+    Batch,
+    Json,
+    ModelPath,
+    Routine,
+    Shapes,
+    Threads,
+    bound_by_options,
+    existing_file,
+    load_model,
+    restriction,
+    writable_target,
+)
 from ._output import print_json, print_tables
 
 ORDER = 50
@@ -16,9 +29,14 @@ ORDER = 50
 
 def command(
     model: ModelPath,
-    inputs: Annotated[list[str], typer.Argument(
+    inputs: Annotated[list[str] | None, typer.Argument(
         metavar="INPUT...", show_default=False,
-        help="Images; .npy files in the order of the inputs, or NAME=FILE.npy; an .npz file, or NAME=FILE.npz:KEY.")],
+        help="Images, or a folder of them; .npy files in the order of the inputs, or NAME=FILE.npy; an .npz file, or "
+             "NAME=FILE.npz:KEY.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random inputs from a fixed seed instead, of the sizes of --shape "
+                                         "and --batch.")] = False,
+    shape: Shapes = None,
+    batch: Batch = None,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write all results here.",
                                             show_default=False)] = None,
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
@@ -30,8 +48,13 @@ def command(
     """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
     import numpy as np
     writable_target(out, "results")
+    if random == bool(inputs):
+        raise BadUse("run: expected INPUT... or --random" + (", got both" if random else
+                     "; --random runs the model on random inputs, of sizes that --shape gives"))
+    if not random and (shape or batch):
+        raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
     loaded = load_model(model, threads)
-    feeds = _feeds(loaded, inputs)
+    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs)
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
     if out is not None:
@@ -54,8 +77,14 @@ def command(
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------
 
+def _random(model: Any, shape: list[str] | None, batch: int | None) -> dict[str, Any]:
+    from ..profile.protocol import random_inputs
+    return random_inputs(bound_by_options(model, shape, batch))
+
+
 def _feeds(model: Any, texts: list[str]) -> list[tuple[str, Any]]:
     """(what to call it, an image path or a dict of arrays) for every run: one per image, else one for all arrays."""
+    texts = [file for t in texts for file in (images_in(t) if Path(t).is_dir() else [t])]
     images = [t for t in texts if _suffix(t) not in (".npy", ".npz")]
     if images and len(images) < len(texts):
         raise BadUse(f"run: expected images or arrays, got both ({images[0]} and others); run them one after the other")

@@ -8,7 +8,20 @@ from ..errors import ModelError, ShapeError
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, Mover, as_type, broadcast, check_dtype, check_same_dtype, take, widen, word
+from ._common import (
+    FLOATS,
+    NUMBERS,
+    Mover,
+    as_type,
+    broadcast,
+    broadcast_outline,
+    check_dtype,
+    check_same_dtype,
+    same_outline,
+    take,
+    widen,
+    word,
+)
 
 _BOOL = frozenset(("bool",))
 
@@ -32,6 +45,8 @@ class Binary(LayerKind):
         if self.same_dtype:
             check_same_dtype(a, b)
         return [TensorSpec(self.output or a.dtype, broadcast(a, b))]
+
+    outline = broadcast_outline
 
     def meaning(self, attrs, inputs):
         a, b = take(inputs, 2)
@@ -106,6 +121,7 @@ class Prelu(LayerKind):
     """x where x >= 0, else slope x; the slope broadcasts to x, trailing axes aligned. Source: ONNX PRelu."""
 
     name = "prelu"
+    outline = same_outline
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -125,6 +141,7 @@ class Identity(Mover):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
+    outline = same_outline
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -141,6 +158,7 @@ class Cast(LayerKind):
     """
 
     name = "cast"
+    outline = same_outline
     exact = True
     per_element = 0
     attributes = {"dtype": None}

@@ -9,7 +9,7 @@ from ..net.net import TensorSpec
 from . import LayerKind
 from ._common import Mover, check_dtype, integers, take, word
 from .resize import interpolate, positions, taps
-from .shaping import transpose_spec
+from .shaping import permuted, transpose_spec
 
 #: Weights of red, green and blue in luma. Source: ITU-R BT.601, as Pillow and OpenCV use them.
 _LUMA = (0.299, 0.587, 0.114)
@@ -25,7 +25,6 @@ class Source(LayerKind):
     """
 
     name = "source"
-    folds = 0
     per_element = 0
     attributes = {"shape": None, "format": "rgb", "resize_mode": "bilinear", "keep_ar": 0, "padding_color": (0,)}
 
@@ -36,6 +35,9 @@ class Source(LayerKind):
         if shape[:2] != (1, channels):
             raise ModelError(f"attribute shape={shape}: expected (1, {channels}, H, W) for format {attrs['format']}")
         return shape
+
+    def outline(self, attrs, shapes):
+        return self._shape(attrs)
 
     @staticmethod
     def _padding(attrs, channels):
@@ -114,6 +116,9 @@ class Permute(Mover):
         (x,) = take(inputs, 1)
         return [transpose_spec(x, self._order(attrs))]
 
+    def outline(self, attrs, shapes):
+        return permuted(shapes, self._order(attrs))
+
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
         order = self._order(attrs)
@@ -124,7 +129,6 @@ class Sink(Mover):
     """y = x: the end of a pipeline, with the `name` that its user reads."""
 
     name = "sink"
-    folds = 0
     attributes = {"name": ""}
 
     def infer(self, attrs, inputs):

@@ -68,7 +68,6 @@ class Resize2(ValueKind):
     """
 
     name = "resize2"
-    folds = 0
     moves = slice(1)
     attributes = {"mode": "nearest", "coordinates": "half_pixel", "rounding": "round_prefer_floor",
                   "size": (), "scale": (), "cubic_a": -0.75}
@@ -105,6 +104,11 @@ class Resize2(ValueKind):
         if min(out) < 1:
             raise ShapeError(f"x is {x}, scale={attrs['scale']}: the output would be empty")
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
+
+    def effort(self, attrs, inputs, outputs):
+        n, c, _, width = inputs[0].shape
+        between = n * c * outputs[0].shape[2] * width  # rows are resampled first
+        return super().effort(attrs, inputs, outputs) + 4 * (between + outputs[0].elements)
 
     def meaning(self, attrs, inputs):
         attrs, (x,) = self.resolve(attrs, inputs)

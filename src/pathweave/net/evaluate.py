@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, Error, InputError, ModelError, OutOfMemoryError, ShapeError
-from .format import numpy_dtype
+from ..errors import DTypeError, Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
+from . import memory
+from .format import dtype_of, itemsize, numpy_dtype
 from .net import Layer, Net, TensorSpec
 
 #: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
@@ -20,13 +21,14 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
 
     `inputs`: one array per net input; symbols of the declared shapes take the sizes of the arrays. With `precision`
     ("f64", "f32") every floating-point input and constant is computed in that precision; without it, in its own.
-    A value is freed after its last use. Raises InputError, DTypeError, ShapeError, OutOfMemoryError.
+    A value is freed after its last use. Raises InputError, DTypeError, ShapeError, SizeError, OutOfMemoryError.
     """
     values = {name: _in_precision(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     kept = set(net.outputs)
     for i, layer in enumerate(net.layers):
         arguments = [_argument(net, values, v, precision) for v in layer.inputs]
+        _check_room(layer, arguments)
         for name, array in zip(layer.outputs, run_layer(layer, arguments)):
             if name in last_use or name in kept:
                 values[name] = array
@@ -34,6 +36,22 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
             if v in values and last_use[v] == i and v not in kept:
                 del values[v]
     return {name: np.asarray(_argument(net, values, name, precision)) for name in net.outputs}
+
+
+def _check_room(layer: Layer, arguments: list) -> None:
+    """Raise SizeError, OutOfMemoryError where the outputs of a layer are beyond the limit, or beyond the memory left."""
+    from ..layers import infer_layer
+    from .partial import resolve
+    contents = {v: a for v, a in zip(layer.inputs, arguments) if v}
+    try:
+        resolved = resolve(layer, contents)
+        outputs = infer_layer(resolved, [spec_of(contents[v]) if v else None for v in resolved.inputs])
+    except SizeError:
+        raise
+    except (Error, *MEANING_ERRORS):
+        return  # its meaning says what is wrong
+    memory.require(sum(s.elements * itemsize(s.dtype) for s in outputs), f"layer {layer.name!r} ({layer.kind})",
+                   "give smaller inputs")
 
 
 def run_layer(layer: Layer, arguments: list) -> list:
@@ -51,10 +69,15 @@ def run_layer(layer: Layer, arguments: list) -> list:
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
 
 
+def spec_of(array) -> TensorSpec:
+    """The spec of an array."""
+    return TensorSpec(dtype_of(array.dtype), tuple(array.shape))
+
+
 def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Size of every symbol, given concrete shapes of some of the inputs.
 
-    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 1, or a symbol
+    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 0, or a symbol
     that gets two values.
     """
     sizes: dict[str, int] = {}
@@ -67,8 +90,8 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
             raise InputError(f"input {name!r}: expected rank {spec.rank} ({spec}), got shape {tuple(shape)}")
         for axis, (dim, size) in enumerate(zip(spec.shape, shape)):
             where = f"input {name!r}, dimension {axis}"
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                raise InputError(f"{where}: expected a size of at least 1, got {size!r}")
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+                raise InputError(f"{where}: expected a size of 0 or more, got {size!r}")
             if isinstance(dim, int):
                 if dim != size:
                     raise InputError(f"{where}: expected {dim} (the model declares {spec}), got {size}")

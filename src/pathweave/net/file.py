@@ -5,8 +5,8 @@ tensors named `<net>/<constant>`; the rest is one JSON text (see spec.py) under 
 weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`. Contents of
 tensors are used as they are: such a file is as trustworthy as its source. Digests of all of them, and of the JSON text, are
 under `__metadata__`, key `digests`; files of before lack them. To look at every byte takes time, so only `damage` and
-`pathweave verify` do. The header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64
-come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
+`pathweave verify` do. The header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size
+is a multiple of 64 come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
 Source: https://github.com/huggingface/safetensors#format
 """
 
@@ -21,7 +21,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
-from ..errors import FileFormatError, ModelError, ModelFileError
+from ..errors import FileFormatError, InputError, ModelError, ModelFileError, OutOfMemoryError
 from . import packed, spec
 from .format import dtype_of, numpy_dtype
 from .net import Model
@@ -84,6 +84,20 @@ def _flush_folder(folder: str) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+#: Endings of other formats: a `.pw` model under such a name would mislead its readers.
+_FOREIGN = frozenset((".onnx", ".pt", ".pth", ".pt2", ".tflite", ".keras", ".h5", ".hdf5", ".pb", ".prototxt", ".caffemodel",
+                      ".safetensors", ".npz", ".npy", ".json"))
+
+
+def check_name(path: str | os.PathLike) -> None:
+    """Raise InputError for a name that ends like another format's: what is written is always a `.pw` model."""
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in _FOREIGN:
+        raise InputError(f"{name}: a model is saved as a .pw file, and {suffix} is the ending of another format; expected a "
+                         f"name such as {os.path.splitext(os.path.basename(name))[0]}.pw")
 
 
 def save(model: Model, path: str | os.PathLike) -> None:
@@ -165,16 +179,17 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
-def read(path: str | os.PathLike) -> Model:
+def read(path: str | os.PathLike, mapped: bool = True) -> Model:
     """Map a `.pw` file. Constants are read-only views of the file, which the system reads when they are touched.
 
-    Saving to the same path later does not disturb them (it puts a new file in place); truncating the file in place
-    does, as for every mapped file. Raises FileFormatError for a file that is truncated, damaged, of another kind or
-    of a newer format, ModelFileError (also an OSError) when it cannot be opened.
+    Saving to the same path later does not disturb them (it puts a new file in place); truncating or overwriting the file
+    in place does, as for every mapped file. `mapped` False: the file is read into memory instead, for a file that
+    somebody else may write. Raises FileFormatError for a file that is truncated, damaged, of another kind or of a newer
+    format, ModelFileError (also an OSError) when it cannot be opened, OutOfMemoryError.
     """
     path = Path(path)
     try:
-        mapped = _map(path)
+        held = _map(path, mapped)
     except (OSError, ValueError) as e:
         if isinstance(e, ModelError):
             raise
@@ -182,13 +197,13 @@ def read(path: str | os.PathLike) -> Model:
             "check that it is a file that you may read"
         raise ModelFileError(f"{path}: cannot be read ({getattr(e, 'strerror', None) or e}); {advice}") from e
     try:
-        return _model(mapped)
+        return _model(held)
     except FileFormatError as e:
         raise FileFormatError(f"{path}: {e}") from None
 
 
-def _map(path: Path) -> mmap.mmap:
-    """The whole file, mapped read-only."""
+def _map(path: Path, mapped: bool) -> mmap.mmap:
+    """The whole file, mapped read-only, or a copy of it in memory, which begins at a page as well."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         info = os.fstat(fd)
@@ -196,9 +211,23 @@ def _map(path: Path) -> mmap.mmap:
             raise OSError("not a plain file")
         if info.st_size < 8 + 2:
             raise FileFormatError(f"{path}: expected a .pw file, got {info.st_size} bytes; {_AGAIN}")
-        return mmap.mmap(fd, info.st_size, access=mmap.ACCESS_READ)
+        return mmap.mmap(fd, info.st_size, access=mmap.ACCESS_READ) if mapped else _copy(fd, path, info.st_size)
     finally:
         os.close(fd)
+
+
+def _copy(fd: int, path: Path, size: int) -> mmap.mmap:
+    try:
+        copy = mmap.mmap(-1, size)
+    except (OSError, MemoryError):
+        raise OutOfMemoryError(f"{path}: {size} bytes of memory could not be had; load it mapped") from None
+    with open(fd, "rb", closefd=False, buffering=0) as f, memoryview(copy) as view:
+        done = 0
+        while done < size and (n := f.readinto(view[done:])):
+            done += n
+    if done < size:
+        raise FileFormatError(f"{path}: expected {size} bytes, got {done}: it was written while it was read; load it again")
+    return copy
 
 
 def _model(mapped: mmap.mmap) -> Model:
@@ -280,7 +309,7 @@ def _entry(name: str, entry: Any, size: int) -> tuple[str, list[int], int, int]:
         raise spec.bad(f"{where}, dtype", f"one of {', '.join(_SAFETENSORS)}", dtype, _AGAIN)
     if not isinstance(shape, list) or len(shape) > spec.MAX_RANK \
             or not all(type(d) is int and 0 <= d < spec.MAX_DIM for d in shape):
-        raise spec.bad(f"{where}, shape", f"at most {spec.MAX_RANK} numbers from 0 below 2**48", shape, _AGAIN)
+        raise spec.bad(f"{where}, shape", f"at most {spec.MAX_RANK} numbers from 0 to {spec.MAX_DIM - 1}", shape, _AGAIN)
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(o) is int for o in offsets) \
             or not 0 <= offsets[0] <= offsets[1] <= size:
         raise spec.bad(f"{where}, data_offsets", f"[begin, end] within 0 to {size}", offsets, _AGAIN)
@@ -313,4 +342,5 @@ def _view(mapped: mmap.mmap, name: str, dtype: str, shape: list[int], offset: in
     array = np.ndarray(shape, kind, mapped, offset)
     if dtype == "BOOL" and array.view(np.uint8).max() > 1:
         raise spec.bad(f"tensor {spec.shown(name)}", "bytes 0 and 1", int(array.view(np.uint8).max()), _AGAIN)
+    array.flags.writeable = False  # it is so in a mapping, and not in a copy of the file
     return array

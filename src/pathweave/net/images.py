@@ -92,8 +92,8 @@ def _check(image: Any, where: str, limit: int | None) -> None:
     width, height = image.size
     most = max_pixels(limit)
     if width * height > most:
-        raise InputError(f"{where}: expected an image of at most {most} pixels, got {width} x {height} = {width * height}; make "
-                         f"it smaller, or raise the limit (max_pixels=...; {VARIABLE} lowers it)")
+        raise InputError(f"{where}: expected an image of at most {most} pixels, got {width} x {height} = {width * height}; "
+                         f"make it smaller, or raise the limit (max_pixels=...; {VARIABLE} lowers it)")
 
 
 def _array(image: Any, where: str, wanted: tuple[int, int] | None) -> Any:
@@ -143,5 +143,5 @@ def _eight_bits(image: Any, where: str) -> Any:
                              f"{deep.max()}; {_CONVERT}")
         return Image.fromarray((deep >> 8).astype(np.uint8))
     if image.mode == "F":
-        raise InputError(f"{where}: expected an image of 8 or 16 bits per channel, got one of floating-point numbers; {_CONVERT}")
+        raise InputError(f"{where}: expected an image of 8 or 16 bits per channel, got floating-point numbers; {_CONVERT}")
     return image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")

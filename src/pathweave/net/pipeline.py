@@ -22,6 +22,7 @@ from typing import Any, Mapping
 from ..errors import Error, InputError, ModelError
 from . import spec
 from .net import Layer, Model, Net, TensorSpec
+from .trials import Trials
 
 _KEYS = ("preprocess", "postprocess")
 _LABELLED = ("topk", "argmax")
@@ -146,24 +147,32 @@ def labels_from_json(data: Any, folder: str | os.PathLike = ".") -> list[str] | 
 
 
 def output_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
-    """Specs of a net's outputs, for given input specs where its own hold symbols.
+    """Specs of a net's outputs, for given input specs where its own hold symbols; see `value_specs`."""
+    found = value_specs(main_net, inputs)
+    return {v: found[v] for v in main_net.outputs}
 
-    A symbol of the inputs that is left over is tried with two values: an output dimension that follows it keeps its
-    name, one that changes in another way gets a name of its own. Raises ModelError when shapes cannot be inferred.
+
+def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
+    """Specs of all values of a net, for given input specs where its own hold symbols.
+
+    A dimension that follows a symbol of the inputs keeps its name, one that changes in another way gets a name of its own.
+    Raises ModelError when shapes cannot be inferred.
     """
     inputs = dict(inputs or main_net.inputs)
-    symbols = list(dict.fromkeys(d for s in inputs.values() for d in s.shape if isinstance(d, str)))
-    batch = {s.shape[0] for s in inputs.values() if s.rank}
-    trials = []
-    for a, b in ((2, 256), (3, 320)):
-        values = {d: a + 5 * i if d in batch else b + 64 * i for i, d in enumerate(symbols)}
-        trials.append((values, _specs(main_net, {
-            v: TensorSpec(s.dtype, tuple(values.get(d, d) for d in s.shape)) for v, s in inputs.items()})))
-    (first, at), (second, later) = trials
-    names = {(first[d], second[d]): d for d in symbols}
-    return {v: TensorSpec(at[v].dtype, tuple(
-        m if m == n else names.get((m, n), f"{v}.{i}") for i, (m, n) in enumerate(zip(at[v].shape, later[v].shape))))
-        for v in main_net.outputs}
+    if all(s.bound for s in inputs.values()):
+        return _specs(main_net, inputs)
+    trials = Trials(inputs)
+    for name, array in main_net.constants.items():
+        trials.constant(name, array)
+    for layer in main_net.layers:
+        trials.step(layer)
+    values = [*inputs, *(v for layer in main_net.layers for v in layer.outputs), *main_net.constants]
+    found = {v: (trials.dtype(v), trials.named_shape(v)) for v in values}
+    missing = [v for v, (dtype, shape) in found.items() if dtype is None or shape is None]
+    if missing:
+        raise ModelError(f"pipeline: the main net's shapes cannot be inferred: the rank of {missing[0]!r} depends on the sizes "
+                         f"of its inputs; bind its input shapes first")
+    return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items()}
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -301,20 +310,24 @@ def _coefficients(where: str, value: Any, at: TensorSpec):
 
 
 def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec]:
-    """Output specs of one layer; a symbol is carried through by trying two values for it."""
+    """Output specs of one layer; a symbol is carried through as far as every size of it allows."""
     from ..layers import infer_layer
     symbols = list(dict.fromkeys(d for s in specs for d in s.shape if isinstance(d, str)))
-    trials = []
+    sizes = {d: 1009 + i for i, d in enumerate(symbols)}
     try:
-        for base in (1009, 2003):
-            values = {d: base + i for i, d in enumerate(symbols)}
-            trials.append(infer_layer(layer, [TensorSpec(s.dtype, tuple(values.get(d, d) for d in s.shape))
-                                              for s in specs]))
+        results = infer_layer(layer, [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for s in specs],
+                              limited=not symbols)
     except Error as e:
         raise ModelError(f"{where}: {e}; correct its fields") from e
-    names = {(1009 + i, 2003 + i): d for i, d in enumerate(symbols)}
-    return [TensorSpec(a.dtype, tuple(m if m == n else names.get((m, n), f"{layer.name}.{i}")
-                                      for i, (m, n) in enumerate(zip(a.shape, b.shape)))) for a, b in zip(*trials)]
+    if not symbols:
+        return results
+    trials = Trials(dict(zip(layer.inputs, specs)))
+    trials.step(layer)
+    shapes = [trials.named_shape(v) for v in layer.outputs]
+    if None in shapes:
+        raise ModelError(f"{where}: the rank of its result depends on the sizes {', '.join(symbols)}; correct its fields, or "
+                         f"fix the sizes")
+    return [TensorSpec(s.dtype, shape) for s, shape in zip(results, shapes)]
 
 
 def _image_inputs(net: Net) -> dict[str, TensorSpec]:

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import InterruptedTuning
 from ..net.format import FORMS
 from ..net.problem import adapt_problem
+from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
@@ -39,8 +40,6 @@ EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
 TOUCH_UP, TOUCH_UPS = 0.02, 20
 #: Share of the budget for the layers one by one, where there are regions too.
 SINGLE = 0.75
-
-Progress = Callable[[float, str], None]
 
 
 def this_host() -> HostFingerprint:
@@ -65,22 +64,23 @@ def opened(store: Any) -> Iterator[Store]:
 
 
 def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
-            restrict: Any = None, store: Any = None, progress: Progress | None = None, verify: bool = False) -> Profile:
+            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
-    the path of one (None: the user's). `progress`: called with (0..1, text). `verify`: compare each candidate with the
-    layer's meaning in float64 first; wrong ones are left out. `budget_s`: seconds after which no pass is started; a
-    candidate for every layer is measured in any case. `notes` of the result say what was done. Raises InputError,
-    RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured is kept.
+    the path of one (None: the user's). `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
+    `verify`: compare each candidate with the layer's meaning in float64 first; wrong ones are left out. `budget_s`:
+    seconds after which no pass is started; a candidate for every layer is measured in any case. `notes` of the result say
+    what was done. Raises InputError, RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured
+    is kept.
     """
     from ..runtime.descriptor import restriction
     from ..runtime.model import check_threads, load
     loaded = load(model)
     threads = loaded.threads if threads is None else check_threads(threads)
-    with opened(store) as kept:
+    with opened(store) as kept, progress_bar(progress, "profiling") as tell:
         return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
-                             restrict=restriction(restrict), store=kept, progress=progress, verify=verify)
+                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify)
 
 
 def problems_of(bound: BoundNet, threads: int) -> list[str]:

@@ -252,11 +252,12 @@ def _levels(sizes: Any) -> str:
 
 
 _STEP_COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("routine", "routine"),
-                 Column("variant", "variant"), time_column("minimum_ns", "minimum"), time_column("median_ns", "median"),
-                 count_column("operations", "operations"), Column("bytes_by_level", "bytes from", _levels),
-                 Column("bound", "bound by"), time_column("roof_ns", "roof"), Column("share", "share", _percent, True),
-                 Column("own_share", "own", _percent, True),
-                 Column("share_with_barrier", "+ barrier", _percent, True))
+                 Column("variant", "variant", fold=5), time_column("minimum_ns", "minimum"),
+                 time_column("median_ns", "median", fold=6), count_column("operations", "operations", fold=2),
+                 Column("bytes_by_level", "bytes from", _levels, fold=4), Column("bound", "bound by", fold=1),
+                 time_column("roof_ns", "roof"), Column("share", "share", _percent, True),
+                 Column("own_share", "own", _percent, True, fold=3),
+                 Column("share_with_barrier", "+ barrier", _percent, True, fold=7))
 _TOTAL_COLUMNS = (Column("kind", "kind"), Column("count", "steps", right=True), time_column("minimum_ns", "minimum"),
                   time_column("median_ns", "median"), count_column("operations", "operations"),
                   Column("bytes", "bytes", show_bytes, True), time_column("roof_ns", "roof"),

@@ -11,8 +11,9 @@ from ..runtime.interpreted import of_plan
 from .tables import Column, Table, show_percent, show_time, time_column
 
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
-            Column("variant", "variant"), Column("formats", "formats"), time_column("predicted_ns", "predicted"),
-            time_column("measured_ns", "measured"), Column("runner_up", "runner-up"), time_column("margin_ns", "margin"))
+            Column("variant", "variant", fold=2), Column("formats", "formats", fold=3),
+            time_column("predicted_ns", "predicted"), time_column("measured_ns", "measured"),
+            Column("runner_up", "runner-up", fold=4), time_column("margin_ns", "margin", fold=5))
 
 
 def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import NamedTuple
 
+from ..errors import ModelError
 from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
@@ -173,7 +174,11 @@ def _of_one_thread(problem: Problem) -> list[Candidate]:
 
 def _asked(problem: Problem) -> list[dict]:
     """What every routine answers, those first that call themselves fast."""
-    return sorted(native().candidates(problem.text), key=lambda d: d["order"] if d["ok"] else 0)
+    try:
+        answers = native().candidates(problem.text)
+    except ValueError as e:
+        raise ModelError(f"{e}; correct the layer's shapes or attributes") from e
+    return sorted(answers, key=lambda d: d["order"] if d["ok"] else 0)
 
 
 def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:

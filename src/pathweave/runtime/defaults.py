@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..net.format import Format, plain_format
 from ..net.route import Choice, Conversion, Route
+from ..net.size import check_number_of_threads
 from .bound import BoundNet
 from .catalogue import Candidate
 from .conversions import conversions_for
@@ -41,12 +42,16 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     """A candidate per layer name, those of `fixed` as they are.
 
     Of one greedy walk per preferred layout the one with the fewest reference routines, conversions and layers outside
-    the layout. Raises NoRoutineError.
+    the layout. Raises NoRoutineError, InputError.
     """
+    check_number_of_threads(threads)
     fixed = fixed or {}
     options = [[fixed[layer.name]] if layer.name in fixed else
                bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
                for i, layer in enumerate(bound.layers)]
+    check = getattr(restrict, "check", None)
+    if check and not fixed:
+        check(bound.layers, options)  # a word without effect was not meant
     walks = [_walk(bound, options, layout) for layout in _PREFERRED]
     return min(walks, key=lambda walk: walk[1])[0]
 

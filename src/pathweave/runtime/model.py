@@ -9,12 +9,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, RouteError
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
+from ..net.size import MOST_THREADS, check_number_of_threads
+from . import defaults
 from .bound import BoundNet, resolve_shapes
-from .defaults import default_route
 from .native import native
 from .plan import Plan
 from .routes import plan_route
@@ -22,16 +23,13 @@ from .session import Session, as_array
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
+#: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
+KEPT_SOURCE_BYTES = 64 << 20
 
 
 def check_threads(threads: int | None) -> int:
-    """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
-    if threads is None:
-        return native().usable_processors()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
-                         f"got {threads!r}")
-    return threads
+    """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
+    return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
 
 
 class _Entry:
@@ -91,7 +89,7 @@ class Runnable:
     def _choose(self, bound: BoundNet, threads: int) -> Route:
         route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
         if route is None or not bound.index.keys() & route.covered():
-            return default_route(bound, threads)
+            return defaults.default_route(bound, threads)
         return route
 
     def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
@@ -101,6 +99,9 @@ class Runnable:
         """
         number = self.threads if threads is None else check_threads(threads)
         if route is not None:
+            if not isinstance(route, Route):
+                raise RouteError(f"plan: expected a Route, or None for the model's own, got {type(route).__name__}; "
+                                 "Route.from_json makes one of plain data")
             return plan_route(route, self.bind(shapes), number)
         return self._entry(resolve_shapes(self.net, shapes), number).plan
 
@@ -202,6 +203,8 @@ class LoadedModel(Model):
             check_threads(threads)
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
+        self._reopen: Callable[[list[str]], LoadedModel] | None = None
+        self._with_given: dict[frozenset[str], LoadedModel] = {}
         self._lock = threading.Lock()
         self._calibration: list[str] = []
         self._written: list[str] = []
@@ -250,12 +253,30 @@ class LoadedModel(Model):
         return output_specs(self.main)
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
-        """Run the main net: an array or a dict in, an array or a dict out; see `Session`."""
-        return self.runnable()(inputs, out=out, **named)
+        """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
+
+        An input that has a default value (`meta["default_inputs"]`) may be left out or given.
+        """
+        return self._for(named or inputs).runnable()(inputs, out=out, **named)
 
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run the main net; always a dict by name."""
-        return self.runnable().run(inputs, out)
+        return self._for(inputs).runnable().run(inputs, out)
+
+    def _for(self, inputs: Any) -> LoadedModel:
+        """This model, or that with those inputs as inputs that have a default value here and are given all the same."""
+        if not isinstance(inputs, Mapping) or not self.meta.get("default_inputs"):
+            return self
+        given = frozenset(n for n in self.meta["default_inputs"] if n in inputs and n not in self.main.inputs)
+        if not given:
+            return self
+        if self._reopen is None:
+            raise InputError(f"call: {', '.join(map(repr, sorted(given)))}: expected to be left out, for this model holds the "
+                             f"default value; load the original file with default_inputs={sorted(given)}")
+        with self._lock:
+            if given not in self._with_given:
+                self._with_given[given] = self._reopen(sorted(given))
+            return self._with_given[given]
 
     def bind(self, shapes: Any = None) -> BoundNet:
         """The main net at concrete shapes: what profiles and solvers work on."""
@@ -288,7 +309,8 @@ class LoadedModel(Model):
         range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
         `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. Values that one scale
         would spoil stay in float; `notes` and a CalibrationWarning tell which, and where large errors are to be expected.
-        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
+        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then
+        as before.
         """
         from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
@@ -356,7 +378,8 @@ class LoadedModel(Model):
         are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
         says how many were written, and how many left out.
         """
-        from ..net.file import save
+        from ..net.file import check_name, save
+        check_name(path)
         weights = None
         if packed:
             from .packed import collect, summary
@@ -366,10 +389,31 @@ class LoadedModel(Model):
             self._written = [summary(weights, plans)]
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
 
+    def __reduce__(self) -> tuple:
+        """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""
+        plain = Model(self.nets, self.meta, self.routes, self.quantisation)
+        rest = {k: v for k, v in self.__dict__.items() if k == "report"}  # of a tuned model
+        return _rebuilt, (type(self), plain, self._threads), rest or None
+
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
         return (f"<Model {ins}: {len(self.main.layers)} layers, outputs {', '.join(self.main.outputs)}, "
                 f"{len(self.routes)} tuned routes>")
+
+    def _repr_html_(self) -> str:
+        """A row per input, output, kind of layer and route, for notebooks."""
+        from collections import Counter
+
+        from .. import html
+        rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
+        rows += [("output", n, s) for n, s in self.outputs.items()]
+        rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
+        rows += [("route", s[:12], repr(r)[1:-1]) for s, r in self.routes.items()]
+        return html.table(repr(self)[1:-1], ("", "name", ""), rows)
+
+
+def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
+    return kind(model, threads)
 
 
 def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
@@ -394,20 +438,33 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
-    if isinstance(path, LoadedModel):
-        return path
     if isinstance(path, Model):
-        return LoadedModel(path, threads)
+        from ..importers import check_options
+        check_options(options, (), f"a {type(path).__name__}, which was read already")
+        return path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
     from .. import importers
     from ..passes import optimise
+    if threads is not None:
+        check_threads(threads)
     model = importers.load(path, **options)
     pipeline, folder = _pipeline(preprocess, postprocess)
     if pipeline:
         from ..net.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
-                              model.packed), threads)
+    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
+                               model.packed), threads)
+    if model.meta.get("default_inputs") and _can_reopen(path):
+        given = list(options.pop("default_inputs", ()))
+        loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)
+    return loaded
+
+
+def _can_reopen(source: Any) -> bool:
+    """Whether a source can be read once more, for inputs with default values: bytes that are large are not kept for it."""
+    from .. import importers
+    return not importers.is_own(source) and (not isinstance(source, (bytes, bytearray, memoryview))
+                                             or len(source) <= KEPT_SOURCE_BYTES)
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
@@ -436,3 +493,20 @@ def plan(model: Any, route: Route | None = None, *, shapes: Any = None, threads:
     RouteError, OutOfMemoryError.
     """
     return load(model).plan(route, shapes, threads)
+
+
+def default_route(model: Any, threads: int | None = None, *, shapes: Any = None, accuracy: str = "f32",
+                  restrict: Any = None) -> Route:
+    """The route that a model's main net takes where nothing was measured.
+
+    `model`: a model, a path, or a net that is bound already. `shapes`: as in `plan`. `accuracy`: the least accurate class
+    that it may use. `restrict`: descriptors of the routines that are allowed (a text or a list of texts). Raises
+    InputError, NoRoutineError.
+    """
+    from .descriptor import restriction
+    allowed = restriction(restrict)
+    if isinstance(model, BoundNet):
+        return defaults.default_route(model, check_threads(threads), accuracy, allowed)
+    loaded = load(model)
+    number = loaded.threads if threads is None else check_threads(threads)
+    return defaults.default_route(loaded.bind(shapes), number, accuracy, allowed)

@@ -113,13 +113,12 @@ class Session:
         if unknown:
             raise InputError(f"out: {', '.join(map(repr, unknown))} unknown; the outputs are "
                              f"{', '.join(repr(n) for n, *_ in self._outputs)}")
-        given: list[np.ndarray] = []
         results = {}
         for name, shape, dtype in self._outputs:
             if name in out:
-                _check_out(name, shape, dtype, out[name], arrays, given)
-                given.append(out[name])
+                _check_out(name, shape, dtype, out[name])
             results[name] = out[name] if name in out else np.empty(shape, dtype)
+        _check_apart(out, arrays)
         return results
 
     def __repr__(self) -> str:
@@ -133,7 +132,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "__dlpack__"):
         try:
             return np.from_dlpack(value)
-        except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as e:
+        except Exception as e:  # whatever somebody else's __dlpack__ raises
             kind = f"{type(value).__module__}.{type(value).__name__}"
             raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
                              f"the CPU, detached, as a dense tensor of a NumPy type") from e
@@ -141,8 +140,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
                      f"pass a NumPy array: numpy.asarray(value, dtype=...)")
 
 
-def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, arrays: list[np.ndarray],
-               given: list[np.ndarray]) -> None:
+def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any) -> None:
     where = f"out {name!r}"
     if not isinstance(array, np.ndarray):
         raise InputError(f"{where}: expected a NumPy array of {dtype} {shape}, got {type(array).__name__}")
@@ -153,5 +151,17 @@ def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, a
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         raise InputError(f"{where}: expected a contiguous, aligned, writeable array; "
                          f"numpy.empty({shape}, {str(dtype)!r}) is one")
-    if any(np.may_share_memory(array, other) for other in [*arrays, *given]):
-        raise InputError(f"{where}: it overlaps an input or another output; give memory of its own")
+
+
+def _check_apart(out: Mapping[str, np.ndarray], arrays: list[np.ndarray]) -> None:
+    """Raise InputError where an output lies in an input or in another output; in the order of their addresses."""
+    ranges = sorted((begin, begin + a.nbytes, name) for name, a in [*(("", a) for a in arrays), *out.items()] if a.size
+                    for begin in (a.__array_interface__["data"][0],))
+    end_of_any = end_of_output = 0
+    last = ""  # the output that ends last
+    for begin, end, name in ranges:
+        if begin < (end_of_any if name else end_of_output):
+            raise InputError(f"out {name or last!r}: it overlaps an input or another output; give memory of its own")
+        end_of_any = max(end_of_any, end)
+        if name and end > end_of_output:
+            end_of_output, last = end, name

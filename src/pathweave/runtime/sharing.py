@@ -165,11 +165,12 @@ class _Sharing:
 
     def _cut(self, scales: dict[str, Scale]) -> None:
         """A relu or clip around 0 gives its range to an input that only it uses."""
+        users, outputs = self.bound.net.consumers(), set(self.bound.net.outputs)
         for layer in reversed(self.bound.layers):
             value = layer.inputs[0] if layer.inputs else ""
             if _cuts(layer) and value in scales and layer.outputs[0] in scales and \
                     len(self.members[self.sets.root(value)]) == 1 and \
-                    len(self.bound.net.consumers()[value]) == 1 and value not in self.bound.net.outputs:
+                    len(users[value]) == 1 and value not in outputs:
                 scales[value] = scales[layer.outputs[0]]
 
     # ---- what is lost -----------------------------------------------------------------------------------------------

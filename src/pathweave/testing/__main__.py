@@ -18,7 +18,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--isa", help="tier to cap the machine at: generic, avx2, avx512, avxvnni, vnni, bf16, fp16, amx, "
                                       "or a twin such as amx-emulated")
     parser.add_argument("--threads", type=int, action="append",
-                        help="number of threads, may be repeated (default 1 and 2)")
+                        help="number of threads, may be repeated (default 1, 2, 3, 5 and 16)")
     parser.add_argument("--plugin", action="append", default=[], help="device library to open first, may be repeated")
     parser.add_argument("--everything", action="store_true",
                         help="at a unit's tier (above avx512) also what runs on the micro-kernels of lower tiers alone")

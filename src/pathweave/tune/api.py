@@ -9,10 +9,10 @@ from ..errors import InterruptedTuning, ProfileError
 from ..net.net import Model
 from ..net.route import Route
 from ..profile.profile import Profile
+from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
 from ..runtime.model import LoadedModel, check_threads, load
 from .costs import Costs
-from .progress import Progress, progress_bar
 
 #: Threads in the text of a problem.
 _THREADS = " threads="

@@ -21,6 +21,7 @@ from ..profile.profile import Profile
 from ..profile.protocol import profile_bound, random_inputs, this_host
 from ..profile.store import Store
 from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
+from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
 from ..runtime.interpreted import of_route
@@ -29,7 +30,6 @@ from ..runtime.routes import plan_route
 from . import race as racing
 from .costs import Costs
 from .plain import plain_routes
-from .progress import Progress, part
 from .solvers import contract, evaluate, k_best, margins, solve
 
 #: Predictions further off than this are a finding, and make the winner's steps be measured again in place.

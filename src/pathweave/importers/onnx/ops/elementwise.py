@@ -96,12 +96,14 @@ def is_inf(n: Node) -> None:
 def cast(n: Node) -> None:
     """Cast to an element type; half-precision ones are f32 here."""
     n.required(1)
+    n.ignore("saturate", "round_mode")  # of 8-bit floats, which are refused
     n.emit("cast", [n.input(0)], {"dtype": n.element_type(n.int("to"))}, last=True)
 
 
 def cast_like(n: Node) -> None:
     """Cast to the element type of the second input."""
     n.required(2)
+    n.ignore("saturate", "round_mode")
     dtype = n.dtype(n.input(1))
     if dtype is None:
         n.unsupported("the element type of its second input is not known")
