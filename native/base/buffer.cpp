@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "base/fork.h"
+
 namespace pw {
 
 Buffer::Buffer(size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {
@@ -35,7 +37,7 @@ struct Packings {
     Shared buffer;
     Offer state = Offer::waiting;
   };
-  std::mutex mutex;
+  ForkMutex mutex;
   std::map<Key, std::weak_ptr<const Buffer>> known;
   size_t swept = 0;  // entries after the dead ones were last taken out
   std::map<Key, Offered> offered;

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 
 #include <condition_variable>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/fork.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -118,6 +120,23 @@ struct Job {
   uint32_t index = 0, count = 0, patience = 0;
 };
 
+// Threads that are made while it lives take no signals: those are for the threads of the program, whose handlers and
+// whose interrupted calls are there. What a thread does to itself (SIGSEGV) and a profiler's clock still reach them.
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    for (int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF}) sigdelset(&all, own);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 class Worker {
  public:
   Worker() : thread_([this] { loop(); }), handle_(thread_.native_handle()) { thread_.detach(); }
@@ -201,14 +220,18 @@ class Worker {
 
 class Pool {
  public:
-  // Workers of a forked child do not exist there: it starts with an empty pool of its own.
+  // Never destroyed: its workers run while the process ends. They do not exist in a forked child, which makes a pool of
+  // its own.
   static Pool& get() {
-    static Pool* pool = [] {
-      pthread_atfork(nullptr, nullptr, [] { slot() = new Pool; });
-      return slot() = new Pool;
-    }();
-    (void)pool;
-    return *slot();
+    if (Pool* pool = made.load(std::memory_order_acquire)) return *pool;
+    std::lock_guard lock(making);
+    Pool* pool = made.load(std::memory_order_relaxed);
+    if (!pool) {
+      static const int forks = pthread_atfork(nullptr, nullptr, [] { made.store(nullptr, std::memory_order_relaxed); });
+      (void)forks;
+      made.store(pool = new Pool, std::memory_order_release);
+    }
+    return *pool;
   }
 
   struct Crew {
@@ -235,6 +258,8 @@ class Pool {
       crew.shared = idle_ ? idle_ : new TeamShared;  // never freed
       idle_ = crew.shared->next;
       while (wanted > 0 && static_cast<int>(workers_.size()) < limit) {
+        const NoSignals for_the_worker;
+        workers_.reserve(workers_.size() + 1);  // a worker that runs must find its place
         workers_.push_back(std::make_unique<Worker>());
         join(workers_.back().get());
       }
@@ -256,10 +281,8 @@ class Pool {
   }
 
  private:
-  static Pool*& slot() {
-    static Pool* pool = nullptr;
-    return pool;
-  }
+  static inline ForkMutex& making = *new ForkMutex;
+  static inline std::atomic<Pool*> made{nullptr};
   static cpu_set_t affinity() {
     cpu_set_t set;
     CPU_ZERO(&set);

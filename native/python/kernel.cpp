@@ -15,6 +15,7 @@
 #include "base/threads.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/gil.h"
 #include "spi/ukernel.h"
 
 namespace pw::python {
@@ -26,7 +27,7 @@ thread_local std::exception_ptr python_error;
 template <class T>
 void delete_with_gil(T* object) {
   if (!Py_IsInitialized()) return;  // nothing to give back any more
-  nb::gil_scoped_acquire gil;
+  Locked gil;
   delete object;
 }
 
@@ -65,7 +66,7 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
   given.resize(entries);
   for (size_t i = 0; i < scales.size(); ++i)
     if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
-  nb::gil_scoped_release release;
+  Unlocked unlocked;
   PackingRecorder recorder;
   UKernelRecorder taken;
   KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
@@ -124,13 +125,18 @@ nb::object wrap(const PythonKernel& kernel, const Spec& spec, void* data, int ac
 
 int run_python(void* self, const void* const* in, void* const* out, void*, pw_team*) {
   const auto& kernel = *static_cast<const PythonKernel*>(self);
-  nb::gil_scoped_acquire gil;
+  Locked gil;
   try {
-    nb::list inputs, outputs;
-    for (size_t i = 0; i < kernel.in.size(); ++i)
-      inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(in[i]), PyBUF_READ));
-    for (size_t i = 0; i < kernel.out.size(); ++i) outputs.append(wrap(kernel, kernel.out[i], out[i], PyBUF_WRITE));
-    kernel.callable(inputs, outputs);
+    unless_over([&] {
+      nb::list inputs, outputs;
+      for (size_t i = 0; i < kernel.in.size(); ++i)
+        inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(in[i]), PyBUF_READ));
+      for (size_t i = 0; i < kernel.out.size(); ++i) outputs.append(wrap(kernel, kernel.out[i], out[i], PyBUF_WRITE));
+      // Nearly all the time is spent in here: nothing is unwound.
+      nb::object done = nb::steal(unless_over(
+          [&] { return PyObject_CallFunctionObjArgs(kernel.callable.ptr(), inputs.ptr(), outputs.ptr(), nullptr); }));
+      if (!done.is_valid()) nb::raise_python_error();
+    });
     return 0;
   } catch (...) {
     python_error = std::current_exception();
@@ -228,7 +234,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     }
   } phases(raw, in.data(), out.data(), scratch.data());
   {
-    nb::gil_scoped_release release;
+    Unlocked unlocked;
     const auto stages = std::max<uint32_t>(1, static_cast<uint32_t>(raw.phases));
     if (apart && raw.phases && !kernel.serial()) pw::apart(threads, 0, stages, phases);
     else parallel(kernel.serial() ? 1 : threads, 0, stages, phases);

@@ -1,9 +1,11 @@
 // The extension module pathweave._native: the C++ core as Python sees it, without logic of its own.
 #include "base/error.h"
 #include "python/bindings.h"
+#include "runtime/device.h"
 
 NB_MODULE(_native, m) {
   using namespace pw::python;
+  pw::devices();  // not when first asked: a fork in the middle would leave the child waiting for that
   // The library never prints, not even when the interpreter ends before its objects.
   nb::set_leak_warnings(false);
   nb::register_exception_translator([](const std::exception_ptr& e, void*) {

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/gil.h"
 #include "runtime/session.h"
 
 namespace pw::python {
@@ -150,7 +151,7 @@ void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
   const Arrays arrays = bind(session.plan(), inputs, outputs);
   int code;
   {
-    nb::gil_scoped_release release;
+    Unlocked unlocked;
     code = session.run(arrays.in.data(), arrays.out.data());
   }
   if (code != 0) raise(session, code);
@@ -162,7 +163,7 @@ nb::ndarray<nb::numpy, int64_t> run_timed(Session& session, nb::sequence inputs,
   auto times = std::make_unique<int64_t[]>(count ? count : 1);
   int code;
   {
-    nb::gil_scoped_release release;
+    Unlocked unlocked;
     code = session.run_timed(arrays.in.data(), arrays.out.data(), times.get());
   }
   if (code != 0) raise(session, code);

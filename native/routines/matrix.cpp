@@ -1,7 +1,8 @@
 #include "routines/matrix.h"
 
 #include <cstring>
-#include <mutex>
+
+#include "base/fork.h"
 
 namespace pw {
 
@@ -89,8 +90,8 @@ Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t t
 
 const float* zero_row(int64_t floats) {
   // Grows and never shrinks: kernels keep pointers, so that older rows stay alive.
-  static std::mutex mutex;
-  static std::vector<Buffer> rows;
+  static ForkMutex& mutex = *new ForkMutex;
+  static auto& rows = *new std::vector<Buffer>;  // never destroyed: kernels may run while the process ends
   std::lock_guard lock(mutex);
   if (rows.empty() || rows.back().bytes() < static_cast<size_t>(floats) * 4) {
     rows.emplace_back(static_cast<size_t>(round_up(floats, 4096)) * 4);

@@ -24,14 +24,20 @@ struct Quadrant {
   int row, column;
   float sign;
 };
-const std::vector<Quadrant> kTerms[7] = {
-    {{0, 0, 1}},
-    {{1, 0, 1}},
-    {{1, 1, 1}},
-    {{1, 0, 1}, {1, 1, -1}, {0, 1, 1}, {0, 0, -1}},
-    {{0, 1, 1}, {0, 0, -1}},
-    {{1, 1, 1}, {0, 1, -1}, {0, 0, 1}},
-    {{1, 1, 1}, {0, 1, -1}},
+struct Terms {
+  int count;
+  Quadrant all[4];
+  const Quadrant* begin() const { return all; }
+  const Quadrant* end() const { return all + count; }
+};
+constexpr Terms kTerms[7] = {
+    {1, {{0, 0, 1}}},
+    {1, {{1, 0, 1}}},
+    {1, {{1, 1, 1}}},
+    {4, {{1, 0, 1}, {1, 1, -1}, {0, 1, 1}, {0, 0, -1}}},
+    {2, {{0, 1, 1}, {0, 0, -1}}},
+    {3, {{1, 1, 1}, {0, 1, -1}, {0, 0, 1}}},
+    {2, {{1, 1, 1}, {0, 1, -1}}},
 };
 
 }  // namespace

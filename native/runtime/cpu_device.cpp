@@ -147,9 +147,9 @@ pw_routine_table table_of(const Routine& routine) {
 }
 
 const std::vector<pw_routine_table>& routine_tables() {
-  static const std::vector<pw_routine_table> tables = [] {
-    std::vector<pw_routine_table> all;
-    for (const auto& routine : collected_routines()) all.push_back(table_of(*routine));
+  static const auto& tables = *[] {
+    auto* all = new std::vector<pw_routine_table>;
+    for (const auto& routine : collected_routines()) all->push_back(table_of(*routine));
     return all;
   }();
   return tables;
@@ -157,8 +157,9 @@ const std::vector<pw_routine_table>& routine_tables() {
 
 // The tiers in use, and their features: the machine's, or those that a twin stands in for.
 const std::string& capability_words() {
-  static const std::string words = [] {
-    std::string all;
+  static const auto& words = *[] {
+    auto* made = new std::string;
+    std::string& all = *made;
     for (Isa isa : cpu().used) {
       all += (all.empty() ? "" : " ") + std::string(isa_name(isa));
       for (auto word : split(isa_features(isa), ' ')) {
@@ -166,7 +167,7 @@ const std::string& capability_words() {
         if (!word.empty() && std::find(said.begin(), said.end(), word) == said.end()) all += " " + std::string(word);
       }
     }
-    return all;
+    return made;
   }();
   return words;
 }

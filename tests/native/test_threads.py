@@ -8,7 +8,7 @@ import pytest
 from native_helpers import ROOT, compiler
 
 SOURCES = [str(ROOT / part) for part in ("tests/native/threads_stress.cpp", "native/base/threads.cpp",
-                                         "native/base/cpu.cpp")]
+                                         "native/base/cpu.cpp", "native/base/fork.cpp")]
 
 
 def build(program, *flags: str) -> subprocess.CompletedProcess:

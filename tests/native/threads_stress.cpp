@@ -1,7 +1,7 @@
 // Stress of base/threads: several callers at once, each with regions of loops, barriers and stages whose sums must be exact.
 // Arguments: callers, regions per caller, threads per region at most and at least. Prints what went wrong; exit code 1 then.
 // `shares` instead: how loops of few and many pieces are divided among few and many threads.
-// Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu}.cpp
+// Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu,fork}.cpp
 // and, to look for races, -fsanitize=thread.
 #include <atomic>
 #include <chrono>

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..locks import cached_property
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import NamedTuple
 
 from ..errors import ModelError
+from ..locks import lock
 from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
@@ -91,7 +91,7 @@ class Candidate:
 
 
 _memo: OrderedDict[str, tuple[list[Candidate], list[Refusal]]] = OrderedDict()
-_lock = Lock()
+_lock = lock()
 
 
 def forget() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import InputError, ModelError, RouteError
+from ..locks import lock
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
@@ -65,8 +65,8 @@ class Runnable:
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
-        self._building = threading.Lock()
+        self._lock = lock()
+        self._building = lock()
 
     @property
     def threads(self) -> int:
@@ -205,7 +205,7 @@ class LoadedModel(Model):
         self._runnables: dict[str, Runnable] = {}
         self._reopen: Callable[[list[str]], LoadedModel] | None = None
         self._with_given: dict[frozenset[str], LoadedModel] = {}
-        self._lock = threading.Lock()
+        self._lock = lock()
         self._calibration: list[str] = []
         self._written: list[str] = []
         self._offer = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
+from ..locks import lock
 from ..net.format import numpy_dtype
 from .plan import Plan
 
@@ -25,7 +25,7 @@ class Session:
         self.plan = plan
         self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
         self._outputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype))) for name, s in plan.outputs.items()]
-        self._lock = Lock()
+        self._lock = lock()
         try:
             self._handle = plan.native.session()
         except MemoryError as e:

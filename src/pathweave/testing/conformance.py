@@ -14,11 +14,12 @@ import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..locks import cached_property
 from ..net.accuracy import LIMITS
 from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec

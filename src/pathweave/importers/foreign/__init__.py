@@ -7,11 +7,11 @@ others.
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from ...folder import modules
+from ...locks import cached_property
 
 #: Bytes of a zip file's directory that are looked at.
 MOST_DIRECTORY = 4 << 20
