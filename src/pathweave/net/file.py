@@ -270,7 +270,7 @@ def damage(path: str | os.PathLike) -> list[str] | None:
     """
     path = Path(path)
     try:
-        metadata, tensors = _parts(_map(path))
+        metadata, tensors = _parts(_map(path, True))
         digests = None if "digests" not in metadata else spec.parse_json(metadata["digests"], "digests")
     except FileFormatError as e:
         raise FileFormatError(f"{path}: {e}") from None

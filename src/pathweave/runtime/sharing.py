@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from ..locks import cached_property
 from ..net.net import Layer
 from ..net.per_array import PerArray
 from ..net.scales import Scale
