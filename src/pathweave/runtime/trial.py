@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import RouteError
 from ..net.compare import Channel, Channels, compare, fits
 from ..net.scales import Scale
 from .bound import BoundNet
@@ -41,7 +42,10 @@ def trial(bound: BoundNet, scales: Mapping[str, Scale], samples: Sequence[Mappin
     `samples`: inputs of the bound net. Empty where nothing would be computed in 8 bits.
     """
     with_scales = BoundNet(bound.net, scales)
-    route = default_route(with_scales, threads, "quantised", Restriction("qint8"))
+    try:
+        route = default_route(with_scales, threads, "quantised", Restriction("qint8"))
+    except RouteError:  # no layer has a routine on integers
+        return []
     if not any(f.dtype == "u8" for c in route.layers.values() for f in (*c.ins, *c.outs)):
         return []
     session = plan_route(route, with_scales, threads).session()
