@@ -64,8 +64,11 @@ void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 class Region {
  public:
   // `patience`: spins before a waiting thread offers its processor to others.
-  Region(TeamShared& shared, uint32_t index, uint32_t count, uint32_t patience)
-      : shared_(shared), team_(index, count, patience, &shared), patience_(patience) {}
+  // `stop`: of the thread that called.
+  Region(TeamShared& shared, uint32_t index, uint32_t count, uint32_t patience, Stop* stop = nullptr)
+      : shared_(shared), team_(index, count, patience, &shared), patience_(patience) {
+    team_.stop = stop;
+  }
 
   // This thread's part of a stage, and the end of it where nobody else has anything to do there.
   void attend(uint32_t stage) noexcept {
@@ -103,7 +106,8 @@ class Region {
 
  private:
   void end(uint32_t stage) noexcept {
-    shared_.stage.store(shared_.stages->next(stage), std::memory_order_release);
+    const uint32_t next = shared_.stages->next(stage);
+    shared_.stage.store(shared_.stopped.load(std::memory_order_relaxed) ? shared_.stop : next, std::memory_order_release);
   }
 
   TeamShared& shared_;
@@ -343,10 +347,14 @@ void Team::barrier() {
   ++meeting;
 }
 
-void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+bool parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+  Stop* stop = Stop::here();
   auto alone = [&] {
     Team team;
-    for (uint32_t stage = first; stage < last; stage = stages.next(stage)) stages.run(stage, team);
+    team.stop = stop;
+    for (uint32_t stage = first; stage < last && !(stop && stop->due()); stage = stages.next(stage))
+      stages.run(stage, team);
+    return !(stop && stop->ended());
   };
   if (threads <= 1) return alone();
   Pool& pool = Pool::get();
@@ -364,6 +372,7 @@ void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexce
   shared.stop = last;
   shared.stage.store(first, std::memory_order_relaxed);
   shared.finished.store(0, std::memory_order_relaxed);
+  shared.stopped.store(false, std::memory_order_relaxed);
   for (auto& ticket : shared.tickets) ticket.word.store(0, std::memory_order_relaxed);
   shared.meeting.store(0, std::memory_order_relaxed);
   shared.region.store(crew.region, std::memory_order_release);
@@ -371,14 +380,16 @@ void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexce
   const int here = sched_getcpu();
   for (Worker* w = crew.workers; w; w = w->next) w->avoid(here, pool.usable());
   for (Worker* w = crew.workers; w; w = w->next) w->give({&shared, index++, count, patience}, crew.region);
-  Region mine(shared, 0, count, patience);
+  Region mine(shared, 0, count, patience, stop);
   for (uint32_t stage; (stage = shared.stage.load(std::memory_order_acquire)) < last;) {
     mine.attend(stage);
     mine.wait(stage, crew.region);
   }
   shared.region.store(0, std::memory_order_seq_cst);
   for (Worker* w = crew.workers; w; w = w->next) spin_until(patience, [&] { return !w->inside(); });
+  const bool whole = !shared.stopped.load(std::memory_order_relaxed) && !(stop && stop->ended());
   pool.put(crew);
+  return whole;
 }
 
 void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
@@ -405,8 +416,9 @@ void parallel(int threads, const std::function<void(Team&)>& body) {
 
 void parallel_for(int64_t n, const std::function<void(int64_t, int64_t)>& body) {
   const auto threads = static_cast<int>(std::min<int64_t>(n, usable_processors()));
-  OneLoop loop(n, std::max<int64_t>(1, n / (8 * std::max(1, threads))), body);
-  parallel(threads, 0, 1, loop);
+  if (Stop* stop = Stop::here(); stop && stop->look()) throw Stopped();
+  OneLoop loop(n, std::max<int64_t>(1, n / (32 * std::max(1, threads))), body);
+  if (!parallel(threads, 0, 1, loop)) throw Stopped();
 }
 
 }  // namespace pw

@@ -16,6 +16,7 @@
 #include "python/arrays.h"
 #include "python/bindings.h"
 #include "python/gil.h"
+#include "python/stop.h"
 #include "spi/ukernel.h"
 
 namespace pw::python {
@@ -66,12 +67,18 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
   given.resize(entries);
   for (size_t i = 0; i < scales.size(); ++i)
     if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
-  Unlocked unlocked;
-  PackingRecorder recorder;
-  UKernelRecorder taken;
-  KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
-  std::string device = kernel->device()->name();
-  return {std::move(kernel), std::move(device), std::move(recorder.packings), std::move(taken.names)};
+  CallStop stop;
+  try {
+    Unlocked unlocked;
+    const StopScope scope(&stop);
+    PackingRecorder recorder;
+    UKernelRecorder taken;
+    KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
+    std::string device = kernel->device()->name();
+    return {std::move(kernel), std::move(device), std::move(recorder.packings), std::move(taken.names)};
+  } catch (const Stopped&) {
+    stop.raise();
+  }
 }
 
 // (id, signature, bytes, whether they lie in memory that was offered) of every packing of a kernel.

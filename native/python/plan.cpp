@@ -17,6 +17,7 @@
 #include "python/arrays.h"
 #include "python/bindings.h"
 #include "python/gil.h"
+#include "python/stop.h"
 #include "runtime/session.h"
 
 namespace pw::python {
@@ -147,26 +148,30 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
   throw std::runtime_error(where + " failed with code " + std::to_string(code));
 }
 
-void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
-  const Arrays arrays = bind(session.plan(), inputs, outputs);
+// Runs `body` without the GIL, as long as nobody wants it to end; raises what it fails with.
+template <class Body>
+void run_without_gil(const Session& session, Body&& body) {
+  CallStop stop;
   int code;
   {
     Unlocked unlocked;
-    code = session.run(arrays.in.data(), arrays.out.data());
+    const StopScope scope(&stop);
+    code = body();
   }
+  if (code == Session::kStopped) stop.raise();
   if (code != 0) raise(session, code);
+}
+
+void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs);
+  run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data()); });
 }
 
 nb::ndarray<nb::numpy, int64_t> run_timed(Session& session, nb::sequence inputs, nb::sequence outputs) {
   const Arrays arrays = bind(session.plan(), inputs, outputs);
   const size_t count = session.plan().steps().size();
   auto times = std::make_unique<int64_t[]>(count ? count : 1);
-  int code;
-  {
-    Unlocked unlocked;
-    code = session.run_timed(arrays.in.data(), arrays.out.data(), times.get());
-  }
-  if (code != 0) raise(session, code);
+  run_without_gil(session, [&] { return session.run_timed(arrays.in.data(), arrays.out.data(), times.get()); });
   int64_t* data = times.release();
   nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
   return nb::ndarray<nb::numpy, int64_t>(data, {count}, owner);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "base/stop.h"
 
 namespace pw {
 namespace {
@@ -197,6 +198,7 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   const int code = routine->table->prepare(routine->table, text.c_str(), variant.c_str(), given.data(),
                                            static_cast<uint32_t>(given.size()), &raw, reason, sizeof reason);
   if (code == ENOMEM) throw std::bad_alloc();
+  if (const Stop* stop = Stop::here(); code != 0 && stop && stop->ended()) throw Stopped();
   if (code != 0) throw fail("variant '" + variant + "': " + (*reason ? reason : "code " + std::to_string(code)));
 
   std::vector<Port> in, out;

@@ -25,7 +25,7 @@ from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
 from .measurement import PROTOCOL, Measurement, quantile
-from .passes import HEAVY, Run
+from .passes import HEAVY, OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
 from .slots import Entry, Slot
@@ -208,15 +208,18 @@ class _Protocol:
             self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
         while any(not s.measured for s in run.distinct):  # what the default route left out
             run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
-        self.explore(EXPLORE)
-        self.convert(CONVERT)
-        self.explore(EXPLORE_AGAIN)
-        self.refine(1.0)
-        self.convert(1.0)
+        for part, share in ((self.explore, EXPLORE), (self.convert, CONVERT), (self.explore, EXPLORE_AGAIN),
+                            (self.refine, 1.0), (self.convert, 1.0)):
+            with contextlib.suppress(OutOfTime):
+                part(share)
+
+    def until(self, share: float) -> float:
+        """When a share of the budget is spent, by the clock."""
+        return self.start + share * self.budget_s
 
     def left(self, share: float) -> bool:
         """True while less than a share of the budget is spent."""
-        return self.clock() - self.start < share * self.budget_s
+        return self.clock() < self.until(share)
 
     def tell(self, text: str) -> None:
         """Report progress: the larger of the budget spent and the candidates done; never back."""
@@ -236,7 +239,7 @@ class _Protocol:
             if not waiting:
                 return
             self.tell("measuring")
-            self.run.perform(self._unmeasured(waiting))
+            self.run.perform(self._unmeasured(waiting), self.until(share))
 
     def _unmeasured(self, slots: list[Slot]) -> dict[str, Entry]:
         """Candidates that wait, in the layout that keeps the longest queue."""
@@ -296,7 +299,7 @@ class _Protocol:
             if not covered:
                 return
             self.tell("measuring conversions")
-            self.run.perform(chosen)
+            self.run.perform(chosen, self.until(share))
 
     # ---- contenders again -------------------------------------------------------------------------------------------
 
@@ -313,8 +316,8 @@ class _Protocol:
             theme = max(lacking, key=lambda layout: (layout != "plain", lacking[layout]))
             self.tell("measuring again")
             layouts = theme, "plain"
-            self.run.perform(self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s)
-                                                                             if e.layout in allowed]))
+            chosen = self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s) if e.layout in allowed])
+            self.run.perform(chosen, self.until(share))
 
     @staticmethod
     def _contenders(slot: Slot) -> list[Entry]:

@@ -64,7 +64,8 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
     """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
 
     `model`: a path or a model, which is left as it is. `threads` None: the processors that the process may use.
-    `budget_s`: seconds for measuring. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
+    `budget_s`: seconds for measuring, the race included; kept within a fifth and two seconds, unless one run of every layer
+    takes longer. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `store`: a Store or the path of one (None: the user's). `profile`: measurements of this machine to start from, kept in
     the store. Raises ProfileError for those of another machine, what `pathweave.profile` and `solve` raise, and
     InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes on from there.
