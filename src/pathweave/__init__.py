@@ -40,6 +40,7 @@ _PUBLIC = {
     "Plan": ("pathweave.runtime.plan", "Plan"),
     "Session": ("pathweave.runtime.session", "Session"),
     "RouteWarning": ("pathweave.runtime.routes", "RouteWarning"),
+    "CalibrationWarning": ("pathweave.runtime.calibrate", "CalibrationWarning"),
     "Error": ("pathweave.errors", "Error"),
     "errors": ("pathweave.errors", ""),
 }

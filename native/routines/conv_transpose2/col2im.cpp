@@ -10,15 +10,6 @@
 namespace pw {
 namespace {
 
-// A line of one column is a line of one row: the same memory in each layout, and outputs that lie side by side.
-TransposedGeometry lying(TransposedGeometry g) {
-  if (g.width == 1 && g.kernel_width == 1 && g.out_width == 1 && g.pad_left == 0) {
-    std::swap(g.height, g.width), std::swap(g.kernel_height, g.kernel_width), std::swap(g.out_height, g.out_width);
-    std::swap(g.stride_y, g.stride_x), std::swap(g.pad_top, g.pad_left), std::swap(g.dilation_y, g.dilation_x);
-  }
-  return g;
-}
-
 // Outputs [rest, end) of a position along x that the same taps reach, each the tap behind that of the output before.
 struct Span {
   int64_t rest, end;
@@ -380,11 +371,12 @@ class Col2im : public ConvolutionRoutine {
     }
     return names;
   }
-  // Before conv_transpose2/gemm where that would fill its tiles with padding, or where sums outweigh products less than that.
+  // Before conv_transpose2/gemm where that would fill its tiles with padding. Where a group has one input there is no product,
+  // only sums: conv_transpose2/planar and depthwise come first.
   Ports ports(const Problem& p) const override {
     Ports ports = ConvolutionRoutine::ports(p);
     const TransposedGeometry g = lying(TransposedGeometry(p));
-    const bool apart = g.groups == g.inputs && g.outputs == g.inputs;  // conv_transpose2/depthwise
+    const bool apart = g.groups == g.inputs;
     const TilingCost cost{g, Positions(g.rows()), Positions(g.columns()), p.threads, 12, 16, in_ == Layout::nchw};
     const int64_t inputs = g.images * g.height * g.width * g.inputs, taps = g.kernel_height * g.kernel_width;
     const double phases = static_cast<double>(inputs * taps) * static_cast<double>(round_up(g.outputs / g.groups, 16)) /

@@ -97,4 +97,13 @@ struct TransposedGeometry {
   }
 };
 
+// A line of one column is a line of one row: the same memory in each layout, and outputs that lie side by side.
+inline TransposedGeometry lying(TransposedGeometry g) {
+  if (g.width == 1 && g.kernel_width == 1 && g.out_width == 1 && g.pad_left == 0) {
+    std::swap(g.height, g.width), std::swap(g.kernel_height, g.kernel_width), std::swap(g.out_height, g.out_width);
+    std::swap(g.stride_y, g.stride_x), std::swap(g.pad_top, g.pad_left), std::swap(g.dilation_y, g.dilation_x);
+  }
+  return g;
+}
+
 }  // namespace pw

@@ -45,7 +45,7 @@ def command(
                    "outputs": net.outputs} for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
-                    "quantisation": loaded.quantisation})
+                    "quantisation": loaded.quantisation, "notes": loaded.notes})
         return
     print(f"{out}: written from {model}")
     for name, net in nets.items():

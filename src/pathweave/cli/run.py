@@ -79,7 +79,7 @@ def command(
 # ---- inputs ---------------------------------------------------------------------------------------------------------
 
 def _random(model: Any, shape: list[str] | None, batch: int | None) -> dict[str, Any]:
-    from ..profile.protocol import random_inputs
+    from ..runtime.inputs import random_inputs
     return random_inputs(bound_by_options(model, shape, batch))
 
 
@@ -162,8 +162,9 @@ def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
         if allowed is None:
             return model.predict(feed)
         first = LoadedModel(Model({"main": preprocess}, {}), model.threads)
-        from ..net.pipeline import read_image
-        feed = first.run(read_image(feed) if isinstance(feed, str) else feed)
+        from ..net.images import read_image, wanted_size
+        feed = first.run(read_image(feed, wanted_size(preprocess, next(iter(preprocess.inputs))))
+                         if isinstance(feed, str) else feed)
     if allowed is not None:
         from ..runtime.defaults import default_route
         shapes = {n: a.shape for n, a in feed.items()}

@@ -19,6 +19,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     from .. import importers
     from ..report import work
     from ..report.tables import Column, Table, count_column
+    from ..runtime.interpreted import of_route
     loaded = load_model(model, threads)
     try:
         bound = bound_by_options(loaded, shape)
@@ -40,6 +41,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
     held = sum(int(net.constants[v].size) for v in constants)
     route = loaded.route(bound.shapes) if loaded.routes else None
+    through = of_route(route or loaded.route(bound.shapes), bound)
     if json:
         print_json({
             "model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"},
@@ -48,7 +50,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
             "outputs": {n: str(s) for n, s in bound.outputs.items()},
             "layers": rows, "parameters": held, "operations": total,
             "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
-            "notes": loaded.notes,
+            "notes": loaded.notes, "numpy": through.to_json(),
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     lines = [f"{model}"]
@@ -69,6 +71,8 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"route, {plan.threads} threads"))
+    else:
+        parts.append(f"with the default route {through}")
     print_tables(*parts, *loaded.notes)
 
 

@@ -63,16 +63,17 @@ def command(
         tuned.save(out, packed)
     route = tuned.route(shapes)
     plan = tuned.plan(route, shapes, route.threads)
-    from ..profile.protocol import random_inputs
+    from ..runtime.inputs import random_inputs
     steps = time_steps(plan.session(), random_inputs(plan.bound))
     facts = tuned.report
     if json:
-        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts})
+        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
+                    "notes": tuned.notes})
         return
     title = f"{model}   {', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())}   {plan.threads} threads"
     print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),
                  _seconds(facts["seconds"]),
-                 *(f"finding: {f}" for f in facts["findings"]),
+                 *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
 
 

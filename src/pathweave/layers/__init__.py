@@ -26,6 +26,8 @@ class LayerKind:
     `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
     `moves`: the inputs of which the outputs hold elements, unchanged or mixed with their neighbours, and nothing else but
     a constant.
+    `beside`: the inputs whose elements lie side by side in the outputs, where those are not just `moves`.
+    `sums`: True where an output element is a sum or a difference of one element of each input.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
@@ -36,6 +38,8 @@ class LayerKind:
     exact: bool = False
     per_element: int = 1
     moves: slice = slice(0)
+    beside: slice | None = None
+    sums: bool = False
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
     of_shapes: bool = False
@@ -80,6 +84,14 @@ class LayerKind:
     def terms(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> int:
         """How many terms the longest sum of one output element has, from what `infer` takes; 1 where nothing is summed."""
         return 1
+
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[TensorSpec | None],
+                 constants: list) -> tuple[int, int] | None:
+        """The least and the largest integer that input `position` may usefully hold, None where the kind does not say.
+
+        `attrs`: complete. `constants`: an array per input that is one, else None.
+        """
+        return None
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
         """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""

@@ -55,6 +55,19 @@ class Binary(LayerKind):
         return [as_type(self.function(*widen(a, b), attrs), dtype)]
 
 
+class Comparison(Binary):
+    """A comparison of two elements, which gives a truth value."""
+
+    output = "bool"
+
+    def sensible(self, attrs, position, inputs, constants):
+        other = constants[1 - position]
+        if other is None or not other.size or other.dtype.kind not in "iu":
+            return None
+        least, largest = int(other.min()), int(other.max())
+        return (least, largest) if least < largest else (min(0, least), max(1, largest))
+
+
 def _divide(a, b, attrs):
     """a / b; integers are divided towards zero, as in ONNX and C."""
     if np.result_type(a, b).kind not in "iu":
@@ -77,8 +90,8 @@ def _modulo(a, b, attrs):
     return np.fmod(a, b) if attrs["fmod"] else np.mod(a, b)
 
 
-def _binary(kind: str, f, what: str, **members) -> type[Binary]:
-    return type(kind.title().replace("_", ""), (Binary,), {
+def _binary(kind: str, f, what: str, base: type[Binary] = Binary, **members) -> type[Binary]:
+    return type(kind.title().replace("_", ""), (base,), {
         "name": kind, "function": staticmethod(f), "__module__": __name__, "__doc__": what, **members})
 
 
@@ -86,20 +99,20 @@ def _plain(f):
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",))
-Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.")
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True)
+Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True)
 Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
 Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
 Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)
 Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.", exact=True)
 Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.", exact=True)
 Mod = _binary("mod", _modulo, "Remainder of a / b. Source: ONNX Mod.", attributes={"fmod": 0})
-Equal = _binary("equal", _plain(np.equal), "a == b. Source: ONNX Equal.", accepts=NUMBERS | _BOOL, output="bool")
-Less = _binary("less", _plain(np.less), "a < b. Source: ONNX Less.", output="bool")
-Greater = _binary("greater", _plain(np.greater), "a > b. Source: ONNX Greater.", output="bool")
-LessEqual = _binary("less_equal", _plain(np.less_equal), "a <= b. Source: ONNX LessOrEqual.", output="bool")
+Equal = _binary("equal", _plain(np.equal), "a == b. Source: ONNX Equal.", accepts=NUMBERS | _BOOL, base=Comparison)
+Less = _binary("less", _plain(np.less), "a < b. Source: ONNX Less.", base=Comparison)
+Greater = _binary("greater", _plain(np.greater), "a > b. Source: ONNX Greater.", base=Comparison)
+LessEqual = _binary("less_equal", _plain(np.less_equal), "a <= b. Source: ONNX LessOrEqual.", base=Comparison)
 GreaterEqual = _binary("greater_equal", _plain(np.greater_equal), "a >= b. Source: ONNX GreaterOrEqual.",
-                       output="bool")
+                       base=Comparison)
 LogicalAnd = _binary("logical_and", _plain(np.logical_and), "Both. Source: ONNX And.", accepts=_BOOL, output="bool")
 LogicalOr = _binary("logical_or", _plain(np.logical_or), "Any. Source: ONNX Or.", accepts=_BOOL, output="bool")
 LogicalXor = _binary("logical_xor", _plain(np.logical_xor), "One. Source: ONNX Xor.", accepts=_BOOL, output="bool")

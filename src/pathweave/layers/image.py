@@ -67,17 +67,23 @@ class Source(LayerKind):
             raise InputError(f"source: an image of element type {image.dtype}: expected uint8")
         self._check(image.shape)
         _, channels, height, width = self._shape(attrs)
-        x = self._colors(image, attrs["format"])
         h, w, top, left = height, width, 0, 0
         if attrs["keep_ar"]:
-            scale = min(height / x.shape[0], width / x.shape[1])
-            h, w = (min(most, max(1, int(n * scale + 0.5))) for n, most in zip(x.shape, (height, width)))
+            scale = min(height / image.shape[0], width / image.shape[1])
+            h, w = (min(most, max(1, int(n * scale + 0.5))) for n, most in zip(image.shape, (height, width)))
             top, left = (height - h) // 2, (width - w) // 2
+        steps = []
         for axis, out in ((0, h), (1, w)):
-            length = x.shape[axis]
+            length = image.shape[axis]
             if out != length:
-                x = interpolate(x, axis, *taps(positions(out, length, out / length, "half_pixel"), length,
-                                               attrs["resize_mode"]))
+                index, weight = taps(positions(out, length, out / length, "half_pixel"), length, attrs["resize_mode"])
+                # Of a large image few pixels are looked at: the others need not become floats.
+                used, index = np.unique(index, return_inverse=True)
+                image = np.take(image, used, axis)
+                steps.append((axis, index.reshape(weight.shape), weight))
+        x = self._colors(image, attrs["format"])
+        for step in steps:
+            x = interpolate(x, *step)
         y = np.empty((1, channels, height, width), np.float32)
         y[:] = self._padding(attrs, channels).reshape(-1, 1, 1)
         y[0, :, top:top + h, left:left + w] = x.transpose(2, 0, 1)

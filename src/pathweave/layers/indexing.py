@@ -39,6 +39,10 @@ class Gather(Mover):
         axis = axis_of(attrs["axis"], data.rank)
         return [TensorSpec(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1:]))]
 
+    def sensible(self, attrs, position, inputs, constants):
+        rows = inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)]
+        return (0, rows - 1) if position == 1 else None
+
     def outline(self, attrs, shapes):
         data, indices = shapes
         if data is None or indices is None:
@@ -61,6 +65,7 @@ class Where(LayerKind):
 
     name = "where"
     exact = True
+    beside = slice(1, 3)
     per_element = 0
     attributes = {}
 

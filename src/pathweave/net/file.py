@@ -2,10 +2,11 @@
 
 The file is a valid safetensors file: 8 bytes of header length, a JSON header, the tensors without gaps. Constants are
 tensors named `<net>/<constant>`; the rest is one JSON text (see spec.py) under `__metadata__`, key `pathweave`. Packed
-weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`; their contents
-are used as they are and only `pathweave verify` compares their digests: such a file is as trustworthy as its source. The
-header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64
-come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
+weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`. Contents of
+tensors are used as they are: such a file is as trustworthy as its source. Digests of all of them, and of the JSON text, are
+under `__metadata__`, key `digests`; files of before lack them. To look at every byte takes time, so only `damage` and
+`pathweave verify` do. The header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size
+is a multiple of 64 come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
 Source: https://github.com/huggingface/safetensors#format
 """
 
@@ -31,6 +32,8 @@ ALIGNMENT = 64
 _SAFETENSORS = {"F64": "f64", "F32": "f32", "F16": "f16", "I64": "i64", "I32": "i32", "I16": "i16", "I8": "i8",
                 "U64": "u64", "U32": "u32", "U16": "u16", "U8": "u8", "BOOL": "bool"}
 _NAMES = {ours: theirs for theirs, ours in _SAFETENSORS.items()}
+#: Names in the table of digests that are no tensors.
+_TEXT, _PACKED = "pathweave", "packed"
 _AGAIN = "the file is truncated or damaged: copy or save it again"
 
 
@@ -108,11 +111,21 @@ def save(model: Model, path: str | os.PathLike) -> None:
         with atomic_writer(path) as f:
             f.write(header)
             for array in arrays:
-                if array.size:
-                    f.write(memoryview(array.reshape(-1)).cast("B"))
+                f.write(_bytes(array))
     except OSError as e:
         raise ModelFileError(f"{path}: cannot be written ({e.strerror or e}); "
                              f"check that its folder exists, is writable and has {_size(arrays)} free") from e
+
+
+def _digests(metadata: dict[str, str], tensors: dict[str, Any]) -> dict[str, str]:
+    """Digests of every tensor, and of the texts that describe them."""
+    return {**{name: packed.digest_of(metadata[name].encode()) for name in (_TEXT, _PACKED) if name in metadata},
+            **{name: packed.digest_of(_bytes(array)) for name, array in tensors.items()}}
+
+
+def _bytes(array: Any) -> Any:
+    """The contents of an array as they lie in the file."""
+    return memoryview(array.reshape(-1)).cast("B") if array.size else b""
 
 
 def _size(arrays: list) -> str:
@@ -146,6 +159,8 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
             raise ModelError(f"{where}: a net is called 'packed', as packed weights are; rename it, or save without them")
         tensors |= {name: (array, "u8") for name, array in arrays.items()}
         metadata["packed"] = json.dumps(described, ensure_ascii=True, separators=(",", ":"))
+    metadata["digests"] = json.dumps(_digests(metadata, {name: array for name, (array, _) in tensors.items()}),
+                                     ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     order = sorted(tensors, key=lambda n: (tensors[n][0].nbytes % ALIGNMENT != 0, -tensors[n][0].itemsize, n))
     entries: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
@@ -216,6 +231,15 @@ def _copy(fd: int, path: Path, size: int) -> mmap.mmap:
 
 
 def _model(mapped: mmap.mmap) -> Model:
+    metadata, tensors = _parts(mapped)
+    extra = packed.decode(metadata["packed"], tensors) if "packed" in metadata else None
+    model = spec.decode(spec.parse_json(metadata["pathweave"], "model"), tensors)
+    model.packed = extra
+    return model
+
+
+def _parts(mapped: mmap.mmap) -> tuple[dict[str, str], dict[str, Any]]:
+    """The texts of the header, and every tensor as a view of the file. Raises FileFormatError."""
     length = struct.unpack_from("<Q", mapped)[0]
     limit = min(len(mapped) - 8, spec.MAX_TEXT)
     if not recognises(mapped[:64]):
@@ -235,11 +259,29 @@ def _model(mapped: mmap.mmap) -> Model:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()) \
             or "pathweave" not in metadata:
         raise spec.bad("header, __metadata__", "words, pathweave among them", metadata, _AGAIN)
-    tensors = _tensors(header, mapped, 8 + length)
-    extra = packed.decode(metadata["packed"], tensors) if "packed" in metadata else None
-    model = spec.decode(spec.parse_json(metadata["pathweave"], "model"), tensors)
-    model.packed = extra
-    return model
+    return metadata, _tensors(header, mapped, 8 + length)
+
+
+def damage(path: str | os.PathLike) -> list[str] | None:
+    """Names of the parts of a `.pw` file whose contents are not those that were saved; None for a file without digests.
+
+    Tensors as `<net>/<constant>` and `packed/<number>`; `pathweave` and `packed` for the descriptions. Reads every byte.
+    Raises what `read` raises.
+    """
+    path = Path(path)
+    try:
+        metadata, tensors = _parts(_map(path, True))
+        digests = None if "digests" not in metadata else spec.parse_json(metadata["digests"], "digests")
+    except FileFormatError as e:
+        raise FileFormatError(f"{path}: {e}") from None
+    except OSError as e:
+        raise ModelFileError(f"{path}: cannot be read ({e.strerror or e}); check that it is a file that you may read") from e
+    if digests is None:
+        return None
+    if not isinstance(digests, dict):
+        return ["digests"]
+    found = _digests(metadata, tensors)
+    return sorted(name for name in {*found, *digests} if found.get(name) != digests.get(name))
 
 
 def _tensors(header: dict[str, Any], mapped: mmap.mmap, start: int) -> dict[str, Any]:

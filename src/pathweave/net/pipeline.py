@@ -180,27 +180,6 @@ def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -
     return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items()}
 
 
-def read_image(path: str | os.PathLike):
-    """An image file as a uint8 RGB array [H,W,3], turned upright by its EXIF orientation.
-
-    Raises InputError when the file cannot be read or is no image, or Pillow is missing.
-    """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise InputError(f"{path}: reading images needs Pillow, got an environment without it; "
-                         f"install it with: pip install 'pathweave[image]'") from None
-    import numpy as np
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: cannot be read (no such file); check the path") from e
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
-        raise InputError(f"{path}: expected an image file such as PNG or JPEG, got one that cannot be decoded ({e}); "
-                         f"convert it, or pass an array") from e
-
-
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
 def _cut(x: Any) -> str:

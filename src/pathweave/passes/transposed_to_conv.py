@@ -10,6 +10,10 @@ from ._graph import Graph
 order = 29
 needs_shapes = False
 
+#: Outputs of a group below which a convolution fills its tiles with padding; routines for conv_transpose2 do not. One filter
+#: per channel has a kind of its own.
+MANY = 8
+
 
 def apply(graph: Graph) -> bool:
     """Where the output is no larger than the input: a convolution multiplies once per output and tap, this one per input."""
@@ -18,7 +22,7 @@ def apply(graph: Graph) -> bool:
         w = graph.constant(layer.inputs[1]) if layer.kind == "conv_transpose2" else None
         pad = _pad(layer, w.shape[2:]) if w is not None and w.ndim == 4 else None
         groups = int(layer.attrs.get("groups", 1))
-        if pad is None or groups < 1 or w.shape[0] % groups:
+        if pad is None or groups < 1 or w.shape[0] % groups or not (w.shape[1] >= MANY or groups == w.shape[0] > 1):
             continue
         weights = graph.add_constant(flipped(w, groups), f"{layer.inputs[1]}:flipped")
         attrs = {"stride": (1, 1), "pad": pad, "dilation": layer.attrs.get("dilation", (1, 1)), "groups": groups}

@@ -21,6 +21,7 @@ from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
+from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
 from .measurement import PROTOCOL, Measurement, quantile
@@ -45,22 +46,6 @@ def this_host() -> HostFingerprint:
     """Fingerprint of this machine under the instruction sets that the native core uses."""
     from ..runtime.devices import cpu_info
     return host(lambda: cpu_info()["used"])
-
-
-def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
-    """Arrays for every input: normal values (images of unit variance) for floating point, zeros and ones else."""
-    import numpy as np
-
-    from ..net.floats import host_dtype, taken
-    rng = np.random.default_rng(seed)
-    inputs = {}
-    for name, spec in bound.inputs.items():
-        dtype = host_dtype(spec.dtype)
-        floating = spec.dtype == "bf16" or dtype.kind == "f"
-        values = rng.standard_normal(spec.shape, np.float32) if floating else rng.integers(0, 2, spec.shape)
-        values = np.ascontiguousarray(values) if spec.dtype == "bf16" else np.ascontiguousarray(values, dtype)
-        inputs[name] = taken(name, spec, values).view(dtype).reshape(spec.shape)
-    return inputs
 
 
 @contextlib.contextmanager

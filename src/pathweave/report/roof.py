@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..profile.limits import LEVELS, Limits
+from ..runtime.interpreted import Interpreted, interpreted
 from . import work
 from .algorithms import own_operations
 from .tables import Column, Table, count_column, show_bytes, show_time, time_column
@@ -208,7 +209,12 @@ def report(plan: Any, samples: np.ndarray, limits: Limits, calls: Times, model: 
             "route": "default" if route is None or route.certificate == "default" else "tuned",
             "accuracy": None if route is None else route.accuracy, "limits": limits.to_json(),
             "end_to_end": calls.to_json(),
-            "steps": rows, "totals": totals(rows)}
+            "steps": rows, "totals": totals(rows), "numpy": through_numpy(rows).to_json()}
+
+
+def through_numpy(rows: Sequence[Mapping[str, Any]]) -> Interpreted:
+    """The rows that run through NumPy, at their smallest times."""
+    return interpreted((r["layer"], r["kind"], r["routine"], r["minimum_ns"]) for r in rows)
 
 
 #: Steps that a summary lists.
@@ -278,6 +284,7 @@ def total_table(result: Mapping[str, Any]) -> Table:
     notes = [f"whole net: roofs {show_time(whole['roof_ns'])} / {show_time(calls['minimum_ns'])} measured end to end "
              f"(median {show_time(calls['median_ns'])}) = {_percent(whole['roof_ns'] / calls['minimum_ns'])}",
              f"below {_percent(LOW)} of their roof: {len(low)} of {judged} steps, {_percent(taken)} of the time",
+             str(through_numpy(steps)),
              "roof: the larger of operations / peak rate of the unit and bytes / bandwidth of the level they come from; "
              "share: roof / minimum", "+ barrier: the same with the meeting of the threads that ends a step"]
     if calls["median_ns"] > BUSY * calls["minimum_ns"]:

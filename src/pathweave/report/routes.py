@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..net.route import Route
+from ..runtime.interpreted import of_plan
 from .tables import Column, Table, show_percent, show_time, time_column
 
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
@@ -30,7 +31,8 @@ def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
     rows.append({"index": None, "layer": "total", "kind": f"{len(conversions)} conversions", "routine": "", "variant": "",
                  "formats": "", "predicted_ns": sum(predicted) if all(p is not None for p in predicted) else None,
                  "measured_ns": measured, "runner_up": None, "margin_ns": None, "emphasis": "bold"})
-    return Table(_COLUMNS, rows, title, _notes(route, conversions, measured, end_to_end_ns))
+    return Table(_COLUMNS, rows, title, [*_notes(route, conversions, measured, end_to_end_ns),
+                                         str(of_plan(plan, steps_ns))])
 
 
 def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
@@ -97,4 +99,4 @@ def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: flo
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
                                                   "certificate", "solver", "host", "measured_ns", "notes", "regions")}
     rows = [{**r, "layer": r["layer"].strip()} for r in table.to_json()[:-1]]
-    return {**facts, "end_to_end_ns": end_to_end_ns, "steps": rows}
+    return {**facts, "end_to_end_ns": end_to_end_ns, "steps": rows, "numpy": of_plan(plan, steps_ns).to_json()}

@@ -277,6 +277,10 @@ def _in_place(problem: Problem, form: Format) -> Candidate | None:
     return None
 
 
+#: The device of routines that are NumPy code.
+PYTHON = "python"
+
+
 # ---- routines that run in Python ------------------------------------------------------------------------------------
 
 def numpy_candidate(problem: Problem, layout: str | None = None) -> Candidate:
@@ -302,4 +306,4 @@ def _numpy_adapt(problem: Problem) -> list[Candidate]:
 
 def is_python(candidate: Candidate) -> bool:
     """True when the routine runs NumPy code and holds the interpreter while it does."""
-    return candidate.device == "python"
+    return candidate.device == PYTHON

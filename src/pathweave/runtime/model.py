@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -205,6 +206,8 @@ class LoadedModel(Model):
         self._reopen: Callable[[list[str]], LoadedModel] | None = None
         self._with_given: dict[frozenset[str], LoadedModel] = {}
         self._lock = lock()
+        self._calibration: list[str] = []
+        self._written: list[str] = []
         self._offer = None
         if model.packed is not None:
             from .packed import Offer
@@ -213,9 +216,15 @@ class LoadedModel(Model):
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know, as sentences: of element types, and what came of packed weights in the file."""
+        """What a user should know, as sentences: of element types, what 8 bits lose on the samples of `calibrate`, which packed
+        weights `save` wrote last, and what came of those in the file."""
         found = self.meta.get("notes")
-        return [*(map(str, found) if isinstance(found, list) else ()), *(self._offer.notes if self._offer else ())]
+        return [*(map(str, found) if isinstance(found, list) else ()), *self._calibration, *self._written,
+                *(self._offer.notes if self._offer else ())]
+
+    def take_calibration_notes(self, other: LoadedModel) -> None:
+        """Take over what the calibration of another model with the same scales found."""
+        self._calibration = list(other._calibration)
 
     def runnable(self, name: str = "main") -> Runnable:
         """One of the nets with its plans. Raises ModelError for a net that is not there."""
@@ -300,30 +309,37 @@ class LoadedModel(Model):
         `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
         or, with a preprocess net, of image files and Pillow images: typical ones, a hundred or so. Every value gets the
         range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
-        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. `progress`: called with
-        (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
+        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. Values that one scale
+        would spoil stay in float; `notes` and a CalibrationWarning tell which, and where large errors are to be expected.
+        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then
+        as before.
         """
-        from .calibrate import Samples, calibrate
+        from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
         images = self.image_inputs if "preprocess" in self.nets else None
-        scales = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
-        self.quantisation["main"] = scales
+        scales, notes = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
+        self.quantisation["main"], self._calibration = scales, [f"calibration: {note}" for note in notes]
         runnable.set_scales(scales)
+        for note in self._calibration:
+            warnings.warn(note, CalibrationWarning, stacklevel=2)
         return self
 
-    def image_inputs(self, image: Any) -> dict[str, Any]:
+    def image_inputs(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
         """The main net's inputs from an image, by the preprocess net; see `predict`."""
-        values = self.runnable("preprocess").run(self._images(image))
+        values = self.runnable("preprocess").run(self._images(image, max_pixels))
         return dict(zip(self.main.inputs, values.values()))
 
-    def predict(self, image: Any) -> dict[str, Any]:
+    def predict(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
         """Run all nets on an image: preprocess, main, postprocess; results by name.
 
         `image`: path of an image file, uint8 array [H,W,3] (RGB) or [H,W], a Pillow image, or a dict of those by name
         of the preprocess net's inputs. A model without a preprocess net takes the main net's inputs. Where the model
-        has labels, `labels` holds those of the integer results. Raises InputError.
+        has labels, `labels` holds those of the integer results. `max_pixels`: of an image file or a Pillow image, 100
+        million unless given; the environment's PATHWEAVE_MAX_PIXELS is a limit to both. Files are turned upright by their
+        EXIF orientation, and those above 16 million pixels are read at a reduced size, still four times what the net wants.
+        Raises InputError.
         """
-        values = self._images(image) if "preprocess" in self.nets else self._plain(image)
+        values = self._images(image, max_pixels) if "preprocess" in self.nets else self._plain(image)
         names = [n for n in NET_ORDER if n in self.nets]
         for i, name in enumerate(names):
             runnable = self.runnable(name)
@@ -338,10 +354,11 @@ class LoadedModel(Model):
                              f"it with preprocess=..., or pass the inputs of its main net")
         return value if isinstance(value, Mapping) else {next(iter(self.main.inputs)): value}
 
-    def _images(self, image: Any) -> dict[str, Any]:
-        inputs = self.nets["preprocess"].inputs
-        images = dict(image) if isinstance(image, Mapping) else {next(iter(inputs)): image}
-        return {name: _pixels(name, value) for name, value in images.items()}
+    def _images(self, image: Any, max_pixels: int | None) -> dict[str, Any]:
+        from ..net.images import wanted_size
+        net = self.nets["preprocess"]
+        images = dict(image) if isinstance(image, Mapping) else {next(iter(net.inputs)): image}
+        return {name: _pixels(name, value, wanted_size(net, name), max_pixels) for name, value in images.items()}
 
     def _labelled(self, values: dict[str, Any]) -> dict[str, Any]:
         labels = self.meta.get("labels")
@@ -360,15 +377,18 @@ class LoadedModel(Model):
         `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
         default shapes. Loading then maps them instead of packing anew, and processes share their memory; the file grows
         by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
-        are left alone, see `notes`.
+        are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
+        says how many were written, and how many left out.
         """
         from ..net.file import check_name, save
         check_name(path)
         weights = None
         if packed:
-            from .packed import collect
+            from .packed import collect, summary
             self.plan()
-            weights = collect(self.nets, self.runnable().kept_plans())
+            plans = self.runnable().kept_plans()
+            weights = collect(self.nets, plans)
+            self._written = [summary(weights, plans)]
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
 
     def __reduce__(self) -> tuple:
@@ -398,13 +418,14 @@ def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
     return kind(model, threads)
 
 
-def _pixels(name: str, value: Any):
+def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
     import numpy as np
+
+    from ..net.images import pixels, read_image
     if isinstance(value, (str, os.PathLike)):
-        from ..net.pipeline import read_image
-        return read_image(value)
+        return read_image(value, wanted, max_pixels)
     if hasattr(value, "convert") and hasattr(value, "getexif"):  # a Pillow image
-        return np.asarray(value.convert("RGB"))
+        return pixels(value, f"image {name!r}", wanted, max_pixels)
     array = as_array(name, value)
     if array.dtype == np.uint8 and array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)

@@ -35,6 +35,21 @@ def collect(nets: Mapping[str, Net], plans: Iterable[Plan]) -> Packed:
     return Packed(*here(), packings)
 
 
+def summary(packed: Packed, plans: Iterable[Plan]) -> str:
+    """How many packings of these plans' kernels `collect` took, and which routines keep theirs to themselves; a sentence."""
+    alone: dict[str, int] = {}
+    for plan in plans:
+        for routine, kernel in plan.kernels:
+            if kernel.packed_bytes and not kernel.packings:
+                alone[routine] = alone.get(routine, 0) + 1
+    text = f"packed weights: {len(packed.packings)} written ({sum(p.bytes for p in packed.packings) / 1e6:.2f} MB)"
+    if not alone:
+        return text
+    listed = ", ".join(f"{count} of {routine}" for routine, count in sorted(alone.items()))
+    return (f"{text}, {sum(alone.values())} left out ({listed}): what these routines pack depends on more than the weights "
+            f"(scales of values, places of zeros), or is small, and is made at every start")
+
+
 class Offer:
     """Packings that came with a model, offered to the kernels that will be prepared as long as `owner` lives.
 

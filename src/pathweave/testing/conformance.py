@@ -306,7 +306,9 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
         failure = "writes to a constant"
     if failure:
         return float("inf"), failure
-    values = [logical(decode(r, f.dtype), f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
+    # A value of bf16 is compared as its bits, an f32 value that lies as bf16 as numbers.
+    values = [logical(r if s.dtype == "bf16" else decode(r, f.dtype), f.layout, s.shape)
+              for r, f, s in zip(results, outs, problem.outputs)]
     if expected:
         error, allowed, failure = _against_integers(expected, subject, values, outs)
     else:

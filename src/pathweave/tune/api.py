@@ -23,7 +23,8 @@ class TunedModel(LoadedModel):
 
     `report`: plain data: predicted_ns (at the reference speed of the machine), measured_ns (median of the race, by the
     clock), measured_at_reference_ns, gap (at equal speed), gap_raw (by the clock), speed, race (a row per route),
-    findings, profile (what was measured), seconds per phase. See docs/prediction.md.
+    findings, numpy (layers without a native routine, their share of the time), profile (what was measured), seconds per
+    phase. See docs/prediction.md.
     """
 
     report: dict[str, Any]
@@ -94,6 +95,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
             tell(1.0, "done")
         tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation),
                            None if threads is None else number)
+        tuned.take_calibration_notes(loaded)
         tuned.add_route(route)
     except InterruptedTuning:
         raise

@@ -18,12 +18,14 @@ from ..profile.about import About
 from ..profile.measurement import Measurement, quantile
 from ..profile.passes import CALL, SHORT, StepTimes, timed_run
 from ..profile.profile import Profile
-from ..profile.protocol import profile_bound, random_inputs, this_host
+from ..profile.protocol import profile_bound, this_host
 from ..profile.store import Store
 from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
+from ..runtime.inputs import random_inputs
+from ..runtime.interpreted import of_route
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
 from . import race as racing
@@ -353,7 +355,7 @@ class Tuner:
                 "certificate": route.certificate, "solver": route.solver, "host": route.host,
                 "race": self.races[-1], "races": self.races, "not raced": self.left_out,
                 "findings": self._findings(route, profile), "profile": profile.notes,
-                "seconds": dict(self.seconds)}
+                "numpy": of_route(route, self.bound).to_json(), "seconds": dict(self.seconds)}
 
 
 def _gap(predicted: float | None, measured: float | None) -> float | None:
