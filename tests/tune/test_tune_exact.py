@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 
+import numpy as np
 import pytest
-from scripted import CALL_NS, run_python
+from onnx.reference import ReferenceEvaluator
+from scripted import CALL_NS, doubled, residual, run_python
 
 import pathweave as pw
 from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteError
+from pathweave.net.accuracy import LIMITS
 from pathweave.net.format import Format, plain_format
 from pathweave.net.problem import adapt_problem
 from pathweave.profile import passes
@@ -49,6 +52,16 @@ class Force:
             found, _ = bound.candidates(i, THREADS, restrict=restriction(restrict))
             self.options.append([(clock.cost(problem.text, c.routine, c.variant), c) for c in found])
         self.tables = {}
+        self.formats = self._formats()
+
+    def _formats(self):
+        """Every format in which a value may lie: those of the host, of the candidates, of the caller."""
+        found = {v: set(host_formats(self.bound.spec(v))) for v in self.bound.net.specs}
+        for layer, options in zip(self.bound.layers, self.options):
+            for _, c in options:
+                for value, form in (*zip(self.bound.dynamic(layer), c.ins), *zip(layer.outputs, c.outs)):
+                    found[value].add(form)
+        return found
 
     def direct(self, spec, source, target) -> float:
         problem = adapt_problem(spec, source, target, THREADS)
@@ -59,14 +72,15 @@ class Force:
                    for c in adapt_candidates(spec, source, target, THREADS))
 
     def conversions(self, value, made, wanted) -> float:
-        """Cheapest set of conversions that leads from one format to all others, by trying every set."""
+        """Cheapest set of conversions that leads from one format to all others, by trying every set: into no format leads
+        more than one."""
         key = value, made, frozenset(wanted)
         if key not in self.tables:
-            spec = self.bound.spec(value)
-            edges = [(a, b, self.direct(spec, a, b)) for a, b in itertools.permutations(host_formats(spec), 2)]
+            spec, nodes = self.bound.spec(value), self.formats[value]
+            edges = [(a, b, self.direct(spec, a, b)) for a, b in itertools.permutations(nodes, 2)]
             edges = [e for e in edges if e[2] < float("inf")]
             best = float("inf")
-            for size in range(len(edges) + 1):
+            for size in range(len(nodes)):
                 for chosen in itertools.combinations(edges, size):
                     reached = {made}
                     for _ in chosen:
@@ -111,6 +125,23 @@ def test_route_equals_brute_force(model, clock, store, restrict):
     route = pw.solve(model, profile, restrict=restrict)
     assert route.predicted_ns == force.best()
     assert route.certificate == "optimal" and route.lower_bound_ns <= route.predicted_ns
+
+
+@pytest.mark.parametrize("accuracy", ["strict", "f32", "reduced"])
+def test_the_best_route_runs_and_costs_what_it_says(model, clock, store, accuracy):
+    """What the solver gives is a plan that runs, follows the route to the letter, and takes the sum of its steps' prices; what
+    it computes is the net, within its class (float64 by ONNX's own reference)."""
+    profile = profiled(model, store, accuracy=accuracy)
+    route = pw.solve(model, profile, accuracy=accuracy)
+    plan = model.plan(route, threads=THREADS)
+    assert sum(clock.steps(plan)) + CALL_NS == route.predicted_ns
+    assert {n: c.key for n, c in plan.choices.items()} == {n: (c.routine, c.version, c.variant) for n, c in route.layers.items()}
+    assert [(c.value, c.source, c.target, c.routine) for c in plan.conversions] == [
+        (c.value, c.source, c.target, c.routine) for c in plan.route.conversions]
+    x = np.random.default_rng(0).standard_normal((1, 3, 12, 12)).astype(np.float32)
+    (exact,) = ReferenceEvaluator(doubled(residual())).run(None, {"x": x.astype(np.float64)})
+    error = np.sqrt(np.mean((plan.session()(x) - exact) ** 2) / np.mean(exact ** 2))
+    assert error <= len(route.layers) * LIMITS[accuracy]
 
 
 def test_every_candidate_is_measured_with_its_own_time(model, clock, store):
