@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 import pathweave
-from pathweave.net.file import read_model, write_model
 
 
 @pytest.fixture
@@ -33,9 +32,10 @@ def test_bench_and_show_name_the_origin_of_a_route(pw, digits, tuned, tmp_path):
     assert "tuned route, 1 threads" in pw("show", tuned).out
     assert "carried over from 1 thread, 2 threads" in pw("show", tuned, "--threads", 2).out
 
-    model = read_model(tuned)
-    model.routes = {s: dataclasses.replace(r, host="elsewhere") for s, r in model.routes.items()}
-    write_model(model, tmp_path / "moved.pw")
+    model = pathweave.load(tuned)
+    for route in list(model.routes.values()):
+        model.add_route(dataclasses.replace(route, host="elsewhere"))
+    model.save(tmp_path / "moved.pw")
     assert bench(pw, tmp_path / "moved.pw", "--threads", 1) == "carried over from another processor"
     assert "carried over from another processor" in pw("show", tmp_path / "moved.pw").out
 

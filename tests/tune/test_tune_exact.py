@@ -157,6 +157,16 @@ def test_every_candidate_is_measured_with_its_own_time(model, clock, store):
     assert profile.notes["unmeasured"] == 0 and profile.notes["known"] == profile.notes["candidates"]
 
 
+def chain(spec, a, b):
+    """The conversion from a to b, or the two by way of a value that lies as in a or b where no adapt does it alone."""
+    from pathweave.runtime.conversions import adapt_candidates
+    if adapt_candidates(spec, a, b, THREADS):
+        return [(a, b)]
+    ways = [[(a, via), (via, b)] for via in host_formats(spec)
+            if adapt_candidates(spec, a, via, THREADS) and adapt_candidates(spec, via, b, THREADS)]
+    return ways[0]
+
+
 def test_conversions_between_surviving_formats_are_measured(model, clock, store):
     profile = profiled(model, store)
     bound = model.bind()

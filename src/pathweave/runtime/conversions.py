@@ -47,7 +47,7 @@ def leads(spec: TensorSpec, source: Format, target: Format, threads: int) -> boo
     """True where a chain of adapts turns a value from one format into another."""
     if source == target or adapt_candidates(spec, source, target, threads):
         return True
-    return bool(_chain(spec, [source], target, threads, formats_of(spec, [source, target])))
+    return bool(chain(spec, [source], target, threads))
 
 
 def shortest(value: str, spec: TensorSpec, sources: Iterable[Format], target: Format, threads: int,
@@ -59,16 +59,18 @@ def shortest(value: str, spec: TensorSpec, sources: Iterable[Format], target: Fo
     sources = list(dict.fromkeys(sources))
     if target in sources:
         return []
-    found = _chain(spec, sources, target, threads, formats_of(spec, [*sources, *through, target]))
+    found = chain(spec, sources, target, threads, through)
     if not found:
         raise RouteError(f"value {value!r} ({spec}): no chain of adapts leads from {' or '.join(map(str, sources))} to "
                          f"{target}; `pathweave routines adapt` lists the adapts")
     return [Conversion(value, source, to, c.routine, c.version, c.variant) for source, to, c in found]
 
 
-def _chain(spec: TensorSpec, sources: Iterable[Format], target: Format, threads: int,
-           nodes: list[Format]) -> list[tuple[Format, Format, Candidate]]:
-    """(from, to, adapt) of the shortest chain through `nodes`, native ones first; empty where there is none."""
+def chain(spec: TensorSpec, sources: Iterable[Format], target: Format, threads: int,
+          through: Iterable[Format] = ()) -> list[tuple[Format, Format, Candidate]]:
+    """(from, to, adapt) of the shortest chain, native ones first; empty where there is none."""
+    sources = list(sources)
+    nodes = formats_of(spec, [*sources, *through, target])
     # A reference adapt costs as much as several others: breadth first over 1 and 8.
     cost: dict[Format, int] = dict.fromkeys(sources, 0)
     back: dict[Format, tuple[Format, Candidate]] = {}
@@ -81,16 +83,16 @@ def _chain(spec: TensorSpec, sources: Iterable[Format], target: Format, threads:
         for to in nodes:
             if to in done:
                 continue
-            found = adapt_candidates(spec, at, to, threads)
-            if found and cost[at] + (8 if found[0].reference else 1) < cost.get(to, 1 << 30):
-                cost[to] = cost[at] + (8 if found[0].reference else 1)
-                back[to] = at, found[0]
-    chain = []
+            adapts = adapt_candidates(spec, at, to, threads)
+            if adapts and cost[at] + (8 if adapts[0].reference else 1) < cost.get(to, 1 << 30):
+                cost[to] = cost[at] + (8 if adapts[0].reference else 1)
+                back[to] = at, adapts[0]
+    found = []
     while target in back:
         source, c = back[target]
-        chain.append((source, target, c))
+        found.append((source, target, c))
         target = source
-    return chain[::-1]
+    return found[::-1]
 
 
 def conversions_for(bound: BoundNet, choices: Mapping[str, Candidate], threads: int,
