@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 NETS ?= nets
 AGAINST ?= onnxruntime
+PART ?= all
 export PYTHON VENV
 
-.PHONY: demo test lint bench install clean help
+.PHONY: demo test lint sanitize bench install clean help
 
 help:           ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -28,10 +29,14 @@ lint: install   ## check style, floors, and symbols of micro-kernel objects
 	@$(BIN)/python tools/floors.py
 	@$(BIN)/python tools/isa_symbols.py build
 
+sanitize: EXTRAS = demo test sanitize
+sanitize: install ## run what reads and writes memory under sanitizers; PART=ci: ten minutes of it
+	@$(BIN)/python tools/sanitize.py --part $(PART)
+
 bench: EXTRAS = demo test
 bench: install  ## time the networks of bench/nets.toml in NETS against AGAINST, write bench/results/
 	@$(BIN)/python bench/peers/run.py --nets $(NETS) --against $(AGAINST)
 
 clean:          ## remove what was built
-	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf build build-sanitize dist $(VENV) .pytest_cache .ruff_cache .hypothesis
 	find src tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

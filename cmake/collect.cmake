@@ -15,6 +15,7 @@ function(pw_collect_ukernels target isa folder)
     # A twin proves its source right and is never timed. Contraction to FMA is one of the expensive optimisations.
     set(optimisation -O1 -fexpensive-optimizations)
   endif()
+  pw_optimisation(optimisation ${optimisation})
   set(objects)
   foreach(source IN LISTS sources)
     get_filename_component(stem ${source} NAME_WE)
@@ -66,14 +67,15 @@ function(pw_collect_routines target)
 namespace pw {
 ${declarations}${externs}
 const std::vector<std::unique_ptr<Routine>>& collected_routines() {
-  static const Collector all = [] {
-    Collector c;
-${calls}    return c;
+  static const Collector& all = *[] {
+    auto* made = new Collector;
+    Collector& c = *made;
+${calls}    return made;
   }();
   return all.routines;
 }
 const std::vector<UKernelTable>& collected_ukernels() {
-  static const std::vector<UKernelTable> all{
+  static const auto& all = *new std::vector<UKernelTable>{
 ${rows}  };
   return all;
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Check micro-kernel objects: nothing compiled for wide vectors may leak into the rest of the program.
+"""Check the objects of a build. Micro-kernels: nothing compiled for wide vectors may leak into the rest of the program.
 
     python tools/isa_symbols.py BUILD [BUILD ...]
 
 A weak symbol (an inline function or template from a header) may be kept by the linker for everybody, and a static
 initialiser runs before the CPU check: both would execute instructions that the machine may lack. An object may define
-one strong symbol only, its table. BUILD is a CMake build folder, or a folder above several. Needs `nm` and `readelf`.
-Prints one line per finding; exit code 1 when there is any, 2 when no object is found.
+one strong symbol only, its table. The rest of the core: nothing is destroyed when the process ends, for threads may be at
+work then that use it; write `static const T& x = *new T(...)`. BUILD is a CMake build folder, or a folder above several.
+Needs `nm` and `readelf`. Prints one line per finding; exit code 1 when there is any, 2 when no object is found.
 """
 
 from __future__ import annotations
@@ -58,6 +59,18 @@ def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def core_objects(build: Path) -> list[Path]:
+    """Every object of the core and the extension below a build folder, micro-kernels aside."""
+    return sorted(p for p in build.rglob("*.o") if {"pw_core.dir", "_native.dir"} & set(p.parts)
+                  and not any(_FOLDER.fullmatch(part) for part in p.parts))
+
+
+def core_findings(path: Path) -> list[str]:
+    """What is wrong with one object of the core."""
+    undefined = _output("nm", "--undefined-only", str(path)).split()
+    return ["an object with static storage has a destructor (__cxa_atexit)"] if "__cxa_atexit" in undefined else []
+
+
 def main(arguments: list[str]) -> int:
     """Exit code."""
     if not arguments:
@@ -67,12 +80,14 @@ def main(arguments: list[str]) -> int:
     if not paths:
         print(f"isa_symbols: no micro-kernel object below {', '.join(arguments)}; build first")
         return 2
+    core = [p for a in arguments for p in core_objects(Path(a))]
     count = 0
-    for path in paths:
-        for line in findings(path):
-            count += 1
-            print(f"{path}: {line}")
-    print(f"isa_symbols: {len(paths)} objects, {count} findings")
+    for check, checked in ((findings, paths), (core_findings, core)):
+        for path in checked:
+            for line in check(path):
+                count += 1
+                print(f"{path}: {line}")
+    print(f"isa_symbols: {len(paths)} objects of micro-kernels, {len(core)} of the core, {count} findings")
     return 1 if count else 0
 
 

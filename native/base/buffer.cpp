@@ -1,25 +1,20 @@
 #include "base/buffer.h"
 
-#include <sys/mman.h>
-
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
 #include <utility>
 
+#include "base/fork.h"
+
 namespace pw {
 
-Buffer::Buffer(size_t bytes) : bytes_(bytes) {
-  constexpr size_t huge = size_t{2} << 20;
-  const size_t alignment = bytes >= huge ? huge : 64;
-  data_ = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment + (bytes == 0 ? alignment : 0));
+Buffer::Buffer(size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {
   if (!data_) throw std::bad_alloc();
-  if (alignment == huge) madvise(data_, bytes, MADV_HUGEPAGE);
 }
 
 Buffer::~Buffer() {
-  if (!keep_) std::free(data_);
+  if (data_ && !keep_) release(data_);
 }
 
 Buffer Buffer::view(const void* data, size_t bytes, std::shared_ptr<const void> keep) {
@@ -42,8 +37,9 @@ struct Packings {
     Shared buffer;
     Offer state = Offer::waiting;
   };
-  std::mutex mutex;
+  ForkMutex mutex;
   std::map<Key, std::weak_ptr<const Buffer>> known;
+  size_t swept = 0;  // entries after the dead ones were last taken out
   std::map<Key, Offered> offered;
 
   static Packings& get() {
@@ -58,7 +54,8 @@ struct Packings {
     const auto entry = offered.find(key);
     if (entry == offered.end()) return nullptr;
     auto& [buffer, state] = entry->second;
-    if (buffer->bytes() != bytes) {
+    // `bytes` 0: kept in no file, since its contents say where else to read.
+    if (bytes == 0 || buffer->bytes() != bytes) {
       state = Offer::refused;
       return nullptr;
     }
@@ -70,8 +67,11 @@ struct Packings {
   // The buffer that was made, or the one that another thread made meanwhile.
   Shared keep(const Key& key, Shared made) {
     std::lock_guard lock(mutex);
-    for (auto entry = known.begin(); entry != known.end();)
-      entry = entry->second.expired() && entry->first != key ? known.erase(entry) : std::next(entry);
+    if (known.size() >= 2 * swept + 64) {  // now and then, so that many packings take linear time
+      for (auto entry = known.begin(); entry != known.end();)
+        entry = entry->second.expired() && entry->first != key ? known.erase(entry) : std::next(entry);
+      swept = known.size();
+    }
     if (auto found = known[key].lock()) return found;
     known[key] = made;
     return made;

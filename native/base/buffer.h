@@ -46,7 +46,7 @@ class Buffer {
 // The buffer made by `fill` for the constant `id` in packing `signature`; alive as long as somebody holds it, made anew
 // when nobody does. id 0 is never shared. With `bytes`, the size of what `fill` makes, the buffer may be kept in a file
 // and one that was offered from there is taken: the signature must tell everything that the contents depend on beside
-// the constant and the versions of the routines. Thread safe.
+// the constant and the versions of the routines. Without, one that was offered is refused. Thread safe.
 std::shared_ptr<const Buffer> shared_packing(uint64_t id, const std::string& signature,
                                              const std::function<Buffer()>& fill, size_t bytes = 0);
 

@@ -221,7 +221,7 @@ double quota() {
 }  // namespace
 
 const Cpu& cpu() {
-  static const Cpu instance = make();
+  static const Cpu& instance = *new Cpu(make());
   return instance;
 }
 

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 
 #include <condition_variable>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/fork.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -51,6 +53,8 @@ void spin_until(uint32_t patience, Done&& done) {
 }
 
 constexpr uint32_t kPatient = 4000, kCrowded = 50;
+// Spins of an idle worker before it sleeps, per spin of its last region's patience.
+constexpr uint32_t kIdle = 5;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
@@ -60,8 +64,11 @@ void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 class Region {
  public:
   // `patience`: spins before a waiting thread offers its processor to others.
-  Region(TeamShared& shared, uint32_t index, uint32_t count, uint32_t patience)
-      : shared_(shared), team_(index, count, patience, &shared), patience_(patience) {}
+  // `stop`: of the thread that called.
+  Region(TeamShared& shared, uint32_t index, uint32_t count, uint32_t patience, Stop* stop = nullptr)
+      : shared_(shared), team_(index, count, patience, &shared), patience_(patience) {
+    team_.stop = stop;
+  }
 
   // This thread's part of a stage, and the end of it where nobody else has anything to do there.
   void attend(uint32_t stage) noexcept {
@@ -99,7 +106,8 @@ class Region {
 
  private:
   void end(uint32_t stage) noexcept {
-    shared_.stage.store(shared_.stages->next(stage), std::memory_order_release);
+    const uint32_t next = shared_.stages->next(stage);
+    shared_.stage.store(shared_.stopped.load(std::memory_order_relaxed) ? shared_.stop : next, std::memory_order_release);
   }
 
   TeamShared& shared_;
@@ -114,6 +122,23 @@ namespace {
 struct Job {
   TeamShared* shared = nullptr;
   uint32_t index = 0, count = 0, patience = 0;
+};
+
+// Threads that are made while it lives take no signals: those are for the threads of the program, whose handlers and
+// whose interrupted calls are there. What a thread does to itself (SIGSEGV) and a profiler's clock still reach them.
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    for (int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF}) sigdelset(&all, own);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+
+ private:
+  sigset_t before_;
 };
 
 class Worker {
@@ -151,10 +176,12 @@ class Worker {
 
  private:
   void loop() {
+    Job job;
+    job.patience = kPatient;
     for (uint64_t last = 0;;) {
       // Callers that run one inference after another come back within this time.
-      for (uint32_t spins = 0; spins < 20000 && region_.load(std::memory_order_acquire) == last; ++spins) relax();
-      Job job;
+      for (uint32_t spins = 0; spins < kIdle * job.patience && region_.load(std::memory_order_acquire) == last; ++spins)
+        relax();
       {
         std::unique_lock lock(mutex_);
         asleep_ = true;
@@ -197,14 +224,18 @@ class Worker {
 
 class Pool {
  public:
-  // Workers of a forked child do not exist there: it starts with an empty pool of its own.
+  // Never destroyed: its workers run while the process ends. They do not exist in a forked child, which makes a pool of
+  // its own.
   static Pool& get() {
-    static Pool* pool = [] {
-      pthread_atfork(nullptr, nullptr, [] { slot() = new Pool; });
-      return slot() = new Pool;
-    }();
-    (void)pool;
-    return *slot();
+    if (Pool* pool = made.load(std::memory_order_acquire)) return *pool;
+    std::lock_guard lock(making);
+    Pool* pool = made.load(std::memory_order_relaxed);
+    if (!pool) {
+      static const int forks = pthread_atfork(nullptr, nullptr, [] { made.store(nullptr, std::memory_order_relaxed); });
+      (void)forks;
+      made.store(pool = new Pool, std::memory_order_release);
+    }
+    return *pool;
   }
 
   struct Crew {
@@ -231,6 +262,8 @@ class Pool {
       crew.shared = idle_ ? idle_ : new TeamShared;  // never freed
       idle_ = crew.shared->next;
       while (wanted > 0 && static_cast<int>(workers_.size()) < limit) {
+        const NoSignals for_the_worker;
+        workers_.reserve(workers_.size() + 1);  // a worker that runs must find its place
         workers_.push_back(std::make_unique<Worker>());
         join(workers_.back().get());
       }
@@ -252,10 +285,8 @@ class Pool {
   }
 
  private:
-  static Pool*& slot() {
-    static Pool* pool = nullptr;
-    return pool;
-  }
+  static inline ForkMutex& making = *new ForkMutex;
+  static inline std::atomic<Pool*> made{nullptr};
   static cpu_set_t affinity() {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -316,10 +347,14 @@ void Team::barrier() {
   ++meeting;
 }
 
-void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+bool parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+  Stop* stop = Stop::here();
   auto alone = [&] {
     Team team;
-    for (uint32_t stage = first; stage < last; stage = stages.next(stage)) stages.run(stage, team);
+    team.stop = stop;
+    for (uint32_t stage = first; stage < last && !(stop && stop->due()); stage = stages.next(stage))
+      stages.run(stage, team);
+    return !(stop && stop->ended());
   };
   if (threads <= 1) return alone();
   Pool& pool = Pool::get();
@@ -337,6 +372,7 @@ void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexce
   shared.stop = last;
   shared.stage.store(first, std::memory_order_relaxed);
   shared.finished.store(0, std::memory_order_relaxed);
+  shared.stopped.store(false, std::memory_order_relaxed);
   for (auto& ticket : shared.tickets) ticket.word.store(0, std::memory_order_relaxed);
   shared.meeting.store(0, std::memory_order_relaxed);
   shared.region.store(crew.region, std::memory_order_release);
@@ -344,14 +380,33 @@ void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexce
   const int here = sched_getcpu();
   for (Worker* w = crew.workers; w; w = w->next) w->avoid(here, pool.usable());
   for (Worker* w = crew.workers; w; w = w->next) w->give({&shared, index++, count, patience}, crew.region);
-  Region mine(shared, 0, count, patience);
+  Region mine(shared, 0, count, patience, stop);
   for (uint32_t stage; (stage = shared.stage.load(std::memory_order_acquire)) < last;) {
     mine.attend(stage);
     mine.wait(stage, crew.region);
   }
   shared.region.store(0, std::memory_order_seq_cst);
   for (Worker* w = crew.workers; w; w = w->next) spin_until(patience, [&] { return !w->inside(); });
+  const bool whole = !shared.stopped.load(std::memory_order_relaxed) && !(stop && stop->ended());
   pool.put(crew);
+  return whole;
+}
+
+void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept {
+  constexpr uint64_t kGone = UINT64_MAX;  // a share without tickets in all loops
+  TeamShared shared;
+  const auto count = static_cast<uint32_t>(threads), shares = std::min(count, TeamShared::kShares);
+  for (uint32_t stage = first; stage < last; stage = stages.next(stage)) {
+    uint64_t left[TeamShared::kShares] = {};
+    for (uint32_t index = count; index-- > 0;) {
+      for (auto& ticket : shared.tickets) ticket.word.store(kGone, std::memory_order_relaxed);
+      std::atomic<uint64_t>& own = shared.tickets[index % shares].word;
+      own.store(left[index % shares], std::memory_order_relaxed);
+      Team team(index, count, 0, &shared);
+      stages.run(stage, team);
+      left[index % shares] = own.load(std::memory_order_relaxed);
+    }
+  }
 }
 
 void parallel(int threads, const std::function<void(Team&)>& body) {
@@ -361,8 +416,9 @@ void parallel(int threads, const std::function<void(Team&)>& body) {
 
 void parallel_for(int64_t n, const std::function<void(int64_t, int64_t)>& body) {
   const auto threads = static_cast<int>(std::min<int64_t>(n, usable_processors()));
-  OneLoop loop(n, std::max<int64_t>(1, n / (8 * std::max(1, threads))), body);
-  parallel(threads, 0, 1, loop);
+  if (Stop* stop = Stop::here(); stop && stop->look()) throw Stopped();
+  OneLoop loop(n, std::max<int64_t>(1, n / (32 * std::max(1, threads))), body);
+  if (!parallel(threads, 0, 1, loop)) throw Stopped();
 }
 
 }  // namespace pw

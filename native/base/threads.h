@@ -8,11 +8,15 @@
 #include <utility>
 
 #include "base/memory.h"
+#include "base/stop.h"
 #include "pathweave/plugin.h"
 
 namespace pw {
 
 class Stages;
+
+// That a plan may ask for.
+constexpr int kMostThreads = 1024;
 
 // What the threads of a region share. Owned by the pool and never freed: a thread that was parked through the end of
 // its region looks here first when it goes on.
@@ -28,6 +32,7 @@ struct alignas(64) TeamShared {
   alignas(64) std::atomic<uint64_t> region{0};  // who may enter: the number of the region that runs, 0 = nobody
   std::atomic<uint32_t> stage{0};
   uint32_t stop = 0;  // the last stage + 1
+  std::atomic<bool> stopped{false};  // the caller wants no more of it: what is left is passed over
   Stages* stages = nullptr;
   alignas(64) std::atomic<int64_t> finished{0};  // tickets of this stage that are done
   Tagged tickets[kShares];
@@ -41,6 +46,7 @@ struct alignas(64) TeamShared {
 struct Team : pw_team {
   TeamShared* shared = nullptr;
   int64_t phase = 0;  // which of the kernel's phases runs
+  Stop* stop = nullptr;  // of the thread that called
 
   // `patience`: spins before a waiting thread offers its processor to others.
   explicit Team(uint32_t index = 0, uint32_t count = 1, uint32_t patience = 0, TeamShared* shared = nullptr);
@@ -67,11 +73,12 @@ struct Team : pw_team {
   // Calls body(first, last) for pieces of n items. Every thread begins with its own share, always the same part of the
   // items, so that what one layer leaves in a core's caches is where the next layer wants it; who is done takes pieces
   // of the others. Every thread that comes here must do so with the same n and grain. Several such loops may follow
-  // each other (below 65,536 of them) where their pieces may run at the same time.
+  // each other (below 65,536 of them) where their pieces may run at the same time. Once the caller wants the region to
+  // end, pieces are passed over.
   template <class Body>
   void each(int64_t n, int64_t grain, Body&& body) {
     if (count == 1) {
-      for (int64_t i = 0; i < n; i += grain) body(i, std::min(n, i + grain));
+      for (int64_t i = 0; i < n && !ending(); i += grain) body(i, std::min(n, i + grain));
       return;
     }
     const int64_t all = (n + grain - 1) / grain;
@@ -80,6 +87,7 @@ struct Team : pw_team {
       const uint32_t from = (index + turn) % shares.count;
       const int64_t first = shares.first(from), last = shares.first(from + 1);
       for (int64_t i; (i = take(from, last - first)) >= 0; ++done) {
+        if (ending()) continue;
         const int64_t end = std::min(all, (first + i + 1) * shares.bundle);
         for (int64_t piece = (first + i) * shares.bundle; piece < end; ++piece)
           body(piece * grain, std::min(n, (piece + 1) * grain));
@@ -102,6 +110,14 @@ struct Team : pw_team {
     // The first ticket of a share: rounded up, so that what is only one piece is the first thread's.
     int64_t first(uint32_t share) const { return (tickets * share + count - 1) / count; }
   };
+
+  bool ending() {
+    if (stop && stop->due()) {
+      if (!shared) return true;
+      shared->stopped.store(true, std::memory_order_relaxed);
+    }
+    return shared && shared->stopped.load(std::memory_order_relaxed);
+  }
 
   // The next ticket of a share's `n`; -1 when there is none left, or when the team is past this loop. A newer tag means
   // just that: nobody leaves a loop that has tickets left.
@@ -143,13 +159,19 @@ class Stages {
 
 // Runs stages [first, last) on up to `threads` threads, the caller among them, and returns when all is done: fewer
 // threads take part when the pool is busy with other callers, and nobody waits for a thread that has no part of the
-// work in its hands, except where a stage wants everyone. At most 2^24 stages.
-void parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
+// work in its hands, except where a stage wants everyone. At most 2^24 stages. False when the caller's Stop (stop.h) ended
+// it: what was left was passed over.
+bool parallel(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
+
+// Runs stages as the threads of a team would if each did its own share of the pieces and nothing else: one after another,
+// the last one first, on this thread. For tests, where who takes which piece must not depend on who is quick; not for
+// stages to which everyone comes.
+void apart(int threads, uint32_t first, uint32_t last, Stages& stages) noexcept;
 
 // Runs body(team) once on every thread of such a team. `body` must not throw.
 void parallel(int threads, const std::function<void(Team&)>& body);
 
-// Splits [0, n) over the usable processors; for building, not for running.
+// Splits [0, n) over the usable processors; for building, not for running. Throws Stopped when the caller's Stop ended it.
 void parallel_for(int64_t n, const std::function<void(int64_t first, int64_t last)>& body);
 
 }  // namespace pw

@@ -10,9 +10,13 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/size.h"
 #include "base/threads.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/gil.h"
+#include "python/stop.h"
 #include "spi/ukernel.h"
 
 namespace pw::python {
@@ -24,7 +28,7 @@ thread_local std::exception_ptr python_error;
 template <class T>
 void delete_with_gil(T* object) {
   if (!Py_IsInitialized()) return;  // nothing to give back any more
-  nb::gil_scoped_acquire gil;
+  Locked gil;
   delete object;
 }
 
@@ -63,12 +67,18 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
   given.resize(entries);
   for (size_t i = 0; i < scales.size(); ++i)
     if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
-  nb::gil_scoped_release release;
-  PackingRecorder recorder;
-  UKernelRecorder taken;
-  KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
-  std::string device = kernel->device()->name();
-  return {std::move(kernel), std::move(device), std::move(recorder.packings), std::move(taken.names)};
+  CallStop stop;
+  try {
+    Unlocked unlocked;
+    const StopScope scope(&stop);
+    PackingRecorder recorder;
+    UKernelRecorder taken;
+    KernelPtr kernel = prepare(problem_text, routine, variant, given, std::move(arrays));
+    std::string device = kernel->device()->name();
+    return {std::move(kernel), std::move(device), std::move(recorder.packings), std::move(taken.names)};
+  } catch (const Stopped&) {
+    stop.raise();
+  }
 }
 
 // (id, signature, bytes, whether they lie in memory that was offered) of every packing of a kernel.
@@ -122,13 +132,18 @@ nb::object wrap(const PythonKernel& kernel, const Spec& spec, void* data, int ac
 
 int run_python(void* self, const void* const* in, void* const* out, void*, pw_team*) {
   const auto& kernel = *static_cast<const PythonKernel*>(self);
-  nb::gil_scoped_acquire gil;
+  Locked gil;
   try {
-    nb::list inputs, outputs;
-    for (size_t i = 0; i < kernel.in.size(); ++i)
-      inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(in[i]), PyBUF_READ));
-    for (size_t i = 0; i < kernel.out.size(); ++i) outputs.append(wrap(kernel, kernel.out[i], out[i], PyBUF_WRITE));
-    kernel.callable(inputs, outputs);
+    unless_over([&] {
+      nb::list inputs, outputs;
+      for (size_t i = 0; i < kernel.in.size(); ++i)
+        inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(in[i]), PyBUF_READ));
+      for (size_t i = 0; i < kernel.out.size(); ++i) outputs.append(wrap(kernel, kernel.out[i], out[i], PyBUF_WRITE));
+      // Nearly all the time is spent in here: nothing is unwound.
+      nb::object done = nb::steal(unless_over(
+          [&] { return PyObject_CallFunctionObjArgs(kernel.callable.ptr(), inputs.ptr(), outputs.ptr(), nullptr); }));
+      if (!done.is_valid()) nb::raise_python_error();
+    });
     return 0;
   } catch (...) {
     python_error = std::current_exception();
@@ -170,7 +185,7 @@ KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecAr
   raw.run = run_python;
   raw.destroy = [](void* self) { delete_with_gil(static_cast<PythonKernel*>(self)); };
   raw.self = kernel.release();
-  return {std::make_shared<const PreparedKernel>(raw, cpu_device(), std::move(in_ports), std::move(out_ports)),
+  return {std::make_shared<const PreparedKernel>(raw, cpu_device(), std::move(in_ports), std::move(out_ports), 1),
           "python"};
 }
 
@@ -194,12 +209,14 @@ std::vector<void*> addresses(std::vector<HostArray>& held, nb::sequence objects,
 }
 
 void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence outputs, nb::object workspace,
-                int threads) {
+                int threads, bool apart) {
   const PreparedKernel& kernel = *handle.kernel;
   const pw_kernel& raw = kernel.raw();
   if (!kernel.device()->host_memory())
     throw Error("a kernel of " + handle.device + " runs on memory of its own; run it in a plan");
-  if (threads < 1 || threads > 4096) throw Error(std::to_string(threads) + " threads: expected 1 to 4096");
+  if (threads < 1 || threads > kernel.threads())
+    throw Error(std::to_string(threads) + " threads: expected 1 to " + std::to_string(kernel.threads()) +
+                ", for which the kernel was prepared");
   std::vector<HostArray> held;
   held.reserve(kernel.in().size() + kernel.out().size());
   const auto in = addresses(held, inputs, kernel.in(), false), out = addresses(held, outputs, kernel.out(), true);
@@ -224,21 +241,51 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     }
   } phases(raw, in.data(), out.data(), scratch.data());
   {
-    nb::gil_scoped_release release;
-    parallel(kernel.serial() ? 1 : threads, 0, std::max<uint32_t>(1, static_cast<uint32_t>(raw.phases)), phases);
+    Unlocked unlocked;
+    const auto stages = std::max<uint32_t>(1, static_cast<uint32_t>(raw.phases));
+    if (apart && raw.phases && !kernel.serial()) pw::apart(threads, 0, stages, phases);
+    else parallel(kernel.serial() ? 1 : threads, 0, stages, phases);
   }
   const int code = phases.code;
   if (const std::exception_ptr error = take_python_error()) std::rethrow_exception(error);
   if (code != 0) throw std::runtime_error("the kernel failed with code " + std::to_string(code));
 }
 
+Memory first_memory(const pw_kernel& raw, uint64_t phase, uint32_t index, uint32_t count) {
+  Memory memory;
+  if (raw.reads_first) raw.reads_first(raw.self, phase, index, count, &memory.data, &memory.bytes);
+  return memory;
+}
+
 nb::bytes reads_first(const KernelHandle& handle, uint64_t phase, uint32_t index, uint32_t count) {
-  const pw_kernel& raw = handle.kernel->raw();
   if (index >= count) throw Error("thread " + std::to_string(index) + " of " + std::to_string(count));
-  const void* data = nullptr;
-  uint64_t bytes = 0;
-  if (raw.reads_first) raw.reads_first(raw.self, phase, index, count, &data, &bytes);
-  return nb::bytes(data, bytes);
+  const Memory memory = first_memory(handle.kernel->raw(), phase, index, count);
+  return nb::bytes(memory.data, memory.bytes);
+}
+
+// The first thread of which team, in which phase, reads first what is neither fenced memory nor one of the constants; ""
+// where none does.
+std::string reads_astray(const KernelHandle& handle, const std::vector<uint32_t>& counts, nb::sequence constants) {
+  std::vector<HostArray> held;
+  held.reserve(nb::len(constants));
+  for (nb::handle constant : constants) held.emplace_back(constant, false, "constant " + std::to_string(held.size()));
+  const pw_kernel& raw = handle.kernel->raw();
+  Memory known;  // the last that was found to be owned
+  const auto owned = [&](const Memory& memory) {
+    if (memory.bytes == 0 || memory.within(known)) return true;
+    known = memory;
+    return fenced(memory) || std::any_of(held.begin(), held.end(), [&](const HostArray& array) {
+             return memory.within({array.data(), array.bytes()});
+           });
+  };
+  for (uint64_t phase = 0; phase < std::max<uint64_t>(1, raw.phases); ++phase)
+    for (uint32_t count : counts)
+      for (uint32_t index = 0; index < count; ++index)
+        if (const Memory memory = first_memory(raw, phase, index, count); !owned(memory))
+          return "phase " + std::to_string(phase) + ", thread " + std::to_string(index) + " of " + std::to_string(count) +
+                 " reads first " + std::to_string(memory.bytes) + " bytes at " +
+                 std::to_string(reinterpret_cast<uintptr_t>(memory.data)) + ", which is not memory of the kernel";
+  return "";
 }
 
 }  // namespace
@@ -253,14 +300,25 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("packings", packings_of)
       .def_prop_ro("ukernels", [](const KernelHandle& k) { return k.ukernels; },
                    "Names of the micro-kernels that it runs on; none for a device of a plugin.")
+      .def_prop_ro("phases", [](const KernelHandle& k) { return k.kernel->raw().phases; },
+                   "Loops of pieces that a run is; 0: every thread of the team comes to it, once.")
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
       .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
+           nb::arg("apart") = false,
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
-           "handed to the kernel. Raises ValueError for arrays of other sizes, RuntimeError when the kernel fails.")
+           "handed to the kernel. `threads`: at most those of its problem. `apart`: in kernels with phases each does its "
+           "own share of the pieces and nothing else, one after another. Raises ValueError for arrays of other sizes, "
+           "RuntimeError when the kernel fails.")
       .def("reads_first", reads_first, nb::arg("phase"), nb::arg("index"), nb::arg("count"),
            "What thread `index` of `count` reads first in a phase, of the kernel's own memory: what is fetched while it "
-           "waits for the step before. Raises ValueError where there is no such thread.");
+           "waits for the step before. Raises ValueError where there is no such thread.")
+      .def("reads_astray", reads_astray, nb::arg("counts"), nb::arg("constants"),
+           "For tests, of a kernel prepared behind the fence: which thread of a team of `counts` threads reads first, in "
+           "which phase, what is not memory of the library or one of the constants; \"\" where none does.");
+  m.def("raise_fence", raise_fence, nb::arg("up"),
+        "For tests: while the fence is up, a page that nobody may touch lies behind all memory that the library "
+        "allocates, and it holds huge numbers at first.");
   m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
         nb::arg("scales") = ScaleArgs{},
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "

@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "python/bindings.h"
+#include "python/gil.h"
 
 namespace pw::python {
 namespace {
@@ -109,7 +110,7 @@ std::vector<std::string> format_texts(const std::vector<Format>& formats) {
 nb::list list_candidates(const std::string& problem) {
   std::vector<Candidate> found;
   {
-    nb::gil_scoped_release release;
+    Unlocked unlocked;
     found = candidates(problem);
   }
   nb::list all;
@@ -136,7 +137,7 @@ nb::list list_candidates(const std::string& problem) {
 nb::dict open(const std::string& path) {
   DevicePtr device;
   {
-    nb::gil_scoped_release release;
+    Unlocked unlocked;
     device = open_plugin(path);
   }
   return describe(*device);

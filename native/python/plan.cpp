@@ -9,11 +9,15 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 
 #include "base/error.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/gil.h"
+#include "python/stop.h"
 #include "runtime/session.h"
 
 namespace pw::python {
@@ -78,17 +82,33 @@ void add(Arrays& arrays, nb::handle object, bool output, size_t index, uint64_t 
   else arrays.in.push_back(array.data());
 }
 
-// Outputs are written while inputs are still read.
+// Outputs are written while inputs are still read. In the order of their addresses, so that many arrays take little longer.
 void check_apart(const Arrays& arrays) {
+  struct Range {
+    const char *first, *last;
+    size_t array;
+  };
   const size_t inputs = arrays.in.size();
-  for (size_t j = inputs; j < arrays.held.size(); ++j)
-    for (size_t i = 0; i < j; ++i) {
-      const auto* a = static_cast<const char*>(arrays.held[i].data());
-      const auto* b = static_cast<const char*>(arrays.held[j].data());
-      if (a < b + arrays.held[j].bytes() && b < a + arrays.held[i].bytes())
-        throw Error("output " + std::to_string(j - inputs) + " shares memory with " +
-                    (i < inputs ? "input " + std::to_string(i) : "output " + std::to_string(i - inputs)));
+  std::vector<Range> ranges;
+  for (size_t i = 0; i < arrays.held.size(); ++i) {
+    const auto* first = static_cast<const char*>(arrays.held[i].data());
+    if (arrays.held[i].bytes()) ranges.push_back({first, first + arrays.held[i].bytes(), i});
+  }
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return std::less<>()(a.first, b.first); });
+  // The one of all before, and the output among them, that ends last.
+  const Range *any = nullptr, *output = nullptr;
+  const auto later = [](const Range* a, const Range& b) { return a && std::less<>()(b.last, a->last) ? a : &b; };
+  for (const Range& r : ranges) {
+    const bool written = r.array >= inputs;
+    const Range* before = written ? any : output;
+    if (before && std::less<>()(r.first, before->last)) {
+      const size_t i = std::min(r.array, before->array), j = std::max(r.array, before->array);
+      throw Error("output " + std::to_string(j - inputs) + " shares memory with " +
+                  (i < inputs ? "input " + std::to_string(i) : "output " + std::to_string(i - inputs)));
     }
+    any = later(any, r);
+    if (written) output = later(output, r);
+  }
 }
 
 Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
@@ -128,26 +148,30 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
   throw std::runtime_error(where + " failed with code " + std::to_string(code));
 }
 
-void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
-  const Arrays arrays = bind(session.plan(), inputs, outputs);
+// Runs `body` without the GIL, as long as nobody wants it to end; raises what it fails with.
+template <class Body>
+void run_without_gil(const Session& session, Body&& body) {
+  CallStop stop;
   int code;
   {
-    nb::gil_scoped_release release;
-    code = session.run(arrays.in.data(), arrays.out.data());
+    Unlocked unlocked;
+    const StopScope scope(&stop);
+    code = body();
   }
+  if (code == Session::kStopped) stop.raise();
   if (code != 0) raise(session, code);
+}
+
+void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs);
+  run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data()); });
 }
 
 nb::ndarray<nb::numpy, int64_t> run_timed(Session& session, nb::sequence inputs, nb::sequence outputs) {
   const Arrays arrays = bind(session.plan(), inputs, outputs);
   const size_t count = session.plan().steps().size();
   auto times = std::make_unique<int64_t[]>(count ? count : 1);
-  int code;
-  {
-    nb::gil_scoped_release release;
-    code = session.run_timed(arrays.in.data(), arrays.out.data(), times.get());
-  }
-  if (code != 0) raise(session, code);
+  run_without_gil(session, [&] { return session.run_timed(arrays.in.data(), arrays.out.data(), times.get()); });
   int64_t* data = times.release();
   nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
   return nb::ndarray<nb::numpy, int64_t>(data, {count}, owner);

@@ -1,7 +1,8 @@
 #include "routines/matrix.h"
 
 #include <cstring>
-#include <mutex>
+
+#include "base/fork.h"
 
 namespace pw {
 
@@ -34,8 +35,8 @@ std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t 
   return shared_packing(weights.id, key, fill, bytes);
 }
 
-Buffer pack_bias(const float* bias, int64_t columns, int64_t tile) {
-  const int64_t padded = round_up(columns, tile);
+Buffer pack_bias(const float* bias, int64_t columns, int64_t tile, int64_t more) {
+  const int64_t padded = round_up(columns + more, tile);
   Buffer packed(static_cast<size_t>(padded) * 4);
   std::memset(packed.as<float>(), 0, static_cast<size_t>(padded) * 4);
   if (bias) std::memcpy(packed.as<float>(), bias, static_cast<size_t>(columns) * 4);
@@ -89,8 +90,8 @@ Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t t
 
 const float* zero_row(int64_t floats) {
   // Grows and never shrinks: kernels keep pointers, so that older rows stay alive.
-  static std::mutex mutex;
-  static std::vector<Buffer> rows;
+  static ForkMutex& mutex = *new ForkMutex;
+  static auto& rows = *new std::vector<Buffer>;  // never destroyed: kernels may run while the process ends
   std::lock_guard lock(mutex);
   if (rows.empty() || rows.back().bytes() < static_cast<size_t>(floats) * 4) {
     rows.emplace_back(static_cast<size_t>(round_up(floats, 4096)) * 4);

@@ -48,8 +48,8 @@ std::shared_ptr<const Buffer> pack_panels(uint64_t id, const std::string& signat
 std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t first, int64_t outputs, int64_t inputs,
                                                int64_t taps, int64_t tile);
 
-// Bias of `columns` outputs, padded with zeros to whole panels; zeros when there is none.
-Buffer pack_bias(const float* bias, int64_t columns, int64_t tile);
+// Bias of `columns` outputs, padded with zeros to whole panels, behind at least `more` zeros; zeros when there is none.
+Buffer pack_bias(const float* bias, int64_t columns, int64_t tile, int64_t more = 0);
 
 // Activation of an epilogue; nothing when the micro-kernels do not know it.
 inline std::optional<ActArgs> epilogue_activation(const Problem& p) {

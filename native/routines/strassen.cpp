@@ -24,14 +24,20 @@ struct Quadrant {
   int row, column;
   float sign;
 };
-const std::vector<Quadrant> kTerms[7] = {
-    {{0, 0, 1}},
-    {{1, 0, 1}},
-    {{1, 1, 1}},
-    {{1, 0, 1}, {1, 1, -1}, {0, 1, 1}, {0, 0, -1}},
-    {{0, 1, 1}, {0, 0, -1}},
-    {{1, 1, 1}, {0, 1, -1}, {0, 0, 1}},
-    {{1, 1, 1}, {0, 1, -1}},
+struct Terms {
+  int count;
+  Quadrant all[4];
+  const Quadrant* begin() const { return all; }
+  const Quadrant* end() const { return all + count; }
+};
+constexpr Terms kTerms[7] = {
+    {1, {{0, 0, 1}}},
+    {1, {{1, 0, 1}}},
+    {1, {{1, 1, 1}}},
+    {4, {{1, 0, 1}, {1, 1, -1}, {0, 1, 1}, {0, 0, -1}}},
+    {2, {{0, 1, 1}, {0, 0, -1}}},
+    {3, {{1, 1, 1}, {0, 1, -1}, {0, 0, 1}}},
+    {2, {{1, 1, 1}, {0, 1, -1}}},
 };
 
 }  // namespace
@@ -57,8 +63,8 @@ Verdict accepts_strassen(const Problem& p, int64_t rows, int64_t depth, int64_t 
 StrassenProduct::StrassenProduct(const StrassenProblem& p, const std::string& variant)
     : p_(p), kernel_(&gemm_kernel(variant.substr(variant.find('/') + 1))) {
   activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
-  bias_ = pack_bias(p.bias, p.columns + kernel_->columns, kernel_->columns);
-  no_bias_ = pack_bias(nullptr, p.columns + kernel_->columns, kernel_->columns);
+  bias_ = pack_bias(p.bias, p.columns, kernel_->columns, kernel_->columns);
+  no_bias_ = pack_bias(nullptr, p.columns, kernel_->columns, kernel_->columns);
   zeros_ = zero_row(p.depth);
   root_.rows = p.rows, root_.depth = p.depth, root_.columns = p.columns;
   root_.terms = {{0, 0, p.depth, p.columns, 1.0f}};

@@ -4,6 +4,8 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/size.h"
+#include "base/stop.h"
 
 namespace pw {
 namespace {
@@ -140,7 +142,11 @@ std::pair<DevicePtr, const DeviceRoutine*> find_routine(const std::string& id) {
 
 }  // namespace
 
-uint64_t bytes_of(DType dtype, const Dims& shape) { return static_cast<uint64_t>(count(shape)) * size_of(dtype); }
+uint64_t bytes_of(DType dtype, const Dims& shape) {
+  int64_t bytes = static_cast<int64_t>(size_of(dtype));
+  for (int64_t d : shape) bytes = times(bytes, d, "bytes of a value");
+  return static_cast<uint64_t>(bytes);
+}
 
 std::vector<Candidate> candidates(const std::string& text) {
   const Problem problem = Problem::parse(text);
@@ -192,6 +198,7 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   const int code = routine->table->prepare(routine->table, text.c_str(), variant.c_str(), given.data(),
                                            static_cast<uint32_t>(given.size()), &raw, reason, sizeof reason);
   if (code == ENOMEM) throw std::bad_alloc();
+  if (const Stop* stop = Stop::here(); code != 0 && stop && stop->ended()) throw Stopped();
   if (code != 0) throw fail("variant '" + variant + "': " + (*reason ? reason : "code " + std::to_string(code)));
 
   std::vector<Port> in, out;
@@ -200,7 +207,8 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
     in.push_back({bytes_of(ports.in[i].dtype, problem.in[dynamic[i]].shape), ports.in[i].device});
   for (size_t i = 0; i < problem.out.size(); ++i)
     out.push_back({bytes_of(ports.out[i].dtype, problem.out[i].shape), ports.out[i].device});
-  auto kernel = std::make_shared<const PreparedKernel>(raw, device, std::move(in), std::move(out), std::move(keep));
+  auto kernel = std::make_shared<const PreparedKernel>(raw, device, std::move(in), std::move(out), problem.threads,
+                                                       std::move(keep));
   if (!raw.run) throw fail("it prepared a kernel without a run function");
   return kernel;
 }

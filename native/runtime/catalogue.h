@@ -32,9 +32,11 @@ struct Port {
 // A kernel with what the plan must know about it. Immutable, shared by threads.
 class PreparedKernel {
  public:
-  PreparedKernel(pw_kernel raw, DevicePtr device, std::vector<Port> in, std::vector<Port> out,
+  // `threads`: of the problem; its memory need not do for more.
+  PreparedKernel(pw_kernel raw, DevicePtr device, std::vector<Port> in, std::vector<Port> out, int threads,
                  std::shared_ptr<void> keep = nullptr)
-      : raw_(raw), device_(std::move(device)), in_(std::move(in)), out_(std::move(out)), keep_(std::move(keep)) {}
+      : raw_(raw), device_(std::move(device)), in_(std::move(in)), out_(std::move(out)), threads_(threads),
+        keep_(std::move(keep)) {}
   ~PreparedKernel() {
     if (raw_.destroy) raw_.destroy(raw_.self);
   }
@@ -47,11 +49,14 @@ class PreparedKernel {
   const std::vector<Port>& out() const { return out_; }
   // Run by one thread: the kernel asks for it, or its device's memory is not the host's.
   bool serial() const { return raw_.serial != 0 || !device_->host_memory(); }
+  // The team that it may run in, at most.
+  int threads() const { return serial() ? kMostThreads : threads_; }
 
  private:
   pw_kernel raw_;
   DevicePtr device_;
   std::vector<Port> in_, out_;
+  int threads_;
   std::shared_ptr<void> keep_;  // what the kernel refers to (constants)
 };
 

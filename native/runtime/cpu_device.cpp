@@ -1,6 +1,4 @@
 // The CPU behind the plugin contract: a device table whose routines are the collected ones.
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -14,6 +12,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "runtime/device.h"
 #include "spi/routine.h"
 
@@ -148,9 +147,9 @@ pw_routine_table table_of(const Routine& routine) {
 }
 
 const std::vector<pw_routine_table>& routine_tables() {
-  static const std::vector<pw_routine_table> tables = [] {
-    std::vector<pw_routine_table> all;
-    for (const auto& routine : collected_routines()) all.push_back(table_of(*routine));
+  static const auto& tables = *[] {
+    auto* all = new std::vector<pw_routine_table>;
+    for (const auto& routine : collected_routines()) all->push_back(table_of(*routine));
     return all;
   }();
   return tables;
@@ -158,8 +157,9 @@ const std::vector<pw_routine_table>& routine_tables() {
 
 // The tiers in use, and their features: the machine's, or those that a twin stands in for.
 const std::string& capability_words() {
-  static const std::string words = [] {
-    std::string all;
+  static const auto& words = *[] {
+    auto* made = new std::string;
+    std::string& all = *made;
     for (Isa isa : cpu().used) {
       all += (all.empty() ? "" : " ") + std::string(isa_name(isa));
       for (auto word : split(isa_features(isa), ' ')) {
@@ -167,20 +167,14 @@ const std::string& capability_words() {
         if (!word.empty() && std::find(said.begin(), said.end(), word) == said.end()) all += " " + std::string(word);
       }
     }
-    return all;
+    return made;
   }();
   return words;
 }
 
 int cpu_allocate(void*, uint64_t bytes, void** memory) {
-  constexpr uint64_t huge = uint64_t{2} << 20;
-  const uint64_t alignment = bytes >= huge ? huge : 64;
-  if (bytes > UINT64_MAX - alignment) return ENOMEM;
-  const uint64_t whole = std::max<uint64_t>(1, (bytes + alignment - 1) / alignment) * alignment;
-  *memory = std::aligned_alloc(alignment, whole);
-  if (!*memory) return ENOMEM;
-  if (alignment == huge) madvise(*memory, whole, MADV_HUGEPAGE);
-  return 0;
+  *memory = allocate(bytes);
+  return *memory ? 0 : ENOMEM;
 }
 
 int cpu_copy(void*, void* target, const void* source, uint64_t bytes, void*) {
@@ -208,7 +202,7 @@ pw_device_table make_table() {
   };
   t.close = [](void*) {};
   t.allocate = cpu_allocate;
-  t.release = [](void*, void* memory) { std::free(memory); };
+  t.release = [](void*, void* memory) { release(memory); };
   t.upload = cpu_copy;
   t.download = cpu_copy;
   // Every call is done when it returns: streams and events have nothing to hold.

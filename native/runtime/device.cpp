@@ -1,6 +1,7 @@
 #include "runtime/device.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/fork.h"
 #include "types/format.h"
 
 namespace pw {
@@ -49,12 +51,16 @@ std::string missing_capability(const std::string& required, const std::string& c
 }
 
 struct Registry {
-  std::mutex mutex;
+  ForkMutex mutex;     // of the list
+  std::mutex opening;  // held while a plugin opens
   std::vector<DevicePtr> all{std::make_shared<const Device>("", cpu_device_table())};
   // Never destroyed: kernels may be released while the process ends.
   static Registry& get() {
-    static Registry* registry = new Registry;
-    return *registry;
+    static Registry& registry = *[] {
+      pthread_atfork(nullptr, nullptr, [] { new (&get().opening) std::mutex; });  // nobody opens anything in a forked child
+      return new Registry;
+    }();
+    return registry;
   }
 };
 
@@ -157,9 +163,9 @@ DevicePtr open_plugin(const std::string& path) {
   std::string full = std::filesystem::weakly_canonical(path, code).string();
   if (code || full.empty()) full = "./" + path;
   Registry& registry = Registry::get();
-  // Held while the plugin opens: two callers of one path must not open it twice. Plugins know nothing of this list.
-  std::lock_guard lock(registry.mutex);
-  auto& all = registry.all;
+  // Two callers of one path must not open it twice.
+  std::lock_guard opening(registry.opening);
+  std::vector<DevicePtr> all = devices();
   const auto known = std::find_if(all.begin(), all.end(), [&](const DevicePtr& d) { return d->path() == full; });
   if (known != all.end() && (*known)->available()) return *known;
   DevicePtr device = load_plugin(full);
@@ -172,6 +178,8 @@ DevicePtr open_plugin(const std::string& path) {
     }
   if (known != all.end()) *known = device;
   else all.push_back(device);
+  std::lock_guard lock(registry.mutex);
+  registry.all = std::move(all);
   return device;
 }
 

@@ -25,7 +25,8 @@ void collisions(const Block& block, const Block& placed, uint64_t offset, std::v
 
 // The start in the tightest gap between forbidden ranges, or in the lowest one.
 uint64_t choose(std::vector<Range>& forbidden, bool tightest) {
-  std::sort(forbidden.begin(), forbidden.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
+  const auto before = [](const Range& a, const Range& b) { return a.first < b.first; };
+  if (!std::is_sorted(forbidden.begin(), forbidden.end(), before)) std::sort(forbidden.begin(), forbidden.end(), before);
   int64_t best = -1, slack = std::numeric_limits<int64_t>::max(), free = 0;
   for (const Range& r : forbidden) {
     if (r.last < free) continue;
@@ -36,17 +37,35 @@ uint64_t choose(std::vector<Range>& forbidden, bool tightest) {
   return best >= 0 ? static_cast<uint64_t>(best) : align64(static_cast<uint64_t>(free));
 }
 
+// A block that has its place, and the steps from the first to the last use of any part.
+struct Placed {
+  uint64_t offset;
+  int first, last, block;
+};
+
+std::pair<int, int> life(const Block& block) {
+  int first = std::numeric_limits<int>::max(), last = -1;
+  for (const Part& p : block.parts) first = std::min(first, p.first), last = std::max(last, p.last);
+  return {first, last};
+}
+
 std::vector<uint64_t> fit_in_order(const std::vector<Block>& blocks, const std::vector<int>& order, bool tightest,
                                    uint64_t& peak) {
   std::vector<uint64_t> offsets(blocks.size(), 0);
+  std::vector<Placed> placed;  // by offset, so that what they forbid comes in order
   std::vector<Range> forbidden;
   peak = 0;
-  for (size_t n = 0; n < order.size(); ++n) {
-    const Block& block = blocks[order[n]];
+  for (int n : order) {
+    const Block& block = blocks[n];
+    const auto [first, last] = life(block);
     forbidden.clear();
-    for (size_t m = 0; m < n; ++m) collisions(block, blocks[order[m]], offsets[order[m]], forbidden);
-    offsets[order[n]] = choose(forbidden, tightest);
-    peak = std::max(peak, align64(offsets[order[n]] + block.extent));
+    for (const Placed& p : placed)
+      if (p.first <= last && first <= p.last) collisions(block, blocks[p.block], p.offset, forbidden);
+    offsets[n] = choose(forbidden, tightest);
+    peak = std::max(peak, align64(offsets[n] + block.extent));
+    const auto at = std::upper_bound(placed.begin(), placed.end(), offsets[n],
+                                     [](uint64_t offset, const Placed& p) { return offset < p.offset; });
+    placed.insert(at, {offsets[n], first, last, n});
   }
   return offsets;
 }
@@ -58,12 +77,6 @@ double volume(const Block& block) {
   return sum;
 }
 
-int first_step(const Block& block) {
-  int first = std::numeric_limits<int>::max();
-  for (const Part& p : block.parts) first = std::min(first, p.first);
-  return first;
-}
-
 }  // namespace
 
 std::vector<uint64_t> best_fit(const std::vector<Block>& blocks, uint64_t& peak) {
@@ -71,7 +84,7 @@ std::vector<uint64_t> best_fit(const std::vector<Block>& blocks, uint64_t& peak)
   std::iota(order.begin(), order.end(), 0);
   std::vector<double> volumes;
   std::vector<int> begins;
-  for (const Block& block : blocks) volumes.push_back(volume(block)), begins.push_back(first_step(block));
+  for (const Block& block : blocks) volumes.push_back(volume(block)), begins.push_back(life(block).first);
 
   std::vector<uint64_t> best;
   auto attempt = [&](auto&& before) {

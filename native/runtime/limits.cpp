@@ -64,6 +64,12 @@ void check(bool fine, const char* what) {
   if (!fine) throw Error(std::string("limits: ") + what);
 }
 
+void check_counts(int threads, int64_t count, int64_t trials) {
+  check(threads > 0 && count > 0 && trials > 0, "threads, rounds, times, count and trials must be positive");
+  if (threads > kMostThreads)
+    throw Error("limits: " + std::to_string(threads) + " threads, expected at most " + std::to_string(kMostThreads));
+}
+
 }  // namespace
 
 std::vector<LimitProbe> limit_probes() {
@@ -75,7 +81,7 @@ std::vector<LimitProbe> limit_probes() {
 }
 
 int64_t time_peak(const std::string& name, int threads, int64_t rounds, int trials) {
-  check(threads > 0 && rounds > 0 && trials > 0, "threads, rounds and trials must be positive");
+  check_counts(threads, rounds, trials);
   const Peak& peak = probe<Peak>(PW_KIND_PEAK, name);
   // The first call of a wide instruction may wait for the unit to wake up.
   const auto run = [&](Team&) { sink.fetch_add(static_cast<uint32_t>(peak.run(rounds, 1.0f, 0.0f))); };
@@ -83,7 +89,7 @@ int64_t time_peak(const std::string& name, int threads, int64_t rounds, int tria
 }
 
 int64_t time_read(const std::string& name, int64_t bytes, int threads, int64_t times, int trials) {
-  check(threads > 0 && times > 0 && trials > 0, "threads, times and trials must be positive");
+  check_counts(threads, times, trials);
   check(bytes > 0 && bytes % 4096 == 0, "the bytes must be a multiple of 4096");
   const Read& read = probe<Read>(PW_KIND_READ, name);
   std::vector<Buffer> memory;
@@ -94,7 +100,7 @@ int64_t time_read(const std::string& name, int64_t bytes, int threads, int64_t t
 }
 
 int64_t time_barriers(int threads, int64_t count, int trials) {
-  check(threads > 0 && count > 0 && trials > 0, "threads, count and trials must be positive");
+  check_counts(threads, count, trials);
   return best_of(trials, threads, [](Team&) {}, [&](Team& team) {
     for (int64_t i = 0; i < count; ++i) team.barrier();
   });

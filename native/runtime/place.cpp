@@ -4,10 +4,13 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "runtime/fit.h"
 
 namespace pw {
 namespace {
+
+constexpr size_t kMostValues = size_t{1} << 20;  // so that bytes of all of them, and offsets, are far below 2^63
 
 std::string at_step(size_t s) { return "step " + std::to_string(s) + ": "; }
 
@@ -47,6 +50,10 @@ using Contents = std::vector<Segment>;  // ordered, without gaps
 
 // Adds the part of `piece` that `contents` does not cover yet.
 void add_uncovered(Contents& contents, const Segment& piece) {
+  if (contents.empty() || contents.back().last <= piece.first) {  // as the parts of a concat come, one behind the other
+    if (piece.first < piece.last) contents.push_back(piece);
+    return;
+  }
   Contents added;
   uint64_t from = piece.first;
   for (const Segment& have : contents) {
@@ -319,8 +326,10 @@ class Placer {
 
 void check(const PlaceGraph& graph) {
   if (graph.device.size() != graph.bytes.size()) throw Error("every value needs a device");
+  if (graph.bytes.size() > kMostValues)
+    throw Error(std::to_string(graph.bytes.size()) + " values: expected at most " + std::to_string(kMostValues));
   for (size_t v = 0; v < graph.bytes.size(); ++v)
-    if (graph.bytes[v] > (uint64_t{1} << 46) || graph.device[v] < 0)
+    if (graph.bytes[v] > static_cast<uint64_t>(kMostBytes) || graph.device[v] < 0)
       throw Error("value " + std::to_string(v) + ": " + std::to_string(graph.bytes[v]) + " bytes on device " +
                   std::to_string(graph.device[v]) + " is not possible");
   std::vector<bool> written(graph.bytes.size(), false);

@@ -3,14 +3,15 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/size.h"
 
 namespace pw {
 
 Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vector<int> inputs,
            std::vector<int> outputs, int threads)
     : values_(std::move(values)), steps_(std::move(steps)), threads_(threads), devices_{cpu_device()} {
-  if (threads < 1 || threads > 4096)
-    throw Error("a plan for " + std::to_string(threads) + " threads: expected 1 to 4096");
+  if (threads < 1 || threads > kMostThreads)
+    throw Error("a plan for " + std::to_string(threads) + " threads: expected 1 to " + std::to_string(kMostThreads));
   for (const PlanValue& value : values_) {
     graph_.bytes.push_back(value.bytes);
     graph_.device.push_back(value.device == devices_[0]->name() ? 0 : device_index(find_device(value.device)));
@@ -43,6 +44,9 @@ int Plan::device_index(const DevicePtr& device) {
 void Plan::check_step(const PlanStep& step, size_t index) const {
   const std::string where = "step " + std::to_string(index) + " ('" + step.label + "'): ";
   if (!step.kernel) throw Error(where + "it has no kernel");
+  if (step.kernel->threads() < threads_)
+    throw Error(where + "its kernel was prepared for " + std::to_string(step.kernel->threads()) + " threads, the plan has " +
+                std::to_string(threads_) + "; prepare it for as many");
   auto check_ports = [&](const std::vector<int>& values, const std::vector<Port>& ports, const char* side) {
     if (values.size() != ports.size())
       throw Error(where + "its kernel has " + std::to_string(ports.size()) + " " + side + ", got " +

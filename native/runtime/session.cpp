@@ -111,9 +111,10 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   if (step_ns) std::fill(step_ns, step_ns + steps_.size(), 0);
   failed_step_.store(INT_MAX, std::memory_order_relaxed);
   code_.store(0, std::memory_order_relaxed);
-  parallel(threads_, step_ns ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
+  const bool whole = parallel(threads_, step_ns ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
   const int step = failed_step_.load(std::memory_order_relaxed);
   int code = code_.load(std::memory_order_relaxed);
+  if (!whole && code == 0) code = kStopped;
   // Nothing of this run may still be at work in the arena when the next one starts.
   for (size_t d = 1; d < plan_->devices().size(); ++d)
     if (const int late = plan_->devices()[d]->synchronise(); late != 0 && code == 0) code = late;
@@ -154,6 +155,7 @@ uint32_t Session::next(uint32_t at) noexcept {
 
 void Session::run_serial(const Stage& stage) noexcept {
   Team alone;
+  alone.stop = Stop::here();  // the first thread is the one that called
   for (int s = stage.first; s < stage.last; ++s) {
     const Step& step = steps_[static_cast<size_t>(s)];
     int code = 0;

@@ -30,7 +30,8 @@ class DeviceMemory {
 
 class Session : private Stages {
  public:
-  static constexpr int kBusy = -1;  // another thread is running this session
+  static constexpr int kBusy = -1;     // another thread is running this session
+  static constexpr int kStopped = -2;  // the caller's Stop ended the run
 
   // Allocates arenas and workspaces. Throws std::bad_alloc.
   explicit Session(std::shared_ptr<const Plan> plan);
@@ -39,7 +40,7 @@ class Session : private Stages {
 
   // inputs, outputs: one pointer each, in the plan's order, aligned to their elements; no output may overlap an input
   // or another output. Inputs are read in place; outputs are written in place where the placement allows, else copied
-  // at the end. Gives 0, kBusy, or the code of the kernel that failed: outputs are undefined then.
+  // at the end. Gives 0, kBusy, kStopped, or the code of the kernel that failed: outputs are undefined then.
   int run(const void* const* inputs, void* const* outputs) noexcept { return start(inputs, outputs, nullptr); }
 
   // The same; step_ns[s] receives the nanoseconds of step s, by the clock of its device where that is not wall time.

@@ -37,9 +37,11 @@ struct Problem {
   // 0 = less than half.
   int zeros = 0, zero_blocks = 0;
 
-  static Problem parse(const std::string& text);  // throws Error
+  // Throws Error where the text is malformed, and where a size passes a limit of base/size.h.
+  static Problem parse(const std::string& text);
 
-  // Attributes. `word` gives "" and the others throw Error when absent.
+  // Attributes. `word` gives "" and the others throw Error when absent. Whole numbers lie between -kMostNumber
+  // and kMostNumber of base/size.h; those beyond are taken for these.
   std::string_view word(std::string_view name) const;
   std::vector<int64_t> integers(std::string_view name) const;
   int64_t integer(std::string_view name) const;
@@ -54,7 +56,11 @@ struct Problem {
   // Number of inputs of the layer proper, the residual not counted.
   size_t arity() const { return in.size() - (epilogue.add ? 1 : 0); }
 
+  // Bytes of all values and constants together.
+  int64_t bytes() const;
+
  private:
+  std::string_view attribute(std::string_view name) const;  // throws Error
   std::vector<std::pair<std::string, std::string>> attrs_;
 };
 

@@ -69,7 +69,8 @@ class Kernel {
   // body.)
   virtual int64_t phases() const { return 0; }
   // What thread `index` of `count` reads first in a phase, of memory that is the kernel's: packed weights, mostly. Who waits
-  // for the step before fetches it.
+  // for the step before fetches it. Where there are more threads than pieces, some have none of their own: see
+  // Team::own_first.
   virtual Memory reads_first(int64_t phase, uint32_t index, uint32_t count) const {
     (void)phase, (void)index, (void)count;
     return {};

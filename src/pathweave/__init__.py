@@ -28,7 +28,7 @@ _PUBLIC = {
     "devices": ("pathweave.runtime.devices", "devices"),
     "open_plugin": ("pathweave.runtime.devices", "open_plugin"),
     "routines": ("pathweave.runtime.devices", "routines"),
-    "default_route": ("pathweave.runtime.defaults", "default_route"),
+    "default_route": ("pathweave.runtime.model", "default_route"),
     "Model": ("pathweave.runtime.model", "LoadedModel"),
     "Net": ("pathweave.net.net", "Net"),
     "Layer": ("pathweave.net.net", "Layer"),
@@ -40,6 +40,7 @@ _PUBLIC = {
     "Plan": ("pathweave.runtime.plan", "Plan"),
     "Session": ("pathweave.runtime.session", "Session"),
     "RouteWarning": ("pathweave.runtime.routes", "RouteWarning"),
+    "CalibrationWarning": ("pathweave.runtime.calibrate", "CalibrationWarning"),
     "Error": ("pathweave.errors", "Error"),
     "errors": ("pathweave.errors", ""),
 }

@@ -32,8 +32,20 @@ class ShapeError(ModelError):
     """Shapes of a layer or of a call do not fit together."""
 
 
+class SizeError(ShapeError):
+    """A value would be larger than the limit allows, or a number that sizes are made from is; see net/size.py."""
+
+
 class InputError(Error, ValueError):
     """A call's inputs are wrong: a name, a shape, a count."""
+
+
+class OpenSizesError(InputError):
+    """Sizes of symbols are needed and were not given; `symbols` names them, `inputs` is a text of the inputs' shapes."""
+
+    def __init__(self, message: str, symbols: list[str], inputs: str):
+        super().__init__(message)
+        self.symbols, self.inputs = symbols, inputs
 
 
 class DTypeError(InputError, TypeError):

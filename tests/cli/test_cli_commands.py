@@ -284,7 +284,7 @@ def test_tune_saves_and_explains(pw, digits, tmp_path):
 
 
 def test_tune_restricted(pw, digits):
-    result = pw("tune", digits, "--budget", 0.5, "--threads", 1, "--routine", "cpu:f32:nchw16c", "--routine",
+    result = pw("tune", digits, "--no-save", "--budget", 0.5, "--threads", 1, "--routine", "cpu:f32:nchw16c", "--routine",
                 "conv2/direct@1", "--json")
     assert result.code == 0, result.err
     first = next(s for s in result.json["route"]["steps"] if s["index"] == 1)
@@ -292,7 +292,7 @@ def test_tune_restricted(pw, digits):
 
 
 def test_tune_prints_tables(pw, digits):
-    result = pw("tune", digits, "--budget", 0.5, "--threads", 1)
+    result = pw("tune", digits, "--no-save", "--budget", 0.5, "--threads", 1)
     assert result.code == 0
     for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in"):
         assert word in result.out

@@ -8,13 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_demo_runs(home):
-    done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py", "--budget", "0.5", "--threads", "1"],
+#: Alone, as most will try it, and with more threads than some layers have pieces and most machines of CI have processors.
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_demo_runs(home, threads):
+    done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py", "--budget", "0.5", "--threads", str(threads)],
                           capture_output=True, text=True, env=dict(os.environ), timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    assert f"; {threads} threads; " in done.stdout
     found = re.search(r"accuracy on 300 images: ([\d.]+) % tuned, ([\d.]+) % with 8-bit integers, ([\d.]+) % with the default",
                       done.stdout).groups()
     assert min(map(float, found)) > 98

@@ -74,6 +74,15 @@ def test_measured_once_and_kept(file):
     assert set(limits([1], path=file, machine=Machine()).measured) == {1, 2}
 
 
+def test_a_unit_without_a_figure_is_measured(file):
+    """As where the file was written by a version that had no probe for it."""
+    first = limits([1], path=file, machine=Machine())
+    data = json.loads(file.read_text())
+    del data["threads"]["1"]["peaks"]["peak_i8__x"]
+    file.write_text(json.dumps(data))
+    assert limits([1], path=file, machine=Machine()) == first
+
+
 def test_again_keeps_the_better_figures(file):
     fast = limits([1], path=file, machine=Machine())
     assert limits([1], path=file, machine=Machine(slow=3), again=True) == fast
@@ -132,12 +141,13 @@ def test_thread_counts():
 
 def test_every_tier_in_use_brings_its_probes():
     names = {(p["kind"], p["name"]) for p in _native.limit_probes()}
-    of_units = {"avxvnni": "peak_i8_dpbusd", "vnni": "peak_i8_dpbusd", "amx": "peak_i8_tdpbusd"}
+    of_units = {"avxvnni": ["peak_i8_dpbusd"], "vnni": ["peak_i8_dpbusd"], "bf16": ["peak_bf16_dpbf16"],
+                "fp16": ["peak_f16"], "amx": ["peak_i8_tdpbusd", "peak_bf16_tdpbf16"]}
     for isa in (tier.removesuffix("-emulated") for tier in _native.cpu_info()["used"]):
         if isa in ("generic", "avx2", "avx512"):
             assert {("peak", f"peak_f32__{isa}"), ("peak", f"peak_i8_madd__{isa}"), ("read", f"read__{isa}")} <= names
         elif isa in of_units:
-            assert ("peak", f"{of_units[isa]}__{isa}") in names
+            assert {("peak", f"{name}__{isa}") for name in of_units[isa]} <= names
     assert all(p["operations"] > 0 and p["dtype"] for p in _native.limit_probes() if p["kind"] == "peak")
 
 

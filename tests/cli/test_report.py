@@ -15,7 +15,7 @@ from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.report import bench, timing, work
 from pathweave.report.agreement import compare
 from pathweave.report.peers import Declined, Peer, Task, peers, prepared
-from pathweave.report.tables import Column, Table, show_bytes, show_count, show_percent, show_time, time_column
+from pathweave.report.tables import Column, Table, cut, show_bytes, show_count, show_percent, show_time, time_column
 from pathweave.report.timing import Times, settle, time_calls
 
 
@@ -201,3 +201,34 @@ def test_memory_counts_what_a_process_holds():
             "np.ones(64 << 20, np.uint8)\nprint(peak_bytes() - before)")
     grown = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert 60 << 20 < grown < 80 << 20
+
+
+# ---- tables on narrow terminals -------------------------------------------------------------------------------------
+
+WIDE = Table([Column("layer", "layer"), Column("routine", "routine", fold=1),
+              time_column("ns", "time"), time_column("more", "margin", fold=2)],
+             [{"layer": "/features/features.4/body/body.0/Conv", "routine": "conv2/winograd4:f32:nhwc:cpu", "ns": 1500,
+               "more": 20}, {"layer": "b", "routine": "dense", "ns": 12.0, "more": 1}])
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
+def test_a_table_fits_its_terminal(width):
+    lines = WIDE.text(width).splitlines()
+    rows = [line for line in lines if "--wide" not in line]
+    assert max(map(len, rows)) <= width and "1.50 us" in WIDE.text(width) and "layer" in lines[0]
+    shown = [w for w in ("routine", "margin") if w in lines[0].split()]
+    assert ("--wide" in lines[-1]) == (len(shown) < 2)
+    assert shown != ["margin"]  # the largest number folds first
+
+
+def test_a_table_that_fits_is_left_as_it_is():
+    assert WIDE.text(200) == WIDE.text() and "folded" not in WIDE.text()
+    assert cut("abcdefghij", 5) == "ab…ij" and cut("abc", 3) == "abc"
+
+
+def test_a_narrow_table_in_colour():
+    from rich.console import Console
+    out = io.StringIO()
+    Console(file=out, width=50, force_terminal=False).print(WIDE.rich(50))
+    assert "…" in out.getvalue() and max(len(line.rstrip()) for line in out.getvalue().splitlines()
+                                         if "--wide" not in line) <= 52

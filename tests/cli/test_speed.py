@@ -135,3 +135,45 @@ def test_networks_of_the_report_are_those_that_can_be_made():
     listed = tomllib.loads((ROOT / "bench" / "nets.toml").read_text())
     assert tuple(listed) == models.NAMES
     assert all(net["file"] == f"{name}.onnx" and net["shape"] == [3, 224, 224] for name, net in listed.items())
+
+
+# ---- bench/peers/run.py --missing -----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def run_py():
+    spec = importlib.util.spec_from_file_location("peers_run", ROOT / "bench" / "peers" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_names_of_files(run_py, tmp_path):
+    assert run_py.slug("Intel(R) Xeon(R) Processor @ 2.60GHz") == ["intel", "xeon"]
+    assert run_py.slug("AMD EPYC 9R14 96-Core Processor") == ["amd", "epyc", "9r14"] and run_py.slug("") == ["cpu"]
+    stems = [run_py.write([result(engine("pathweave", 2e6, 2e6))], "f32", tmp_path)[1].name for _ in range(2)]
+    assert stems[0].endswith("-a-x-f32") and stems[1] == stems[0] + "-2" and len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_is_missing(run_py, tmp_path):
+    tiers, nets = HOST["tiers"], ["n", "m"]
+    assert run_py.lacking(tmp_path, tiers, COMMON, nets) == {c: nets for c in COMMON}
+    run_py.write([result(engine("pathweave", 2e6, 2e6), net=n) for n in nets], "f32", tmp_path)
+    run_py.write([result(engine("pathweave", 2e6, 2e6), accuracy="reduced")], "reduced", tmp_path)
+    run_py.write([result(engine("pathweave", 2e6, 2e6), net=n, accuracy="quantised", batch=8) for n in nets], "quantised",
+                 tmp_path)
+    assert run_py.lacking(tmp_path, tiers, COMMON, nets) == {"reduced": ["m"], "quantised": nets}
+    assert run_py.lacking(tmp_path, [*tiers, "y"], COMMON, nets) == {c: nets for c in COMMON}
+    capped = result(engine("pathweave", 2e6, 2e6), net="m", accuracy="reduced")
+    run_py.write([{**capped, "host": {**HOST, "cap": "x"}}], "reduced", tmp_path)
+    assert run_py.lacking(tmp_path, tiers, ["reduced"], nets) == {"reduced": ["m"]}
+
+
+def test_roofs_in_the_report():
+    step = {"layer": "conv1", "kind": "conv2", "routine": "conv2/x", "variant": "v", "minimum_ns": 3e6, "roof_ns": 1e6,
+            "share": 1 / 3, "own_share": None, "lost_ns": 2e6}
+    roof = {"minimum_ns": 4e6, "roof_ns": 1.5e6, "share": 0.375, "own_share": None, "low": 1, "judged": 2, "low_time": 0.75,
+            "worst": [step]}
+    lines = speed.markdown([{**result(engine("pathweave", 4e6, 4e6)), "roof": roof}], HOST).splitlines()
+    assert "| n, f32 | 4.00 ms | 1.50 ms | 0.38 |  | 1 of 2 | 75 % |" in lines
+    assert "| n, f32 | conv1 (conv2) | conv2/x v | 3.00 ms | 1.00 ms | 2.00 ms |" in lines
+    assert "Roofs" not in speed.markdown([result(engine("pathweave", 4e6, 4e6))], HOST)

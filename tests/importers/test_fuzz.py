@@ -148,7 +148,8 @@ def _float_data() -> bytes:
     nodes = [helper.make_node("Constant", [], [t.name], value=t) for t in tensors]
     nodes += [
         _node("MatMul", "x w", "a"),
-        _node("Add", "a d", "b"),
+        _node("Cast", "d", "s", to=TensorProto.FLOAT),
+        _node("Add", "a s", "b"),
         _node("Gather", "b i", "c", axis=-1),
         _node("Erf", "c", "e"),
         _node("ArgMax", "e", "f", axis=-1),

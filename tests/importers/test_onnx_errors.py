@@ -19,6 +19,7 @@ from pathweave.errors import (
     InputError,
     ModelError,
     ShapeError,
+    SizeError,
     UnsupportedOperatorError,
 )
 from pathweave.importers import importers, load
@@ -49,9 +50,9 @@ def test_content_chooses_the_importer_not_the_name(tmp_path):
     [
         (b"", "empty"),
         (b"hello world", "'hello world'"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), "89 50 4e 47"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "an image (PNG)"),
         (b"\x00" * 64, "00 00 00"),
-        (b"PK\x03\x04" + bytes(60), "50 4b 03 04"),
+        (b"PK\x03\x04" + bytes(60), "a zip archive"),
     ],
 )
 def test_unknown_files_are_described(tmp_path, data, says):
@@ -68,7 +69,7 @@ def test_unknown_files_are_described(tmp_path, data, says):
 def test_missing_file_folder_and_wrong_type(tmp_path):
     with pytest.raises(Error, match="No such file"):
         load(tmp_path / "absent.onnx")
-    with pytest.raises(Error, match="directory"):
+    with pytest.raises(Error, match="this is a folder"):
         load(tmp_path)
     with pytest.raises(Error):
         load("nul\0name")
@@ -88,8 +89,8 @@ def test_all_unknown_operators_are_listed_at_once():
         helper.make_node("NonMaxSuppression", ["x"], ["a"], name="first"),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Fancy", ["b"], ["c"], domain="org.example"),
-        helper.make_node("If", ["c"], ["d"]),
         helper.make_node("MaxPool", ["x"], ["e", "indices"], kernel_shape=[2], name="pool"),
+        helper.make_node("Size", ["indices"], ["d"]),
         helper.make_node("Softmax", ["a"], ["g"]),
         helper.make_node("Einsum", ["d"], ["y"], name="last", equation="i->i"),
     ]
@@ -98,11 +99,79 @@ def test_all_unknown_operators_are_listed_at_once():
     assert e.value.operators == [
         ("NonMaxSuppression", "first"),
         ("org.example:Fancy", "Fancy_2"),
-        ("If", "If_3"),
         ("MaxPool", "pool"),
         ("Einsum", "last"),
     ]
-    assert all(name in str(e.value) for name in ("first", "Fancy_2", "If_3", "pool", "last", "indices"))
+    assert all(name in str(e.value) for name in ("first", "Fancy_2", "pool", "last", "indices"))
+
+
+def test_a_refusal_has_a_line_per_operator_and_advice():
+    """As for a quantised MobileNet: many nodes, few operators."""
+    nodes = []
+    for i in range(180):
+        nodes += [
+            helper.make_node("QuantizeLinear", [f"v{i}" if i else "x", "s", "z"], [f"q{i}"], name=f"quantise_{i}"),
+            helper.make_node("DequantizeLinear", [f"q{i}", "s", "z"], [f"v{i + 1}"], name=f"dequantise_{i}"),
+        ]
+    nodes += [
+        helper.make_node("LSTM", ["v180", "s", "s"], ["h"], name="lstm", hidden_size=3),
+        helper.make_node("MaxPool", ["x"], ["p", "at"], name="pool_1", kernel_shape=[2]),
+        helper.make_node("MaxPool", ["x"], ["p2", "at2"], name="pool_2", kernel_shape=[2]),
+        helper.make_node("Fancy", ["at", "at2", "h"], ["y"], domain="org.example", name="own"),
+    ]
+    with pytest.raises(UnsupportedOperatorError) as e:
+        load(build(nodes, {"x": X}, {"s": np.float32(1), "z": np.uint8(0)}, opset=13))
+    assert len(e.value.operators) == 364
+    lines = str(e.value).splitlines()
+    assert lines[0].endswith("364 nodes use 5 operators in a way that is not supported:")
+    assert "  QuantizeLinear: 180 nodes, such as 'quantise_0': no such operator here" in lines
+    assert "  MaxPool: 2 nodes, such as 'pool_1': its optional outputs 'at' are read" in lines
+    assert any(line.startswith("  org.example:Fancy: node 'own'") for line in lines)
+    assert len(lines) == 1 + 5 + 3
+    for advice in ("load the float32 model", "Recurrent layers", "Operators of other domains"):
+        assert sum(advice in line for line in lines) == 1
+
+
+def test_many_different_refusals_are_cut():
+    nodes = [helper.make_node(f"Op{chr(65 + i % 26)}{chr(65 + i // 26)}", ["x"], [f"v{i}"]) for i in range(60)]
+    with pytest.raises(UnsupportedOperatorError, match="and 30 more") as e:
+        load(build([*nodes, helper.make_node("Relu", ["x"], ["y"])], {"x": X}))
+    assert len(e.value.operators) == 60
+
+
+@pytest.mark.parametrize(
+    "value, says",
+    [
+        (helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [2]), "'x' is a sequence; expected a tensor"),
+        (helper.make_tensor_value_info("x", TensorProto.STRING, [2]), r"element type 8 \(string\)"),
+        (helper.make_tensor_value_info("x", TensorProto.INT4, [2]), r"\(int4\)"),
+        (helper.make_tensor_value_info("x", TensorProto.FLOAT, None), r"no declared rank; give its shape.*shapes=\{'x'"),
+    ],
+)
+def test_inputs_that_cannot_be_taken_say_why(value, says):
+    model = message(build([RELU], {"x": X}))
+    del model.graph.input[:]
+    model.graph.input.append(value)
+    with pytest.raises(ModelError, match=says):
+        load(model.SerializeToString())
+    if "rank" in says:
+        net = load(model.SerializeToString(), shapes={"x": ("N", 3, 4)}).main
+        assert net.inputs["x"].shape == ("N", 3, 4)
+
+
+def test_messages_say_what_is_true():
+    """Texts that were wrong: a valid Resize as malformed, an input as unknown, an output as made by no node."""
+    resize = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear")
+    flat = np.zeros((3, 4), np.float32)
+    assert load(build([resize], {"x": flat}, {"sizes": np.array([6, 8])}, opset=19))
+    model = message(build([helper.make_node("Add", ["x", "k"], ["y"])], {"x": X}, {"k": np.float32(1)}))
+    model.graph.input.append(helper.make_tensor_value_info("k", TensorProto.FLOAT, []))
+    with pytest.raises(InputError, match="'k' has a default value, which is taken; give default_inputs=\\['k'\\]"):
+        load(model.SerializeToString(), shapes={"k": ()})
+    for outputs in (("y", "y"), ("y", "x"), ("y", "k")):
+        assert load(build([helper.make_node("Add", ["x", "k"], ["y"])], {"x": X}, {"k": np.float32(1)}, outputs=outputs))
+    with pytest.raises(ModelError, match=r"\['nowhere'\] are neither made by a node nor inputs or initializers"):
+        load(build([RELU], {"x": X}, outputs=("y", "nowhere")))
 
 
 def test_layer_names_are_the_nodes_and_unique():
@@ -125,7 +194,7 @@ def test_layer_names_are_the_nodes_and_unique():
         ([helper.make_node("Relu", [], ["y"], name="n")], "'n'.*at least 1 inputs"),
         ([helper.make_node("Relu", ["x"], ["z"])], "graph outputs"),
         ([helper.make_node("Relu", ["x"], [], name="n")], "no output"),
-        ([helper.make_node("Concat", ["x", "x"], ["y"], axis="1")], "attribute 'axis' has type 3"),
+        ([helper.make_node("Concat", ["x", "x"], ["y"], axis="1")], "attribute 'axis' is a word; expected a whole number"),
         ([helper.make_node("Concat", ["x", "x"], ["y"], axis=-9)], "out of range"),
         ([helper.make_node("Transpose", ["x"], ["y"], perm=[0, 0, 1])], "perm"),
     ],
@@ -165,8 +234,8 @@ def test_element_types_that_no_value_can_have(number):
         load(model.SerializeToString())
 
 
-@pytest.mark.parametrize("size", [0, -5, -(2**63)])
-def test_input_dimensions_below_one(size):
+@pytest.mark.parametrize("size", [-2, -5, -(2**63)])
+def test_input_dimensions_below_zero(size):
     model = message(build([RELU], {"x": X}))
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = size
     with pytest.raises(ModelError, match=f"dimension 1 is {size}"):
@@ -179,15 +248,11 @@ def test_unnamed_dimensions_become_symbols_of_their_own():
     assert all(isinstance(d, str) for d in shape) and len(set(shape)) == 3 and shape[1] == "x_0"
 
 
-def test_old_opsets_and_sparse_and_missing_graphs():
+def test_old_opsets_and_missing_graphs():
     with pytest.raises(ModelError, match="opset 6.*version_converter"):
         load(build([RELU], {"x": X}, opset=6))
     with pytest.raises(FileFormatError, match="no graph"):
         load(onnx.ModelProto(ir_version=8, producer_name="x" * 20).SerializeToString())
-    model = message(build([RELU], {"x": X}))
-    model.graph.sparse_initializer.add()
-    with pytest.raises(ModelError, match="sparse"):
-        load(model.SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -209,10 +274,13 @@ def test_absurd_sizes_are_not_folded(op, operand):
     net = load(
         build(nodes, {"x": X}, {"big": np.array(operand, np.int64), "w": np.ones((2, 3, 4), np.float32)}, opset=12)
     ).main
-    assert sum(a.nbytes for a in bind(net).constants.values()) < 1 << 20
-    if op == "ConstantOfShape" and operand[0] > 10**6:
-        with pytest.raises(Error):
-            evaluate(net, {"x": X})
+    assert sum(a.nbytes for a in net.constants.values()) < 1 << 20
+    if op == "Expand":  # 96 MB are no absurd size
+        assert sum(a.nbytes for a in bind(net).constants.values()) < 1 << 20
+        return
+    for use in (lambda: bind(net), lambda: evaluate(net, {"x": X})):
+        with pytest.raises(SizeError, match="'c'|attribute shape"):
+            use()
 
 
 def test_range_and_padding_of_absurd_size():
@@ -231,6 +299,37 @@ def test_range_and_padding_of_absurd_size():
         build([pool, helper.make_node("Add", ["x", "p"], ["y"])], {"x": X}, {"w": np.ones((1, 1, 3, 4), np.float32)})
     ).main
     assert "max_pool2" in [layer.kind for layer in optimise(net).layers]
+
+
+@pytest.mark.parametrize("name", ["INPUTNAME", "OUTPUTNAME", "NODENAME", "MIDDLENAME", "WEIGHTNAME", "SYMBOLNAME"])
+def test_names_that_are_not_utf8(name):
+    """protobuf hands them over as bytes; the error names them, and nothing later trips over them."""
+    nodes = [
+        helper.make_node("Add", ["INPUTNAME", "WEIGHTNAME"], ["MIDDLENAME"], name="NODENAME"),
+        helper.make_node("Relu", ["MIDDLENAME"], ["OUTPUTNAME"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("INPUTNAME", TensorProto.FLOAT, ["SYMBOLNAME", 3])],
+        [helper.make_tensor_value_info("OUTPUTNAME", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones(3, np.float32), "WEIGHTNAME")],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    load(data)
+    with pytest.raises(ModelError, match="name b'.*': expected text in UTF-8; rename it"):
+        load(data.replace(name.encode(), b"\xff\xfe" * (len(name) // 2) + b"x" * (len(name) % 2)))
+
+
+def test_rank_above_numpys():
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1] * 65)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    with pytest.raises(SizeError, match="rank 65: expected at most 64"):
+        load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString())
 
 
 # external weights
@@ -313,9 +412,12 @@ def test_half_precision_models_run_in_f32():
     w = np.linspace(-1, 1, 12).astype(np.float16).reshape(3, 4)
     nodes = [helper.make_node("Add", ["x", "w"], ["a"]), helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT16)]
     model = load(build(nodes, {"x": X.astype(np.float16)}, {"w": w}))
-    assert model.main.inputs["x"].dtype == "f32"
-    assert model.meta["converted"] == {"f16 weights": 1, "half-precision inputs": 1}
-    np.testing.assert_array_equal(evaluate(model.main, {"x": X})["y"], X + w.astype(np.float32))
+    assert model.main.inputs["x"].dtype == "f16"
+    assert model.meta["converted"] == {"f16 weights": 1}
+    x = X.astype(np.float16)
+    found = evaluate(model.main, {"x": x})["y"]
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, (x.astype(np.float32) + w.astype(np.float32)).astype(np.float16))
 
 
 @pytest.mark.parametrize("raw", [True, False])
@@ -332,12 +434,23 @@ def test_bfloat16_weights(raw):
     np.testing.assert_array_equal(evaluate(load(build(nodes, {"x": x})).main, {"x": x})["y"], np.float32(numbers))
 
 
-def test_float64_weights_of_a_float32_graph():
+def test_float64_weights_as_float32_where_the_caller_asks():
     huge = np.array([1e300, -np.inf, 0.1])
-    loaded = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": X[..., :3]}, {"w": huge}))
+    x = X[..., :3].astype(np.float64)
+    loaded = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": x}, {"w": huge}), narrow_double=True)
     assert loaded.meta["converted"] == {"f64 weights": 1}
     w = loaded.main.constants["w"]
     assert w.dtype == np.float32 and np.array_equal(w, np.float32([np.finfo(np.float32).max, -np.inf, 0.1]))
+    found = evaluate(loaded.main, {"x": x})["y"]
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, np.minimum(x.astype(np.float32), w).astype(np.float64))
+
+
+def test_float64_weights_of_a_float32_operator_are_refused():
+    """ONNX allows one type per operator, and ONNX Runtime refuses the same model."""
+    net = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": X[..., :3]}, {"w": np.zeros(3)})).main
+    with pytest.raises(ShapeError, match="element types differ"):
+        bind(net, {"x": X[..., :3].shape})
 
 
 def test_float64_graphs_stay_float64():
@@ -376,8 +489,8 @@ def test_symbols_take_one_value():
         ({"a": (5, 3)}, "rank 3"),
         ({"z": (1,)}, "'z' is unknown"),
         ({}, "'N', 'W' of input 'a'"),
-        ({"a": (0, 3, 7)}, "at least 1"),
-        ({"a": (2.5, 3, 7)}, "at least 1"),
+        ({"a": (-1, 3, 7)}, "0 or more"),
+        ({"a": (2.5, 3, 7)}, "0 or more"),
     ):
         with pytest.raises(InputError, match=says):
             bind(net, shapes)
@@ -389,7 +502,7 @@ def test_fixed_sizes_can_be_freed():
     assert bind(net, {"x": (7, 3, 4)}).specs["y"].shape == (7, 12)
     with pytest.raises(InputError, match="expected 2"):
         bind(load(data).main, {"x": (7, 3, 4)})
-    for shapes in ({"z": (1,)}, {"x": ("N", 3)}, {"x": ("N", 3, 0)}, {"x": ("N", 3, None)}):
+    for shapes in ({"z": (1,)}, {"x": ("N", 3)}, {"x": ("N", 3, -1)}, {"x": ("N", 3, None)}):
         with pytest.raises(InputError, match="shapes: input"):
             load(data, shapes=shapes)
 
@@ -411,7 +524,7 @@ def test_evaluate_checks_its_inputs():
     net = load(build([RELU], {"x": (X, ["N", 3, 4])})).main
     with pytest.raises(InputError, match="'x' are missing"):
         evaluate(net, {})
-    with pytest.raises(DTypeError, match="float32, got float64"):
+    with pytest.raises(DTypeError, match="expected element type float32 .*, got float64"):
         evaluate(net, {"x": X.astype(np.float64)})
     with pytest.raises(InputError, match="unknown"):
         evaluate(net, {"x": X, "z": X})

@@ -78,7 +78,8 @@ def test_every_routine(tier, run_of, capsys):
                 print(f"  {routine:44s} {error:9.3g}  {case[:60]}")
     failures = crashes + [f"{r['repeat']}\n    {r['failure']}" for r in results if r["failure"]]
     assert not failures, f"{len(failures)} checks failed at {tier}:\n" + "\n".join(failures[:40])
-    assert len(results) > (500 if conformance.unit_of(tier) else 1000) and len({r["threads"] for r in results}) == 2
+    assert len(results) > (500 if conformance.unit_of(tier) else 1000)
+    assert {r["threads"] for r in results} == {1, 2, 3, 5, 16}
 
 
 def test_a_unit_leaves_out_what_does_not_run_on_it():
@@ -195,6 +196,56 @@ def test_it_notices_a_write_beside_the_workspace(size, at):
         if not (at == -1 and first % PAGESIZE == 0) and not (at == 1 and target % PAGESIZE == 0):
             ctypes.c_uint8.from_address(target).value = 0
     assert wrong(writes, size) == (0 if at == 0 else f"writes beside its workspace of {size} bytes")
+
+
+def small_check(threads: int, routine: str = "dense/gemm:f32:plain:cpu"):
+    subject = subject_of("dense 4x128,1000x128,1000")
+    return subject, *next(found for found in conformance.checks_of(subject, routine, threads=(threads,)))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 16])
+def test_it_notices_results_that_depend_on_the_number_of_threads(threads):
+    subject, check, card = small_check(threads)
+    assert conformance.perform(subject, check, card).failure == ""
+    key = check.routine, check.variant
+    subject.first[key] = [np.nextafter(r, np.float32(np.inf)) for r in subject.first[key]]
+    assert conformance.perform(subject, check, card).failure == \
+        ("the result depends on the number of threads" if threads == 2 else "the result in a session is another")
+
+
+@pytest.mark.parametrize("threads", [3, 16])
+def test_a_check_with_many_threads_alone_is_compared_with_one_thread(threads):
+    subject, check, card = small_check(threads)
+    assert conformance.perform(subject, check, card).failure == ""
+    assert conformance.relative_error(subject.first[check.routine, check.variant][0].reshape(4, 1000),
+                                      subject.wanted[0]) < 1e-5
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_constants_touch_a_forbidden_page(at_end):
+    subject = subject_of("dense 4x128,1000x128,1000")
+    assert [g is not None for g in subject.constants(at_end)] == [False, True, True]
+    for g, array in zip(subject.constants(at_end)[1:], subject.arrays[1:]):
+        start = g.array.ctypes.data
+        assert (start + g.array.nbytes if at_end else start) % PAGESIZE == 0 and np.array_equal(g.array, array)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
+def test_a_page_behind_what_the_library_packs_is_forbidden():
+    code = """if True:
+        import ctypes, numpy as np
+        from pathweave.runtime.native import native
+        from pathweave.testing.guard import fence
+        text = "dense in=f32:4x128,const:f32:1000x128 out=f32:4x1000 threads=1"
+        card = next(c for c in native().candidates(text) if c["id"] == "dense/gemm:f32:plain:cpu")
+        with fence():
+            kernel = native().prepare(text, card["id"], card["variants"][0], [(None, 0), (np.ones((1000, 128), "f4"), 7)])
+        packed = kernel.packings[0][2]
+        end = packed.ctypes.data + -(-packed.nbytes // 64) * 64
+        print(ctypes.c_char.from_address(end - 1).value, flush=True)
+        ctypes.c_char.from_address(end).value"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode < 0 and done.stdout, done.stderr
 
 
 def test_a_kernel_runs_on_a_workspace_that_is_handed_over():

@@ -8,7 +8,8 @@ import pytest
 from pathweave import _native
 from pathweave.net.net import TensorSpec
 from pathweave.net.problem import Problem
-from pathweave.testing import conformance
+from pathweave.testing import cases, conformance
+from pathweave.testing.guard import fence
 
 RNG = np.random.default_rng(5)
 THREADS = 4
@@ -87,6 +88,52 @@ def test_threads_that_share_the_outputs_begin_apart():
         starts = [weights.size - view.size for view in views]
         assert starts[0] == 0 and all(a < b for a, b in zip(starts, starts[1:])), starts
         assert all(np.array_equal(view, weights.ravel()[start:]) for view, start in zip(views, starts))
+
+
+def test_memory_of_others_is_astray():
+    text, weights = dense(1, 40, 300)
+    _, before = next(kernels(text, weights, "dense/gemm:f32:plain:cpu"))
+    with fence():
+        _, packed = next(kernels(text, weights, "dense/gemm:f32:plain:cpu"))
+        _, where_they_lie = next(kernels(text, weights, "dense/gemv:f32:plain:cpu"))
+    # What was packed before the fence was raised is not known.
+    assert before.reads_astray([1, 2], [weights]).startswith("phase 0, thread 0 of 1 reads first ")
+    assert packed.reads_astray(conformance.TEAMS, []) == ""
+    assert where_they_lie.reads_astray(conformance.TEAMS, [weights]) == ""
+    assert where_they_lie.reads_astray([1], []) != ""
+    assert where_they_lie.reads_astray([1], [weights.ravel()[1:]]) != ""
+    assert where_they_lie.reads_astray([1], [weights.ravel()[:-1]]) != ""
+
+
+#: Routines that name memory, in some team of some case.
+NAMING = {"dense/gemv:f32", "dense/gemm:f32", "dense/gemv:u8", "dense/gemm:u8", "conv2/pointwise:f32", "conv2/pointwise:u8",
+          "conv2/direct:f32", "conv2/im2col:f32", "conv2/direct:u8", "conv2/winograd4:f32", "conv2/winograd4:u8",
+          "inverted_residual/rows:f32", "inverted_residual/channels:f32"}
+
+
+def test_within_the_memory_of_the_kernel_in_teams_of_any_size():
+    """Every routine on three cases of few pieces, prepared for one thread, for some and for more than there are pieces."""
+    seen: dict[tuple[str, int], int] = {}
+    naming, faults = set(), []
+    for case, threads in ((case, threads) for case in cases() for threads in (1, 4, 40)):
+        problem = case.problem(threads)
+        given = [(a if c else None, 0) for a, c in zip(case.arrays(), problem.constant)]
+        for card in _native.candidates(problem.text):
+            routine, key = card["id"], (card["id"], threads)
+            if not card["ok"] or not routine.endswith(":cpu") or seen.get(key, 0) == 3:
+                continue
+            seen[key] = seen.get(key, 0) + 1
+            scales = [(0.01, 128)] * (len(problem.inputs) + len(problem.outputs)) if ":u8:" in routine else []
+            for variant in card["variants"]:
+                with fence():
+                    kernel = _native.prepare(problem.text, routine, variant, given, scales)
+                astray = kernel.reads_astray([*conformance.TEAMS, 1024], [a for a, _ in given if a is not None])
+                if astray:
+                    faults.append(f"{routine} {variant} on {problem.text}: {astray}")
+                elif any(kernel.reads_first(phase, 0, 2) for phase in range(max(1, kernel.phases))):
+                    naming.add(routine.rsplit(":", 2)[0])
+    assert not faults, "\n".join(faults[:20])
+    assert not NAMING - naming
 
 
 @pytest.mark.parametrize("routine", ["rows", "channels"])

@@ -55,7 +55,7 @@ def chain(threads=1):
     return _native.Plan(bytes_of([N], [N], [N]), steps, [0], [2], threads)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("threads", [1, 2, 4, 128])
 def test_python_kernels_in_a_chain(threads):
     x = np.random.default_rng(0).standard_normal(N, np.float32)
     plan = chain(threads)
@@ -172,7 +172,7 @@ def native_block(threads: int):
     return _native.Plan(bytes_of(shape, shape, shape, shape, shape, double), steps, [0], [5], threads), shape, double
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 2, 3, 16, 64, 128])
 def test_native_routines_share_memory_and_agree_with_numpy(threads):
     plan, shape, double = native_block(threads)
     x = np.random.default_rng(2).standard_normal(shape, np.float32)
@@ -397,7 +397,8 @@ def test_dlpack_tensors_are_read_and_written_without_copies():
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(threads=0), "0 threads"),
+    (dict(threads=0), "0 threads: expected 1 to 1024"),
+    (dict(threads=1025), "1025 threads: expected 1 to 1024"),
     (dict(values=bytes_of([N], [N], [N - 1])), "outputs.0. is 384 bytes on cpu, got value 2 of 380"),
     (dict(values=[(384, "cpu"), (384, "moon"), (384, "cpu")]), "device 'moon' is not open"),
     (dict(inputs=[]), "read before it is written"),
@@ -413,6 +414,23 @@ def test_malformed_plans_are_refused(change, message):
         change = {**change, "values": bytes_of([N], [N]), "outputs": [1]}
     with pytest.raises(ValueError, match=message):
         _native.Plan(**{**whole, **change})
+
+
+def test_a_plan_of_more_threads_than_a_kernel_has_memory_for_is_refused():
+    shape = (1, 16, 4, 4)
+    for prepared, threads in [(2, 3), (16, 128)]:
+        steps = [native_step(problem("relu", [shape], [shape], prepared), [0], [1], "relu/vector:f32:nchw")]
+        with pytest.raises(ValueError, match=f"prepared for {prepared} threads, the plan has {threads}"):
+            _native.Plan(bytes_of(shape, shape), steps, [0], [1], threads)
+        _native.Plan(bytes_of(shape, shape), steps, [0], [1], prepared - 1)
+    alone = [native_step(problem("relu", [shape], [shape], 1), [0], [1], "relu/vector:f32:nchw")]
+    _native.Plan(bytes_of(shape, shape), alone, [0], [1], 16)  # a step of one thread
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "1025", "4294967298", "99999999999999999999", "2x", ""])
+def test_a_problem_for_no_team_is_refused(threads):
+    with pytest.raises(ValueError, match=f"'relu in=f32:4 out=f32:4 threads={threads}': {threads} threads, expected 1 to 1024"):
+        _native.candidates(f"relu in=f32:4 out=f32:4 threads={threads}")
 
 
 def test_kernels_keep_their_constants_and_plans_their_kernels():

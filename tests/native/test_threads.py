@@ -8,7 +8,7 @@ import pytest
 from native_helpers import ROOT, compiler
 
 SOURCES = [str(ROOT / part) for part in ("tests/native/threads_stress.cpp", "native/base/threads.cpp",
-                                         "native/base/cpu.cpp")]
+                                         "native/base/cpu.cpp", "native/base/fork.cpp")]
 
 
 def build(program, *flags: str) -> subprocess.CompletedProcess:
@@ -24,9 +24,17 @@ def stress(tmp_path_factory) -> str:
     return str(program)
 
 
-@pytest.mark.parametrize("callers, regions, threads", [(1, 400, 2), (3, 150, 3), (6, 60, 5)])
-def test_every_item_is_done_once_and_seen_after_the_barrier(stress, callers, regions, threads):
-    done = subprocess.run([stress, str(callers), str(regions), str(threads)], capture_output=True, text=True, timeout=300)
+#: The last three: more threads than this machine has processors, and than a loop has shares.
+@pytest.mark.parametrize("callers, regions, threads, least", [(1, 400, 2, 1), (3, 150, 3, 1), (6, 60, 5, 1), (2, 20, 20, 14),
+                                                              (1, 8, 64, 60), (2, 3, 128, 126)])
+def test_every_item_is_done_once_and_seen_after_the_barrier(stress, callers, regions, threads, least):
+    words = [stress, *map(str, (callers, regions, threads, least))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_thread_begins_with_a_piece_of_its_own_or_with_none(stress):
+    done = subprocess.run([stress, "shares"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
 
 

@@ -1,12 +1,14 @@
 // Stress of base/threads: several callers at once, each with regions of loops, barriers and stages whose sums must be exact.
-// Arguments: callers, regions per caller, threads per region. Prints what went wrong; exit code 1 then.
-// Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu}.cpp
+// Arguments: callers, regions per caller, threads per region at most and at least. Prints what went wrong; exit code 1 then.
+// `shares` instead: how loops of few and many pieces are divided among few and many threads.
+// Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu,fork}.cpp
 // and, to look for races, -fsanitize=thread.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -149,18 +151,75 @@ bool nested(int threads) {
   return sum == 500;
 }
 
+// Loops of n pieces, in which each thread does its own share and nothing else.
+class Shares : public pw::Stages {
+ public:
+  Shares(int64_t n, int64_t grain) : n_(n), grain_(grain), times_(static_cast<size_t>(n), 0) {}
+  pw::Gather run(uint32_t, pw::Team& team) noexcept override {
+    const int64_t pieces = (n_ + grain_ - 1) / grain_;
+    const auto own = pw::Team::own_first(pieces, team.index, team.count);
+    if (own && (*own < 0 || *own >= pieces)) ++wrong;
+    for (int loop = 0; loop < 2; ++loop) {
+      bool begun = false;
+      team.each(n_, grain_, [&](int64_t first, int64_t last) {
+        // A thread begins where own_first says, and has something to do only where that says so.
+        if (!begun && (!own || first != *own * grain_)) ++wrong;
+        begun = true;
+        if (first >= last || last > n_) ++wrong;
+        for (int64_t i = first; i < last; ++i) ++times_[static_cast<size_t>(i)];
+      });
+      // Its share is empty or its own, unless a thread of a higher number has the same one.
+      const bool owner = team.index + pw::TeamShared::kShares >= team.count;
+      if (owner && begun != own.has_value()) ++wrong;
+      if (!owner && begun) ++wrong;
+    }
+    return pw::Gather::pieces;
+  }
+  int finish() const {
+    int all = wrong;
+    for (int times : times_) all += times != 4;  // two loops in two stages
+    return all;
+  }
+  int wrong = 0;
+
+ private:
+  const int64_t n_, grain_;
+  std::vector<int> times_;
+};
+
+int shares() {
+  int failures = 0;
+  std::vector<int64_t> counts{100, 1000};
+  for (int64_t n = 0; n <= 70; ++n) counts.push_back(n);
+  std::vector<int> teams{64, 100, 128, 1024};
+  for (int threads = 1; threads <= 40; ++threads) teams.push_back(threads);
+  for (int64_t n : counts)
+    for (int64_t grain : {1, 3})
+      for (int threads : teams) {
+        Shares stages(n, grain);
+        pw::apart(threads, 0, 2, stages);
+        if (stages.finish() == 0) continue;
+        ++failures;
+        std::printf("%d items by %d on %d threads: %d things wrong\n", static_cast<int>(n), static_cast<int>(grain), threads,
+                    stages.finish());
+      }
+  return failures;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "shares") return shares() == 0 ? 0 : 1;
   const int callers = argc > 1 ? std::atoi(argv[1]) : 3, regions = argc > 2 ? std::atoi(argv[2]) : 300,
-            threads = argc > 3 ? std::atoi(argv[3]) : 3;
+            threads = argc > 3 ? std::atoi(argv[3]) : 3, least = argc > 4 ? std::atoi(argv[4]) : 1;
+  const auto team = [&](int number) { return least + number % (threads - least + 1); };
   std::atomic<int> failures{0};
   std::vector<std::thread> all;
   for (int c = 0; c < callers; ++c)
     all.emplace_back([&, c] {
       for (int r = 0; r < regions; ++r) {
-        if (!region(1 + (r + c) % threads, c * regions + r)) ++failures;
-        if (!relay(1 + (r + c) % threads, c * regions + r)) ++failures;
+        if (!region(team(r + c), c * regions + r)) ++failures;
+        if (!relay(team(r + c), c * regions + r)) ++failures;
         if (r % 50 == 0 && !nested(threads)) ++failures;
         if (r % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(5));  // let the workers fall asleep
       }

@@ -30,3 +30,30 @@ def test_few_rows_are_no_matrix():
     assert first("dense", (64, 256), (512, 256), (64, 512)) == "gemm"
     assert first("matmul", (8, 64), (64, 1), (8, 1)) == "gemv"
     assert first("matmul", (1, 64), (64, 8), (1, 8)) == "gevm"
+
+
+def transposed(x: tuple, w: tuple, stride: int, pad: int = 0, groups: int = 1) -> list[str]:
+    """Routines of a transposed convolution in the order of the catalogue, those of f32 that keep one layout."""
+    out = tuple(stride * (size - 1) + k - 2 * pad for size, k in zip(x[2:], w[2:]))
+    attrs = {"stride": (stride, stride), "pad": (pad,) * 4, "dilation": (1, 1), "groups": groups, "output_pad": (0, 0)}
+    if x[2] == 1:
+        attrs["pad"], out = (0, pad, 0, pad), (1, out[1])
+    problem = Problem.make("conv_transpose2", [TensorSpec("f32", x), TensorSpec("f32", w)], [False, True],
+                           [TensorSpec("f32", (x[0], w[1] * groups, *out))], attrs, threads=2)
+    found = [c.routine.removeprefix("conv_transpose2/") for c in candidates(problem, accuracy="f32")[0]]
+    return [r for r in dict.fromkeys(found) if r.split(":")[1:3] in (["f32", "nhwc"], ["f32", "nchw"])]
+
+
+@pytest.mark.parametrize("x, w, stride", [
+    ((1, 1026, 1, 862), (1026, 1, 1, 1024), 256), ((1, 64, 14, 14), (64, 3, 16, 16), 16),
+    ((1, 64, 32, 32), (64, 3, 4, 4), 2), ((1, 16, 2, 3), (16, 1, 256, 256), 256),
+], ids=["inverse STFT", "patches", "image", "more phases than outputs are worth"])
+def test_few_outputs_under_large_kernels_are_one_product(x, w, stride):
+    found = transposed(x, w, stride)
+    assert set(found[:2]) == {"col2im:f32:nhwc:cpu", "col2im:f32:nchw:cpu"}
+    assert ("gemm:f32:nhwc:cpu" in found) == (stride < 256 or x[2] == 1)
+
+
+def test_many_outputs_under_small_kernels_are_a_product_per_phase():
+    assert transposed((1, 16, 28, 28), (16, 64, 3, 3), 2)[0] == "gemm:f32:nhwc:cpu"
+    assert transposed((1, 64, 28, 28), (64, 1, 4, 4), 2, 1, groups=64)[0] == "depthwise:f32:nhwc:cpu"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pathweave as pw
-from pathweave.errors import FileFormatError, InputError, ModelError
+from pathweave import html
+from pathweave.errors import FileFormatError, InputError, ModelError, RouteError
 from pathweave.net.net import Model
 from pathweave.runtime.model import LoadedModel
 
@@ -173,3 +176,80 @@ def test_images_that_are_none(digits, tmp_path):
         digits.predict(tmp_path / "missing.png")
     with pytest.raises(InputError):
         digits.predict(np.zeros((8, 8, 3)))
+
+
+# ---- copies, short texts, arguments that cannot be meant ------------------------------------------------------------
+
+def _small():
+    from pathweave.net.net import Layer, Model, Net, TensorSpec
+    net = Net({"x": TensorSpec("f32", ("N", 4))}, ["y"], [Layer("d", "dense", ("x", "w"), ("y",))],
+              {"w": np.arange(12, dtype=np.float32).reshape(3, 4)})
+    return pw.load(Model({"main": net}, {"labels": ["a", "b"]}), threads=1)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_used_model_is_copied_and_pickled(again):
+    model, x = _small(), np.ones((2, 4), np.float32)
+    model.add_route(pw.default_route(model, shapes={"x": (2, 4)}))
+    wanted = model(x)
+    other = again(model)
+    assert np.array_equal(other(x), wanted) and type(other) is type(model)
+    assert (other.threads, other.meta, other.routes) == (1, model.meta, model.routes)
+
+
+def test_a_tuned_model_is_pickled_with_its_report(tmp_path):
+    tuned = pw.tune(_small(), threads=1, budget_s=0, progress=False, store=tmp_path / "store.sqlite")
+    other = pickle.loads(pickle.dumps(tuned))
+    assert other.report == tuned.report and other.route().layers == tuned.route().layers
+
+
+def test_a_file_that_somebody_else_may_write(tmp_path):
+    path, x = tmp_path / "m.pw", np.ones((2, 4), np.float32)
+    model = _small()
+    model.save(path)
+    copied = pw.load(path, mapped=False)
+    with open(path, "r+b") as f:
+        f.truncate(8)
+    assert np.array_equal(copied(x), model(x))
+    assert not any(a.flags.writeable for a in copied.main.constants.values())
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.pt", "x.TFLITE", "x.safetensors"])
+def test_a_name_that_says_another_format(tmp_path, name):
+    with pytest.raises(InputError, match=r"expected a name such as x\.pw"):
+        _small().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call, kind, text", [
+    (lambda m: pw.load(m, thread=2), InputError, "'thread' is no option"),
+    (lambda m: pw.plan(m, {}), RouteError, "expected a Route"),
+    (lambda m: pw.plan({}), pw.Error, "expected a path or bytes"),
+    (lambda m: pw.default_route({}), pw.Error, "expected a path or bytes"),
+    (lambda m: m(_Refuses()), InputError, "cannot be read through DLPack")])
+def test_arguments_that_cannot_be_meant(call, kind, text):
+    with pytest.raises(kind, match=text):
+        call(_small())
+
+
+def test_an_unknown_option_of_load_names_the_one_that_was_meant(tmp_path):
+    _small().save(tmp_path / "m.pw")
+    with pytest.raises(InputError, match="'thread' is no option of a .pw model; expected 'threads'"):
+        pw.load(tmp_path / "m.pw", thread=2)
+
+
+class _Refuses:
+    def __dlpack__(self, **_):
+        raise KeyError("no")
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+
+def test_short_texts_and_tables_for_notebooks(tmp_path):
+    model = _small()
+    route = pw.default_route(model)
+    for thing in (model, route, pw.profile(model, threads=1, budget_s=0, progress=False, store=tmp_path / "store.sqlite")):
+        assert len(repr(thing)) < 200 and repr(thing).startswith("<") and "<table>" in thing._repr_html_()
+    assert "a &lt;b&gt;" in (text := html.table("a <b>", ["x"], [["<i>"]])) and "&lt;i&gt;" in text and "<i>" not in text
+    assert "and 1 more rows" in html.table("", ["x"], [[i] for i in range(61)])

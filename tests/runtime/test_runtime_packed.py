@@ -143,3 +143,65 @@ def test_offers_end_with_the_model(saved):
     import gc
     gc.collect()
     assert not any(_native.offered_packings(n) for n in numbers)
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda q: [*q, *q], "the file has it twice"),
+    (lambda q: [dataclasses.replace(p, bytes=0, data=p.data[:0]) for p in q], "it is empty"),
+    (lambda q: [dataclasses.replace(p, signature="no routine makes this") for p in q], "0 of "),
+])
+def test_packings_that_fit_nothing_are_left_alone(saved, x, change, said):
+    """Twice, of no bytes, under a signature that no routine makes."""
+    model = pw.load(rewritten(saved, lambda packed: dataclasses.replace(packed, packings=change(packed.packings))), threads=2)
+    check(model, x)
+    assert any(said in note for note in model.notes), model.notes
+
+
+@pytest.mark.parametrize("size", [-1, -64, True, 2**70])
+def test_sizes_that_are_none_are_damage(saved, size):
+    with pytest.raises(pw.errors.FileFormatError, match="packed weights"):
+        pw.load(rewritten(saved, lambda p: dataclasses.replace(p, packings=[dataclasses.replace(p.packings[0], bytes=size,
+                                                                                                data=p.packings[0].data[:0])])))
+
+
+SPARSE = """
+import sys, numpy as np
+from pathweave import _native
+from pathweave.runtime import catalogue
+from pathweave.testing import cases
+number = 1 << 62  # of no array
+for case in [c for k in ("dense", "conv2") for c in cases(k) if c.problem().zeros]:
+    problem, arrays = case.problem(), case.arrays()
+    wanted = case.reference(arrays)[0]
+    for c in catalogue.candidates(problem)[0]:
+        if "sparse" not in c.routine or c.steps or problem.epilogue or "nhwc" in c.routine:
+            continue
+        number += 1
+        for signature in ("spmm/dense", "spmm/dense/1", "masks", "blocks", "blocks/index/", "gemv/f32", *sys.argv[1:]):
+            for size in (0, 1 << 16):
+                memory = np.full((1 << 16) + 64, 0x7f, np.uint8)
+                at = -memory.ctypes.data % 64
+                _native.offer_packing(number, signature, memory[at:at + (1 << 16)], size)
+                kernel = _native.prepare(c.base.text, c.routine, c.own_variant, [
+                    (a if k else None, number if k else 0) for a, k in zip(arrays, problem.constant)])
+                y = np.full(problem.outputs[0].shape, np.nan, np.float32)
+                scratch = np.zeros(kernel.workspace_bytes + 64, np.uint8)
+                at = -scratch.ctypes.data % 64
+                kernel.run([a for a, k in zip(arrays, problem.constant) if not k], [y], scratch[at:], 1)
+                if np.allclose(y, wanted, rtol=1e-4, atol=1e-5):
+                    states = dict(_native.offered_packings(number))
+                    print(c.routine, signature, states[signature])
+                else:
+                    print(c.routine, signature, "WRONG")
+                del kernel
+                _native.withdraw_packings(number)
+"""
+
+
+def test_what_no_file_may_hold_is_refused():
+    """Packed sparse weights say where else to read: one from a file would send the kernel anywhere."""
+    done = subprocess.run([sys.executable, "-c", SPARSE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.rsplit(" ", 2) for line in done.stdout.splitlines()]
+    assert {state for *_, state in lines} == {"waiting", "refused"}
+    assert {signature for _, signature, state in lines if state == "refused"} >= {"spmm/dense", "masks", "blocks"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -235,7 +237,7 @@ def test_shapes_of_symbols(classifier, adder):
     assert resolve_shapes(adder.main, {"a": (5, 6)}) == {"a": (5, 6), "b": (5, 6)}
 
 
-@pytest.mark.parametrize("shapes", [{"N": 0}, {"M": 2}, {"x": 4}, {"x": (1, 3, 16)}, (1, 4, 16, 16), {"N": 1.5}, "x",
+@pytest.mark.parametrize("shapes", [{"N": -1}, {"M": 2}, {"x": 4}, {"x": (1, 3, 16)}, (1, 4, 16, 16), {"N": 1.5}, "x",
                                     {"N": 2, "x": (3, 3, 16, 16)}])
 def test_wrong_shapes(classifier, shapes):
     with pytest.raises(InputError):
@@ -262,18 +264,21 @@ def test_packed_weights_are_shared_between_shapes(classifier):
     assert shared and a.signature != b.signature and a.signature == classifier.bind({"N": 1}).signature
 
 
-def test_threads_are_checked(classifier):
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2", 1025, 2**31, 2**63])
+def test_threads_are_checked(classifier, bad):
     import pathweave as pw
-    for bad in (0, -1, 1.5, True, "2"):
-        with pytest.raises(InputError, match="threads"):
-            classifier.plan(threads=bad)
-        with pytest.raises(InputError, match="threads"):
-            pw.Model(classifier, threads=bad)
+    route = classifier.route()
+    for call in (lambda: classifier.plan(threads=bad), lambda: pw.Model(classifier, threads=bad),
+                 lambda: default_route(classifier.bind(), bad), lambda: replace(route, threads=bad)):
+        with pytest.raises(InputError, match="threads: expected a number from 1 to 1024"):
+            call()
     assert classifier.plan(threads=1).threads == 1
 
 
 def test_results_do_not_depend_on_threads(classifier, x):
-    assert np.array_equal(classifier.plan(threads=1).session()(x), classifier.plan(threads=2).session()(x))
+    wanted = classifier.plan(threads=1).session()(x)
+    for threads in (2, 3, 16, 64, 128):
+        assert np.array_equal(classifier.plan(threads=threads).session()(x), wanted), threads
 
 
 def test_the_default_prefers_one_layout(classifier):

@@ -90,7 +90,8 @@ def test_a_route_says_where_it_comes_from(classifier, bound, route):
     assert said(tuned, classifier.bind({"N": 3}), 2, "here").startswith("carried over from other shapes")
     assert said(route, bound, 1, "here") == "default route"
     name, first = next(iter(route.layers.items()))
-    lost = dataclasses.replace(tuned, layers={**tuned.layers, name: dataclasses.replace(first, routine="conv2/gone:f32:nhwc:cpu")})
+    gone = dataclasses.replace(first, routine="conv2/gone:f32:nhwc:cpu")
+    lost = dataclasses.replace(tuned, layers={**tuned.layers, name: gone})
     with pytest.warns(RouteWarning):
         assert said(lost, bound, 2, "here") == f"carried over, 1 of {len(route.layers)} layers by default"
     assert carried_from(tuned, bound.signature, 2, "here") == []
@@ -240,3 +241,15 @@ def test_a_route_with_one_thread_layers_runs_where_there_is_one_thread(bound, ro
 def test_large_layers_have_no_variant_of_one_thread(classifier):
     large = classifier.bind({"N": 64})
     assert not any(c.alone for i in range(2) for c in large.candidates(i, 2)[0])
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 2**31, 2**40, True, 1.5, None])
+def test_a_number_of_threads_that_no_call_may_have(classifier, bound, route, threads):
+    wrong = dataclasses.replace(route, threads=threads)
+    for use in (lambda: plan_route(wrong, bound), lambda: classifier.plan(wrong, {"N": 2}),
+                lambda: Route.from_json(wrong.to_json())):
+        with pytest.raises(pw.errors.RouteError, match="threads is .* from 1 to 1024"):
+            use()
+    if threads is not None:
+        with pytest.raises(pw.errors.InputError, match="from 1 to 1024"):
+            default_route(bound, threads)

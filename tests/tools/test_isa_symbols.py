@@ -31,8 +31,8 @@ def build(tmp_path):
     if not compiler or not shutil.which("nm") or not shutil.which("readelf"):
         pytest.skip("needs a C++ compiler and binutils")
 
-    def compile_(source: str) -> Path:
-        folder = tmp_path / "CMakeFiles" / "pw_ukernels_avx2.dir"
+    def compile_(source: str, target: str = "pw_ukernels_avx2.dir") -> Path:
+        folder = tmp_path / "CMakeFiles" / target
         folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / "x.cpp").write_text(source)
         subprocess.run([compiler, "-O0", "-c", tmp_path / "x.cpp", "-o", folder / "x.cpp.o"], check=True)
@@ -42,7 +42,7 @@ def build(tmp_path):
 
 def test_clean_object(build, capsys):
     assert isa_symbols.main([str(build(CLEAN))]) == 0
-    assert "1 objects, 0 findings" in capsys.readouterr().out
+    assert "1 objects of micro-kernels, 0 of the core, 0 findings" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("source, words", [(WEAK, "weak symbol shared"), (STATIC, "section .init_array"),
@@ -50,6 +50,16 @@ def test_clean_object(build, capsys):
 def test_leaks_are_found(build, capsys, source, words):
     assert isa_symbols.main([str(build(source))]) == 1
     assert words in capsys.readouterr().out
+
+
+def test_what_is_destroyed_at_the_end_of_the_process_is_found(build, capsys):
+    build(CLEAN)
+    words = "struct T { ~T(); T(); };\n"
+    build(words + "T& kept() { static T& all = *new T; return all; }\n", "pw_core.dir")
+    assert isa_symbols.main([str(build(CLEAN))]) == 0
+    build(words + "T& kept() { static T all; return all; }\n", "pw_core.dir")
+    assert isa_symbols.main([str(build(CLEAN))]) == 1
+    assert "has a destructor" in capsys.readouterr().out
 
 
 def test_no_objects_is_not_success(tmp_path):

@@ -232,9 +232,11 @@ class RandomNet:
 
 def _unary(n: RandomNet, x: Value) -> Value:
     op, attributes = n.one(
-        ("Relu", {}), ("Sigmoid", {}), ("Tanh", {}), ("HardSwish", {}), ("HardSigmoid", {}), ("Abs", {}), ("Neg", {}), ("Exp", {}),
+        ("Relu", {}), ("Sigmoid", {}), ("Tanh", {}), ("HardSwish", {}), ("HardSigmoid", {}), ("Abs", {}), ("Neg", {}),
+        ("Exp", {}),
         ("Sin", {}), ("Cos", {}), ("Erf", {}), ("Gelu", {}), ("Softplus", {}), ("Softsign", {}), ("Mish", {}), ("Identity", {}),
-        ("Elu", {"alpha": 0.7}), ("Selu", {}), ("Celu", {"alpha": 1.5}), ("LeakyRelu", {"alpha": 0.1}), ("Shrink", {"lambd": 0.0}))
+        ("Elu", {"alpha": 0.7}), ("Selu", {}), ("Celu", {"alpha": 1.5}), ("LeakyRelu", {"alpha": 0.1}),
+        ("Shrink", {"lambd": 0.0}))
     return n.add(op, x, **attributes)
 
 
@@ -270,7 +272,8 @@ def _with_constant(n: RandomNet, x: Value) -> Value:
 def _with_value(n: RandomNet, x: Value) -> Value:
     fitting = [v for v in n.pool if v is not x and _broadcasts(v.shape, x.shape)] or [x]
     other = n.one(*fitting)
-    return n.add(n.one("Add", "Add", "Sub", "Mul", "Max", "Min", "Mean", "Sum"), *((x, other) if n.rng.random() < 0.5 else (other, x)))
+    op = n.one("Add", "Add", "Sub", "Mul", "Max", "Min", "Mean", "Sum")
+    return n.add(op, *((x, other) if n.rng.random() < 0.5 else (other, x)))
 
 
 def _broadcasts(a, b) -> bool:
@@ -287,8 +290,8 @@ def _decide(n: RandomNet, x: Value) -> Value:
     level = rms(x.exact)
     if kind == "IsNaN":
         return n.add("Cast", n.add("Not", n.add("IsNaN", x)), to=TensorProto.FLOAT)
-    near = {"Round": np.abs(x.exact - np.floor(x.exact) - 0.5), "Sign": np.abs(x.exact), "Where": np.abs(x.exact - 0.3), "ThresholdedRelu": np.abs(x.exact - 0.4)}.get(
-        kind, np.abs(x.exact - np.round(x.exact)))
+    edges = {"Round": np.floor(x.exact) + 0.5, "Sign": 0.0, "Where": 0.3, "ThresholdedRelu": 0.4}
+    near = np.abs(x.exact - edges.get(kind, np.round(x.exact)))
     if near.min() < MARGIN * max(1.0, level):
         raise Unfit("near the edge")
     if kind == "Cast":
@@ -298,7 +301,8 @@ def _decide(n: RandomNet, x: Value) -> Value:
     if kind == "Mod":
         return n.add("Mod", x, n.constant(np.float32(1.0)), fmod=1, decides=True)
     if kind == "Where":
-        condition = n.add(n.one("Less", "Greater", "LessOrEqual", "GreaterOrEqual"), x, n.constant(np.float32(0.3)), decides=True)
+        condition = n.add(n.one("Less", "Greater", "LessOrEqual", "GreaterOrEqual"), x, n.constant(np.float32(0.3)),
+                          decides=True)
         if n.rng.random() < 0.5:
             same = n.add("Equal", n.constant(n.rng.integers(0, 2, x.shape)), n.constant(np.int64(1)))
             condition = n.add(n.one("And", "Or", "Xor"), condition, same, decides=True)
@@ -338,8 +342,8 @@ def _layer_norm(n: RandomNet, x: Value) -> Value:
     shape = x.shape[axis:]
     if math.prod(shape) < 4:
         raise Unfit("too few numbers")
-    return n.add("LayerNormalization", x, n.constant(1 + n.numbers(*shape, scale=0.2)), n.constant(n.numbers(*shape)), axis=axis,
-                 epsilon=1e-3)
+    scale, bias = n.constant(1 + n.numbers(*shape, scale=0.2)), n.constant(n.numbers(*shape))
+    return n.add("LayerNormalization", x, scale, bias, axis=axis, epsilon=1e-3)
 
 
 def _dense(n: RandomNet, x: Value) -> Value:
@@ -448,7 +452,7 @@ def _of_shape(n: RandomNet, x: Value) -> Value:
 
 
 def _conv(n: RandomNet, x: Value) -> Value:
-    channels, (height, width) = x.shape[1], x.shape[2:]
+    channels = x.shape[1]
     groups = n.one(1, 1, 1, channels, *(g for g in (2, 4) if channels % g == 0))
     per = channels // groups
     out = groups * n.one(1, 1, 2) if groups == channels else groups * n.one(1, 4, 8, 16)
@@ -481,12 +485,14 @@ def _conv_transpose(n: RandomNet, x: Value) -> Value:
     channels, kernel, stride = x.shape[1], n.one(1, 2, 3, 4), n.one(1, 2, 2, 3)
     out = n.one(1, 4, 8)
     weights = n.constant(n.numbers(channels, out, kernel, kernel, scale=(channels * kernel) ** -0.5))
-    return n.add("ConvTranspose", x, weights, n.constant(n.numbers(out)), strides=[stride] * 2, pads=[n.whole(0, kernel // 2)] * 4)
+    return n.add("ConvTranspose", x, weights, n.constant(n.numbers(out)), strides=[stride] * 2,
+                 pads=[n.whole(0, kernel // 2)] * 4)
 
 
 def _pool(n: RandomNet, x: Value) -> Value:
     kernel = [n.one(1, 2, 3), n.one(1, 2, 3)]
-    attributes = {"kernel_shape": kernel, "strides": [n.one(1, 2), n.one(1, 2)], "pads": [n.whole(0, k // 2) for k in kernel * 2]}
+    attributes = {"kernel_shape": kernel, "strides": [n.one(1, 2), n.one(1, 2)],
+                  "pads": [n.whole(0, k // 2) for k in kernel * 2]}
     op = n.one("MaxPool", "AveragePool", "LpPool")
     if op == "AveragePool":
         attributes["count_include_pad"] = n.one(0, 1)
@@ -537,8 +543,10 @@ def _squeeze_excite(n: RandomNet, x: Value) -> Value:
     channels = x.shape[1]
     small = max(1, channels // 4)
     y = n.add("GlobalAveragePool", x)
-    y = n.add("Relu", n.add("Conv", y, n.constant(n.numbers(small, channels, 1, 1, scale=channels ** -0.5)), n.constant(n.numbers(small))))
-    y = n.add("Conv", y, n.constant(n.numbers(channels, small, 1, 1, scale=small ** -0.5)), n.constant(n.numbers(channels)))
+    weights = n.constant(n.numbers(small, channels, 1, 1, scale=channels ** -0.5))
+    y = n.add("Relu", n.add("Conv", y, weights, n.constant(n.numbers(small))))
+    weights = n.constant(n.numbers(channels, small, 1, 1, scale=small ** -0.5))
+    y = n.add("Conv", y, weights, n.constant(n.numbers(channels)))
     return n.add("Mul", x, n.add(n.one("Sigmoid", "HardSigmoid"), y))
 
 
@@ -557,12 +565,12 @@ def _inverted_residual(n: RandomNet, x: Value) -> Value:
 
 #: By rank, 5 for all above 4; None: of every rank.
 MOVES = {
-    None: [_unary, _unary, _silu, _positive, _clip, _with_constant, _with_constant, _with_value, _with_value, _square, _decide, _reduce,
-           _transpose, _reshape, _ranks, _enlarge, _concat, _concat, _split, _slice, _pad, _gather, _of_shape, _softmax, _extreme,
-           _layer_norm],
+    None: [_unary, _unary, _silu, _positive, _clip, _with_constant, _with_constant, _with_value, _with_value, _square, _decide,
+           _reduce, _transpose, _reshape, _ranks, _enlarge, _concat, _concat, _split, _slice, _pad, _gather, _of_shape, _softmax,
+           _extreme, _layer_norm],
     0: [_ranks], 1: [_dense, _ranks],
     2: [_dense, _gemm, _gemm, _gemm, _prelu], 3: [_dense, _dense, _attention, _attention, _prelu, _conv1],
-    4: [_conv] * 8 + [_pool, _pool, _global_pool, _norm, _norm, _prelu, _blocks, _resize, _resize, _conv_transpose, _conv_transpose,
-                      _squeeze_excite, _squeeze_excite, _inverted_residual, _inverted_residual, _attention, _dense],
+    4: [*[_conv] * 8, _pool, _pool, _global_pool, _norm, _norm, _prelu, _blocks, _resize, _resize, _conv_transpose,
+        _conv_transpose, _squeeze_excite, _squeeze_excite, _inverted_residual, _inverted_residual, _attention, _dense],
     5: [_attention, _dense, _reduce, _reduce, _ranks, _ranks],
 }

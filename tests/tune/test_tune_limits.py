@@ -198,7 +198,7 @@ def test_inputs_are_those_of_the_net_and_tame(model):
 
 
 def test_progress_bar_is_silent_without_a_terminal(capsys):
-    from pathweave.tune.progress import part, progress_bar
+    from pathweave.progress import part, progress_bar
     seen = []
     with progress_bar(lambda f, t: seen.append((f, t))) as tell:
         part(tell, 0.5, 1.0)(0.5, "half of the second half")

@@ -12,6 +12,7 @@ from PIL import Image
 from pathweave.errors import InputError, ModelError
 from pathweave.layers import compute
 from pathweave.net.file import read, save
+from pathweave.net.images import read_image
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.net.pipeline import (
     attach,
@@ -19,7 +20,6 @@ from pathweave.net.pipeline import (
     output_specs,
     postprocess_from_json,
     preprocess_from_json,
-    read_image,
     read_json,
 )
 

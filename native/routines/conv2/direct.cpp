@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "routines/conv2/geometry.h"
+#include "routines/tables.h"
 
 namespace pw {
 namespace {
@@ -205,11 +206,11 @@ class DirectKernel : public PieceKernel {
 class Direct : public ConvolutionRoutine {
  public:
   Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) { card_.version = 3; }
-  Verdict suits(const Problem&, const Geometry& g) const override {
+  Verdict suits(const Problem& p, const Geometry& g) const override {
     if (in_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
     if (g.inputs * g.in_pixels() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
     if (gemm_variants(in_).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
-    return Verdict::ok();
+    return fits_table(p, saturated(g.out_pixels(), g.taps()), sizeof(int32_t));
   }
   // Few channels also with the taps of a kernel row merged: a tap is then long enough to be worth its pointers.
   std::vector<std::string> variants(const Problem& p) const override {

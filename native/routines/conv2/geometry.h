@@ -43,7 +43,12 @@ struct Geometry {
 // accepts_weights, and layouts that fit.
 inline Verdict accepts_convolution(const Problem& p, Layout in, Layout out) {
   if (Verdict v = accepts_weights(p); !v) return v;
-  if (p.in[0].shape.size() != 4) return Verdict::no("x is not of rank 4");
+  if (p.in[0].shape.size() != 4 || p.in[1].shape.size() != 4) return Verdict::no("x or the weights are not of rank 4");
+  if (p.out[0].shape.size() != 4) return Verdict::no("the output is not of rank 4");
+  if (p.in[1].count() == 0) return Verdict::no("the weights are empty");
+  const int64_t groups = p.word("groups").empty() ? 1 : p.integer("groups");
+  if (p.in[0].shape[1] % groups != 0 || p.out[0].shape[1] % groups != 0)
+    return Verdict::no("channels are no multiple of the groups");
   if (!fits(in, p.in[0].shape)) return Verdict::no(std::string("the input's channels do not fit ") + text(in));
   if (!fits(out, p.out[0].shape)) return Verdict::no(std::string("the output's channels do not fit ") + text(out));
   return Verdict::ok();

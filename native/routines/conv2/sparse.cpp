@@ -151,6 +151,8 @@ class SparseKernel : public Kernel {
 };
 
 class Sparse : public Routine {
+  static constexpr int64_t kMostTaps = 1024;  // which stride's phase each has is looked up one by one
+
  public:
   Sparse() : Routine({.id = "conv2/sparse:f32:nchw:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
@@ -158,6 +160,7 @@ class Sparse : public Routine {
     if (Verdict v = accepts_zeros(p); !v) return v;
     if (spmm_variants().empty()) return Verdict::no("no micro-kernel in this tier");
     const Geometry g(p);
+    if (g.taps() > kMostTaps) return Verdict::no("a kernel of " + std::to_string(g.taps()) + " taps");
     const Planes planes(g, 16);
     if (g.inputs * planes.per_channel() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
     return Verdict::ok();

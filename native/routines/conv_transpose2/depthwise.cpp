@@ -45,9 +45,11 @@ class TransposedDepthwiseKernel : public PieceKernel {
     auto** pixels = areas_.own<const float*>(workspace, team);
     const int64_t rows = g_.images * g_.out_height;
     team.each(rows, std::max<int64_t>(1, rows / (8 * team.count)), [&](int64_t first, int64_t last) {
-      for (int64_t row = first; row < last; ++row)
-        for (size_t f = 0; f < phases_.size(); ++f)
-          if ((row % g_.out_height - phases_[f].first_y) % g_.stride_y == 0) phase_row(f, x, y, residual, row, pixels);
+      for (int64_t row = first; row < last; ++row) {
+        const int64_t phase = row % g_.out_height % g_.stride_y * g_.phase_columns();
+        for (int64_t f = phase; f < phase + g_.phase_columns(); ++f)
+          phase_row(static_cast<size_t>(f), x, y, residual, row, pixels);
+      }
     });
   }
 
@@ -111,7 +113,7 @@ class TransposedDepthwise : public ConvolutionRoutine {
     const TransposedGeometry g(p);
     if (g.groups != g.inputs || g.outputs != g.inputs) return Verdict::no("it is not one filter per channel");
     if (general_kernel().empty()) return Verdict::no("no micro-kernel in this tier");
-    return Verdict::ok();
+    return g.few_phases();
   }
   std::vector<std::string> variants(const Problem&) const override { return {general_kernel()}; }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

@@ -199,9 +199,9 @@ class TransposedKernel : public PieceKernel {
 class Transposed : public ConvolutionRoutine {
  public:
   Transposed() : ConvolutionRoutine("conv_transpose2/gemm:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
-  Verdict suits(const Problem&, const Geometry&) const override {
+  Verdict suits(const Problem& p, const Geometry&) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
-    return Verdict::ok();
+    return TransposedGeometry(p).few_phases();
   }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

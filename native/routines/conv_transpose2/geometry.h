@@ -1,11 +1,42 @@
 // Shapes of a transposed convolution, and its phases: outputs whose row and column leave the same rests when divided by
 // the strides are reached by the same taps. Each phase is a convolution of stride 1 over the input where it lies.
 #pragma once
+#include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "routines/conv2/geometry.h"
 
 namespace pw {
+
+// One axis: output o takes tap k of input i where o + pad == i * stride + k * dilation.
+struct TransposedAxis {
+  int64_t in, out, kernel, stride, pad, dilation;
+
+  // k * dilation == distance * stride + rest: outputs of that rest lie `distance` inputs behind the one that the tap reads.
+  struct Tap {
+    int64_t rest, distance, k;
+  };
+  // By rest, then by distance.
+  std::vector<Tap> taps() const {
+    std::vector<Tap> found;
+    for (int64_t k = 0; k < kernel; ++k) found.push_back({k * dilation % stride, k * dilation / stride, k});
+    std::sort(found.begin(), found.end(),
+              [](const Tap& a, const Tap& b) { return std::tie(a.rest, a.distance) < std::tie(b.rest, b.distance); });
+    return found;
+  }
+  int64_t rest(int64_t o) const { return (o + pad) % stride; }
+  // The input that reaches output o at distance 0.
+  int64_t base(int64_t o) const { return (o + pad) / stride; }
+  // Rests that outputs have: no more than there are outputs, however large the stride is.
+  int64_t rests() const { return std::min(stride, out); }
+};
+
+// Those of a list that is ordered as TransposedAxis::taps orders it.
+inline auto taps_of(const std::vector<TransposedAxis::Tap>& taps, int64_t rest) {
+  const auto before = [](const TransposedAxis::Tap& a, const TransposedAxis::Tap& b) { return a.rest < b.rest; };
+  return std::equal_range(taps.begin(), taps.end(), TransposedAxis::Tap{rest, 0, 0}, before);
+}
 
 struct Tap {
   int64_t y, x;   // distance from the phase's position to the input pixel, towards the origin
@@ -34,30 +65,45 @@ struct TransposedGeometry {
     groups = p.integer("groups");
   }
 
-  // The phases that have outputs.
-  std::vector<Phase> phases() const {
-    std::vector<Phase> found;
-    for (int64_t rest_y = 0; rest_y < stride_y; ++rest_y)
-      for (int64_t rest_x = 0; rest_x < stride_x; ++rest_x)
-        if (Phase f = phase(rest_y, rest_x); f.height > 0 && f.width > 0) found.push_back(std::move(f));
-    return found;
+  TransposedAxis rows() const { return {height, out_height, kernel_height, stride_y, pad_top, dilation_y}; }
+  TransposedAxis columns() const { return {width, out_width, kernel_width, stride_x, pad_left, dilation_x}; }
+  int64_t phase_columns() const { return columns().rests(); }
+  int64_t phase_count() const { return rows().rests() * columns().rests(); }
+
+  // A phase has tables and packed weights of its own: where nearly every output is a phase they would outgrow the outputs.
+  Verdict few_phases() const {
+    constexpr int64_t kMost = 4096;
+    if (phase_count() <= kMost) return Verdict::ok();
+    return Verdict::no("there are " + std::to_string(phase_count()) + " phases, more than " + std::to_string(kMost));
   }
 
-  // Output oy takes tap ky of input iy where oy + pad_top == iy * stride_y + ky * dilation_y; columns alike.
-  Phase phase(int64_t rest_y, int64_t rest_x) const {
-    Phase f{};
-    f.first_y = ((rest_y - pad_top) % stride_y + stride_y) % stride_y;
-    f.first_x = ((rest_x - pad_left) % stride_x + stride_x) % stride_x;
-    f.height = f.first_y < out_height ? divide_up(out_height - f.first_y, stride_y) : 0;
-    f.width = f.first_x < out_width ? divide_up(out_width - f.first_x, stride_x) : 0;
-    f.base_y = (f.first_y + pad_top) / stride_y;
-    f.base_x = (f.first_x + pad_left) / stride_x;
-    for (int64_t ky = 0; ky < kernel_height; ++ky)
-      for (int64_t kx = 0; kx < kernel_width; ++kx)
-        if (ky * dilation_y % stride_y == rest_y && kx * dilation_x % stride_x == rest_x)
-          f.taps.push_back({ky * dilation_y / stride_y, kx * dilation_x / stride_x, ky * kernel_width + kx});
-    return f;
+  // The phases in the order of their first outputs: that of output (y, x) is number y % stride_y * phase_columns() +
+  // x % stride_x.
+  std::vector<Phase> phases() const {
+    std::vector<Phase> found;
+    const auto taps_y = rows().taps(), taps_x = columns().taps();
+    for (int64_t y = 0; y < rows().rests(); ++y)
+      for (int64_t x = 0; x < columns().rests(); ++x) {
+        Phase f{y, x, divide_up(out_height - y, stride_y), divide_up(out_width - x, stride_x), rows().base(y), columns().base(x),
+                {}};
+        const auto [first_y, last_y] = taps_of(taps_y, rows().rest(y));
+        const auto [first_x, last_x] = taps_of(taps_x, columns().rest(x));
+        for (auto ky = first_y; ky != last_y; ++ky)
+          for (auto kx = first_x; kx != last_x; ++kx)
+            f.taps.push_back({ky->distance, kx->distance, ky->k * kernel_width + kx->k});
+        found.push_back(std::move(f));
+      }
+    return found;
   }
 };
+
+// A line of one column is a line of one row: the same memory in each layout, and outputs that lie side by side.
+inline TransposedGeometry lying(TransposedGeometry g) {
+  if (g.width == 1 && g.kernel_width == 1 && g.out_width == 1 && g.pad_left == 0) {
+    std::swap(g.height, g.width), std::swap(g.kernel_height, g.kernel_width), std::swap(g.out_height, g.out_width);
+    std::swap(g.stride_y, g.stride_x), std::swap(g.pad_top, g.pad_left), std::swap(g.dilation_y, g.dilation_x);
+  }
+  return g;
+}
 
 }  // namespace pw

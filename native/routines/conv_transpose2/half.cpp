@@ -59,7 +59,9 @@ class TransposedHalf : public HalfRoutine {
       : HalfRoutine("conv_transpose2/direct", Layout::nhwc, Layout::nhwc, forms) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
-    for (const Phase& f : TransposedGeometry(p).phases())
+    const TransposedGeometry g(p);
+    if (Verdict v = g.few_phases(); !v) return v;
+    for (const Phase& f : g.phases())
       if (f.taps.empty()) return Verdict::no("some outputs are reached by no tap");
     return has_kernel();
   }

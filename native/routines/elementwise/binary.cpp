@@ -66,17 +66,31 @@ Buffer constant(const float* data, const Dims& dims, Strides& strides) {
 
 // The problem as outer x rows x columns.
 struct Walk {
+  struct Dim {
+    int64_t n, a, b;  // length, steps of a and b
+  };
   int64_t rows = 1, columns = 1;
   int64_t a_row = 0, b_row = 0;
   bool a_scalar = false, b_scalar = false;
-  std::vector<std::pair<int64_t, int64_t>> outer;  // offsets of a and b
+  std::vector<Dim> outer;
   bool possible = true;
+
+  // Offsets of a and b, per turn of `outer`.
+  std::vector<std::pair<int64_t, int64_t>> starts() const {
+    std::vector<std::pair<int64_t, int64_t>> found{{0, 0}};
+    for (const Dim& d : outer) {
+      std::vector<std::pair<int64_t, int64_t>> next;
+      next.reserve(found.size() * static_cast<size_t>(d.n));
+      for (const auto& [oa, ob] : found)
+        for (int64_t i = 0; i < d.n; ++i) next.push_back({oa + i * d.a, ob + i * d.b});
+      found = std::move(next);
+    }
+    return found;
+  }
 };
 
 Walk make_walk(const Dims& dims, const Strides& a, const Strides& b) {
-  struct Dim {
-    int64_t n, a, b;
-  };
+  using Dim = Walk::Dim;
   std::vector<Dim> merged;
   for (size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] == 1) continue;
@@ -99,14 +113,7 @@ Walk make_walk(const Dims& dims, const Strides& a, const Strides& b) {
     w.b_row = merged.back().b;
     merged.pop_back();
   }
-  w.outer.push_back({0, 0});
-  for (const Dim& d : merged) {
-    std::vector<std::pair<int64_t, int64_t>> next;
-    next.reserve(w.outer.size() * static_cast<size_t>(d.n));
-    for (const auto& [oa, ob] : w.outer)
-      for (int64_t i = 0; i < d.n; ++i) next.push_back({oa + i * d.a, ob + i * d.b});
-    w.outer = std::move(next);
-  }
+  w.outer = std::move(merged);
   return w;
 }
 
@@ -114,7 +121,7 @@ template <class T>
 class BinaryKernel : public PieceKernel {
  public:
   BinaryKernel(const BinaryOf<T>& kernel, Binary op, Walk walk, const Problem& p)
-      : kernel_(kernel), op_(op), walk_(std::move(walk)), post_(p) {
+      : kernel_(kernel), op_(op), walk_(std::move(walk)), starts_(walk_.starts()), post_(p) {
     const auto dynamic = p.dynamic();
     for (size_t i = 0; i < dynamic.size(); ++i) {
       if (dynamic[i] < 2) value_[dynamic[i]] = static_cast<int>(i);
@@ -124,7 +131,7 @@ class BinaryKernel : public PieceKernel {
   void set_constant(int operand, Buffer data) { constant_[operand] = std::move(data); }
   void set_same() { value_[1] = value_[0]; }
   size_t packed_bytes() const override {
-    return constant_[0].bytes() + constant_[1].bytes() + walk_.outer.size() * sizeof(walk_.outer[0]);
+    return constant_[0].bytes() + constant_[1].bytes() + starts_.size() * sizeof(starts_[0]);
   }
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
@@ -134,10 +141,10 @@ class BinaryKernel : public PieceKernel {
     const T* residual = residual_ < 0 ? nullptr : static_cast<const T*>(in[residual_]);
     T* y = static_cast<T*>(out[0]);
     const int64_t rows = walk_.rows, columns = walk_.columns;
-    share_rows(team, static_cast<int64_t>(walk_.outer.size()), rows, columns,
+    share_rows(team, static_cast<int64_t>(starts_.size()), rows, columns,
                [&](int64_t o, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
-                 const T* a = operand[0] + walk_.outer[static_cast<size_t>(o)].first;
-                 const T* b = operand[1] + walk_.outer[static_cast<size_t>(o)].second;
+                 const T* a = operand[0] + starts_[static_cast<size_t>(o)].first;
+                 const T* b = operand[1] + starts_[static_cast<size_t>(o)].second;
                  const int64_t base = o * rows * columns;
                  if (post_.nothing()) return call(a, b, y + base, r0, r1, c0, c1);
                  const int64_t step = c1 - c0 == columns ? std::max<int64_t>(1, kChunk / columns) : 1;
@@ -167,6 +174,7 @@ class BinaryKernel : public PieceKernel {
   const BinaryOf<T>& kernel_;
   Binary op_;
   Walk walk_;
+  std::vector<std::pair<int64_t, int64_t>> starts_;  // of walk_
   PostOf<T> post_;
   int value_[2] = {-1, -1};
   int residual_ = -1;

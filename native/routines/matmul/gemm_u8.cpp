@@ -233,8 +233,8 @@ class MatmulGemmU8 : public Routine {
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
     if (p.in[0].constant || p.in[1].constant) return Verdict::no("an operand is a constant");
-    if (MatmulShape(p).depth > kMostValueTerms)
-      return Verdict::no(std::to_string(MatmulShape(p).depth) + " terms may not fit a sum of 32 bits");
+    if (MatmulSizes(p).depth > kMostValueTerms)
+      return Verdict::no(std::to_string(MatmulSizes(p).depth) + " terms may not fit a sum of 32 bits");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(Operand::value); }

@@ -51,7 +51,7 @@ class MatmulGemv : public Routine {
   MatmulGemv() : Routine({.id = "matmul/gemv:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
-    if (MatmulShape(p).columns != 1) return Verdict::no("b has more than one column");
+    if (MatmulSizes(p).columns != 1) return Verdict::no("b has more than one column");
     if (variants(p).empty() || ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).empty())
       return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();

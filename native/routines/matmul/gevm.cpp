@@ -72,7 +72,7 @@ class Gevm : public Routine {
   Gevm() : Routine({.id = "matmul/gevm:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
-    if (MatmulShape(p).rows != 1) return Verdict::no("a has more than one row");
+    if (MatmulSizes(p).rows != 1) return Verdict::no("a has more than one row");
     if (variants(p).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }

@@ -13,7 +13,7 @@ class MatmulHalf : public HalfRoutine {
     if (Verdict v = accepts_matmul(p); !v) return v;
     if (p.in[0].constant) return Verdict::no("a is a constant");
     if (p.in[1].shape.size() < 2) return Verdict::no("b is a vector");
-    const MatmulShape s(p);
+    const MatmulSizes s(p);
     if (p.in[1].constant && s.b_matrices > 1) return Verdict::no("b is several constant matrices");
     if (p.in[1].constant && s.a_matrices != s.batch()) return Verdict::no("a is broadcast over a constant b");
     if (forms_.in != DType::f32 || forms_.out != DType::f32)

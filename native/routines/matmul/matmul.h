@@ -7,11 +7,29 @@
 
 namespace pw {
 
-// y[n] = a[a_index[n]] * b[b_index[n]], all matrices row-major and one behind the other.
-struct MatmulShape {
+// How many matrices of which size; for `accepts`, as nothing is made.
+struct MatmulSizes {
   int64_t rows, depth, columns;
   int64_t a_matrices, b_matrices;
-  std::vector<int64_t> a_index, b_index;  // per matrix of the result
+  Dims a_axes, b_axes, axes;  // of the matrices: of a, of b and of the result, of one rank
+
+  explicit MatmulSizes(const Problem& p) : a_axes(p.in[0].shape), b_axes(p.in[1].shape) {
+    if (a_axes.size() == 1) a_axes.insert(a_axes.begin(), 1);
+    if (b_axes.size() == 1) b_axes.push_back(1);
+    rows = a_axes[a_axes.size() - 2], depth = a_axes.back(), columns = b_axes.back();
+    a_axes.resize(a_axes.size() - 2), b_axes.resize(b_axes.size() - 2);
+    a_matrices = count(a_axes), b_matrices = count(b_axes);
+    const size_t rank = std::max(a_axes.size(), b_axes.size());
+    a_axes.insert(a_axes.begin(), rank - a_axes.size(), 1);
+    b_axes.insert(b_axes.begin(), rank - b_axes.size(), 1);
+    for (size_t i = 0; i < rank; ++i) axes.push_back(std::max(a_axes[i], b_axes[i]));
+  }
+  int64_t batch() const { return count(axes); }
+};
+
+// y[n] = a[a_index[n]] * b[b_index[n]], all matrices row-major and one behind the other.
+struct MatmulShape : MatmulSizes {
+  std::vector<int64_t> a_index{0}, b_index{0};  // per matrix of the result
 
   int64_t batch() const { return static_cast<int64_t>(a_index.size()); }
 
@@ -23,20 +41,10 @@ struct MatmulShape {
     a_index = b_index = {0};
   }
 
-  explicit MatmulShape(const Problem& p) {
-    Dims a = p.in[0].shape, b = p.in[1].shape;
-    if (a.size() == 1) a.insert(a.begin(), 1);
-    if (b.size() == 1) b.push_back(1);
-    rows = a[a.size() - 2], depth = a.back(), columns = b.back();
-    a.resize(a.size() - 2), b.resize(b.size() - 2);
-    a_matrices = count(a), b_matrices = count(b);
-    const size_t rank = std::max(a.size(), b.size());
-    a.insert(a.begin(), rank - a.size(), 1);
-    b.insert(b.begin(), rank - b.size(), 1);
-    a_index = b_index = {0};
-    for (size_t axis = 0; axis < rank; ++axis) {
-      spread(a_index, a[axis], std::max(a[axis], b[axis]));
-      spread(b_index, b[axis], std::max(a[axis], b[axis]));
+  explicit MatmulShape(const Problem& p) : MatmulSizes(p) {
+    for (size_t i = 0; i < axes.size(); ++i) {
+      spread(a_index, a_axes[i], axes[i]);
+      spread(b_index, b_axes[i], axes[i]);
     }
   }
 
@@ -44,6 +52,7 @@ struct MatmulShape {
   // Appends an axis of length `all` to the indices; where `own` is 1 it is broadcast.
   static void spread(std::vector<int64_t>& index, int64_t own, int64_t all) {
     std::vector<int64_t> wider;
+    wider.reserve(index.size() * static_cast<size_t>(all));
     for (int64_t base : index)
       for (int64_t i = 0; i < all; ++i) wider.push_back(base * own + (own == 1 ? 0 : i));
     index = std::move(wider);

@@ -7,7 +7,7 @@ namespace pw {
 namespace {
 
 // Several matrices of a with one b are the rows of a single product.
-int64_t all_rows(const MatmulShape& s) { return s.rows * s.batch(); }
+int64_t all_rows(const MatmulSizes& s) { return s.rows * s.batch(); }
 
 class MatmulStrassenKernel : public Kernel {
  public:
@@ -29,17 +29,17 @@ class MatmulStrassen : public Routine {
   MatmulStrassen() : Routine({.id = "matmul/strassen:f32:plain:cpu", .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
-    const MatmulShape s(p);
+    const MatmulSizes s(p);
     if (s.b_matrices != 1 || s.a_matrices != s.batch()) return Verdict::no("it is more than one product");
     return accepts_strassen(p, all_rows(s), s.depth, s.columns);
   }
   std::vector<std::string> variants(const Problem& p) const override {
-    const MatmulShape s(p);
+    const MatmulSizes s(p);
     return strassen_variants(all_rows(s), s.depth, s.columns);
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
-    const MatmulShape s(p);
+    const MatmulSizes s(p);
     return std::make_unique<MatmulStrassenKernel>(
         StrassenProblem{all_rows(s), s.depth, s.columns, s.columns, 1, c[1], nullptr, *epilogue_activation(p), p.threads},
         variant, Operands(p, c));

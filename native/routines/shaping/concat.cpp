@@ -147,7 +147,7 @@ class Split : public VectorRoutine {
 template <class T>
 class SliceKernel : public PieceKernel {
  public:
-  explicit SliceKernel(Box box) : starts_(std::move(box.starts)), strip_(box.strip) {}
+  explicit SliceKernel(const Box& box) : starts_(box.starts()), strip_(box.strip) {}
   size_t packed_bytes() const override { return starts_.size() * sizeof(int64_t); }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
     const T* x = static_cast<const T*>(in[0]);
@@ -186,7 +186,7 @@ class Slice : public VectorRoutine {
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
     const Box box = slice_box(this->layout_, p);
-    if (box.starts.size() == 1 && box.strip.rows == 1) ports.share.push_back({0, 0, -box.starts[0] * kSizeOf<T>});
+    if (box.count() == 1 && box.strip.rows == 1) ports.share.push_back({0, 0, -box.offset * kSizeOf<T>});
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {

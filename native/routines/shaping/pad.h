@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "routines/shaping/copied.h"
+#include "routines/tables.h"
 #include "routines/vector.h"
 
 namespace pw {
@@ -62,6 +63,23 @@ inline std::vector<int64_t> pad_table(std::pair<int64_t, int64_t> width, int64_t
   return source;
 }
 
+// Dimensions in memory, from the outermost on, behind which nothing is padded.
+inline size_t padded_dims(Layout layout, const Widths& width, const std::vector<MemoryDim>& in,
+                          const std::vector<MemoryDim>& out) {
+  size_t n = in.size();
+  while (n > 0 && pad_before(layout, width, n - 1) == 0 && in[n - 1].size == out[n - 1].size) --n;
+  return n;
+}
+
+// Entries of PadTables.
+inline int64_t pad_entries(Layout layout, const Problem& p) {
+  const auto in = memory_dims(layout, p.in[0].shape), out = memory_dims(layout, p.out[0].shape);
+  const size_t n = padded_dims(layout, pad_widths(p), in, out);
+  int64_t rows = 1;
+  for (size_t d = 0; d + 1 < n; ++d) rows = saturated(rows, out[d].size);
+  return rows + (n > 0 ? out[n - 1].size : 1);
+}
+
 inline Verdict accepts_pad(Layout layout, const Problem& p) {
   const auto mode = p.word("mode");
   if (mode != "constant" && mode != "edge" && mode != "reflect")
@@ -73,7 +91,7 @@ inline Verdict accepts_pad(Layout layout, const Problem& p) {
     if (mode != "constant" && p.in[0].shape[1] != p.out[0].shape[1])
       return Verdict::no("channels are padded by others in blocks of 16");
   }
-  return Verdict::ok();
+  return fits_table(p, pad_entries(layout, p), sizeof(int64_t));
 }
 
 struct PadTables {
@@ -91,9 +109,8 @@ inline PadTables pad_tables(Layout layout, const Problem& p) {
   };
   PadTables t;
   // The innermost dimensions without padding move as one.
-  size_t last = in.size();
-  while (last > 0 && pad_before(layout, width, last - 1) == 0 && in[last - 1].size == out[last - 1].size)
-    t.inner *= in[--last].size;
+  size_t last = padded_dims(layout, width, in, out);
+  for (size_t d = last; d < in.size(); ++d) t.inner *= in[d].size;
   int64_t stride = t.inner;
   if (last > 0) {
     --last;

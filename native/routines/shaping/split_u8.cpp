@@ -21,13 +21,13 @@ class SplitU8 : public VectorU8Routine {
 
 class SliceU8Kernel : public PieceKernel {
  public:
-  SliceU8Kernel(Box box, ByteTable table) : box_(std::move(box)), table_(std::move(table)) {}
-  size_t packed_bytes() const override { return box_.starts.size() * sizeof(int64_t) + table_.bytes(); }
+  SliceU8Kernel(const Box& box, ByteTable table) : starts_(box.starts()), strip_(box.strip), table_(std::move(table)) {}
+  size_t packed_bytes() const override { return starts_.size() * sizeof(int64_t) + table_.bytes(); }
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const Strip& s = box_.strip;
-    share_rows(team, static_cast<int64_t>(box_.starts.size()), s.rows, s.length,
+    const Strip& s = strip_;
+    share_rows(team, static_cast<int64_t>(starts_.size()), s.rows, s.length,
                [&](int64_t box, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
-                 const auto* x = static_cast<const uint8_t*>(in[0]) + box_.starts[static_cast<size_t>(box)];
+                 const auto* x = static_cast<const uint8_t*>(in[0]) + starts_[static_cast<size_t>(box)];
                  auto* y = static_cast<uint8_t*>(out[0]) + box * s.rows * s.length;
                  for (int64_t r = r0; r < r1; ++r)
                    table_.apply(x + r * s.source_row + c0, y + r * s.length + c0, c1 - c0);
@@ -35,7 +35,8 @@ class SliceU8Kernel : public PieceKernel {
   }
 
  private:
-  Box box_;
+  std::vector<int64_t> starts_;
+  Strip strip_;
   ByteTable table_;
 };
 

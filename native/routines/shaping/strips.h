@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/size.h"
 #include "routines/vector.h"
 
 namespace pw {
@@ -68,18 +69,28 @@ inline std::vector<int64_t> slice_starts(const Problem& p) {
   return first;
 }
 
-inline Verdict accepts_slice(Layout layout, const Problem& p) {
-  for (int64_t s : p.integers("steps"))
-    if (s != 1) return Verdict::no("a step is " + std::to_string(s) + ", not 1");
-  if (layout == Layout::nchw16c && slice_starts(p)[1] % 16 != 0)
-    return Verdict::no("the first channel is not a multiple of 16");
-  return Verdict::ok();
-}
-
 // A box cut out of memory: the rows of one strip, once from each start.
 struct Box {
-  std::vector<int64_t> starts;
   Strip strip;
+  int64_t offset = 0;                             // of the first start
+  std::vector<std::pair<int64_t, int64_t>> dims;  // length and step of the loops over the others, outermost first
+
+  int64_t count() const {
+    int64_t n = 1;
+    for (const auto& [length, step] : dims) n = saturated(n, length);
+    return n;
+  }
+  std::vector<int64_t> starts() const {
+    std::vector<int64_t> found{offset};
+    for (const auto& [length, step] : dims) {
+      std::vector<int64_t> next;
+      next.reserve(found.size() * static_cast<size_t>(length));
+      for (int64_t s : found)
+        for (int64_t i = 0; i < length; ++i) next.push_back(s + i * step);
+      found = std::move(next);
+    }
+    return found;
+  }
 };
 
 inline Box slice_box(Layout layout, const Problem& p) {
@@ -109,15 +120,20 @@ inline Box slice_box(Layout layout, const Problem& p) {
     strip.source_row = stride[d];
     offset += start[d] * stride[d];
   }
-  std::vector<int64_t> starts{offset};
+  Box box{strip, offset, {}};
   for (size_t e = 0; e < d; ++e) {
-    std::vector<int64_t> next;
-    next.reserve(starts.size() * static_cast<size_t>(out[e].size));
-    for (int64_t s : starts)
-      for (int64_t i = 0; i < out[e].size; ++i) next.push_back(s + (start[e] + i) * stride[e]);
-    starts = std::move(next);
+    box.offset += start[e] * stride[e];
+    box.dims.emplace_back(out[e].size, stride[e]);
   }
-  return {std::move(starts), strip};
+  return box;
+}
+
+inline Verdict accepts_slice(Layout layout, const Problem& p) {
+  for (int64_t s : p.integers("steps"))
+    if (s != 1) return Verdict::no("a step is " + std::to_string(s) + ", not 1");
+  if (layout == Layout::nchw16c && slice_starts(p)[1] % 16 != 0)
+    return Verdict::no("the first channel is not a multiple of 16");
+  return Verdict::ok();
 }
 
 }  // namespace pw

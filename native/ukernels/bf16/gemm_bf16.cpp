@@ -16,6 +16,7 @@ namespace {
 #include "ukernels/body/half.inc"
 #include "ukernels/body/unit_rounding.inc"
 #include "ukernels/body/gemm_half.inc"
+#include "ukernels/body/dot_bf16.inc"
 #include "ukernels/body/gemm_bf16_vectors.inc"
 #include "ukernels/body/gemm_half_vectors.inc"
 

@@ -37,5 +37,5 @@ def application() -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `pathweave` program; always ends in SystemExit."""
-    from ._errors import take_debug
-    application()(take_debug(list(sys.argv[1:] if arguments is None else arguments)), prog_name="pathweave")
+    from ._errors import take_flags
+    application()(take_flags(list(sys.argv[1:] if arguments is None else arguments)), prog_name="pathweave")

@@ -63,10 +63,16 @@ def _samples(model: Any, path: str, option: str) -> Any:
     raise BadUse(f"{option} {path}: no such file; expected a .npz or .npy file, or a folder of images")
 
 
-def _images(model: Any, folder: Path, option: str) -> list[str]:
-    files = sorted(str(f) for f in folder.iterdir() if f.suffix.lower() in _IMAGES and f.is_file())
+def images_in(folder: str | Path, option: str = "") -> list[str]:
+    """Paths of the images in a folder, by name. Raises BadUse where there is none."""
+    files = sorted(str(f) for f in Path(folder).iterdir() if f.suffix.lower() in _IMAGES and f.is_file())
     if not files:
-        raise BadUse(f"{option} {folder}: expected images in that folder ({' '.join(_IMAGES)}), found none")
+        raise BadUse(f"{option}{folder}: expected images in that folder ({' '.join(_IMAGES)}), found none")
+    return files
+
+
+def _images(model: Any, folder: Path, option: str) -> list[str]:
+    files = images_in(folder, f"{option} ")
     if "preprocess" not in model.nets:
         raise BadUse(f"{option} {folder}: images need a preprocess net, which the model lacks; attach one with "
                      f"pathweave import --preprocess JSON, or give a .npz file")
@@ -100,6 +106,7 @@ def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
 
     import numpy as np
 
+    from ..net.floats import HALVES
     from ..net.format import numpy_dtype
     try:
         data = np.load(path, allow_pickle=False)
@@ -112,7 +119,8 @@ def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
         return {n: _several(f"{option} {path}", n, found[n]) for n in inputs}
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
-        fitting = [a for a in found.values() if a.ndim == spec.rank and a.dtype == numpy_dtype(spec.dtype)]
+        types = (numpy_dtype(spec.dtype), *(("float32",) if spec.dtype in HALVES else ()))
+        fitting = [a for a in found.values() if a.ndim == spec.rank and a.dtype in types]
         if len(fitting) == 1:
             return {name: _several(f"{option} {path}", name, fitting[0])}
     listed = ", ".join(f"{n or 'one without a name'} {a.dtype}{list(a.shape)}" for n, a in found.items())

@@ -11,19 +11,29 @@ from ..errors import Error, InputError, InterruptedTuning
 
 FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
 
-_debug = False
+#: Options that may stand anywhere on the line: name -> whether they were given.
+_anywhere = {"--debug": False, "--wide": False}
+_json = False
 
 
 class BadUse(Error):
     """The command line asks for something that cannot be; exit code 2."""
 
 
-def take_debug(arguments: list[str]) -> list[str]:
-    """The arguments without `--debug`, which may stand anywhere before `--` and shows tracebacks."""
-    global _debug
+def take_flags(arguments: list[str]) -> list[str]:
+    """The arguments without `--debug` (show tracebacks) and `--wide` (whole tables), which may stand anywhere before `--`.
+    `--json` stays there; it also makes an error a JSON document."""
+    global _json
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    _debug = "--debug" in arguments[:end]
-    return [a for a in arguments[:end] if a != "--debug"] + arguments[end:]
+    for flag in _anywhere:
+        _anywhere[flag] = flag in arguments[:end]
+    _json = "--json" in arguments[:end]
+    return [a for a in arguments[:end] if a not in _anywhere] + arguments[end:]
+
+
+def is_wide() -> bool:
+    """Whether tables are shown whole, however narrow the terminal."""
+    return _anywhere["--wide"]
 
 
 def say(message: str) -> None:
@@ -53,22 +63,31 @@ def _attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     """The command's exit code."""
     try:
         return int(function(*args, **kwargs) or 0)
-    except KeyboardInterrupt as e:  # InterruptedTuning is one, and says what was kept
-        if _debug:
+    except (KeyboardInterrupt, Error, MemoryError, OSError) as e:
+        if _anywhere["--debug"]:
             raise
-        say(f"pathweave: interrupted{': ' + str(e) if isinstance(e, InterruptedTuning) and str(e) else ''}")
-        return INTERRUPTED
-    except Error as e:
-        if _debug:
-            raise
-        say(f"pathweave: {e}")
-        return exit_code(e)
-    except MemoryError as e:
-        if _debug:
-            raise
-        say(f"pathweave: out of memory{': ' + str(e) if str(e) else ''}; ask for a smaller batch, or use a machine with "
-            f"more memory")
-        return FAILED
+        code, message = _told(e)
+        if _json:
+            from ._output import print_json
+            print_json({"error": {"type": type(e).__name__, "message": message, "exit_code": code}})
+        say(f"pathweave: {message}")
+        return code
+
+
+def _told(e: BaseException) -> tuple[int, str]:
+    """Exit code and message of what a command raised."""
+    if isinstance(e, KeyboardInterrupt):  # InterruptedTuning is one, and says what was kept
+        return INTERRUPTED, f"interrupted{': ' + str(e) if isinstance(e, InterruptedTuning) and str(e) else ''}"
+    if isinstance(e, Error):
+        return exit_code(e), str(e)
+    if isinstance(e, MemoryError):
+        return FAILED, (f"out of memory{': ' + str(e) if str(e) else ''}; ask for a smaller batch, or use a machine with "
+                        "more memory")
+    if isinstance(e, BrokenPipeError):  # who reads our output has gone, as `head` does
+        import os
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED, "the output is not read any more"
+    return FAILED, f"{getattr(e, 'filename', None) or 'the system'}: {getattr(e, 'strerror', None) or e}"
 
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

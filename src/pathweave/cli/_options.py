@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import OpenSizesError
 from ._errors import BadUse
 
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A model: .pw, .onnx, or another format that is known.",
@@ -44,6 +49,8 @@ def common(
     plugin: Annotated[list[str] | None, typer.Option("--plugin", metavar="LIBRARY", show_default=False,
                                                      help="Open a device library first; may be repeated.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors (anywhere on the line).")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show tables whole, however narrow the terminal (anywhere on the "
+                                       "line).")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True,
                                           callback=_print_version)] = False,
 ) -> None:
@@ -53,17 +60,28 @@ def common(
         open_plugin(path)
 
 
-def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None):
-    """The model of a path. A path that is not there, or is a folder, is bad use; a damaged file is a failure."""
+def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
+               **options: Any):
+    """The model of a path, with the importer's `options`. A path that is not there, or is a folder, is bad use; a damaged
+    file is a failure."""
     existing_file(path, "model")
     from ..runtime.model import load
-    return load(path, preprocess, postprocess, threads=threads)
+    return load(path, preprocess, postprocess, threads=threads, **options)
 
 
 def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None):
     """The model of a path, and its net bound to `--shape` and `--batch`. Raises BadUse."""
     loaded = load_model(path, threads)
-    return loaded, loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
+    return loaded, bound_by_options(loaded, shape, batch)
+
+
+def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = None) -> Any:
+    """A model's main net bound to `--shape` and `--batch`. Raises BadUse that names the options for what they leave open."""
+    try:
+        return loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
+    except OpenSizesError as e:
+        options = " ".join(f"--shape {shlex.quote(s)}=16" for s in e.symbols)
+        raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as {options}") from e
 
 
 def stored_profile(bound: Any, threads: int) -> Any:
@@ -78,28 +96,64 @@ def stored_profile(bound: Any, threads: int) -> Any:
 def existing_file(path: str, what: str) -> Path:
     """The path of a file that is there. Raises BadUse."""
     file = Path(path)
-    if file.is_dir():
-        raise BadUse(f"{path}: expected a {what} file, got a folder")
-    if not file.exists():
-        raise BadUse(f"{path}: no such file; expected a {what} file")
+    try:
+        if file.is_dir():
+            raise BadUse(f"{path}: expected a {what} file, got a folder")
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadUse(f"{path}: no such file; expected a {what} file") from None
+    except (OSError, ValueError) as e:  # a name that is too long, holds a zero byte, or may not be looked at
+        raise BadUse(f"{cut(path)}: {getattr(e, 'strerror', None) or e}; expected the path of a {what} file") from None
     return file
+
+
+def cut(text: str) -> str:
+    """A text as an error shows it, cut to a readable length."""
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-40:]}"
 
 
 def writable_target(path: str | None, what: str) -> None:
     """Raise BadUse when a file could never be written there, before long work begins."""
     if path is None:
         return
-    folder = Path(path).absolute().parent
-    if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    target = Path(path)
+    try:
+        folder = target.absolute().parent
+        fine = not target.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)
+        with contextlib.suppress(FileNotFoundError):
+            target.lstat()
+    except (OSError, ValueError) as e:
+        raise BadUse(f"{cut(path)}: the {what} cannot be written there ({getattr(e, 'strerror', None) or e}); choose another "
+                     "name") from None
+    if not fine:
         raise BadUse(f"{path}: the {what} cannot be written there; choose a file in a writable folder that exists")
+    if what == "model":
+        from ..errors import InputError
+        from ..net.file import check_name
+        try:
+            check_name(path)
+        except InputError as e:
+            raise BadUse(str(e)) from e
 
 
 def parse_shapes(texts: list[str] | None, net: Any) -> dict[str, Any] | None:
     """`--shape` arguments as `shapes` of a model: input name -> shape, symbol -> size. Raises BadUse."""
     if not texts:
         return None
-    shapes: dict[str, Any] = {}
-    symbols = {d for spec in net.inputs.values() for d in spec.shape if isinstance(d, str)}
+    return {name: shape if name in net.inputs else shape[0] for name, shape in _named_shapes(texts, net, symbols=False)}
+
+
+def new_shapes(texts: list[str], net: Any) -> dict[str, tuple[int | str, ...]]:
+    """`--shape` arguments of `import` as the importer's `shapes`: sizes and symbols by input name. Raises BadUse."""
+    given = dict(_named_shapes(texts, net, symbols=True))
+    sizes = {name: shape[0] for name, shape in given.items() if name not in net.inputs}
+    return {name: given.get(name) or tuple(sizes.get(d, d) for d in spec.shape) for name, spec in net.inputs.items()
+            if name in given or any(d in sizes for d in spec.shape)}
+
+
+def _named_shapes(texts: list[str], net: Any, symbols: bool) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    """(input or symbol, shape) of `--shape` arguments; a symbol has one size. `symbols`: shapes may hold some."""
+    known = {d for spec in net.inputs.values() for d in spec.shape if isinstance(d, str)}
     for text in texts:
         name, equals, sizes = text.rpartition("=")
         if not equals:
@@ -107,24 +161,21 @@ def parse_shapes(texts: list[str] | None, net: Any) -> dict[str, Any] | None:
                 raise BadUse(f"--shape {text}: the model has the inputs {', '.join(net.inputs)}; say which, such as "
                              f"--shape {next(iter(net.inputs))}={text}")
             name = next(iter(net.inputs))
-        if name not in net.inputs and name not in symbols:
+        if name not in net.inputs and name not in known:
             listed = ", ".join(f"{n} {s}" for n, s in net.inputs.items())
             raise BadUse(f"--shape {text}: {name!r} is neither an input nor a symbol; the inputs are {listed}")
-        shape = _sizes(text, sizes)
-        if name in net.inputs:
-            shapes[name] = shape
-        elif len(shape) == 1:
-            shapes[name] = shape[0]
-        else:
+        shape = _sizes(text, sizes, symbols and name in net.inputs)
+        if name not in net.inputs and len(shape) != 1:
             raise BadUse(f"--shape {text}: {name!r} is a symbol; expected one size, such as {name}=4")
-    return shapes
+        yield name, shape
 
 
-def _sizes(text: str, sizes: str) -> tuple[int, ...]:
-    parts = sizes.lower().replace("×", "x").replace(",", "x").split("x")
-    if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise BadUse(f"--shape {text}: expected sizes of at least 1 joined by x, such as 1x3x224x224, got {sizes!r}")
-    return tuple(int(p) for p in parts)
+def _sizes(text: str, sizes: str, symbols: bool) -> tuple[int | str, ...]:
+    parts = [p.strip() for p in re.split("[x×,]", sizes, flags=re.IGNORECASE)]
+    if not all(p.isdecimal() and int(p) > 0 or symbols and p.isidentifier() for p in parts):
+        raise BadUse(f"--shape {text}: expected sizes of at least 1{' or symbols' if symbols else ''} joined by x, such as "
+                     f"{'N' if symbols else '1'}x3x224x224, got {sizes!r}")
+    return tuple(int(p) if p.isdecimal() else p for p in parts)
 
 
 def batch_shapes(batch: int | None, shapes: dict[str, Any] | None, net: Any) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ._errors import is_wide
+
 
 def print_json(document: Any) -> None:
     """One JSON document; numbers that JSON lacks become null, NumPy numbers plain ones."""
@@ -31,12 +33,14 @@ def plain(x: Any) -> Any:
 
 
 def print_tables(*parts: Any) -> None:
-    """Tables and lines of text, in order."""
+    """Tables and lines of text, in order: fitted to a terminal, unless `--wide` is given; elsewhere as wide as they are."""
     if sys.stdout.isatty():
         from rich.console import Console
         console = Console(highlight=False)
+        width = None if is_wide() else console.width
         for part in parts:
-            console.print(part if isinstance(part, str) else part.rich(), markup=False, soft_wrap=isinstance(part, str))
+            console.print(part if isinstance(part, str) else part.rich(width), markup=False,
+                          soft_wrap=isinstance(part, str) or width is None)
         return
     for part in parts:
         print(part if isinstance(part, str) else part.text())
@@ -44,5 +48,5 @@ def print_tables(*parts: Any) -> None:
 
 def progress(title: str) -> AbstractContextManager[Callable[[float, str], None]]:
     """A progress bar on stderr while the block runs, where stderr is a terminal; gives a callback (0..1, what it does)."""
-    from ..tune.progress import progress_bar
+    from ..progress import progress_bar
     return progress_bar(True, title)

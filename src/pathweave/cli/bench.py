@@ -125,9 +125,9 @@ def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> No
 def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: str | None, json: bool) -> int:
     """The roof table of the model's route."""
     from ..profile.limits import limits
-    from ..profile.protocol import random_inputs
     from ..report import roof
     from ..report.timing import step_samples
+    from ..runtime.inputs import random_inputs
     inputs = random_inputs(bound)
     plan = loaded.plan(_route(loaded, bound, allowed), bound.shapes, loaded.threads)
     with progress("roof") as tell:
@@ -213,9 +213,9 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
 
     Beside a route below class f32 the default one runs, so that there is something to compare with.
     """
-    from ..profile.protocol import random_inputs
     from ..report.bench import Entry
     from ..runtime.defaults import default_route
+    from ..runtime.inputs import random_inputs
     inputs = random_inputs(bound) if given is None else given
     if missing:
         return [Entry("pathweave", None, missing, accuracy)], inputs

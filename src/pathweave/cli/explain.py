@@ -76,10 +76,11 @@ def _parts(e: Any) -> list[Any]:
              "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
              "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]
     parts: list[Any] = ["\n".join(lines), Table([
-        Column("mark", ""), Column("routine", "routine"), Column("variant", "variant"), Column("formats", "formats"),
-        Column("accuracy", "class"), time_column("cost_ns", "median"), time_column("p10_ns", "low decile"),
-        time_column("spread_ns", "spread"), Column("count", "samples", right=True), time_column("extra_ns", "slower by"),
-        Column("memory", "memory", lambda b: show_bytes(b) if b else "", True)], rows, "candidates")]
+        Column("mark", ""), Column("routine", "routine"), Column("variant", "variant"), Column("formats", "formats", fold=1),
+        Column("accuracy", "class", fold=2), time_column("cost_ns", "median"), time_column("p10_ns", "low decile", fold=4),
+        time_column("spread_ns", "spread", fold=5), Column("count", "samples", right=True, fold=3),
+        time_column("extra_ns", "slower by"),
+        Column("memory", "memory", lambda b: show_bytes(b) if b else "", True, fold=6)], rows, "candidates")]
     if e.refusals:
         parts += ["", Table([Column("routine", "routine"), Column("reason", "because")],
                             [{"routine": r, "reason": why} for r, why in e.refusals], "refused")]

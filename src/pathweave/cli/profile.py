@@ -97,9 +97,10 @@ def _rows(bound: Any, profile: Any, threads: int) -> list[dict[str, Any]]:
 def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:
     from ..report.tables import Column, Table, time_column
     return Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                  Column("measured", "measured", right=True), Column("routine", "fastest alone"),
-                  Column("variant", "variant"), time_column("median_ns", "median"), time_column("spread_ns", "spread"),
-                  Column("samples", "samples", right=True), Column("next", "next routine"), time_column("next_ns", "median")],
+                  Column("measured", "measured", right=True, fold=1), Column("routine", "fastest alone"),
+                  Column("variant", "variant", fold=3), time_column("median_ns", "median"),
+                  time_column("spread_ns", "spread", fold=5), Column("samples", "samples", right=True, fold=4),
+                  Column("next", "next routine", fold=2), time_column("next_ns", "median", fold=2)],
                  rows, notes=notes)
 
 

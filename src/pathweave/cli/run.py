@@ -7,8 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from ._calibration import images_in
 from ._errors import BadUse
-from ._options import Json, ModelPath, Routine, Threads, existing_file, load_model, restriction, writable_target
+from ._options import (
+    Batch,
+    Json,
+    ModelPath,
+    Routine,
+    Shapes,
+    Threads,
+    bound_by_options,
+    existing_file,
+    load_model,
+    restriction,
+    writable_target,
+)
 from ._output import print_json, print_tables
 
 ORDER = 50
@@ -16,9 +29,14 @@ ORDER = 50
 
 def command(
     model: ModelPath,
-    inputs: Annotated[list[str], typer.Argument(
+    inputs: Annotated[list[str] | None, typer.Argument(
         metavar="INPUT...", show_default=False,
-        help="Images; .npy files in the order of the inputs, or NAME=FILE.npy; an .npz file, or NAME=FILE.npz:KEY.")],
+        help="Images, or a folder of them; .npy files in the order of the inputs, or NAME=FILE.npy; an .npz file, or "
+             "NAME=FILE.npz:KEY.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random inputs from a fixed seed instead, of the sizes of --shape "
+                                         "and --batch.")] = False,
+    shape: Shapes = None,
+    batch: Batch = None,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write all results here.",
                                             show_default=False)] = None,
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
@@ -30,16 +48,22 @@ def command(
     """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
     import numpy as np
     writable_target(out, "results")
+    if random == bool(inputs):
+        raise BadUse("run: expected INPUT... or --random" + (", got both" if random else
+                     "; --random runs the model on random inputs, of sizes that --shape gives"))
+    if not random and (shape or batch):
+        raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
     loaded = load_model(model, threads)
-    feeds = _feeds(loaded, inputs)
+    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs)
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
     if out is not None:
         from ..net.file import atomic_writer
+        from ..net.floats import bits_of
         arrays = {(key if len(results) == 1 else f"{i}.{key}"): value
                   for i, (_, values) in enumerate(results) for key, value in values.items()}
         with atomic_writer(out) as f:
-            np.savez(f, **{k: (v.astype(str) if v.dtype == object else v) for k, v in arrays.items()})
+            np.savez(f, **{k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()})
     if json:
         print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v)}
                                                 for k, v in values.items()}} for name, values in results])
@@ -54,8 +78,14 @@ def command(
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------
 
+def _random(model: Any, shape: list[str] | None, batch: int | None) -> dict[str, Any]:
+    from ..runtime.inputs import random_inputs
+    return random_inputs(bound_by_options(model, shape, batch))
+
+
 def _feeds(model: Any, texts: list[str]) -> list[tuple[str, Any]]:
     """(what to call it, an image path or a dict of arrays) for every run: one per image, else one for all arrays."""
+    texts = [file for t in texts for file in (images_in(t) if Path(t).is_dir() else [t])]
     images = [t for t in texts if _suffix(t) not in (".npy", ".npz")]
     if images and len(images) < len(texts):
         raise BadUse(f"run: expected images or arrays, got both ({images[0]} and others); run them one after the other")
@@ -132,8 +162,9 @@ def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
         if allowed is None:
             return model.predict(feed)
         first = LoadedModel(Model({"main": preprocess}, {}), model.threads)
-        from ..net.pipeline import read_image
-        feed = first.run(read_image(feed) if isinstance(feed, str) else feed)
+        from ..net.images import read_image, wanted_size
+        feed = first.run(read_image(feed, wanted_size(preprocess, next(iter(preprocess.inputs))))
+                         if isinstance(feed, str) else feed)
     if allowed is not None:
         from ..runtime.defaults import default_route
         shapes = {n: a.shape for n, a in feed.items()}
@@ -151,7 +182,7 @@ def _contents(array: Any) -> dict[str, Any]:
 
 def _summary(array: Any) -> dict[str, Any]:
     import numpy as np
-    if array.dtype.kind not in "fiu" or not array.size:
+    if not (array.dtype.kind in "fiu" or array.dtype.name == "bfloat16") or not array.size:
         return {}
     wide = array.astype(np.float64)
     return {"minimum": wide.min(), "maximum": wide.max(), "mean": wide.mean()}

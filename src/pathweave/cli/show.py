@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from ._options import Json, ModelPath, Shapes, Threads, load_bound
+from ..errors import Error, OpenSizesError
+from ._errors import BadUse
+from ._options import Json, ModelPath, Shapes, Threads, bound_by_options, load_model
 from ._output import print_json, print_tables
 
 ORDER = 20
@@ -16,7 +19,15 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     from .. import importers
     from ..report import work
     from ..report.tables import Column, Table, count_column
-    loaded, bound = load_bound(model, threads, shape)
+    from ..runtime.interpreted import of_route
+    loaded = load_model(model, threads)
+    try:
+        bound = bound_by_options(loaded, shape)
+    except BadUse as e:
+        if shape or not isinstance(e.__cause__, OpenSizesError):
+            raise
+        _show_open(model, loaded, e.__cause__.symbols, json)
+        return
     net = bound.net
     rows = []
     for i, layer in enumerate(bound.layers):
@@ -30,6 +41,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
     held = sum(int(net.constants[v].size) for v in constants)
     route = loaded.route(bound.shapes) if loaded.routes else None
+    through = of_route(route or loaded.route(bound.shapes), bound)
     if json:
         print_json({
             "model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"},
@@ -38,7 +50,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
             "outputs": {n: str(s) for n, s in bound.outputs.items()},
             "layers": rows, "parameters": held, "operations": total,
             "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
-            "notes": loaded.notes,
+            "notes": loaded.notes, "numpy": through.to_json(),
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     lines = [f"{model}"]
@@ -48,8 +60,8 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     lines += [f"  {name:11s} {len(n.layers)} layers: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                   Column("inputs", "inputs"), Column("outputs", "outputs"), Column("epilogue", "epilogue"),
-                   count_column("parameters", "parameters"), count_column("operations", "operations")],
+                   Column("inputs", "inputs", fold=2), Column("outputs", "outputs"), Column("epilogue", "epilogue", fold=1),
+                   count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
                   rows, notes=[_total(held, total), _passes(before, after)])
     parts: list[Any] = ["\n".join(lines), table]
     if bound.scales:
@@ -59,7 +71,38 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"{origin_of(plan)}, {plan.threads} threads"))
+    else:
+        parts.append(f"with the default route {through}")
     print_tables(*parts, *loaded.notes)
+
+
+def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
+    """What is known of a net without the sizes of its symbols."""
+    from ..net.pipeline import value_specs
+    from ..report.tables import Column, Table
+    net = loaded.main
+    try:
+        specs: dict[str, Any] = value_specs(net)
+    except Error:  # it takes certain sizes only
+        specs = dict(net.inputs)
+
+    def shown(names: Iterable[str]) -> list[str]:
+        return [str(specs.get(v, "?")) for v in names if v and v not in net.constants]
+    rows = [{"index": i, "layer": layer.name, "kind": layer.kind, "inputs": shown(layer.inputs),
+             "outputs": shown(layer.outputs), "epilogue": str(layer.epilogue)} for i, layer in enumerate(net.layers)]
+    advice = f"sizes and work depend on {', '.join(symbols)}: --shape {symbols[0]}=16 shows them"
+    if json:
+        print_json({"model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"}, "open": symbols,
+                    "nets": {name: len(n.layers) for name, n in loaded.nets.items()},
+                    "inputs": {n: {"declared": str(s), "bound": None} for n, s in net.inputs.items()},
+                    "outputs": {n: str(specs.get(n, "?")) for n in net.outputs}, "layers": rows, "notes": loaded.notes,
+                    "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
+        return
+    lines = [model, *(f"  input   {n}: {s}" for n, s in net.inputs.items()),
+             *(f"  output  {n}: {specs.get(n, '?')}" for n in net.outputs)]
+    print_tables("\n".join(lines), Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
+                                          Column("inputs", "inputs"), Column("outputs", "outputs"),
+                                          Column("epilogue", "epilogue")], rows, notes=[advice]), *loaded.notes)
 
 
 def _scales(bound: Any) -> Any:

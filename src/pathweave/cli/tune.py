@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ._calibration import Calibrate, calibrate_with
+from ._errors import BadUse
 from ._options import (
     Accuracy,
     Batch,
@@ -29,7 +31,9 @@ ORDER = 40
 def command(
     model: ModelPath,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.pw", show_default=False,
-                                            help="Write the model with its route here.")] = None,
+                                            help="Write the model with its route here; default: MODEL's name with the "
+                                                 "ending .pw, in the current folder.")] = None,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Write no file; what was measured is kept in the store.")] = False,
     packed: Annotated[bool, typer.Option("--packed", help="Write packed weights too: a larger file that starts faster on "
                                          "this machine.")] = False,
     accuracy: Accuracy = "f32",
@@ -46,6 +50,7 @@ def command(
     from ..report.timing import time_steps
     from ..tune.api import tune
     check_accuracy(accuracy)
+    out = None if no_save else out or _default_target(model)
     writable_target(out, "model")
     loaded, bound = load_bound(model, threads, shape, batch)
     calibrate_with(loaded, calibrate)
@@ -58,16 +63,26 @@ def command(
         tuned.save(out, packed)
     route = tuned.route(shapes)
     plan = tuned.plan(route, shapes, route.threads)
-    from ..profile.protocol import random_inputs
+    from ..runtime.inputs import random_inputs
     steps = time_steps(plan.session(), random_inputs(plan.bound))
     facts = tuned.report
     if json:
-        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts})
+        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
+                    "notes": tuned.notes})
         return
     title = f"{model}   {', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())}   {plan.threads} threads"
     print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),
                  _seconds(facts["seconds"]),
-                 *(f"finding: {f}" for f in facts["findings"]), *([f"{out}: written"] if out else []))
+                 *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
+                 f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
+
+
+def _default_target(model: str) -> str:
+    """Where the tuned model goes when nobody says it. Raises BadUse where that would replace another file."""
+    target = f"{Path(model).stem or 'model'}.pw"
+    if Path(target).exists():
+        raise BadUse(f"{target} exists; say where the tuned model goes: -o {target} replaces it, --no-save writes nothing")
+    return target
 
 
 def _race(facts: dict[str, Any]) -> Any:

@@ -6,15 +6,19 @@ importer by being there; `EXPECTED`, a line of text, says what it reads.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, InputError
 from ..folder import modules
 from ..net.net import Model
+from .foreign import Peek, identify
 
 #: Bytes that importers get to see to recognise a file.
 HEAD_BYTES = 4096
@@ -30,12 +34,13 @@ def importers() -> dict[str, ModuleType]:
 def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
     """Read a model from a path or from bytes; the content, not the name, chooses the importer.
 
-    `options` go to that importer. Raises FileFormatError when the file cannot be read or no importer recognises it,
-    UnsupportedOperatorError with all operators that are not covered, ModelError for a malformed model.
+    `options` go to that importer, or to `net.file.read`. Raises InputError for an option that it does not know,
+    FileFormatError when the file cannot be read or no importer recognises it, UnsupportedOperatorError with all operators
+    that are not covered, ModelError for a malformed model.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = bytes(source)
-        head, path, size, what = source[:HEAD_BYTES], None, len(source), "bytes given to load"
+        head, path, size, what = source[:HEAD_BYTES], None, len(source), "the given bytes"
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         head, size = _read_head(path)
@@ -47,17 +52,48 @@ def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
     if own_file.recognises(head):
         if path is None:
             raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
-        return own_file.read(path)
-    for importer in importers().values():
-        if importer.recognises(head, path):
-            return importer.read(path if path is not None else source, **options)
+        return _read(own_file.read, path, options, "a .pw model")
+    foreign = identify(Peek(head, path, size, source if path is None else None))
+    if foreign is None:
+        for name, importer in importers().items():
+            if importer.recognises(head, path):
+                return _read(importer.read, path if path is not None else source, options, f"{name} models")
     expected = "; ".join(getattr(m, "EXPECTED", name) for name, m in importers().items())
+    if foreign is not None:
+        raise FileFormatError(f"{what} ({size} bytes): this is {foreign.what}; expected a .pw model, or {expected}. "
+                              f"What to do: {foreign.advice}")
     raise FileFormatError(f"{what}: not a model that can be read: {size} bytes that start with {_describe(head)}; "
                           f"expected a .pw model, or one of: {expected}")
 
 
+def check_options(options: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise InputError for the first option that is not among the known ones, with the one that may have been meant."""
+    known = list(known)
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, [*known, "threads", "preprocess", "postprocess"], 1)
+            raise InputError(f"load: {option!r} is no option of {what}; expected "
+                             + (f"{near[0]!r}" if near else f"some of {', '.join(known)}" if known else "none")
+                             + f", got {option}=")
+
+
+def _read(read: Any, source: Any, options: dict[str, Any], what: str) -> Model:
+    """What a reader makes of a source, with options that it knows."""
+    check_options(options, list(inspect.signature(read).parameters)[1:], what)
+    return read(source, **options)
+
+
+def is_own(source: str | os.PathLike | bytes) -> bool:
+    """True for a `.pw` file, or its bytes."""
+    from ..net import file as own_file
+    return own_file.recognises(source[:HEAD_BYTES] if isinstance(source, (bytes, bytearray, memoryview))
+                               else _read_head(Path(source))[0])
+
+
 def _read_head(path: Path) -> tuple[bytes, int]:
     try:
+        if path.is_dir():
+            return b"", 0
         with open(path, "rb") as f:
             return f.read(HEAD_BYTES), os.fstat(f.fileno()).st_size
     except (OSError, ValueError) as e:

@@ -5,13 +5,16 @@ A file of this folder that defines subclasses of LayerKind adds them to the cata
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any, Mapping
 
-from ..errors import ModelError, ShapeError
+from ..errors import ModelError, ShapeError, SizeError
 from ..folder import instances
 from ..net.net import Epilogue, Layer, Net, TensorSpec
+from ..net.size import check_value, check_windows
+
+#: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
+Outline = tuple[int | None, ...] | None
 
 
 class LayerKind:
@@ -23,10 +26,10 @@ class LayerKind:
     `per_element`: operations per output element, 0 where elements are only moved; see `operations`.
     `moves`: the inputs of which the outputs hold elements, unchanged or mixed with their neighbours, and nothing else but
     a constant.
+    `beside`: the inputs whose elements lie side by side in the outputs, where those are not just `moves`.
+    `sums`: True where an output element is a sum or a difference of one element of each input.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
-    `folds`: bytes of the largest outputs that are computed from constants while a net is bound; 0, never, where the sizes
-    of inputs and outputs do not bound the work.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     """
 
@@ -35,9 +38,10 @@ class LayerKind:
     exact: bool = False
     per_element: int = 1
     moves: slice = slice(0)
+    beside: slice | None = None
+    sums: bool = False
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
-    folds: float = math.inf
     of_shapes: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +60,19 @@ class LayerKind:
         """Output specs from complete attributes and bound input specs. Raises ShapeError when they do not fit."""
         raise NotImplementedError
 
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
+        """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
+
+        `shapes`: per input its sizes, None for one that is not known; None for an input that is absent or of unknown
+        rank. `attrs`: complete; one that comes from an input whose contents are not known is a tuple of None, or None.
+        Here: the rank of the first input, as most kinds have it.
+        """
+        return (None,) * len(shapes[0]) if shapes and shapes[0] is not None else None
+
+    def settle(self, layer: Layer, specs: list[TensorSpec | None]) -> Layer:
+        """The layer in the form that it has at these bound input specs; a kind whose attributes depend on them says so."""
+        return layer
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list) -> list:
         """Outputs as NumPy arrays, from complete attributes and arrays (None = absent).
 
@@ -68,9 +85,25 @@ class LayerKind:
         """How many terms the longest sum of one output element has, from what `infer` takes; 1 where nothing is summed."""
         return 1
 
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[TensorSpec | None],
+                 constants: list) -> tuple[int, int] | None:
+        """The least and the largest integer that input `position` may usefully hold, None where the kind does not say.
+
+        `attrs`: complete. `constants`: an array per input that is one, else None.
+        """
+        return None
+
     def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
         """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""
         return self.per_element * sum(y.elements for y in outputs)
+
+    def effort(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
+        """What the meaning costs at most, in operations and elements that it touches, its copies of padded inputs included.
+
+        Folding is bounded by it; a kind whose meaning makes arrays larger than its inputs and outputs says so.
+        """
+        touched = sum(s.elements for s in (*inputs, *outputs) if s is not None)
+        return touched + self.operations(attrs, inputs, outputs)
 
 
 @lru_cache(maxsize=None)
@@ -108,23 +141,39 @@ def compute(layer: Layer, inputs: list) -> list:
     return outputs
 
 
-def infer_layer(layer: Layer, specs: list[TensorSpec | None]) -> list[TensorSpec]:
-    """Output specs of a layer from bound input specs. Raises ShapeError naming the layer."""
+def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = True) -> list[TensorSpec]:
+    """Output specs of a layer from bound input specs. Raises ShapeError naming the layer.
+
+    `limited`: held to the limits of net/size.py (SizeError); False for sizes that only stand for unknown ones.
+    """
     kind = kind_of(layer.kind)
     body = specs[:-1] if layer.epilogue.add else specs
     try:
-        outputs = kind.infer(kind.complete(layer.attrs), body)
+        attrs = kind.complete(layer.attrs)
+        outputs = kind.infer(attrs, body)
+        if limited:
+            check_windows(attrs, body, outputs)
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
-        raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: {e}") from e
+        error = SizeError if isinstance(e, SizeError) else ShapeError
+        raise error(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs)) or 'nothing'}: {e}") from e
     if any(d < 0 for s in outputs for d in s.shape):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")
+    for name, spec in zip(layer.outputs, outputs) if limited else ():
+        check_value(f"layer {layer.name!r} ({layer.kind}): value {name!r}", spec)
     return outputs
+
+
+def check_inputs(inputs: Mapping[str, TensorSpec]) -> None:
+    """Raise SizeError where a bound input of a net is larger than the limit."""
+    for name, spec in inputs.items():
+        check_value(f"input {name!r}", spec)
 
 
 def infer(net: Net) -> None:
     """Fill `net.specs` for every value and constant. The inputs must be bound. Raises ShapeError."""
     from ..net.format import dtype_of
+    check_inputs(net.inputs)
     specs = dict(net.inputs)
     for name, array in net.constants.items():
         specs[name] = TensorSpec(dtype_of(array.dtype), tuple(array.shape))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.net import Epilogue, TensorSpec
+from ..net.size import check_value
 from . import LayerKind, apply_epilogue, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
@@ -62,7 +63,9 @@ def integers(name: str, value: Any, count: int | None = None, least: int | None 
         found = None
     wrong = found is None or found != values or (least is not None and any(v < least for v in found))
     if wrong or (count is not None and len(values) != count):
-        raise ModelError(f"attribute {name}={value!r}: expected {'' if count is None else f'{count} '}integers"
+        shown = repr(value)
+        raise ModelError(f"attribute {name}={shown if len(shown) <= 200 else shown[:197] + '...'}: expected "
+                         f"{'' if count is None else f'{count} '}integers"
                          f"{'' if least is None else f' of at least {least}'}")
     return found
 
@@ -113,6 +116,27 @@ def broadcast(*specs: TensorSpec) -> tuple[int, ...]:
     return broadcast_shapes(*(s.shape for s in specs))
 
 
+def same_outline(self, attrs, shapes):
+    """`LayerKind.outline` of a kind whose outputs have the shape of the first input."""
+    return shapes[0] if shapes else None
+
+
+def broadcast_outline(self, attrs, shapes):
+    """`LayerKind.outline` of a kind whose inputs broadcast as in NumPy."""
+    return broadcast_known(shapes)
+
+
+def broadcast_known(shapes):
+    """Broadcast of shapes that are known in part; None where the rank of one is not."""
+    if any(s is None for s in shapes):
+        return None
+    out = []
+    for dims in zip_longest(*(reversed(s) for s in shapes), fillvalue=1):
+        given = [d for d in dims if d not in (1, None)]
+        out.append(given[0] if given else None if None in dims else 1)
+    return tuple(reversed(out))
+
+
 def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilation: int, ceil: bool = False) -> int:
     """How many windows fit along one axis. Raises ShapeError when none does.
 
@@ -126,6 +150,12 @@ def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilati
     if room < 0 or count < 1:
         raise ShapeError(f"a window of {(kernel - 1) * dilation + 1} does not fit into {length} + padding {sum(pads)}")
     return count
+
+
+def padded_elements(x: TensorSpec, pad: Sequence[int]) -> int:
+    """Elements of an image [N,C,H,W] with `pad` (top, left, bottom, right) around it."""
+    n, c, h, w = x.shape
+    return n * c * (h + pad[0] + pad[2]) * (w + pad[1] + pad[3])
 
 
 def widen(*arrays):
@@ -202,7 +232,6 @@ class Staged(LayerKind):
     `stages` how one stage leads to the next; shape rule, meaning and operations follow.
     """
 
-    folds = 0
     activations: tuple[str, ...] = ()
 
     def stages(self, attrs: Mapping[str, Any], inputs: list, stage: Callable[..., Any]) -> Any:
@@ -223,7 +252,12 @@ class Staged(LayerKind):
     def infer(self, attrs, inputs):
         for name in self.activations:
             self._activation(attrs, name)
-        return [self.stages(attrs, inputs, lambda kind, options, specs, _="": kind_of(kind).infer(options, specs)[0])]
+
+        def stage(kind, options, specs, activation=""):
+            (y,) = kind_of(kind).infer(options, specs)
+            check_value(f"the output of its stage {kind}", y)
+            return y
+        return [self.stages(attrs, inputs, stage)]
 
     def meaning(self, attrs, inputs):
         def stage(kind, options, arrays, activation=""):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, SIGNED, as_type, check_dtype, numbers, take, widen
+from ._common import FLOATS, NUMBERS, SIGNED, as_type, check_dtype, numbers, same_outline, take, widen
 
 
 class Unary(LayerKind):
@@ -27,6 +27,8 @@ class Unary(LayerKind):
         check_dtype("x", x, self.accepts)
         numbers(attrs, *self.attributes)
         return [TensorSpec(self.output or x.dtype, x.shape)]
+
+    outline = same_outline
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)

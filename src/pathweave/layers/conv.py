@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..errors import ShapeError
+from ..net import memory
 from ..net.net import TensorSpec
 from ._common import (
     FLOATS,
@@ -16,6 +17,7 @@ from ._common import (
     check_same_dtype,
     check_shape,
     integers,
+    padded_elements,
     take,
     widen,
     windows,
@@ -43,6 +45,8 @@ def _check(x, w, b, out_channels):
 
 def _padded(x, pad):
     top, left, bottom, right = pad
+    rows, columns = x.shape[2] + top + bottom, x.shape[3] + left + right
+    memory.require(x.shape[0] * x.shape[1] * rows * columns * x.itemsize, "the padded input", "give a smaller pad")
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(pad) else x
 
 
@@ -90,10 +94,22 @@ def _unfolded(taps, w, groups):
     return y.reshape(n, -1, oh, ow)
 
 
+def _channels_outline(shapes, channels):
+    """An image of unknown size with these channels."""
+    batch = shapes[0][0] if shapes[0] else None
+    return (batch, channels, None, None)
+
+
 class Convolution(Product):
     """Common part of those that see all of one kernel's weights in every output element."""
 
     epilogue = ("add", "act")
+
+    def outline(self, attrs, shapes):
+        return _channels_outline(shapes, shapes[1][0] if shapes[1] else None)
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + padded_elements(inputs[0], attrs["pad"])
 
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape[1:])
@@ -174,6 +190,13 @@ class ConvTranspose2(Product):
             raise ShapeError(f"pad={pad} leaves nothing of {height} x {width}")
         return [TensorSpec(x.dtype, (x.shape[0], channels, *out))]
 
+    def outline(self, attrs, shapes):
+        channels = shapes[1][1] if shapes[1] else None
+        return _channels_outline(shapes, channels and channels * attrs["groups"])
+
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + padded_elements(outputs[0], attrs["pad"])
+
     def terms(self, attrs, inputs):
         return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
 
@@ -191,6 +214,8 @@ class ConvTranspose2(Product):
         n, c, h, wide = x.shape
         kh, kw = w.shape[2:]
         full = self._full(x.shape, w.shape, stride, dilation, output_pad)
+        products = n * w.shape[1] * groups * (kh * kw * h * wide + math.prod(full))
+        memory.require(products * x.itemsize, "the products of a transposed convolution", "give a smaller input")
         matrix = w.reshape(groups, c // groups, -1).transpose(0, 2, 1)
         product = (matrix @ x.reshape(n, groups, c // groups, -1)).reshape(n, -1, kh, kw, h, wide)
         y = np.zeros((n, product.shape[1], *full), product.dtype)

@@ -11,6 +11,7 @@ from ._common import (
     FLOATS,
     NUMBERS,
     as_type,
+    broadcast_known,
     broadcast_shapes,
     check_dtype,
     check_rank,
@@ -24,7 +25,6 @@ from ._common import (
 class Product(LayerKind):
     """A kind that sums products of its first two inputs, and adds the third where there is one."""
 
-    folds = 0
 
     def operations(self, attrs, inputs, outputs):
         bias = len(inputs) > 2 and inputs[2] is not None
@@ -48,6 +48,9 @@ class Dense(Product):
         if x.rank < 1 or x.shape[-1] != w.shape[1]:
             raise ShapeError(f"x is {x}, w is {w}: expected the last dimension of both to be equal")
         return [TensorSpec(x.dtype, (*x.shape[:-1], w.shape[0]))]
+
+    def outline(self, attrs, shapes):
+        return shapes[0] and (*shapes[0][:-1], shapes[1][0] if shapes[1] else None)
 
     def terms(self, attrs, inputs):
         return inputs[0].shape[-1]
@@ -80,6 +83,13 @@ class MatMul(Product):
         rows = left[-2:-1] if a.rank > 1 else ()
         columns = right[-1:] if b.rank > 1 else ()
         return [TensorSpec(a.dtype, (*batch, *rows, *columns))]
+
+    def outline(self, attrs, shapes):
+        a, b = shapes
+        if not a or not b:
+            return None
+        batch = broadcast_known([a[:-2], b[:-2]])
+        return (*batch, *(a[-2:-1] if len(a) > 1 else ()), *(b[-1:] if len(b) > 1 else ()))
 
     def terms(self, attrs, inputs):
         return inputs[0].shape[-1]

@@ -5,10 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.floats import HALVES, from_bf16, rounded, to_bf16
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, Mover, as_type, broadcast, check_dtype, check_same_dtype, take, widen, word
+from ._common import (
+    FLOATS,
+    NUMBERS,
+    Mover,
+    as_type,
+    broadcast,
+    broadcast_outline,
+    check_dtype,
+    check_same_dtype,
+    same_outline,
+    take,
+    widen,
+    word,
+)
 
 _BOOL = frozenset(("bool",))
 
@@ -33,10 +47,25 @@ class Binary(LayerKind):
             check_same_dtype(a, b)
         return [TensorSpec(self.output or a.dtype, broadcast(a, b))]
 
+    outline = broadcast_outline
+
     def meaning(self, attrs, inputs):
         a, b = take(inputs, 2)
         dtype = np.bool_ if self.output else np.result_type(a, b) if self.same_dtype else a.dtype
         return [as_type(self.function(*widen(a, b), attrs), dtype)]
+
+
+class Comparison(Binary):
+    """A comparison of two elements, which gives a truth value."""
+
+    output = "bool"
+
+    def sensible(self, attrs, position, inputs, constants):
+        other = constants[1 - position]
+        if other is None or not other.size or other.dtype.kind not in "iu":
+            return None
+        least, largest = int(other.min()), int(other.max())
+        return (least, largest) if least < largest else (min(0, least), max(1, largest))
 
 
 def _divide(a, b, attrs):
@@ -61,8 +90,8 @@ def _modulo(a, b, attrs):
     return np.fmod(a, b) if attrs["fmod"] else np.mod(a, b)
 
 
-def _binary(kind: str, f, what: str, **members) -> type[Binary]:
-    return type(kind.title().replace("_", ""), (Binary,), {
+def _binary(kind: str, f, what: str, base: type[Binary] = Binary, **members) -> type[Binary]:
+    return type(kind.title().replace("_", ""), (base,), {
         "name": kind, "function": staticmethod(f), "__module__": __name__, "__doc__": what, **members})
 
 
@@ -70,20 +99,20 @@ def _plain(f):
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",))
-Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.")
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True)
+Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True)
 Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
 Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
 Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)
 Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.", exact=True)
 Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.", exact=True)
 Mod = _binary("mod", _modulo, "Remainder of a / b. Source: ONNX Mod.", attributes={"fmod": 0})
-Equal = _binary("equal", _plain(np.equal), "a == b. Source: ONNX Equal.", accepts=NUMBERS | _BOOL, output="bool")
-Less = _binary("less", _plain(np.less), "a < b. Source: ONNX Less.", output="bool")
-Greater = _binary("greater", _plain(np.greater), "a > b. Source: ONNX Greater.", output="bool")
-LessEqual = _binary("less_equal", _plain(np.less_equal), "a <= b. Source: ONNX LessOrEqual.", output="bool")
+Equal = _binary("equal", _plain(np.equal), "a == b. Source: ONNX Equal.", accepts=NUMBERS | _BOOL, base=Comparison)
+Less = _binary("less", _plain(np.less), "a < b. Source: ONNX Less.", base=Comparison)
+Greater = _binary("greater", _plain(np.greater), "a > b. Source: ONNX Greater.", base=Comparison)
+LessEqual = _binary("less_equal", _plain(np.less_equal), "a <= b. Source: ONNX LessOrEqual.", base=Comparison)
 GreaterEqual = _binary("greater_equal", _plain(np.greater_equal), "a >= b. Source: ONNX GreaterOrEqual.",
-                       output="bool")
+                       base=Comparison)
 LogicalAnd = _binary("logical_and", _plain(np.logical_and), "Both. Source: ONNX And.", accepts=_BOOL, output="bool")
 LogicalOr = _binary("logical_or", _plain(np.logical_or), "Any. Source: ONNX Or.", accepts=_BOOL, output="bool")
 LogicalXor = _binary("logical_xor", _plain(np.logical_xor), "One. Source: ONNX Xor.", accepts=_BOOL, output="bool")
@@ -93,6 +122,7 @@ class Prelu(LayerKind):
     """x where x >= 0, else slope x; the slope broadcasts to x, trailing axes aligned. Source: ONNX PRelu."""
 
     name = "prelu"
+    outline = same_outline
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -112,6 +142,7 @@ class Identity(Mover):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
+    outline = same_outline
     attributes = {}
 
     def infer(self, attrs, inputs):
@@ -122,22 +153,35 @@ class Identity(Mover):
 
 
 class Cast(LayerKind):
-    """x in another element type; floats are cut towards zero, non-zero is true. Source: ONNX Cast.
+    """x in another element type. Source: ONNX Cast.
 
-    `dtype`: f16 f32 f64 i8 ... u64 bool. Numbers outside the target's range give an undefined value.
+    `dtype`: f16 bf16 f32 f64 i8 ... u64 bool. `through`: f16 or bf16, to which x is rounded first: the value then stands for
+    one of that type. `source`: bf16 where x has that type, which NumPy lacks: x then is an array of its bits.
+    Floats are rounded to the nearest, ties to even, and what is too large becomes infinite; floats become integers by
+    cutting towards zero, integers smaller ones by dropping high bits; what is not zero is true, NaN too. A float outside
+    the range of an integer type, or NaN, gives an undefined integer, as in ONNX: here what the processor's conversion
+    gives.
     """
 
     name = "cast"
+    outline = same_outline
     exact = True
     per_element = 0
-    attributes = {"dtype": None}
+    attributes = {"dtype": None, "through": "", "source": ""}
 
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
-        if "bf16" in (x.dtype, attrs["dtype"]):
-            raise ModelError("cast from or to bf16: NumPy has no such type; an adapt changes the format")
-        return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL)), x.shape)]
+        word("through", attrs["through"], ("", *HALVES))
+        word("source", attrs["source"], ("", "bf16"))
+        # Where only an array is known, bits of bf16 look like u16.
+        if x.dtype not in (("bf16", "u16") if attrs["source"] else NUMBERS | _BOOL):
+            raise ModelError(f"attribute source={attrs['source']!r} on {x}: expected bf16 for a value of bf16, and only there")
+        return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL | {"bf16"})), x.shape)]
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
-        return [as_type(x, numpy_dtype(attrs["dtype"]))]
+        if attrs["source"]:
+            x = from_bf16(x)
+        if attrs["through"]:
+            x = rounded(x, attrs["through"])
+        return [to_bf16(x) if attrs["dtype"] == "bf16" else as_type(x, numpy_dtype(attrs["dtype"]))]

@@ -9,7 +9,7 @@ from ..net.net import TensorSpec
 from . import LayerKind
 from ._common import Mover, check_dtype, integers, take, word
 from .resize import interpolate, positions, taps
-from .shaping import transpose_spec
+from .shaping import permuted, transpose_spec
 
 #: Weights of red, green and blue in luma. Source: ITU-R BT.601, as Pillow and OpenCV use them.
 _LUMA = (0.299, 0.587, 0.114)
@@ -25,7 +25,6 @@ class Source(LayerKind):
     """
 
     name = "source"
-    folds = 0
     per_element = 0
     attributes = {"shape": None, "format": "rgb", "resize_mode": "bilinear", "keep_ar": 0, "padding_color": (0,)}
 
@@ -36,6 +35,9 @@ class Source(LayerKind):
         if shape[:2] != (1, channels):
             raise ModelError(f"attribute shape={shape}: expected (1, {channels}, H, W) for format {attrs['format']}")
         return shape
+
+    def outline(self, attrs, shapes):
+        return self._shape(attrs)
 
     @staticmethod
     def _padding(attrs, channels):
@@ -65,17 +67,23 @@ class Source(LayerKind):
             raise InputError(f"source: an image of element type {image.dtype}: expected uint8")
         self._check(image.shape)
         _, channels, height, width = self._shape(attrs)
-        x = self._colors(image, attrs["format"])
         h, w, top, left = height, width, 0, 0
         if attrs["keep_ar"]:
-            scale = min(height / x.shape[0], width / x.shape[1])
-            h, w = (min(most, max(1, int(n * scale + 0.5))) for n, most in zip(x.shape, (height, width)))
+            scale = min(height / image.shape[0], width / image.shape[1])
+            h, w = (min(most, max(1, int(n * scale + 0.5))) for n, most in zip(image.shape, (height, width)))
             top, left = (height - h) // 2, (width - w) // 2
+        steps = []
         for axis, out in ((0, h), (1, w)):
-            length = x.shape[axis]
+            length = image.shape[axis]
             if out != length:
-                x = interpolate(x, axis, *taps(positions(out, length, out / length, "half_pixel"), length,
-                                               attrs["resize_mode"]))
+                index, weight = taps(positions(out, length, out / length, "half_pixel"), length, attrs["resize_mode"])
+                # Of a large image few pixels are looked at: the others need not become floats.
+                used, index = np.unique(index, return_inverse=True)
+                image = np.take(image, used, axis)
+                steps.append((axis, index.reshape(weight.shape), weight))
+        x = self._colors(image, attrs["format"])
+        for step in steps:
+            x = interpolate(x, *step)
         y = np.empty((1, channels, height, width), np.float32)
         y[:] = self._padding(attrs, channels).reshape(-1, 1, 1)
         y[0, :, top:top + h, left:left + w] = x.transpose(2, 0, 1)
@@ -108,6 +116,9 @@ class Permute(Mover):
         (x,) = take(inputs, 1)
         return [transpose_spec(x, self._order(attrs))]
 
+    def outline(self, attrs, shapes):
+        return permuted(shapes, self._order(attrs))
+
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
         order = self._order(attrs)
@@ -118,7 +129,6 @@ class Sink(Mover):
     """y = x: the end of a pipeline, with the `name` that its user reads."""
 
     name = "sink"
-    folds = 0
     attributes = {"name": ""}
 
     def infer(self, attrs, inputs):

@@ -18,6 +18,7 @@ from ._common import (
     as_type,
     axis_of,
     broadcast,
+    broadcast_outline,
     check_dtype,
     check_same_dtype,
     integers,
@@ -38,6 +39,17 @@ class Gather(Mover):
         axis = axis_of(attrs["axis"], data.rank)
         return [TensorSpec(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1:]))]
 
+    def sensible(self, attrs, position, inputs, constants):
+        rows = inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)]
+        return (0, rows - 1) if position == 1 else None
+
+    def outline(self, attrs, shapes):
+        data, indices = shapes
+        if data is None or indices is None:
+            return None
+        axis = axis_of(attrs["axis"], len(data))
+        return (*data[:axis], *indices, *data[axis + 1:])
+
     def meaning(self, attrs, inputs):
         data, indices = take(inputs, 2)
         axis = axis_of(attrs["axis"], data.ndim)
@@ -53,6 +65,7 @@ class Where(LayerKind):
 
     name = "where"
     exact = True
+    beside = slice(1, 3)
     per_element = 0
     attributes = {}
 
@@ -61,6 +74,8 @@ class Where(LayerKind):
         check_dtype("condition", condition, frozenset(("bool",)))
         check_same_dtype(a, b)
         return [TensorSpec(a.dtype, broadcast(condition, a, b))]
+
+    outline = broadcast_outline
 
     def meaning(self, attrs, inputs):
         return [np.where(*take(inputs, 3))]
@@ -77,6 +92,12 @@ class _ArgExtreme(LayerKind):
         if x.shape[axis] == 0:
             raise ShapeError(f"x is {x}: axis {axis} is empty")
         return [TensorSpec("i64", (*x.shape[:axis], *([1] if attrs["keepdims"] else []), *x.shape[axis + 1:]))]
+
+    def outline(self, attrs, shapes):
+        if shapes[0] is None:
+            return None
+        axis = axis_of(attrs["axis"], len(shapes[0]))
+        return (*shapes[0][:axis], *([1] if attrs["keepdims"] else []), *shapes[0][axis + 1:])
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
@@ -155,6 +176,9 @@ class Shape(LayerKind):
         (x,) = take(inputs, 1)
         return [TensorSpec("i64", (len(x.shape[int(attrs["start"]):int(attrs["end"])]),))]
 
+    def outline(self, attrs, shapes):
+        return (None,) if shapes[0] is None else (len(shapes[0][int(attrs["start"]):int(attrs["end"])]),)
+
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
         return [np.array(x.shape[int(attrs["start"]):int(attrs["end"])], np.int64)]
@@ -173,6 +197,9 @@ class ConstantOfShape(ValueKind):
         take(self.plain(inputs), 0)
         word("dtype", attrs["dtype"], sorted(NUMBERS | {"bool"}))
         return [TensorSpec(attrs["dtype"], integers("shape", attrs["shape"], least=0))]
+
+    def outline(self, attrs, shapes):
+        return attrs["shape"]
 
     def meaning(self, attrs, inputs):
         attrs, _ = self.resolve(attrs, inputs)
@@ -215,6 +242,9 @@ class Range(ValueKind):
         take(self.plain(inputs), 0)
         _, _, count, dtype = self._values(attrs)
         return [TensorSpec(dtype, (count,))]
+
+    def outline(self, attrs, shapes):
+        return (None,)
 
     def meaning(self, attrs, inputs):
         attrs, _ = self.resolve(attrs, inputs)

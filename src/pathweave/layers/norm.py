@@ -18,6 +18,7 @@ from ._common import (
     check_shape,
     integers,
     numbers,
+    same_outline,
     take,
     widen,
 )
@@ -44,6 +45,7 @@ class BatchNorm(LayerKind):
     """
 
     name = "batch_norm"
+    outline = same_outline
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -63,6 +65,7 @@ class Madd(LayerKind):
     """y = x * scale + shift; scale and shift are [C] (act on axis 1) or [] (scalar)."""
 
     name = "madd"
+    outline = same_outline
     per_element = 2
     attributes = {}
 
@@ -85,6 +88,7 @@ class InstanceNorm(LayerKind):
     """
 
     name = "instance_norm"
+    outline = same_outline
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -114,6 +118,7 @@ class LayerNorm(LayerKind):
     """
 
     name = "layer_norm"
+    outline = same_outline
     attributes = {"axis": -1, "epsilon": 1e-5}
 
     def infer(self, attrs, inputs):
@@ -146,7 +151,7 @@ class Lrn(LayerKind):
     """
 
     name = "lrn"
-    folds = 0
+    outline = same_outline
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
     def infer(self, attrs, inputs):
@@ -159,13 +164,18 @@ class Lrn(LayerKind):
     def terms(self, attrs, inputs):
         return int(attrs["size"])
 
+    def effort(self, attrs, inputs, outputs):
+        images = math.prod(inputs[0].shape[2:]) * inputs[0].shape[0]
+        return (inputs[0].shape[1] + int(attrs["size"])) * images + int(attrs["size"]) * outputs[0].elements
+
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
         wide, size = widen(x), int(attrs["size"])
-        before, behind = (size - 1) // 2, size // 2
+        most = max(0, x.shape[1] - 1)  # nothing lies further away
+        before, behind = min((size - 1) // 2, most), min(size // 2, most)
         width = [(0, 0)] * x.ndim
         width[1] = (before, behind)
         squares = np.pad(wide * wide, width)
-        total = sum(squares[:, k:k + x.shape[1]] for k in range(size))
+        total = sum(squares[:, k:k + x.shape[1]] for k in range(before + behind + 1))
         y = wide / (float(attrs["bias"]) + float(attrs["alpha"]) / size * total) ** float(attrs["beta"])
         return [as_type(y, x.dtype)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
 from . import LayerKind
-from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, take, widen, windows
+from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, padded_elements, take, widen, windows
+
+_EVERY_TAP = 4096  # of a kernel with more, those that see nothing but padding are left out first
 
 
 class _Window(LayerKind):
@@ -17,7 +20,6 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
-    folds = 0
 
     def _geometry(self, attrs):
         kernel = integers("kernel", attrs["kernel"], 2, 1)
@@ -37,32 +39,49 @@ class _Window(LayerKind):
                for i in (0, 1))
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 
+    def outline(self, attrs, shapes):
+        return (*shapes[0][:2], None, None) if shapes[0] else (None,) * 4
+
     def terms(self, attrs, inputs):
         return math.prod(integers("kernel", attrs["kernel"], 2, 1))
 
     def operations(self, attrs, inputs, outputs):
         return outputs[0].elements * self.terms(attrs, inputs)
 
+    def effort(self, attrs, inputs, outputs):
+        return super().effort(attrs, inputs, outputs) + 2 * padded_elements(inputs[0], self._geometry(attrs)[2])
+
     def _pool(self, x, attrs, fill, combine):
-        """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value."""
+        """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value.
+
+        Padding is skipped, not made: it takes neither time nor memory, however much of it there is.
+        """
         kernel, stride, pad, dilation = self._geometry(attrs)
         for i in (0, 1):
-            axis = 2 + i
-            count = windows(x.shape[axis], kernel[i], stride[i], (pad[i], pad[i + 2]), dilation[i],
-                            bool(attrs["ceil"]))
-            span = (count - 1) * stride[i] + 1
-            behind = max(0, span + (kernel[i] - 1) * dilation[i] - x.shape[axis] - pad[i])
-            if pad[i] or behind:
-                width = [(0, 0)] * 4
-                width[axis] = (pad[i], behind)
-                x = np.pad(x, width, constant_values=fill)
-            y = None
-            for k in range(kernel[i]):
-                start = k * dilation[i]
-                part = x[(slice(None),) * axis + (slice(start, start + span, stride[i]),)]
-                y = part.copy() if y is None else combine(y, part, out=y)
+            axis, length = 2 + i, x.shape[2 + i]
+            count = windows(length, kernel[i], stride[i], (pad[i], pad[i + 2]), dilation[i], bool(attrs["ceil"]))
+            y = np.full((*x.shape[:axis], count, *x.shape[axis + 1:]), fill, x.dtype)
+            for k in _taps_inside(length, count, kernel[i], stride[i], pad[i], dilation[i]):
+                start = k * dilation[i] - pad[i]  # of the first window's tap
+                first = -(min(0, start) // stride[i])
+                last = min(count, (length - 1 - start) // stride[i] + 1)
+                if first < last:
+                    out = y[(slice(None),) * axis + (slice(first, last),)]
+                    begin, end = start + first * stride[i], start + (last - 1) * stride[i] + 1
+                    combine(out, x[(slice(None),) * axis + (slice(begin, end, stride[i]),)], out=out)
             x = y
         return x
+
+
+def _taps_inside(length: int, count: int, kernel: int, stride: int, pad: int, dilation: int) -> Iterable[int]:
+    """The taps of a window along one axis that see the image for any output, in order; none of a huge kernel's others."""
+    if kernel <= _EVERY_TAP:
+        return range(kernel)
+    found: set[int] = set()
+    for o in range(count):
+        start = o * stride - pad
+        found.update(range(max(0, -(start // dilation)), min(kernel, (length - 1 - start) // dilation + 1)))
+    return sorted(found)
 
 
 class MaxPool2(_Window):
@@ -92,9 +111,10 @@ class AveragePool2(_Window):
         kernel, stride, pad, dilation = (v[i] for v in self._geometry(attrs))
         end = self._geometry(attrs)[2][i + 2]
         count = windows(length, kernel, stride, (pad, end), dilation, bool(attrs["ceil"]))
-        at = np.arange(count)[:, None] * stride - pad + np.arange(kernel) * dilation
+        start = np.arange(count) * stride - pad
         low, high = (-pad, length + end) if attrs["count_pad"] else (0, length)
-        return np.maximum(1, ((at >= low) & (at < high)).sum(1))
+        first, last = np.maximum(0, -((start - low) // dilation)), np.minimum(kernel, -((start - high) // dilation))
+        return np.maximum(1, last - first)
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
@@ -131,6 +151,9 @@ class _Global(LayerKind):
         if 0 in x.shape[2:]:
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         return [TensorSpec(x.dtype, x.shape[:2] + ((1, 1) if attrs["keepdims"] else ()))]
+
+    def outline(self, attrs, shapes):
+        return (*(shapes[0][:2] if shapes[0] else (None, None)), *((1, 1) if attrs["keepdims"] else ()))
 
     def operations(self, attrs, inputs, outputs):
         return inputs[0].elements

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..errors import ModelError, ShapeError
+from ..errors import ModelError
 from ..net.net import TensorSpec
 from . import LayerKind
 from ._common import FLOATS, NUMBERS, as_type, axes_of, check_dtype, integers, take, widen, word
@@ -19,8 +19,20 @@ def _mean(x, axis, keepdims):
     return np.trunc(total / (x.size // max(1, total.size)))
 
 
+def _extreme(function, side):
+    """Largest (side 0) or smallest (side 1) element; of none, the type's least or greatest number, as ONNX says."""
+    def reduced(x, axis, keepdims):
+        if x.size:
+            return function(x, axis, keepdims=keepdims)
+        kind = x.dtype.kind
+        limits = (False, True) if kind == "b" else (-np.inf, np.inf) if kind == "f" else \
+            (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        return function(x, axis, keepdims=keepdims, initial=limits[side])
+    return reduced
+
+
 def _log_sum_exp(x, axis, keepdims):
-    high = x.max(axis, keepdims=True)
+    high = _extreme(np.max, 0)(x, axis, True)
     high = np.where(np.isfinite(high), high, 0)
     with np.errstate(divide="ignore"):
         y = np.log(np.exp(x - high).sum(axis, keepdims=True)) + high
@@ -31,8 +43,8 @@ def _log_sum_exp(x, axis, keepdims):
 _OPS = {
     "sum": (lambda x, a, k: x.sum(a, keepdims=k), NUMBERS),
     "mean": (_mean, NUMBERS),
-    "max": (lambda x, a, k: x.max(a, keepdims=k), NUMBERS | {"bool"}),
-    "min": (lambda x, a, k: x.min(a, keepdims=k), NUMBERS | {"bool"}),
+    "max": (_extreme(np.max, 0), NUMBERS | {"bool"}),
+    "min": (_extreme(np.min, 1), NUMBERS | {"bool"}),
     "prod": (lambda x, a, k: x.prod(a, keepdims=k), NUMBERS),
     "l1": (lambda x, a, k: np.abs(x).sum(a, keepdims=k), NUMBERS),
     "l2": (lambda x, a, k: np.sqrt((x * x).sum(a, keepdims=k)), FLOATS),
@@ -59,12 +71,16 @@ class Reduce(LayerKind):
         (x,) = take(inputs, 1)
         check_dtype("x", x, _OPS[word("op", attrs["op"], tuple(_OPS))][1])
         axes = self._axes(attrs, x.rank)
-        if attrs["op"] in ("max", "min") and any(x.shape[a] == 0 for a in axes):
-            raise ShapeError(f"x is {x}: an empty axis has no {attrs['op']}")
         if attrs["keepdims"] not in (0, 1):
             raise ModelError(f"attribute keepdims={attrs['keepdims']!r}: expected 0 or 1")
         shape = [1 if i in axes else d for i, d in enumerate(x.shape) if attrs["keepdims"] or i not in axes]
         return [TensorSpec(x.dtype, tuple(shape))]
+
+    def outline(self, attrs, shapes):
+        if shapes[0] is None:
+            return None
+        axes = self._axes(attrs, len(shapes[0]))
+        return tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if attrs["keepdims"] or i not in axes)
 
     def terms(self, attrs, inputs):
         return math.prod(inputs[0].shape[a] for a in self._axes(attrs, inputs[0].rank))

@@ -19,16 +19,22 @@ _ROUNDING = {
 }
 
 
-def positions(out: int, length: int, scale: float, coordinates: str) -> np.ndarray:
-    """Where the centres of `out` output pixels lie among `length` input pixels, float64. Source: ONNX Resize."""
-    i = np.arange(out, dtype=np.float64)
+def positions(out: int, length: int, scale: float | np.floating, coordinates: str) -> np.ndarray:
+    """Where the centres of `out` output pixels lie among `length` input pixels, float64. Source: ONNX Resize.
+
+    Computed in the precision of `scale`, a Python number being float64.
+    """
+    number = np.asarray(scale).dtype.type
+    i = np.arange(out).astype(number)
     if coordinates == "asymmetric":
-        return i / scale
-    if coordinates == "align_corners":
-        return i * (length - 1) / (out - 1) if out > 1 else np.zeros(out)
-    if coordinates == "pytorch_half_pixel" and out == 1:
-        return np.zeros(1)
-    return (i + 0.5) / scale - 0.5
+        at = i / number(scale)
+    elif coordinates == "align_corners":
+        at = i * number(length - 1) / number(max(out - 1, 1))
+    elif coordinates == "pytorch_half_pixel" and out == 1:
+        at = np.zeros(1)
+    else:
+        at = (i + number(0.5)) / number(scale) - number(0.5)
+    return at.astype(np.float64)
 
 
 def taps(at: np.ndarray, length: int, mode: str, rounding: str = "round_prefer_floor", cubic_a: float = -0.75):
@@ -63,12 +69,14 @@ def interpolate(x: np.ndarray, axis: int, index: np.ndarray, weight: np.ndarray)
 class Resize2(ValueKind):
     """x [N,C,H,W] resampled to `size` (two integers), or by `scale` (two factors, size = floor(length * scale)).
 
-    Optional inputs instead: sizes, scales. Four numbers must leave N and C as they are. Source: ONNX Resize without
-    antialiasing and without exclude_outside.
+    Optional inputs instead: sizes, scales. Four numbers must leave N and C as they are. Scales are float32, and lengths and
+    positions are computed in float32 too: ONNX names no precision, and ONNX Runtime and PyTorch do so. In float64, as in
+    onnx.reference, 9 pixels by float32(5/3) would give 14 instead of 15, and the pixel that a position on the border
+    between two is nearest to would depend on how 1/3 was rounded. Source: ONNX Resize without antialiasing and without
+    exclude_outside.
     """
 
     name = "resize2"
-    folds = 0
     moves = slice(1)
     attributes = {"mode": "nearest", "coordinates": "half_pixel", "rounding": "round_prefer_floor",
                   "size": (), "scale": (), "cubic_a": -0.75}
@@ -85,11 +93,12 @@ class Resize2(ValueKind):
             raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']} on shape {list(shape)}: expected "
                              "two numbers, for H and W, or four that leave N and C as they are")
         if attrs["size"]:
-            return [(d, d / n) for d, n in zip(integers("size", given[-2:], 2, 1), shape[2:])]
-        scales = tuple(float(s) for s in given[-2:])
+            sizes = integers("size", given[-2:], 2, 1)
+            return [(d, np.float32(d) / np.float32(n)) for d, n in zip(sizes, shape[2:])]
+        scales = tuple(np.float32(s) for s in given[-2:])
         if not all(0 < s < 1e9 for s in scales):
             raise ModelError(f"attribute scale={given}: expected positive factors")
-        return [(math.floor(n * s), s) for n, s in zip(shape[2:], scales)]
+        return [(math.floor(np.float32(n) * s), s) for n, s in zip(shape[2:], scales)]
 
     def infer(self, attrs, inputs):
         (x,) = take(self.plain(inputs), 1)
@@ -105,6 +114,11 @@ class Resize2(ValueKind):
         if min(out) < 1:
             raise ShapeError(f"x is {x}, scale={attrs['scale']}: the output would be empty")
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
+
+    def effort(self, attrs, inputs, outputs):
+        n, c, _, width = inputs[0].shape
+        between = n * c * outputs[0].shape[2] * width  # rows are resampled first
+        return super().effort(attrs, inputs, outputs) + 4 * (between + outputs[0].elements)
 
     def meaning(self, attrs, inputs):
         attrs, (x,) = self.resolve(attrs, inputs)

@@ -13,6 +13,7 @@ from ._common import (
     ValueKind,
     axes_of,
     axis_of,
+    broadcast_known,
     broadcast_shapes,
     check_rank,
     check_same_dtype,
@@ -40,6 +41,15 @@ class Concat(Mover):
                 raise ShapeError(f"{first} and {other} differ in more than axis {axis}")
         length = sum(s.shape[axis] for s in inputs)
         return [TensorSpec(first.dtype, (*first.shape[:axis], length, *first.shape[axis + 1:]))]
+
+    def outline(self, attrs, shapes):
+        known = next((s for s in shapes if s is not None), None)
+        if known is None:
+            return None
+        axis = axis_of(attrs["axis"], len(known))
+        at = [s[axis] if s is not None else None for s in shapes]
+        return tuple((None if None in at else sum(at)) if i == axis else
+                     next((s[i] for s in shapes if s is not None and s[i] is not None), None) for i in range(len(known)))
 
     def meaning(self, attrs, inputs):
         return [np.concatenate(inputs, int(attrs["axis"]))]
@@ -98,6 +108,16 @@ class Slice(Mover, ValueKind):
         slices = self._slices(attrs, x.shape)
         return [TensorSpec(x.dtype, tuple(len(range(*s.indices(d))) for s, d in zip(slices, x.shape)))]
 
+    def outline(self, attrs, shapes):
+        x = shapes[0]
+        if x is None or any(attrs[k] is None or None in attrs[k] for k in self.attributes):
+            return x and (None,) * len(x)
+        axes = attrs["axes"] or range(len(attrs["starts"]))
+        touched = axes_of(axes, len(x))
+        slices = self._slices(attrs, [1 if d is None else d for d in x])
+        return tuple(d if i not in touched else None if d is None else len(range(*s.indices(d)))
+                     for i, (d, s) in enumerate(zip(x, slices)))
+
     def meaning(self, attrs, inputs):
         attrs, (x,) = self.resolve(attrs, inputs)
         return [x[self._slices(attrs, x.shape)]]
@@ -110,7 +130,6 @@ class Pad(Mover, ValueKind):
     """
 
     name = "pad"
-    folds = 64 << 10
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 
@@ -156,6 +175,10 @@ def transpose_spec(x: TensorSpec, perm) -> TensorSpec:
     return TensorSpec(x.dtype, tuple(x.shape[p] for p in perm))
 
 
+def permuted(shapes, perm):
+    return tuple(shapes[0][p] for p in perm) if shapes[0] else (None,) * len(perm)
+
+
 class Transpose(Mover):
     """Axis i of the output is axis perm[i] of x. Source: ONNX Transpose."""
 
@@ -165,6 +188,9 @@ class Transpose(Mover):
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
         return [transpose_spec(x, attrs["perm"])]
+
+    def outline(self, attrs, shapes):
+        return permuted(shapes, attrs["perm"])
 
     def meaning(self, attrs, inputs):
         (x,) = take(inputs, 1)
@@ -212,6 +238,17 @@ class Reshape(Reshaping):
             raise ShapeError(f"shape={tuple(attrs['shape'])} has {math.prod(new)} elements, {list(old)} has {count}")
         return tuple(new)
 
+    def outline(self, attrs, shapes):
+        if attrs["shape"] is None:
+            return None
+        old = shapes[0] or ()
+        new = [(old[i] if i < len(old) else None) if d == 0 and not attrs["allowzero"] else None if d == -1 else d
+               for i, d in enumerate(attrs["shape"])]
+        if None not in old and shapes[0] is not None and new.count(None) == 1 and -1 in attrs["shape"]:
+            known = math.prod(d for d in new if d is not None)
+            new[new.index(None)] = math.prod(old) // known if known else None
+        return tuple(new)
+
 
 class Squeeze(Reshaping):
     """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
@@ -227,6 +264,15 @@ class Squeeze(Reshaping):
             raise ShapeError(f"axes={tuple(axes)}: expected length 1 in {list(old)}")
         return tuple(d for i, d in enumerate(old) if i not in axes)
 
+    def outline(self, attrs, shapes):
+        old, axes = shapes[0], attrs["axes"]
+        if old is None or axes is None or None in axes or (not axes and None in old):
+            return None
+        if not axes:
+            return tuple(d for d in old if d != 1)
+        gone = axes_of(axes, len(old))
+        return tuple(d for i, d in enumerate(old) if i not in gone)
+
 
 class Unsqueeze(Squeeze):
     """x with new axes of length 1 at `axes`, counted in the output. Source: ONNX Unsqueeze."""
@@ -240,6 +286,12 @@ class Unsqueeze(Squeeze):
         found, rest = set(axes_of(axes, rank)), iter(old)
         return tuple(1 if i in found else next(rest) for i in range(rank))
 
+    def outline(self, attrs, shapes):
+        old, axes = shapes[0], attrs["axes"]
+        if old is None or axes is None:
+            return None
+        return (None,) * (len(old) + len(axes)) if None in axes else self._shape(attrs, old)
+
 
 class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
@@ -251,6 +303,9 @@ class Expand(Reshaping):
     @staticmethod
     def _shape(attrs, old):
         return broadcast_shapes(old, integers("shape", attrs["shape"], least=0))
+
+    def outline(self, attrs, shapes):
+        return broadcast_known([shapes[0], attrs["shape"]])
 
     def meaning(self, attrs, inputs):
         attrs, (x,) = self.resolve(attrs, inputs)

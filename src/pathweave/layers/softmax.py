@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from . import LayerKind
-from ._common import FLOATS, as_type, axis_of, check_dtype, take, widen
+from ._common import FLOATS, as_type, axis_of, check_dtype, same_outline, take, widen
 
 
 class _AlongAxis(LayerKind):
     attributes = {"axis": -1}
+    outline = same_outline
 
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)

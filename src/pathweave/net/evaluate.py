@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, Error, InputError, ModelError, OutOfMemoryError, ShapeError
-from .format import numpy_dtype
+from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
+from . import memory
+from .floats import host_dtype, numbers_of, taken
+from .format import dtype_of, itemsize, numpy_dtype
 from .net import Layer, Net, TensorSpec
 
 #: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
@@ -19,21 +21,52 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
     """Run a net by NumPy meanings and return its outputs by name, in the net's order.
 
     `inputs`: one array per net input; symbols of the declared shapes take the sizes of the arrays. With `precision`
-    ("f64", "f32") every floating-point input and constant is computed in that precision; without it, in its own.
-    A value is freed after its last use. Raises InputError, DTypeError, ShapeError, OutOfMemoryError.
+    ("f64", "f32") every floating-point input, constant and result of a layer is computed in that precision, rounded where
+    the net rounds it; without it, in its own. A value is freed after its last use. Raises InputError, DTypeError,
+    ShapeError, SizeError, OutOfMemoryError.
     """
     values = {name: _in_precision(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     kept = set(net.outputs)
     for i, layer in enumerate(net.layers):
         arguments = [_argument(net, values, v, precision) for v in layer.inputs]
+        _check_room(layer, arguments)
         for name, array in zip(layer.outputs, run_layer(layer, arguments)):
             if name in last_use or name in kept:
-                values[name] = array
+                values[name] = _in_precision(array, precision)
         for v in set(layer.inputs):
             if v in values and last_use[v] == i and v not in kept:
                 del values[v]
-    return {name: np.asarray(_argument(net, values, name, precision)) for name in net.outputs}
+    results = {name: np.asarray(_argument(net, values, name, precision)) for name in net.outputs}
+    return {name: _bfloat(array, precision) if _is_bf16(net, name) else array for name, array in results.items()}
+
+
+def _is_bf16(net: Net, name: str) -> bool:
+    """True for a value that lies as bits of bfloat16: only inputs and what a cast makes."""
+    if name in net.inputs:
+        return net.inputs[name].dtype == "bf16"
+    layer = next((layer for layer in net.layers if name in layer.outputs), None)
+    return layer is not None and layer.kind == "cast" and layer.attrs["dtype"] == "bf16"
+
+
+def _bfloat(bits: np.ndarray, precision: str | None) -> np.ndarray:
+    return bits.view(host_dtype("bf16")) if precision is None else _in_precision(numbers_of(bits, "bf16"), precision)
+
+
+def _check_room(layer: Layer, arguments: list) -> None:
+    """Raise SizeError, OutOfMemoryError where the outputs of a layer are beyond the limit, or beyond the memory left."""
+    from ..layers import infer_layer
+    from .partial import resolve
+    contents = {v: a for v, a in zip(layer.inputs, arguments) if v}
+    try:
+        resolved = resolve(layer, contents)
+        outputs = infer_layer(resolved, [spec_of(contents[v]) if v else None for v in resolved.inputs])
+    except SizeError:
+        raise
+    except (Error, *MEANING_ERRORS):
+        return  # its meaning says what is wrong
+    memory.require(sum(s.elements * itemsize(s.dtype) for s in outputs), f"layer {layer.name!r} ({layer.kind})",
+                   "give smaller inputs")
 
 
 def run_layer(layer: Layer, arguments: list) -> list:
@@ -51,10 +84,15 @@ def run_layer(layer: Layer, arguments: list) -> list:
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
 
 
+def spec_of(array) -> TensorSpec:
+    """The spec of an array."""
+    return TensorSpec(dtype_of(array.dtype), tuple(array.shape))
+
+
 def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Size of every symbol, given concrete shapes of some of the inputs.
 
-    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 1, or a symbol
+    Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 0, or a symbol
     that gets two values.
     """
     sizes: dict[str, int] = {}
@@ -67,8 +105,8 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
             raise InputError(f"input {name!r}: expected rank {spec.rank} ({spec}), got shape {tuple(shape)}")
         for axis, (dim, size) in enumerate(zip(spec.shape, shape)):
             where = f"input {name!r}, dimension {axis}"
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                raise InputError(f"{where}: expected a size of at least 1, got {size!r}")
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+                raise InputError(f"{where}: expected a size of 0 or more, got {size!r}")
             if isinstance(dim, int):
                 if dim != size:
                     raise InputError(f"{where}: expected {dim} (the model declares {spec}), got {size}")
@@ -88,9 +126,8 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     match_symbols(net.inputs, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():
         expected = np.dtype(numpy_dtype(net.inputs[name].dtype))
-        relaxed = precision is not None and array.dtype.kind == "f" and expected.kind == "f"
-        if array.dtype != expected and not relaxed:
-            raise DTypeError(f"input {name!r}: expected element type {expected}, got {array.dtype}")
+        if precision is None or array.dtype.kind != "f" or expected.kind != "f":
+            arrays[name] = taken(f"input {name!r}", net.inputs[name], array)
     return arrays
 
 

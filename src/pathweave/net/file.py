@@ -2,10 +2,11 @@
 
 The file is a valid safetensors file: 8 bytes of header length, a JSON header, the tensors without gaps. Constants are
 tensors named `<net>/<constant>`; the rest is one JSON text (see spec.py) under `__metadata__`, key `pathweave`. Packed
-weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`; their contents
-are used as they are and only `pathweave verify` compares their digests: such a file is as trustworthy as its source. The
-header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64
-come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
+weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`. Contents of
+tensors are used as they are: such a file is as trustworthy as its source. Digests of all of them, and of the JSON text, are
+under `__metadata__`, key `digests`; files of before lack them. To look at every byte takes time, so only `damage` and
+`pathweave verify` do. The header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size
+is a multiple of 64 come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
 Source: https://github.com/huggingface/safetensors#format
 """
 
@@ -20,7 +21,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
-from ..errors import FileFormatError, ModelError, ModelFileError
+from ..errors import FileFormatError, InputError, ModelError, ModelFileError, OutOfMemoryError
 from . import packed, spec
 from .format import dtype_of, numpy_dtype
 from .net import Model
@@ -31,6 +32,8 @@ ALIGNMENT = 64
 _SAFETENSORS = {"F64": "f64", "F32": "f32", "F16": "f16", "I64": "i64", "I32": "i32", "I16": "i16", "I8": "i8",
                 "U64": "u64", "U32": "u32", "U16": "u16", "U8": "u8", "BOOL": "bool"}
 _NAMES = {ours: theirs for theirs, ours in _SAFETENSORS.items()}
+#: Names in the table of digests that are no tensors.
+_TEXT, _PACKED = "pathweave", "packed"
 _AGAIN = "the file is truncated or damaged: copy or save it again"
 
 
@@ -83,6 +86,20 @@ def _flush_folder(folder: str) -> None:
             os.close(fd)
 
 
+#: Endings of other formats: a `.pw` model under such a name would mislead its readers.
+_FOREIGN = frozenset((".onnx", ".pt", ".pth", ".pt2", ".tflite", ".keras", ".h5", ".hdf5", ".pb", ".prototxt", ".caffemodel",
+                      ".safetensors", ".npz", ".npy", ".json"))
+
+
+def check_name(path: str | os.PathLike) -> None:
+    """Raise InputError for a name that ends like another format's: what is written is always a `.pw` model."""
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in _FOREIGN:
+        raise InputError(f"{name}: a model is saved as a .pw file, and {suffix} is the ending of another format; expected a "
+                         f"name such as {os.path.splitext(os.path.basename(name))[0]}.pw")
+
+
 def save(model: Model, path: str | os.PathLike) -> None:
     """Write a model as one `.pw` file, atomically.
 
@@ -94,11 +111,21 @@ def save(model: Model, path: str | os.PathLike) -> None:
         with atomic_writer(path) as f:
             f.write(header)
             for array in arrays:
-                if array.size:
-                    f.write(memoryview(array.reshape(-1)).cast("B"))
+                f.write(_bytes(array))
     except OSError as e:
         raise ModelFileError(f"{path}: cannot be written ({e.strerror or e}); "
                              f"check that its folder exists, is writable and has {_size(arrays)} free") from e
+
+
+def _digests(metadata: dict[str, str], tensors: dict[str, Any]) -> dict[str, str]:
+    """Digests of every tensor, and of the texts that describe them."""
+    return {**{name: packed.digest_of(metadata[name].encode()) for name in (_TEXT, _PACKED) if name in metadata},
+            **{name: packed.digest_of(_bytes(array)) for name, array in tensors.items()}}
+
+
+def _bytes(array: Any) -> Any:
+    """The contents of an array as they lie in the file."""
+    return memoryview(array.reshape(-1)).cast("B") if array.size else b""
 
 
 def _size(arrays: list) -> str:
@@ -132,6 +159,8 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
             raise ModelError(f"{where}: a net is called 'packed', as packed weights are; rename it, or save without them")
         tensors |= {name: (array, "u8") for name, array in arrays.items()}
         metadata["packed"] = json.dumps(described, ensure_ascii=True, separators=(",", ":"))
+    metadata["digests"] = json.dumps(_digests(metadata, {name: array for name, (array, _) in tensors.items()}),
+                                     ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     order = sorted(tensors, key=lambda n: (tensors[n][0].nbytes % ALIGNMENT != 0, -tensors[n][0].itemsize, n))
     entries: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
@@ -150,16 +179,17 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
-def read(path: str | os.PathLike) -> Model:
+def read(path: str | os.PathLike, mapped: bool = True) -> Model:
     """Map a `.pw` file. Constants are read-only views of the file, which the system reads when they are touched.
 
-    Saving to the same path later does not disturb them (it puts a new file in place); truncating the file in place
-    does, as for every mapped file. Raises FileFormatError for a file that is truncated, damaged, of another kind or
-    of a newer format, ModelFileError (also an OSError) when it cannot be opened.
+    Saving to the same path later does not disturb them (it puts a new file in place); truncating or overwriting the file
+    in place does, as for every mapped file. `mapped` False: the file is read into memory instead, for a file that
+    somebody else may write. Raises FileFormatError for a file that is truncated, damaged, of another kind or of a newer
+    format, ModelFileError (also an OSError) when it cannot be opened, OutOfMemoryError.
     """
     path = Path(path)
     try:
-        mapped = _map(path)
+        held = _map(path, mapped)
     except (OSError, ValueError) as e:
         if isinstance(e, ModelError):
             raise
@@ -167,13 +197,13 @@ def read(path: str | os.PathLike) -> Model:
             "check that it is a file that you may read"
         raise ModelFileError(f"{path}: cannot be read ({getattr(e, 'strerror', None) or e}); {advice}") from e
     try:
-        return _model(mapped)
+        return _model(held)
     except FileFormatError as e:
         raise FileFormatError(f"{path}: {e}") from None
 
 
-def _map(path: Path) -> mmap.mmap:
-    """The whole file, mapped read-only."""
+def _map(path: Path, mapped: bool) -> mmap.mmap:
+    """The whole file, mapped read-only, or a copy of it in memory, which begins at a page as well."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         info = os.fstat(fd)
@@ -181,12 +211,35 @@ def _map(path: Path) -> mmap.mmap:
             raise OSError("not a plain file")
         if info.st_size < 8 + 2:
             raise FileFormatError(f"{path}: expected a .pw file, got {info.st_size} bytes; {_AGAIN}")
-        return mmap.mmap(fd, info.st_size, access=mmap.ACCESS_READ)
+        return mmap.mmap(fd, info.st_size, access=mmap.ACCESS_READ) if mapped else _copy(fd, path, info.st_size)
     finally:
         os.close(fd)
 
 
+def _copy(fd: int, path: Path, size: int) -> mmap.mmap:
+    try:
+        copy = mmap.mmap(-1, size)
+    except (OSError, MemoryError):
+        raise OutOfMemoryError(f"{path}: {size} bytes of memory could not be had; load it mapped") from None
+    with open(fd, "rb", closefd=False, buffering=0) as f, memoryview(copy) as view:
+        done = 0
+        while done < size and (n := f.readinto(view[done:])):
+            done += n
+    if done < size:
+        raise FileFormatError(f"{path}: expected {size} bytes, got {done}: it was written while it was read; load it again")
+    return copy
+
+
 def _model(mapped: mmap.mmap) -> Model:
+    metadata, tensors = _parts(mapped)
+    extra = packed.decode(metadata["packed"], tensors) if "packed" in metadata else None
+    model = spec.decode(spec.parse_json(metadata["pathweave"], "model"), tensors)
+    model.packed = extra
+    return model
+
+
+def _parts(mapped: mmap.mmap) -> tuple[dict[str, str], dict[str, Any]]:
+    """The texts of the header, and every tensor as a view of the file. Raises FileFormatError."""
     length = struct.unpack_from("<Q", mapped)[0]
     limit = min(len(mapped) - 8, spec.MAX_TEXT)
     if not recognises(mapped[:64]):
@@ -206,11 +259,29 @@ def _model(mapped: mmap.mmap) -> Model:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()) \
             or "pathweave" not in metadata:
         raise spec.bad("header, __metadata__", "words, pathweave among them", metadata, _AGAIN)
-    tensors = _tensors(header, mapped, 8 + length)
-    extra = packed.decode(metadata["packed"], tensors) if "packed" in metadata else None
-    model = spec.decode(spec.parse_json(metadata["pathweave"], "model"), tensors)
-    model.packed = extra
-    return model
+    return metadata, _tensors(header, mapped, 8 + length)
+
+
+def damage(path: str | os.PathLike) -> list[str] | None:
+    """Names of the parts of a `.pw` file whose contents are not those that were saved; None for a file without digests.
+
+    Tensors as `<net>/<constant>` and `packed/<number>`; `pathweave` and `packed` for the descriptions. Reads every byte.
+    Raises what `read` raises.
+    """
+    path = Path(path)
+    try:
+        metadata, tensors = _parts(_map(path, True))
+        digests = None if "digests" not in metadata else spec.parse_json(metadata["digests"], "digests")
+    except FileFormatError as e:
+        raise FileFormatError(f"{path}: {e}") from None
+    except OSError as e:
+        raise ModelFileError(f"{path}: cannot be read ({e.strerror or e}); check that it is a file that you may read") from e
+    if digests is None:
+        return None
+    if not isinstance(digests, dict):
+        return ["digests"]
+    found = _digests(metadata, tensors)
+    return sorted(name for name in {*found, *digests} if found.get(name) != digests.get(name))
 
 
 def _tensors(header: dict[str, Any], mapped: mmap.mmap, start: int) -> dict[str, Any]:
@@ -238,7 +309,7 @@ def _entry(name: str, entry: Any, size: int) -> tuple[str, list[int], int, int]:
         raise spec.bad(f"{where}, dtype", f"one of {', '.join(_SAFETENSORS)}", dtype, _AGAIN)
     if not isinstance(shape, list) or len(shape) > spec.MAX_RANK \
             or not all(type(d) is int and 0 <= d < spec.MAX_DIM for d in shape):
-        raise spec.bad(f"{where}, shape", f"at most {spec.MAX_RANK} numbers from 0 below 2**48", shape, _AGAIN)
+        raise spec.bad(f"{where}, shape", f"at most {spec.MAX_RANK} numbers from 0 to {spec.MAX_DIM - 1}", shape, _AGAIN)
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(o) is int for o in offsets) \
             or not 0 <= offsets[0] <= offsets[1] <= size:
         raise spec.bad(f"{where}, data_offsets", f"[begin, end] within 0 to {size}", offsets, _AGAIN)
@@ -271,4 +342,5 @@ def _view(mapped: mmap.mmap, name: str, dtype: str, shape: list[int], offset: in
     array = np.ndarray(shape, kind, mapped, offset)
     if dtype == "BOOL" and array.view(np.uint8).max() > 1:
         raise spec.bad(f"tensor {spec.shown(name)}", "bytes 0 and 1", int(array.view(np.uint8).max()), _AGAIN)
+    array.flags.writeable = False  # it is so in a mapping, and not in a copy of the file
     return array

@@ -89,6 +89,21 @@ class Layer:
         return replace(self, **changes)
 
 
+def check_name(where: str, name: Any) -> None:
+    """Raise ModelError for a name that is no text, or none that can be printed and written: lone surrogates."""
+    if isinstance(name, str):
+        if name.isascii():
+            return
+        try:
+            name.encode()
+            return
+        except UnicodeEncodeError:
+            pass
+    shown = repr(name)
+    raise ModelError(f"{where}: name {shown if len(shown) <= 80 else shown[:77] + '...'}: expected text in UTF-8; rename it in "
+                     f"the model")
+
+
 @dataclass
 class Net:
     """A DAG of layers in topological order.
@@ -130,7 +145,9 @@ class Net:
         return Net(dict(self.inputs), list(self.outputs), list(self.layers), dict(self.constants), dict(self.specs))
 
     def check(self) -> None:
-        """Raise ModelError unless names are unique, every input is defined before its use, and outputs exist."""
+        """Raise ModelError unless names are text and unique, every input is defined before its use, and outputs exist."""
+        for name in (*self.inputs, *self.constants, *self.outputs):
+            check_name("net", name)
         known = set(self.inputs) | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("net: a name is both an input and a constant")
@@ -139,6 +156,8 @@ class Net:
             if layer.name in names:
                 raise ModelError(f"net: two layers are named {layer.name!r}")
             names.add(layer.name)
+            for name in (layer.name, *layer.outputs):
+                check_name("net", name)
             for v in layer.inputs:
                 if v and v not in known:
                     raise ModelError(f"layer {layer.name!r} ({layer.kind}): input {v!r} is not defined before it")

@@ -68,7 +68,7 @@ def decode(text: str, tensors: dict[str, Any]) -> Packed:
             array = tensors.pop(f"packed/{i}")
             if array.ndim != 1 or array.dtype != "uint8" or type(e["bytes"]) is not int:
                 raise ValueError(f"packed/{i} is no row of bytes")
-            if not 0 <= array.size - e["bytes"] < ALIGNMENT or array.size % ALIGNMENT:
+            if e["bytes"] < 0 or not 0 <= array.size - e["bytes"] < ALIGNMENT or array.size % ALIGNMENT:
                 raise ValueError(f"packed/{i} has {array.size} bytes for {e['bytes']}")
             packed.packings.append(Packing(_text(e["net"]), _text(e["constant"]), _text(e["signature"]),
                                            tuple(map(_text, e["routines"])), e["bytes"], _text(e["digest"]), array))

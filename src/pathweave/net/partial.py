@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import Error, ShapeError
 from .evaluate import MEANING_ERRORS, run_layer
-from .format import dtype_of, itemsize
+from .format import dtype_of, itemsize, numpy_dtype
 from .net import Layer, TensorSpec
 
 #: A value of at most this many elements is followed by its contents, not only by its shape.
 FOLLOWED_ELEMENTS = 4096
-#: A folded constant may be this large whatever it is made from ...
-FREE_BYTES = 64 << 10
+#: A folded constant may have this many bytes whatever it is made from, in a net that may be saved ...
+FREE_BYTES = 1 << 20
+#: ... and in one that is bound, where it takes the memory that the value itself would take ...
+FREE_BYTES_BOUND = 16 << 20
 #: ... and larger ones may have this many times the bytes of the constants that they are made from.
 GROWTH = 2
+#: All that is folded in one go may have this many bytes, and GROWTH times those of the net's constants, and take this much
+#: effort (`LayerKind.effort`): a second or two.
+TOTAL_BYTES = 256 << 20
+TOTAL_EFFORT = 2_000_000_000
+
+
+@dataclass
+class Folding:
+    """What may still be folded: bytes of one result, bytes of all, effort of all."""
+
+    free: int = FREE_BYTES
+    total: int = TOTAL_BYTES
+    effort: int = TOTAL_EFFORT
+
+    def constant(self, array: np.ndarray) -> None:
+        """A constant of the net: more may be made from it."""
+        self.total += GROWTH * array.nbytes
 
 
 def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
@@ -37,14 +57,17 @@ def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
 class Follower:
     """Specs of all values, and contents of the small ones that depend on constants and shapes alone.
 
-    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer; a strict one
-    raises the ShapeError.
+    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer, and limits no
+    size, since those of its inputs may only stand for unknown ones; a strict one raises the ShapeError.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec], lenient: bool = False):
+        self.folding = Folding()
         self.specs: dict[str, TensorSpec] = dict(inputs)
         self.contents: dict[str, np.ndarray] = {}
         self.lenient = lenient
+        self.limited = not lenient
+        self._follow_empty(inputs.items())
 
     def constant(self, name: str, array: np.ndarray) -> None:
         """Make a constant known."""
@@ -53,12 +76,14 @@ class Follower:
 
     def step(self, layer: Layer) -> Layer:
         """Follow one layer; returns it with known shape inputs moved into attributes."""
-        from ..layers import infer_layer
+        from ..layers import infer_layer, kind_of
         try:
             layer = resolve(layer, self.contents)
             if any(v and v not in self.specs for v in layer.inputs):
                 return layer
-            outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs])
+            specs = [self.specs[v] if v else None for v in layer.inputs]
+            layer = kind_of(layer.kind).settle(layer, specs)
+            outputs = infer_layer(layer, specs, self.limited)
             self.specs.update(zip(layer.outputs, outputs))
             self._follow_contents(layer, outputs)
         except Error:
@@ -69,37 +94,48 @@ class Follower:
                 raise ShapeError(f"layer {layer.name!r} ({layer.kind}): malformed: {type(e).__name__}: {e}") from e
         return layer
 
+    def _follow_empty(self, specs: Iterable[tuple[str, TensorSpec]]) -> None:
+        """A value without elements is known without being computed."""
+        self.contents.update((v, np.empty(s.shape, numpy_dtype(s.dtype))) for v, s in specs
+                             if s.elements == 0 and s.dtype != "bf16")
+
     def _follow_contents(self, layer: Layer, outputs: list[TensorSpec]) -> None:
         from ..layers import kind_of
         kind = kind_of(layer.kind)
+        self._follow_empty(zip(layer.outputs, outputs))
         if kind.of_shapes:
             specs = [self.specs[v] if v else None for v in layer.inputs]
             self.contents.update(zip(layer.outputs, kind.meaning(kind.complete(layer.attrs), specs)))
         elif all(not v or v in self.contents for v in layer.inputs) and \
                 all(s.elements <= FOLLOWED_ELEMENTS for s in outputs):
-            folded = fold(layer, outputs, self.contents)
+            folded = fold(layer, outputs, self.contents, self.folding)
             if folded is not None:
                 self.contents.update(folded)
 
 
-def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndarray],
+         folding: Folding) -> dict[str, np.ndarray] | None:
     """Contents of a layer's outputs from the contents of all its inputs; None where folding does not pay.
 
-    Bounded: the result may not be larger than FREE_BYTES, or GROWTH times the bytes it is made from, nor than its kind
-    allows.
+    Bounded by the bytes of the result and by what computing it takes; `folding` is charged with both.
     """
     from ..layers import kind_of
-    largest = kind_of(layer.kind).folds
-    if not largest:
-        return None
     arguments = [contents[v] if v else None for v in layer.inputs]
+    made_from = sum(a.nbytes for a in arguments if a is not None)
     size = sum(s.elements * itemsize(s.dtype) for s in outputs)
-    if size > min(largest, max(FREE_BYTES, GROWTH * sum(a.nbytes for a in arguments if a is not None))):
+    if size > max(folding.free, GROWTH * made_from) or size > folding.total:
         return None
     try:
+        kind = kind_of(layer.kind)
+        specs = [None if a is None else TensorSpec(dtype_of(a.dtype), tuple(a.shape)) for a in arguments]
+        effort = kind.effort(kind.complete(layer.attrs), specs, outputs)
+        if effort > folding.effort:
+            return None
         arrays = run_layer(layer, arguments)
     except (Error, *MEANING_ERRORS):
         return None
-    if any(tuple(a.shape) != s.shape for a, s in zip(arrays, outputs)):
-        return None
+    if any(tuple(a.shape) != s.shape or s.dtype == "bf16" for a, s in zip(arrays, outputs)):
+        return None  # a constant of bf16 would be taken for one of u16
+    folding.total -= size
+    folding.effort -= effort
     return {name: np.asarray(a) for name, a in zip(layer.outputs, arrays)}

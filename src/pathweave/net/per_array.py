@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from threading import Lock
 from typing import Any, Generic, TypeVar
+
+from ..locks import lock
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ class PerArray(Generic[T]):
     """
 
     def __init__(self, make: Callable[[Any], T]):
-        self._make, self._known, self._lock = make, {}, Lock()
+        self._make, self._known, self._lock = make, {}, lock()
 
     def __call__(self, array) -> T:
         """The array's value."""

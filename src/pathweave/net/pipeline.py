@@ -21,7 +21,9 @@ from typing import Any, Mapping
 
 from ..errors import Error, InputError, ModelError
 from . import spec
+from .floats import HALVES
 from .net import Layer, Model, Net, TensorSpec
+from .trials import Trials
 
 _KEYS = ("preprocess", "postprocess")
 _LABELLED = ("topk", "argmax")
@@ -108,6 +110,10 @@ def postprocess_from_json(data: Any, main_net: Net, outputs: Mapping[str, Tensor
             raise ModelError(f"postprocess[{start}], field input: expected each output once, got {begin!r} twice; "
                              f"put its layers into one chain")
         value, at = begin, outputs[begin]
+        if at.dtype in HALVES:  # the main net's border rounded it; results are computed in f32
+            attrs = {"dtype": "f32", **({"source": "bf16"} if at.dtype == "bf16" else {})}
+            value, at = _free(f"{begin}:f32", {*main_net.outputs}), TensorSpec("f32", at.shape)
+            net.layers.append(Layer(f"{begin}:cast", "cast", (begin,), (value,), attrs))
         for i in range(start, end):
             entry = {k: v for k, v in entries[i].items() if k not in ("input", "labels")}
             where = f"postprocess[{i}] ({entry['type']})"
@@ -146,45 +152,32 @@ def labels_from_json(data: Any, folder: str | os.PathLike = ".") -> list[str] | 
 
 
 def output_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
-    """Specs of a net's outputs, for given input specs where its own hold symbols.
+    """Specs of a net's outputs, for given input specs where its own hold symbols; see `value_specs`."""
+    found = value_specs(main_net, inputs)
+    return {v: found[v] for v in main_net.outputs}
 
-    A symbol of the inputs that is left over is tried with two values: an output dimension that follows it keeps its
-    name, one that changes in another way gets a name of its own. Raises ModelError when shapes cannot be inferred.
+
+def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
+    """Specs of all values of a net, for given input specs where its own hold symbols.
+
+    A dimension that follows a symbol of the inputs keeps its name, one that changes in another way gets a name of its own.
+    Raises ModelError when shapes cannot be inferred.
     """
     inputs = dict(inputs or main_net.inputs)
-    symbols = list(dict.fromkeys(d for s in inputs.values() for d in s.shape if isinstance(d, str)))
-    batch = {s.shape[0] for s in inputs.values() if s.rank}
-    trials = []
-    for a, b in ((2, 256), (3, 320)):
-        values = {d: a + 5 * i if d in batch else b + 64 * i for i, d in enumerate(symbols)}
-        trials.append((values, _specs(main_net, {
-            v: TensorSpec(s.dtype, tuple(values.get(d, d) for d in s.shape)) for v, s in inputs.items()})))
-    (first, at), (second, later) = trials
-    names = {(first[d], second[d]): d for d in symbols}
-    return {v: TensorSpec(at[v].dtype, tuple(
-        m if m == n else names.get((m, n), f"{v}.{i}") for i, (m, n) in enumerate(zip(at[v].shape, later[v].shape))))
-        for v in main_net.outputs}
-
-
-def read_image(path: str | os.PathLike):
-    """An image file as a uint8 RGB array [H,W,3], turned upright by its EXIF orientation.
-
-    Raises InputError when the file cannot be read or is no image, or Pillow is missing.
-    """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise InputError(f"{path}: reading images needs Pillow, got an environment without it; "
-                         f"install it with: pip install 'pathweave[image]'") from None
-    import numpy as np
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: cannot be read (no such file); check the path") from e
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
-        raise InputError(f"{path}: expected an image file such as PNG or JPEG, got one that cannot be decoded ({e}); "
-                         f"convert it, or pass an array") from e
+    if all(s.bound for s in inputs.values()):
+        return _specs(main_net, inputs)
+    trials = Trials(inputs)
+    for name, array in main_net.constants.items():
+        trials.constant(name, array)
+    for layer in main_net.layers:
+        trials.step(layer)
+    values = [*inputs, *(v for layer in main_net.layers for v in layer.outputs), *main_net.constants]
+    found = {v: (trials.dtype(v), trials.named_shape(v)) for v in values}
+    missing = [v for v, (dtype, shape) in found.items() if dtype is None or shape is None]
+    if missing:
+        raise ModelError(f"pipeline: the main net's shapes cannot be inferred: the rank of {missing[0]!r} depends on the sizes "
+                         f"of its inputs; bind its input shapes first")
+    return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items()}
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -322,20 +315,24 @@ def _coefficients(where: str, value: Any, at: TensorSpec):
 
 
 def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec]:
-    """Output specs of one layer; a symbol is carried through by trying two values for it."""
+    """Output specs of one layer; a symbol is carried through as far as every size of it allows."""
     from ..layers import infer_layer
     symbols = list(dict.fromkeys(d for s in specs for d in s.shape if isinstance(d, str)))
-    trials = []
+    sizes = {d: 1009 + i for i, d in enumerate(symbols)}
     try:
-        for base in (1009, 2003):
-            values = {d: base + i for i, d in enumerate(symbols)}
-            trials.append(infer_layer(layer, [TensorSpec(s.dtype, tuple(values.get(d, d) for d in s.shape))
-                                              for s in specs]))
+        results = infer_layer(layer, [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for s in specs],
+                              limited=not symbols)
     except Error as e:
         raise ModelError(f"{where}: {e}; correct its fields") from e
-    names = {(1009 + i, 2003 + i): d for i, d in enumerate(symbols)}
-    return [TensorSpec(a.dtype, tuple(m if m == n else names.get((m, n), f"{layer.name}.{i}")
-                                      for i, (m, n) in enumerate(zip(a.shape, b.shape)))) for a, b in zip(*trials)]
+    if not symbols:
+        return results
+    trials = Trials(dict(zip(layer.inputs, specs)))
+    trials.step(layer)
+    shapes = [trials.named_shape(v) for v in layer.outputs]
+    if None in shapes:
+        raise ModelError(f"{where}: the rank of its result depends on the sizes {', '.join(symbols)}; correct its fields, or "
+                         f"fix the sizes")
+    return [TensorSpec(s.dtype, shape) for s, shape in zip(results, shapes)]
 
 
 def _image_inputs(net: Net) -> dict[str, TensorSpec]:
@@ -361,7 +358,8 @@ def _specs(net: Net, inputs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
 def _check_fit(where: str, name: str, got: TensorSpec, wanted: TensorSpec) -> None:
     same = len(got.shape) == len(wanted.shape) and all(
         isinstance(w, str) or g == w for g, w in zip(got.shape, wanted.shape))
-    if got.dtype != wanted.dtype or not same:
+    rounds = got.dtype == "f32" and wanted.dtype in HALVES  # which the main net's border does
+    if (got.dtype != wanted.dtype and not rounds) or not same:
         raise ModelError(f"{where}: expected {wanted} for the main net's input {name!r}, got {got}; "
                          f"change the shape of the source, or permute or cast before the sink")
 
@@ -379,11 +377,12 @@ def _check_symbols(main_net: Net, shapes: Mapping[str, tuple]) -> None:
 def _check_labels(data: Any, net: Net, outputs: Mapping[str, TensorSpec], labels: list[str]) -> None:
     """As many labels as there are classes on the axis that topk or argmax looks along."""
     specs = dict(outputs)
-    entries = _entries(data, "postprocess")
-    for i, layer in enumerate(net.layers):
+    entries, i = _entries(data, "postprocess"), -1
+    for layer in net.layers:
         constants = [TensorSpec("f32", net.constants[v].shape) if v in net.constants else specs[v]
                      for v in layer.inputs]
-        if "labels" in entries[i]:
+        i += layer.name.startswith("postprocess.")  # else it widens an output of the main net
+        if i >= 0 and "labels" in entries[i] and layer.name.startswith("postprocess."):
             from ..layers import kind_of
             at, axis = specs[layer.inputs[0]], int(kind_of(layer.kind).complete(layer.attrs)["axis"])
             classes = at.shape[axis]

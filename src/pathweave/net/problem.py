@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .net import Epilogue, Layer, Net, TensorSpec
+from .size import check_number_of_threads
 from .zeros import zeros_of
 
 
@@ -49,7 +50,9 @@ class Problem:
 
     @staticmethod
     def make(kind, inputs, constant, outputs, attrs, epilogue=Epilogue(), threads=1, zeros="") -> "Problem":
-        """Build a problem and its canonical text. `attrs` must hold every attribute of the kind."""
+        """Build a problem and its canonical text. `attrs` must hold every attribute of the kind. Raises InputError for a
+        number of threads that no team has."""
+        check_number_of_threads(threads)
         ins = ["-" if s is None else ("const:" if c else "") + tensor_text(s) for s, c in zip(inputs, constant)]
         parts = [kind, "in=" + ",".join(ins), "out=" + ",".join(tensor_text(s) for s in outputs)]
         parts += [f"{k}={attr_text(v)}" for k, v in sorted(attrs.items())]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import html
 from ..errors import RouteError
 from .format import Format
+from .size import check_number_of_threads
 
 
 @dataclass
@@ -65,6 +67,24 @@ class Route:
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __post_init__(self):
+        """Raises InputError for a number of threads that no team has."""
+        check_number_of_threads(self.threads)
+
+    def __repr__(self) -> str:
+        times = [f"{what} {html.milliseconds(ns)}" for what, ns in (("predicted", self.predicted_ns),
+                                                                   ("measured", self.measured_ns)) if ns is not None]
+        return (f"<Route {self.signature[:12]}: {len(self.layers)} layers, {len(self.conversions)} conversions, {self.threads} "
+                f"threads, class {self.accuracy}, {', '.join([self.certificate or 'no certificate', *times])}>")
+
+    def _repr_html_(self) -> str:
+        """A row per layer, then the conversions, for notebooks."""
+        rows = [(name, c.routine, c.variant, ", ".join(map(str, c.ins)), ", ".join(map(str, c.outs)),
+                 html.milliseconds(c.predicted_ns)) for name, c in self.layers.items()]
+        rows += [(c.value, c.routine, c.variant, c.source, c.target, html.milliseconds(c.predicted_ns))
+                 for c in self.conversions]
+        return html.table(repr(self)[1:-1], ("layer or value", "routine", "variant", "in", "out", "predicted"), rows)
+
     def covered(self) -> set[str]:
         """Names of the net's layers that it says how to compute, those inside regions too."""
         return {member for name in self.layers for member in self.regions.get(name, (name,))}
@@ -100,6 +120,7 @@ class Route:
                                                  "target": Format.parse(c["target"])}))
             regions = {str(name): tuple(map(str, members)) for name, members in data.get("regions", {}).items()}
             rest = {k: v for k, v in data.items() if k not in ("layers", "conversions", "regions")}
-            return Route(layers=layers, conversions=conversions, regions=regions, **rest)
+            route = Route(layers=layers, conversions=conversions, regions=regions, **rest)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RouteError(f"route: not a route that this version can read ({e})") from e
+        return route

@@ -28,6 +28,7 @@ from .format import DTYPES, Format
 from .net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from .route import Route
 from .scales import LARGEST_SCALE, LEAST_SCALE, Scale
+from .size import MOST_RANK, MOST_SIZE
 
 #: Format written, and the formats that can be read.
 FORMAT = 1
@@ -37,8 +38,8 @@ READABLE = (1,)
 MAX_TEXT = 32 << 20          # bytes of JSON
 MAX_VALUES = 2_000_000       # commas and opening brackets: at least the number of JSON values
 MAX_DEPTH = 32               # nesting
-MAX_RANK = 32
-MAX_DIM = 2**48
+MAX_RANK = MOST_RANK
+MAX_DIM = MOST_SIZE + 1
 
 _TAG = "$float"
 _TAGGED = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}

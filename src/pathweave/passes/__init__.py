@@ -15,9 +15,10 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 from ..folder import modules
+from ..layers import check_inputs
 from ..net.evaluate import MEANING_ERRORS, match_symbols
 from ..net.net import Net, TensorSpec
-from ..net.partial import Follower
+from ..net.partial import FREE_BYTES_BOUND, Folding, Follower
 from ._graph import Graph
 
 #: Rounds of all passes after which rewriting stops; the net is right after every single rewrite.
@@ -51,7 +52,7 @@ def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     from ..layers import infer
     net.check()
     bound = _fold_shapes(net, _bound_inputs(net, shapes or {}))
-    graph = Graph(bound)
+    graph = Graph(bound, Folding(FREE_BYTES_BOUND))
     _fixed_point(graph, list(passes()))
     result = graph.to_net()
     infer(result)
@@ -64,7 +65,9 @@ def _bound_inputs(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     if any(free.values()):
         raise InputError("the sizes of " + ", ".join(f"{', '.join(map(repr, d))} of input {n!r} ({net.inputs[n]})"
                                                      for n, d in free.items() if d) + " are not known; give its shape")
-    return {n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for n, s in net.inputs.items()}
+    bound = {n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for n, s in net.inputs.items()}
+    check_inputs(bound)
+    return bound
 
 
 def _fold_shapes(net: Net, inputs: dict[str, TensorSpec]) -> Net:
@@ -73,13 +76,28 @@ def _fold_shapes(net: Net, inputs: dict[str, TensorSpec]) -> Net:
     for name, array in net.constants.items():
         follower.constant(name, array)
     layers, constants = [], dict(net.constants)
+    names = {*inputs, *constants, *(v for layer in net.layers for v in layer.outputs)}
+    empty: dict[str, str] = {}
     for layer in net.layers:
         resolved = follower.step(layer)
         if all(v in follower.contents for v in resolved.outputs):
             constants.update((v, follower.contents[v]) for v in resolved.outputs)
-        else:
-            layers.append(resolved)
+            continue
+        for v in resolved.inputs:  # what has no elements is a constant for those who read it, wherever it comes from
+            if v in follower.contents and v not in constants and v not in empty:
+                empty[v] = _free(f"{v}:empty", names)
+                constants[empty[v]] = follower.contents[v]
+        if empty:
+            resolved = resolved.with_(inputs=tuple(empty.get(v, v) for v in resolved.inputs))
+        layers.append(resolved)
     return Net(inputs, list(net.outputs), layers, constants)
+
+
+def _free(name: str, names: set[str]) -> str:
+    while name in names:
+        name += "_"
+    names.add(name)
+    return name
 
 
 def _fixed_point(graph: Graph, modules: list[ModuleType]) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..net.net import Layer
 from ._graph import Graph
 
 MAX_DEPTH = 8
 MAX_DEGREE = 4
-#: Constants of a formula as exporters round them
+#: Constants of a formula as exporters round them, and those of a net in float64, which are what they are but for rounding
 TOLERANCE = 2e-5
+DOUBLE_TOLERANCE = 1e-14
 
 _PRODUCTS = ("mul", "div", "madd")
 
 
 def close(a: float, b: float) -> bool:
-    """Equal to the precision in which exporters write constants."""
-    return abs(a - b) <= TOLERANCE * max(abs(a), abs(b))
+    """Equal to the precision in which exporters write constants; NumPy float64 are constants of that type."""
+    doubles = isinstance(a, np.float64) or isinstance(b, np.float64)
+    return abs(a - b) <= (DOUBLE_TOLERANCE if doubles else TOLERANCE) * max(abs(a), abs(b))
 
 
 def polynomial(graph: Graph, value: str, x: str, depth: int = MAX_DEPTH) -> dict[int, float] | None:
@@ -27,7 +31,7 @@ def polynomial(graph: Graph, value: str, x: str, depth: int = MAX_DEPTH) -> dict
         return {1: 1.0}
     number = graph.scalar(value)
     if number is not None:
-        return {0: float(number)}
+        return {0: number * 1.0}
     layer = graph.producer(value)
     if layer is None or depth == 0 or layer.epilogue or layer.kind not in _OPERATIONS:
         return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
+from ..net.partial import Folding
 
 
 class Graph:
@@ -16,7 +19,10 @@ class Graph:
     `specs` is filled while passes that need shapes run, else empty. Names of net outputs never change.
     """
 
-    def __init__(self, net: Net):
+    def __init__(self, net: Net, folding: Folding | None = None):
+        self.folding = folding or Folding()
+        for array in net.constants.values():
+            self.folding.constant(array)
         self.inputs = dict(net.inputs)
         self.outputs = tuple(net.outputs)
         self.constants: dict[str, Any] = dict(net.constants)
@@ -26,7 +32,8 @@ class Graph:
         self._slot_of: dict[str, int] = {}
         self._producer: dict[str, Layer] = {}
         self._consumers: dict[str, dict[str, Layer]] = {}
-        self._values = set(net.inputs) | set(net.constants)
+        self._sorts: dict[str, Counter[tuple[str, bool, bool]]] = {}
+        self._values = Names((*net.inputs, *net.constants))
         for layer in net.layers:
             self._slots.append([])
             self._add(layer, len(self._slots) - 1)
@@ -43,6 +50,10 @@ class Graph:
             for layer in tuple(self._slots[i]):
                 if self.alive(layer):
                     yield layer
+
+    def layer(self, name: str) -> Layer:
+        """The layer of a name as it is now: its inputs may have got other names."""
+        return next(layer for layer in self._slots[self._slot_of[name]] if layer.name == name)
 
     def alive(self, layer: Layer) -> bool:
         """True while this very layer is part of the net."""
@@ -67,6 +78,19 @@ class Graph:
         """The layers that use a value, each once."""
         return list(self._consumers.get(value, {}).values())
 
+    def used(self, value: str) -> bool:
+        """True when a layer uses the value."""
+        return bool(self._consumers.get(value))
+
+    def sole_consumer(self, value: str) -> Layer | None:
+        """The layer that uses a value, where there is just one."""
+        users = self._consumers.get(value, {})
+        return next(iter(users.values())) if len(users) == 1 else None
+
+    def consumer_sorts(self, value: str) -> list[tuple[str, bool, bool]]:
+        """(kind, has an epilogue, has several inputs) of the layers that use a value, each combination once."""
+        return list(self._sorts.get(value, ()))
+
     def is_output(self, value: str) -> bool:
         """True for a value that the net returns."""
         return value in self._output_set
@@ -82,9 +106,14 @@ class Graph:
         return self.constants.get(value)
 
     def scalar(self, value: str) -> float | None:
-        """The number of a constant with one element, None for anything else."""
+        """The number of a constant with one element, None for anything else.
+
+        A NumPy float64 for a constant of that type, and a Python number else: what is computed from both is a NumPy one.
+        """
         array = self.constants.get(value)
-        return array.reshape(()).item() if array is not None and array.size == 1 and array.dtype != bool else None
+        if array is None or array.size != 1 or array.dtype == bool:
+            return None
+        return array.reshape(())[()] if array.dtype == np.float64 else array.reshape(()).item()
 
     def is_dynamic(self, value: str) -> bool:
         """True for a value that is computed or given at run time."""
@@ -94,11 +123,7 @@ class Graph:
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
-        name, i = base, 1
-        while name in self._values:
-            name, i = f"{base}_{i}", i + 1
-        self._values.add(name)
-        return name
+        return self._values.fresh(base)
 
     def fresh_layer_name(self, base: str) -> str:
         """A layer name that nothing else has."""
@@ -126,10 +151,19 @@ class Graph:
         for layer in layers:
             self._drop(layer)
 
-    def rename(self, old: str, new: str) -> None:
-        """Make every consumer of a value use another one that is defined before them. Net outputs are not touched."""
-        for layer in self.consumers(old):
-            self.replace(layer, layer.with_(inputs=tuple(new if v == old else v for v in layer.inputs)))
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Make every consumer of some values use others that are defined before them: old name -> new one.
+
+        A new name may be an old one too, for which another stands in turn. Net outputs are not touched. A consumer is
+        replaced once, however many of its inputs change.
+        """
+        def final(v: str) -> str:
+            while v in names:
+                v = names[v]
+            return v
+        affected = {layer.name: layer for old in names for layer in self.consumers(old)}
+        for layer in affected.values():
+            self.replace(layer, layer.with_(inputs=tuple(final(v) if v in names else v for v in layer.inputs)))
 
     def bypass(self, layer: Layer, source: str | None = None) -> bool:
         """Take out a layer whose (first) output equals `source`, by default its first input; False where it must stay.
@@ -138,17 +172,25 @@ class Graph:
         """
         source, value = source or layer.inputs[0], layer.outputs[0]
         if not self.is_output(value):
-            self.rename(value, source)
-            self._drop(layer)
-            return True
+            return self.bypass_all([(layer, source)])
         maker = self.producer(source)
         if maker is None or self.is_output(source):
             return False
         self._drop(layer)
-        self.rename(source, value)
+        self.rename({source: value})
         maker = self.producer(source)
         self.replace(maker, maker.with_(outputs=tuple(value if v == source else v for v in maker.outputs)))
         return True
+
+    def bypass_all(self, found: Sequence[tuple[Layer, str]]) -> bool:
+        """Take out layers, each with the value that its (first) output equals; True where there are any.
+
+        No output may be one of the net.
+        """
+        self.rename({layer.outputs[0]: source for layer, source in found})
+        for layer, _ in found:
+            self._drop(self.layer(layer.name))
+        return bool(found)
 
     def prune_constants(self) -> bool:
         """Drop constants that nobody uses."""
@@ -168,9 +210,10 @@ class Graph:
         for v in layer.outputs:
             self._producer[v] = layer
             self._values.add(v)
-        for v in layer.inputs:
-            if v:
-                self._consumers.setdefault(v, {})[layer.name] = layer
+        sort = _sort(layer)
+        for v in set(layer.inputs) - {""}:
+            self._consumers.setdefault(v, {})[layer.name] = layer
+            self._sorts.setdefault(v, Counter())[sort] += 1
 
     def _drop(self, layer: Layer) -> None:
         slot = self._slot_of.pop(layer.name)
@@ -178,6 +221,13 @@ class Graph:
         for v in layer.outputs:
             if self._producer.get(v) is layer:
                 del self._producer[v]
-        for v in layer.inputs:
-            if v:
-                self._consumers[v].pop(layer.name, None)
+        sort = _sort(layer)
+        for v in set(layer.inputs) - {""}:
+            if self._consumers[v].pop(layer.name, None) is not None:
+                self._sorts[v][sort] -= 1
+                if not self._sorts[v][sort]:
+                    del self._sorts[v][sort]
+
+
+def _sort(layer: Layer) -> tuple[str, bool, bool]:
+    return layer.kind, bool(layer.epilogue), len(layer.inputs) > 1

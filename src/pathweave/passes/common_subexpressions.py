@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..net.net import Layer
 from ..net.problem import attr_text
 from ._graph import Graph
 
@@ -15,28 +16,29 @@ COMPARED_BYTES = 16 << 10
 def apply(graph: Graph) -> bool:
     """Constants first, then one sweep over the layers in order."""
     changed = _merge_constants(graph)
-    first = {}
+    first: dict[tuple, Layer] = {}
+    names: dict[str, str] = {}  # output of a duplicate -> that of the layer that stays
+    duplicates = []
     for layer in graph.layers():
         attrs = tuple(sorted((k, type(v).__name__, attr_text(v)) for k, v in layer.attrs.items()))
-        key = (layer.kind, layer.inputs, attrs, layer.epilogue, len(layer.outputs))
-        original = first.setdefault(key, layer)
-        if original is layer or not graph.alive(original) or any(graph.is_output(v) for v in layer.outputs):
-            continue
-        for duplicate, value in zip(layer.outputs, original.outputs):
-            graph.rename(duplicate, value)
-        graph.remove(layer)
-        changed = True
-    return changed
+        inputs = tuple(names.get(v, v) for v in layer.inputs)
+        original = first.setdefault((layer.kind, inputs, attrs, layer.epilogue, len(layer.outputs)), layer)
+        if original is not layer and not any(graph.is_output(v) for v in layer.outputs):
+            names.update(zip(layer.outputs, original.outputs))
+            duplicates.append(layer.name)
+    graph.rename(names)
+    graph.remove(*map(graph.layer, duplicates))
+    return changed or bool(duplicates)
 
 
 def _merge_constants(graph: Graph) -> bool:
     first: dict[tuple, str] = {}
-    changed = False
+    names: dict[str, str] = {}
     for name, array in list(graph.constants.items()):
         if array.nbytes > COMPARED_BYTES or graph.is_output(name):
             continue
         original = first.setdefault((array.dtype.str, array.shape, array.tobytes()), name)
-        if original != name and graph.consumers(name):
-            graph.rename(name, original)
-            changed = True
-    return changed
+        if original != name and graph.used(name):
+            names[name] = original
+    graph.rename(names)
+    return bool(names)

@@ -1,4 +1,4 @@
-"""Layers with nothing but constants for inputs become constants, where the result is not much larger than these."""
+"""Layers with nothing but constants for inputs become constants, as far as the result's bytes and the effort allow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def apply(graph: Graph) -> bool:
             outputs = infer_layer(layer, specs)
         except ModelError:
             continue  # not a case for folding; shape inference of the bound net reports it
-        folded = fold(layer, outputs, graph.constants)
+        folded = fold(layer, outputs, graph.constants, graph.folding)
         if folded is None:
             continue
         graph.remove(layer)

@@ -12,7 +12,7 @@ def apply(graph: Graph) -> bool:
     """One sweep from the end, so that whole dead chains go at once."""
     changed = False
     for layer in reversed(list(graph.layers())):
-        if not any(graph.is_output(v) or graph.consumers(v) for v in layer.outputs):
+        if not any(graph.is_output(v) or graph.used(v) for v in layer.outputs):
             graph.remove(layer)
             changed = True
     return graph.prune_constants() or changed

@@ -12,11 +12,12 @@ needs_shapes = False
 
 
 def apply(graph: Graph) -> bool:
-    """Bypass them all."""
-    changed = False
-    for layer in graph.layers():
-        if not layer.epilogue and _does_nothing(graph, layer):
-            changed |= graph.bypass(layer)
+    """Bypass them all: those inside of the net together, then those that make its outputs."""
+    def found():
+        return (layer for layer in graph.layers() if not layer.epilogue and _does_nothing(graph, layer))
+    changed = graph.bypass_all([(layer, layer.inputs[0]) for layer in found() if not graph.is_output(layer.outputs[0])])
+    for layer in found():
+        changed |= graph.bypass(layer)
     return changed
 
 

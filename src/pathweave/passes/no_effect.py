@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..net.net import Layer
@@ -16,20 +18,26 @@ _EQUAL_SHAPE_IS_ENOUGH = ("reshape", "squeeze", "unsqueeze", "expand", "tile", "
 
 
 def apply(graph: Graph) -> bool:
-    """Bypass them all."""
-    changed = False
+    """Bypass them all: those inside of the net together, then those that make its outputs."""
+    changed = graph.bypass_all([pair for pair in _found(graph) if not graph.is_output(pair[0].outputs[0])])
+    for layer, source in _found(graph):
+        changed |= graph.bypass(layer, source)
+    return changed
+
+
+def _found(graph: Graph) -> Iterator[tuple[Layer, str]]:
+    """Each such layer, with the value that it hands on."""
     for layer in graph.layers():
         if layer.epilogue or len(layer.outputs) != 1:
             continue
         source = _source_of_nothing(graph, layer)
         if source is not None and graph.specs.get(source) == graph.specs.get(layer.outputs[0], ()):
-            changed |= graph.bypass(layer, source)
-    return changed
+            yield layer, source
 
 
 def _source_of_nothing(graph: Graph, layer: Layer) -> str | None:
     """The input that the layer's output equals when both have the same spec."""
-    if layer.kind in _EQUAL_SHAPE_IS_ENOUGH:
+    if layer.kind in _EQUAL_SHAPE_IS_ENOUGH and not layer.attrs.get("through"):
         return layer.inputs[0]
     if layer.kind == "slice" and all(s > 0 for s in layer.attrs.get("steps") or (1,)) and layer.attrs.get("starts"):
         return layer.inputs[0]

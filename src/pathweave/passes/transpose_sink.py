@@ -41,17 +41,17 @@ def _may_leave(graph: Graph, front: Layer, layer: Layer) -> bool:
     In the second case one of them has to be a transpose or a join, where the copies can meet again.
     """
     value = front.outputs[0]
-    users = graph.consumers(value)
     if graph.is_output(value):
         return False
-    if users == [layer]:
+    if graph.sole_consumer(value) is layer:
         return True
-    return all(u.kind == "transpose" or (not u.epilogue and _moves(u)) for u in users) and \
-        any(u.kind == "transpose" or len(u.inputs) > 1 for u in users)
+    users = graph.consumer_sorts(value)
+    return all(kind == "transpose" or (not epilogue and _moves(kind)) for kind, epilogue, _ in users) and \
+        any(kind == "transpose" or several for kind, _, several in users)
 
 
-def _moves(layer: Layer) -> bool:
-    return layer.kind in ("cast", "identity", "concat") or isinstance(kind_of(layer.kind), (Unary, Binary))
+def _moves(kind: str) -> bool:
+    return kind in ("cast", "identity", "concat") or isinstance(kind_of(kind), (Unary, Binary))
 
 
 def _sink(graph: Graph, layer: Layer, fronts, inputs, attrs, perm) -> None:
@@ -61,7 +61,7 @@ def _sink(graph: Graph, layer: Layer, fronts, inputs, attrs, perm) -> None:
     body = layer.with_(inputs=tuple(inputs), outputs=tuple(inner), attrs=attrs)
     graph.replace(layer, body)
     # Fronts that nobody uses any more go, and leave their names to the transposes behind.
-    free = [f for f in used if not graph.consumers(f.outputs[0])]
+    free = [f for f in used if not graph.used(f.outputs[0])]
     graph.remove(*free)
     names = [f.name for f in free][:len(inner)]
     while len(names) < len(inner):

@@ -103,7 +103,8 @@ def thread_counts(most: int) -> list[int]:
 
 def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None, machine: Any = None,
            tell: Callable[[float, str], None] = lambda share, what: None) -> Limits:
-    """The limits of this host for some numbers of threads; what is not known yet is measured and kept.
+    """The limits of this host for some numbers of threads; what is not known yet, of a unit that older versions had no
+    probe for too, is measured and kept.
 
     `again`: measure anyway, and keep the better figure of old and new. `path`: the file (default: beside the profile
     store). `machine`: what offers the native probes. Raises ValueError when the threads are not to be had. A file that
@@ -115,7 +116,8 @@ def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLi
     here = this_host().id
     file = default_path(here) if path is None else Path(path)
     known = _read(file, here)
-    wanted = [n for n in dict.fromkeys(threads) if again or n not in known]
+    probes = {p["name"] for p in machine.limit_probes() if p["kind"] == "peak"}
+    wanted = [n for n in dict.fromkeys(threads) if again or n not in known or not probes <= set(known[n]["peaks"])]
     for i, n in enumerate(wanted):
         tell(i / len(wanted), f"limits of {n} threads")
         known[n] = _better(known.get(n), measure(machine, n))

@@ -6,10 +6,10 @@ import json
 import math
 import uuid
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Iterable
 
 from ..errors import ProfileError
+from ..locks import cached_property
 
 #: Number of the measuring protocol; samples of different protocols are never merged. 1: as the clock told them; 2: at
 #: the reference speed of the machine (see `yardstick`).

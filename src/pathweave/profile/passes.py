@@ -16,6 +16,7 @@ from ..runtime import catalogue
 from ..runtime.bound import BoundNet
 from ..runtime.conversions import conversions_for
 from ..runtime.defaults import default_choices
+from ..runtime.native import time_limit
 from ..runtime.plan import Plan, Step, build_plan
 from ..runtime.prepare import KernelCache
 from .about import About
@@ -38,6 +39,12 @@ SHARE = 0.25
 FIRST_READINGS, FIRST_NS = 3, 300e6
 #: Calls longer than this, ns, hide what a timer per step costs; runs of shorter ones that tell it, and their time, ns.
 SHORT, LEAST_PAIRS, MOST_PAIRS, PAIRS_NS = 2e6, 8, 200, 20e6
+#: Seconds after the end of its time that a pass may go on, to finish what it began: native work is stopped then.
+GRACE_S = 1.0
+
+
+class OutOfTime(Exception):
+    """The time of a pass ended before anything of it was measured."""
 
 
 def timed_run(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
@@ -179,6 +186,7 @@ class Run:
         self._flushed = clock()
         self._used: dict[tuple[str, tuple], int] = {}
         self._emulated = {d["name"] for d in _devices() if d["emulated"]}
+        self._until: float | None = None  # of the pass that runs, by the clock
 
     def _slots(self, known: Mapping) -> list[Slot]:
         """A slot per layer; equal problems share one."""
@@ -217,16 +225,32 @@ class Run:
         choices = default_choices(self.bound, self.threads, self.accuracy, self.restrict, fixed)
         return {layer.name: slot.find(choices[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)}
 
-    def perform(self, wanted: Mapping[str, Entry], runs: int | None = None) -> None:
+    def perform(self, wanted: Mapping[str, Entry], until: float | None = None) -> None:
         """Run a plan with the wanted entries, and the best known ones elsewhere, and keep the times of its steps.
 
         The first run warms memory up. What is far too slow in it is dropped and replaced before the others. Samples are
-        looked at when all runs are done, so that they follow each other as they do in use.
+        looked at when all runs are done, so that they follow each other as they do in use. `until`: by the clock; wanted
+        entries that are not prepared by then wait for another pass. Raises OutOfTime where that leaves none, and where a
+        run takes longer than GRACE_S after it.
         """
         if self.pace.key is None:
             self.pace.start(self.lead._default_plan())
+        left = None if until is None or self.clock is not time.monotonic else until + GRACE_S - self.clock()
+        self._until = until
+        try:
+            with time_limit(left):
+                self._pass(wanted)
+        except TimeoutError:
+            raise OutOfTime from None
+        finally:
+            self._until = None
+
+    def _late(self) -> bool:
+        return self._until is not None and self.clock() > self._until
+
+    def _pass(self, wanted: Mapping[str, Entry]) -> None:
         chosen, plan, session, steps, total, lost = self._begin(wanted)
-        runs = runs or _runs_of(total)
+        runs = 1 if self._late() else _runs_of(total)
         if lost and (1 + runs) * (total - lost) < runs * total:  # a new plan costs less than the slow ones again
             wanted = {n: e for n, e in wanted.items() if e.state == "open"}
             if wanted:
@@ -257,11 +281,22 @@ class Run:
         return chosen, plan, session, steps, total, self._first(plan, chosen, moment, steps)
 
     def _plan(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Any]:
-        """A plan and its session; entries that cannot be prepared, or not in this company, are marked and replaced."""
+        """A plan and its session; entries that cannot be prepared, or not in this company, are marked and replaced, those
+        that cannot be in time are replaced. Raises OutOfTime where that leaves none of the wanted ones."""
         while True:
             chosen = self.assigner.complete({n: e for n, e in wanted.items() if e.usable})
-            if not all(self._prepare(layer, slot, chosen[layer.name])
-                       for layer, slot in zip(self.bound.layers, self.slots)):
+            done = True
+            for layer, slot in zip(self.bound.layers, self.slots):
+                entry = chosen[layer.name]
+                if wanted.get(layer.name) is entry and self._late() and not self.cache.holds(layer, entry.candidate):
+                    wanted = {x.name: e for x in self.bound.layers if (e := wanted.get(x.name)) is not None
+                              and self.cache.holds(x, e.candidate)}
+                    if not wanted:
+                        raise OutOfTime
+                    done = False
+                    break
+                done = done and self._prepare(layer, slot, entry)
+            if not done:
                 continue
             choices = {n: e.candidate for n, e in chosen.items()}
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Iterable, Iterator, Mapping
 
+from .. import html
 from ..errors import ProfileError
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
@@ -22,6 +23,19 @@ class Profile:
         self._runs: dict[str, Measurement] = {}
         self._merged: dict[Key, Measurement] = {}
         self.add(measurements)
+
+    def __repr__(self) -> str:
+        cpu = f" ({self.facts['cpu']})" if self.facts.get("cpu") else ""
+        return f"<Profile of host {self.host}{cpu}: {len(self)} variants measured on {len(self.problems())} problems>"
+
+    def _repr_html_(self) -> str:
+        """A row per problem: how many variants were measured, and the fastest one, for notebooks."""
+        best: dict[str, list[Measurement]] = {}
+        for measured in self:
+            best.setdefault(measured.problem, []).append(measured)
+        rows = [(text, len(found), (first := min(found, key=lambda m: m.median)).routine, first.variant,
+                 html.milliseconds(first.median)) for text, found in sorted(best.items())]
+        return html.table(repr(self)[1:-1], ("problem", "variants", "fastest", "variant", "median"), rows)
 
     @classmethod
     def of_store(cls, store, host: str, problems: Iterable[object] | None = None) -> "Profile":

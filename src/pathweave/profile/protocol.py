@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import InterruptedTuning
-from ..net.format import FORMS, numpy_dtype
+from ..net.format import FORMS
 from ..net.problem import adapt_problem
+from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
+from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
 from .measurement import PROTOCOL, Measurement, quantile
-from .passes import HEAVY, Run
+from .passes import HEAVY, OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
 from .slots import Entry, Slot
@@ -39,25 +41,11 @@ TOUCH_UP, TOUCH_UPS = 0.02, 20
 #: Share of the budget for the layers one by one, where there are regions too.
 SINGLE = 0.75
 
-Progress = Callable[[float, str], None]
-
 
 def this_host() -> HostFingerprint:
     """Fingerprint of this machine under the instruction sets that the native core uses."""
     from ..runtime.devices import cpu_info
     return host(lambda: cpu_info()["used"])
-
-
-def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
-    """Arrays for every input: normal values (images of unit variance) for floating point, zeros and ones else."""
-    import numpy as np
-    rng = np.random.default_rng(seed)
-    inputs = {}
-    for name, spec in bound.inputs.items():
-        dtype = np.dtype(numpy_dtype(spec.dtype))
-        values = rng.standard_normal(spec.shape, np.float32) if dtype.kind == "f" else rng.integers(0, 2, spec.shape)
-        inputs[name] = np.ascontiguousarray(values, dtype).reshape(spec.shape)
-    return inputs
 
 
 @contextlib.contextmanager
@@ -76,22 +64,23 @@ def opened(store: Any) -> Iterator[Store]:
 
 
 def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
-            restrict: Any = None, store: Any = None, progress: Progress | None = None, verify: bool = False) -> Profile:
+            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
-    the path of one (None: the user's). `progress`: called with (0..1, text). `verify`: compare each candidate with the
-    layer's meaning in float64 first; wrong ones are left out. `budget_s`: seconds after which no pass is started; a
-    candidate for every layer is measured in any case. `notes` of the result say what was done. Raises InputError,
-    RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured is kept.
+    the path of one (None: the user's). `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
+    `verify`: compare each candidate with the layer's meaning in float64 first; wrong ones are left out. `budget_s`:
+    seconds after which no pass is started; a candidate for every layer is measured in any case. `notes` of the result say
+    what was done. Raises InputError, RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured
+    is kept.
     """
     from ..runtime.descriptor import restriction
     from ..runtime.model import check_threads, load
     loaded = load(model)
     threads = loaded.threads if threads is None else check_threads(threads)
-    with opened(store) as kept:
+    with opened(store) as kept, progress_bar(progress, "profiling") as tell:
         return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
-                             restrict=restriction(restrict), store=kept, progress=progress, verify=verify)
+                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify)
 
 
 def problems_of(bound: BoundNet, threads: int) -> list[str]:
@@ -219,15 +208,18 @@ class _Protocol:
             self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
         while any(not s.measured for s in run.distinct):  # what the default route left out
             run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
-        self.explore(EXPLORE)
-        self.convert(CONVERT)
-        self.explore(EXPLORE_AGAIN)
-        self.refine(1.0)
-        self.convert(1.0)
+        for part, share in ((self.explore, EXPLORE), (self.convert, CONVERT), (self.explore, EXPLORE_AGAIN),
+                            (self.refine, 1.0), (self.convert, 1.0)):
+            with contextlib.suppress(OutOfTime):
+                part(share)
+
+    def until(self, share: float) -> float:
+        """When a share of the budget is spent, by the clock."""
+        return self.start + share * self.budget_s
 
     def left(self, share: float) -> bool:
         """True while less than a share of the budget is spent."""
-        return self.clock() - self.start < share * self.budget_s
+        return self.clock() < self.until(share)
 
     def tell(self, text: str) -> None:
         """Report progress: the larger of the budget spent and the candidates done; never back."""
@@ -247,7 +239,7 @@ class _Protocol:
             if not waiting:
                 return
             self.tell("measuring")
-            self.run.perform(self._unmeasured(waiting))
+            self.run.perform(self._unmeasured(waiting), self.until(share))
 
     def _unmeasured(self, slots: list[Slot]) -> dict[str, Entry]:
         """Candidates that wait, in the layout that keeps the longest queue."""
@@ -307,7 +299,7 @@ class _Protocol:
             if not covered:
                 return
             self.tell("measuring conversions")
-            self.run.perform(chosen)
+            self.run.perform(chosen, self.until(share))
 
     # ---- contenders again -------------------------------------------------------------------------------------------
 
@@ -324,8 +316,8 @@ class _Protocol:
             theme = max(lacking, key=lambda layout: (layout != "plain", lacking[layout]))
             self.tell("measuring again")
             layouts = theme, "plain"
-            self.run.perform(self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s)
-                                                                             if e.layout in allowed]))
+            chosen = self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s) if e.layout in allowed])
+            self.run.perform(chosen, self.until(share))
 
     @staticmethod
     def _contenders(slot: Slot) -> list[Entry]:

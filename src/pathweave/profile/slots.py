@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 
+from ..locks import cached_property
 from ..net.accuracy import COMMON, common_class
 from ..net.format import Format
 from ..net.net import Layer

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
 from ..errors import ModelError, ProfileError, StoreError
+from ..locks import lock
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
 #: Schema written and read; kept in `PRAGMA user_version`. APPLICATION marks the file as ours.
@@ -64,7 +65,7 @@ class Store:
 
     def __init__(self, path: Path | None, warning: str = ""):
         self.path, self.warning = path, warning
-        self._lock = threading.RLock()
+        self._lock = lock(threading.RLock)
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
 

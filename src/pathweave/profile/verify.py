@@ -11,6 +11,7 @@ from ..errors import Error
 from ..layers import kind_of
 from ..net.accuracy import largest_error
 from ..net.evaluate import run_layer
+from ..net.floats import bits_of
 from ..net.net import Layer, Net
 from ..net.scales import INTEGER_RANGE
 from ..runtime.bound import BoundNet
@@ -121,6 +122,7 @@ def _check(single: BoundNet, reference: _Reference, c: Candidate, threads: int) 
 
 def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
     """RMS of the difference over RMS of what is wanted; 0 for equal arrays, infinite where NaN or infinity differ."""
+    got, wanted = bits_of(got), bits_of(wanted)
     if got.dtype.kind != "f":
         return 0.0 if np.array_equal(got, wanted) else float("inf")
     got = got.astype(np.float64)

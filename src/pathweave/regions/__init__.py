@@ -81,22 +81,24 @@ def find(net: Net) -> dict[str, Region]:
     position = {layer.name: i for i, layer in enumerate(net.layers)}
     found = [region for rule in rules() for region in rule.find(net)]
     regions: dict[str, Region] = {}
+    users = net.consumers()
     for region in sorted(found, key=lambda r: (position.get(r.last, -1), r.layers)):
-        _check(net, region, position)
+        _check(net, region, position, users)
         if region.name in regions or region.name in position:
             raise ModelError(f"region {region.name!r}: the name is taken; rename one of its layers")
         regions[region.name] = region
     return regions
 
 
-def _check(net: Net, region: Region, position: dict[str, int]) -> None:
+def _check(net: Net, region: Region, position: dict[str, int],
+           users: dict[str, list[tuple[Layer, int]]] | None = None) -> None:
+    users = net.consumers() if users is None else users
     places = [position.get(name, -1) for name in region.layers]
     if len(places) < 2 or min(places) < 0 or places != sorted(set(places)):
         raise ModelError(f"region {region.name!r}: expected two or more layers of the net in their order, got "
                          f"{', '.join(region.layers)}")
     members = [net.layers[i] for i in places]
     inside = {v for layer in members[:-1] for v in layer.outputs}
-    users = net.consumers()
     leaving = [v for v in inside if v in net.outputs or any(user.name not in region.layers for user, _ in users.get(v, []))]
     if leaving or region.layer.outputs != members[-1].outputs or inside & set(region.layer.inputs):
         raise ModelError(f"region {region.name!r}: expected the outputs of {region.last!r} to be all that leaves it, got "

@@ -11,10 +11,10 @@ from . import Region, activation_text, constant_weights, pointwise, region_name,
 
 def find(net: Net) -> Iterator[Region]:
     """Every depthwise convolution with the 1x1 convolution before it, after it, or both."""
-    makers, users = net.producer(), net.consumers()
+    makers, users, outputs = net.producer(), net.consumers(), set(net.outputs)
 
     def private(value: str) -> bool:
-        return value not in net.outputs and len(users.get(value, [])) == 1
+        return value not in outputs and len(users.get(value, [])) == 1
     for layer in net.layers:
         if layer.kind != "depthwise_conv2" or not constant_weights(net, layer):
             continue

@@ -11,10 +11,10 @@ from . import Region, activation_text, constant_weights, pointwise, region_name,
 
 def find(net: Net) -> Iterator[Region]:
     """Every x * excite(squeeze(mean(x))), alone and with the depthwise convolution that makes x for it alone."""
-    makers, users = net.producer(), net.consumers()
+    makers, users, outputs = net.producer(), net.consumers(), set(net.outputs)
 
     def inside(value: str, consumers: int = 1) -> bool:
-        return value not in net.outputs and len(users.get(value, [])) == consumers
+        return value not in outputs and len(users.get(value, [])) == consumers
     for scale in net.layers:
         if scale.kind != "mul":
             continue

@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Agreement:
-    """`largest`: largest difference over the largest absolute reference value. `rms`: RMS of the difference over that of
-    the reference. Both infinite where NaN, infinity, shape or number of outputs differ; 0 for equal values."""
-
-    largest: float
-    rms: float
-
-    def to_json(self) -> dict[str, float]:
-        return {"largest": self.largest, "rms": self.rms}
-
-
-NO_AGREEMENT = Agreement(float("inf"), float("inf"))
-
-
-def compare(got: Any, wanted: Any) -> Agreement:
-    """Agreement of one output with its reference; integers agree wholly or not at all."""
-    got, wanted = np.asarray(got), np.asarray(wanted)
-    if got.shape != wanted.shape:
-        return NO_AGREEMENT
-    if got.dtype.kind != "f":
-        return Agreement(0.0, 0.0) if np.array_equal(got, wanted) else NO_AGREEMENT
-    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
-    fine = np.isfinite(wanted)
-    if not np.array_equal(fine, np.isfinite(got)) or not np.array_equal(got[~fine], wanted[~fine], equal_nan=True):
-        return NO_AGREEMENT
-    if not fine.any():
-        return Agreement(0.0, 0.0)
-    difference, wanted = np.abs(got[fine] - wanted[fine]), wanted[fine]
-    largest, size = float(np.abs(wanted).max()), float(np.sqrt(np.mean(np.square(wanted))))
-    error = float(np.sqrt(np.mean(np.square(difference))))
-    return Agreement(float(difference.max()) / largest if largest else float(difference.max()),
-                     error / size if size else error)
+from ..net.compare import Agreement, compare
 
 
 def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
     """(rows whose largest number is at the same place, rows) of an output of scores [N,C]; None for another one."""
-    got, wanted = np.asarray(got), np.asarray(wanted)
+    got, wanted = numbers_of(got), numbers_of(wanted)
     if wanted.ndim != 2 or wanted.dtype.kind != "f" or got.shape != wanted.shape or wanted.shape[1] < 2:
         return None
     return int((got.argmax(1) == wanted.argmax(1)).sum()), len(wanted)

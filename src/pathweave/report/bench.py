@@ -152,13 +152,13 @@ def table(result: Mapping[str, Any]) -> Table:
 
     def ratio(x: Any) -> str:
         return "" if x is None else f"{x:.2f}"
-    columns = [Column("engine", "engine"), Column("version", "version"), Column("accuracy", "class"),
+    columns = [Column("engine", "engine"), Column("version", "version", fold=5), Column("accuracy", "class", fold=2),
                time_column("minimum_ns", "minimum"), time_column("median_ns", "median"),
-               Column("spread", "spread", lambda x: show_percent(x).lstrip("+"), True),
+               Column("spread", "spread", lambda x: show_percent(x).lstrip("+"), True, fold=4),
                Column("ratio_minimum", "ratio min", ratio, True), Column("ratio_median", "ratio med", ratio, True),
-               Column("difference", "difference", show_error, True), Column("difference_rms", "RMS", show_error, True),
+               Column("difference", "difference", show_error, True), Column("difference_rms", "RMS", show_error, True, fold=3),
                Column("top1", "top 1", lambda pair: "" if pair is None else f"{pair[0]} of {pair[1]}", True),
-               Column("prepare_s", "load", lambda s: "" if s is None else f"{s:.2f} s", True),
+               Column("prepare_s", "load", lambda s: "" if s is None else f"{s:.2f} s", True, fold=6),
                Column("reason", "not run because")]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
     return Table(columns, rows, f"{run['model']}   {shapes}   {run['threads']} threads", [

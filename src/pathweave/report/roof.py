@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..profile.limits import LEVELS, Limits
+from ..runtime.interpreted import Interpreted, interpreted
 from . import work
 from .algorithms import own_operations
 from .routes import origin_of
@@ -209,7 +210,30 @@ def report(plan: Any, samples: np.ndarray, limits: Limits, calls: Times, model: 
             "route": origin_of(plan).removesuffix(" route"),
             "accuracy": None if route is None else route.accuracy, "limits": limits.to_json(),
             "end_to_end": calls.to_json(),
-            "steps": rows, "totals": totals(rows)}
+            "steps": rows, "totals": totals(rows), "numpy": through_numpy(rows).to_json()}
+
+
+def through_numpy(rows: Sequence[Mapping[str, Any]]) -> Interpreted:
+    """The rows that run through NumPy, at their smallest times."""
+    return interpreted((r["layer"], r["kind"], r["routine"], r["minimum_ns"]) for r in rows)
+
+
+#: Steps that a summary lists.
+WORST = 10
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the speed report keeps of `report`: shares of the whole net, and the steps that lose most time, ns."""
+    steps, whole = result["steps"], result["totals"][-1]
+    low = [r for r in steps if r["share"] is not None and r["share"] < LOW]
+    judged = sum(r["share"] is not None for r in steps)
+    end_to_end = result["end_to_end"]["minimum_ns"]
+    worst = [{**{k: r[k] for k in ("layer", "kind", "routine", "variant", "minimum_ns", "roof_ns", "share", "own_share")},
+              "lost_ns": r["minimum_ns"] - r["roof_ns"]} for r in ordered(steps, "lost")[:WORST]]
+    return {"minimum_ns": end_to_end, "roof_ns": whole["roof_ns"], "share": whole["roof_ns"] / end_to_end,
+            "own_share": None if whole["own_roof_ns"] is None else whole["own_roof_ns"] / end_to_end,
+            "low": len(low), "judged": judged, "low_time": sum(r["minimum_ns"] for r in low) / whole["minimum_ns"],
+            "worst": worst}
 
 
 def ordered(rows: Sequence[Mapping[str, Any]], order: str) -> list[Mapping[str, Any]]:
@@ -229,11 +253,12 @@ def _levels(sizes: Any) -> str:
 
 
 _STEP_COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("routine", "routine"),
-                 Column("variant", "variant"), time_column("minimum_ns", "minimum"), time_column("median_ns", "median"),
-                 count_column("operations", "operations"), Column("bytes_by_level", "bytes from", _levels),
-                 Column("bound", "bound by"), time_column("roof_ns", "roof"), Column("share", "share", _percent, True),
-                 Column("own_share", "own", _percent, True),
-                 Column("share_with_barrier", "+ barrier", _percent, True))
+                 Column("variant", "variant", fold=5), time_column("minimum_ns", "minimum"),
+                 time_column("median_ns", "median", fold=6), count_column("operations", "operations", fold=2),
+                 Column("bytes_by_level", "bytes from", _levels, fold=4), Column("bound", "bound by", fold=1),
+                 time_column("roof_ns", "roof"), Column("share", "share", _percent, True),
+                 Column("own_share", "own", _percent, True, fold=3),
+                 Column("share_with_barrier", "+ barrier", _percent, True, fold=7))
 _TOTAL_COLUMNS = (Column("kind", "kind"), Column("count", "steps", right=True), time_column("minimum_ns", "minimum"),
                   time_column("median_ns", "median"), count_column("operations", "operations"),
                   Column("bytes", "bytes", show_bytes, True), time_column("roof_ns", "roof"),
@@ -261,6 +286,7 @@ def total_table(result: Mapping[str, Any]) -> Table:
     notes = [f"whole net: roofs {show_time(whole['roof_ns'])} / {show_time(calls['minimum_ns'])} measured end to end "
              f"(median {show_time(calls['median_ns'])}) = {_percent(whole['roof_ns'] / calls['minimum_ns'])}",
              f"below {_percent(LOW)} of their roof: {len(low)} of {judged} steps, {_percent(taken)} of the time",
+             str(through_numpy(steps)),
              "roof: the larger of operations / peak rate of the unit and bytes / bandwidth of the level they come from; "
              "share: roof / minimum", "+ barrier: the same with the meeting of the threads that ends a step"]
     if calls["median_ns"] > BUSY * calls["minimum_ns"]:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from ..net.route import Route
+from ..runtime.interpreted import of_plan
 from .tables import Column, Table, show_percent, show_time, time_column
 
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
-            Column("variant", "variant"), Column("formats", "formats"), time_column("predicted_ns", "predicted"),
-            time_column("measured_ns", "measured"), Column("runner_up", "runner-up"), time_column("margin_ns", "margin"))
+            Column("variant", "variant", fold=2), Column("formats", "formats", fold=3),
+            time_column("predicted_ns", "predicted"), time_column("measured_ns", "measured"),
+            Column("runner_up", "runner-up", fold=4), time_column("margin_ns", "margin", fold=5))
 
 
 def origin_of(plan: Any) -> str:
@@ -36,7 +38,8 @@ def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
     rows.append({"index": None, "layer": "total", "kind": f"{len(conversions)} conversions", "routine": "", "variant": "",
                  "formats": "", "predicted_ns": sum(predicted) if all(p is not None for p in predicted) else None,
                  "measured_ns": measured, "runner_up": None, "margin_ns": None, "emphasis": "bold"})
-    return Table(_COLUMNS, rows, title, _notes(route, conversions, measured, end_to_end_ns))
+    return Table(_COLUMNS, rows, title, [*_notes(route, conversions, measured, end_to_end_ns),
+                                         str(of_plan(plan, steps_ns))])
 
 
 def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
@@ -103,4 +106,5 @@ def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: flo
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
                                                   "certificate", "solver", "host", "measured_ns", "notes", "regions")}
     rows = [{**r, "layer": r["layer"].strip()} for r in table.to_json()[:-1]]
-    return {**facts, "origin": origin_of(plan), "end_to_end_ns": end_to_end_ns, "steps": rows}
+    return {**facts, "origin": origin_of(plan), "end_to_end_ns": end_to_end_ns, "steps": rows,
+            "numpy": of_plan(plan, steps_ns).to_json()}

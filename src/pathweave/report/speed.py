@@ -57,6 +57,7 @@ def markdown(results: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> s
         + (f", cap {host['cap']}" if host.get("cap") else "") + f", host {host['fingerprint']}, {host['system']} "
         f"{host['kernel']}. Minimum (median) of calls interleaved in one process per cell; above 1 ours is faster.",
         _ratios(rows), "## Times, milliseconds: minimum (median)", *[_times(r) for r in results],
+        *_roofs(results),
         "## Not run", "\n".join(f"- {line}" for line in declined(results)) or "Every engine ran."]) + "\n"
 
 
@@ -91,3 +92,25 @@ def _times(result: Mapping[str, Any]) -> str:
         lines.append(f"| {e['engine']} | {e['version']} | {e['minimum_ns'] / 1e6:.2f} ({e['median_ns'] / 1e6:.2f}) | "
                      f"{100 * e['spread']:.0f} % | {difference} |")
     return f"{title}\n\n" + "\n".join(lines)
+
+
+def _roofs(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The steps against the machine's limits, where they were measured: a summary per net, then the steps that lose most."""
+    found = [r for r in results if r.get("roof")]
+    if not found:
+        return []
+    lines = ["| net | end to end | sum of the roofs | share | own | below half | their time |", "|---|---|---|---|---|---|---|"]
+    worst = ["| net | step | routine | time | roof | lost |", "|---|---|---|---|---|---|"]
+    rows = []
+    for r in found:
+        roof, name = r["roof"], f"{r['net']}, {r['run']['accuracy']}"
+        own = "" if roof["own_share"] is None else f"{roof['own_share']:.2f}"
+        cells = [name, show_time(roof["minimum_ns"]), show_time(roof["roof_ns"]), f"{roof['share']:.2f}", own,
+                 f"{roof['low']} of {roof['judged']}", f"{100 * roof['low_time']:.0f} %"]
+        lines.append(f"| {' | '.join(cells)} |")
+        rows += [(name, step) for step in roof["worst"]]
+    for name, step in sorted(rows, key=lambda row: -row[1]["lost_ns"])[:3 * len(found)]:
+        worst.append(f"| {name} | {step['layer']} ({step['kind']}) | {step['routine']} {step['variant']} | "
+                     f"{show_time(step['minimum_ns'])} | {show_time(step['roof_ns'])} | {show_time(step['lost_ns'])} |")
+    return ["## Roofs: the least time that the machine's limits allow", "\n".join(lines),
+            "Steps that lose most time above their roof:", "\n".join(worst)]

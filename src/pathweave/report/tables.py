@@ -59,29 +59,46 @@ def _digits(value: float) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the key of its values in a row, its heading, how a value is shown, and whether to align it right."""
+    """One column: the key of its values in a row, its heading, how a value is shown, and whether to align it right.
+
+    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: never.
+    """
 
     key: str
     heading: str
     show: Callable[[Any], str] = show_text
     right: bool = False
+    fold: int = 0
 
 
-def time_column(key: str, heading: str) -> Column:
+def time_column(key: str, heading: str, fold: int = 0) -> Column:
     """A column of nanoseconds."""
-    return Column(key, heading, show_time, True)
+    return Column(key, heading, show_time, True, fold)
 
 
-def count_column(key: str, heading: str) -> Column:
+def count_column(key: str, heading: str, fold: int = 0) -> Column:
     """A column of counts."""
-    return Column(key, heading, show_count, True)
+    return Column(key, heading, show_count, True, fold)
+
+
+#: A text that is cut keeps so many characters at least, while columns are left that may fold away, and without them.
+ROOMY, TIGHT = 24, 10
+
+
+def cut(text: str, width: int) -> str:
+    """A text of at most `width` characters; what is left out of its middle is an ellipsis."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return text[:width - 1 - tail] + "…" + text[len(text) - tail:]
 
 
 @dataclass
 class Table:
     """Rows of values by column key. `title` above, `notes` below; a row with `emphasis` (bold, dim) shows it on terminals.
 
-    A column that is empty in every row is not shown; JSON has every key of the rows.
+    A column that is empty in every row is not shown; JSON has every key of the rows. Where there is less width than a table
+    needs, long texts are cut in their middle, then columns fold away, and a note says which.
     """
 
     columns: Sequence[Column]
@@ -99,10 +116,42 @@ class Table:
             list(range(len(self.columns)))
         return [self.columns[i] for i in shown], [[row[i] for i in shown] for row in cells]
 
-    def text(self) -> str:
-        """Plain text with aligned columns, as wide as it needs to be."""
+    def _fitted(self, width: int | None) -> tuple[list[Column], list[list[str]], list[int], list[str]]:
+        """Columns, cells and widths that fit into `width` characters (None: any), and the notes."""
         columns, cells = self._cells()
         widths = [max([len(c.heading), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
+        folded: list[str] = []
+
+        def excess() -> int:
+            return sum(widths) + 2 * (len(widths) - 1) - (width or 0)
+
+        def shorten(least: int) -> None:
+            """Narrow the widest texts."""
+            texts = [i for i, c in enumerate(columns) if not c.right]
+            while texts and excess() > 0:
+                i = max(texts, key=lambda i: widths[i])
+                least_here = max(least, len(columns[i].heading))
+                if widths[i] <= least_here:
+                    return
+                below = max([least_here, *(widths[j] for j in texts if widths[j] < widths[i])])
+                widths[i] = max(below, widths[i] - excess()) if below < widths[i] else widths[i] - 1
+        if width is not None:
+            shorten(ROOMY)
+            while excess() > 0 and any(c.fold for c in columns):
+                i = max(range(len(columns)), key=lambda i: columns[i].fold)
+                folded.append(columns[i].heading)
+                for row in (columns, widths, *cells):
+                    del row[i]  # type: ignore[union-attr]
+            shorten(TIGHT)
+            cells = [[cut(word, n) if not c.right else word for word, n, c in zip(row, widths, columns)] for row in cells]
+        notes = list(self.notes)
+        if folded:
+            notes.append(f"folded away, for want of width: {', '.join(reversed(folded))}; --wide shows them")
+        return columns, cells, widths, notes
+
+    def text(self, width: int | None = None) -> str:
+        """Plain text with aligned columns, as wide as it needs to be, or of at most `width` characters if that can be."""
+        columns, cells, widths, notes = self._fitted(width)
 
         def line(words: Sequence[str]) -> str:
             return "  ".join(w.rjust(n) if c.right else w.ljust(n)
@@ -110,19 +159,20 @@ class Table:
         lines = [self.title] if self.title else []
         lines += [line([c.heading for c in columns]), "  ".join("-" * n for n in widths)]
         lines += [line(row) for row in cells]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *notes])
 
-    def rich(self) -> Any:
+    def rich(self, width: int | None = None) -> Any:
         """The same as a rich renderable."""
         from rich import box
         from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
-        columns, cells = self._cells()
+        columns, cells, _, notes = self._fitted(width)
         table = RichTable(title=Text(self.title, style="bold") if self.title else None, box=box.SIMPLE_HEAD,
                           title_justify="left", pad_edge=False, padding=(0, 1))
         for c in columns:
-            table.add_column(c.heading, justify="right" if c.right else "left", overflow="fold", no_wrap=c.right)
+            table.add_column(c.heading, justify="right" if c.right else "left", overflow="fold",
+                             no_wrap=width is None or c.right)
         for row, words in zip(self.rows, cells):
             table.add_row(*(Text(w) for w in words), style=row.get("emphasis"))
-        return Group(table, *(Text(note) for note in self.notes))
+        return Group(table, *(Text(note) for note in notes))

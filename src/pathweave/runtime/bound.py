@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
-from ..errors import InputError, NoRoutineError
+from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..locks import cached_property
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
@@ -44,8 +44,8 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
     for symbol, size in shapes.items():
         if symbol in given:
             continue
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1 or sizes.setdefault(symbol, size) != size:
-            raise InputError(f"shapes: symbol {symbol!r} is {size!r}; expected a size of at least 1"
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0 or sizes.setdefault(symbol, size) != size:
+            raise InputError(f"shapes: symbol {symbol!r} is {size!r}; expected a size of 0 or more"
                              + (f", equal to {sizes[symbol]} of the shapes" if symbol in sizes else ""))
     for spec in net.inputs.values():
         if spec.shape and isinstance(spec.shape[0], str):
@@ -53,8 +53,10 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
     missing = {n: str(s) for n, s in net.inputs.items() if any(isinstance(d, str) and d not in sizes for d in s.shape)}
     if missing:
         listed = ", ".join(f"{n} is {s}" for n, s in missing.items())
-        raise InputError(f"shapes: sizes of symbols are missing ({listed}); give them as "
-                         f"shapes={{{next(iter(missing))!r}: (1, ...)}} or by symbol")
+        absent = list(dict.fromkeys(d for n in missing for d in net.inputs[n].shape if isinstance(d, str) and d not in sizes))
+        raise OpenSizesError(f"shapes: the size of {', '.join(map(repr, absent))} is not known ({listed}); give sizes as "
+                             f"shapes={{{', '.join(f'{s!r}: 16' for s in absent)}}}, or the shapes of the inputs",
+                             absent, listed)
     return {n: tuple(sizes[d] if isinstance(d, str) else d for d in s.shape) for n, s in net.inputs.items()}
 
 

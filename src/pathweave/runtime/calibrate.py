@@ -1,7 +1,8 @@
 """Calibration: from samples to the scale of every f32 value that a quantised routine may hold.
 
-The net runs in f32 on the samples, and the smallest and largest number of every value are kept. Nothing of a sample
-outlives its turn: values become outputs of plans in groups that fit a limit, so that big nets need several plans.
+The net runs in f32 on the samples, and the range of every value is kept (`ranges.py`), from which the scales follow
+(`sharing.py`). Nothing of a sample outlives its turn: values become outputs of plans in groups that fit a limit, so that
+big nets need several plans. A few samples are kept for a trial of the scales (`trial.py`).
 """
 
 from __future__ import annotations
@@ -13,40 +14,26 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, InputError
+from ..errors import InputError
+from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
-from ..net.net import Layer, Net
+from ..net.net import Net
 from ..net.scales import Scale
 from .bound import BoundNet
 from .defaults import default_route
+from .ranges import Ranges
 from .routes import plan_route
 from .session import as_array
+from .sharing import Scales, scales_of
+from .trial import SAMPLES, trial
 
 #: Bytes of the values that one plan hands out.
 GROUP_BYTES = 128 << 20
 _ALIGNMENT = 64
 
 
-class Ranges:
-    """Smallest and largest number of every value so far; NaN once one of them was NaN."""
-
-    def __init__(self) -> None:
-        self.low: dict[str, float] = {}
-        self.high: dict[str, float] = {}
-
-    def add(self, value: str, array: np.ndarray) -> None:
-        """Take an array of a value in."""
-        if array.size:
-            # NumPy's minimum, unlike Python's, keeps a NaN.
-            self.low[value] = float(np.minimum(self.low.get(value, np.inf), array.min()))
-            self.high[value] = float(np.maximum(self.high.get(value, -np.inf), array.max()))
-
-    def scale(self, values: Iterable[str]) -> Scale | None:
-        """One scale for all of some values; None where a number among them is not finite."""
-        known = [v for v in values if v in self.low]
-        if not known or any(np.isnan(self.low[v]) for v in known):
-            return None
-        return Scale.of_range(min(self.low[v] for v in known), max(self.high[v] for v in known))
+class CalibrationWarning(UserWarning):
+    """The samples of a calibration have values that 8 bits cannot hold well."""
 
 
 class Recorder:
@@ -107,72 +94,6 @@ def _groups(bound: BoundNet) -> Iterator[list[str]]:
         yield group
 
 
-# ---- values that share a scale --------------------------------------------------------------------------------------
-
-class _Sets:
-    """Disjoint sets of names."""
-
-    def __init__(self) -> None:
-        self.parent: dict[str, str] = {}
-
-    def root(self, name: str) -> str:
-        while (above := self.parent.setdefault(name, name)) != name:
-            name = above
-        return name
-
-    def unite(self, names: Iterable[str]) -> None:
-        first, *others = map(self.root, names)
-        for other in others:
-            self.parent[other] = first
-
-
-def scales_of(bound: BoundNet, ranges: Ranges) -> dict[str, Scale]:
-    """A scale per f32 value of a net whose ranges are known.
-
-    Inputs and outputs of a layer that moves elements (`LayerKind.moves`) share theirs, so that it can move integers. So do
-    those of a relu or clip around 0 whose input nobody else uses, with the range of the output: what the input loses at
-    its ends, the layer would have cut off. A value that was not finite on some sample has no scale, nor have those that
-    share with it.
-    """
-    sets, values = _Sets(), [v for v in (*bound.inputs, *(v for layer in bound.layers for v in layer.outputs))
-                             if bound.spec(v).dtype == "f32"]
-    for layer in bound.layers:
-        moved = _moved(bound, layer)
-        if len(moved) > 1:
-            sets.unite(moved)
-    members: dict[str, list[str]] = {}
-    for value in values:
-        members.setdefault(sets.root(value), []).append(value)
-    scales = {}
-    for group in members.values():
-        scale = ranges.scale(group)
-        if scale is not None:
-            scales.update(dict.fromkeys(group, scale))
-    for layer in reversed(bound.layers):
-        value = layer.inputs[0] if layer.inputs else ""
-        if _cuts(layer) and value in scales and layer.outputs[0] in scales and len(members[sets.root(value)]) == 1 and \
-                len(bound.net.consumers()[value]) == 1 and value not in bound.net.outputs:
-            scales[value] = scales[layer.outputs[0]]
-    return scales
-
-
-def _moved(bound: BoundNet, layer: Layer) -> list[str]:
-    """The f32 values that share a layer's elements; none where it computes something."""
-    from ..layers import kind_of
-    inputs = layer.inputs[kind_of(layer.kind).moves]
-    if not inputs or layer.epilogue:
-        return []
-    return [v for v in (*inputs, *layer.outputs) if v and v not in bound.net.constants and bound.spec(v).dtype == "f32"]
-
-
-def _cuts(layer: Layer) -> bool:
-    """True for a relu, or a clip whose ends have 0 between them."""
-    if layer.epilogue:
-        return False
-    return layer.kind == "relu" or layer.kind == "clip" and \
-        float(layer.attrs.get("min", -np.inf)) <= 0 <= float(layer.attrs.get("max", np.inf))
-
-
 # ---- samples --------------------------------------------------------------------------------------------------------
 
 class Samples:
@@ -197,32 +118,48 @@ class Samples:
 
 
 def calibrate(net: Net, bind: Callable[[Any], BoundNet], samples: Samples, threads: int,
-              progress: Callable[[float, str], None] | None = None) -> dict[str, Scale]:
-    """Scales of a net's values, bound, from samples.
+              progress: Callable[[float, str], None] | None = None) -> tuple[dict[str, Scale], list[str]]:
+    """Scales of a net's values, bound, from samples; and what 8 bits would lose on them, as sentences.
 
     `samples`: each an array for a net with one input, else a dict by name; floating point, finite, of the declared
     shapes, with or without the first dimension. `bind`: the net at the shapes of its inputs. Raises InputError,
     DTypeError naming the sample.
     """
     ranges, recorders, total = Ranges(), {}, len(samples)
-    nets: dict[tuple, BoundNet] = {}  # values may have other names at other shapes
+    # Values may have other names at other shapes. Per set of names: the first bound net, and some of its samples.
+    nets: dict[tuple, tuple[BoundNet, list[dict[str, np.ndarray]]]] = {}
     for i, sample in enumerate(samples):
         if progress:
             progress(i / total if total else 0.0, f"sample {i + 1}" + (f" of {total}" if total else ""))
         arrays = sample_arrays(net, f"samples[{i}]", sample)
         key = tuple(a.shape for a in arrays.values())
         if key not in recorders:
-            bound = bind({n: a.shape for n, a in arrays.items()})
-            nets[tuple(bound.net.specs)] = bound
-            recorders = {key: Recorder(bound, threads)}
-        recorders[key].run(arrays, ranges)
+            recorders = {key: Recorder(bind({n: a.shape for n, a in arrays.items()}), threads)}
+        recorder = recorders[key]
+        bound, kept = nets.setdefault(tuple(recorder.bound.net.specs), (recorder.bound, []))
+        if len(kept) < SAMPLES and bound.shapes == recorder.bound.shapes:
+            kept.append({n: a.copy() for n, a in arrays.items()})
+        recorder.run(arrays, ranges)
     if not nets:
         raise InputError("calibrate: expected at least one sample, got none; give inputs that are typical of what the "
                          "model will see, a hundred or so")
+    recorders.clear()
     scales: dict[str, Scale] = {}
-    for bound in nets.values():
-        scales.update(scales_of(bound, ranges))
-    return scales
+    notes: dict[str, None] = {}
+    for bound, kept in nets.values():
+        found = scales_of(bound, ranges)
+        scales.update(found.scales)
+        notes.update(dict.fromkeys([*found.notes, *_doubts(bound, found, kept, threads)]))
+    return scales, list(notes)
+
+
+def _doubts(bound: BoundNet, found: Scales, samples: list[dict[str, np.ndarray]], threads: int) -> list[str]:
+    """What a trial of the scales shows: outputs that lose much, and the values that may be the reason."""
+    losses = trial(bound, found.scales, samples, threads)
+    if not losses:
+        return []
+    return [f"with every layer in 8 bits, outputs differ from f32 by a relative error of {', '.join(map(str, losses))} on "
+            f"{len(samples)} of the samples; check a tuned model with pathweave verify --data", *found.suspects]
 
 
 def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
@@ -242,13 +179,10 @@ def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
             array = as_array(name, sample[name])
         except InputError as e:
             raise InputError(f"{where}, {e}") from e
-        dtype = np.dtype(numpy_dtype(spec.dtype))
-        if array.dtype != dtype:
-            raise DTypeError(f"{where}, input {name!r}: expected element type {dtype} ({spec}), got {array.dtype}; convert "
-                             f"it yourself if that is meant: x.astype({str(dtype)!r})")
+        array = taken(f"{where}, input {name!r}", spec, array)
         if array.ndim == spec.rank - 1:
             array = array[None]
-        if dtype.kind == "f" and not np.isfinite(array).all():
+        if not np.isfinite(numbers_of(array, spec.dtype)).all():
             raise InputError(f"{where}, input {name!r}: expected finite numbers, got NaN or infinity among them; leave "
                              f"such samples out")
         arrays[name] = array

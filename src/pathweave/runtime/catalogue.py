@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import NamedTuple
 
+from ..errors import ModelError
+from ..locks import lock
 from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
@@ -92,7 +93,7 @@ class Candidate:
 _memo: OrderedDict[str, tuple[list[Candidate], list[Refusal]]] = OrderedDict()
 #: Why candidates with these ports have no place in a net, by problem, inputs and outputs.
 _places: OrderedDict[tuple, str] = OrderedDict()
-_lock = Lock()
+_lock = lock()
 
 
 def forget() -> None:
@@ -106,9 +107,9 @@ def candidates(problem: Problem, *, accuracy: str = "f32", restrict: Callable[[C
                include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
     """All ways to compute a problem, in the catalogue's order, and the refusals with their reasons.
 
-    `accuracy`: nothing less accurate is listed; nor is what has ports in formats that no conversion reaches. `restrict`: keeps candidates for which it is true. Reference routines
-    (slow and simple; the NumPy meaning is the last of them) are listed only where nothing else is left, or with
-    `include_reference`. Raises ModelError for an unknown accuracy class.
+    `accuracy`: nothing less accurate is listed. `restrict`: keeps candidates for which it is true. What has ports in
+    formats that no conversion reaches is refused. Reference routines (slow and simple; the NumPy meaning is the last of
+    them) are listed only where nothing else is left, or with `include_reference`. Raises ModelError for an unknown accuracy class.
     """
     limit = accuracy_rank(accuracy)
     everything, refusals = _all(problem)
@@ -199,7 +200,11 @@ def _of_one_thread(problem: Problem) -> list[Candidate]:
 
 def _asked(problem: Problem) -> list[dict]:
     """What every routine answers, those first that call themselves fast."""
-    return sorted(native().candidates(problem.text), key=lambda d: d["order"] if d["ok"] else 0)
+    try:
+        answers = native().candidates(problem.text)
+    except ValueError as e:
+        raise ModelError(f"{e}; correct the layer's shapes or attributes") from e
+    return sorted(answers, key=lambda d: d["order"] if d["ok"] else 0)
 
 
 def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
@@ -298,6 +303,10 @@ def _in_place(problem: Problem, form: Format) -> Candidate | None:
     return None
 
 
+#: The device of routines that are NumPy code.
+PYTHON = "python"
+
+
 # ---- routines that run in Python ------------------------------------------------------------------------------------
 
 def numpy_candidate(problem: Problem, layout: str | None = None) -> Candidate:
@@ -323,4 +332,4 @@ def _numpy_adapt(problem: Problem) -> list[Candidate]:
 
 def is_python(candidate: Candidate) -> bool:
     """True when the routine runs NumPy code and holds the interpreter while it does."""
-    return candidate.device == "python"
+    return candidate.device == PYTHON

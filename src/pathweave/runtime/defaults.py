@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..net.format import Format, plain_format
 from ..net.route import Choice, Conversion, Route
+from ..net.size import check_number_of_threads
 from .bound import BoundNet
 from .catalogue import Candidate
 from .conversions import conversions_for
@@ -41,12 +42,16 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     """A candidate per layer name, those of `fixed` as they are.
 
     Of one greedy walk per preferred layout the one with the fewest reference routines, conversions and layers outside
-    the layout. Raises NoRoutineError.
+    the layout. Raises NoRoutineError, InputError.
     """
+    check_number_of_threads(threads)
     fixed = fixed or {}
     options = [[fixed[layer.name]] if layer.name in fixed else
                bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
                for i, layer in enumerate(bound.layers)]
+    check = getattr(restrict, "check", None)
+    if check and not fixed:
+        check(bound.layers, options)  # a word without effect was not meant
     walks = [_walk(bound, options, layout) for layout in _PREFERRED]
     return min(walks, key=lambda walk: walk[1])[0]
 
@@ -61,7 +66,8 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
         def key(c: Candidate, names=names) -> int:
             return _outside(c, layout) + _REFERENCE * c.reference + _conversions(c, names, have)
         # Reference candidates are listed only where there is nothing else; a layout decides before their price does.
-        best = min(found, key=lambda c: (c.reference, _outside(c, layout), _conversions(c, names, have)))
+        best = min(found, key=lambda c: (c.reference, _moved(bound, (*names, *layer.outputs), c), _outside(c, layout),
+                                         _conversions(c, names, have)))
         chosen[layer.name] = best
         price += key(best)
         for value, form in zip(names, best.ins):
@@ -77,6 +83,12 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
 def _outside(c: Candidate, layout: str) -> int:
     """1 when a rank-4 value lies in another layout."""
     return int(any(f.layout not in (layout, "plain") for f in (*c.ins, *c.outs)))
+
+
+def _moved(bound: BoundNet, values: tuple[str, ...], c: Candidate) -> int:
+    """How many values of another type than f32 lie in another layout than the caller's, to which only NumPy brings them."""
+    return sum(bound.spec(v).dtype != "f32" and form.layout not in ("plain", "nchw")
+               for v, form in zip(values, (*c.ins, *c.outs)))
 
 
 def _conversions(c: Candidate, names: tuple[str, ...], have: Mapping[str, set[Format]]) -> int:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
+import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, RouteError
+from ..locks import lock
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
+from ..net.size import MOST_THREADS, check_number_of_threads
+from . import defaults
 from .bound import BoundNet, resolve_shapes
-from .defaults import default_route
 from .native import native
 from .plan import Plan
 from .routes import plan_route
@@ -21,16 +23,13 @@ from .session import Session, as_array
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
+#: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
+KEPT_SOURCE_BYTES = 64 << 20
 
 
 def check_threads(threads: int | None) -> int:
-    """`threads`, or the processors that this process may use. Raises InputError below 1 and for what is no number."""
-    if threads is None:
-        return native().usable_processors()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise InputError(f"threads: expected a number from 1 to 1024, or None for the usable processors, "
-                         f"got {threads!r}")
-    return threads
+    """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
+    return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
 
 
 class _Entry:
@@ -66,8 +65,8 @@ class Runnable:
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
-        self._building = threading.Lock()
+        self._lock = lock()
+        self._building = lock()
 
     @property
     def threads(self) -> int:
@@ -90,7 +89,7 @@ class Runnable:
     def _choose(self, bound: BoundNet, threads: int) -> Route:
         route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
         if route is None or not bound.index.keys() & route.covered():
-            return default_route(bound, threads)
+            return defaults.default_route(bound, threads)
         return route
 
     def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
@@ -100,6 +99,9 @@ class Runnable:
         """
         number = self.threads if threads is None else check_threads(threads)
         if route is not None:
+            if not isinstance(route, Route):
+                raise RouteError(f"plan: expected a Route, or None for the model's own, got {type(route).__name__}; "
+                                 "Route.from_json makes one of plain data")
             return plan_route(route, self.bind(shapes), number)
         return self._entry(resolve_shapes(self.net, shapes), number).plan
 
@@ -201,7 +203,11 @@ class LoadedModel(Model):
             check_threads(threads)
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
-        self._lock = threading.Lock()
+        self._reopen: Callable[[list[str]], LoadedModel] | None = None
+        self._with_given: dict[frozenset[str], LoadedModel] = {}
+        self._lock = lock()
+        self._calibration: list[str] = []
+        self._written: list[str] = []
         self._offer = None
         if model.packed is not None:
             from .packed import Offer
@@ -210,8 +216,15 @@ class LoadedModel(Model):
 
     @property
     def notes(self) -> list[str]:
-        """What came of the packed weights that the file held, as sentences; empty where it held none."""
-        return [] if self._offer is None else self._offer.notes
+        """What a user should know, as sentences: of element types, what 8 bits lose on the samples of `calibrate`, which packed
+        weights `save` wrote last, and what came of those in the file."""
+        found = self.meta.get("notes")
+        return [*(map(str, found) if isinstance(found, list) else ()), *self._calibration, *self._written,
+                *(self._offer.notes if self._offer else ())]
+
+    def take_calibration_notes(self, other: LoadedModel) -> None:
+        """Take over what the calibration of another model with the same scales found."""
+        self._calibration = list(other._calibration)
 
     def runnable(self, name: str = "main") -> Runnable:
         """One of the nets with its plans. Raises ModelError for a net that is not there."""
@@ -242,12 +255,30 @@ class LoadedModel(Model):
         return output_specs(self.main)
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
-        """Run the main net: an array or a dict in, an array or a dict out; see `Session`."""
-        return self.runnable()(inputs, out=out, **named)
+        """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
+
+        An input that has a default value (`meta["default_inputs"]`) may be left out or given.
+        """
+        return self._for(named or inputs).runnable()(inputs, out=out, **named)
 
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run the main net; always a dict by name."""
-        return self.runnable().run(inputs, out)
+        return self._for(inputs).runnable().run(inputs, out)
+
+    def _for(self, inputs: Any) -> LoadedModel:
+        """This model, or that with those inputs as inputs that have a default value here and are given all the same."""
+        if not isinstance(inputs, Mapping) or not self.meta.get("default_inputs"):
+            return self
+        given = frozenset(n for n in self.meta["default_inputs"] if n in inputs and n not in self.main.inputs)
+        if not given:
+            return self
+        if self._reopen is None:
+            raise InputError(f"call: {', '.join(map(repr, sorted(given)))}: expected to be left out, for this model holds the "
+                             f"default value; load the original file with default_inputs={sorted(given)}")
+        with self._lock:
+            if given not in self._with_given:
+                self._with_given[given] = self._reopen(sorted(given))
+            return self._with_given[given]
 
     def bind(self, shapes: Any = None) -> BoundNet:
         """The main net at concrete shapes: what profiles and solvers work on."""
@@ -278,30 +309,37 @@ class LoadedModel(Model):
         `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
         or, with a preprocess net, of image files and Pillow images: typical ones, a hundred or so. Every value gets the
         range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
-        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. `progress`: called with
-        (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then as before.
+        `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. Values that one scale
+        would spoil stay in float; `notes` and a CalibrationWarning tell which, and where large errors are to be expected.
+        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then
+        as before.
         """
-        from .calibrate import Samples, calibrate
+        from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
         images = self.image_inputs if "preprocess" in self.nets else None
-        scales = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
-        self.quantisation["main"] = scales
+        scales, notes = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
+        self.quantisation["main"], self._calibration = scales, [f"calibration: {note}" for note in notes]
         runnable.set_scales(scales)
+        for note in self._calibration:
+            warnings.warn(note, CalibrationWarning, stacklevel=2)
         return self
 
-    def image_inputs(self, image: Any) -> dict[str, Any]:
+    def image_inputs(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
         """The main net's inputs from an image, by the preprocess net; see `predict`."""
-        values = self.runnable("preprocess").run(self._images(image))
+        values = self.runnable("preprocess").run(self._images(image, max_pixels))
         return dict(zip(self.main.inputs, values.values()))
 
-    def predict(self, image: Any) -> dict[str, Any]:
+    def predict(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
         """Run all nets on an image: preprocess, main, postprocess; results by name.
 
         `image`: path of an image file, uint8 array [H,W,3] (RGB) or [H,W], a Pillow image, or a dict of those by name
         of the preprocess net's inputs. A model without a preprocess net takes the main net's inputs. Where the model
-        has labels, `labels` holds those of the integer results. Raises InputError.
+        has labels, `labels` holds those of the integer results. `max_pixels`: of an image file or a Pillow image, 100
+        million unless given; the environment's PATHWEAVE_MAX_PIXELS is a limit to both. Files are turned upright by their
+        EXIF orientation, and those above 16 million pixels are read at a reduced size, still four times what the net wants.
+        Raises InputError.
         """
-        values = self._images(image) if "preprocess" in self.nets else self._plain(image)
+        values = self._images(image, max_pixels) if "preprocess" in self.nets else self._plain(image)
         names = [n for n in NET_ORDER if n in self.nets]
         for i, name in enumerate(names):
             runnable = self.runnable(name)
@@ -316,10 +354,11 @@ class LoadedModel(Model):
                              f"it with preprocess=..., or pass the inputs of its main net")
         return value if isinstance(value, Mapping) else {next(iter(self.main.inputs)): value}
 
-    def _images(self, image: Any) -> dict[str, Any]:
-        inputs = self.nets["preprocess"].inputs
-        images = dict(image) if isinstance(image, Mapping) else {next(iter(inputs)): image}
-        return {name: _pixels(name, value) for name, value in images.items()}
+    def _images(self, image: Any, max_pixels: int | None) -> dict[str, Any]:
+        from ..net.images import wanted_size
+        net = self.nets["preprocess"]
+        images = dict(image) if isinstance(image, Mapping) else {next(iter(net.inputs)): image}
+        return {name: _pixels(name, value, wanted_size(net, name), max_pixels) for name, value in images.items()}
 
     def _labelled(self, values: dict[str, Any]) -> dict[str, Any]:
         labels = self.meta.get("labels")
@@ -338,29 +377,55 @@ class LoadedModel(Model):
         `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
         default shapes. Loading then maps them instead of packing anew, and processes share their memory; the file grows
         by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
-        are left alone, see `notes`.
+        are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
+        says how many were written, and how many left out.
         """
-        from ..net.file import save
+        from ..net.file import check_name, save
+        check_name(path)
         weights = None
         if packed:
-            from .packed import collect
+            from .packed import collect, summary
             self.plan()
-            weights = collect(self.nets, self.runnable().kept_plans())
+            plans = self.runnable().kept_plans()
+            weights = collect(self.nets, plans)
+            self._written = [summary(weights, plans)]
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
+
+    def __reduce__(self) -> tuple:
+        """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""
+        plain = Model(self.nets, self.meta, self.routes, self.quantisation)
+        rest = {k: v for k, v in self.__dict__.items() if k == "report"}  # of a tuned model
+        return _rebuilt, (type(self), plain, self._threads), rest or None
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
         return (f"<Model {ins}: {len(self.main.layers)} layers, outputs {', '.join(self.main.outputs)}, "
                 f"{len(self.routes)} tuned routes>")
 
+    def _repr_html_(self) -> str:
+        """A row per input, output, kind of layer and route, for notebooks."""
+        from collections import Counter
 
-def _pixels(name: str, value: Any):
+        from .. import html
+        rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
+        rows += [("output", n, s) for n, s in self.outputs.items()]
+        rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
+        rows += [("route", s[:12], repr(r)[1:-1]) for s, r in self.routes.items()]
+        return html.table(repr(self)[1:-1], ("", "name", ""), rows)
+
+
+def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
+    return kind(model, threads)
+
+
+def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
     import numpy as np
+
+    from ..net.images import pixels, read_image
     if isinstance(value, (str, os.PathLike)):
-        from ..net.pipeline import read_image
-        return read_image(value)
+        return read_image(value, wanted, max_pixels)
     if hasattr(value, "convert") and hasattr(value, "getexif"):  # a Pillow image
-        return np.asarray(value.convert("RGB"))
+        return pixels(value, f"image {name!r}", wanted, max_pixels)
     array = as_array(name, value)
     if array.dtype == np.uint8 and array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
@@ -375,20 +440,33 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
-    if isinstance(path, LoadedModel):
-        return path
     if isinstance(path, Model):
-        return LoadedModel(path, threads)
+        from ..importers import check_options
+        check_options(options, (), f"a {type(path).__name__}, which was read already")
+        return path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
     from .. import importers
     from ..passes import optimise
+    if threads is not None:
+        check_threads(threads)
     model = importers.load(path, **options)
     pipeline, folder = _pipeline(preprocess, postprocess)
     if pipeline:
         from ..net.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    return LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
-                              model.packed), threads)
+    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
+                               model.packed), threads)
+    if model.meta.get("default_inputs") and _can_reopen(path):
+        given = list(options.pop("default_inputs", ()))
+        loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)
+    return loaded
+
+
+def _can_reopen(source: Any) -> bool:
+    """Whether a source can be read once more, for inputs with default values: bytes that are large are not kept for it."""
+    from .. import importers
+    return not importers.is_own(source) and (not isinstance(source, (bytes, bytearray, memoryview))
+                                             or len(source) <= KEPT_SOURCE_BYTES)
 
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
@@ -417,3 +495,20 @@ def plan(model: Any, route: Route | None = None, *, shapes: Any = None, threads:
     RouteError, OutOfMemoryError.
     """
     return load(model).plan(route, shapes, threads)
+
+
+def default_route(model: Any, threads: int | None = None, *, shapes: Any = None, accuracy: str = "f32",
+                  restrict: Any = None) -> Route:
+    """The route that a model's main net takes where nothing was measured.
+
+    `model`: a model, a path, or a net that is bound already. `shapes`: as in `plan`. `accuracy`: the least accurate class
+    that it may use. `restrict`: descriptors of the routines that are allowed (a text or a list of texts). Raises
+    InputError, NoRoutineError.
+    """
+    from .descriptor import restriction
+    allowed = restriction(restrict)
+    if isinstance(model, BoundNet):
+        return defaults.default_route(model, check_threads(threads), accuracy, allowed)
+    loaded = load(model)
+    number = loaded.threads if threads is None else check_threads(threads)
+    return defaults.default_route(loaded.bind(shapes), number, accuracy, allowed)

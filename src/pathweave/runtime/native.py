@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
@@ -17,3 +19,13 @@ def native() -> ModuleType:
         raise DeviceError(f"the native core of pathweave cannot be loaded: {e}; "
                           f"build it with `make` in the repository, or install the package again") from e
     return _native
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """While the block runs, long native work of this thread raises TimeoutError so many seconds from now; None: never."""
+    native().set_deadline(seconds)
+    try:
+        yield
+    finally:
+        native().set_deadline(None)

@@ -35,6 +35,21 @@ def collect(nets: Mapping[str, Net], plans: Iterable[Plan]) -> Packed:
     return Packed(*here(), packings)
 
 
+def summary(packed: Packed, plans: Iterable[Plan]) -> str:
+    """How many packings of these plans' kernels `collect` took, and which routines keep theirs to themselves; a sentence."""
+    alone: dict[str, int] = {}
+    for plan in plans:
+        for routine, kernel in plan.kernels:
+            if kernel.packed_bytes and not kernel.packings:
+                alone[routine] = alone.get(routine, 0) + 1
+    text = f"packed weights: {len(packed.packings)} written ({sum(p.bytes for p in packed.packings) / 1e6:.2f} MB)"
+    if not alone:
+        return text
+    listed = ", ".join(f"{count} of {routine}" for routine, count in sorted(alone.items()))
+    return (f"{text}, {sum(alone.values())} left out ({listed}): what these routines pack depends on more than the weights "
+            f"(scales of values, places of zeros), or is small, and is made at every start")
+
+
 class Offer:
     """Packings that came with a model, offered to the kernels that will be prepared as long as `owner` lives.
 
@@ -45,6 +60,7 @@ class Offer:
         self.total = len(packed.packings)
         self._notes: list[str] = []
         self._offered: dict[int, str] = {}
+        seen: set[tuple[int, str]] = set()
         version, tiers = here()
         if (packed.version, packed.tiers) != (version, tiers):
             self._notes.append(f"the packed weights of the file are for pathweave {packed.version} on "
@@ -59,6 +75,11 @@ class Offer:
                                    f"have: packed anew" if changed else "the model has no such constant: not used"))
                 continue
             number = constant_id(array)
+            wrong = "it is empty" if p.bytes == 0 else "the file has it twice" if (number, p.signature) in seen else ""
+            if wrong:
+                self._notes.append(f"packed {p.constant!r}: {wrong}: packed anew")
+                continue
+            seen.add((number, p.signature))
             try:
                 native().offer_packing(number, p.signature, p.data, p.bytes)
             except ValueError as e:
@@ -74,8 +95,8 @@ class Offer:
                   for _, state in native().offered_packings(number)]
         refused = sorted({name for name, state in states if state == "refused"})
         taken = sum(state == "taken" for _, state in states)
-        return [*self._notes, *(f"packed {name!r}: the file has another number of bytes than the kernel reads: packed anew"
-                                for name in refused),
+        return [*self._notes, *(f"packed {name!r}: the file has another number of bytes than the kernel reads, or what no file "
+                                f"may hold: packed anew" for name in refused),
                 f"{taken} of {self.total} packed weights of the file are in use"]
 
 

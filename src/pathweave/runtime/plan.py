@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OutOfMemoryError, RouteError
+from ..errors import OutOfMemoryError, RouteError, SizeError
+from ..net import memory
 from ..net.format import Format, plain_format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion, Route
 from ..net.scales import needs_scale
+from ..net.size import advice, max_bytes
 from . import catalogue
 from .bound import BoundNet, constant_id
 from .catalogue import Candidate
@@ -124,6 +126,7 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
     missing = [layer.name for layer in bound.layers if layer.name not in choices]
     if missing:
         raise RouteError(f"plan: no candidate is chosen for the layers {', '.join(map(repr, missing[:10]))}")
+    _check_memory(bound)
     builder = _Builder(bound, choices, conversions, threads,
                        KernelCache(bound) if cache is None else cache)
     builder.wire()
@@ -133,8 +136,28 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
         raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
     except (RuntimeError, ValueError) as e:
         raise RouteError(f"plan: the native core refuses it: {e}") from e
+    results = sum(map(size_bytes, bound.outputs.values()))
+    _check_arena(handle.peak_bytes, handle.workspace_bytes, results)
     return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, tuple(builder.kernels.values()),
                 route)
+
+
+def _check_memory(bound: BoundNet) -> None:
+    """Raise OutOfMemoryError where no plan of a net can run, however it places the values: before kernels are prepared."""
+    results = sum(map(size_bytes, bound.outputs.values()))
+    inside = {v: size_bytes(bound.spec(v)) for layer in bound.layers for v in layer.outputs}
+    largest = max(inside, key=inside.__getitem__, default="")
+    memory.require(results, "plan: the results of the model", _MACHINE)
+    memory.require(inside.get(largest, 0), f"plan: value {largest!r}, {bound.net.specs.get(largest)}", _MACHINE)
+
+
+def _check_arena(peak: int, scratch: int, results: int) -> None:
+    """Raise SizeError, OutOfMemoryError where one session of a plan takes more than the limit, or than there is."""
+    limit, needed = max_bytes(), peak + scratch + results
+    if needed > limit:
+        raise SizeError(f"plan: one session takes {needed} bytes ({peak} of values, {scratch} of scratch, {results} of "
+                        f"results): expected at most {limit}; {advice(limit)}")
+    memory.require(needed, "plan: values, scratch and results of one session", _MACHINE)
 
 
 class _Builder:
@@ -142,7 +165,9 @@ class _Builder:
 
     def __init__(self, bound: BoundNet, choices, conversions, threads: int, cache: KernelCache):
         self.bound, self.choices, self.threads, self.cache = bound, choices, threads, cache
-        self.ways = {(c.value, c.target): c for c in conversions}
+        self.ways: dict[str, dict[Format, Conversion]] = {}
+        for c in conversions:
+            self.ways.setdefault(c.value, {})[c.target] = c
         self.values: list[tuple[int, str]] = []
         self.native_steps: list[tuple] = []
         self.steps: list[Step] = []
@@ -202,15 +227,15 @@ class _Builder:
 
     def _in_format(self, value: str, form: Format) -> int:
         """The native value that holds `value` in a format, converted where it is needed first."""
-        made = self.where[value]
+        made, ways = self.where[value], self.ways.get(value, {})
         if form in made:
             return made[form]
         chain, at = [], form
         while at not in made:
-            conversion = self.ways.get((value, at))
+            conversion = ways.get(at)
             if conversion is None or conversion in chain:
                 chain = shortest(value, self.bound.spec(value), made, form, self.threads,
-                                 [t for v, t in self.ways if v == value])
+                                 list(ways))
                 break
             chain.insert(0, conversion)
             at = conversion.source

@@ -49,6 +49,10 @@ class KernelCache:
             self._kernels[key] = self._prepare(layer, candidate)
         return self._kernels[key]
 
+    def holds(self, layer: Layer, candidate: Candidate) -> bool:
+        """Whether a candidate of a layer is prepared already."""
+        return (layer.name, candidate.problem.text, candidate.key) in self._kernels
+
     def adapt(self, candidate: Candidate, scale: Scale | None = None) -> Prepared:
         """The step of an adapt; one kernel serves every value of that shape, and of that scale where it reads one."""
         used = scale if scale and len({f.dtype for f in (*candidate.ins, *candidate.outs)}) > 1 else UNKNOWN

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
+from ..locks import lock
+from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import numpy_dtype
 from .plan import Plan
 
@@ -18,14 +19,16 @@ class Session:
 
     `session(x)`: an array for a net with one input, else a dict by name; an array for one output, else a dict by name
     in the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides
-    are copied. Element types must be those of the model. Raises InputError, DTypeError, OutOfMemoryError.
+    are copied. Element types must be those of the model; float16 and bfloat16 inputs take float32 as well, rounded to the
+    nearest. bfloat16 is that of ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, OutOfMemoryError.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
-        self._outputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype))) for name, s in plan.outputs.items()]
-        self._lock = Lock()
+        self._outputs = [(name, tuple(s.shape), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
+        self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
+        self._lock = lock()
         try:
             self._handle = plan.native.session()
         except MemoryError as e:
@@ -42,10 +45,7 @@ class Session:
             if inputs is not None:
                 raise InputError("session: expected one array or dict, or arrays by keyword, got both")
             inputs = named
-        arrays = self._take(inputs)
-        results = self._places(out, arrays)
-        with self._lock:
-            self._handle.run(arrays, list(results.values()))
+        results = self.run(inputs, out)
         return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
 
     def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ class Session:
         arrays = self._take(inputs)
         results = self._places(out, arrays)
         with self._lock:
-            self._handle.run(arrays, list(results.values()))
+            self._handle.run(arrays, self._written(results))
         return results
 
     def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
@@ -61,7 +61,11 @@ class Session:
         arrays = self._take(inputs)
         results = self._places(out, arrays)
         with self._lock:
-            return np.asarray(self._handle.run_timed(arrays, list(results.values())))
+            return np.asarray(self._handle.run_timed(arrays, self._written(results)))
+
+    def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
+        return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())
 
     # ---- inputs ----
 
@@ -85,8 +89,7 @@ class Session:
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
         if array.dtype != dtype:
-            raise DTypeError(f"input {name!r}: expected element type {dtype} ({spec}), got {array.dtype}; "
-                             f"convert it yourself if that is meant: x.astype({str(dtype)!r})")
+            array = taken(f"input {name!r}", spec, array)
         if array.shape != shape:
             raise InputError(f"input {name!r}: expected shape {shape} ({spec}), got {array.shape}"
                              + ("; this plan is for these shapes only, call the model or make a plan for yours"
@@ -113,13 +116,12 @@ class Session:
         if unknown:
             raise InputError(f"out: {', '.join(map(repr, unknown))} unknown; the outputs are "
                              f"{', '.join(repr(n) for n, *_ in self._outputs)}")
-        given: list[np.ndarray] = []
         results = {}
         for name, shape, dtype in self._outputs:
             if name in out:
-                _check_out(name, shape, dtype, out[name], arrays, given)
-                given.append(out[name])
+                _check_out(name, shape, dtype, out[name])
             results[name] = out[name] if name in out else np.empty(shape, dtype)
+        _check_apart(out, arrays)
         return results
 
     def __repr__(self) -> str:
@@ -133,7 +135,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "__dlpack__"):
         try:
             return np.from_dlpack(value)
-        except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as e:
+        except Exception as e:  # whatever somebody else's __dlpack__ raises
             kind = f"{type(value).__module__}.{type(value).__name__}"
             raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
                              f"the CPU, detached, as a dense tensor of a NumPy type") from e
@@ -141,17 +143,28 @@ def as_array(name: str, value: Any) -> np.ndarray:
                      f"pass a NumPy array: numpy.asarray(value, dtype=...)")
 
 
-def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, arrays: list[np.ndarray],
-               given: list[np.ndarray]) -> None:
+def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any) -> None:
     where = f"out {name!r}"
     if not isinstance(array, np.ndarray):
         raise InputError(f"{where}: expected a NumPy array of {dtype} {shape}, got {type(array).__name__}")
-    if array.dtype != dtype:
+    if array.dtype != dtype and not (dtype.name == "bfloat16" and array.dtype == np.uint16):
         raise DTypeError(f"{where}: expected element type {dtype}, got {array.dtype}")
     if array.shape != shape:
         raise InputError(f"{where}: expected shape {shape}, got {array.shape}")
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         raise InputError(f"{where}: expected a contiguous, aligned, writeable array; "
                          f"numpy.empty({shape}, {str(dtype)!r}) is one")
-    if any(np.may_share_memory(array, other) for other in [*arrays, *given]):
-        raise InputError(f"{where}: it overlaps an input or another output; give memory of its own")
+
+
+def _check_apart(out: Mapping[str, np.ndarray], arrays: list[np.ndarray]) -> None:
+    """Raise InputError where an output lies in an input or in another output; in the order of their addresses."""
+    ranges = sorted((begin, begin + a.nbytes, name) for name, a in [*(("", a) for a in arrays), *out.items()] if a.size
+                    for begin in (a.__array_interface__["data"][0],))
+    end_of_any = end_of_output = 0
+    last = ""  # the output that ends last
+    for begin, end, name in ranges:
+        if begin < (end_of_any if name else end_of_output):
+            raise InputError(f"out {name or last!r}: it overlaps an input or another output; give memory of its own")
+        end_of_any = max(end_of_any, end)
+        if name and end > end_of_output:
+            end_of_output, last = end, name

@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..errors import Error
 from ..folder import modules
 from ..layers import compute, infer_layer, kind_of
 from ..layers.dense import Product
+from ..locks import cached_property
 from ..net.accuracy import largest_error
 from ..net.format import numpy_dtype
 from ..net.net import Epilogue, Layer, TensorSpec

@@ -1,9 +1,10 @@
 """The conformance suite: every native routine in every variant on every case that it accepts.
 
 Each check compares with the layer's meaning in float64 at the tolerance of the routine's accuracy class, with poisoned
-outputs, forbidden pages around inputs and outputs, a second run that must be equal to the bit (as must a run with
-another number of threads), and, for routines that may work in place or without a copy, a run in which they do. Routines
-that hold values as integers are compared with an integer reference too (`quantised.py`).
+outputs, forbidden pages around inputs, outputs, constants and all that the kernel holds, a second run that must be equal
+to the bit, as must a run in a session, and, for routines that may work in place or without a copy, a run in which they do.
+Routines that hold values as integers are compared with an integer reference too (`quantised.py`). With more threads, more
+than there are pieces or processors, the kernel is prepared anew, and a session must give the same to the bit.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..locks import cached_property
 from ..net.accuracy import LIMITS
 from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec
@@ -25,10 +27,16 @@ from ..net.problem import Problem, adapt_problem
 from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..runtime.native import native
 from . import Case, cases, quantised, relative_error, tolerance
-from .guard import Guarded, guarded
+from .guard import Guarded, fence, guarded
 from .layouts import decode, encode, lay_out, logical
 
-THREADS = (1, 2)
+#: Numbers of threads with which a kernel is compared with its meaning; with the others it is compared with itself.
+FULL = (1, 2)
+THREADS = (*FULL, 3, 5, 16)
+
+#: Sizes of teams whose threads are asked what they read first: all up to twice the shares that a loop is divided into, for
+#: with fewer pieces than shares some are empty, and some of which several threads begin in the same share.
+TEAMS = (*range(1, 41), 64, 100, 128)
 
 #: Forms other than its own in which an f32 value may lie.
 STORED_FORMS = ("bf16", "bf16x2", "f16")
@@ -81,6 +89,8 @@ class Subject:
         self.name, self.arrays, self.case, self.make = name, list(arrays), case, make
         self._wanted = wanted
         self.first: dict[tuple[str, str], list[np.ndarray]] = {}  # results with the first number of threads
+        self.left_out: set[tuple[str, str, str]] = set()  # units, routines and variants
+        self._constants: dict[bool, list[Guarded | None]] = {}
         self._scales = list(scales)
         self._expected: dict[tuple, quantised.Expected] = {}
 
@@ -102,6 +112,13 @@ class Subject:
         if not self._scales and self.case:
             self._scales = quantised.scales_of(self.case, self.arrays, self.wanted)
         return self._scales
+
+    def constants(self, at_end: bool) -> list[Guarded | None]:
+        """One per input, None for values: constants that touch a forbidden page."""
+        if at_end not in self._constants:
+            self._constants[at_end] = [
+                guarded(a, at_end) if c and a is not None else None for a, c in zip(self.arrays, self.problem(1).constant)]
+        return self._constants[at_end]
 
     def expected(self, ins: Sequence[Format], outs: Sequence[Format]) -> quantised.Expected:
         """What a routine with ports of integers must give."""
@@ -245,7 +262,8 @@ def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Resul
     goes wrong is the failure."""
     allowed = subject.allowed(check.routine, card["accuracy"]) if card["accuracy"] in LIMITS else 0.0
     try:
-        found = _perform(subject, check, card, allowed, unit)
+        with fence():
+            found = _perform(subject, check, card, allowed, unit)
         if found is None:
             return Result(check, 0.0, allowed, "", left_out=True)
         error, failure = found
@@ -255,6 +273,8 @@ def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Resul
 
 
 def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: str) -> tuple[float, str] | None:
+    if (unit, check.routine, check.variant) in subject.left_out:  # whatever the number of threads
+        return None
     problem = subject.problem(check.threads)
     ins, outs = ([Format.parse(f) for f in card[k]] for k in ("ins", "outs"))
     dynamic = [i for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c]
@@ -264,16 +284,26 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
     integers = any(needs_scale(s.dtype, f.dtype) for s, f in zip(
         (*(problem.inputs[i] for i in dynamic), *problem.outputs), (*ins, *outs)))
     scales = subject.scales if integers else []
-    constants = [a if c else None for a, c in zip(subject.arrays, problem.constant)]
+    # With one number of threads what lies behind the constants is forbidden, with another what lies before them.
+    constants = subject.constants(at_end=check.threads % 2 == 1)
     kernel = native().prepare(problem.text, check.routine, check.variant,
-                              [(a, _fresh_id()) if a is not None else (None, 0) for a in constants], scales)
+                              [(g.array, _fresh_id()) if g else (None, 0) for g in constants], scales)
     if unit and not any(name.endswith(f"__{unit}") for name in kernel.ukernels):
+        subject.left_out.add((unit, check.routine, check.variant))
         return None
+    if kernel.device == "cpu" and \
+            (astray := kernel.reads_astray(TEAMS, [g.array for g in constants if g])):
+        return float("inf"), astray
     expected = subject.expected(ins, outs) if integers and subject.case else None
     arrays = expected.arrays if expected else subject.arrays
     physical = [encode(lay_out(arrays[i], f.layout), f.dtype) for i, f in zip(dynamic, ins)]
     wiring = _Wiring(problem, [problem.inputs[i] for i in dynamic], ins, outs, kernel, card, check.threads)
+    earlier = _earlier(subject, check)
+    if earlier and check.threads not in FULL:
+        return 0.0, _teams(wiring, physical, earlier)
     results, failure = _runs(wiring, physical)
+    if not failure and not all(g.intact() and g.array.tobytes() == a.tobytes() for g, a in zip(constants, subject.arrays) if g):
+        failure = "writes to a constant"
     if failure:
         return float("inf"), failure
     values = [logical(decode(r, f.dtype), f.layout, s.shape) for r, f, s in zip(results, outs, problem.outputs)]
@@ -288,10 +318,19 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
     if not error <= allowed:
         return error, (f"relative error {error:.3g}, allowed {allowed:.3g} (class {card['accuracy']}); "
                        f"{_where(values, subject)}")
-    earlier = subject.first.setdefault((check.routine, check.variant), results)
-    if not _equal(earlier, results):
+    if earlier and not _equal(earlier, results):
         return error, "the result depends on the number of threads"
-    return error, ""
+    subject.first.setdefault((check.routine, check.variant), results)
+    return error, _teams(wiring, physical, results)
+
+
+def _earlier(subject: Subject, check: Check) -> list[np.ndarray] | None:
+    """Results of the routine with one thread, None where it has none or this is that check."""
+    key = check.routine, check.variant
+    if key not in subject.first and check.threads != 1:  # a check of its own, or behind one that failed
+        for alone, card in checks_of(subject, *key, threads=(1,)):
+            _perform(subject, alone, card, math.inf, "")
+    return subject.first.get(key)
 
 
 def _against_integers(expected: quantised.Expected, subject: Subject, values: list[np.ndarray],
@@ -352,6 +391,23 @@ def _runs(wiring: _Wiring, physical: list[np.ndarray]) -> tuple[list[np.ndarray]
     return results[0], ""
 
 
+def _teams(wiring: _Wiring, physical: list[np.ndarray], wanted: list[np.ndarray]) -> str:
+    """What differs where the kernel is run by a team: in a session, and where each thread does its own share, however
+    quick the others are."""
+    outs = wiring.empty_outputs()
+    wiring.plan().session().run(physical, outs)
+    if not _equal(wanted, outs):
+        return "the result in a session is another"
+    kernel = wiring.kernel
+    if kernel.serial or not kernel.phases:
+        return ""
+    outs, workspace = wiring.empty_outputs(), Guarded((kernel.workspace_bytes,), np.uint8, True, align=64)
+    wiring.run(physical, outs, workspace.array, apart=True)
+    if not workspace.intact():
+        return f"a thread writes beside its workspace of {workspace.array.size} bytes"
+    return "" if _equal(wanted, outs) else "the result differs where each thread does its own share"
+
+
 def _equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
     """Equal to the bit, NaN included."""
     return all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in zip(a, b))
@@ -376,10 +432,10 @@ class _Wiring:
             a.reshape(-1).view(np.uint8)[:] = 0xFF
         return arrays
 
-    def run(self, ins: list[np.ndarray], outs: list[np.ndarray], workspace: np.ndarray) -> None:
-        """Run the kernel once, on this workspace where its memory is the host's."""
+    def run(self, ins: list[np.ndarray], outs: list[np.ndarray], workspace: np.ndarray, **how: bool) -> None:
+        """Run the kernel once, on this workspace where its memory is the host's. `how`: see its `run`."""
         if self.kernel.host_memory:
-            self.kernel.run(ins, outs, workspace, self.threads)
+            self.kernel.run(ins, outs, workspace, self.threads, **how)
         else:
             self.plan().session().run(ins, outs)
 

@@ -1,4 +1,5 @@
-"""Memory for tests: an array that touches a page nobody may read or write, with known bytes on its other side."""
+"""Memory for tests: an array that touches a page nobody may read or write, with known bytes on its other side; and such
+a page behind all that the library itself allocates."""
 
 from __future__ import annotations
 
@@ -6,8 +7,12 @@ import ctypes
 import mmap
 import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+
+from ..runtime.native import native
 
 _PAGE = mmap.PAGESIZE
 _CANARY = 0xA5
@@ -70,6 +75,17 @@ class Guarded:
     def intact(self) -> bool:
         """True when nothing was written beside the array."""
         return all(bool((part == _CANARY).all()) for part in self._around)
+
+
+@contextmanager
+def fence() -> Iterator[None]:
+    """Packed constants, arenas and workspaces that the library allocates meanwhile end before a forbidden page, up to
+    their last cache line, and hold huge numbers at first. For one thread of the process at a time."""
+    native().raise_fence(True)
+    try:
+        yield
+    finally:
+        native().raise_fence(False)
 
 
 def guarded(value: np.ndarray, at_end: bool) -> Guarded:

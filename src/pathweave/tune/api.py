@@ -9,10 +9,10 @@ from ..errors import InterruptedTuning, ProfileError
 from ..net.net import Model
 from ..net.route import Route
 from ..profile.profile import Profile
+from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
 from ..runtime.model import LoadedModel, check_threads, load
 from .costs import Costs
-from .progress import Progress, progress_bar
 
 #: Threads in the text of a problem.
 _THREADS = " threads="
@@ -23,7 +23,8 @@ class TunedModel(LoadedModel):
 
     `report`: plain data: predicted_ns (at the reference speed of the machine), measured_ns (median of the race, by the
     clock), measured_at_reference_ns, gap (at equal speed), gap_raw (by the clock), speed, race (a row per route),
-    findings, profile (what was measured), seconds per phase. See docs/prediction.md.
+    findings, numpy (layers without a native routine, their share of the time), profile (what was measured), seconds per
+    phase. See docs/prediction.md.
     """
 
     report: dict[str, Any]
@@ -63,7 +64,8 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
     """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
 
     `model`: a path or a model, which is left as it is. `threads` None: the processors that the process may use.
-    `budget_s`: seconds for measuring. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
+    `budget_s`: seconds for measuring, the race included; kept within a fifth and two seconds, unless one run of every layer
+    takes longer. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `store`: a Store or the path of one (None: the user's). `profile`: measurements of this machine to start from, kept in
     the store. Raises ProfileError for those of another machine, what `pathweave.profile` and `solve` raise, and
     InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes on from there.
@@ -93,6 +95,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
             tell(1.0, "done")
         tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation),
                            None if threads is None else number)
+        tuned.take_calibration_notes(loaded)
         tuned.add_route(route)
     except InterruptedTuning:
         raise

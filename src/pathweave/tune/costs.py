@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from ..errors import NoRoutineError, ProfileError
+from ..locks import cached_property
 from ..net.accuracy import accuracy_rank
 from ..net.format import Format, plain_format
 from ..net.net import Layer, TensorSpec

@@ -125,13 +125,13 @@ def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) 
 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
          tell: Callable[[float, str], None] = lambda fraction, text: None,
-         yardstick: Pacer | None = None) -> tuple[Racer, list[float]]:
+         yardstick: Pacer | None = None, latest: float = float("inf")) -> tuple[Racer, list[float]]:
     """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, or one that
     ties with it and has fewer conversions, and the slowness of every round.
 
     `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where there were few
-    of them, and where other processes interrupt. `yardstick`: runs in every round, and cannot win. Whole calls of racers are
-    timed: low quantiles of single steps flatter a route of many steps.
+    of them, and where other processes interrupt, but not after `latest`, by the monotonic clock. `yardstick`: runs in every
+    round, and cannot win. Whole calls of racers are timed: low quantiles of single steps flatter a route of many steps.
     """
     start = time.monotonic()
     everybody = racers + ([yardstick] if yardstick is not None else [])
@@ -147,7 +147,8 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
             racer.run(inputs, out)
         spent = time.monotonic() - start
         end = seconds * (LONGER if _interrupted(everybody) else 1) * (STRETCH if done < TELLING_ROUNDS else 1)
-        last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS)
+        last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS
+                                                              or time.monotonic() > latest)
         if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
             rounds = _judge(everybody, racers, done, done >= HOPELESS_ROUNDS or spent > 0.5 * seconds)
             left = sum(not r.out for r in racers)

@@ -18,17 +18,19 @@ from ..profile.about import About
 from ..profile.measurement import Measurement, quantile
 from ..profile.passes import CALL, SHORT, StepTimes, timed_run
 from ..profile.profile import Profile
-from ..profile.protocol import profile_bound, random_inputs, this_host
+from ..profile.protocol import profile_bound, this_host
 from ..profile.store import Store
 from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
+from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
+from ..runtime.inputs import random_inputs
+from ..runtime.interpreted import of_route
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
 from . import race as racing
 from .costs import Costs
 from .plain import plain_routes
-from .progress import Progress, part
 from .solvers import contract, evaluate, k_best, margins, solve
 
 #: Predictions further off than this are a finding, and make the winner's steps be measured again in place.
@@ -42,6 +44,9 @@ RACE_S, AGAIN_S = 1.2, 0.7
 #: A race may take this share of the time that measuring took: routes that are nearly equal need many rounds.
 RACE_SHARE = 0.1
 LEAST_AGAIN, MOST_AGAIN = 2, 30
+#: Share of the budget for the profile; the race and what follows take the rest. All of it together may take so many times
+#: the budget, and so many seconds more: then races end with their least number of rounds, and nothing is measured again.
+PROFILE_SHARE, LATEST, LATEST_S = 0.85, 1.1, 1.5
 #: There is a second race unless the first one and its preparations took so many seconds more than a race may.
 AGAIN_SLACK_S = 0.8
 #: A machine this many times slower than its reference, or in one round of a race than in another, has other work.
@@ -125,22 +130,23 @@ class Tuner:
         self.pace: Reference | None = None
         self.speed: dict[str, float] | None = None
         self.phase = "profile"
+        self.latest = time.monotonic() + LATEST * budget_s + LATEST_S
 
     def tune(self) -> tuple[Route, dict[str, Any]]:
         """The winner, with predicted and measured times, and the report."""
         profile = self._timed("profile", lambda: profile_bound(
-            self.bound, threads=self.threads, budget_s=self.budget_s, accuracy=self.accuracy, restrict=self.restrict,
-            store=self.store, progress=part(self.progress, 0.0, 0.8)))
+            self.bound, threads=self.threads, budget_s=PROFILE_SHARE * self.budget_s, accuracy=self.accuracy,
+            restrict=self.restrict, store=self.store, progress=part(self.progress, 0.0, 0.8)))
         costs = self._costs(profile)
         self.pace = self._yardstick(costs, profile)
         routes = self._timed("solve", partial(self._routes, costs))
         winner = self._timed("race", partial(self._race, routes))
         first_gap = _gap(winner.route.predicted_ns, winner.reference_ns)
         wrong = self._mispredicted(winner, routes)
-        if wrong:
+        if wrong and not self._late():
             self._timed("measure again", partial(self._measure_again, wrong, profile))
             best = self._timed("solve", partial(solved_routes, self._costs(profile), self.time_limit_s))[0]
-            if identity(best) not in self.racers and self.seconds["race"] < self._race_s() + AGAIN_SLACK_S:
+            if identity(best) not in self.racers and not self._late() and self.seconds["race"] < self._race_s() + AGAIN_SLACK_S:
                 winner = self._timed("race", partial(self._race, {identity(best): (["solved again"], best)}, winner))
         route = self._final(winner, self._costs(profile), first_gap)
         return route, self._report(route, profile, first_gap)
@@ -200,7 +206,7 @@ class Tuner:
         Raises OutOfMemoryError, RouteError where none can be planned."""
         running = [previous] if previous else []
         failure: Error | None = None
-        for key, (names, route) in routes.items():
+        for key, (names, route) in self._affordable(routes).items():
             self.progress(0.82, f"preparing {names[0]}")
             try:
                 plan = plan_route(route, self.bound, self.threads, self.cache)
@@ -213,11 +219,27 @@ class Tuner:
         if not running and failure is not None:
             raise failure
         pace = self._pacer(running)
-        winner, rounds = racing.race(running, self.inputs, self.out, self._race_s(), part(self.progress, 0.83, 0.98), pace)
+        winner, rounds = racing.race(running, self.inputs, self.out, self._race_s(), part(self.progress, 0.83, 0.98), pace,
+                                      self.latest)
         self.raced = running, winner, rounds
         self.races.append([])
         self._compare()
         return winner
+
+    def _affordable(self, routes: dict[tuple, tuple[list[str], Route]]) -> dict[tuple, tuple[list[str], Route]]:
+        """The routes for whose least race there is time: the favourite and the default route in any case."""
+        left = self.latest - time.monotonic()
+        kept = {}
+        for i, (key, (names, route)) in enumerate(routes.items()):
+            left -= (1 + racing.LEAST_ROUNDS) * (route.predicted_ns or 0.0) / 1e9
+            if i == 0 or left > 0 or "default" in names:
+                kept[key] = names, route
+            else:
+                self.left_out += [{"name": name, "predicted_ns": route.predicted_ns} for name in names]
+        return kept
+
+    def _late(self) -> bool:
+        return time.monotonic() > self.latest
 
     def _race_s(self) -> float:
         return max(RACE_S, RACE_SHARE * self.seconds["profile"])
@@ -266,12 +288,12 @@ class Tuner:
 
     def _taken_again(self, racers: list[racing.Racer]) -> tuple[list[tuple[racing.Racer, int, Any, float]], Yardstick]:
         """(route, moment, times of the steps, time of the call without the timers) of runs, and the yardstick."""
-        end = time.monotonic() + AGAIN_S
+        end = min(time.monotonic() + AGAIN_S, self.latest)
         stick = self._stick()
         taken: list[tuple[racing.Racer, int, Any, float]] = []
         timers: dict[int, list[float]] = {id(r): [] for r in racers}
         runs = 0
-        while runs < LEAST_AGAIN or (runs < MOST_AGAIN and time.monotonic() < end):
+        while runs < (1 if self._late() else LEAST_AGAIN) or (runs < MOST_AGAIN and time.monotonic() < end):
             for racer in racers:
                 self._read(stick)
                 plain = timed_call(racer.session, self.inputs, self.out) if racer.median < SHORT else None
@@ -343,7 +365,7 @@ class Tuner:
                 "certificate": route.certificate, "solver": route.solver, "host": route.host,
                 "race": self.races[-1], "races": self.races, "not raced": self.left_out,
                 "findings": self._findings(route, profile), "profile": profile.notes,
-                "seconds": dict(self.seconds)}
+                "numpy": of_route(route, self.bound).to_json(), "seconds": dict(self.seconds)}
 
 
 def _gap(predicted: float | None, measured: float | None) -> float | None:

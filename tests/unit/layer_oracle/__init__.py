@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -24,7 +25,8 @@ from pathweave.net.net import Epilogue
 
 OPSET = 20
 ELEMENT = {"f32": TensorProto.FLOAT, "f64": TensorProto.DOUBLE, "f16": TensorProto.FLOAT16, "i64": TensorProto.INT64,
-           "i32": TensorProto.INT32, "i8": TensorProto.INT8, "u8": TensorProto.UINT8, "bool": TensorProto.BOOL}
+           "i32": TensorProto.INT32, "i8": TensorProto.INT8, "u8": TensorProto.UINT8, "bool": TensorProto.BOOL,
+           "bf16": TensorProto.BFLOAT16}
 
 
 class Graph:
@@ -110,6 +112,12 @@ def oracle(case, arrays) -> list[np.ndarray]:
     """Outputs by ONNX Runtime, or by onnx.reference for what ONNX Runtime has no kernel for."""
     model = model_of(case, case.inputs)
     feeds = {f"in{i}": a for i, a in enumerate(arrays) if a is not None}
+    if "bf16" in {s.dtype for s in (*case.inputs, *case.outputs()) if s is not None}:
+        # ONNX Runtime has no NumPy arrays of bfloat16; onnx.reference takes those of ml_dtypes.
+        feeds = {n: a.view(ml_dtypes.bfloat16) if s.dtype == "bf16" else a
+                 for (n, a), s in zip(feeds.items(), (s for s in case.inputs if s is not None), strict=True)}
+        results = [np.asarray(y) for y in ReferenceEvaluator(model).run(None, feeds)]
+        return [y.view(np.uint16) if y.dtype == ml_dtypes.bfloat16 else y for y in results]
     try:
         return session_of(model).run(None, feeds)
     except (ort_errors.NotImplemented, ort_errors.Fail):

@@ -11,12 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ...errors import Error, FileFormatError, InputError, ModelError, UnsupportedOperatorError
+from ...errors import Error, FileFormatError, InputError, ModelError, SizeError, UnsupportedOperatorError
 from ...folder import modules
-from ...net.net import Model, Net, TensorSpec
-from . import ops
-from .builder import Builder, Node, convert
-from .tensors import WIDENED, element_type
+from ...net.net import Model, Net, TensorSpec, check_name
+from ...net.size import MOST_RANK
+from . import ops, types
+from .builder import Builder, Node
+from .external import External
+from .functions import inlined
+from .nodes import DEFAULT_DOMAINS, convert_nodes, names_of
+from .tensors import element_type
 from .wire import detach, varint
 
 EXPECTED = "an ONNX model (protobuf, *.onnx)"
@@ -24,7 +28,6 @@ FIRST_OPSET = 7
 
 #: ModelProto: field number -> wire type (0 varint, 2 length-delimited)
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 #: Failures of the protobuf layer that are not protobuf's own exceptions
 _PROTO_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError)
 
@@ -63,18 +66,23 @@ def recognises(head: bytes, path: Path | None = None) -> bool:
 
 
 def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = None,
-         shapes: Mapping[str, Sequence[int | str]] | None = None) -> Model:
+         shapes: Mapping[str, Sequence[int | str]] | None = None, external_root: str | os.PathLike | None = None,
+         default_inputs: Sequence[str] = (), narrow_double: bool = False) -> Model:
     """Read an ONNX model from a path or from bytes.
 
     `folder`: where external weights lie; by default the path's own folder. `shapes`: input name -> shape that takes
     the place of the declared one, to free a size that was exported fixed (`{"x": ("N", 3, 224, 224)}`).
-    Half-precision models are computed in f32, and float64 weights of float32 models become float32:
-    `meta["converted"]` counts them. Raises UnsupportedOperatorError (with all operators that are not covered),
+    `external_root`: another folder that external weights may come from, where links lead there. `default_inputs`: inputs
+    with a default value (initializers that are inputs, too) that the caller gives; the others are constants.
+    Inputs and outputs have the declared types. float16 and bfloat16 values are computed in float32, and rounded where the
+    model casts; float64 values are float64, or with `narrow_double` computed in float32: `meta["converted"]` counts the
+    weights, `meta["notes"]` says so in words. Raises UnsupportedOperatorError (with all operators that are not covered),
     FileFormatError, ModelError; InputError where `shapes` does not fit.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         data, where = bytes(source), "the given bytes"
         base = Path(folder) if folder is not None else None
+        path = None
     else:
         path = Path(source)
         where = str(path)
@@ -86,7 +94,8 @@ def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = N
     small, large = detach(data)
     proto = _parse(bytes(small), where, len(data))
     try:
-        return _import(proto, large, base, where, shapes or {})
+        external = External(base, path, None if external_root is None else Path(external_root))
+        return _import(proto, large, external, where, shapes or {}, default_inputs, narrow_double)
     except Error:
         raise
     except _PROTO_ERRORS as e:
@@ -111,47 +120,81 @@ def _parse(data: bytes, where: str, size: int):
     return proto
 
 
-def _import(proto, large: dict[int, memoryview], folder: Path | None, where: str, shapes: Mapping) -> Model:
-    graph = proto.graph
-    opsets = {("" if o.domain in _DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import}
+def _import(proto, large: dict[int, memoryview], external: External, where: str, shapes: Mapping,
+            default_inputs: Sequence[str], narrow_double: bool) -> Model:
+    opsets = {("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import}
     opset = opsets.setdefault("", 1)
     if opset < FIRST_OPSET:
         raise ModelError(f"{where}: opset {opset} of ai.onnx; expected {FIRST_OPSET} or later; "
                          "convert the model with onnx.version_converter")
-    if graph.sparse_initializer:
-        raise ModelError(f"{where}: sparse initializers are not supported; store them dense")
-    initialised = {t.name for t in graph.initializer}
-    inputs, half = _graph_inputs(graph, initialised)
-    inputs = _with_shapes(inputs, shapes)
-    names = initialised | set(inputs) | {v for n in graph.node for v in (*n.input, *n.output)}
-    narrow_f64 = not any(s.dtype == "f64" for s in inputs.values())
+    _check_names(proto.graph, where)
+    if proto.functions:
+        proto = inlined(proto, where)
+        opsets.update({("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import})
+    graph = proto.graph
+    defaults = _defaults(proto, default_inputs)
+    sparse = {t.values.name: t for t in graph.sparse_initializer}
+    initialised = {t.name for t in graph.initializer} - set(default_inputs) | set(sparse)
+    inputs = _graph_inputs(graph, initialised, shapes)
+    inputs = _with_shapes(inputs, shapes, defaults)
+    names, read = names_of(graph)
     declared = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.value_info, *graph.output)
                 if v.type.HasField("tensor_type") and v.type.tensor_type.HasField("shape")}
-    builder = Builder(inputs, declared, names, folder, narrow_f64)
+    builder = Builder(inputs, declared, names, external, narrow_double, read)
     for i, tensor in enumerate(graph.initializer):
+        if tensor.name in default_inputs:
+            continue
         builder.add_tensor(tensor.name, tensor, f"initializer {tensor.name!r}", large.get(i))
-    _convert_nodes(graph, opsets, builder, where)
+    for name, tensor in sparse.items():
+        builder.add_sparse(name, tensor, f"sparse initializer {name!r}")
+    types.enter(builder)
+    convert_nodes(graph, opsets, operators(), builder, where)
+    types.leave(builder, {v.name: _declared_type(v) for v in graph.output})
 
-    outputs = [v.name for v in graph.output]
+    outputs = list(dict.fromkeys(v.name for v in graph.output))  # one that is returned twice is one result
     known = builder.values | set(builder.constants)
     missing = [v for v in outputs if v not in known]
-    if missing or not outputs or len(set(outputs)) != len(outputs):
-        raise ModelError(f"{where}: graph outputs {outputs}: expected at least one, each once, each made by a node"
-                         + (f"; {missing} are not" if missing else ""))
+    if missing:
+        raise ModelError(f"{where}: graph outputs {missing} are neither made by a node nor inputs or initializers")
+    if not outputs:
+        raise ModelError(f"{where}: the graph has no outputs; expected at least one")
     net = Net(inputs, outputs, builder.layers, builder.constants)
     net.check()
-    meta = {"format": "onnx", "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
-            "graph": graph.name, "opset": opset}
-    if builder.converted or half:
-        meta["converted"] = {**{f"{k} weights": n for k, n in sorted(builder.converted.items())},
-                             **({"half-precision inputs": half} if half else {})}
+    meta = {"format": "onnx", "producer": f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip(),
+            "graph": _text(graph.name), "opset": opset}
+    if defaults:
+        meta["default_inputs"] = defaults
+    if builder.converted:
+        meta["converted"] = {f"{k} weights": n for k, n in sorted(builder.converted.items())}
+    if notes := types.notes(builder, narrow_double):
+        meta["notes"] = notes
     return Model({"main": net}, meta)
 
 
-def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], int]:
-    """Specs of the inputs that are not initializers, and how many of them were half precision."""
+def _check_names(graph, where: str) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands over as bytes."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for what, names in (("value", (v.name for v in values)), ("initializer", (t.name for t in graph.initializer)),
+                        ("dimension", (d.dim_param for v in values for d in v.type.tensor_type.shape.dim)),
+                        ("node", (v for n in graph.node for v in (n.name, n.op_type, n.domain, *n.input, *n.output))),
+                        ("attribute", (a.name for n in graph.node for a in n.attribute))):
+        for name in names:
+            check_name(f"{where}: {what}", name)
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+
+
+def _declared_type(value) -> str | None:
+    """Element type of a graph output, None where the file names none."""
+    number = value.type.tensor_type.elem_type if value.type.HasField("tensor_type") else 0
+    return element_type(number, f"graph output {value.name!r}") if number else None
+
+
+def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> dict[str, TensorSpec]:
+    """Specs of the inputs that are not initializers."""
     inputs: dict[str, TensorSpec] = {}
-    half = 0
     taken = {d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim}
     for value in graph.input:
         where = f"graph input {value.name!r}"
@@ -160,17 +203,25 @@ def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], 
         if not value.name or value.name in inputs:
             raise ModelError(f"{where}: input names must be there and unique")
         tensor = value.type.tensor_type
-        if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
-            raise ModelError(f"{where}: expected a tensor with a declared rank")
+        if not value.type.HasField("tensor_type"):
+            raise UnsupportedOperatorError(f"{where} is a {(value.type.WhichOneof('value') or 'untyped value')}; expected a "
+                                           f"tensor".replace("_type", ""))
+        if not tensor.HasField("shape"):
+            if value.name not in shapes:
+                raise ModelError(f"{where} has no declared rank; give its shape when loading, such as "
+                                 f"shapes={{{value.name!r}: ('N', 3, 224, 224)}}")
+            for _ in shapes[value.name]:
+                tensor.shape.dim.add()
+        if len(tensor.shape.dim) > MOST_RANK:
+            raise SizeError(f"{where} has rank {len(tensor.shape.dim)}: expected at most {MOST_RANK} dimensions")
         dtype = element_type(tensor.elem_type, where)
-        half += dtype in WIDENED
         dims = []
         for axis, dim in enumerate(tensor.shape.dim):
             if dim.HasField("dim_value") and dim.dim_value != -1:
-                if dim.dim_value < 1:
-                    raise ModelError(f"{where}: dimension {axis} is {dim.dim_value}; expected 1 or more, or a symbol")
+                if dim.dim_value < 0:
+                    raise ModelError(f"{where}: dimension {axis} is {dim.dim_value}; expected 0 or more, or a symbol")
                 dims.append(int(dim.dim_value))
-            elif dim.dim_param:
+            elif not is_anonymous(dim.dim_param):
                 dims.append(dim.dim_param)
             else:
                 symbol = f"{value.name}_{axis}"
@@ -178,70 +229,48 @@ def _graph_inputs(graph, initialised: set[str]) -> tuple[dict[str, TensorSpec], 
                     symbol += "_"
                 taken.add(symbol)
                 dims.append(symbol)
-        inputs[value.name] = TensorSpec("f32" if dtype in WIDENED else dtype, tuple(dims))
-    return inputs, half
+        inputs[value.name] = TensorSpec(dtype, tuple(dims))
+    return inputs
 
 
-def _with_shapes(inputs: dict[str, TensorSpec], shapes: Mapping[str, Sequence[int | str]]) -> dict[str, TensorSpec]:
+def is_anonymous(symbol: str) -> bool:
+    """True for what stands where a dimension has no name: "", "?", "-1", "None"; each is an unknown of its own."""
+    return symbol == "None" or not any(c.isalpha() for c in symbol)
+
+
+def _defaults(proto, wanted: Sequence[str]) -> list[str]:
+    """Names of inputs that have a default value: initializers that are inputs too; all of them before IR version 4.
+
+    Raises InputError where `wanted` names another one. Source: ONNX IR, Graphs (ONNX Runtime takes them for constants
+    before IR version 4).
+    """
+    inputs = {v.name for v in proto.graph.input}
+    found = [t.name for t in proto.graph.initializer if t.name in inputs]
+    for name in wanted:
+        if name not in found:
+            raise InputError(f"default_inputs: {name!r} is no input with a default value; "
+                             f"the model has {', '.join(map(repr, found)) or 'none'}")
+    return found
+
+
+def _with_shapes(inputs: dict[str, TensorSpec], shapes: Mapping[str, Sequence[int | str]],
+                 defaults: Sequence[str]) -> dict[str, TensorSpec]:
     """The inputs with some of their declared shapes replaced."""
     changed = dict(inputs)
     for name, shape in shapes.items():
+        if name in defaults and name not in inputs:
+            raise InputError(f"shapes: input {name!r} has a default value, which is taken; give default_inputs=[{name!r}] for "
+                             f"one that calls give")
         if name not in inputs:
             raise InputError(f"shapes: input {name!r} is unknown; "
                              f"the model's inputs are {', '.join(map(repr, inputs))}")
         shape = tuple(shape)
         if len(shape) != inputs[name].rank or not all(map(_is_dimension, shape)):
-            raise InputError(f"shapes: input {name!r} is {inputs[name]}; expected {inputs[name].rank} sizes of at "
-                             f"least 1 or symbols, got {shape}")
+            raise InputError(f"shapes: input {name!r} is {inputs[name]}; expected {inputs[name].rank} sizes of "
+                             f"0 or more, or symbols, got {shape}")
         changed[name] = TensorSpec(inputs[name].dtype, shape)
     return changed
 
 
 def _is_dimension(dim) -> bool:
-    return bool(dim) if isinstance(dim, str) else isinstance(dim, int) and not isinstance(dim, bool) and dim > 0
-
-
-def _convert_nodes(graph, opsets: dict[str, int], builder: Builder, where: str) -> None:
-    """Turn every node into layers; all that is not covered is raised as one error at the end."""
-    table = operators()
-    uncovered: list[tuple[str, str, str]] = []
-    poisoned: set[str] = set()
-    used = {n.name for n in graph.node}
-    for i, proto in enumerate(graph.node):
-        domain = "" if proto.domain in _DEFAULT_DOMAINS else proto.domain
-        name = proto.name or f"{proto.op_type}_{i}"
-        while not proto.name and name in used:
-            name += "_"
-        key = f"{domain}:{proto.op_type}" if domain else proto.op_type
-        broken = any(v in poisoned for v in proto.input)
-        reason = None
-        if key not in table:
-            reason = "no such operator here"
-        else:
-            node = Node(proto, name, domain, opsets.get(domain, 1), builder)
-            try:
-                _check_inputs(node, poisoned)
-                convert(node, table[key])
-            except UnsupportedOperatorError as e:
-                reason = str(e)
-            except ModelError:
-                if not broken:
-                    raise
-        if reason is not None and not (broken and key in table):
-            uncovered.append((key, name, reason))
-        if reason is not None or broken:
-            poisoned.update(v for v in proto.output if v)
-    if uncovered:
-        raise UnsupportedOperatorError(
-            f"{where}: {len(uncovered)} nodes use operators that are not supported:\n" +
-            "\n".join(f"  {op} at node {name!r}: {reason}" for op, name, reason in uncovered),
-            [(op, name) for op, name, _ in uncovered])
-
-
-def _check_inputs(node: Node, poisoned: set[str]) -> None:
-    for v in node.inputs:
-        if v and v not in node.builder.values and v not in node.builder.constants and v not in poisoned:
-            raise ModelError(f"node {node.name!r} ({node.op}): input {v!r} is not made before it; "
-                             "the nodes must be in topological order and free of cycles")
-    if not node.uses_output(0) and not any(node.outputs):
-        raise ModelError(f"node {node.name!r} ({node.op}): has no output")
+    return bool(dim) if isinstance(dim, str) else isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...errors import Error, ModelError, UnsupportedOperatorError
 from ...net.format import numpy_dtype
+from ...net.names import Names
 from ...net.net import Layer, TensorSpec
-from ...net.partial import Follower, fold
-from .tensors import WIDENED, element_type, narrow, to_array
+from ...net.partial import Folding, Follower, fold
+from ...net.trials import Trials
+from .external import External
+from .tensors import WIDENED, dense, element_type, narrow, to_array
+from .types import ElementTypes
 
 #: AttributeProto.type -> the field that holds the value
-_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings", 11: "sparse_tensor"}
+_TYPE_NAMES = {1: "a number", 2: "a whole number", 3: "a word", 4: "a tensor", 5: "a graph", 6: "a list of numbers",
+               7: "a list of whole numbers", 8: "a list of words", 9: "a list of tensors", 10: "a list of graphs",
+               11: "a sparse tensor", 12: "a list of sparse tensors", 13: "a type", 14: "a list of types"}
+#: A weight that a model computes from constants, such as a ConstantOfShape, may have this many bytes ...
+COMPUTED_BYTES = 512 << 20
+#: ... all of them this many ...
+COMPUTED_TOTAL = 1 << 30
+#: ... and this much effort; see `net.partial.Folding`.
+COMPUTED_EFFORT = 4_000_000_000
 
 
 class Builder:
     """Layers and constants so far, and what is known of every value.
 
-    Two followers walk along with two very different sizes for the symbols of the inputs: a rank is what either of
-    them finds, a dimension or a content is known where both agree.
+    `read`: names of the values that a node or the model's caller reads.
+    `trials` walk along: a rank, a dimension or a content is known where it is the same at all sizes of the symbols.
     """
 
     def __init__(self, inputs: dict[str, TensorSpec], declared_ranks: dict[str, int], names: set[str],
-                 folder: Path | None, narrow_f64: bool):
+                 external: External, narrow_double: bool, read: set[str]):
+        self.inputs = dict(inputs)
+        self.types = ElementTypes(narrow_double)
         self.layers: list[Layer] = []
         self.constants: dict[str, np.ndarray] = {}
         self.values: set[str] = set(inputs)
         self.converted: dict[str, int] = {}
-        self.folder = folder
-        self.narrow_f64 = narrow_f64
+        self.external = external
+        self.read = read
+        self.folding = Folding()
+        self._computing = Folding(COMPUTED_BYTES, COMPUTED_TOTAL, COMPUTED_EFFORT)
         self._declared_ranks = declared_ranks
-        self._names = set(names)
-        self._layer_names: set[str] = set()
-        symbols = sorted({d for s in inputs.values() for d in s.shape if isinstance(d, str)})
-        instances = [(4096, 64), (3, 2)] if symbols else [(0, 0)]
-        self.followers = []
-        for base, step in instances:
-            sizes = {symbol: base + step * i for i, symbol in enumerate(symbols)}
-            self.followers.append(Follower({n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape))
-                                            for n, s in inputs.items()}, lenient=True))
+        self._names = Names(names)
+        self._layer_names = Names()
+        self._unfolded: dict[str, Layer] = {}
+        self._computed: dict[str, str] = {}
+        self.trials = Trials(inputs)
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
-        name, i = base, 1
-        while not name or name in self._names:
-            name, i = f"{base}_{i}", i + 1
-        self._names.add(name)
-        return name
+        return self._names.fresh(base)
 
     def define(self, name: str) -> None:
         """Note that a value exists now. Raises ModelError when it did already."""
@@ -59,45 +67,70 @@ class Builder:
         self.values.add(name)
 
     def add_constant(self, name: str, array: np.ndarray) -> str:
-        """Make an array a constant of the net; float64 becomes float32 in a float32 graph."""
-        if self.narrow_f64 and array.dtype == np.float64:
+        """Make an array a constant of the net, in the type in which the net computes."""
+        if array.dtype == np.float64 and "f64" in self.types.computed:
             array = narrow(array)
+            self.types.declare(name, "f64")
             self.converted["f64"] = self.converted.get("f64", 0) + 1
         self.define(name)
         self.values.discard(name)
         self.constants[name] = array
-        for follower in self.followers:
-            follower.constant(name, array)
+        self.trials.constant(name, array)
         return name
 
     def add_tensor(self, name: str, tensor, where: str, raw: memoryview | None = None) -> str:
         """Make a TensorProto a constant of the net; `raw`: its raw bytes, where they were taken out of it."""
-        array, dtype = to_array(tensor, self.folder, where, raw)
+        return self._add_stored(name, *to_array(tensor, self.external, where, raw))
+
+    def _add_stored(self, name: str, array: np.ndarray, dtype: str) -> str:
         if dtype in WIDENED:
             self.converted[dtype] = self.converted.get(dtype, 0) + 1
+            self.types.declare(name, dtype)
+        self.folding.constant(array)
         return self.add_constant(name, array)
+
+    def add_sparse(self, name: str, sparse, where: str) -> str:
+        """Make a SparseTensorProto a constant of the net, dense."""
+        return self._add_stored(name, *dense(sparse, self.external, where))
+
+    def rename(self, value: str, base: str) -> str:
+        """Give a value or constant another name, made from `base`, and set its old one free; returns the new name."""
+        name = self.fresh(base)
+        if value in self.constants:
+            self.constants[name] = self.constants.pop(value)
+        else:
+            self.values.discard(value)
+            self.values.add(name)
+
+        def changed(names: Sequence[str]) -> tuple[str, ...]:
+            return tuple(name if v == value else v for v in names)
+        self.layers = [layer.with_(inputs=changed(layer.inputs), outputs=changed(layer.outputs))
+                       if value in layer.inputs or value in layer.outputs else layer for layer in self.layers]
+        self.trials.rename(value, name)
+        return name
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
         """Append a layer, or its folded result where all inputs are constants and the result is small."""
-        unique, i = name, 1
-        while unique in self._layer_names:
-            unique, i = f"{name}_{i}", i + 1
+        unique = self._layer_names.unused(name)
         layer = Layer(unique, kind, tuple(inputs), tuple(outputs), attrs)
-        if all(not v or v in self.constants for v in inputs):
-            folded = self._folded(layer)
+        if all(not v or v in self.constants or v in self._unfolded for v in inputs):
+            folded = self._folded(layer, self.folding)
             if folded is not None:
                 for value, array in folded.items():
                     self.add_constant(value, array)
                 return
+            self._unfolded.update(dict.fromkeys(outputs, layer))
         self._layer_names.add(unique)
         self.layers.append(layer)
         for v in outputs:
             self.define(v)
-        for follower in self.followers:
-            follower.step(layer)
+        self.trials.step(layer)
 
-    def _folded(self, layer: Layer) -> dict[str, np.ndarray] | None:
+    def _folded(self, layer: Layer, folding: Folding) -> dict[str, np.ndarray] | None:
+        if any(v and v not in self.constants for v in layer.inputs):
+            return None
         trial = Follower({}, lenient=True)
+        trial.folding = folding
         for v in layer.inputs:
             if v:
                 trial.constant(v, self.constants[v])
@@ -106,59 +139,105 @@ class Builder:
             return None
         if all(v in trial.contents for v in layer.outputs):
             return {v: trial.contents[v] for v in layer.outputs}
-        return fold(resolved, [trial.specs[v] for v in layer.outputs], trial.contents)
+        return fold(resolved, [trial.specs[v] for v in layer.outputs], trial.contents, folding)
+
+    def computed(self, value: str) -> str | None:
+        """Name of a constant with a value's contents; None where these depend on the inputs.
+
+        What was left for the run because of its size is computed now, as weights must be: up to COMPUTED_BYTES each.
+        """
+        if value in self.constants:
+            return value
+        if value in self._computed:
+            return self._computed[value]
+        array = self.content(value)
+        if array is None and value in self._unfolded:
+            array = self._compute(value)
+        if array is None:
+            return None
+        self._computed[value] = self.add_constant(self.fresh(f"{value}:computed"), array)
+        return self._computed[value]
+
+    def _compute(self, value: str) -> np.ndarray | None:
+        pending = [value]
+        while pending:
+            if pending[-1] in self._computed:
+                pending.pop()
+                continue
+            layer = self._unfolded[pending[-1]]
+            missing = [v for v in layer.inputs if v and v not in self.constants and v not in self._computed]
+            if missing:
+                pending += missing
+                continue
+            renamed = layer.with_(inputs=tuple(self._computed.get(v, v) for v in layer.inputs))
+            folded = self._folded(renamed, self._computing)
+            if folded is None:
+                return None
+            if pending.pop() == value:
+                return folded[value]
+            for name, array in folded.items():
+                if name not in self._computed:
+                    self._computed[name] = self.add_constant(self.fresh(f"{name}:computed"), array)
+        return None
 
     def shape(self, value: str) -> tuple[int | None, ...] | None:
         """Shape of a value with None for sizes that depend on symbols; None when not even the rank is known."""
-        specs = [f.specs.get(value) for f in self.followers]
-        known = [s for s in specs if s is not None]
-        if not known or len({s.rank for s in known}) > 1:
-            return (None,) * self._declared_ranks[value] if value in self._declared_ranks else None
-        if len(known) < len(specs):
-            return (None,) * known[0].rank
-        return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(s.shape for s in known)))
+        shape = self.trials.shape(value)
+        if shape is None and value in self._declared_ranks:
+            return (None,) * self._declared_ranks[value]
+        return shape
 
     def content(self, value: str) -> np.ndarray | None:
         """Content of a constant, or of a value that depends on fixed dimensions alone."""
         if value in self.constants:
             return self.constants[value]
-        arrays = [f.contents.get(value) for f in self.followers]
-        if any(a is None for a in arrays) or any(not np.array_equal(a, arrays[0]) for a in arrays[1:]):
-            return None
-        return arrays[0]
+        return self.trials.content(value)
 
     def dtype(self, value: str) -> str | None:
         """Element type of a value, where it is known."""
-        return next((f.specs[value].dtype for f in self.followers if value in f.specs), None)
+        return self.trials.dtype(value)
 
 
 class Node:
     """One ONNX node: typed attributes, inputs, what is known about them, and `emit` for the layers that it becomes.
 
-    `version`: opset of the operator's domain. `name`: the node's name, or `OpType_index`. A malformed node raises
-    ModelError; a use that is valid ONNX but not covered calls `unsupported`.
+    `version`: opset of the operator's domain. `name`: the node's name, or `OpType_index`. `scope`: other names of values,
+    within the branch of an If. A malformed node raises ModelError; a use that is valid ONNX but not covered
+    calls `unsupported`.
     """
 
-    def __init__(self, proto, name: str, domain: str, version: int, builder: Builder):
+    def __init__(self, proto, name: str, domain: str, version: int, builder: Builder, scope: Mapping[str, str]):
         self.op, self.domain, self.name, self.version = proto.op_type, domain, name, version
         self.builder = builder
-        self.inputs = list(proto.input)
-        self.outputs = list(proto.output)
+        self.given = [builder.types.inner.get(v, v) for v in (scope.get(v, v) for v in proto.input)]
+        self.outputs = [scope.get(v, v) for v in proto.output]
         self._attributes = {a.name: a for a in proto.attribute}
+        self._seen: set[str] = set()
+        self._seen_inputs: set[int] = set()
 
     # attributes
 
     def has(self, name: str) -> bool:
         """True when the node carries the attribute."""
+        self._seen.add(name)
         return name in self._attributes
 
+    def ignore(self, *names: str) -> None:
+        """Say of attributes that they have no effect in this use of the operator."""
+        self._seen.update(names)
+
+    def unread(self) -> list[str]:
+        """Attributes that the node carries and that nobody looked at."""
+        return sorted(set(self._attributes) - self._seen)
+
     def _attribute(self, name: str, types: tuple[int, ...], default: Any) -> Any:
+        self._seen.add(name)
         if name not in self._attributes:
             return default
         attribute = self._attributes[name]
         if attribute.type not in types:
-            raise ModelError(f"attribute {name!r} has type {attribute.type}, expected {' or '.join(map(str, types))} "
-                             "(AttributeProto.AttributeType)")
+            raise ModelError(f"attribute {name!r} is {_TYPE_NAMES.get(attribute.type, f'of type {attribute.type}')}; "
+                             f"expected {' or '.join(_TYPE_NAMES[t] for t in types)}")
         return getattr(attribute, _ATTRIBUTE_FIELDS[attribute.type])
 
     def int(self, name: str, default: int = 0) -> int:
@@ -166,9 +245,8 @@ class Node:
         return int(self._attribute(name, (2,), default))
 
     def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number; ONNX stores float32, so 0.1 comes back as the shortest text of that float32."""
-        value = self._attribute(name, (1, 2), default)
-        return float(str(np.float32(value))) if name in self._attributes else float(value)
+        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
+        return float(np.float32(self._attribute(name, (1, 2), default)))
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
@@ -182,23 +260,39 @@ class Node:
 
     def attribute(self, name: str) -> tuple[int, Any]:
         """(AttributeProto type, value) of an attribute of any type with a value. Raises ModelError when absent."""
+        self._seen.add(name)
         if name not in self._attributes:
             raise ModelError(f"attribute {name!r} is missing")
         kind = self._attributes[name].type
         if kind not in _ATTRIBUTE_FIELDS:
-            self.unsupported(f"attribute {name!r} of type {kind}")
+            self.unsupported(f"attribute {name!r} is {_TYPE_NAMES.get(kind, f'of type {kind}')}")
         return kind, getattr(self._attributes[name], _ATTRIBUTE_FIELDS[kind])
 
     # inputs
 
     def input(self, i: int) -> str:
         """Name of an input, "" where it is absent."""
-        return self.inputs[i] if i < len(self.inputs) else ""
+        self._seen_inputs.add(i)
+        return self.given[i] if i < len(self.given) else ""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of all inputs, of an operator that takes any number."""
+        self._seen_inputs.update(range(len(self.given)))
+        return self.given
+
+    def ignore_inputs(self, *indices: int) -> None:
+        """Say of inputs that they have no effect in this use of the operator."""
+        self._seen_inputs.update(indices)
+
+    def unread_inputs(self) -> list[int]:
+        """Inputs that are there and that nobody looked at."""
+        return [i for i, v in enumerate(self.given) if v and i not in self._seen_inputs]
 
     def required(self, count: int) -> None:
         """Raise ModelError unless the first `count` inputs are there."""
-        if any(not self.input(i) for i in range(count)):
-            raise ModelError(f"expected at least {count} inputs, got {self.inputs}")
+        if len(self.given) < count or not all(self.given[:count]):
+            raise ModelError(f"expected at least {count} inputs, got {len([v for v in self.given if v])} ({self.given})")
 
     def const(self, i: int) -> np.ndarray | None:
         """Content of an input, None when it is absent or not known at import."""
@@ -211,11 +305,15 @@ class Node:
             self.unsupported(f"{what} (input {i}, {self.input(i)!r}) is not a constant")
         return array
 
+    def computed(self, i: int) -> str | None:
+        """Name of a constant with an input's contents; None where it is absent or depends on the model's inputs."""
+        return self.builder.computed(self.input(i)) if self.input(i) else None
+
     def const_name(self, i: int, what: str) -> str:
-        """Name of an input that must be a constant of the net, as weights must."""
-        name = self.input(i)
-        if name not in self.builder.constants:
-            self.unsupported(f"{what} (input {i}, {name!r}) is not a constant")
+        """Name of an input that must be a constant of the net, as weights must; computed now where it has to be."""
+        name = self.computed(i)
+        if name is None:
+            self.unsupported(f"{what} (input {i}, {self.input(i)!r}) is not a constant")
         return name
 
     def const_ints(self, i: int, what: str) -> tuple[int, ...] | None:
@@ -232,11 +330,11 @@ class Node:
         return self.builder.shape(value)
 
     def rank(self, value: str) -> int:
-        """Rank of a value. Raises ModelError when it is not known."""
+        """Rank of a value; one that is not known before the run is not covered."""
         shape = self.builder.shape(value)
         if shape is None:
-            raise ModelError(f"the rank of {value!r} is not known; "
-                             "run onnx.shape_inference on the model and save it again")
+            self.unsupported(f"the rank of {value!r} is not known: it depends on sizes or contents that are only there at "
+                             f"run time; export the model with these sizes fixed, or load it with shapes={{...}}")
         return len(shape)
 
     def axis(self, axis: int, rank: int) -> int:
@@ -249,15 +347,18 @@ class Node:
         """pathweave dtype of a value, where it is known."""
         return self.builder.dtype(value)
 
-    def element_type(self, number: int) -> str:
-        """pathweave dtype of an ONNX element type as this net computes it: f16 and bf16 are f32."""
-        dtype = element_type(number, "element type")
-        return "f32" if dtype in WIDENED or (dtype == "f64" and self.builder.narrow_f64) else dtype
+    def onnx_type(self, value: str) -> str | None:
+        """ONNX element type of a value, where it is known: f16 for one that stands for float16; see `types`."""
+        return self.builder.types.of(value, self.dtype(value))
 
-    def tensor(self, proto, where: str) -> np.ndarray:
-        """Content of a TensorProto attribute."""
-        array, _ = to_array(proto, self.builder.folder, where)
-        return narrow(array) if self.builder.narrow_f64 and array.dtype == np.float64 else array
+    def element_type(self, number: int) -> str:
+        """pathweave dtype of an ONNX element type."""
+        return element_type(number, "element type")
+
+    def tensor(self, proto, where: str) -> tuple[np.ndarray, str]:
+        """Content of a TensorProto attribute as the net computes with it, and its ONNX element type."""
+        array, dtype = to_array(proto, self.builder.external, where)
+        return narrow(array) if array.dtype == np.float64 and "f64" in self.builder.types.computed else array, dtype
 
     # outputs
 
@@ -265,11 +366,15 @@ class Node:
         """True when output `i` has a name."""
         return i < len(self.outputs) and bool(self.outputs[i])
 
+    def reads_output(self, i: int) -> bool:
+        """True when output `i` is read by another node or returned by the model."""
+        return self.uses_output(i) and self.outputs[i] in self.builder.read
+
     def no_outputs_after(self, count: int) -> None:
-        """Call `unsupported` when one of the later, optional outputs is used."""
-        extra = [v for v in self.outputs[count:] if v]
+        """Call `unsupported` when one of the later, optional outputs is read."""
+        extra = [v for i, v in enumerate(self.outputs) if i >= count and self.reads_output(i)]
         if extra:
-            self.unsupported(f"its optional outputs {extra} are used")
+            self.unsupported(f"its optional outputs {', '.join(map(repr, extra))} are read")
 
     def unsupported(self, reason: str):
         """Report this use of the operator as not covered."""
@@ -287,6 +392,11 @@ class Node:
             inputs.pop()
         self.builder.add_layer(self.name if last else f"{self.name}/{kind}", kind, inputs, outputs, attrs or {})
         return outputs[0]
+
+    def result(self, i: int, kind: str, inputs: Sequence[str]) -> None:
+        """A layer that makes output `i` of several, where somebody reads it."""
+        if self.reads_output(i):
+            self.builder.add_layer(f"{self.name}/{self.outputs[i]}", kind, inputs, [self.outputs[i]], {})
 
     def alias(self, value: str, last_kind: str = "identity") -> None:
         """Make the node's output equal to a value."""
@@ -308,9 +418,19 @@ def convert(node: Node, function) -> None:
     try:
         with np.errstate(all="ignore"):  # constants may hold infinities, and keep them
             function(node)
+        node.builder.types.follow(node.given, node.outputs, node.builder.dtype)
+        if node.unread():
+            node.unsupported(f"its attributes {', '.join(map(repr, node.unread()))} are unknown here, and may change what "
+                             f"it computes")
+        if node.unread_inputs():
+            node.unsupported(f"its inputs {', '.join(map(str, node.unread_inputs()))} are unknown here, and may change what it "
+                             f"computes")
     except UnsupportedOperatorError:
         raise
     except Error as e:
         raise type(e)(f"{where}: {e}") from e
-    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as e:
-        raise ModelError(f"{where}: malformed: {type(e).__name__}: {e}") from e
+    except ValueError as e:
+        raise ModelError(f"{where}: malformed: {e}") from e
+    except (TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as e:
+        raise ModelError(f"{where}: cannot be converted ({type(e).__name__}: {e}); if onnx.checker takes the model, this is a "
+                         f"defect of the importer") from e

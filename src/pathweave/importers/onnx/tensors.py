@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 
 from ...errors import FileFormatError, UnsupportedOperatorError
+from ...net.size import MOST_RANK
+from .external import External
 
 #: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
 ELEMENT_TYPES = {
@@ -18,7 +18,12 @@ ELEMENT_TYPES = {
     11: ("f64", "<f8", "double_data"), 12: ("u32", "<u4", "uint64_data"), 13: ("u64", "<u8", "uint64_data"),
     16: ("bf16", "<u2", "int32_data"),
 }
-MAX_RANK = 32
+#: Element types of ONNX that no array here can have, by name
+OTHER_TYPES = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz",
+               19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0"}
+MAX_RANK = MOST_RANK
+#: A sparse tensor becomes a dense one of at most this size.
+MAX_SPARSE_BYTES = 512 << 20
 #: Floating-point types that are computed in f32.
 WIDENED = ("f16", "bf16")
 
@@ -30,16 +35,16 @@ def element_type(number: int, where: str) -> str:
     """
     if number not in ELEMENT_TYPES:
         raise UnsupportedOperatorError(
-            f"{where}: ONNX element type {number} is not supported; "
+            f"{where}: ONNX element type {number} ({OTHER_TYPES.get(number, 'unknown')}) is not supported; "
             f"expected one of {', '.join(f'{n} ({t[0]})' for n, t in ELEMENT_TYPES.items())}")
     return ELEMENT_TYPES[number][0]
 
 
-def to_array(tensor, folder: Path | None, where: str = "", raw: memoryview | None = None) -> tuple[np.ndarray, str]:
+def to_array(tensor, external: External, where: str = "", raw: memoryview | None = None) -> tuple[np.ndarray, str]:
     """A tensor's contents and its dtype in the file; f16 and bf16 contents come widened to float32.
 
-    `folder`: the model's folder, where external data must lie; None when there is none. `raw`: the raw bytes, where
-    they were taken out of the message. The array may be read-only.
+    `external`: where external data may lie. `raw`: the raw bytes, where they were taken out of the message. The array may
+    be read-only.
     Raises FileFormatError when sizes do not agree, UnsupportedOperatorError for element types without a NumPy type.
     """
     where = where or f"tensor {tensor.name!r}"
@@ -53,7 +58,8 @@ def to_array(tensor, folder: Path | None, where: str = "", raw: memoryview | Non
     count = math.prod(dims)
     nbytes = count * np.dtype(stored).itemsize
     if tensor.data_location == 1:
-        bits = _external(tensor, folder, np.dtype(stored), nbytes, where)
+        entries = {e.key: e.value for e in tensor.external_data}
+        bits = external.read(entries, np.dtype(stored), nbytes, where)
     elif raw is not None or tensor.HasField("raw_data"):
         detached, raw = raw is not None, tensor.raw_data if raw is None else raw
         if len(raw) != nbytes:
@@ -72,6 +78,29 @@ def to_array(tensor, folder: Path | None, where: str = "", raw: memoryview | Non
     return _decode(bits, dtype).reshape(dims), dtype
 
 
+def dense(sparse, external: External, where: str) -> tuple[np.ndarray, str]:
+    """A SparseTensorProto as `to_array` gives a dense one. Raises FileFormatError when sizes or indices do not agree."""
+    values, dtype = to_array(sparse.values, external, f"{where}, values")
+    indices, _ = to_array(sparse.indices, external, f"{where}, indices")
+    dims = tuple(int(d) for d in sparse.dims)
+    if any(d < 0 for d in dims) or math.prod(dims) * values.itemsize > MAX_SPARSE_BYTES:
+        raise FileFormatError(f"{where}: dims {list(dims)}: expected sizes of at most {MAX_SPARSE_BYTES} bytes in all")
+    count = math.prod(dims)
+    fits = indices.dtype.kind in "iu" and values.ndim == 1 and indices.shape in (values.shape, (*values.shape, len(dims)))
+    flat = None
+    if fits and indices.ndim == 2:
+        fits = bool(np.all((indices >= 0) & (indices < np.array(dims))))
+        flat = np.ravel_multi_index(tuple(indices.T), dims) if fits and count else indices[:, :1].reshape(-1)[:0]
+    elif fits:
+        flat, fits = indices, bool(np.all((indices >= 0) & (indices < count)))
+    if not fits:
+        raise FileFormatError(f"{where}: indices {indices.dtype}{list(indices.shape)} do not fit {values.size} values of a "
+                              f"tensor {list(dims)}")
+    array = np.zeros(count, values.dtype)
+    array[flat] = values[:len(flat)]
+    return array.reshape(dims), dtype
+
+
 def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bool":
         return bits != 0
@@ -80,52 +109,6 @@ def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bf16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits
-
-
-def _external(tensor, folder: Path | None, stored: np.dtype, nbytes: int, where: str) -> np.ndarray:
-    entries = {e.key: e.value for e in tensor.external_data}
-    path = external_path(entries.get("location", ""), folder, where)
-    try:
-        offset = int(entries.get("offset") or 0)
-        length = int(entries.get("length") or nbytes)
-    except ValueError:
-        raise FileFormatError(f"{where}: external data: offset and length must be whole numbers, got "
-                              f"{entries.get('offset')!r} and {entries.get('length')!r}") from None
-    if length != nbytes:
-        raise FileFormatError(f"{where}: external data: length is {length}, but its dims need {nbytes} bytes")
-    try:
-        size = path.stat().st_size
-        if offset < 0 or offset + nbytes > size:
-            raise FileFormatError(f"{where}: external data: bytes {offset} to {offset + nbytes} are outside {path} "
-                                  f"({size} bytes)")
-        if nbytes == 0:
-            return np.empty(0, stored)
-        return np.fromfile(path, stored, count=nbytes // stored.itemsize, offset=offset)
-    except OSError as e:
-        raise FileFormatError(f"{where}: external data: {path} cannot be read: {e.strerror or e}") from e
-
-
-def external_path(location: str, folder: Path | None, where: str) -> Path:
-    """Path of an external data file; it must be a regular file inside the model's folder, links resolved.
-
-    Raises FileFormatError for an absolute location, `..`, a link that leads out, or a file that is not there.
-    """
-    if folder is None:
-        raise FileFormatError(f"{where}: its data is in the external file {location!r}; "
-                              "give the model's path, not its bytes")
-    parts = location.replace("\\", "/").split("/")
-    if not location or "\0" in location or os.path.isabs(location) or ".." in parts or ":" in parts[0]:
-        raise FileFormatError(f"{where}: external data location {location!r}: expected a path inside the model's "
-                              "folder, relative to it and without '..'")
-    try:
-        root = folder.resolve(strict=True)
-        path = (folder / location).resolve(strict=True)
-    except (OSError, RuntimeError) as e:
-        raise FileFormatError(f"{where}: external data file {folder / location} cannot be read: {e}") from e
-    if not path.is_relative_to(root) or not path.is_file():
-        raise FileFormatError(f"{where}: external data location {location!r} leads to {path}, "
-                              f"which is not a file inside the model's folder {root}")
-    return path
 
 
 def narrow(array: np.ndarray) -> np.ndarray:

@@ -167,4 +167,19 @@ CASES = [
     transposed((1, 16, 3, 3), 16, 2, groups=16, stride=(4, 3), output_pad=(3, 2), epilogue="add+hard_swish"),
     transposed((1, 24, 5, 4), 24, 3, groups=24, stride=(2, 1), dilation=(3, 2), pad=(3, 2, 1, 2), bias=False),
     transposed((2, 33, 1, 1), 33, (1, 5), groups=33, stride=(1, 2)),
+    # few outputs under large kernels, lines of either axis that are cut into tiles, patches
+    transposed((1, 34, 1, 70), 1, (1, 64), stride=(1, 16)),
+    transposed((2, 34, 70, 1), 1, (64, 1), stride=(16, 1), pad=(24, 0, 8, 0), epilogue="add+relu"),
+    transposed((1, 20, 1, 150), 2, (1, 9), stride=(1, 4), dilation=(1, 3), pad=(0, 5, 0, 2), output_pad=(0, 2)),
+    transposed((1, 16, 5, 7), 3, 16, stride=(16, 16), epilogue="add"),
+    transposed((2, 33, 12, 13), 3, 4, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="tanh"),
+    transposed((1, 12, 21, 9), 80, 4, stride=(2, 2), pad=(1, 1, 1, 1), epilogue="add+silu"),
+    # taps that are no multiple of the stride, on each side of it; sums in several passes, kernels wider than the image
+    transposed((4, 5, 6, 7), 2, (7, 3), stride=(2, 4), pad=(3, 0, 1, 1), output_pad=(1, 3), epilogue="add+relu"),
+    transposed((1, 6, 8, 9), 4, 5, groups=2, stride=(3, 3), pad=(0, 1, 2, 2), output_pad=(1, 2), epilogue="silu"),
+    transposed((1, 600, 3, 5), 5, 3, stride=(2, 2), pad=(1, 0, 0, 1)), transposed((2, 3, 1, 40), 1, (1, 33), pad=(0, 9, 0, 4)),
+    transposed((1, 4, 3, 2), 18, (5, 9), stride=(2, 3), dilation=(3, 2), pad=(4, 1, 2, 7), epilogue="add"),
+    # strides beyond what pads leave of the outputs
+    transposed((1, 4, 1, 2), 3, 1, stride=(1, 300), pad=(0, 150, 0, 150)),
+    transposed((2, 4, 2, 3), 3, (2, 1), stride=(70, 90), pad=(60, 88, 8, 90), epilogue="relu"),
 ]

@@ -64,5 +64,10 @@ CASES = [
       for a, b in (("f32", "i32"), ("f32", "i64"), ("i64", "f32"), ("u8", "f32"))),
     *(case("cast", TensorSpec(a, (3, 16, 5)), dtype=b, values=("wide",)) for a, b in (
         ("f32", "i32"), ("f32", "i64"), ("f32", "f16"), ("f32", "bool"), ("i64", "f32"), ("i64", "i32"), ("u8", "f32"),
-        ("bool", "f32"), ("f64", "f32"), ("f32", "f32"), ("i32", "bool"), ("f16", "f32"))),
+        ("bool", "f32"), ("f64", "f32"), ("f32", "f32"), ("i32", "bool"), ("f16", "f32"), ("f16", "i32"), ("i64", "f16"),
+        ("f32", "bf16"), ("f16", "bool"))),
+    *(case("cast", TensorSpec(a, shape), dtype=b, through=through, values=(values,))
+      for a, through, b in (("f32", "f16", "f32"), ("f32", "bf16", "f32"), ("i64", "f16", "f32"), ("f16", "bf16", "f32"))
+      for shape in ((2, 16, 3, 5), (3, 1500)) for values in ("wide", "special")),
+    *(case("cast", TensorSpec("bf16", (3, 16, 5)), dtype=b, source="bf16") for b in ("f32", "bool")),
 ]

@@ -24,7 +24,7 @@ class Window:
         self.node = n
         self.spatial = len(kernel)
         if self.spatial not in (1, 2):
-            n.unsupported(f"{self.spatial} spatial axes; only one and two are")
+            n.unsupported(f"it has {self.spatial} spatial axes; only one and two are supported")
         self.own_kernel = tuple(int(k) for k in kernel)
         self.own_stride = self._checked("strides")
         self.own_dilation = self._checked("dilations")
@@ -37,6 +37,8 @@ class Window:
         self.auto = n.text("auto_pad", "NOTSET") or "NOTSET"
         if self.auto not in AUTO_PADS:
             raise ValueError(f"auto_pad is {self.auto!r}, expected one of {', '.join(AUTO_PADS)}")
+        if self.auto != "NOTSET":
+            n.ignore("pads")
 
     def _checked(self, name: str) -> tuple[int, ...]:
         values = self.node.ints(name, None) or (1,) * self.spatial

@@ -20,7 +20,7 @@ def with_floats(kind: str, **defaults: float):
 def prelu(n: Node) -> None:
     """Parametric ReLU; a slope that is not constant becomes max(x, 0) + slope * min(x, 0)."""
     n.required(2)
-    x, slope = n.inputs[:2]
+    x, slope = n.input(0), n.computed(1) or n.input(1)
     if slope in n.builder.constants:
         return n.emit("prelu", [x, slope], last=True)
     zero = n.number(0, x)
@@ -62,8 +62,11 @@ def softmax(kind: str):
         x = n.input(0)
         if n.version >= 13:
             return n.emit(kind, [x], {"axis": n.int("axis", -1)}, last=True)
+        axis = n.int("axis", 1)
+        if axis == -1:
+            return n.emit(kind, [x], {"axis": -1}, last=True)
         rank = n.rank(x)
-        axis = n.axis(n.int("axis", 1), rank)
+        axis = n.axis(axis, rank)
         if axis == rank - 1:
             return n.emit(kind, [x], {"axis": -1}, last=True)
         shape = n.emit("shape", [x])

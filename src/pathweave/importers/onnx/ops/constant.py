@@ -14,9 +14,14 @@ _CONSTANT_ATTRIBUTES = {"value": None, "value_float": np.float32, "value_floats"
 
 def constant(n: Node) -> None:
     """A constant given in the node."""
+    if n.has("sparse_value"):
+        _, sparse = n.attribute("sparse_value")
+        n.builder.add_sparse(n.outputs[0], sparse, f"constant of node {n.name!r}")
+        return
     name = next((a for a in _CONSTANT_ATTRIBUTES if n.has(a)), None)
     if name is None:
-        n.unsupported("its value is neither a tensor nor numbers")
+        n.unsupported(f"its value is {'a string' if n.has('value_string') or n.has('value_strings') else 'missing'}; only "
+                      f"tensors and numbers are supported")
     _, value = n.attribute(name)
     if _CONSTANT_ATTRIBUTES[name] is None:
         n.builder.add_tensor(n.outputs[0], value, f"constant of node {n.name!r}")
@@ -43,17 +48,18 @@ def constant_of_shape(n: Node) -> None:
     n.required(1)
     value, dtype = 0.0, "f32"
     if n.has("value"):
-        array = n.tensor(n.attribute("value")[1], "attribute value")
+        array, onnx_type = n.tensor(n.attribute("value")[1], "attribute value")
         if array.size != 1:
             raise ValueError(f"value has {array.size} elements, expected 1")
         value, dtype = array.reshape(-1)[0].item(), dtype_of(array.dtype)
+        n.builder.types.declare(n.outputs[0], onnx_type)
     n.emit("constant_of_shape", [n.input(0)], {"value": value, "dtype": dtype}, last=True)
 
 
 def range_(n: Node) -> None:
     """start, start + delta, ... before limit."""
     n.required(3)
-    n.emit("range", n.inputs[:3], {"dtype": n.dtype(n.input(0)) or "i64"}, last=True)
+    n.emit("range", [n.input(i) for i in range(3)], {"dtype": n.dtype(n.input(0)) or "i64"}, last=True)
 
 
 OPERATORS = {"Constant": constant, "Shape": shape, "Size": size, "ConstantOfShape": constant_of_shape, "Range": range_}

@@ -19,7 +19,7 @@ def _window(n: Node) -> Window:
     n.required(2)
     w = n.builder.constants[n.const_name(1, "weights")]
     if w.ndim not in (3, 4):
-        n.unsupported(f"weights of rank {w.ndim}; only one and two spatial axes are")
+        n.unsupported(f"its weights have {w.ndim - 2} spatial axes; only one and two are supported")
     kernel = n.ints("kernel_shape", None) or w.shape[2:]
     if tuple(kernel) != tuple(w.shape[2:]):
         raise ValueError(f"kernel_shape is {tuple(kernel)}, but the weights are {list(w.shape)}")
@@ -51,6 +51,7 @@ def conv_transpose(n: Node) -> None:
     output_pad = n.ints("output_padding", (0,) * spatial) or (0,) * spatial
     target = n.ints("output_shape", None)
     auto = n.text("auto_pad", "NOTSET")
+    n.ignore("pads")  # read below, except where output_shape or auto_pad take its place
     attrs = {"stride": window.stride, "dilation": window.dilation, "groups": n.int("group", 1),
              "output_pad": window.two(output_pad, 0)}
     if target:
@@ -67,7 +68,10 @@ def conv_transpose(n: Node) -> None:
 
 
 def _with_output_shape(n: Node, window: Window, inputs, attrs, target, output_pad, auto) -> None:
-    """Pads that give the output shape, or, for an input of unknown size, the full result and a slice of it."""
+    """Pads that give the output shape, or, for an input of unknown size, the full result, cut or filled up with zeros.
+
+    Where the kernel does not reach as far as the output shape, zeros follow behind it, as in ONNX's own tests.
+    """
     if min(target) < 1:
         raise ValueError(f"output_shape is {tuple(target)}, expected sizes of at least 1")
     sizes = (n.shape(n.input(0)) or ())[2:]
@@ -78,11 +82,13 @@ def _with_output_shape(n: Node, window: Window, inputs, attrs, target, output_pa
             half = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total]
             attrs["pad"] = window.four([*half, *(t - h for t, h in zip(total, half))])
             return window.output("conv_transpose2", inputs, attrs)
-        n.unsupported(f"output_shape {tuple(target)} is larger than what the kernel reaches")
     full = n.emit("conv_transpose2", inputs, attrs)
     wanted = n.constant(list(window.two(target, 1)))
-    two = n.constant(2)
+    zero, two = n.constant([0, 0]), n.constant(2)
     total = n.emit("sub", [n.emit("shape", [full], {"start": 2, "end": 4}), wanted])
+    missing = n.emit("concat", [zero, zero, zero, n.emit("maximum", [n.emit("neg", [total]), zero])], {"axis": 0})
+    full = n.emit("pad", [full, missing], {"mode": "constant", "value": 0.0})
+    total = n.emit("maximum", [total, zero])
     half = n.emit("div", [total, two])
     start = half if auto == "SAME_UPPER" else n.emit("sub", [total, half])
     window.output("slice", [full, start, n.emit("add", [start, wanted]), n.constant([2, 3])], {})

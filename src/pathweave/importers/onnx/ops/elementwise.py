@@ -94,18 +94,25 @@ def is_inf(n: Node) -> None:
 
 
 def cast(n: Node) -> None:
-    """Cast to an element type; half-precision ones are f32 here."""
+    """Cast to an element type."""
     n.required(1)
-    n.emit("cast", [n.input(0)], {"dtype": n.element_type(n.int("to"))}, last=True)
+    n.ignore("saturate", "round_mode")  # of 8-bit floats, which are refused
+    _cast(n, n.element_type(n.int("to")))
 
 
 def cast_like(n: Node) -> None:
     """Cast to the element type of the second input."""
     n.required(2)
-    dtype = n.dtype(n.input(1))
+    n.ignore("saturate", "round_mode")
+    dtype = n.onnx_type(n.input(1))
     if dtype is None:
         n.unsupported("the element type of its second input is not known")
-    n.emit("cast", [n.input(0)], {"dtype": dtype}, last=True)
+    _cast(n, dtype)
+
+
+def _cast(n: Node, target: str) -> None:
+    n.emit("cast", [n.input(0)], n.builder.types.cast(n.onnx_type(n.input(0)), target), last=True)
+    n.builder.types.declare(n.outputs[0], target)
 
 
 OPERATORS = {

@@ -20,6 +20,7 @@ def gemm(n: Node) -> None:
     alpha, beta = n.float("alpha", 1.0), n.float("beta", 1.0)
     if n.int("transA"):
         a = n.emit("transpose", [a], {"perm": (1, 0)})
+    b, c = n.computed(1) or b, n.computed(2) or c
     if b not in n.builder.constants or n.builder.constants[b].dtype.kind != "f":
         return _gemm_of_values(n, a, b, c, alpha, beta)
     weights = n.builder.constants[b]
@@ -63,6 +64,7 @@ def batch_norm(n: Node) -> None:
         n.unsupported("training_mode=1; export the model for inference")
     if n.version < 9 and n.int("spatial", 1) != 1:
         n.unsupported("spatial=0")
+    n.ignore("momentum")
     n.no_outputs_after(1)
     parameters = [n.const_name(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)]
     n.emit("batch_norm", [n.input(0), *parameters], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
@@ -71,15 +73,25 @@ def batch_norm(n: Node) -> None:
 def instance_norm(n: Node) -> None:
     """Instance normalisation."""
     n.required(3)
-    n.emit("instance_norm", n.inputs[:3], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
+    n.emit("instance_norm", [n.input(i) for i in range(3)], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
 
 
 def layer_norm(n: Node) -> None:
-    """Layer normalisation, first output only."""
+    """Layer normalisation; mean and inverse deviation, where somebody reads them, by layers of their own."""
     n.required(2)
-    n.no_outputs_after(1)
-    n.emit("layer_norm", [n.input(0), n.input(1), n.input(2)],
-           {"axis": n.int("axis", -1), "epsilon": n.float("epsilon", 1e-5)}, last=True)
+    n.ignore("stash_type")  # the precision of what is in between: float32 and above here
+    x, axis, epsilon = n.input(0), n.int("axis", -1), n.float("epsilon", 1e-5)
+    n.emit("layer_norm", [x, n.input(1), n.input(2)], {"axis": axis, "epsilon": epsilon}, last=True)
+    if not (n.reads_output(1) or n.reads_output(2)):
+        return
+    rank = n.rank(x)
+    axes = {"axes": tuple(range(n.axis(axis, rank), rank)), "keepdims": 1}
+    mean = n.emit("reduce", [x], {"op": "mean", **axes})
+    centred = n.emit("sub", [x, mean])
+    variance = n.emit("reduce", [n.emit("mul", [centred, centred])], {"op": "mean", **axes})
+    deviation = n.emit("sqrt", [n.emit("add", [variance, n.number(epsilon, x)])])
+    n.result(1, "identity", [mean])
+    n.result(2, "reciprocal", [deviation])
 
 
 def group_norm(n: Node) -> None:
@@ -88,8 +100,10 @@ def group_norm(n: Node) -> None:
     Scale and bias are per group at opset 18 and per channel from opset 21 on.
     """
     n.required(3)
+    n.ignore("stash_type")
     x, groups = n.input(0), n.int("num_groups")
-    scale, bias = (n.builder.constants[n.const_name(i, what)] for i, what in ((1, "scale"), (2, "bias")))
+    names = [n.const_name(i, what) for i, what in ((1, "scale"), (2, "bias"))]
+    scale, bias = (n.builder.constants[v] for v in names)
     if groups < 1 or scale.ndim != 1 or scale.shape != bias.shape:
         raise ValueError(f"num_groups={groups}, scale {list(scale.shape)}, bias {list(bias.shape)} do not fit")
     folded = n.emit("reshape", [x], {"shape": (0, groups, -1)})
@@ -97,10 +111,10 @@ def group_norm(n: Node) -> None:
     epsilon = {"epsilon": n.float("epsilon", 1e-5)}
     shape = n.emit("shape", [x])
     if n.version < 21:
-        normal = n.emit("instance_norm", [folded, n.input(1), n.input(2)], epsilon)
+        normal = n.emit("instance_norm", [folded, *names], epsilon)
         return n.emit("reshape", [normal, shape], last=True)
     normal = n.emit("reshape", [n.emit("instance_norm", [folded, one, zero], epsilon), shape])
-    n.emit("madd", [normal, n.input(1), n.input(2)], last=True)
+    n.emit("madd", [normal, *names], last=True)
 
 
 def lrn(n: Node) -> None:

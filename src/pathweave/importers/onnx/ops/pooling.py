@@ -19,6 +19,7 @@ def _kernel(n: Node) -> tuple[int, ...]:
 def max_pool(n: Node) -> None:
     """MaxPool without its Indices."""
     n.no_outputs_after(1)
+    n.ignore("storage_order")  # the order of Indices
     window = Window(n, _kernel(n))
     x, pad = window.input_and_pad(-np.inf)
     window.output("max_pool2", [x], _attrs(n, window, pad))

@@ -18,16 +18,15 @@ def reduce(op: str):
             axes = n.const_ints(1, "axes")
         else:
             axes = n.ints("axes", None)
-        if not axes:
-            if n.int("noop_with_empty_axes"):
-                return _elementwise(n, x, op)
-            axes = range(n.rank(x))
-        if any(a < 0 for a in axes):
-            rank = n.rank(x)
-            axes = (n.axis(a, rank) for a in axes)
-        attrs = {"op": op, "axes": tuple(sorted(axes)), "keepdims": int(n.int("keepdims", 1) != 0)}
-        if not attrs["axes"]:
+        keepdims, noop = int(n.int("keepdims", 1) != 0), n.int("noop_with_empty_axes")
+        if not axes and noop:
             return _elementwise(n, x, op)
+        shape = n.shape(x)
+        if shape is not None:
+            axes = sorted(n.axis(a, len(shape)) for a in axes or range(len(shape)))
+            if not axes:
+                return _elementwise(n, x, op)
+        attrs = {"op": op, "axes": tuple(axes or ()), "keepdims": keepdims}
         n.emit("reduce", [x], attrs, last=True)
     return operator
 

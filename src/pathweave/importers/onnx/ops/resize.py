@@ -1,23 +1,22 @@
-"""Resize and its predecessor Upsample; one or two spatial axes, channels and batch untouched."""
+"""Resize and its predecessor Upsample."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from ....layers.resample import COORDINATES, MODES, POLICIES, ROUNDING
 from ..builder import Node
 
-MODES = {"nearest": "nearest", "linear": "bilinear", "bilinear": "bilinear", "cubic": "cubic"}
-COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-ROUNDING = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+def _word(n: Node, name: str, default: str, allowed) -> str:
+    value = n.text(name, default)
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+    return value
 
 
 def _mode(n: Node) -> str:
-    mode = n.text("mode", "nearest")
-    if mode not in MODES:
-        raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}")
-    return MODES[mode]
+    return {"bilinear": "linear"}.get(mode := _word(n, "mode", "nearest", (*MODES, "bilinear")), mode)
 
 
 def upsample(n: Node) -> None:
@@ -26,13 +25,9 @@ def upsample(n: Node) -> None:
     attrs = {"mode": _mode(n), "coordinates": "asymmetric", "rounding": "floor"}
     if n.op == "Upsample" and n.version < 9:
         _, scales = n.attribute("scales")
-        scales = np.array(scales, np.float32)
-        return _by_constant(n, attrs, None, scales)
+        return _emit(n, attrs, scales=np.array(scales, np.float32))
     n.required(2)
-    scales = n.const(1)
-    if scales is None:
-        return _emit(n, [n.input(0), "", n.input(1)], attrs)
-    _by_constant(n, attrs, None, scales)
+    _emit(n, attrs, scales_input=1)
 
 
 def resize(n: Node) -> None:
@@ -40,70 +35,86 @@ def resize(n: Node) -> None:
     n.required(1)
     if n.version < 11:
         return upsample(n)
-    attrs = {"mode": _mode(n), "coordinates": n.text("coordinate_transformation_mode", "half_pixel"),
-             "rounding": n.text("nearest_mode", "round_prefer_floor"), "cubic_a": n.float("cubic_coeff_a", -0.75)}
-    if attrs["coordinates"] not in COORDINATES or attrs["rounding"] not in ROUNDING:
-        n.unsupported(f"coordinate_transformation_mode {attrs['coordinates']!r}, nearest_mode {attrs['rounding']!r}")
-    if n.int("antialias") or (n.int("exclude_outside") and attrs["mode"] == "cubic"):
-        n.unsupported("antialias or exclude_outside")
-    axes, policy = n.ints("axes", None), n.text("keep_aspect_ratio_policy", "stretch")
-    if policy != "stretch" and n.input(3):
-        n.unsupported(f"keep_aspect_ratio_policy {policy!r}")
-    scales_name, sizes_name = n.input(2), n.input(3)
+    attrs = {"mode": _mode(n), "rounding": _word(n, "nearest_mode", "round_prefer_floor", ROUNDING),
+             "coordinates": _word(n, "coordinate_transformation_mode", "half_pixel", COORDINATES),
+             "cubic_a": n.float("cubic_coeff_a", -0.75), "antialias": int(n.int("antialias") != 0),
+             "exclude_outside": int(n.int("exclude_outside") != 0), "extrapolation": n.float("extrapolation_value")}
+    policy = _word(n, "keep_aspect_ratio_policy", "stretch", POLICIES)
+    if n.input(3):
+        attrs["policy"] = policy
     scales = n.const(2)
-    if scales is not None and scales.size == 0:
-        scales_name, scales = "", None
-    if bool(scales_name) == bool(sizes_name):
+    by_scales = bool(n.input(2)) and (scales is None or scales.size > 0)
+    if by_scales == bool(n.input(3)):
         raise ValueError("expected either scales or sizes")
-    sizes = n.const(3)
-    if scales is not None or sizes is not None:
-        return _by_constant(n, attrs, sizes, scales, axes)
-    rank = n.rank(n.input(0))
-    if axes is not None and [a % rank for a in axes] != list(range(rank))[-len(axes):] or rank != 4:
-        n.unsupported("computed sizes for other axes than the last two of a rank-4 value")
-    _emit(n, [n.input(0), sizes_name, scales_name], attrs)
+    axes = n.ints("axes", None)
+    n.ignore_inputs(1, 2, 3)  # a region is for tf_crop_and_resize, scales without elements are none
+    if attrs["coordinates"] == "tf_crop_and_resize":
+        roi = n.const(1)
+        if roi is None:
+            n.unsupported("its roi is not a constant")
+        attrs["roi"] = tuple(float(v) for v in roi.reshape(-1))
+    _emit(n, attrs, axes, scales_input=2 if by_scales else None, sizes_input=None if by_scales else 3)
 
 
-def _by_constant(n: Node, attrs: dict, sizes, scales, axes=None) -> None:
-    """Known sizes or scales: those of the last one or two axes become attributes, the others must change nothing."""
-    x = n.input(0)
-    shape = n.shape(x)
-    numbers = np.asarray(sizes if sizes is not None else scales).reshape(-1)
-    rank = len(shape) if shape is not None else len(numbers)
-    axes = list(range(rank)) if axes is None else [n.axis(a, rank) for a in axes]
-    if len(axes) != len(numbers) or len(set(axes)) != len(axes) or rank < 3:
-        raise ValueError(f"{len(numbers)} sizes or scales for axes {axes} of rank {rank}")
-    given = dict(zip(axes, numbers.tolist()))
-    for axis in (0, 1):
-        known = shape[axis] if shape is not None else None
-        if axis in given and given[axis] != (1 if sizes is None else known):
-            n.unsupported(f"axis {axis} is resized to {given[axis]}; only spatial axes can be")
-    spatial = range(2, rank)
-    if rank not in (3, 4):
-        n.unsupported(f"rank {rank}; only one and two spatial axes are")
-    if sizes is None:
-        values = [_decimal(given.get(a, 1.0)) for a in spatial]
-        if any(not math.isfinite(v) or v <= 0 for v in values):
-            raise ValueError(f"scales are {values}, expected positive numbers")
-        attrs = {**attrs, "scale": (1.0, *values) if rank == 3 else tuple(values)}
-    else:
-        values = [given.get(a, shape[a] if shape is not None else None) for a in spatial]
-        if None in values:
-            n.unsupported("sizes of some spatial axes only, and the others are not known")
-        attrs = {**attrs, "size": (1, *map(int, values)) if rank == 3 else tuple(map(int, values))}
-    if rank == 3:
-        y = n.emit("resize2", [n.emit("unsqueeze", [x], {"axes": (2,)})], attrs)
-        return n.emit("squeeze", [y], {"axes": (2,)}, last=True)
-    n.emit("resize2", [x], attrs, last=True)
+def _emit(n: Node, attrs: dict, axes=None, scales=None, scales_input: int | None = None,
+          sizes_input: int | None = None) -> None:
+    """One `resample`; an image in another order of axes, or without batch, is brought into the order of `resize2`."""
+    x, shape = n.input(0), n.shape(n.input(0))
+    sizes = n.const(sizes_input) if sizes_input is not None else None
+    if scales_input is not None:
+        scales = n.const(scales_input)
+    given = sizes if sizes is not None else scales
+    if axes:
+        attrs["axes"] = tuple(axes)
+    if given is None:
+        inputs = [x, n.input(sizes_input) if sizes_input is not None else "",
+                  n.input(scales_input) if scales_input is not None else ""]
+        return n.emit("resample", inputs, attrs, last=True)
+    values = given.reshape(-1).tolist()
+    rank = len(shape) if shape is not None else None if axes else len(values)
+    key = "size" if sizes is not None else "scale"
+    if sizes is None and not all(np.isfinite(v) and v > 0 for v in values):
+        raise ValueError(f"scales are {values}, expected positive numbers")
+    if rank is not None:
+        where = [n.axis(a, rank) for a in axes] if axes else list(range(rank))
+        if len(where) != len(values) or len(set(where)) != len(where):
+            raise ValueError(f"{len(values)} sizes or scales for axes {where} of rank {rank}")
+        if _emit_as_image(n, x, attrs, key, dict(zip(where, values)), shape or (None,) * rank):
+            return
+    n.emit("resample", [x], {**attrs, key: tuple(values)}, last=True)
 
 
-def _decimal(scale: float) -> float:
-    """The shortest number that is the same float32: what was meant by 0.7, so that 10 * 0.7 is not below 7."""
-    return float(str(np.float32(scale)))
+#: (rank, axes that may change) -> the layer that puts height and width behind batch and channels, and the one that takes
+#: it back
+_IMAGES = {
+    (2, (0, 1)): (("unsqueeze", {"axes": (0, 1)}), ("squeeze", {"axes": (0, 1)})),
+    (3, (2,)): (("unsqueeze", {"axes": (2,)}), ("squeeze", {"axes": (2,)})),
+    (3, (1, 2)): (("unsqueeze", {"axes": (0,)}), ("squeeze", {"axes": (0,)})),
+    (4, (1, 2)): (("transpose", {"perm": (0, 3, 1, 2)}), ("transpose", {"perm": (0, 2, 3, 1)})),
+}
 
 
-def _emit(n: Node, inputs: list[str], attrs: dict) -> None:
-    n.emit("resize2", inputs, attrs, last=True)
+def _emit_as_image(n: Node, x: str, attrs: dict, key: str, given: dict, shape) -> bool:
+    """Emit the resampling of one or two axes of another order or rank as that of an image; False where it is none.
+
+    Images have routines; `resample` at rank 4 becomes one of them when the net is bound.
+    """
+    if attrs["coordinates"] == "tf_crop_and_resize" or attrs.get("policy", "stretch") != "stretch":
+        return False
+    neutral = (1.0,) * len(shape) if key == "scale" else shape
+    changed = {a for a, v in given.items() if v != neutral[a]}
+    if len(shape) == 4 and changed <= {2, 3}:
+        return False
+    for (rank, axes), (before, after) in _IMAGES.items():
+        if rank != len(shape) or not changed <= set(axes):
+            continue
+        values = tuple(given.get(a, neutral[a]) for a in axes)
+        if None not in values:
+            image = {**attrs, "axes": (2, 3)[-len(axes):], key: values}
+            y = n.emit("resample", [n.emit(before[0], [x], before[1])], image)
+            n.emit(after[0], [y], after[1], last=True)
+            return True
+    return False
 
 
 OPERATORS = {"Resize": resize, "Upsample": upsample}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from ....layers.split_even import even_sizes
 from ..builder import Node
 
 
@@ -20,10 +23,13 @@ def flatten(n: Node) -> None:
     x, axis = n.input(0), n.int("axis", 1)
     if axis < 0:
         axis = n.axis(axis, n.rank(x))
-    if axis <= 1:
-        return n.emit("reshape", [x], {"shape": (1, -1) if axis == 0 else (0, -1)}, last=True)
+    shape = n.shape(x)
+    if axis == 0 or axis == 1 and shape is None:
+        return n.emit("reshape", [x], {"shape": (0,) * axis + (1,) * (1 - axis) + (-1,)}, last=True)
     if axis > n.rank(x):
         raise ValueError(f"axis {axis} is out of range for rank {n.rank(x)}")
+    if axis == 1 and None not in shape[1:]:
+        return n.emit("reshape", [x], {"shape": (0, math.prod(shape[1:]))}, last=True)
     leading = n.emit("slice", [n.emit("shape", [x])], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
     rows = n.emit("reduce", [leading], {"op": "prod", "axes": (0,), "keepdims": 1})
     # The columns are computed too, not -1: a value without elements has no unique -1.
@@ -37,21 +43,18 @@ def _axes(n: Node) -> tuple[int, ...] | None:
 
 
 def squeeze(n: Node) -> None:
-    """Squeeze of given axes, or of all axes whose size is known to be 1."""
+    """Squeeze of given axes, or of all axes whose size is 1; those that are not known are looked at when it is."""
     n.required(1)
     x, axes = n.input(0), _axes(n)
+    shape = n.shape(x)
     if axes is None:
-        shape = n.shape(x)
-        if shape is None:
-            n.unsupported("axes are absent and the input's shape is not known")
+        if shape is None or None in shape:
+            return n.emit("squeeze", [x], {"axes": ()}, last=True)
         axes = tuple(i for i, d in enumerate(shape) if d == 1)
-        if None in shape and not axes:
-            n.unsupported("axes are absent and no dimension is known to be 1")
-        if not axes:
-            return n.alias(x)
-    if any(a < 0 for a in axes):
-        rank = n.rank(x)
-        axes = [n.axis(a, rank) for a in axes]
+    if not axes:
+        return n.alias(x)
+    if shape is not None:
+        axes = [n.axis(a, len(shape)) for a in axes]
     n.emit("squeeze", [x], {"axes": tuple(axes)}, last=True)
 
 
@@ -61,9 +64,9 @@ def unsqueeze(n: Node) -> None:
     axes = _axes(n)
     if axes is None:
         raise ValueError("axes are missing")
-    if any(a < 0 for a in axes):
-        rank = n.rank(n.input(0)) + len(axes)
-        axes = [n.axis(a, rank) for a in axes]
+    shape = n.shape(n.input(0))
+    if shape is not None:
+        axes = [n.axis(a, len(shape) + len(axes)) for a in axes]
     n.emit("unsqueeze", [n.input(0)], {"axes": tuple(axes)}, last=True)
 
 
@@ -76,33 +79,36 @@ def transpose(n: Node) -> None:
     n.emit("transpose", [n.input(0)], {"perm": perm}, last=True)
 
 
+def _axis(n: Node, axis: int, *values: str) -> int:
+    """An axis counted from the front where the rank of one of the values is known, else as it is."""
+    shapes = (n.shape(v) for v in values)
+    shape = next((s for s in shapes if s is not None), None)
+    return axis if shape is None else n.axis(axis, len(shape))
+
+
 def concat(n: Node) -> None:
     """Concatenation along an axis."""
     n.required(max(1, len(n.inputs)))
-    axis = n.int("axis", 1)
-    if axis < 0:
-        axis = n.axis(axis, n.rank(n.input(0)))
+    axis = _axis(n, n.int("axis", 1), *n.inputs)
     if len(n.inputs) == 1:
         return n.alias(n.input(0))
     n.emit("concat", n.inputs, {"axis": axis}, last=True)
 
 
 def split(n: Node) -> None:
-    """Split by given sizes, or into equal parts of a known dimension (the last may be smaller)."""
+    """Split by given sizes, or into equal parts, the last of which may be smaller."""
     n.required(1)
-    x, axis = n.input(0), n.int("axis")
-    if axis < 0:
-        axis = n.axis(axis, n.rank(x))
+    x = n.input(0)
+    axis = _axis(n, n.int("axis"), x)
     sizes = n.const_ints(1, "split") if n.version >= 13 else n.ints("split", None)
     count = len(n.outputs)
+    if n.version >= 18 and n.int("num_outputs", count) != count:
+        raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, but there are {count} outputs")
     if sizes is None:
         shape = n.shape(x)
-        if shape is None or axis >= len(shape) or shape[axis] is None:
-            n.unsupported(f"the size of axis {axis} is not known; give the sizes of the parts")
-        if n.version >= 18 and n.int("num_outputs", count) != count:
-            raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, but there are {count} outputs")
-        part = -(-shape[axis] // count)
-        sizes = [part] * (count - 1) + [shape[axis] - part * (count - 1)]
+        if shape is None or not -len(shape) <= axis < len(shape) or shape[axis] is None:
+            return n.emit("split_even", [x], {"axis": axis, "parts": count}, last=True, count=count)
+        sizes = even_sizes(shape[axis], count)
     if len(sizes) != count or min(sizes) < 0:
         raise ValueError(f"sizes are {tuple(sizes)} for {count} outputs")
     n.emit("split", [x], {"axis": axis, "sizes": tuple(sizes)}, last=True, count=count)
@@ -138,7 +144,7 @@ def pad(n: Node) -> None:
 def gather(n: Node) -> None:
     """Slices at indices along an axis."""
     n.required(2)
-    n.emit("gather", n.inputs[:2], {"axis": n.int("axis")}, last=True)
+    n.emit("gather", [n.input(0), n.input(1)], {"axis": n.int("axis")}, last=True)
 
 
 def with_shape(kind: str):
@@ -152,7 +158,7 @@ def with_shape(kind: str):
 def where(n: Node) -> None:
     """Elements of the second or the third input."""
     n.required(3)
-    n.emit("where", n.inputs[:3], last=True)
+    n.emit("where", [n.input(i) for i in range(3)], last=True)
 
 
 def depth_to_space(n: Node) -> None:
@@ -162,20 +168,33 @@ def depth_to_space(n: Node) -> None:
 
 
 def space_to_depth(n: Node) -> None:
-    """Pixels to channels."""
+    """Pixels to channels: DCR puts the place within a block before the channels, CRD (opset 28) behind them."""
     n.required(1)
-    n.emit("space_to_depth", [n.input(0)], {"block": n.int("blocksize")}, last=True)
+    block, mode = n.int("blocksize"), n.text("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise ValueError(f"mode is {mode!r}, expected DCR or CRD")
+    if mode == "DCR":
+        return n.emit("space_to_depth", [n.input(0)], {"block": block}, last=True)
+    y = n.emit("space_to_depth", [n.input(0)], {"block": block})
+    shape = n.emit("shape", [y])
+    batch, image = (n.emit("slice", [shape], {"starts": (a,), "ends": (b,), "axes": (0,), "steps": (1,)})
+                    for a, b in ((0, 1), (2, 4)))
+    apart = n.emit("concat", [batch, n.constant([block * block, -1]), image], {"axis": 0})
+    swapped = n.emit("transpose", [n.emit("reshape", [y, apart])], {"perm": (0, 2, 1, 3, 4)})
+    n.emit("reshape", [swapped, shape], last=True)
 
 
 def dropout(n: Node) -> None:
     """Nothing at inference; the mask, where it is used, is all true."""
     n.required(1)
     x = n.input(0)
+    n.ignore("ratio", "seed")
+    n.ignore_inputs(1)  # the ratio
     if n.input(2):
         training = n.const(2)
         if training is None or bool(np.any(training)):
             n.unsupported("training_mode is not false; export the model for inference")
-    if n.uses_output(1):
+    if n.reads_output(1):
         mask = n.emit("constant_of_shape", [n.emit("shape", [x])], {"value": 1, "dtype": "bool"})
         n.builder.add_layer(f"{n.name}/mask", "identity", [mask], [n.outputs[1]], {})
     n.alias(x)

@@ -1,0 +1,48 @@
+"""What to do about operators that are not covered, by family: a sentence, and what it applies to (operator, reason)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+_SEQUENCES = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional")
+_STRINGS = ("String", "TfIdf", "RegexFullMatch", "LabelEncoder")
+
+
+def _bare(operator: str) -> str:
+    return operator.rpartition(":")[2]
+
+
+def _custom(operator: str) -> bool:
+    return ":" in operator and not operator.startswith(("ai.onnx.", "com.microsoft:"))
+
+
+ADVICE: dict[str, Callable[[str, str], bool]] = {
+    "Quantised operators (QDQ, QLinear): load the float32 model that this one was made from, and calibrate it here: "
+    "model.calibrate(samples), or pathweave import --calibrate.":
+        lambda op, _: _bare(op) in _QUANTISED or "QLinear" in op,
+    "If: its condition must be known when the model is loaded; fix the inputs or sizes that it depends on (shapes={...}, or "
+    "onnxsim), or export the branch that is needed.":
+        lambda op, _: op == "If",
+    "Loop, Scan: export the model unrolled for a fixed number of steps, or only the part without the loop.":
+        lambda op, _: op in ("Loop", "Scan"),
+    "Recurrent layers (LSTM, GRU, RNN) are not supported yet; export the cell's arithmetic unrolled.":
+        lambda op, _: op in ("LSTM", "GRU", "RNN"),
+    "Sequences and optionals: use tensors in their place, or take these nodes out of the model.":
+        lambda op, _: _bare(op).startswith(_SEQUENCES),
+    "Strings: tokenise, or look labels up, outside of the model.":
+        lambda op, reason: _bare(op).startswith(_STRINGS) or "(string)" in reason,
+    "ai.onnx.ml: classical machine learning (trees, linear models) runs elsewhere; load the network alone.":
+        lambda op, _: op.startswith("ai.onnx.ml:"),
+    "com.microsoft: ONNX Runtime wrote this model after its own optimisations; load the one before them, or export with "
+    "standard operators.":
+        lambda op, _: op.startswith("com.microsoft:") and "QLinear" not in op and _bare(op) not in _QUANTISED,
+    "Operators of other domains: export the model with standard ones, or keep their definitions in it as ONNX functions, "
+    "which are inlined.":
+        lambda op, _: _custom(op),
+    "Attributes and inputs that are not known here: an older or newer opset may express the same without them "
+    "(onnx.version_converter).":
+        lambda _, reason: " are unknown here, and may" in reason,
+    "Weights that the model computes from its inputs: export it for inference (training=False, do_constant_folding=True).":
+        lambda _, reason: "is not a constant" in reason,
+}

@@ -1,0 +1,139 @@
+"""Nodes of a graph become layers, in order; the branch of an If that is taken becomes part of the net around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ...errors import ModelError, UnsupportedOperatorError
+from ..refusals import Refused, message
+from .advice import ADVICE
+from .builder import Builder, Node, convert
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+#: Ifs within Ifs
+MOST_NESTED = 32
+
+
+@dataclass
+class Conversion:
+    """The state of one conversion: what is not covered, and the values that are missing because of it."""
+
+    builder: Builder
+    table: Mapping[str, Callable[[Node], None]]
+    opsets: Mapping[str, int]
+    names: set[str]
+    refused: list[Refused] = field(default_factory=list)
+    poisoned: set[str] = field(default_factory=set)
+
+
+def names_of(graph) -> tuple[set[str], set[str]]:
+    """(all names of values, those that are read) of a graph and of the graphs inside it."""
+    names = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    names |= {v.name for v in graph.input}
+    read = {v.name for v in graph.output}
+    for node in graph.node:
+        names.update((*node.input, *node.output))
+        read.update(node.input)
+        for inner in _graphs(node):
+            more, also = names_of(inner)
+            names |= more
+            read |= also
+    return names, read
+
+
+def convert_nodes(graph, opsets: Mapping[str, int], table: Mapping[str, Callable[[Node], None]], builder: Builder,
+                  where: str) -> None:
+    """Turn every node into layers; all that is not covered is raised as one error at the end."""
+    state = Conversion(builder, table, opsets, {n.name for n in graph.node})
+    _nodes(graph.node, state, {}, 0)
+    if state.refused:
+        raise UnsupportedOperatorError(message(where, state.refused, ADVICE),
+                                       [(r.operator, r.node) for r in state.refused])
+
+
+def _nodes(nodes: Iterable, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
+    for i, proto in enumerate(nodes):
+        name = proto.name or f"{proto.op_type}_{i}"
+        while not proto.name and name in state.names:
+            name += "_"
+        domain = "" if proto.domain in DEFAULT_DOMAINS else proto.domain
+        node = Node(proto, name, domain, state.opsets.get(domain, 1), state.builder, scope)
+        _node(node, proto, state, scope, depth)
+
+
+def _node(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
+    key = f"{node.domain}:{node.op}" if node.domain else node.op
+    branching = key == "If"
+    reads = [*node.given, *(scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1])]
+    broken = any(v in state.poisoned for v in reads)
+    covered = branching or key in state.table
+    reason = "no such operator here" if not covered else None
+    if covered:
+        try:
+            _check_inputs(node, state.poisoned)
+            if branching:
+                _if(node, proto, state, scope, depth)
+            else:
+                convert(node, state.table[key])
+        except UnsupportedOperatorError as e:
+            reason = str(e)
+        except ModelError:
+            if not broken:
+                raise
+    if reason is not None and not (broken and covered):
+        state.refused.append(Refused(key, node.name, reason))
+    if reason is not None or broken:
+        state.poisoned.update(v for v in node.outputs if v)
+
+
+def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
+    """The branch that a condition known at import takes; its values get names that nothing else has."""
+    condition = node.const(0)
+    if condition is None:
+        node.unsupported(f"its condition {node.input(0)!r} depends on what the model is given at run time")
+    if condition.size != 1:
+        raise ModelError(f"node {node.name!r} (If): its condition has {condition.size} elements, expected 1")
+    if depth >= MOST_NESTED:
+        node.unsupported(f"more than {MOST_NESTED} of them are nested")
+    wanted = "then_branch" if bool(condition.reshape(())) else "else_branch"
+    graph = next((a.g for a in proto.attribute if a.name == wanted and a.HasField("g")), None)
+    if graph is None or len(graph.output) < len(node.outputs):
+        raise ModelError(f"node {node.name!r} (If): expected a {wanted} with {len(node.outputs)} outputs, got "
+                         f"{'none' if graph is None else len(graph.output)}")
+    inner = dict(scope)
+    sparse = {t.values.name: t for t in graph.sparse_initializer}
+    made = {t.name for t in graph.initializer} | set(sparse) | {v for n in graph.node for v in n.output if v}
+    fresh = {v: state.builder.fresh(f"{node.name}/{v}") for v in sorted(made)}
+    inner.update(fresh)
+    state.builder.read.update(fresh[v] for v in names_of(graph)[1] & made)
+    for tensor in graph.initializer:
+        state.builder.add_tensor(inner[tensor.name], tensor, f"initializer {tensor.name!r} in node {node.name!r}")
+    for name, tensor in sparse.items():
+        state.builder.add_sparse(inner[name], tensor, f"sparse initializer {name!r} in node {node.name!r}")
+    _nodes(graph.node, state, inner, depth + 1)
+    for value, result in zip(node.outputs, graph.output):
+        source = inner.get(result.name, result.name)
+        source = state.builder.types.inner.get(source, source)
+        if source in state.poisoned:
+            state.poisoned.add(value)
+        elif value:
+            known = state.builder.constants.get(source)
+            if known is not None:
+                state.builder.add_constant(value, known)
+            else:
+                state.builder.add_layer(f"{node.name}/{value}", "identity", [source], [value], {})
+            state.builder.types.follow([source], [value], state.builder.dtype)
+
+
+def _graphs(proto) -> list:
+    return [g for a in proto.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
+
+
+def _check_inputs(node: Node, poisoned: set[str]) -> None:
+    for v in node.given:
+        if v and v not in node.builder.values and v not in node.builder.constants and v not in poisoned:
+            raise ModelError(f"node {node.name!r} ({node.op}): input {v!r} is not made before it; "
+                             "the nodes must be in topological order and free of cycles")
+    if not any(node.outputs):
+        raise ModelError(f"node {node.name!r} ({node.op}): has no output")

@@ -1,0 +1,236 @@
+"""Verification: the outputs of a plan against a reference, per output and per channel, and where they differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..net.accuracy import accuracy_rank
+from ..net.compare import Agreement, Channel, Channels, Place, compare, fits, largest_difference
+from .agreement import layer_errors, least_accurate, same_class, worst
+
+Arrays = Mapping[str, Any]
+
+#: Largest difference over the largest output that class f32 may show; RMS over RMS for classes below.
+LIMIT, LIMIT_BELOW = 1e-4, 0.1
+#: A channel may show this many times the limit of the whole output.
+CHANNEL = 5.0
+#: What float32 itself loses on a net: this many times as much is no error.
+CONDITION = 10.0
+
+
+@dataclass
+class Output:
+    """One output over all samples. `agreement`: worst of the samples, `sample` the one, `place` where in it.
+
+    `channel`: the one that agrees least. `float32`: what the net's meaning in float32 differs from that in float64; None
+    where nobody had to look. `ok`: within the limits.
+    """
+
+    name: str
+    agreement: Agreement = Agreement(0.0, 0.0)
+    sample: int = 0
+    place: Place | None = None
+    channel: Channel | None = None
+    float32: Agreement | None = None
+    ok: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        c, p = self.channel, self.place
+        return {"output": self.name, "sample": self.sample, **self.agreement.to_json(), "ok": self.ok,
+                "channel": c and {"axis": c.axis, "number": c.number, "size": c.size, **c.agreement.to_json()},
+                "at": p and {"index": list(p.index), "got": p.got, "expected": p.expected},
+                "float32": self.float32 and self.float32.to_json()}
+
+
+@dataclass
+class Verification:
+    """What `verify` found. `below`: a routine below class f32 runs, so that RMS counts. `best_class`: [rows of scores whose
+    best class is the same, all rows]. `layers`: the worst row of every layer."""
+
+    outputs: list[Output]
+    accuracy: str
+    limit: float
+    below: bool
+    best_class: list[int] = field(default_factory=lambda: [0, 0])
+    layers: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return all(o.ok for o in self.outputs)
+
+    @property
+    def worst(self) -> Agreement:
+        """The largest of each measure over the outputs."""
+        return worst(o.agreement for o in self.outputs)
+
+    @property
+    def conditioned(self) -> bool:
+        """True where an output is beyond the limit and float32 gives no better one."""
+        return any(o.ok and _measure(o.agreement, self.below) > self.limit for o in self.outputs)
+
+
+def verify(plan: Any, inputs: Iterable[Arrays], reference: Callable[[Arrays], Arrays], *, limit: float | None = None,
+           meaning: Callable[[Arrays, str], Arrays] | None = None, layers: bool = False,
+           tell: Callable[[int], None] = lambda sample: None) -> Verification:
+    """Run a plan on inputs and compare every output with a reference, whole and channel by channel.
+
+    `plan`: of a bound net. `reference`: outputs by name from inputs by name. `limit`: on the largest difference over the
+    largest output, or with a routine below class f32 on RMS over RMS; a channel may show `CHANNEL` times as much of its own
+    size (see `net.compare.Channels`). None: that of the class, and, in class f32, `CONDITION` times what the net's meaning
+    loses in float32 is let pass: `meaning(inputs, "f32" or "f64")`. `layers`: also every layer on exact inputs.
+    """
+    least = least_accurate(plan)
+    below = accuracy_rank(least) > accuracy_rank("f32")
+    given = limit is not None
+    limit = limit if given else LIMIT_BELOW if below else LIMIT
+    found = {name: _Judge(name, limit, below) for name in plan.outputs}
+    result = Verification([], least, limit, below)
+    rows: dict[str, dict[str, Any]] = {}
+    session = plan.session()
+    for i, sample in enumerate(inputs):
+        tell(i)
+        wanted, got = reference(sample), session.run(sample)
+        for name, judge in found.items():
+            judge.take(i, got[name], wanted[name])
+            same = same_class(got[name], wanted[name]) or (0, 0)
+            result.best_class = [a + b for a, b in zip(result.best_class, same)]
+        if meaning is not None and not given and not below and any(j.doubtful(i) for j in found.values()):
+            single, double = meaning(sample, "f32"), meaning(sample, "f64")
+            for name, judge in found.items():
+                judge.allow(i, single[name], double[name])
+        for row in layer_errors(plan, sample) if layers else ():
+            old = rows.setdefault(row["layer"], row)
+            for key in ("largest", "rms"):
+                old[key] = max(old[key], row[key])
+    result.outputs, result.layers = [j.output() for j in found.values()], list(rows.values())
+    return result
+
+
+def _measure(agreement: Agreement, below: bool) -> float:
+    return agreement.rms if below else agreement.largest
+
+
+class _Judge:
+    """What is known of one output so far."""
+
+    def __init__(self, name: str, limit: float, below: bool):
+        self.found, self.limit, self.below = Output(name), limit, below
+        self.by = "rms" if below else "largest"
+        self.channels, self.allowed = Channels(), Channels()
+        self._samples: list[tuple[float, float]] = []  # error, share of different elements
+
+    def take(self, sample: int, got: Any, wanted: Any) -> None:
+        """One sample."""
+        got, wanted = np.asarray(got), np.asarray(wanted)
+        agreement = compare(got, wanted)
+        if not self._samples or agreement.largest > self.found.agreement.largest:
+            self.found.sample, self.found.place = sample, largest_difference(got, wanted)
+        self.found.agreement = worst((self.found.agreement, agreement))
+        if fits(got, wanted):
+            self.channels.add(got, wanted)
+        self._samples.append((_measure(agreement, self.below), _different(got, wanted)))
+        if self._samples[-1][0] > self.limit:
+            self.found.ok = False
+
+    def doubtful(self, sample: int) -> bool:
+        """True where this sample, or a channel up to it, is beyond its limit."""
+        channel = self.channels.worst(self.by)
+        return self._samples[sample][0] > self.limit or \
+            channel is not None and _measure(channel.agreement, self.below) > CHANNEL * self.limit
+
+    def allow(self, sample: int, single: Any, double: Any) -> None:
+        """Let pass what float32 loses itself: outputs of the net's meaning in float32 and float64 on a sample."""
+        single, double = np.asarray(single), np.asarray(double)
+        agreement = compare(single, double)
+        self.found.float32 = agreement if self.found.float32 is None else worst((self.found.float32, agreement))
+        if fits(single, double):
+            self.allowed.add(single, double)
+        error, different = self._samples[sample]
+        passes = error <= CONDITION * agreement.largest if np.isfinite(error) else \
+            different <= CONDITION * _different(single, double) if double.dtype.kind != "f" else False
+        if passes:
+            self._samples[sample] = 0.0, 0.0
+        self.found.ok = all(e <= self.limit for e, _ in self._samples)
+
+    def output(self) -> Output:
+        """The output, judged."""
+        self.found.channel = self.channels.worst(self.by)
+        left = self.channels.worst(self.by, self.allowed, CONDITION)
+        if left is not None and _measure(left.agreement, self.below) > CHANNEL * self.limit:
+            self.found.ok, self.found.channel = False, left
+        return self.found
+
+
+def _different(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The share of elements that are not equal; 1 for other shapes."""
+    if got.shape != wanted.shape:
+        return 1.0
+    return float(np.mean(got != wanted)) if got.size else 0.0
+
+
+# ---- words and tables -----------------------------------------------------------------------------------------------
+
+def sentences(result: Verification, advise_data: bool) -> list[str]:
+    """What was found, a sentence each: where outputs differ, what float32 allows, the verdict.
+
+    `advise_data`: the inputs were made up.
+    """
+    lines = [_where(o, result.below) for o in result.outputs if not o.ok]
+    if result.conditioned:
+        most = max(o.float32.largest for o in result.outputs if o.float32 is not None)
+        lines.append(f"float32 cannot do better on these inputs: NumPy in float32 and in float64 differ by {most:.1e} of the "
+                     f"largest output")
+    if advise_data and (lines or result.conditioned):
+        lines.append("the inputs were random numbers, which need not be like those that the model is made for: give real ones "
+                     "with --data FILE.npz")
+    whole = result.worst
+    measure = f"relative RMS difference {whole.rms:.2e}" if result.below else \
+        f"largest difference {whole.largest:.2e} of the largest output"
+    same, rows = result.best_class
+    best = f"; the best class is the same in {same} of {rows} rows" if rows else ""
+    return [*lines, f"{'agrees' if result.ok else 'DIFFERS'}: {measure}, limit {result.limit:.0e} (accuracy class "
+                    f"{result.accuracy}){best}"]
+
+
+def _where(output: Output, below: bool) -> str:
+    """One sentence on an output that differs."""
+    parts = []
+    if output.place is not None:
+        p = output.place
+        parts.append(f"most at {list(p.index)} of sample {output.sample}: got {_number(p.got)}, expected "
+                     f"{_number(p.expected)}")
+    if output.channel is not None:
+        c = output.channel
+        share = f"RMS of the difference {c.agreement.rms:.1e}" if below else f"largest difference {c.agreement.largest:.1e}"
+        parts.append(f"channel {c.number} of axis {c.axis} by itself: {share} of its numbers (their RMS is {c.size:.2g})")
+    return f"output {output.name!r} differs" + (f" {'; '.join(parts)}" if parts else ": its shape or element type is another")
+
+
+def _number(x: Any) -> str:
+    return f"{x:.6g}" if isinstance(x, float) else str(x)
+
+
+def tables(result: Verification, against: str, samples: int) -> list[Any]:
+    """The layers, where they were looked at, and the outputs: whole, and the channel that agrees least."""
+    from .tables import Column, Table, show_error
+    errors = [Column("largest", "largest", show_error, True), Column("rms", "RMS", show_error, True)]
+    made: list[Any] = []
+    if result.layers:
+        made.append(Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
+                           Column("routine", "routine"), Column("variant", "variant"), Column("accuracy", "class"),
+                           *errors], result.layers, "layers, each on exact inputs, against float64"))
+    rows = [{"output": o.name, "sample": o.sample, **o.agreement.to_json(),
+             "channel": o.channel and f"{o.channel.number} of axis {o.channel.axis}",
+             "own": o.channel and _measure(o.channel.agreement, result.below),
+             "at": o.place and str(list(o.place.index)), "got": o.place and _number(o.place.got),
+             "expected": o.place and _number(o.place.expected)} for o in result.outputs]
+    made.append(Table([Column("output", "output"), Column("sample", "worst sample", right=True), *errors,
+                       Column("channel", "worst channel"), Column("own", "RMS of it" if result.below else "largest of it",
+                                                                 show_error, True),
+                       Column("at", "differs most at"), Column("got", "got", right=True),
+                       Column("expected", "expected", right=True)], rows, f"outputs against {against}, {samples} samples"))
+    return made

@@ -1,0 +1,142 @@
+"""What a user expects of the commands without reading their help: files where they look for them, errors as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import pathweave as pw_package
+
+
+@pytest.fixture
+def open_sizes(tmp_path) -> Path:
+    """w = relu(x) + z of shapes [N,S,8]."""
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", "S", 8]) for n in ("x", "z")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Add", ["y", "z"], ["w"])], "g", ports,
+                              [helper.make_tensor_value_info("w", TensorProto.FLOAT, ["N", "S", 8])])
+    path = tmp_path / "open.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_package_is_a_program():
+    done = subprocess.run([sys.executable, "-m", "pathweave", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"pathweave {pw_package.__version__}\n"), done.stderr
+
+
+@pytest.mark.parametrize("arguments, code, kind", [
+    (["show", "nowhere.onnx"], 2, "BadUse"), (["tune", "nowhere.onnx"], 2, "BadUse"),
+    (["verify", "damaged.pw"], 1, "FileFormatError"),
+    (["bench", "DIGITS", "-r", "nonsense"], 1, "RouteError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse")])
+def test_an_error_is_a_json_document_too(pw, digits, folder, arguments, code, kind):
+    (folder / "damaged.pw").write_bytes(b"\x10" + bytes(7) + b'{"__metadata__":{"pathweave":"')
+    done = pw(*(str(digits) if a == "DIGITS" else a for a in arguments), "--json")
+    assert done.code == code and done.json["error"]["exit_code"] == code
+    assert done.json["error"]["type"] == kind and done.json["error"]["message"] in done.err
+
+
+@pytest.mark.parametrize("command", ["show", "profile", "verify", "bench", "tune"])
+def test_a_routine_that_is_not_there(pw, digits, command):
+    if command != "show":
+        done = pw(command, digits, "--routine", "nonsense", *(["--budget", 0] if command in ("profile", "tune") else []))
+        assert done.code == 1 and "'nonsense': it matches no candidate" in done.err
+
+
+@pytest.mark.parametrize("arguments", [["import", "MODEL", "-o"], ["tune", "MODEL", "-o"], ["run", "MODEL", "--random", "-o"],
+                                       ["profile", "MODEL", "--export"], ["bench", "MODEL", "-o"]])
+def test_a_name_that_the_system_refuses(pw, digits, arguments):
+    done = pw(*(str(digits) if a == "MODEL" else a for a in arguments), "n" * 300)
+    assert done.code == 2 and "File name too long" in done.err and len(done.err) < 500
+
+
+def test_a_path_that_the_system_refuses(pw):
+    for path in ("n" * 300 + ".onnx", "a\0b"):
+        done = pw("show", path)
+        assert done.code == 2 and len(done.err) < 400
+
+
+# ---- sizes ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments", [["verify"], ["bench", "--rounds", 1], ["tune", "--batch", 2], ["profile"],
+                                       ["explain", "--all"], ["run", "--random"]])
+def test_open_sizes_are_named_with_the_option(pw, open_sizes, arguments):
+    done = pw(arguments[0], open_sizes, *arguments[1:])
+    assert done.code == 2 and "the size of S is not known" in done.err and "--shape S=16" in done.err
+
+
+def test_show_prints_symbols(pw, open_sizes):
+    done = pw("show", open_sizes)
+    assert done.code == 0 and "output  w: f32[N,S,8]" in done.out and "--shape S=16" in done.out
+    rows = pw("show", open_sizes, "--json").json
+    assert rows["open"] == ["S"] and [r["outputs"] for r in rows["layers"]] == [["f32[N,S,8]"]] * 2
+    assert "f32[1,16,8]" in pw("show", open_sizes, "--shape", "S=16").out
+
+
+@pytest.mark.parametrize("shapes, wanted", [(["S=16"], ("N", 16, 8)), (["S=16", "N=2"], (2, 16, 8)),
+                                            (["x=BxTx8", "z=BxTx8"], ("B", "T", 8)), (["x=1x4x8", "z=1x4x8"], (1, 4, 8))])
+def test_import_takes_shapes(pw, open_sizes, shapes, wanted):
+    done = pw("import", open_sizes, "-o", "out.pw", *(w for s in shapes for w in ("--shape", s)))
+    assert done.code == 0, done.err
+    assert {s.shape for s in pw_package.load("out.pw").inputs.values()} == {wanted}
+
+
+def test_import_refuses_shapes_that_do_not_fit(pw, open_sizes):
+    for shape, text in (("q=4", "neither an input nor a symbol"), ("S=4x4", "expected one size"), ("x=1x4", "expected 3 sizes"),
+                        ("x=1x0x8", "at least 1")):
+        done = pw("import", open_sizes, "-o", "out.pw", "--shape", shape)
+        assert done.code == 2 and text in done.err and not Path("out.pw").exists()
+
+
+# ---- run ------------------------------------------------------------------------------------------------------------
+
+def test_run_on_random_inputs(pw, open_sizes):
+    done = pw("run", open_sizes, "--random", "--shape", "S=4", "--batch", 2, "-o", "out.npz")
+    assert done.code == 0 and np.load("out.npz")["w"].shape == (2, 4, 8)
+    assert pw("run", open_sizes).code == 2 and "--random" in pw("run", open_sizes).err
+    np.save("x.npy", np.zeros((1, 4, 8), np.float32))
+    for extra in (["--random"], ["--shape", "S=4"]):
+        assert pw("run", open_sizes, "x=x.npy", "z=x.npy", *extra).code == 2
+
+
+def test_run_on_a_folder(pw, digits_with_pipeline):
+    images = digits_with_pipeline.parent / "images"
+    done = pw("run", digits_with_pipeline, images, "--json")
+    assert done.code == 0 and len(done.json) == len(list(images.glob("*.png"))) > 2
+    empty = Path("empty")
+    empty.mkdir()
+    assert pw("run", digits_with_pipeline, empty).code == 2
+
+
+@pytest.fixture
+def digits_with_pipeline(pw, digits, pipeline, folder) -> Path:
+    """The shipped network with a preprocess net, beside a folder of its images."""
+    shutil.copytree(digits.parent / "images", folder / "images")
+    assert pw("import", digits, "-o", "digits.pw", "--preprocess", pipeline).code == 0
+    return folder / "digits.pw"
+
+
+# ---- tune -----------------------------------------------------------------------------------------------------------
+
+def test_tune_writes_where_a_user_looks(pw, digits):
+    done = pw("tune", digits, "--budget", 0, "--threads", 1)
+    assert done.code == 0 and "digits.pw: written" in done.out and len(pw_package.load("digits.pw").routes) == 1
+    before = Path("digits.pw").read_bytes()
+    again = pw("tune", digits, "--budget", 0, "--threads", 1)
+    assert again.code == 2 and "digits.pw exists" in again.err and Path("digits.pw").read_bytes() == before
+    none = pw("tune", digits, "--budget", 0, "--threads", 1, "--no-save")
+    assert none.code == 0 and "no file was written" in none.out
+    foreign = pw("tune", digits, "--budget", 0, "-o", "tuned.onnx")
+    assert foreign.code == 2 and "tuned.pw" in foreign.err and not Path("tuned.onnx").exists()

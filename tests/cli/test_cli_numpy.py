@@ -1,0 +1,57 @@
+"""Layers that run through NumPy are named: in show, after tune, in the reports; with their share of the time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pathweave.runtime.interpreted import interpreted
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A dense layer and a hardmax, for which there is no native routine."""
+    w = numpy_helper.from_array(np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"], "dense"), helper.make_node("Hardmax", ["a"], ["y"], "best", axis=1)]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [4, 16]), ("y", None)))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(helper.make_graph(nodes, "net", [x], [y], [w]), ir_version=8,
+                                       opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    return path
+
+
+def test_shares_of_the_time():
+    rows = [("a", "conv2", "conv2/direct:f32:nhwc:cpu", 30.0), ("b", "softmax", "softmax/numpy:f32:plain:python", 60.0),
+            ("v", "adapt", "adapt/numpy:f32:nchw:python", 10.0)]
+    found = interpreted(rows)
+    assert found.share == pytest.approx(0.7) and found.layers == (("b", "softmax"), ("v", "adapt"))
+    assert str(found) == "2 of 3 layers and conversions run through NumPy (1 softmax, 1 adapt): 70 % of the time"
+    assert interpreted([*rows, ("c", "relu", "relu/vector:f32:plain:cpu", None)]).share is None
+    assert str(interpreted(rows[:1])) == "no layer runs through NumPy" and interpreted([]).share is None
+
+
+def test_show_names_them(pw, model, digits):
+    found = pw("show", model, "--json").json["numpy"]
+    assert (found["count"], found["share"]) == (1, None) and found["layers"] == [{"layer": "best", "kind": "hardmax"}]
+    assert "run through NumPy (1 hardmax)" in pw("show", model).out
+    assert "no layer runs through NumPy" in pw("show", digits).out
+
+
+def test_tune_and_show_give_their_share(pw, model, tmp_path):
+    """The share follows from the times of the steps, which the document holds too."""
+    out = tmp_path / "t.pw"
+    tuned = pw("tune", model, "--budget", 0.5, "--threads", 1, "-o", out, "--json").json
+    for found in (tuned["report"]["numpy"], tuned["route"]["numpy"]):
+        assert found["count"] == 1 and found["layers"][0]["kind"] == "hardmax"
+    steps = tuned["route"]["steps"]
+    times = {s["layer"]: s["measured_ns"] for s in steps}
+    assert tuned["route"]["numpy"]["share"] == pytest.approx(times["best"] / sum(times.values()))
+    said = pw("show", out).out
+    assert "run through NumPy (1 hardmax)" in said and "% of the time" in said
+
+
+def test_the_roof_gives_their_share(pw, model):
+    done = pw("bench", model, "--roof", "--threads", 1, "--json").json
+    times = {s["layer"]: s["minimum_ns"] for s in done["steps"]}
+    assert done["numpy"]["share"] == pytest.approx(times["best"] / sum(times.values()))

@@ -1,0 +1,192 @@
+"""pathweave verify: where outputs differ, channel by channel, and what float32 and made-up inputs allow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pathweave.net.compare import Channels, largest_difference
+from pathweave.net.scales import Scale
+
+
+def write(path, nodes, inputs, outputs, constants):
+    graph = helper.make_graph(nodes, "net", inputs, outputs,
+                              [numpy_helper.from_array(a, n) for n, a in constants.items()])
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    return path
+
+
+def info(name, dtype=TensorProto.FLOAT, shape=None):
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+# ---- channels -------------------------------------------------------------------------------------------------------
+
+def worst(got, wanted, by="rms"):
+    channels = Channels()
+    channels.add(np.asarray(got), np.asarray(wanted))
+    return channels.worst(by)
+
+
+@pytest.mark.parametrize("shape, axis", [((1, 6, 50), 1), ((1, 50, 6), 2), ((2, 6, 5, 7), 1), ((300, 6), 1)])
+def test_a_lost_channel_is_found_however_small(shape, axis):
+    rng = np.random.default_rng(0)
+    wanted = np.moveaxis(rng.standard_normal(shape), axis, 0).copy()
+    wanted *= np.array([600, 600, 600, 600, 1, 1]).reshape(6, *[1] * (wanted.ndim - 1))
+    got = wanted.copy()
+    got[4] = 0
+    found = worst(np.moveaxis(got, 0, axis), np.moveaxis(wanted, 0, axis))
+    assert (found.axis, found.number) == (axis, 4) and found.agreement.rms == pytest.approx(1)
+
+
+def test_a_number_near_zero_by_accident_is_no_channel_of_its_own():
+    wanted = np.random.default_rng(0).standard_normal((1, 1000)) * 5
+    got = wanted + np.random.default_rng(1).standard_normal((1, 1000)) * 0.05
+    assert worst(got, wanted).agreement.rms < 0.05
+
+
+def test_probabilities_are_one_thing():
+    wanted = np.array([[0.999, 1e-3 - 1e-9, 1e-9]])
+    assert worst(wanted * [1, 1, 3], wanted) is None
+
+
+def test_the_place_of_the_largest_difference():
+    wanted = np.zeros((2, 3, 4))
+    got = wanted.copy()
+    got[1, 2, 0], got[0, 1, 1] = -5, 4
+    found = largest_difference(got, wanted)
+    assert (found.index, found.got, found.expected) == ((1, 2, 0), -5, 0)
+    got[0, 0, 3] = np.nan
+    assert largest_difference(got, wanted).index == (0, 0, 3)
+    assert largest_difference(wanted, wanted) is None and largest_difference(wanted, wanted[0]) is None
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+def test_scores_that_are_lost_beside_boxes(pw, tmp_path):
+    """Finding 14, as files of before have it: one scale for both. RMS over the whole output stays far below the limit."""
+    from pathweave.runtime.defaults import default_route
+    from pathweave.runtime.descriptor import Restriction
+    from pathweave.runtime.model import load
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("Sigmoid", ["x"], ["s"]), helper.make_node("Mul", ["s", "size"], ["boxes"]),
+             helper.make_node("Sigmoid", ["z"], ["scores"]), helper.make_node("Concat", ["boxes", "scores"], ["y"], axis=1)]
+    file = write(tmp_path / "m.onnx", nodes, [info("x", shape=[1, 4, 64]), info("z", shape=[1, 4, 64])], [info("y")],
+                 {"size": np.float32([640])})
+    model = load(file, threads=1)
+    data = {n: rng.standard_normal((8, 4, 64)).astype(np.float32) for n in "xz"}
+    samples = [{n: a[i:i + 1] for n, a in data.items()} for i in range(8)]
+    with pytest.warns(UserWarning, match="stays in float"):
+        model.calibrate(samples)
+    right, wrong = tmp_path / "right.pw", tmp_path / "wrong.pw"
+    np.savez(tmp_path / "data.npz", **data)
+    for path in (right, wrong):
+        model.add_route(default_route(model.bind(), 1, "quantised", Restriction("qint8")))
+        model.save(path)
+        scales = model.quantisation["main"]
+        scales |= dict.fromkeys(("boxes", "scores", "y"), Scale.of_range(0, 640))
+        model.runnable().set_scales(scales)
+    good = pw("verify", right, "--data", tmp_path / "data.npz", "--json")
+    assert good.code == 0 and good.json["accuracy"] == "quantised"
+    bad = pw("verify", wrong, "--data", tmp_path / "data.npz", "--json")
+    assert bad.code == 1 and bad.json["rms"] < 0.01
+    (output,) = bad.json["outputs"]
+    assert output["channel"]["axis"] == 1 and output["channel"]["number"] >= 4 and output["channel"]["rms"] > 0.9
+    said = pw("verify", wrong, "--data", tmp_path / "data.npz").out
+    assert "DIFFERS" in said and "of axis 1 by itself" in said and "got" in said
+
+
+def test_the_place_is_told(pw, digits):
+    result = pw("verify", digits, "--samples", 1, "--limit", "1e-12")
+    assert result.code == 1 and "output 'logits' differs most at [0, " in result.out and "expected" in result.out
+    assert "give real ones with --data" in result.out
+    (output,) = pw("verify", digits, "--samples", 1, "--json").json["outputs"]
+    assert len(output["at"]["index"]) == 2 and output["at"]["got"] == pytest.approx(output["at"]["expected"], rel=1e-3)
+
+
+def cancelling(path):
+    """(x + 4096) - 4096, enlarged: float32 keeps a few bits of it."""
+    nodes = [helper.make_node("Mul", ["x", "small"], ["a"]), helper.make_node("Add", ["a", "large"], ["b"]),
+             helper.make_node("Relu", ["b"], ["c"]), helper.make_node("Sub", ["c", "large"], ["y"])]
+    return write(path, nodes, [info("x", shape=[1, 8])], [info("y")],
+                 {"small": np.float32([0.1]), "large": np.float32([4096])})
+
+
+def test_what_float32_cannot_do_is_no_difference(pw, tmp_path):
+    file = cancelling(tmp_path / "m.onnx")
+    result = pw("verify", file, "--json")
+    assert result.code == 0 and result.json["largest"] > 1e-4
+    assert result.json["outputs"][0]["float32"]["largest"] > 1e-4
+    said = pw("verify", file).out
+    assert "float32 cannot do better" in said and "--data" in said and "agrees" in said
+    assert pw("verify", file, "--limit", "1e-4").code == 1  # a limit that is given is kept
+
+
+def test_a_wrong_result_of_such_a_net_is_still_one(tmp_path):
+    """What float32 loses excuses ten times as much, not more."""
+    from pathweave.net.evaluate import evaluate
+    from pathweave.report.verification import verify
+    from pathweave.runtime.model import load
+    model = load(cancelling(tmp_path / "m.onnx"), threads=1)
+    x = np.random.default_rng(0).standard_normal((1, 8)).astype(np.float32)
+
+    def meaning(inputs, precision):
+        return evaluate(model.main, inputs, precision)
+    assert verify(model.plan(), [{"x": x}], lambda i: meaning(i, "f64"), meaning=meaning).ok
+    wrong = verify(model.plan(), [{"x": x}], lambda i: {"y": meaning(i, "f64")["y"] * 1.3}, meaning=meaning)
+    assert not wrong.ok and not wrong.conditioned
+
+
+# ---- made-up inputs -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("build, dtype, expected", [
+    ("gather", TensorProto.INT64, (0, 29)), ("moved", TensorProto.INT64, (0, 29)), ("one_hot", TensorProto.INT32, (0, 256)),
+    ("cast", TensorProto.INT32, None), ("cast", TensorProto.UINT8, (0, 255)), ("cast", TensorProto.BOOL, (0, 1))])
+def test_integers_are_those_that_the_net_can_mean(tmp_path, build, dtype, expected):
+    """Finding 41: the rows of a table, the numbers that they are compared with, bytes."""
+    from pathweave.runtime.inputs import integer_range, random_inputs
+    from pathweave.runtime.model import load
+    table = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
+    nodes = {
+        "gather": [helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "moved": [helper.make_node("Transpose", ["ids"], ["t"], perm=[1, 0]),
+                  helper.make_node("Gather", ["table", "t"], ["y"])],
+        "one_hot": [helper.make_node("Unsqueeze", ["ids", "last"], ["u"]), helper.make_node("Equal", ["u", "depth"], ["e"]),
+                    helper.make_node("Cast", ["e"], ["y"], to=TensorProto.FLOAT)],
+        "cast": [helper.make_node("Cast", ["ids"], ["y"], to=TensorProto.FLOAT)]}[build]
+    constants = {"table": table, "last": np.int64([-1]), "depth": np.arange(257, dtype=np.int32).reshape(1, 1, 257)}
+    used = {v for n in nodes for v in n.input}
+    file = write(tmp_path / "m.onnx", nodes, [info("ids", dtype, [2, 500])], [info("y")],
+                 {n: a for n, a in constants.items() if n in used})
+    bound = load(file, threads=1).bind()
+    assert integer_range(bound, "ids") == expected
+    ids = random_inputs(bound)["ids"]
+    least, largest = expected or (0, 1)
+    assert ids.min() == least and largest - ids.max() <= (largest - least) / 20 and ids.max() <= largest
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+def test_flipped_weights_are_found(pw, digits, tmp_path):
+    """One bit of the smallest weight: the outputs hardly change."""
+    file = tmp_path / "m.pw"
+    pw("import", digits, "-o", file)
+    assert pw("verify", file, "--samples", 1).code == 0
+    data = bytearray(file.read_bytes())
+    data[-4] ^= 1
+    file.write_bytes(data)
+    result = pw("verify", file, "--samples", 1)
+    assert result.code == 1 and "its contents are not those that were saved" in result.out
+    (name,) = pw("verify", file, "--samples", 1, "--json").json["damaged"]
+    assert name.startswith("main/")
+
+
+def test_packed_weights_that_are_not_written_are_told(pw, digits, heldout, tmp_path):
+    """Integers keep what they pack to themselves."""
+    done = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--routine", "qint8", "--budget", 0,
+              "--threads", 1, "-o", tmp_path / "m.pw", "--packed")
+    assert done.code == 0 and "packed weights: 0 written" in done.out and "left out" in done.out and ":u8:" in done.out
+    plain = pw("tune", digits, "--budget", 0, "--threads", 1, "-o", tmp_path / "f.pw", "--packed", "--json").json
+    (note,) = [n for n in plain["notes"] if n.startswith("packed weights")]
+    assert int(note.split()[2]) > 0

@@ -1,0 +1,74 @@
+"""tools/sanitize.py: what counts as a report, and what is left out by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import sanitize  # noqa: E402
+
+ADDRESS = """=================================================================
+==123==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000094 at pc 0x55 bp 0x7f sp 0x7e
+READ of size 4 at 0x602000000094 thread T0
+    #0 0x7f in memcpy ../../../../src/libsanitizer/asan/asan_interceptors.cpp:1
+    #1 0x7f in pw::reads(float*) /home/me/pathweave/native/routines/strassen.cpp:60
+SUMMARY: AddressSanitizer: heap-buffer-overflow native/routines/strassen.cpp:60 in reads
+"""
+UNDEFINED = """/home/me/native/types/shape.h:12:9: runtime error: signed integer overflow: 9223372036854775807 + 1
+    #0 0x7f in pw::count /home/me/native/types/shape.h:12
+/home/me/native/types/shape.h:12:9: runtime error: signed integer overflow: 9223372036854775807 + 1
+"""
+THREAD = """==================
+WARNING: ThreadSanitizer: data race (pid=77)
+  Write of size 8 at 0x7b by main thread:
+    #0 pw::write /home/me/native/base/threads.cpp:7
+SUMMARY: ThreadSanitizer: data race native/base/threads.cpp:7
+"""
+
+
+def test_every_report_is_counted_with_its_place():
+    (report, times), = sanitize.found_in(ADDRESS).items()
+    assert times == 1 and "heap-buffer-overflow" in report and "native/routines/strassen.cpp:60" in report
+    (report, times), = sanitize.found_in(UNDEFINED).items()
+    assert times == 2 and "native/types/shape.h:12" in report and "signed integer overflow" in report
+    (report, times), = sanitize.found_in(THREAD).items()
+    assert times == 1 and "data race" in report and "native/base/threads.cpp:7" in report
+    assert not sanitize.found_in("12 passed in 3 s\n")
+
+
+@pytest.mark.parametrize("sanitizer", sanitize.OPTIONS)
+def test_the_sanitizers_notice(sanitizer, tmp_path, monkeypatch):
+    """With the options of the tool they report faults that are there, from a library in a process of Python's; and none
+    that is not."""
+    monkeypatch.setattr(sanitize, "BUILDS", tmp_path)
+    variables = sanitize.environment(sanitizer, tmp_path)
+    words = sanitize.starter(sanitizer, variables, "pass")
+    if isinstance(words, str):
+        pytest.skip(f"the {sanitizer} sanitizer does not run on this system: {words}")
+    assert sanitize.unproved(sanitizer, words, variables) == []
+    flags, source, expected = sanitize.PROOFS[sanitizer]
+    monkeypatch.setitem(sanitize.PROOFS, sanitizer, (flags, 'extern "C" int wrong(int n) { return n; }\n', expected))
+    assert sanitize.unproved(sanitizer, words, variables) == expected
+
+
+def test_what_is_left_out_exists_and_has_a_reason():
+    for sanitizer, test, reason in sanitize.left_out():
+        path, _, name = test.partition("::")
+        assert sanitizer in sanitize.OPTIONS and len(reason) > 20
+        assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text() if name else (ROOT / path).exists(), test
+    for path in sanitize.LISTS.glob("*.supp"):
+        lines = path.read_text().splitlines()
+        assert all(line.startswith("#") or before.startswith("#") for before, line in zip(["", *lines], lines) if line), \
+            f"{path}: each suppression stands below a comment with its reason"
+
+
+def test_the_stages_name_what_exists():
+    for stage in sanitize.stages():
+        for word in stage.command:
+            assert not word.startswith("tests/") or (ROOT / word).exists(), word
+    assert {s.sanitizer for s in sanitize.stages() if s.part == "ci"} == {"address", "thread"}
