@@ -92,7 +92,7 @@ def shares_of_one(array: np.ndarray, axis: int) -> bool:
 
 def largest_difference(got: Any, wanted: Any) -> Place | None:
     """Where two arrays of one shape differ most, NaN and infinity first; None where they are equal or of other shapes."""
-    got, wanted = np.asarray(got), np.asarray(wanted)
+    got, wanted = comparable(got, wanted)
     if got.shape != wanted.shape or not got.size:
         return None
     if got.dtype.kind == "f":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..net.compare import Agreement, compare
+from ..net.floats import numbers_of
 
 
 def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..net.accuracy import accuracy_rank
-from ..net.compare import Agreement, Channel, Channels, Place, compare, fits, largest_difference
+from ..net.compare import Agreement, Channel, Channels, Place, comparable, compare, fits, largest_difference
 from .agreement import layer_errors, least_accurate, same_class, worst
 
 Arrays = Mapping[str, Any]
@@ -125,7 +125,7 @@ class _Judge:
 
     def take(self, sample: int, got: Any, wanted: Any) -> None:
         """One sample."""
-        got, wanted = np.asarray(got), np.asarray(wanted)
+        got, wanted = comparable(got, wanted)
         agreement = compare(got, wanted)
         if not self._samples or agreement.largest > self.found.agreement.largest:
             self.found.sample, self.found.place = sample, largest_difference(got, wanted)
