@@ -566,8 +566,8 @@ def _inverted_residual(n: RandomNet, x: Value) -> Value:
 #: By rank, 5 for all above 4; None: of every rank.
 MOVES = {
     None: [_unary, _unary, _silu, _positive, _clip, _with_constant, _with_constant, _with_value, _with_value, _square, _decide,
-           _reduce, _transpose, _reshape, _ranks, _enlarge, _concat, _concat, _split, _slice, _pad, _gather, _of_shape, _softmax,
-           _extreme, _layer_norm],
+           _reduce, _transpose, _reshape, _ranks, _enlarge, _concat, _concat, _split, _slice, _pad, _gather, _of_shape,
+           _softmax, _extreme, _layer_norm],
     0: [_ranks], 1: [_dense, _ranks],
     2: [_dense, _gemm, _gemm, _gemm, _prelu], 3: [_dense, _dense, _attention, _attention, _prelu, _conv1],
     4: [*[_conv] * 8, _pool, _pool, _global_pool, _norm, _norm, _prelu, _blocks, _resize, _resize, _conv_transpose,

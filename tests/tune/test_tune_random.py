@@ -53,7 +53,7 @@ def problems_of(seed: int) -> list[str]:
             model.calibrate([net.inputs])
         tuned = pw.tune(model, accuracy=accuracy, threads=threads, budget_s=0.1, store=Store.memory(), progress=False)
         found = [("tuned", tuned.plan())]
-        found += [("default", model.plan(pw.default_route(model.bind(), threads, accuracy)))]
+        found += [("default", model.plan(pw.default_route(model, threads, accuracy=accuracy)))]
         found += [(f"arbitrary {k}", arbitrary(model.bind(), threads, accuracy, rng)) for k in range(ROUTES)]
         for name, plan in found:
             for line in net.wrong(plan.session().run(net.inputs), accuracy):

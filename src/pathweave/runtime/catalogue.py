@@ -109,7 +109,8 @@ def candidates(problem: Problem, *, accuracy: str = "f32", restrict: Callable[[C
 
     `accuracy`: nothing less accurate is listed. `restrict`: keeps candidates for which it is true. What has ports in
     formats that no conversion reaches is refused. Reference routines (slow and simple; the NumPy meaning is the last of
-    them) are listed only where nothing else is left, or with `include_reference`. Raises ModelError for an unknown accuracy class.
+    them) are listed only where nothing else is left, or with `include_reference`. Raises ModelError for an unknown
+    accuracy class.
     """
     limit = accuracy_rank(accuracy)
     everything, refusals = _all(problem)
