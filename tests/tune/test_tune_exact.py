@@ -464,12 +464,12 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
 
 
 def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
-    """Long calls, of which every third loses 5 ms in one of its steps: routes and times are those of a quiet machine. With
-    the routines in f32 alone: how many candidates share the interruptions is then the same on every machine."""
+    """Long calls, of which every third loses 5 ms in one of its steps: prices are those of a quiet machine, and so is
+    the route, or it ties with that one: it truly takes at most 2 % more, as far apart as routes that tie in a race may be."""
     from pathweave.tune import race, tuner
     usual = clock.cost
     monkeypatch.setattr(clock, "cost", lambda p, r, v: 40 * usual(p, r, v))
-    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False, restrict=["f32"])
+    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
     timed_run, runs = clock.timed_run, itertools.count()
 
     def interrupted(session, inputs, out):
@@ -483,9 +483,11 @@ def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
     monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: interrupted(session, inputs, out)[1])
     monkeypatch.setattr(tuner, "RACE_S", 1e6)
     monkeypatch.setattr(race, "MOST_ROUNDS", 30)
-    disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, restrict=["f32"])
+    disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
     (wanted,), (route,) = steady.routes.values(), disturbed.routes.values()
-    assert chosen(route) == chosen(wanted) and route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)
+    truly = sum(clock.steps(model.plan(route, threads=THREADS))) + CALL_NS
+    assert route.predicted_ns == pytest.approx(truly, rel=0.01)
+    assert wanted.predicted_ns <= truly <= (1 + race.MOST_TIED) * wanted.predicted_ns
     assert abs(disturbed.report["gap"]) <= 0.01
 
 
