@@ -156,11 +156,16 @@ class VectorRoutine : public Routine {
   std::vector<std::string> variants(const Problem&) const override {
     return kind_.empty() ? std::vector<std::string>{""} : ukernel_names(kind_);
   }
-  Ports ports(const Problem& p) const override { return uniform_ports(p, row_major_or(layout_), dtype_); }
+  Ports ports(const Problem& p) const override { return uniform_ports(p, images(), dtype_); }
 
  protected:
-  // A value of rank 4 in a routine for the other ranks lies in nchw.
-  static Layout row_major_or(Layout layout) { return layout == Layout::plain ? Layout::nchw : layout; }
+  // Where values of rank 4 lie; in a routine for the other ranks in the order of rows: in nchw or, in 16 bits, for which
+  // there is no nchw, in nhwc where that holds the same bytes.
+  Layout images() const {
+    if (layout_ != Layout::plain) return layout_;
+    return narrow() ? Layout::nhwc : Layout::nchw;
+  }
+  bool narrow() const { return dtype_ != DType::f32 && dtype_ != DType::u8; }
 
   // f32 throughout, nothing empty, no epilogue unless the card takes it, every value fits, and `deciding` has the rank
   // that this instance is for.
@@ -176,8 +181,11 @@ class VectorRoutine : public Routine {
         if (t.dtype != DType::f32)
           return Verdict::no(std::string("an element type is ") + pw::text(t.dtype) + ", not f32");
         if (t.count() == 0) return Verdict::no("a tensor is empty");
-        if (!t.constant && t.shape.size() == 4 && !fits(row_major_or(layout_), t.shape))
+        if (t.constant || t.shape.size() != 4) continue;
+        if (!fits(images(), t.shape))
           return Verdict::no("channels " + std::to_string(t.shape[1]) + " are not a multiple of 16");
+        if (layout_ == Layout::plain && narrow() && !row_major(Layout::nhwc, t.shape))
+          return Verdict::no("a value of rank 4 lies in nhwc, which is not the order of rows for its shape");
       }
     return Verdict::ok();
   }

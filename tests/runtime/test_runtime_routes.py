@@ -21,7 +21,7 @@ from pathweave.net.route import Choice, Route
 from pathweave.runtime.catalogue import candidates
 from pathweave.runtime.conversions import conversions_for
 from pathweave.runtime.defaults import default_choices, default_route, route_of
-from pathweave.runtime.routes import RouteWarning, choices_of, plan_route
+from pathweave.runtime.routes import RouteWarning, carried_from, choices_of, origin, plan_route
 
 
 @pytest.fixture
@@ -74,6 +74,28 @@ def test_carried_over_to_another_batch(classifier, route, batch_of):
     assert accepted and all(c.routine == route.layers[n].routine for n, c in accepted.items())
     x = batch_of(5)
     assert np.allclose(plan.session()(x), default_plan(other).session()(x), atol=1e-5)
+
+
+def test_a_route_says_where_it_comes_from(classifier, bound, route):
+    """A plan's route is called tuned only where it is for just these shapes, threads and processor."""
+    tuned = dataclasses.replace(route, certificate="optimal", solver="elimination", host="here", predicted_ns=1.0)
+
+    def said(route, bound, threads, host) -> str:
+        plan = plan_route(route, bound, threads)
+        return origin(plan.route, plan.signature, plan.threads, host)
+    assert said(tuned, bound, 2, "here") == "tuned route" and said(route, bound, 2, "here") == "default route"
+    assert said(tuned, bound, 1, "here") == "carried over from 2 threads"
+    assert said(tuned, bound, 2, "elsewhere") == "carried over from another processor"
+    assert said(dataclasses.replace(tuned, threads=1), bound, 3, "there") == "carried over from 1 thread and another processor"
+    assert said(tuned, classifier.bind({"N": 3}), 2, "here").startswith("carried over from other shapes")
+    assert said(route, bound, 1, "here") == "default route"
+    name, first = next(iter(route.layers.items()))
+    gone = dataclasses.replace(first, routine="conv2/gone:f32:nhwc:cpu")
+    lost = dataclasses.replace(tuned, layers={**tuned.layers, name: gone})
+    with pytest.warns(RouteWarning):
+        assert said(lost, bound, 2, "here") == f"carried over, 1 of {len(route.layers)} layers by default"
+    assert carried_from(tuned, bound.signature, 2, "here") == []
+    assert carried_from(tuned, "other", 1, "elsewhere") == ["other shapes", "2 threads", "another processor"]
 
 
 def default_plan(bound):

@@ -62,6 +62,16 @@ def residual(extra: bool = False) -> bytes:
     return n.model([1, 3, 12, 12], ["y"])
 
 
+def doubled(model: bytes) -> onnx.ModelProto:
+    """The same net in float64."""
+    proto = onnx.load_from_string(model)
+    for array in proto.graph.initializer:
+        array.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(array).astype(np.float64), array.name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    return proto
+
+
 class Clock:
     """Scripted times. `log`: (problem, routine, variant) of every step that ran timed; `calls`: untimed runs."""
 

@@ -80,7 +80,7 @@ class Concat : public VectorRoutine {
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;
     for (const Tensor& t : p.in)
-      if (t.present && t.shape.size() == 4 && !fits(this->row_major_or(this->layout_), t.shape))
+      if (t.present && t.shape.size() == 4 && !fits(this->images(), t.shape))
         return Verdict::no("channels " + std::to_string(t.shape[1]) + " of a constant are not a multiple of 16");
     return Verdict::ok();
   }

@@ -241,6 +241,7 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
     from ..net.accuracy import common_class
     from ..report.agreement import least_accurate
     from ..report.bench import Entry
+    from ..report.routes import origin_of
     begin = time.perf_counter()
     plan = loaded.plan(route, bound.shapes, loaded.threads)
     session = plan.session()
@@ -248,8 +249,7 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
     def call() -> list[Any]:
         return list(session.run(inputs).values())
     call()
-    return Entry(name, call, accuracy=common_class(least_accurate(plan)),
-                 version="tuned route" if route.certificate != "default" else "default route",
+    return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan),
                  prepare_s=time.perf_counter() - begin)
 
 

@@ -58,7 +58,7 @@ def command(
 
 def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], json: bool) -> None:
     """The route's table: the tuned one, or the one that the measurements make the fastest."""
-    from ..report.routes import route_json, route_table
+    from ..report.routes import origin_of, route_json, route_table
     from ..tune.api import solve
     if route is None:
         route = solve(loaded, profile, **options)
@@ -66,7 +66,7 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
     if json:
         print_json(route_json(plan, end_to_end_ns=route.measured_ns))
     else:
-        print_tables(route_table(plan, end_to_end_ns=route.measured_ns))
+        print_tables(route_table(plan, end_to_end_ns=route.measured_ns, title=origin_of(plan)))
 
 
 def _parts(e: Any) -> list[Any]:

@@ -67,10 +67,10 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     if bound.scales:
         parts += ["", _scales(bound)]
     if route is not None:
-        from ..report.routes import route_table
+        from ..report.routes import origin_of, route_table
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
-                                 title=f"route, {plan.threads} threads"))
+                                 title=f"{origin_of(plan)}, {plan.threads} threads"))
     else:
         parts.append(f"with the default route {through}")
     print_tables(*parts, *loaded.notes)

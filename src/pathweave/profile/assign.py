@@ -9,7 +9,7 @@ from ..net.net import TensorSpec
 from ..net.problem import adapt_problem
 from ..net.route import Conversion
 from ..runtime.bound import BoundNet
-from ..runtime.conversions import adapt_candidates, ports
+from ..runtime.conversions import adapt_candidates, chain, ports
 from ..runtime.layouts import size_bytes
 from .slots import SETTLED, Entry, Slot
 
@@ -26,6 +26,7 @@ class Adapts:
         self.threads, self.known = threads, known
         self.slots: dict[str, Slot] = {}
         self._memo: dict[tuple[TensorSpec, Format, Format], Slot] = {}
+        self._links: dict[tuple[TensorSpec, Format, Format], tuple[tuple[Format, Format], ...]] = {}
 
     def slot(self, spec: TensorSpec, source: Format, target: Format) -> Slot:
         """The slot of a direct conversion; it has no entries where no adapt does it."""
@@ -38,10 +39,19 @@ class Adapts:
             self._memo[key] = self.slots[text]
         return self._memo[key]
 
+    def links(self, spec: TensorSpec, source: Format, target: Format) -> tuple[tuple[Format, Format], ...]:
+        """The direct conversions that lead from one format to another: one, or a chain where no adapt does it alone."""
+        key = spec, source, target
+        if key not in self._links:
+            direct = bool(self.slot(spec, source, target).entries)
+            self._links[key] = ((source, target),) if direct else tuple(
+                (a, b) for a, b, _ in chain(spec, [source], target, self.threads))
+        return self._links[key]
+
     def price(self, spec: TensorSpec, source: Format, target: Format) -> float:
         """Nanoseconds, guessed where nothing was measured."""
-        best = self.slot(spec, source, target).best
-        return best if best < float("inf") else 2 * size_bytes(spec) / GUESSED_SPEED
+        found = [self.slot(spec, a, b).best for a, b in self.links(spec, source, target)]
+        return sum(best if best < float("inf") else 2 * size_bytes(spec) / GUESSED_SPEED for best in found)
 
 
 def remember(slot: Slot, known: Mapping) -> None:
@@ -88,22 +98,19 @@ class Assigner:
     # ---- conversions ------------------------------------------------------------------------------------------------
 
     def conversions(self, chosen: Mapping[str, Entry]) -> list[Conversion]:
-        """A direct conversion per value and wanted format, with the least measured adapt that still counts.
-
-        Formats to which no direct adapt leads are left to the plan, which finds a chain.
-        """
+        """The conversions to every format in which a value is wanted, each with the least measured adapt that still counts."""
         produced, wanted = ports(self.bound, {n: e.candidate for n, e in chosen.items()})
-        found = []
+        found: dict[tuple[str, Format], Conversion] = {}
         for value, targets in wanted.items():
-            source = produced[value]
+            spec, source = self.bound.spec(value), produced[value]
             for target in targets:
-                if target != source:
-                    slot = self.adapts.slot(self.bound.spec(value), source, target)
+                for a, b in self.adapts.links(spec, source, target) if target != source else ():
+                    slot = self.adapts.slot(spec, a, b)
                     options = [e for e in slot.entries if e.state == "open"] or slot.measured
-                    if options:
+                    if options and (value, b) not in found:
                         c = min(options, key=lambda e: e.count).candidate
-                        found.append(Conversion(value, source, target, c.routine, c.version, c.variant))
-        return found
+                        found[value, b] = Conversion(value, a, b, c.routine, c.version, c.variant)
+        return list(found.values())
 
     def missing_adapts(self) -> dict[Pair, Slot]:
         """(value, from, to) that a solver may ask for and that was not measured often enough."""
@@ -115,7 +122,8 @@ class Assigner:
         return [slot for _, slot in self._adapts_between(lambda slot: slot.measured)]
 
     def _adapts_between(self, chosen: Callable[[Slot], list[Entry]]) -> Iterator[tuple[Pair, Slot]]:
-        """((value, from, to), conversion) between the formats of the chosen candidates of every layer."""
+        """((value, from, to), conversion) between the formats of the chosen candidates of every layer; every link of a
+        chain."""
         makers = self._given()
         users: dict[str, set[Format]] = {n: set() for n in makers}
         for layer, slot in zip(self.bound.layers, self.slots):
@@ -130,7 +138,8 @@ class Assigner:
         for value, sources in makers.items():
             for source in sorted(sources):
                 for target in sorted(users[value] - {source}):
-                    yield (value, source, target), self.adapts.slot(self.bound.spec(value), source, target)
+                    for link in self.adapts.links(self.bound.spec(value), source, target):
+                        yield (value, source, target), self.adapts.slot(self.bound.spec(value), *link)
 
     def covering(self, missing: Mapping[Pair, Slot]) -> tuple[dict[str, Entry], int]:
         """Entries that make one pass run as many different missing conversions as it can, and how many."""

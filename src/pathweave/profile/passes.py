@@ -217,8 +217,11 @@ class Run:
 
     def base(self) -> dict[str, Entry]:
         """The default route: what a tuner can always fall back to."""
-        fixed = {layer.name: next(e.candidate for e in slot.entries if e.usable)
-                 for layer, slot in zip(self.bound.layers, self.slots) if any(e.state == "failed" for e in slot.entries)}
+        fixed = {}
+        for layer, slot in zip(self.bound.layers, self.slots):
+            if not all(e.usable for e in slot.entries):
+                self._last_resort(layer, slot)
+                fixed[layer.name] = next(e.candidate for e in slot.entries if e.usable)
         choices = default_choices(self.bound, self.threads, self.accuracy, self.restrict, fixed)
         return {layer.name: slot.find(choices[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)}
 
@@ -278,8 +281,8 @@ class Run:
         return chosen, plan, session, steps, total, self._first(plan, chosen, moment, steps)
 
     def _plan(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Any]:
-        """A plan and its session; entries that cannot be prepared are marked and replaced, those that cannot be in time
-        are replaced. Raises OutOfTime where that leaves none of the wanted ones."""
+        """A plan and its session; entries that cannot be prepared, or not in this company, are marked and replaced, those
+        that cannot be in time are replaced. Raises OutOfTime where that leaves none of the wanted ones."""
         while True:
             chosen = self.assigner.complete({n: e for n, e in wanted.items() if e.usable})
             done = True
@@ -293,11 +296,40 @@ class Run:
                     done = False
                     break
                 done = done and self._prepare(layer, slot, entry)
-            if done:
-                break
-        choices = {n: e.candidate for n, e in chosen.items()}
-        plan = build_plan(self.bound, choices, self.assigner.conversions(chosen), self.threads, self.cache)
-        return chosen, plan, plan.session()
+            if not done:
+                continue
+            choices = {n: e.candidate for n, e in chosen.items()}
+            try:
+                plan = build_plan(self.bound, choices, self.assigner.conversions(chosen), self.threads, self.cache)
+                return chosen, plan, plan.session()
+            except (RouteError, OutOfMemoryError) as e:
+                self._blame(chosen, e)
+
+    def _blame(self, chosen: Mapping[str, Entry], error: Error) -> None:
+        """Mark who most likely keeps a plan from being made: of what never ran what takes most memory."""
+        new = [(layer, slot, chosen[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)
+               if not chosen[layer.name].count]
+        if not new:
+            raise error
+        layer, slot, entry = max(new, key=lambda found: found[2].memory)
+        self._fail(layer, slot, entry, error)
+
+    def _fail(self, layer: Layer, slot: Slot, entry: Entry, error: Error) -> None:
+        """Mark an entry, and see that its layer has another one."""
+        entry.state, entry.reason = "failed", str(error)
+        self._forget(slot, entry)
+        self._last_resort(layer, slot)
+
+    def _last_resort(self, layer: Layer, slot: Slot) -> None:
+        """The reference routines, where all other candidates of a layer failed."""
+        if any(e.usable for e in slot.entries):
+            return
+        found, _ = self.bound.candidates(self.bound.index[layer.name], self.threads, accuracy=self.accuracy,
+                                         restrict=self.restrict, include_reference=True)
+        slot.entries += [Entry(c) for c in found if c.reference and slot.find(c) is None]
+        if not any(e.usable for e in slot.entries):
+            raise NoRoutineError(f"layer {layer.name!r} ({layer.kind}): none of its candidates can be used; "
+                                 f"{slot.entries[-1].candidate}: {slot.entries[-1].reason}")
 
     def _default_plan(self) -> Plan:
         """The default route with its own conversions, not with those that lack samples: the same in every run."""
@@ -309,11 +341,10 @@ class Run:
         self._used[layer.name, entry.candidate.key] = self.passes
         try:
             steps = self.cache.layer(layer, entry.candidate)
-        except (RouteError, OutOfMemoryError) as e:
-            entry.state, entry.reason = "failed", str(e)
-            if not any(other.usable for other in slot.entries):
-                raise NoRoutineError(f"layer {layer.name!r} ({layer.kind}): none of its candidates can be prepared; the "
-                                     f"last one: {e}") from e
+        except Error as e:
+            if isinstance(e, KeyboardInterrupt):
+                raise
+            self._fail(layer, slot, entry, e)
             return False
         entry.memory = sum(p.kernel.packed_bytes + p.kernel.workspace_bytes for p in steps)
         return True

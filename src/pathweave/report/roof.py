@@ -20,6 +20,7 @@ from ..profile.limits import LEVELS, Limits
 from ..runtime.interpreted import Interpreted, interpreted
 from . import work
 from .algorithms import own_operations
+from .routes import origin_of
 from .tables import Column, Table, count_column, show_bytes, show_time, time_column
 from .timing import Times
 
@@ -206,7 +207,7 @@ def report(plan: Any, samples: np.ndarray, limits: Limits, calls: Times, model: 
     rows = roof_rows(plan, samples, limits)
     route = plan.route
     return {"model": model, "shapes": plan.bound.shapes, "threads": plan.threads, "runs": len(samples),
-            "route": "default" if route is None or route.certificate == "default" else "tuned",
+            "route": origin_of(plan).removesuffix(" route"),
             "accuracy": None if route is None else route.accuracy, "limits": limits.to_json(),
             "end_to_end": calls.to_json(),
             "steps": rows, "totals": totals(rows), "numpy": through_numpy(rows).to_json()}
@@ -271,7 +272,8 @@ def step_table(result: Mapping[str, Any], order: str = "net") -> Table:
             for r in ordered(result["steps"], order)]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in result["shapes"].items())
     return Table(_STEP_COLUMNS, rows, f"{result['model']}   {shapes}   {result['threads']} threads   "
-                 f"{result['route']} route   {result['runs']} timed runs")
+                 f"{result['route']}{' route' if result['route'] in ('default', 'tuned') else ''}   "
+                 f"{result['runs']} timed runs")
 
 
 def total_table(result: Mapping[str, Any]) -> Table:

@@ -16,6 +16,13 @@ _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("
             Column("runner_up", "runner-up", fold=4), time_column("margin_ns", "margin", fold=5))
 
 
+def origin_of(plan: Any) -> str:
+    """What a plan's route is, in words; see `runtime.routes.origin`."""
+    from ..profile.protocol import this_host
+    from ..runtime.routes import origin
+    return origin(plan.route, plan.signature, plan.threads, this_host().id)
+
+
 def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,
                 title: str = "") -> Table:
     """Table of a plan's route.
@@ -99,4 +106,5 @@ def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: flo
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
                                                   "certificate", "solver", "host", "measured_ns", "notes", "regions")}
     rows = [{**r, "layer": r["layer"].strip()} for r in table.to_json()[:-1]]
-    return {**facts, "end_to_end_ns": end_to_end_ns, "steps": rows, "numpy": of_plan(plan, steps_ns).to_json()}
+    return {**facts, "origin": origin_of(plan), "end_to_end_ns": end_to_end_ns, "steps": rows,
+            "numpy": of_plan(plan, steps_ns).to_json()}

@@ -91,6 +91,8 @@ class Candidate:
 
 
 _memo: OrderedDict[str, tuple[list[Candidate], list[Refusal]]] = OrderedDict()
+#: Why candidates with these ports have no place in a net, by problem, inputs and outputs.
+_places: OrderedDict[tuple, str] = OrderedDict()
 _lock = lock()
 
 
@@ -98,19 +100,25 @@ def forget() -> None:
     """Drop memoised answers; needed after a device was opened."""
     with _lock:
         _memo.clear()
+        _places.clear()
 
 
 def candidates(problem: Problem, *, accuracy: str = "f32", restrict: Callable[[Candidate], bool] | None = None,
                include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
     """All ways to compute a problem, in the catalogue's order, and the refusals with their reasons.
 
-    `accuracy`: nothing less accurate is listed. `restrict`: keeps candidates for which it is true. Reference routines
-    (slow and simple; the NumPy meaning is the last of them) are listed only where nothing else is left, or with
-    `include_reference`. Raises ModelError for an unknown accuracy class.
+    `accuracy`: nothing less accurate is listed. `restrict`: keeps candidates for which it is true. What has ports in
+    formats that no conversion reaches is refused. Reference routines (slow and simple; the NumPy meaning is the last of
+    them) are listed only where nothing else is left, or with `include_reference`. Raises ModelError for an unknown
+    accuracy class.
     """
     limit = accuracy_rank(accuracy)
     everything, refusals = _all(problem)
     found = [c for c in everything if accuracy_rank(c.accuracy) <= limit and (restrict is None or restrict(c))]
+    displaced = {c.routine: reason for c in found if (reason := _displaced(problem, c))}
+    if displaced:
+        found = [c for c in found if c.routine not in displaced]
+        refusals = refusals + [Refusal(*entry) for entry in displaced.items()]
     if not include_reference:
         found = [c for c in found if not c.reference] or found
     less = {c.routine: c.accuracy for c in everything if accuracy_rank(c.accuracy) > limit}
@@ -125,11 +133,30 @@ def find(problem: Problem, routine: str, variant: str | None = None) -> Candidat
     same = [c for c in everything if c.routine == routine]
     for c in same:
         if variant is None or c.variant == variant:
-            return c
+            reason = _displaced(problem, c)
+            return Refusal(routine, reason) if reason else c
     if same:
         return Refusal(routine, f"variant {variant!r} is not offered here; it has "
                                 f"{', '.join(repr(c.variant) for c in same)}")
     return next((r for r in refusals if r.routine == routine), Refusal(routine, _absence(routine)))
+
+
+def _displaced(problem: Problem, candidate: Candidate) -> str:
+    """See `conversions.unreachable`; memoised by ports."""
+    if problem.kind == "adapt":
+        return ""
+    key = problem.text, candidate.ins, candidate.outs
+    with _lock:
+        if key in _places:
+            _places.move_to_end(key)
+            return _places[key]
+    from .conversions import unreachable
+    reason = unreachable(problem, candidate)
+    with _lock:
+        _places[key] = reason
+        while len(_places) > _KEPT:
+            _places.popitem(last=False)
+    return reason
 
 
 def _absence(routine: str) -> str:

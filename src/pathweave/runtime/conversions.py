@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..errors import RouteError
-from ..net.format import Format
+from ..net.format import Format, plain_format
 from ..net.net import TensorSpec
-from ..net.problem import adapt_problem
+from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion
 from . import catalogue
 from .bound import BoundNet
@@ -23,8 +23,31 @@ def adapt_candidates(spec: TensorSpec, source: Format, target: Format, threads: 
 
 
 def formats_of(spec: TensorSpec, more: Iterable[Format] = ()) -> list[Format]:
-    """Formats that a chain may pass through: those of the host, and `more`."""
-    return list(dict.fromkeys([*host_formats(spec), *more]))
+    """Formats that a chain may pass through: `more`, and the value as it is in every layout on the host and their devices."""
+    more = list(more)
+    devices = dict.fromkeys(f.device for f in more)
+    plain = host_formats(spec)
+    return list(dict.fromkeys([*plain, *(f._replace(device=d) for d in devices for f in plain), *more]))
+
+
+def unreachable(problem: Problem, candidate: Candidate) -> str:
+    """Why a candidate has no place in a net, "" where it has one: from the caller's format conversions lead to what it
+    reads, and back from what it makes, so that any two candidates that have one can be neighbours."""
+    values = [s for s, constant in zip(problem.inputs, problem.constant) if s is not None and not constant]
+    for spec, form in zip(values, candidate.ins):
+        if not leads(spec, plain_format(spec.dtype, spec.rank), form, problem.threads):
+            return f"no conversion leads to {form} for a value {spec}"
+    for spec, form in zip(problem.outputs, candidate.outs):
+        if not leads(spec, form, plain_format(spec.dtype, spec.rank), problem.threads):
+            return f"no conversion leads from {form} for a value {spec}"
+    return ""
+
+
+def leads(spec: TensorSpec, source: Format, target: Format, threads: int) -> bool:
+    """True where a chain of adapts turns a value from one format into another."""
+    if source == target or adapt_candidates(spec, source, target, threads):
+        return True
+    return bool(chain(spec, [source], target, threads))
 
 
 def shortest(value: str, spec: TensorSpec, sources: Iterable[Format], target: Format, threads: int,
@@ -36,6 +59,17 @@ def shortest(value: str, spec: TensorSpec, sources: Iterable[Format], target: Fo
     sources = list(dict.fromkeys(sources))
     if target in sources:
         return []
+    found = chain(spec, sources, target, threads, through)
+    if not found:
+        raise RouteError(f"value {value!r} ({spec}): no chain of adapts leads from {' or '.join(map(str, sources))} to "
+                         f"{target}; `pathweave routines adapt` lists the adapts")
+    return [Conversion(value, source, to, c.routine, c.version, c.variant) for source, to, c in found]
+
+
+def chain(spec: TensorSpec, sources: Iterable[Format], target: Format, threads: int,
+          through: Iterable[Format] = ()) -> list[tuple[Format, Format, Candidate]]:
+    """(from, to, adapt) of the shortest chain, native ones first; empty where there is none."""
+    sources = list(sources)
     nodes = formats_of(spec, [*sources, *through, target])
     # A reference adapt costs as much as several others: breadth first over 1 and 8.
     cost: dict[Format, int] = dict.fromkeys(sources, 0)
@@ -49,19 +83,16 @@ def shortest(value: str, spec: TensorSpec, sources: Iterable[Format], target: Fo
         for to in nodes:
             if to in done:
                 continue
-            found = adapt_candidates(spec, at, to, threads)
-            if found and cost[at] + (8 if found[0].reference else 1) < cost.get(to, 1 << 30):
-                cost[to] = cost[at] + (8 if found[0].reference else 1)
-                back[to] = at, found[0]
-    if target not in back:
-        raise RouteError(f"value {value!r} ({spec}): no chain of adapts leads from {' or '.join(map(str, sources))} to "
-                         f"{target}; `pathweave routines adapt` lists the adapts")
-    chain = []
+            adapts = adapt_candidates(spec, at, to, threads)
+            if adapts and cost[at] + (8 if adapts[0].reference else 1) < cost.get(to, 1 << 30):
+                cost[to] = cost[at] + (8 if adapts[0].reference else 1)
+                back[to] = at, adapts[0]
+    found = []
     while target in back:
         source, c = back[target]
-        chain.append(Conversion(value, source, target, c.routine, c.version, c.variant))
+        found.append((source, target, c))
         target = source
-    return chain[::-1]
+    return found[::-1]
 
 
 def conversions_for(bound: BoundNet, choices: Mapping[str, Candidate], threads: int,
@@ -99,7 +130,6 @@ def ports(bound: BoundNet, choices: Mapping[str, Candidate]) -> tuple[dict[str, 
 
     Inputs come, and outputs must end, in the caller's format.
     """
-    from ..net.format import plain_format
     produced = {n: plain_format(s.dtype, s.rank) for n, s in bound.inputs.items()}
     wanted: dict[str, list[Format]] = {n: [] for n in bound.inputs}
     for layer in bound.layers:

@@ -107,7 +107,7 @@ def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], sc
         raise OutOfMemoryError(f"{where}: no memory to prepare {c}: {e}") from e
     except Error:
         raise
-    except (RuntimeError, ValueError) as e:
+    except Exception as e:  # whatever a routine throws: others may take its place
         raise RouteError(f"{where}: {c} cannot be prepared for {c.base.text!r}: {e}") from e
 
 

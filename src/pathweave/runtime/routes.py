@@ -121,6 +121,8 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
         same = old is not None and (old.routine, old.variant) == (new.routine, new.variant)
         layers[name] = dataclasses.replace(old, ins=new.ins, outs=new.outs) if same and old else new
     notes: dict[str, Any] = {**route.notes, "replaced": replaced}
+    if threads != route.threads:
+        notes["carried_threads"] = route.threads
     if route.signature != bound.signature:
         notes["carried_from"] = route.signature
         for choice in layers.values():
@@ -129,6 +131,30 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
     return dataclasses.replace(route, signature=bound.signature, threads=threads, layers=layers, regions=regions,
                                conversions=conversions, predicted_ns=None, lower_bound_ns=None, measured_ns=None,
                                certificate="carried over", notes=notes)
+
+
+def carried_from(route: Route, signature: str, threads: int, host: str) -> list[str]:
+    """Where a route was tuned, as far as that is not where it runs: other shapes, threads, another processor; empty for one
+    that was tuned for just this. `route`: as it was tuned, or as a plan has it. `host`: id of this one's fingerprint."""
+    found = ["other shapes"] if route.signature != signature or "carried_from" in route.notes else []
+    before = route.notes.get("carried_threads", route.threads)
+    if before != threads:
+        found.append(f"{before} thread{'' if before == 1 else 's'}")
+    if route.host and route.host != host:
+        found.append("another processor")
+    return found
+
+
+def origin(route: Route | None, signature: str, threads: int, host: str) -> str:
+    """What a route is, in words: "default route", "tuned route", or "carried over from 4 threads and another processor"."""
+    if route is None or "default" in (route.certificate, route.solver):
+        return "default route"
+    found = carried_from(route, signature, threads, host)
+    if not found and route.certificate != "carried over":
+        return "tuned route"
+    replaced = len(route.notes.get("replaced", ()))
+    words = "carried over" + (f" from {' and '.join(found)}" if found else "")
+    return words + (f", {replaced} of {len(route.layers)} layers by default" if replaced else "")
 
 
 def _warn(replaced: list[dict[str, str]], carried: bool) -> None:

@@ -13,6 +13,7 @@ from ..profile.measurement import Measurement
 from ..profile.profile import Profile
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
+from ..runtime.routes import carried_from
 from .costs import Costs
 from .fusion import MEMBER, whole
 
@@ -94,6 +95,9 @@ def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "
                     route_ns=shown.predicted_ns, certificate=shown.certificate)
     e.candidates = _rows(costs, name)
     _add_unmeasured(e, bound, index, number, accuracy, restrict)
+    before = carried_from(route, bound.signature, number, profile.host) if route is not None else []
+    if before:
+        e.notes.append(f"the route is carried over: it was tuned for {' and '.join(before)}")
     _mark(e, shown, route is None)
     _add_margin(e, costs, shown, route is None)
     e.conversions = _conversions(shown, bound, index, costs)

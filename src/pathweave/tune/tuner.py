@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NoRoutineError, SolverError
+from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, SolverError
 from ..net.format import numpy_dtype
 from ..net.route import Route
 from ..profile.about import About
@@ -153,7 +153,7 @@ class Tuner:
 
     def _mispredicted(self, winner: racing.Racer, routes: dict) -> list[racing.Racer]:
         """The winner and the solver's favourite, where their predictions are off."""
-        favourite = self.racers[next(iter(routes))]
+        favourite = self.racers.get(next(iter(routes)), winner)
         found = [winner] if favourite is winner else [winner, favourite]
         gaps = [(r, _gap(r.route.predicted_ns, r.reference_ns)) for r in found]
         return [r for r, gap in gaps if gap is None or abs(gap) > FINDING]
@@ -187,9 +187,10 @@ class Tuner:
         named = [(f"solved {i + 1}", r) for i, r in enumerate(solved_routes(costs, self.time_limit_s, BEST))]
         limit = CHANCELESS * named[0][1].predicted_ns
         plain = list(plain_routes(costs, self.time_limit_s))
-        with contextlib.suppress(NoRoutineError):  # where everything that the default would take turned out wrong
+        with contextlib.suppress(NoRoutineError):
             default = priced_default(costs, self.restrict)
-            if self.restrict is None or default.predicted_ns is not None:  # it may take what a restriction excludes
+            # It may take what a restriction excludes, what cannot be prepared, and what turned out wrong.
+            if not isinstance(costs.choice_of(default), str):
                 plain.append(("default", default))
         best = min((r.predicted_ns for _, r in plain if r.predicted_ns is not None), default=0.0)
         hopeless = [(n, r) for n, r in plain if r.predicted_ns is not None and r.predicted_ns > max(limit, best)]
@@ -201,13 +202,22 @@ class Tuner:
         return routes
 
     def _race(self, routes: dict[tuple, tuple[list[str], Route]], previous: racing.Racer | None = None) -> racing.Racer:
-        """Race routes, and who won before; gives the winner."""
+        """Race routes, and who won before; gives the winner. A route that does not fit into memory as a whole is left out.
+        Raises OutOfMemoryError, RouteError where none can be planned."""
         running = [previous] if previous else []
+        failure: Error | None = None
         for key, (names, route) in self._affordable(routes).items():
             self.progress(0.82, f"preparing {names[0]}")
-            plan = plan_route(route, self.bound, self.threads, self.cache)
-            self.racers[key] = racing.Racer(names, route, plan, plan.session())
+            try:
+                plan = plan_route(route, self.bound, self.threads, self.cache)
+                self.racers[key] = racing.Racer(names, route, plan, plan.session())
+            except (OutOfMemoryError, RouteError) as e:
+                failure = e
+                self.left_out += [{"name": n, "predicted_ns": route.predicted_ns, "reason": str(e)} for n in names]
+                continue
             running.append(self.racers[key])
+        if not running and failure is not None:
+            raise failure
         pace = self._pacer(running)
         winner, rounds = racing.race(running, self.inputs, self.out, self._race_s(), part(self.progress, 0.83, 0.98), pace,
                                       self.latest)

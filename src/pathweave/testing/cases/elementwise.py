@@ -25,6 +25,10 @@ CASES = [
     *(case(kind, a, b, values=("", "positive" if kind == "div" else "")) for kind in ("add", "mul", "sub", "div")
       for a, b in PAIRS),
     *(case(kind, *PAIRS[i]) for kind in ("maximum", "minimum") for i in (0, 1, 5, 11, 13)),
+    # an image among values of another rank: in the order of rows, or the same in every layout
+    *(case(kind, *pair) for kind in ("add", "mul") for pair in (
+        ((1, 4, 3, 3), (2, 1, 1, 1, 1)), ((2, 3, 1, 1), (3, 1, 1, 1, 1)), ((5, 3), (2, 4, 5, 3)), ((3, 1, 5), (2, 1, 4, 5)))),
+    case("add", (1, 4, 3, 3), (2, 1, 1, 1, 1), constant=(1,), epilogue="relu"),
     *(case(kind, *PAIRS[i], constant=(1,), values=("", "positive" if kind == "div" else "")) for kind in _BOTH
       for i in (0, 1, 4, 5, 6)),
     *(case(kind, *PAIRS[i], constant=(0,), values=("", "positive" if kind == "div" else "")) for kind in _BOTH
