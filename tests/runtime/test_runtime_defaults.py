@@ -56,4 +56,9 @@ def test_few_outputs_under_large_kernels_are_one_product(x, w, stride):
 
 def test_many_outputs_under_small_kernels_are_a_product_per_phase():
     assert transposed((1, 16, 28, 28), (16, 64, 3, 3), 2)[0] == "gemm:f32:nhwc:cpu"
-    assert transposed((1, 64, 28, 28), (64, 1, 4, 4), 2, 1, groups=64)[0] == "depthwise:f32:nhwc:cpu"
+
+
+def test_groups_of_few_channels_are_filters():
+    found = transposed((1, 64, 28, 28), (64, 1, 4, 4), 2, 1, groups=64)
+    assert found[0] == "planar:f32:nchw:cpu"
+    assert [r for r in found if ":nhwc:" in r][0] == "depthwise:f32:nhwc:cpu"

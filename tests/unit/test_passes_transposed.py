@@ -13,15 +13,15 @@ from pass_sketch import Sketch
 ])
 def test_stride_1_becomes_a_convolution(attrs):
     s = Sketch()
-    y = s.op("conv_transpose2", "x", s.weights(4, 3, 3, 3), s.weights(3 * attrs.get("groups", 1)), **attrs)
+    y = s.op("conv_transpose2", "x", s.weights(4, 8, 3, 3), s.weights(8 * attrs.get("groups", 1)), **attrs)
     assert s.check(y, unbound=True) == ["conv2"]
 
 
 def test_kernels_of_two_sizes_and_none():
     s = Sketch()
-    assert s.check(s.op("conv_transpose2", "x", s.weights(4, 5, 4, 1), pad=(2, 0, 1, 0)), unbound=True) == ["conv2"]
+    assert s.check(s.op("conv_transpose2", "x", s.weights(4, 9, 4, 1), pad=(2, 0, 1, 0)), unbound=True) == ["conv2"]
     s = Sketch()
-    assert s.check(s.op("conv_transpose2", "x", s.weights(4, 5, 1, 1)), unbound=True) == ["conv2"]
+    assert s.check(s.op("conv_transpose2", "x", s.weights(4, 9, 1, 1)), unbound=True) == ["conv2"]
 
 
 def test_one_filter_per_channel():
@@ -38,10 +38,17 @@ def test_one_filter_per_channel():
 ])
 def test_it_stays(attrs):
     s = Sketch()
-    assert s.check(s.op("conv_transpose2", "x", s.weights(4, 3, 3, 3), **attrs)) == ["conv_transpose2"]
+    assert s.check(s.op("conv_transpose2", "x", s.weights(4, 8, 3, 3), **attrs)) == ["conv_transpose2"]
+
+
+@pytest.mark.parametrize("outputs, groups", [(3, 1), (2, 2)])
+def test_few_outputs_stay(outputs, groups):
+    s = Sketch()
+    y = s.op("conv_transpose2", "x", s.weights(4, outputs, 3, 3), pad=(1, 1, 1, 1), groups=groups)
+    assert s.check(y) == ["conv_transpose2"]
 
 
 def test_computed_weights_stay():
     s = Sketch()
-    w = s.op("tanh", s.input("w", 4, 3, 3, 3))
+    w = s.op("tanh", s.input("w", 4, 8, 3, 3))
     assert s.check(s.op("conv_transpose2", "x", w, pad=(1, 1, 1, 1))) == ["tanh", "conv_transpose2"]

@@ -159,9 +159,10 @@ class PlanarKernel : public PieceKernel {
 
 class Planar : public ConvolutionRoutine {
  public:
-  Planar() : ConvolutionRoutine("conv_transpose2/planar:f32:nchw:cpu", Layout::nchw, Layout::nchw) {}
+  Planar(const char* id, Layout layout) : ConvolutionRoutine(id, layout, layout) {}
   Verdict suits(const Problem& p, const Geometry&) const override {
     const TransposedGeometry g = lying(TransposedGeometry(p));
+    if (in_ == Layout::nhwc && g.inputs * g.outputs != 1) return Verdict::no("more than one channel, which nhwc interleaves");
     if (p.epilogue.add) return Verdict::no("it adds no residual");
     if (g.stride_x > kWidestStride) return Verdict::no("the stride along x is above " + std::to_string(kWidestStride));
     // A piece holds all lines and columns up to its farthest tap.
@@ -186,6 +187,9 @@ class Planar : public ConvolutionRoutine {
 }  // namespace
 
 namespace PW_COLLECT {
-void collect(Collector& c) { c.add<Planar>(); }
+void collect(Collector& c) {
+  c.add<Planar>("conv_transpose2/planar:f32:nchw:cpu", Layout::nchw);
+  c.add<Planar>("conv_transpose2/planar:f32:nhwc:cpu", Layout::nhwc);
+}
 }  // namespace PW_COLLECT
 }  // namespace pw
