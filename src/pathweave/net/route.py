@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import html
-from ..errors import RouteError
+from ..errors import InputError, RouteError
 from .format import Format
 from .size import check_number_of_threads
 
@@ -68,8 +68,11 @@ class Route:
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
-        """Raises InputError for a number of threads that no team has."""
-        check_number_of_threads(self.threads)
+        """Raises RouteError for a number of threads that no team has."""
+        try:
+            check_number_of_threads(self.threads)
+        except InputError as e:
+            raise RouteError(f"route: {e}; tune again") from None
 
     def __repr__(self) -> str:
         times = [f"{what} {html.milliseconds(ns)}" for what, ns in (("predicted", self.predicted_ns),
