@@ -23,6 +23,8 @@ COPIES, SLACK = 3, 4.0
 LARGEST, LEVELS = 6000, (1e-2, 1e2)
 #: A decision (a comparison, a rounding) is taken at least this far from where it would be another one, relatively.
 MARGIN = 1e-3
+#: Noise that changes no decision.
+_STEADY = LIMITS["f32"]
 _NOISE = [0.0, *(limit for limit in LIMITS.values() for _ in range(COPIES))]
 
 
@@ -169,11 +171,11 @@ class RandomNet:
         if not all(np.isfinite(a).all() for a in v.arrays) or not LEVELS[0] <= rms(v.exact) <= LEVELS[1]:
             raise Unfit("its numbers")
         for i, size in enumerate(_NOISE):
-            if size and not v.decided:
+            if v.decided and size > _STEADY:
+                v.arrays[i] = v.exact
+            elif size:
                 noise = 0.7 * self.rng.standard_normal(v.shape) + 0.7 * self.rng.standard_normal()
                 v.arrays[i] = v.arrays[i] + size * rms(v.exact) * noise
-            elif v.decided:
-                v.arrays[i] = v.exact
 
     def add(self, op: str, *inputs, **attributes) -> Value:
         """The only result of a node."""
