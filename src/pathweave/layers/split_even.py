@@ -7,7 +7,6 @@ from ..net.net import TensorSpec
 from . import kind_of
 from ._common import Mover, axis_of, integers, take
 
-
 #: More parts than any net has outputs; their sizes are listed.
 MOST_PARTS = 1 << 16
 
