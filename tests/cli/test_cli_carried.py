@@ -41,7 +41,7 @@ def test_bench_and_show_name_the_origin_of_a_route(pw, digits, tuned, tmp_path):
 
 
 def test_explain_names_the_origin_of_a_route(pw, tuned):
-    assert pw("tune", tuned, "--budget", 0, "--threads", 2).code == 0  # so that the store knows two threads
+    assert pw("tune", tuned, "--no-save", "--budget", 0, "--threads", 2).code == 0  # so that the store knows two threads
     done = pw("explain", tuned, 0, "--threads", 2)
     assert done.code == 0, done.err
     assert "carried over: it was tuned for 1 thread" in " ".join(done.out.split())

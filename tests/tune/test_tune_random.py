@@ -20,6 +20,7 @@ from pathweave.runtime.conversions import conversions_for
 from pathweave.runtime.plan import build_plan
 from pathweave.tune import race, tuner
 
+pytestmark = pytest.mark.filterwarnings("ignore::pathweave.CalibrationWarning")
 #: Nets of the normal suite; of the long one.
 FEW, MANY = 20, 300
 #: Routes of arbitrary candidates per class.

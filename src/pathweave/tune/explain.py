@@ -87,6 +87,7 @@ def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "
     restrict = restriction(restrict)
     costs = Costs.of(bound, profile, number, accuracy, restrict)
     solved = solved_routes(costs, time_limit_s)[0]
+    before = carried_from(route, bound.signature, number, profile.host) if route is not None else []
     if route is not None and identity(route) == identity(solved):
         route = None
     shown = solved if route is None else predict(costs, route) or route
@@ -95,7 +96,6 @@ def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "
                     route_ns=shown.predicted_ns, certificate=shown.certificate)
     e.candidates = _rows(costs, name)
     _add_unmeasured(e, bound, index, number, accuracy, restrict)
-    before = carried_from(route, bound.signature, number, profile.host) if route is not None else []
     if before:
         e.notes.append(f"the route is carried over: it was tuned for {' and '.join(before)}")
     _mark(e, shown, route is None)
