@@ -7,12 +7,17 @@ from ..net.net import TensorSpec
 from . import kind_of
 from ._common import Mover, axis_of, integers, take
 
+#: More parts than any net has outputs; their sizes are listed.
+MOST_PARTS = 1 << 16
+
 
 def even_sizes(length: int, parts: int) -> tuple[int, ...]:
     """Sizes of `parts` equal parts, the last one smaller where they do not divide the length. Source: ONNX Split, opset 18.
 
-    Raises ShapeError where nothing would be left for the last part.
+    Raises ShapeError where nothing would be left for the last part, and for more than MOST_PARTS.
     """
+    if parts > MOST_PARTS:
+        raise ShapeError(f"{parts} parts: expected at most {MOST_PARTS}")
     size = -(-length // parts)
     last = length - size * (parts - 1)
     if last < 0:

@@ -50,8 +50,10 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
                bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
                for i, layer in enumerate(bound.layers)]
     check = getattr(restrict, "check", None)
-    if check and not fixed:
-        check(bound.layers, options)  # a word without effect was not meant
+    if check and not fixed:  # a word without effect was not meant; it may mean a region that a layer is in
+        check(bound.layers, [[*found, *(c for region in bound.regions.values() if layer.name in region.layers
+                                        for c in bound.region_candidates(region, threads, accuracy))]
+                             for layer, found in zip(bound.layers, options)])
     walks = [_walk(bound, options, layout) for layout in _PREFERRED]
     return min(walks, key=lambda walk: walk[1])[0]
 
