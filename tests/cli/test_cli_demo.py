@@ -24,7 +24,7 @@ def test_demo_runs(home, threads):
                       done.stdout).groups()
     assert min(map(float, found)) > 98
     layers, all_layers = map(int, re.search(r"(\d+) of (\d+) layers in 8-bit integers", done.stdout).groups())
-    assert 0 < layers <= all_layers
+    assert 0 <= layers <= all_layers  # how many is decided by times
     for words in ("The route", "predicted", "measured", "conv2", "default route", "ONNX Runtime", "digit_8_7.png    digit 8"):
         assert words in done.stdout, words
 
