@@ -21,8 +21,8 @@ from pathweave.runtime.native import native, time_limit
 SOON = 30
 
 
-def slow_net(layers: int = 200, size: int = 1024) -> pw.Model:
-    """Seconds of products: y = w^n x."""
+def slow_net(layers: int = 24, size: int = 1024) -> pw.Model:
+    """Products, one after another: y = w^n x."""
     w = np.eye(size, dtype=np.float32)
     chain = [Layer(f"d{i}", "dense", (f"v{i}", "w"), (f"v{i + 1}",)) for i in range(layers)]
     return pw.load(Model({"main": Net({"v0": TensorSpec("f32", ("N", size))}, [f"v{layers}"], chain, {"w": w})}), threads=2)
@@ -31,7 +31,7 @@ def slow_net(layers: int = 200, size: int = 1024) -> pw.Model:
 @pytest.fixture(scope="module")
 def slow():
     model = slow_net()
-    x = np.ones((2048, 1024), np.float32)
+    x = np.ones((256, 1024), np.float32)
     return model.plan(shapes={"v0": x.shape}).session(), {"v0": x}
 
 
@@ -39,10 +39,10 @@ def slow():
 def test_a_run_ends_at_the_deadline_and_the_session_goes_on(slow, timed):
     session, inputs = slow
     start = time.monotonic()
-    out = {n: np.empty((2048, 1024), np.float32) for n in session.plan.outputs}
-    with pytest.raises(TimeoutError), time_limit(0.2):
+    out = {n: np.empty((256, 1024), np.float32) for n in session.plan.outputs}
+    with pytest.raises(TimeoutError), time_limit(0.0):
         (session.run_timed if timed else session.run)(inputs, out)
-    assert time.monotonic() - start < 0.2 + SOON
+    assert time.monotonic() - start < SOON
     whole = session.run(inputs)
     assert all(np.array_equal(a, inputs["v0"]) for a in whole.values())
 
