@@ -1,0 +1,123 @@
+"""What users do with a model: look at it, plan it, run it, save it and load it again."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import Error, OpenSizesError, SizeError
+from ...layers import kind_of
+from ...net.format import itemsize
+from ...net.size import product
+from ...report import work
+from ...runtime.inputs import random_inputs
+from ...runtime.model import LoadedModel, load
+from .target import Wrong
+
+#: A net that is run has no more than so many bytes in all its values, and no more than so many operations.
+MOST_BYTES, MOST_OPERATIONS = 8 << 20, 50_000_000
+#: Sizes for symbols that have none.
+OPEN_SIZE = 4
+
+
+def number_of_threads(data: bytes) -> int:
+    """One, two or three threads, by the contents of a case."""
+    return 1 + zlib.crc32(data) % 3
+
+
+def exercise(source: Any, folder: Path, threads: int = 1, shapes: Mapping[str, Any] | None = None, **options: Any) -> None:
+    """Load, show, plan, run, save, load again and run again. Raises pathweave.Error for a refusal, Wrong."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        use(load(source, threads=threads, **options), folder, shapes)
+
+
+def use(model: LoadedModel, folder: Path, shapes: Mapping[str, Any] | None = None) -> None:
+    """The same with a model that is loaded already."""
+    look(model)
+    bound, shapes = bind(model, shapes)
+    for layer in bound.layers:
+        work.parameters(bound.net, layer)
+        work.operations(bound.net, layer)
+    plan = model.plan(shapes=shapes)
+    plan.describe()
+    if not is_small(bound):
+        return
+    inputs = random_inputs(bound)
+    before = model.run(inputs)
+    check_results(before, plan.outputs)
+    path = folder / "saved.pw"
+    model.save(path, packed=bool(model.threads % 2))
+    again = load(path, threads=model.threads)
+    look(again)
+    check_equal(before, again.run(inputs), "after saving and loading")
+
+
+def look(model: LoadedModel) -> None:
+    """What a notebook and `pathweave show` print."""
+    repr(model)
+    model._repr_html_()
+    for route in model.routes.values():
+        repr(route)
+    if not all(s.bound for s in model.main.inputs.values()):
+        try:
+            model.outputs  # noqa: B018  shapes with symbols
+        except Error:  # it takes certain sizes only, as `show` finds too
+            pass
+
+
+def bind(model: LoadedModel, shapes: Mapping[str, Any] | None) -> tuple[Any, Any]:
+    """The main net at some shapes, which are given back: symbols that are not given get a small size."""
+    runnable = model.runnable()
+    try:
+        return runnable.bind(shapes), shapes
+    except OpenSizesError as e:
+        shapes = {**(shapes or {}), **dict.fromkeys(e.symbols, OPEN_SIZE)}
+        return runnable.bind(shapes), shapes
+
+
+def is_small(bound: Any) -> bool:
+    """Whether a net is run: its values and its work are of modest size."""
+    specs = bound.net.specs
+    if sum(product(s.shape) * itemsize(s.dtype) for s in specs.values()) > MOST_BYTES:
+        return False
+    operations = 0.0
+    for layer in bound.layers:
+        kind = kind_of(layer.kind)
+        inputs = [specs[v] if v else None for v in (layer.inputs[:-1] if layer.epilogue.add else layer.inputs)]
+        outputs = [specs[v] for v in layer.outputs]
+        try:
+            effort = kind.effort(kind.complete(layer.attrs), inputs, outputs)
+        except SizeError:
+            return False
+        operations += max(work.operations(bound.net, layer), effort)
+    return operations <= MOST_OPERATIONS
+
+
+def check_results(results: Mapping[str, Any], specs: Mapping[str, Any]) -> None:
+    """Raise Wrong where results have other names or shapes than the plan says."""
+    if list(results) != list(specs):
+        raise Wrong(f"results are {list(results)}, expected {list(specs)}")
+    for name, spec in specs.items():
+        if tuple(results[name].shape) != tuple(spec.shape):
+            raise Wrong(f"result {name!r} has shape {results[name].shape}, expected {spec}")
+
+
+def check_equal(before: Mapping[str, Any], after: Mapping[str, Any], when: str) -> None:
+    """Raise Wrong where results are not the same to the bit; any NaN is as good as another."""
+    if list(before) != list(after):
+        raise Wrong(f"results {when} are {list(after)}, before {list(before)}")
+    for name, a in before.items():
+        b = after[name]
+        if a.dtype != b.dtype or a.shape != b.shape:
+            raise Wrong(f"result {name!r} {when} is {b.dtype}{list(b.shape)}, before {a.dtype}{list(a.shape)}")
+        if a.dtype == object or a.tobytes() == b.tobytes():
+            continue
+        same = (a == b) | ((a != a) & (b != b))
+        if not np.all(same):
+            raise Wrong(f"result {name!r} {when} differs in {int((~same).sum())} of {a.size} numbers")
