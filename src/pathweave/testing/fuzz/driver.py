@@ -266,7 +266,7 @@ class Driver:
         known = self.findings.setdefault(found.key, found)
         if known is not found:
             known.count += 1
-        if len(known.files) >= KEPT or "file" in asked:
+        if len(known.files) >= KEPT or "file" in asked or known.kind == "fuzzer":
             return
         data = (worker.folder / CASE).read_bytes()
         known.files.append(str(self._write(found.target, data)))

@@ -91,8 +91,7 @@ def change(data: Any, rng: np.random.Generator, times: int = 3) -> Any:
             holder.insert(key, holder[key])
         else:
             other, name = pick(rng, found)
-            holder[key] = other[name] if action == 8 else value_like(None, rng)
-            holder[key] = json.loads(json.dumps(holder[key]))  # a copy: no data that holds itself
+            holder[key] = json.loads(json.dumps(other[name])) if action == 8 else value_like(None, rng)
     return data
 
 

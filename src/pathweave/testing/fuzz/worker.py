@@ -105,11 +105,17 @@ def serve(folder: Path, names: list[str], corpus: Path | None, files: tuple[str,
             _offer(target, Path(asked["file"]).read_bytes(), Path(asked["simpler"]), asked["most"])
             print(json.dumps({"what": "offered"}), file=answers, flush=True)
             continue
-        data = Path(asked["file"]).read_bytes() if "file" in asked else \
-            target.case(asked["seed"], asked["index"], seeds[asked["target"]])
-        (folder / CASE).write_bytes(data)
-        result = attempt(target, data, room)
-        empty(room)
+        (folder / CASE).write_bytes(b"")
+        try:
+            data = Path(asked["file"]).read_bytes() if "file" in asked else \
+                target.case(asked["seed"], asked["index"], seeds[asked["target"]])
+        except Exception as e:  # a mistake of the target's own
+            result = {"what": "finding", "kind": "fuzzer", "error": type(e).__name__, "cpu": 0.0, "memory": 0,
+                      "place": f"the making of a case of {asked['target']}", "text": traceback.format_exc(limit=-12)}
+        else:
+            (folder / CASE).write_bytes(data)
+            result = attempt(target, data, room)
+            empty(room)
         print(json.dumps(result), file=answers, flush=True)
 
 
