@@ -89,6 +89,7 @@ class Routes(JsonTarget):
             before = plan.session().run(inputs)
             model.add_route(route)
             again = model.run(inputs)
-            use.check_equal(before, again, "by the model")
+            if route.signature == bound.signature:
+                use.check_equal(before, again, "by the model")
             model.save(folder / "routed.pw")
             use.exercise(folder / "routed.pw", folder, 2)
