@@ -47,7 +47,7 @@ class Draw:
     def n(self, low: int = 1, high: int = 4) -> int:
         """A whole number from `low` to `high`, or a hostile one of 64 bits."""
         if self.is_hostile():
-            return max(-2**63, min(2**63 - 1, mutate.edge(self.rng)))
+            return _int64([mutate.edge(self.rng)])[0]
         return int(self.rng.integers(low, high + 1))
 
     def ints(self, count: int, low: int = 1, high: int = 4) -> list[int]:
@@ -86,7 +86,7 @@ class Draw:
     def input(self, shape: list[int], dtype: int) -> str:
         """An input of the graph."""
         name = f"x{len(self.inputs)}"
-        dims: list[Any] = [d if 0 <= d or self.chance() else abs(d) % 7 for d in shape]
+        dims: list[Any] = [d if d >= 0 or self.chance() else abs(d) % 7 for d in _int64(shape)]
         if self.symbols:
             dims = [self.pick("N", "M", d, d, f"{name}_{i}") for i, d in enumerate(dims)]
         value = helper.make_tensor_value_info(name, max(0, dtype), dims)
@@ -95,7 +95,7 @@ class Draw:
 
     def constant(self, shape: list[int], dtype: int = TensorProto.FLOAT, values: Any = None) -> str:
         """An initialiser; with values that fit the type, or a part of what it should hold where it is too large."""
-        name = f"c{len(self.tensors)}"
+        name, shape = f"c{len(self.tensors)}", _int64(shape)
         count = 1
         for d in shape:
             count *= d
@@ -117,7 +117,7 @@ class Draw:
 
     def numbers(self, values: list[int]) -> str:
         """A constant of int64 with one axis; at times an input of the graph instead, or of another type or rank."""
-        if self.chance(0.03):
+        if self.chance(0.06):
             return self.input([len(values)], TensorProto.INT64)
         dtype = self.pick(TensorProto.INT32, TensorProto.FLOAT, TensorProto.UINT8) if self.is_hostile(0.2) else TensorProto.INT64
         shape = self.pick([], [1, len(values)], [len(values), 1]) if self.is_hostile(0.2) and values else [len(values)]
@@ -154,6 +154,11 @@ class Draw:
     def maybe(self, value: Any, of: float = 0.5) -> Any:
         """The value, or None."""
         return value if self.chance(of) else None
+
+
+def _int64(values: list[int]) -> list[int]:
+    """Numbers as near as 64 bits come."""
+    return [max(-2**63, min(2**63 - 1, v)) for v in values]
 
 
 def _type_of(value: Any) -> int | None:

@@ -39,8 +39,8 @@ class Preprocess(JsonTarget):
                      mutate.value_like(mutate.pick(rng, (1, [1, 2], "f32", 1.0)), rng)}
             entries = data[mutate.pick(rng, ("preprocess", "postprocess"))]
             entries.insert(int(rng.integers(len(entries) + 1)), entry)
-        if rng.integers(4):
-            mutate.change(data, rng)
+        if rng.integers(2):
+            mutate.change(data, rng, int(rng.integers(1, 3)))
         text = mutate.dump(data)
         return mutate.flip(text, rng) if not rng.integers(12) else text
 
