@@ -149,15 +149,17 @@ class Worker:
         cpu = self.cpu_seconds() - self._cpu + CPU_SECONDS
         self._process.send_signal(signal.SIGUSR1)  # it writes down where it is
         time.sleep(0.3)
-        told = self._where()
+        told = self._where(outer=True)
         self.stop()
         return {"what": "finding", "kind": "hang", "error": "", **told, "cpu": cpu, "memory": 0}
 
-    def _where(self) -> dict[str, str]:
+    def _where(self, outer: bool = False) -> dict[str, str]:
+        """Where the process was: the innermost of our functions, or with `outer` one that it was in for longer."""
         log = self.log()
         frames = re.findall(r'File "([^"]*/pathweave/[^"]*)", line \d+ in (\S+)', log)
         own = [(f, n) for f, n in frames if "/testing/fuzz/" not in f] or frames
-        place = f"{own[0][0].rpartition('/pathweave/')[2]}:{own[0][1]}" if own else ""
+        file, name = own[max(0, len(own) - 4) if outer else 0] if own else ("", "")
+        place = f"{file.rpartition('/pathweave/')[2]}:{name}" if own else ""
         return {"place": place, "text": log[-4000:]}
 
 
@@ -306,8 +308,10 @@ class Driver:
                     break
                 if candidate.stat().st_size <= path.stat().st_size and candidate.read_bytes() != path.read_bytes() \
                         and self._shows(found, candidate):
-                    path.unlink()
-                    path = self._write(found.target, candidate.read_bytes())
+                    smaller_path = self._write(found.target, candidate.read_bytes())
+                    if not any(str(path) in f.files for f in self.findings.values() if f is not found):
+                        path.unlink()
+                    path = smaller_path
                     progressed = True
                     break
         found.files[0] = str(path)
