@@ -292,29 +292,34 @@ class Driver:
     def _shrink(self, found: Finding) -> None:
         path, end = Path(found.files[0]), time.monotonic() + SECONDS_TO_SHRINK
         found.alone = self._shows(found, path)
-        smaller = self._folder / "simpler"
-        progressed = found.alone
+        if not found.alone:
+            return
         tries = TRIES if found.kind != "hang" else 4
-        while progressed and tries > 0 and time.monotonic() < end:
-            progressed = False
-            worker = self._ready()
-            asked = {"target": found.target, "file": str(path), "simpler": str(smaller), "most": tries}
-            if self._wait(worker, asked)["what"] != "offered":
-                self._drop(None, worker)
-                break
-            for candidate in sorted(smaller.iterdir(), key=lambda p: int(p.name)):
+        while tries > 0 and time.monotonic() < end:
+            smaller = None
+            for candidate in self._simpler(found.target, path, tries):
                 tries -= 1
-                if tries < 0 or time.monotonic() > end:
+                if time.monotonic() > end:
                     break
-                if candidate.stat().st_size <= path.stat().st_size and candidate.read_bytes() != path.read_bytes() \
-                        and self._shows(found, candidate):
-                    smaller_path = self._write(found.target, candidate.read_bytes())
-                    if not any(str(path) in f.files for f in self.findings.values() if f is not found):
-                        path.unlink()
-                    path = smaller_path
-                    progressed = True
+                if self._shows(found, candidate):
+                    smaller = candidate
                     break
-        found.files[0] = str(path)
+            if smaller is None:
+                break
+            path = smaller.replace(self._folder / "smallest")
+        before, found.files = found.files, [str(self._write(found.target, path.read_bytes()))]
+        for file in set(before) - {f for other in self.findings.values() for f in other.files}:
+            os.unlink(file)  # the smallest case says it all
+
+    def _simpler(self, target: str, path: Path, most: int) -> list[Path]:
+        """Files with simpler cases, at most so many."""
+        folder, worker = self._folder / "simpler", self._ready()
+        if self._wait(worker, {"target": target, "file": str(path), "simpler": str(folder), "most": most})["what"] != "offered":
+            self._drop(None, worker)
+            return []
+        data = path.read_bytes()
+        return [p for p in sorted(folder.iterdir(), key=lambda p: int(p.name)) if len(new := p.read_bytes()) <= len(data)
+                and new != data]
 
     def _ready(self) -> Worker:
         """A worker that waits for a case."""

@@ -67,7 +67,7 @@ def attempt(target: Any, data: bytes, room: Path) -> dict[str, Any]:
                        "text": f"{type(e).__name__} with a text of {len(str(e))} characters: {str(e)[:400]}"}
     except (Exception, SystemExit) as e:
         kind = "wrong" if isinstance(e, Wrong) else "memory" if isinstance(e, MemoryError) else "exception"
-        result = {"what": "finding", "kind": kind, "error": type(e).__name__,
+        result = {"what": "finding", "kind": kind, "error": "MemoryError" if kind == "memory" else type(e).__name__,
                   "place": place_of(traceback.extract_tb(e.__traceback__)), "text": traceback.format_exc(limit=-12)[-6000:]}
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
