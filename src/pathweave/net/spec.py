@@ -212,10 +212,19 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     stray = sorted(set(constants) - claimed)
     if stray:
         raise bad("tensors", "only constants that a net names", stray[:4])
-    meta = _object(data["meta"], "meta", None, ())
     routes = _object(data["routes"], "routes", None, ())
-    return Model(decoded, from_plain(meta, "meta"), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
+    return Model(decoded, _meta(data["meta"]), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
                  _quantisation(data.get("quantisation", {}), decoded))
+
+
+def _meta(data: Any) -> dict[str, Any]:
+    """Meta data; what the package itself reads of them is of the type that it expects."""
+    meta = _object(from_plain(data, "meta"), "meta", None, ())
+    for key in ("labels", "default_inputs"):
+        if not isinstance(meta.get(key, []), list):
+            raise bad(f"meta, {key}", "a list", meta[key])
+    _names(meta.get("default_inputs", []), "meta, default_inputs")
+    return meta
 
 
 def _quantisation(data: Any, nets: Mapping[str, Net]) -> dict[str, dict[str, Scale]]:

@@ -71,6 +71,14 @@ def use(model: LoadedModel, folder: Path, shapes: Mapping[str, Any] | None = Non
     after = again.run(inputs)
     if model.packed is None:  # packed weights of a file are used as they are, and are not saved again
         check_equal(before, after, "after saving and loading")
+        if "preprocess" in model.nets:
+            predict(model, again)
+
+
+def predict(model: LoadedModel, after: LoadedModel) -> None:
+    """Run all nets on an image."""
+    image = np.arange(9 * 7 * 3, dtype=np.uint8).reshape(9, 7, 3)
+    check_equal(model.predict(image), after.predict(image), "of an image, after saving and loading")
 
 
 def look(model: LoadedModel) -> None:

@@ -92,9 +92,9 @@ def put_together(parts: dict[str, Any], rng: np.random.Generator | None = None) 
 def changed(data: bytes, rng: np.random.Generator) -> bytes:
     """A file with one to three of its parts changed."""
     parts = take_apart(data)
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(mutate.pick(rng, (1, 1, 1, 2, 3)))):
         try:
-            _change(parts, int(rng.integers(0, 10)), rng)
+            _change(parts, int(rng.integers(0, 11)), rng)
         except (KeyError, TypeError, IndexError, AttributeError, ValueError):  # what it would change is gone already
             continue
     try:
@@ -131,6 +131,10 @@ def _change(parts: dict[str, Any], what: int, rng: np.random.Generator) -> None:
             a["kind"] = b["kind"]
         else:
             a["inputs"][int(rng.integers(len(a["inputs"])))] = mutate.pick(rng, names)
+    elif what == 9:
+        meta = model["meta"]
+        key = mutate.pick(rng, ("labels", "default_inputs", "notes", "converted", "format", "opset"))
+        meta[key] = mutate.value_like(mutate.pick(rng, (meta.get(key), [], ["x", "y"], {}, 1, "x")), rng)
     else:
         layer = mutate.pick(rng, net["layers"])
         layer["epilogue"] = {"add": bool(rng.integers(2)), "act": mutate.pick(rng, ("", "relu", "clip", "gelu", "add", "softmax")),
