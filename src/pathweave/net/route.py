@@ -120,11 +120,12 @@ class Route:
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 _TIME = (int, float, type(None))
+#: Types by field; `object` for the number of threads, which a Route checks itself.
 _CHOICE = {"routine": str, "version": int, "variant": str, "ins": (list, tuple), "outs": (list, tuple), "predicted_ns": _TIME,
            "source": str, "runner_up": (dict, type(None)), "margin_ns": _TIME}
 _CONVERSION = {"value": str, "source": str, "target": str, "routine": str, "version": int, "variant": str,
                "predicted_ns": _TIME}
-_ROUTE = {"signature": str, "threads": int, "accuracy": str, "layers": dict, "conversions": (list, tuple),
+_ROUTE = {"signature": str, "threads": object, "accuracy": str, "layers": dict, "conversions": (list, tuple),
           "predicted_ns": _TIME, "lower_bound_ns": _TIME, "certificate": str, "solver": str, "host": str,
           "measured_ns": _TIME, "notes": dict, "regions": dict}
 _ADVICE = "tune again, or correct it"
@@ -160,7 +161,7 @@ def _typed(data: Any, fields: dict[str, Any], where: str) -> dict[str, Any]:
         types = fields.get(k)
         if types is None:
             raise RouteError(f"{where}: expected some of {', '.join(fields)}, got an unknown key {k!r:.80}; {_ADVICE}")
-        if not isinstance(v, types) or isinstance(v, bool):
+        if not isinstance(v, types) or isinstance(v, bool) and types is not object:
             names = [t.__name__ for t in (types if isinstance(types, tuple) else (types,))]
             raise RouteError(f"{where}, {k}: expected {' or '.join(names).replace('NoneType', 'null')}, got {v!r:.80}; {_ADVICE}")
     return data
