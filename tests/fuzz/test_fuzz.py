@@ -97,8 +97,10 @@ def test_a_finding_is_repeated_by_its_command(tmp_path, capsys):
 
 
 def test_the_command_prints_a_table(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "pathweave.testing.fuzz", "--plugin", PLANTED, "--target", "untyped", "--target",
-                           "healthy", "--cases", "40", "--jobs", "2", "--corpus", str(tmp_path)], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-m", "pathweave.testing.fuzz", "--plugin", PLANTED, "--target", "untyped",
+                           "--target",
+                           "healthy", "--cases", "40", "--jobs", "2", "--corpus", str(tmp_path)], capture_output=True,
+                           text=True,
                           timeout=60, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 1, done.stderr
     assert "FOUND exception KeyError in" in done.stdout and "--replay" in done.stdout

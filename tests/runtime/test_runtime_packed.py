@@ -225,8 +225,8 @@ def test_a_model_whose_sizes_are_open_is_saved_with_what_was_used(tmp_path):
     np.testing.assert_array_equal(again(x), model(x))
 
 
-@pytest.mark.parametrize("field, value", [("signature", "\ud800"), ("constant", "\ud800"), ("bytes", 2**70), ("net", {"$float": "nan"}),
-                                          ("routines", ["\ud800"])])
+@pytest.mark.parametrize("field, value", [
+    ("signature", "\ud800"), ("constant", "\ud800"), ("bytes", 2**70), ("net", {"$float": "nan"}), ("routines", ["\ud800"])])
 def test_packings_with_odd_texts_are_damage(saved, field, value):
     """What the core cannot take, such as text that is no Unicode, never gets there."""
     import json

@@ -255,7 +255,8 @@ def test_a_number_of_threads_that_no_call_may_have(classifier, bound, route, thr
 
 
 #: One of every type that JSON has, some of them what a route has elsewhere.
-ANYTHING = (None, True, -1, 2**70, 1.5, float("nan"), "", "cpu", "f32:nhwc:cpu", "\ud800", [], [1], ["f32:nhwc:cpu"], [[]], {}, {"a": 1})
+ANYTHING = (None, True, -1, 2**70, 1.5, float("nan"), "", "cpu", "f32:nhwc:cpu", "\ud800", [], [1], ["f32:nhwc:cpu"],
+            [[]], {}, {"a": 1})
 
 
 def places(data, path=()):

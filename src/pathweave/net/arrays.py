@@ -75,6 +75,6 @@ def _array(f: Any, size: int, where: str) -> Any:
         done += len(part)
     if done < raw.size:
         raise InputError(f"{where}: expected {needed} bytes for {dtype} {shape}, got {done}; it is truncated: save it again")
-    if dtype == bool and raw.size and raw.max() > 1:
+    if dtype.kind == "b" and raw.size and raw.max() > 1:
         raise InputError(f"{where}: expected bytes 0 and 1 for bool, got {raw.max()}; it is damaged: save it again")
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)

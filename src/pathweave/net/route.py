@@ -163,7 +163,8 @@ def _typed(data: Any, fields: dict[str, Any], where: str) -> dict[str, Any]:
             raise RouteError(f"{where}: expected some of {', '.join(fields)}, got an unknown key {k!r:.80}; {_ADVICE}")
         if not isinstance(v, types) or isinstance(v, bool) and types is not object:
             names = [t.__name__ for t in (types if isinstance(types, tuple) else (types,))]
-            raise RouteError(f"{where}, {k}: expected {' or '.join(names).replace('NoneType', 'null')}, got {v!r:.80}; {_ADVICE}")
+            expected = " or ".join(names).replace("NoneType", "null")
+            raise RouteError(f"{where}, {k}: expected {expected}, got {v!r:.80}; {_ADVICE}")
     return data
 
 

@@ -24,7 +24,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help=f"where findings are kept, and further cases start from "
                         f"(default {CORPUS} where it exists)")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="only these files of a corpus")
-    parser.add_argument("--plugin", type=Path, action="append", default=[], metavar="FILE.py", help="a file with further targets")
+    parser.add_argument("--plugin", type=Path, action="append", default=[], metavar="FILE.py",
+                        help="a file with further targets")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     parser.add_argument("--list", action="store_true", help="the targets and their weights")
     return parser.parse_args(argv)
@@ -96,8 +97,8 @@ def _print_json(driver: Any, arguments: argparse.Namespace) -> None:
 def _print(driver: Any, arguments: argparse.Namespace) -> None:
     for found in driver.findings.values():
         said = "" if found.alone is None else ", alone too" if found.alone else ", but not alone: cases before it matter"
-        print(f"\nFOUND {found.kind} {found.error} in {found.place} by {found.target}, {found.count} times{said} ({found.first})\n"
-              f"    {_repeat(found, arguments)}")
+        print(f"\nFOUND {found.kind} {found.error} in {found.place} by {found.target}, "
+              f"{found.count} times{said} ({found.first})\n    {_repeat(found, arguments)}")
         print("\n".join(f"    {line}" for line in found.text.splitlines()[-14:]))
     rows = [("target", "cases", "accepted", "findings", "cases/s", "CPU s", "MB", "refused")]
     for name, t in driver.tallies.items():

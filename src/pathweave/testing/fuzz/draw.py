@@ -13,8 +13,8 @@ from . import mutate
 #: How often a number is replaced by a hostile one, drawn once per case: half of all cases have none.
 HOSTILE = (0.0, 0.0, 0.02, 0.1, 0.3)
 #: ONNX's element types: those that nets are made of several times.
-TYPES = (*[TensorProto.FLOAT] * 12, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT64, TensorProto.INT32,
-         TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL, TensorProto.BFLOAT16)
+TYPES = (*[TensorProto.FLOAT] * 12, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT64,
+         TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL, TensorProto.BFLOAT16)
 ODD_TYPES = (0, TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.FLOAT8E4M3FN, TensorProto.UINT4, TensorProto.INT16,
              TensorProto.UINT64, 99, -1)
 #: Elements that a constant of a case may have.
@@ -119,7 +119,8 @@ class Draw:
         """A constant of int64 with one axis; at times an input of the graph instead, or of another type or rank."""
         if self.chance(0.06):
             return self.input([len(values)], TensorProto.INT64)
-        dtype = self.pick(TensorProto.INT32, TensorProto.FLOAT, TensorProto.UINT8) if self.is_hostile(0.2) else TensorProto.INT64
+        odd = self.pick(TensorProto.INT32, TensorProto.FLOAT, TensorProto.UINT8)
+        dtype = odd if self.is_hostile(0.2) else TensorProto.INT64
         shape = self.pick([], [1, len(values)], [len(values), 1]) if self.is_hostile(0.2) and values else [len(values)]
         return self.constant(shape, dtype, values if shape else values[:1])
 

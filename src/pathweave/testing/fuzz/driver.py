@@ -75,8 +75,8 @@ class Worker:
         folder.mkdir(parents=True)
         own = {"PATHWEAVE_HOME": str(folder / "home"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
                "MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1"}
-        self._process = subprocess.Popen([sys.executable, "-m", "pathweave.testing.fuzz.worker", str(folder), json.dumps(options)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **own})
+        command = [sys.executable, "-m", "pathweave.testing.fuzz.worker", str(folder), json.dumps(options)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **own})
         self._rest = b""
         self.carried_out = 0
         self.asked: Any = None
@@ -264,7 +264,8 @@ class Driver:
 
     def _keep(self, worker: Worker, asked: dict[str, Any], answer: dict[str, Any]) -> None:
         first = f"--replay {asked['file']}" if "file" in asked else f"seed {asked['seed']}, case {asked['index']}"
-        found = Finding(asked["target"], answer["kind"], answer.get("error", ""), answer.get("place", ""), answer["text"], first)
+        found = Finding(asked["target"], answer["kind"], answer.get("error", ""), answer.get("place", ""), answer["text"],
+                        first)
         known = self.findings.setdefault(found.key, found)
         if known is not found:
             known.count += 1

@@ -43,7 +43,8 @@ def onnx_models() -> dict[str, bytes]:
     return {
         "classifier": onnx_model([
             _node("Conv", "x w b", "a", strides=[2, 2], pads=[1, 1, 1, 1]), _node("Relu", "a", "r"),
-            _node("BatchNormalization", "r s s s v", "n"), _node("MaxPool", "n", "p", kernel_shape=[3, 3], auto_pad="SAME_UPPER"),
+            _node("BatchNormalization", "r s s s v", "n"),
+            _node("MaxPool", "n", "p", kernel_shape=[3, 3], auto_pad="SAME_UPPER"),
             _node("Conv", "p d", "q", group=4, dilations=[2, 2], pads=[2, 2, 2, 2]), _node("Add", "q p", "t"),
             _node("GlobalAveragePool", "t", "g"), _node("Flatten", "g", "h"), _node("Gemm", "h m c", "z", transB=1, alpha=0.5),
             _node("Softmax", "z", "y", axis=-1)],
@@ -71,7 +72,8 @@ def onnx_models() -> dict[str, bytes]:
             {"x": (f32, (1, 5, 8))}, {"w": _f(8, 8), "g": _f(8)}, opset=20),
         "integers": onnx_model([
             _node("Gather", "table x", "e"), _node("ReduceMean", "e", "m", axes=[1], keepdims=0),
-            _node("TopK", "m k", "v i"), _node("Cast", "i", "j", to=f32), _node("Where", "c v j", "w"), _node("Cast", "w", "y", to=7)],
+            _node("TopK", "m k", "v i"), _node("Cast", "i", "j", to=f32), _node("Where", "c v j", "w"),
+            _node("Cast", "w", "y", to=7)],
             {"x": (TensorProto.INT64, ("N", 4))}, {"table": _f(9, 6), "k": _i(3), "c": np.array([True, False, True])}),
         "half": onnx_model([
             _node("InstanceNormalization", "x m m", "n"), _node("LpPool", "n", "p", kernel_shape=[2], p=3),
@@ -111,8 +113,8 @@ def pw_models(folder: Path) -> dict[str, bytes]:
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, variant in [*(("classifier", v) for v in VARIANTS), *((n, "plain") for n in onnx_models() if n != "classifier"),
-                              ("image", "packed")]:
+        others = [(n, "plain") for n in onnx_models() if n != "classifier"]
+        for name, variant in [*(("classifier", v) for v in VARIANTS), *others, ("image", "packed")]:
             path = folder / f"{name}-{variant}.pw"
             pw_model(name, variant).save(path, packed=variant == "packed")
             found[f"{name}-{variant}"] = path.read_bytes()

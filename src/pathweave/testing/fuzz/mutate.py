@@ -11,8 +11,8 @@ import numpy as np
 from ..edges import EDGES, FACTORS
 
 #: Words that stand where a text is expected.
-WORDS = ("", " ", "x", "y", "main", "f32", "f16", "nchw", "cpu", "If", "none", "-1", "\0", "é", "😀", "../../etc/passwd", "a" * 300,
-         "f32:nhwc:cpu", "%s%n", "NaN", "\ud800")
+WORDS = ("", " ", "x", "y", "main", "f32", "f16", "nchw", "cpu", "If", "none", "-1", "\0", "é", "😀", "../../etc/passwd",
+         "a" * 300, "f32:nhwc:cpu", "%s%n", "NaN", "\ud800")
 
 
 def pick(rng: np.random.Generator, items: Any) -> Any:

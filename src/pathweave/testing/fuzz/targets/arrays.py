@@ -1,4 +1,4 @@
-"""Arrays: files as `run` reads them, and what calls are handed: wrong ranks, strides, byte orders, objects, DLPack that lies."""
+"""Arrays: files as `run` reads them, and what calls are handed: odd ranks, strides, byte orders, DLPack that lies."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from ....net.arrays import read_arrays
 from .. import models, mutate, use
 from ..target import Target
 
-_DTYPES = ("f4", ">f4", "f8", "f2", ">f8", "i8", ">i8", "i4", "u1", "i1", "?", "c8", "U3", "S2", "O", "M8[s]", "V4", "f4,i4", "u2", "u8", "f16")
-_HEADER = ("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (6,), }",
-           "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "[[[[", "{" * 200, "1" * 5000, "(" * 900, "__import__('os')",
+_DTYPES = ("f4", ">f4", "f8", "f2", ">f8", "i8", ">i8", "i4", "u1", "i1", "?", "c8", "U3", "S2", "O", "M8[s]", "V4",
+           "f4,i4", "u2", "u8", "f16")
+_HEADER = ("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
+           "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (6,), }",
+           "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "[[[[", "{" * 200, "1" * 5000, "(" * 900,
+           "__import__('os')",
            "{'descr': '<f4', 'fortran_order': 1, 'shape': (True, 3)}", "{'descr': '<f4', 'fortran_order': False, 'shape': 6}")
-_TRICKS = ("plain", "transposed", "reversed", "strided", "broadcast", "unaligned", "read-only", "list", "scalar", "none", "subclass",
+_TRICKS = ("plain", "transposed", "reversed", "strided", "broadcast", "unaligned", "read-only", "list", "scalar", "none",
+           "subclass",
            "masked", "dlpack", "dlpack raises", "dlpack device", "dlpack nothing", "memoryview", "text", "zero rank", "huge")
 
 
@@ -98,7 +102,8 @@ def _npy(rng: np.random.Generator) -> bytes:
     header = mutate.pick(rng, _HEADER)
     if rng.integers(2):
         dtype = mutate.pick(rng, ("<f4", "|V0", "|S0", "<U1", "<f8", "|b1", "<M8", "<c16", "|V2147483647"))
-        dims = "".join(f"{mutate.edge(rng) if rng.integers(2) else int(rng.integers(0, 4))}, " for _ in range(int(rng.integers(0, 4))))
+        sizes = (mutate.edge(rng) if rng.integers(2) else int(rng.integers(0, 4)) for _ in range(int(rng.integers(0, 4))))
+        dims = "".join(f"{size}, " for size in sizes)
         header = f"{{'descr': '{dtype}', 'fortran_order': {bool(rng.integers(2))}, 'shape': ({dims}), }}"
     text = header.encode() + b" " * int(rng.integers(0, 9)) + b"\n"
     version = mutate.pick(rng, (1, 1, 1, 2, 3, 9))

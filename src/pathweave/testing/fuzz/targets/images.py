@@ -62,7 +62,10 @@ class Images(Target):
                                                for _ in range(2)))
         elif kind == 1:  # within the header, where sizes are
             at, word = int(rng.integers(0, 48)), mutate.pick(rng, _SIZES)
-            data[at:at + 4] = struct.pack(mutate.pick(rng, ("<I", ">I")), word) if rng.integers(2) else struct.pack("<H", word & 65535)
+            if rng.integers(2):
+                data[at:at + 4] = struct.pack(mutate.pick(rng, ("<I", ">I")), word)
+            else:
+                data[at:at + 2] = struct.pack("<H", word & 65535)
         else:
             return mutate.flip(bytes(data), rng)
         return bytes(data)

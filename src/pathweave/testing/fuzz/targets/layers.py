@@ -92,4 +92,5 @@ def _net(layer: Layer, inputs: list, constant: list[bool], outputs: int, values:
     rng = np.random.default_rng(0)
     constants = {n: fill(s, values[i], rng) if values[i] else np.zeros(s.shape, numpy_dtype(s.dtype))
                  for i, (n, s, c) in enumerate(zip(layer.inputs, inputs, constant)) if n and c}
-    return Net({n: s for n, s in zip(layer.inputs, inputs) if n and n not in constants}, list(layer.outputs), [layer], constants)
+    given = {n: s for n, s in zip(layer.inputs, inputs) if n and n not in constants}
+    return Net(given, list(layer.outputs), [layer], constants)

@@ -1,4 +1,4 @@
-"""ONNX files that were good: bits flipped, parts cut or doubled, lengths and numbers blown up, parts of the message exchanged."""
+"""ONNX files that were good: bits flipped, parts cut or doubled, lengths and numbers blown up, names exchanged."""
 
 from __future__ import annotations
 

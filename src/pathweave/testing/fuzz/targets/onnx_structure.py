@@ -1,4 +1,4 @@
-"""ONNX files whose parts hang together in odd ways: functions, branches, external and sparse weights, long chains, wide fans."""
+"""ONNX files whose parts hang together in odd ways: functions, branches, external and sparse weights, long chains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..target import Target
 
 F32 = TensorProto.FLOAT
 #: Locations that external weights name; `weights` and `pipe` are there, the latter is no file that may be read.
-_LOCATIONS = ("weights", "weights", "weights", "pipe", "link", "../weights", "/dev/zero", "", ".", "absent", "weights\0", "a" * 5000,
+_LOCATIONS = ("weights", "weights", "weights", "pipe", "link", "../weights", "/dev/zero", "", ".", "absent", "weights\0",
+              "a" * 5000,
               "weights/x", "folder")
 
 
@@ -99,7 +100,8 @@ def _external(rng: np.random.Generator) -> Any:
     entries = {"location": mutate.pick(rng, _LOCATIONS)}
     for key in ("offset", "length"):
         if rng.integers(2):
-            entries[key] = str(mutate.pick(rng, (0, 4, 12, 24, -4, 1, 2**63, 2**200, "x", "", " 12 ", "1e3", "0x10", "٣", "1_2")))
+            entries[key] = str(mutate.pick(rng, (0, 4, 12, 24, -4, 1, 2**63, 2**200, "x", "", " 12 ", "1e3", "0x10", "٣",
+                                                 "1_2")))
     for key, value in entries.items():
         entry = tensor.external_data.add()
         entry.key, entry.value = key, value
@@ -109,7 +111,8 @@ def _external(rng: np.random.Generator) -> Any:
 def _sparse(rng: np.random.Generator) -> Any:
     dims = mutate.pick(rng, ([2, 3], [3], [2**40], [2**31, 2**31], [0, 3], [-1, 3], []))
     count = int(rng.integers(0, 4))
-    indices = mutate.pick(rng, ([mutate.edge(rng) for _ in range(count)], list(range(count)), [0] * count, list(range(count))[::-1]))
+    indices = mutate.pick(rng, ([mutate.edge(rng) for _ in range(count)], list(range(count)), [0] * count,
+                                list(range(count))[::-1]))
     indices = [max(-2**63, min(2**63 - 1, i)) for i in indices]
     pairs = bool(rng.integers(2)) and len(dims) == 2
     stored = np.array([[i // 3, i % 3] for i in indices] if pairs else indices, np.int64).reshape(count, -1 if count else 2)
@@ -148,18 +151,22 @@ def _shapes(rng: np.random.Generator) -> Any:
 
 def _names(rng: np.random.Generator) -> Any:
     """Names that are odd, or the same for different things."""
-    names = [mutate.pick(rng, ("x", "y", "a", "", " ", "é", "main/x", "preprocess", "packed", "../x", "a" * 3000, "\n", "0", "n"))
+    names = [mutate.pick(rng, ("x", "y", "a", "", " ", "é", "main/x", "preprocess", "packed", "../x", "a" * 3000, "\n",
+                               "0", "n"))
              for _ in range(4)]
     nodes = [helper.make_node("Relu", ["x"], [names[0]], name=names[1]),
-             helper.make_node("Add", [names[0], mutate.pick(rng, ["x", *names])], [mutate.pick(rng, ["y", *names])], name=names[2])]
+             helper.make_node("Add", [names[0], mutate.pick(rng, ["x", *names])], [mutate.pick(rng, ["y", *names])],
+                              name=names[2])]
     output = mutate.pick(rng, ["y", *names, "x"])
-    return _model(nodes, tuple(mutate.pick(rng, ("N", "?", "", 2, "x", "a" * 3000, "-1", " ")) for _ in range(2)), output=output,
+    return _model(nodes, tuple(mutate.pick(rng, ("N", "?", "", 2, "x", "a" * 3000, "-1", " ")) for _ in range(2)),
+                  output=output,
                   tensors=[numpy_helper.from_array(np.ones(1, np.float32), names[3])] if rng.integers(2) else [])
 
 
 def _initialisers(rng: np.random.Generator) -> Any:
     """Constants of odd makes: numbers in the wrong field, several at once, strings, segments."""
-    tensor = TensorProto(name="w", data_type=int(mutate.pick(rng, (1, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 21, 22, 0, 99))))
+    tensor = TensorProto(name="w", data_type=int(mutate.pick(rng, (1, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 21,
+                                                                   22, 0, 99))))
     tensor.dims.extend(mutate.pick(rng, ([3], [1], [], [2, 3], [0], [1] * 70, [2**62])))
     count = 1
     for d in tensor.dims:

@@ -1,4 +1,4 @@
-"""Every ONNX operator that the importer takes, alone and in short chains: attributes, shapes and constants, sensible and hostile."""
+"""Every ONNX operator that the importer takes, alone and in short chains: sensible and hostile attributes and constants."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def _gemm(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     if transposed and len(shape) == 2:
         inner = shape[0]
     weights = d.value([outputs, inner] if across else [inner, outputs], dtype, 0.9)
-    extra = [d.value(d.pick([outputs], [1, outputs], [1], [], [shape[0] if shape else 1, outputs]), dtype, 0.8)] if d.chance() else []
+    bias = d.pick([outputs], [1, outputs], [1], [], [shape[0] if shape else 1, outputs])
+    extra = [d.value(bias, dtype, 0.8)] if d.chance() else []
     return d.node(op, [x, weights, *extra], transB=across, transA=transposed, alpha=d.maybe(d.f()), beta=d.maybe(d.f())), None
 
 
@@ -201,7 +202,7 @@ def _pad(d: Draw, op: str, shape: list[int], dtype: int, x: str):
 
 
 def _slice(d: Draw, op: str, shape: list[int], dtype: int, x: str):
-    axes = [a for a in d.axes(len(shape))] or [0]
+    axes = d.axes(len(shape)) or [0]
     starts, ends = d.ints(len(axes), -3, 3), d.ints(len(axes), -2, 5)
     ends = [d.pick(e, 2**63 - 1, 2**31 - 1, -2**63) if d.chance(0.2) else e for e in ends]
     if d.opset < 10:
@@ -210,7 +211,8 @@ def _slice(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     if d.chance(0.9):
         inputs.append(d.numbers(axes))
         if d.chance(0.4):
-            inputs.append(d.numbers([v or 1 for v in d.ints(len(axes), -2, 2)] if not d.is_hostile() else d.ints(len(axes), -2, 2)))
+            steps = d.ints(len(axes), -2, 2)
+            inputs.append(d.numbers(steps if d.is_hostile() else [v or 1 for v in steps]))
     return d.node(op, inputs), None
 
 
@@ -240,7 +242,10 @@ def _concat(d: Draw, op: str, shape: list[int], dtype: int, x: str):
 
 def _gather(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     indices = d.ints(int(d.rng.integers(1, 4)), 0, 1)
-    table = d.numbers(indices) if d.chance(0.7) else d.constant([], I64, indices[:1]) if indices and d.chance() else d.input([2], I64)
+    if d.chance(0.7):
+        table = d.numbers(indices)
+    else:
+        table = d.constant([], I64, indices[:1]) if indices and d.chance() else d.input([2], I64)
     return d.node(op, [x, table], axis=d.maybe(d.axis(len(shape)), 0.8)), None
 
 
@@ -295,14 +300,16 @@ def _constant(d: Draw, op: str, shape: list[int], dtype: int, x: str):
         value = helper.make_tensor("value", d.pick(F32, I64), dims, [d.pick(1, 2, 0)] * max([1, *dims]))
         names = d.node(op, [d.numbers(d.ints(len(shape), 1, 3))], value=d.maybe(value))
     else:
-        given = d.pick({"value_float": d.f()}, {"value_int": d.n()}, {"value_ints": d.ints(3)}, {"value_floats": [d.f(), d.f()]},
-                       {"value": helper.make_tensor("t", F32, [2], [1.0, 2.0])}, {"value_string": "a"})
+        given = d.pick({"value_float": d.f()}, {"value_int": d.n()}, {"value_ints": d.ints(3)},
+                       {"value_floats": [d.f(), d.f()]}, {"value": helper.make_tensor("t", F32, [2], [1.0, 2.0])},
+                       {"value_string": "a"})
         names = d.node(op, [], **given)
     return d.node("Add" if d.chance(0.8) else "Expand", [x, *names]), None
 
 
 def _shape(d: Draw, op: str, shape: list[int], dtype: int, x: str):
-    names = d.node(op, [x], **({"start": d.maybe(d.n(-2, 2)), "end": d.maybe(d.n(-2, 4))} if op == "Shape" and d.opset >= 15 else {}))
+    part = {"start": d.maybe(d.n(-2, 2)), "end": d.maybe(d.n(-2, 4))} if op == "Shape" and d.opset >= 15 else {}
+    names = d.node(op, [x], **part)
     if d.chance() and op == "Shape":
         return d.node("Reshape", [x, *names]), None
     return names, None
@@ -319,24 +326,28 @@ def _prelu(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x, d.value(list(slope), dtype, 0.9)]), shape
 
 
+def _each(names: str, value: Any) -> dict[str, Any]:
+    """The same for several operators."""
+    return dict.fromkeys(names.split(), value)
+
+
 RECIPES: dict[str, Recipe] = {
-    **dict.fromkeys("Abs Ceil Cos Erf Exp Floor HardSwish Identity IsNaN Log Mish Neg Not Reciprocal Relu Round Sigmoid Sign Sin "
-                    "Softplus Softsign Sqrt Tanh com.microsoft:Gelu".split(), _unary()),
-    **dict.fromkeys("Celu Elu LeakyRelu ThresholdedRelu Swish".split(), _unary(alpha=_float())),
+    **_each("Abs Ceil Cos Erf Exp Floor HardSwish Identity IsNaN Log Mish Neg Not Reciprocal Relu Round Sigmoid Sign Sin "
+                    "Softplus Softsign Sqrt Tanh com.microsoft:Gelu", _unary()),
+    **_each("Celu Elu LeakyRelu ThresholdedRelu Swish", _unary(alpha=_float())),
     "Gelu": _unary(approximate=lambda d, r: d.pick("none", "tanh", "none")),
     "HardSigmoid": _unary(alpha=_float(), beta=_float()), "Selu": _unary(alpha=_float(), gamma=_float()),
     "Shrink": _unary(bias=_float(), lambd=_float()),
     "IsInf": _unary(detect_negative=lambda d, r: d.n(0, 1), detect_positive=lambda d, r: d.n(0, 1)),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _unary(axis=_axis)),
-    **dict.fromkeys("Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Xor".split(),
-                    _binary),
+    **_each("Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Xor", _binary),
     "Clip": _clip, "Cast": _cast, "CastLike": _cast, "Conv": _conv, "ConvTranspose": _conv,
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _global),
-    **dict.fromkeys("BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization".split(), _per_channel),
+    **_each("BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization", _per_channel),
     "Gemm": _gemm, "MatMul": _gemm,
-    **dict.fromkeys("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-                    "ReduceSumSquare ArgMax ArgMin".split(), _reduce),
+    **_each("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+                    "ReduceSumSquare ArgMax ArgMin", _reduce),
     "Squeeze": _squeeze, "Unsqueeze": _squeeze, "Reshape": _reshape, "Flatten": _reshape, "Transpose": _transpose,
     "Expand": _expand, "Tile": _expand, "Pad": _pad, "Slice": _slice, "Split": _split, "Concat": _concat, "Gather": _gather,
     "Where": _where, "TopK": _topk, "Resize": _resize, "Upsample": _resize, "DepthToSpace": _blocks, "SpaceToDepth": _blocks,
@@ -344,9 +355,10 @@ RECIPES: dict[str, Recipe] = {
     "Dropout": _dropout, "PRelu": _prelu,
 }
 #: Ranks that operators are mostly given.
-RANKS = {**dict.fromkeys("Conv ConvTranspose AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool LRN "
-                         "BatchNormalization GroupNormalization InstanceNormalization".split(), (4, 4, 4, 3, 5)),
-         **dict.fromkeys(("Resize", "Upsample", "DepthToSpace", "SpaceToDepth"), (4, 4, 4, 4, 3)), "Gemm": (2,), "MatMul": (2, 3, 4)}
+RANKS = {**_each("Conv ConvTranspose AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool LRN "
+                         "BatchNormalization GroupNormalization InstanceNormalization", (4, 4, 4, 3, 5)),
+         **dict.fromkeys(("Resize", "Upsample", "DepthToSpace", "SpaceToDepth"), (4, 4, 4, 4, 3)), "Gemm": (2,),
+         "MatMul": (2, 3, 4)}
 INTEGERS = ("Mod", "Equal", "Gather")
 BOOLEANS = ("And", "Not", "Or", "Xor")
 

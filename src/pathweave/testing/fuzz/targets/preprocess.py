@@ -11,7 +11,8 @@ from ....runtime.model import load
 from .. import models, mutate, use
 from ..target import JsonTarget
 
-_KINDS = ("source", "sink", "madd", "permute", "softmax", "topk", "argmax", "relu", "clip", "cast", "transpose", "resize2", "reshape",
+_KINDS = ("source", "sink", "madd", "permute", "softmax", "topk", "argmax", "relu", "clip", "cast", "transpose",
+          "resize2", "reshape",
           "split", "concat", "conv2", "slice", "pad", "mul", "nonsense")
 
 

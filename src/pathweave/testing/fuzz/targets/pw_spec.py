@@ -1,4 +1,4 @@
-"""Files of our own with other contents: header, offsets, lengths, packings, nodes, shapes, routes; their digests made right again."""
+"""Files of our own with other contents: offsets, packings, layers, shapes, routes; their digests are made right again."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def take_apart(data: bytes) -> dict[str, Any]:
     header = json.loads(data[8:8 + length])
     metadata, body = header.pop("__metadata__"), data[8 + length:]
     entries = {n: {**e, "data": body[e["data_offsets"][0]:e["data_offsets"][1]].hex()} for n, e in header.items()}
-    return {"model": json.loads(metadata["pathweave"]), "packed": json.loads(metadata.get("packed", "null")), "entries": entries}
+    return {"model": json.loads(metadata["pathweave"]), "packed": json.loads(metadata.get("packed", "null")),
+            "entries": entries}
 
 
 def put_together(parts: dict[str, Any], rng: np.random.Generator | None = None) -> bytes:
@@ -72,7 +73,8 @@ def put_together(parts: dict[str, Any], rng: np.random.Generator | None = None) 
     if parts["packed"] is not None:
         metadata["packed"] = json.dumps(parts["packed"], separators=(",", ":"))
     tensors = {n: bytes.fromhex(e["data"]) for n, e in parts["entries"].items()}
-    digests = {n: packed.digest_of(t.encode()) for n, t in metadata.items()} | {n: packed.digest_of(d) for n, d in tensors.items()}
+    contents = {n: t.encode() for n, t in metadata.items()} | tensors
+    digests = {n: packed.digest_of(d) for n, d in contents.items()}
     if rng is not None and not rng.integers(8):
         digests = mutate.change(digests, rng)
     metadata["digests"] = json.dumps(digests, separators=(",", ":"))
@@ -137,7 +139,8 @@ def _change(parts: dict[str, Any], what: int, rng: np.random.Generator) -> None:
         meta[key] = mutate.value_like(mutate.pick(rng, (meta.get(key), [], ["x", "y"], {}, 1, "x")), rng)
     else:
         layer = mutate.pick(rng, net["layers"])
-        layer["epilogue"] = {"add": bool(rng.integers(2)), "act": mutate.pick(rng, ("", "relu", "clip", "gelu", "add", "softmax")),
+        act = mutate.pick(rng, ("", "relu", "clip", "gelu", "add", "softmax"))
+        layer["epilogue"] = {"add": bool(rng.integers(2)), "act": act,
                              "params": [float(v) for v in rng.integers(-1, 7, int(rng.integers(0, 3)))]}
         if layer["epilogue"]["add"] and rng.integers(2):
             layer["inputs"].append(mutate.pick(rng, [*net["inputs"], *net["constants"], layer["inputs"][0]]))

@@ -18,8 +18,10 @@ from .. import models, mutate, use
 from ..target import JsonTarget
 
 _ROUTED = ("classifier", "image", "attention", "shapes", "integers")
-_WORDS = ("cpu", "python", "f32", "bf16", "i8", "qint8", "nchw", "nhwc", "nchw16c", "chf", "chl", "naive", "fast", "faster", "direct",
-          "gemm", "conv2", "dense", "conv2/direct", "1thread", "winograd4", "conv2/direct:f32:nhwc:cpu", "", "cuda0", "é", "a b")
+_WORDS = ("cpu", "python", "f32", "bf16", "i8", "qint8", "nchw", "nhwc", "nchw16c", "chf", "chl", "naive", "fast",
+          "faster", "direct",
+          "gemm", "conv2", "dense", "conv2/direct", "1thread", "winograd4", "conv2/direct:f32:nhwc:cpu", "", "cuda0", "é",
+          "a b")
 _JOINTS = (":", "/", "@", ",", "..", " ", "")
 
 
