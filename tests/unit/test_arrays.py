@@ -53,7 +53,7 @@ def test_archives(save, tmp_path):
     (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 3), }"), "0 or more"),
     (npy("{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }", b"\0\1\2"), "0 and 1"),
     (npy("(" * 900), "cannot be read"), (npy("{" * 9000), "cannot be read"), (npy("__import__('os').abort()"),
-                                                                              "cannot be read"),
+     "cannot be read"),
     (npy("{'descr': '|V2147483647', 'fortran_order': False, 'shape': (2147483647,), }"), "at most"),
     (b"PK\3\4" + b"\0" * 40, "plain")])
 def test_what_it_is_not_is_said_in_little_memory(data, said, tmp_path):

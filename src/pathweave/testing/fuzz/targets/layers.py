@@ -52,7 +52,11 @@ class Layers(JsonTarget):
 
     def run(self, data: bytes, folder: Path) -> None:
         read = spec.from_plain(spec.parse_json(data.decode("utf-8", "replace"), "case"), "case")
+        if not isinstance(read, dict):
+            raise ModelError("no case")
         if "problem" in read:
+            if not isinstance(read["problem"], str):
+                raise ModelError("no text of a problem")
             try:
                 native().candidates(read["problem"])
             except ValueError as e:  # the native core's own; the catalogue, which users reach, has typed ones

@@ -22,9 +22,9 @@ class Measurements(Target):
     suffix = ".store"
 
     def prepare(self, folder: Path) -> None:
-        from ....profile.measurement import Measurement
-        from ....profile.profile import Profile
-        from ....profile.store import Store
+        from ....profiling.measurement import Measurement
+        from ....profiling.profile import Profile
+        from ....profiling.store import Store
         self.store, self.profile = Store, Profile
         path = folder / "profile.sqlite"
         with Store.open(path) as store:

@@ -165,8 +165,8 @@ def _names(rng: np.random.Generator) -> Any:
 
 def _initialisers(rng: np.random.Generator) -> Any:
     """Constants of odd makes: numbers in the wrong field, several at once, strings, segments."""
-    tensor = TensorProto(name="w", data_type=int(mutate.pick(rng, (1, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 21,
-                                                                   22, 0, 99))))
+    kinds = (1, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 21, 22, 0, 99)
+    tensor = TensorProto(name="w", data_type=mutate.pick(rng, kinds))
     tensor.dims.extend(mutate.pick(rng, ([3], [1], [], [2, 3], [0], [1] * 70, [2**62])))
     count = 1
     for d in tensor.dims:
