@@ -17,7 +17,7 @@ CORPUS = Path("tests/fuzz/corpus")
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pathweave.testing.fuzz", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--cases", type=int, default=3000, metavar="N", help="shared out among the targets (default 3000; "
-                        "120000 has 100,000 structured cases and 20,000 changed .pw files)")
+                        "120000 has 20,000 of pw_bytes and 100,000 of the others)")
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this one, may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same cases (default 0)")
     parser.add_argument("--jobs", type=int, default=0, help="worker processes (default: the processors that may be used)")
