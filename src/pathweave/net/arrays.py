@@ -56,7 +56,8 @@ def _array(f: Any, size: int, where: str) -> Any:
     version = npy.read_magic(f)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
-        raise InputError(f"{where}: expected {EXPECTED} in NumPy's format 1.0 or 2.0, got {'.'.join(map(str, version))}; save it again")
+        raise InputError(f"{where}: expected {EXPECTED} in NumPy's format 1.0 or 2.0, "
+                         f"got {'.'.join(map(str, version))}; save it again")
     shape, fortran, dtype = readers[version](f)
     if dtype.hasobject:
         raise InputError(f"{where}: expected numbers, got Python objects; convert the array before saving it")
