@@ -73,7 +73,7 @@ def samples(kind: str, tmp_path, heldout):
 
 
 @pytest.mark.parametrize("kind, words", [
-    ("text", "expected a .npz or .npy file with plain arrays"), ("missing", "no such file"),
+    ("text", "expected a .npy or .npz file with plain arrays"), ("missing", "no such file"),
     ("shape", "samples[0]: input 'x'"), ("type", "expected element type float32"), ("nan", "expected finite numbers"),
     ("names", "expected arrays of samples named x (f32[N,1,8,8]), got first float32[3, 1, 8, 8]"),
     ("none", "expected at least one sample, got none"), ("folder", "expected images in that folder")])

@@ -253,3 +253,12 @@ def test_short_texts_and_tables_for_notebooks(tmp_path):
         assert len(repr(thing)) < 200 and repr(thing).startswith("<") and "<table>" in thing._repr_html_()
     assert "a &lt;b&gt;" in (text := html.table("a <b>", ["x"], [["<i>"]])) and "&lt;i&gt;" in text and "<i>" not in text
     assert "and 1 more rows" in html.table("", ["x"], [[i] for i in range(61)])
+
+
+def test_a_model_whose_layers_do_not_fit_together_can_be_looked_at():
+    """`load` does not look at shapes; a notebook that shows the model must not raise."""
+    net = pw.Net({"x": pw.TensorSpec("f32", (2, 3))}, ["y"], [pw.Layer("add", "add", ("x", "k"), ("y",))],
+                 {"k": np.ones((4, 5), np.float32)})
+    model = pw.Model(Model({"main": net}))
+    assert "2,3" in repr(model)
+    assert "do not broadcast" in model._repr_html_()

@@ -575,3 +575,14 @@ def test_digests_of_files_that_cannot_be_read(tmp_path):
     (tmp_path / "text.pw").write_text("x" * 100)
     with pytest.raises(FileFormatError):
         damage(tmp_path / "text.pw")
+
+
+@pytest.mark.parametrize("meta", [
+    {"$float": "nan"}, [], 1, None, {"labels": 5}, {"labels": {"a": 1}}, {"labels": "text"}, {"default_inputs": 3},
+    {"default_inputs": [1]}, {"default_inputs": {"x": 1}}, {"default_inputs": {"$float": "inf"}}])
+def test_meta_data_that_the_package_reads_are_of_their_types(meta):
+    data = spec.encode(make_model())
+    arrays = {f"{n}/{c}": a for n, net in make_model().nets.items() for c, a in net.constants.items()}
+    spec.decode(json.loads(json.dumps(data)), arrays)
+    with pytest.raises(FileFormatError, match="meta"):
+        spec.decode({**data, "meta": meta}, arrays)

@@ -533,3 +533,12 @@ def test_fingerprint_quota_of_version_1(tmp_path, uncapped):
     assert host(None, root).facts["cpu_quota"] == 2.5
     (folder / "cpu.cfs_quota_us").write_text("-1")
     assert host(None, root).facts["cpu_quota"] is None
+
+
+@pytest.mark.parametrize("memory", ["1e999", "-1e999", "NaN", "null", "[]", "\"x\"", "{}"])
+def test_what_a_record_says_of_its_routine_may_be_anything(memory):
+    from pathweave.profiling.about import About
+    text = '{"ins": ["f32:nchw:cpu"], "outs": ["f32:nchw:cpu"], "accuracy": "f32", "memory": 7}'
+    assert About.parse(text).memory == 7
+    with pytest.raises(ProfileError, match="a description of a routine's ports"):
+        About.parse(text.replace("7", memory))

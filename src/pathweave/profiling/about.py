@@ -35,7 +35,7 @@ class About(NamedTuple):
             ins, outs = (tuple(Format.parse(f) for f in data[k]) for k in ("ins", "outs"))
             accuracy, memory = str(data["accuracy"]), int(data["memory"])
             return About(ins, outs, accuracy, memory, bool(data.get("reference")), bool(data.get("emulated")))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ModelError) as e:
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, ModelError) as e:
             shown = text if len(text) <= 80 else text[:77] + "..."
             raise ProfileError(f"profile: expected a description of a routine's ports, got {shown!r} ({e}); "
                                f"the record is damaged or of another version: measure again") from None

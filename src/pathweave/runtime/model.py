@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..errors import InputError, ModelError, RouteError
+from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
@@ -385,7 +385,11 @@ class LoadedModel(Model):
         weights = None
         if packed:
             from .packed import collect, summary
-            self.plan()
+            try:
+                self.plan()
+            except OpenSizesError:  # there are no default shapes: those that were used
+                if not self.runnable().kept_plans():
+                    raise
             plans = self.runnable().kept_plans()
             weights = collect(self.nets, plans)
             self._written = [summary(weights, plans)]
@@ -408,7 +412,10 @@ class LoadedModel(Model):
 
         from .. import html
         rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
-        rows += [("output", n, s) for n, s in self.outputs.items()]
+        try:
+            rows += [("output", n, s) for n, s in self.outputs.items()]
+        except Error as e:  # a model whose layers do not fit together can still be looked at
+            rows += [("output", n, str(e)) for n in self.main.outputs]
         rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
         rows += [("route", s[:12], repr(r)[1:-1]) for s, r in self.routes.items()]
         return html.table(repr(self)[1:-1], ("", "name", ""), rows)

@@ -50,22 +50,31 @@ class Session:
 
     def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
         """Like a call, but always gives a dict by name."""
-        arrays = self._take(inputs)
-        results = self._places(out, arrays)
+        arrays, results = self._bound(inputs, out)
         with self._lock:
             self._handle.run(arrays, self._written(results))
         return results
 
     def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
         """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
-        arrays = self._take(inputs)
-        results = self._places(out, arrays)
+        arrays, results = self._bound(inputs, out)
         with self._lock:
             return np.asarray(self._handle.run_timed(arrays, self._written(results)))
 
     def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
         return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())
+
+    def _bound(self, inputs: Any, out: Any) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """What the net reads and writes in one call."""
+        try:
+            arrays = self._take(inputs)
+            return arrays, self._places(out, arrays)
+        except MemoryError as e:
+            if isinstance(e, OutOfMemoryError):
+                raise
+            raise OutOfMemoryError(f"session: no memory for the outputs, or for copies of inputs that do not lie in one piece: "
+                                   f"{e}") from e
 
     # ---- inputs ----
 
@@ -103,10 +112,7 @@ class Session:
 
     def _places(self, out: Any, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
         if out is None:
-            try:
-                return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
-            except MemoryError as e:
-                raise OutOfMemoryError(f"session: no memory for the outputs: {e}") from e
+            return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
         if not isinstance(out, Mapping):
             if len(self._outputs) != 1:
                 raise InputError(f"out: expected a dict with some of {', '.join(n for n, *_ in self._outputs)}, "
