@@ -150,7 +150,7 @@ def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str
     import onnx
 
     import pathweave as pw
-    from pathweave.profile.protocol import random_inputs
+    from pathweave.profiling.protocol import random_inputs
     from pathweave.report import bench
     from pathweave.report.peers import Task
     onnx.save(model_of(shape), path)

@@ -12,9 +12,9 @@ from scripted import run_python
 
 import pathweave as pw
 from pathweave.errors import Error, InterruptedTuning, StoreError
-from pathweave.profile import passes, protocol, slots
-from pathweave.profile.store import Store
-from pathweave.profile.yardstick import YARDSTICK
+from pathweave.profiling import passes, protocol, slots
+from pathweave.profiling.store import Store
+from pathweave.profiling.yardstick import YARDSTICK
 
 THREADS = 2
 
@@ -81,7 +81,7 @@ def test_killed_while_profiling(net_bytes, tmp_path):
     code = textwrap.dedent(f"""
         import os, signal
         import pathweave as pw
-        from pathweave.profile import passes
+        from pathweave.profiling import passes
         passes.FLUSH_S = 0.0
         told = []
         def progress(fraction, text):
@@ -144,7 +144,7 @@ def test_verify_accepts_what_is_right(model, clock, store):
 
 def test_verify_leaves_out_what_is_wrong(model, clock, store, monkeypatch):
     """A routine that answers with something else is never timed, never chosen."""
-    from pathweave.profile import verify
+    from pathweave.profiling import verify
     build, sick = verify.build_plan, "conv2/direct:f32:"
 
     class Wrong:
@@ -209,10 +209,10 @@ def test_progress_bar_is_silent_without_a_terminal(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("order", ["import pathweave.profile.store as s, pathweave.tune.api as t, pathweave as pw",
+@pytest.mark.parametrize("order", ["import pathweave.profiling.store as s, pathweave.tuning.api as t, pathweave as pw",
                                    "import pathweave as pw; pw.profile, pw.tune",
-                                   "import pathweave as pw; pw.profile; from pathweave.tune.solvers import solve",
-                                   "from pathweave.profile.profile import Profile; import pathweave as pw"])
+                                   "import pathweave as pw; pw.profile; from pathweave.tuning.solvers import solve",
+                                   "from pathweave.profiling.profile import Profile; import pathweave as pw"])
 def test_packages_are_functions_too(order, net_bytes, tmp_path):
     (tmp_path / "net.onnx").write_bytes(net_bytes)
     code = (f"{order}\n"

@@ -13,11 +13,11 @@ from ..net.format import Format, plain_format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route
-from ..profile.about import About
-from ..profile.measurement import Measurement
-from ..profile.passes import CALL
-from ..profile.profile import Profile
-from ..profile.yardstick import call_problem
+from ..profiling.about import About
+from ..profiling.measurement import Measurement
+from ..profiling.passes import CALL
+from ..profiling.profile import Profile
+from ..profiling.yardstick import call_problem
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate
 from .fusion import MEMBER, Fusion

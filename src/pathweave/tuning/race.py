@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.route import Route
-from ..profile.measurement import quantile
-from ..profile.passes import timed_run
-from ..profile.yardstick import readings, timed_call
+from ..profiling.measurement import quantile
+from ..profiling.passes import timed_run
+from ..profiling.yardstick import readings, timed_call
 
 #: Rounds before the race may end, and at most.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400

@@ -40,7 +40,7 @@ def solve(instance: Instance, *, time_limit_s: float = 10.0, max_table: int = MA
         solution = method.solve(instance, deadline - monotonic(), max_table)
         if solution is not None:
             return solution
-    raise SolverError("no solver can take this graph: it is too wide for every method of tune/solvers")
+    raise SolverError("no solver can take this graph: it is too wide for every method of tuning/solvers")
 
 
 def margins(instance: Instance, solution: Solution, *, max_table: int = MAX_TABLE,

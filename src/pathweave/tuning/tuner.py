@@ -14,13 +14,13 @@ import numpy as np
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, SolverError
 from ..net.format import numpy_dtype
 from ..net.route import Route
-from ..profile.about import About
-from ..profile.measurement import Measurement, quantile
-from ..profile.passes import CALL, SHORT, StepTimes, timed_run
-from ..profile.profile import Profile
-from ..profile.protocol import profile_bound, this_host
-from ..profile.store import Store
-from ..profile.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
+from ..profiling.about import About
+from ..profiling.measurement import Measurement, quantile
+from ..profiling.passes import CALL, SHORT, StepTimes, timed_run
+from ..profiling.profile import Profile
+from ..profiling.protocol import profile_bound, this_host
+from ..profiling.store import Store
+from ..profiling.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route

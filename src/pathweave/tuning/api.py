@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InterruptedTuning, ProfileError
 from ..net.net import Model
 from ..net.route import Route
-from ..profile.profile import Profile
+from ..profiling.profile import Profile
 from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
 from ..runtime.model import LoadedModel, check_threads, load
@@ -70,7 +70,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
     the store. Raises ProfileError for those of another machine, what `pathweave.profile` and `solve` raise, and
     InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes on from there.
     """
-    from ..profile.protocol import opened, this_host
+    from ..profiling.protocol import opened, this_host
     from ..runtime.descriptor import restriction
     from .tuner import Tuner
     start = time.monotonic()

@@ -9,8 +9,8 @@ from typing import Any
 from ..errors import DeviceError, InputError
 from ..net.problem import adapt_problem
 from ..net.route import Route
-from ..profile.measurement import Measurement
-from ..profile.profile import Profile
+from ..profiling.measurement import Measurement
+from ..profiling.profile import Profile
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
 from ..runtime.routes import carried_from
@@ -146,7 +146,7 @@ def _add_unmeasured(e: Explanation, bound: BoundNet, index: int, threads: int, a
     """Candidates of this build that the profile does not know, and refusals."""
     known = {(r.routine, r.version, r.variant) for r in e.candidates}
     try:
-        from ..profile.protocol import this_host
+        from ..profiling.protocol import this_host
         if e.host != this_host().id:
             e.notes.append(f"the profile is of host {e.host}, not of this machine: candidates that were not measured "
                            f"there, and refusals, are not known")

@@ -64,7 +64,7 @@ class Limits:
         if threads not in self.measured:
             raise ProfileError(f"limits of host {self.host}: expected those of {threads} threads, got "
                                f"{', '.join(map(str, self.measured)) or 'none'}; measure them: "
-                               f"pathweave.profile.limits.limits([{threads}])")
+                               f"pathweave.profiling.limits.limits([{threads}])")
         return self.measured[threads]
 
     def to_json(self) -> dict[str, Any]:
