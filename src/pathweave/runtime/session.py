@@ -11,6 +11,7 @@ from ..errors import DTypeError, InputError, OutOfMemoryError
 from ..locks import lock
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import numpy_dtype
+from ..net.net import TensorSpec
 from .plan import Plan
 
 
@@ -79,21 +80,8 @@ class Session:
     # ---- inputs ----
 
     def _take(self, inputs: Any) -> list[np.ndarray]:
-        if not isinstance(inputs, Mapping):
-            if len(self._inputs) != 1:
-                raise InputError(f"session: expected a dict with the inputs {self._listed()}, got "
-                                 f"{'nothing' if inputs is None else type(inputs).__name__}")
-            return [self._array(*self._inputs[0], inputs)]
-        unknown = [n for n in inputs if n not in self.plan.inputs]
-        missing = [n for n, *_ in self._inputs if n not in inputs]
-        if unknown or missing:
-            parts = [f"{', '.join(map(repr, missing))} missing"] if missing else []
-            parts += [f"{', '.join(map(repr, unknown))} unknown"] if unknown else []
-            raise InputError(f"session: {' and '.join(parts)}; expected exactly the inputs {self._listed()}")
-        return [self._array(*entry, inputs[entry[0]]) for entry in self._inputs]
-
-    def _listed(self) -> str:
-        return ", ".join(f"{name!r} {spec}" for name, _, _, spec in self._inputs)
+        given = by_name("session", self.plan.inputs, inputs)
+        return [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
@@ -132,6 +120,21 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session over {self.plan!r}>"
+
+
+def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
+    """Inputs of a call in the order of the net's; one array stands for the input of a net that has one. Raises InputError."""
+    if not isinstance(inputs, (dict, Mapping)):  # dict first: to ask the abstract class takes a microsecond
+        if len(specs) == 1:
+            return {name: inputs for name in specs}
+        problem = f"expected a dict, got {'nothing' if inputs is None else type(inputs).__name__}"
+    elif inputs.keys() == specs.keys():
+        return {name: inputs[name] for name in specs}
+    else:
+        named = {"missing": [n for n in specs if n not in inputs], "unknown": [n for n in inputs if n not in specs]}
+        problem = " and ".join(f"{', '.join(map(repr, names))} {word}" for word, names in named.items() if names)
+    listed = ", ".join(f"{name!r} {spec}" for name, spec in specs.items())
+    raise InputError(f"{where}: {problem}; expected exactly the inputs {listed}")
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
