@@ -29,7 +29,7 @@ def test_bench_and_show_name_the_origin_of_a_route(pw, digits, tuned, tmp_path):
     assert bench(pw, tuned, "--threads", 1) == "tuned route"
     assert bench(pw, tuned, "--threads", 2) == "carried over from 1 thread"
     assert bench(pw, tuned, "--threads", 1, "--batch", 3).startswith("carried over from other shapes")
-    assert "tuned route, 1 threads" in pw("show", tuned).out
+    assert "tuned route, 1 thread\n" in pw("show", tuned).out
     assert "carried over from 1 thread, 2 threads" in pw("show", tuned, "--threads", 2).out
 
     model = pathweave.load(tuned)

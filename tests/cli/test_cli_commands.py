@@ -274,7 +274,7 @@ def test_tune_saves_and_explains(pw, digits, tmp_path):
     assert pw("verify", out, "--threads", 1, "--samples", 1).code == 0
 
     shown = pw("show", out)
-    assert "route, 1 threads" in shown.out
+    assert "route, 1 thread\n" in shown.out
     explained = pw("explain", out, 1, "--threads", 1, "--json").json
     assert explained["index"] == 1 and explained["chosen"]["routine"] in {c["routine"] for c in explained["candidates"]}
     by_name = pw("explain", out, explained["layer"], "--threads", 1)

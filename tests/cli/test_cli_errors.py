@@ -84,7 +84,7 @@ def test_run_inputs(pw, digits, two_inputs, tmp_path, batch):
     (tmp_path / "broken.npz").write_bytes(b"PK broken")
     np.savez(tmp_path / "keys.npz", y=np.zeros(3))
     (tmp_path / "image.png").write_bytes(b"not an image")
-    check(pw("run", digits, tmp_path / "none.npy"), 2, "none.npy", "no such file")
+    check(pw("run", digits, tmp_path / "none.npy"), 2, "none.npy", "no such file; expected an array file")
     check(pw("run", digits, tmp_path / "wrong.npy"), 2, "dimension 1", "expected 1", "got 3")
     check(pw("run", digits, tmp_path / "double.npy"), 2, "float32", "float64")
     check(pw("run", digits, tmp_path / "broken.npy"), 2, "broken.npy", ".npy or .npz")

@@ -96,14 +96,15 @@ def stored_profile(bound: Any, threads: int) -> Any:
 def existing_file(path: str, what: str) -> Path:
     """The path of a file that is there. Raises BadUse."""
     file = Path(path)
+    article = "an" if what[0] in "aeiouAEIO" else "a"
     try:
         if file.is_dir():
-            raise BadUse(f"{path}: expected a {what} file, got a folder")
+            raise BadUse(f"{path}: expected {article} {what} file, got a folder")
         file.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise BadUse(f"{path}: no such file; expected a {what} file") from None
+        raise BadUse(f"{path}: no such file; expected {article} {what} file") from None
     except (OSError, ValueError) as e:  # a name that is too long, holds a zero byte, or may not be looked at
-        raise BadUse(f"{cut(path)}: {getattr(e, 'strerror', None) or e}; expected the path of a {what} file") from None
+        raise BadUse(f"{cut(path)}: {getattr(e, 'strerror', None) or e}; expected the path of {article} {what} file") from None
     return file
 
 

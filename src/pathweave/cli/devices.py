@@ -15,7 +15,7 @@ ORDER = 90
 def command(
     limits: Annotated[bool, typer.Option("--limits", help="Show the processor's limits instead: peak rates, read bandwidth, "
                                          "barriers. They are measured once, in some seconds, and kept.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="With --limits: measure again, and keep the better figures.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Like --limits, but measure anew; keep the better figures.")] = False,
     json: Json = False,
 ) -> None:
     """Show devices: tiers found, compiled, used and capped; caches; plugins, with the reason where one is absent."""

@@ -68,9 +68,10 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         parts += ["", _scales(bound)]
     if route is not None:
         from ..report.routes import origin_of, route_table
+        from ..report.tables import counted
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
-                                 title=f"{origin_of(plan)}, {plan.threads} threads"))
+                                 title=f"{origin_of(plan)}, {counted(plan.threads, 'thread')}"))
     else:
         parts.append(f"with the default route {through}")
     print_tables(*parts, *loaded.notes)

@@ -18,7 +18,7 @@ from typing import Any
 from ..net.accuracy import common_class
 from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
-from .tables import Column, Table, show_error, show_percent, time_column
+from .tables import Column, Table, counted, show_error, show_percent, time_column
 from .timing import Times, load_average, settle
 
 SEED = 20260
@@ -161,7 +161,7 @@ def table(result: Mapping[str, Any]) -> Table:
                Column("prepare_s", "load", lambda s: "" if s is None else f"{s:.2f} s", True, fold=6),
                Column("reason", "not run because")]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
-    return Table(columns, rows, f"{run['model']}   {shapes}   {run['threads']} threads", [
+    return Table(columns, rows, f"{run['model']}   {shapes}   {counted(run['threads'], 'thread')}", [
         f"{run['rounds']} rounds of {run['calls']} calls, interleaved; ratio: time over that of {run['first']}; difference: "
         f"largest, over the largest output of {run.get('reference', run['first'])}; spread: interquartile range over median",
         f"{host['cpu']}, {host['usable_processors']} processors, tiers {' '.join(host['tiers'])}"

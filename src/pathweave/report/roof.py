@@ -21,7 +21,7 @@ from ..runtime.interpreted import Interpreted, interpreted
 from . import work
 from .algorithms import own_operations
 from .routes import origin_of
-from .tables import Column, Table, count_column, show_bytes, show_time, time_column
+from .tables import Column, Table, count_column, counted, show_bytes, show_time, time_column
 from .timing import Times
 
 #: Element type of a routine -> element type of the unit that multiplies, and its products per product of the layer.
@@ -271,7 +271,7 @@ def step_table(result: Mapping[str, Any], order: str = "net") -> Table:
     rows = [{**r, "emphasis": "bold" if (r["share"] or 1) < LOW else "dim" if r["index"] is None else None}
             for r in ordered(result["steps"], order)]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in result["shapes"].items())
-    return Table(_STEP_COLUMNS, rows, f"{result['model']}   {shapes}   {result['threads']} threads   "
+    return Table(_STEP_COLUMNS, rows, f"{result['model']}   {shapes}   {counted(result['threads'], 'thread')}   "
                  f"{result['route']}{' route' if result['route'] in ('default', 'tuned') else ''}   "
                  f"{result['runs']} timed runs")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..net.route import Route
 from ..runtime.interpreted import of_plan
-from .tables import Column, Table, show_percent, show_time, time_column
+from .tables import Column, Table, counted, show_percent, show_time, time_column
 
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
             Column("variant", "variant", fold=2), Column("formats", "formats", fold=3),
@@ -35,7 +35,7 @@ def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
     predicted = [r["predicted_ns"] for r in rows]
     measured = None if steps_ns is None else float(np.sum(steps_ns))
     conversions = [r for r in rows if r["kind"] == "adapt"]
-    rows.append({"index": None, "layer": "total", "kind": f"{len(conversions)} conversions", "routine": "", "variant": "",
+    rows.append({"index": None, "layer": "total", "kind": counted(len(conversions), "conversion"), "routine": "", "variant": "",
                  "formats": "", "predicted_ns": sum(predicted) if all(p is not None for p in predicted) else None,
                  "measured_ns": measured, "runner_up": None, "margin_ns": None, "emphasis": "bold"})
     return Table(_COLUMNS, rows, title, [*_notes(route, conversions, measured, end_to_end_ns),
@@ -96,7 +96,9 @@ def _notes(route: Route | None, conversions: list, measured: float | None, end_t
             line += f"; against predicted {show_percent(end_to_end / route.predicted_ns - 1)}"
         notes.append(line)
     if conversions and all(c["measured_ns"] is not None for c in conversions):
-        notes.append(f"{len(conversions)} conversions take {show_time(sum(c['measured_ns'] for c in conversions))}")
+        takes = "takes" if len(conversions) == 1 else "take"
+        notes.append(f"{counted(len(conversions), 'conversion')} {takes} "
+                     f"{show_time(sum(c['measured_ns'] for c in conversions))}")
     return notes
 
 
