@@ -24,7 +24,7 @@ struct LineCost {
 
   LineTiling tiling() const {
     const int64_t l2 = static_cast<int64_t>(cpu().l2) / 4, outputs = g.outputs / g.groups, lines = rows.reach + 1;
-    auto fit = [&](int64_t channels) { return l2 / 2 / (taps() * channels * lines + depth()) - columns.reach; };
+    auto fit = [&](int64_t channels) { return l2 / 2 / (taps() * channels * lines) - columns.reach; };
     LineTiling t{outputs, 1, 1, rows.count(), columns.count()};
     while (t.channels > 1 && fit(t.channels) < std::min(columns.count(), 8 * (columns.reach + kernel_columns)))
       t.channels = divide_up(t.channels, 2);
@@ -61,6 +61,7 @@ class Col2imPlanarKernel : public PieceKernel {
         transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), rows_(g_.rows()), columns_(g_.columns()),
         taps_y_(g_.rows().taps()), taps_x_(g_.columns().taps()),
         t_(LineCost{g_, rows_, columns_, p.threads, gemm_.rows, gemm_.columns}.tiling()) {
+    chunk_ = divide_up(depth(), divide_up(depth(), kChunk));
     pack(constants[1].as<float>());
     bias_ = pack_bias(bias_of(p, constants), g_.outputs, 1);
     place(p.threads);
@@ -78,7 +79,7 @@ class Col2imPlanarKernel : public PieceKernel {
   }
 
  private:
-  static constexpr int64_t kChunk = 256;  // of the depth, per pass
+  static constexpr int64_t kChunk = 256;  // of the depth at most
 
   // What a piece works on: outputs [first, first + channels) of a group, positions [p0, p1) x [q0, q1), inputs [left, right).
   struct Piece {
@@ -88,6 +89,11 @@ class Col2imPlanarKernel : public PieceKernel {
   int64_t depth() const { return g_.inputs / g_.groups; }
   int64_t outputs() const { return g_.outputs / g_.groups; }
   int64_t blocks() const { return divide_up(outputs(), t_.channels); }
+  // Those that stay in half of L1.
+  int64_t panels() const {
+    const int64_t fit = static_cast<int64_t>(cpu().l1d) / 2 / 4 / (chunk_ * gemm_.columns);
+    return std::clamp<int64_t>(fit, 1, divide_up(columns_.inputs(t_.n), gemm_.columns));
+  }
   int64_t kernel() const { return g_.kernel_height * g_.kernel_width; }
   int64_t slots() const { return std::min(rows_.reach, g_.height - 1) + 1; }
   // Of a row of the product: positions, what lies before them within reach, what a vector may read behind them.
@@ -112,9 +118,8 @@ class Col2imPlanarKernel : public PieceKernel {
       at += round_up(bytes, 64);
       return here;
     };
-    const int64_t panels = divide_up(columns_.inputs(t_.n), gemm_.columns);
     ring_at_ = take((slots() * slot() + kTapsBlock) * 4);
-    input_at_ = take(panels * depth() * gemm_.columns * 4);
+    input_at_ = take(panels() * chunk_ * gemm_.columns * 4);
     phases_at_ = take(g_.stride_x * phase() * 4);
     line_at_ = take(g_.stride_x * t_.n * 4);
     sources_at_ = take(kernel() * 8);
@@ -135,7 +140,7 @@ class Col2imPlanarKernel : public PieceKernel {
     std::tie(c.left, c.right) = columns_.inputs(c.q0, c.q1);
     if (c.right < c.left) c.right = c.left;
     auto* ring = reinterpret_cast<float*>(own + ring_at_);
-    std::fill_n(ring, slots() * slot() + kTapsBlock, 0.0f);  // what no product writes
+    clear(c, ring);
     std::fill_n(reinterpret_cast<float*>(own + ones_at_), kernel(), 1.0f);
     int64_t next = std::max<int64_t>(0, c.p0 - rows_.reach);  // line of the input
     for (int64_t p = c.p0; p < c.p1; ++p) {
@@ -148,46 +153,66 @@ class Col2imPlanarKernel : public PieceKernel {
     }
   }
 
-  // The product of line iy of the input, in its slot of the ring.
+  // The product of line iy of the input, in its slot of the ring: panel by panel, brought into L1 for all rows of weights.
   void multiply(const float* x, const Piece& c, int64_t iy, char* own) const {
-    auto* input = reinterpret_cast<float*>(own + input_at_);
-    const int64_t n = c.right - c.left, panel = depth() * gemm_.columns;
+    const int64_t n = c.right - c.left, all = c.channels * kernel(), tiles = divide_up(all, gemm_.rows);
     const float* from = x + ((c.image * g_.inputs + c.group * depth()) * g_.height + iy) * g_.width + c.left;
-    for (int64_t k = 0; k < depth(); ++k, from += g_.height * g_.width)
-      for (int64_t j = 0; j < n; j += gemm_.columns) {
-        float* to = input + j / gemm_.columns * panel + k * gemm_.columns;
-        const int64_t count = std::min<int64_t>(gemm_.columns, n - j);
-        if (count == gemm_.columns) {
-          std::memcpy(to, from + j, static_cast<size_t>(count) * 4);
-        } else {
-          for (int64_t i = 0; i < gemm_.columns; ++i) to[i] = i < count ? from[j + i] : 0.0f;
-        }
-      }
+    auto* input = reinterpret_cast<float*>(own + input_at_);
     const auto** pointers = reinterpret_cast<const float**>(own + pointers_at_);
     const float* weights = weights_.as<float>() + (c.group * outputs() + c.first) * kernel() * depth();
     float* to = reinterpret_cast<float*>(own + ring_at_) + iy % slots() * slot() + c.left + columns_.reach - c.q0;
-    const int64_t all = c.channels * kernel();
-    const EvenParts parts(all, divide_up(all, gemm_.rows));
+    const EvenParts parts(all, tiles);
     GemmF32Args args{};
     args.a = pointers;
+    args.b = input;
     args.taps = 1;
-    args.b_panel = panel;
     args.c_row = pitch();
     args.c_group = 16;
-    args.columns = n;
     args.act = none_;
-    for (int64_t k = 0; k < depth(); k += kChunk)
-      for (int64_t tile = 0; tile < divide_up(all, gemm_.rows); ++tile) {
-        const auto [first, count] = parts[tile];
-        for (int64_t i = 0; i < gemm_.rows; ++i) pointers[i] = weights + (first + std::min(i, count - 1)) * depth() + k;
-        args.b = input + k * gemm_.columns;
-        args.c = to + first * pitch();
-        args.depth = std::min(kChunk, depth() - k);
-        args.rows = count;
-        args.first = k == 0;
-        args.last = k + kChunk >= depth();
-        gemm_.run(&args);
+    const int64_t wide = panels() * gemm_.columns;
+    for (int64_t k = 0; k < depth(); k += chunk_) {
+      args.depth = std::min(chunk_, depth() - k);
+      args.b_panel = args.depth * gemm_.columns;
+      args.first = k == 0;
+      args.last = k + chunk_ >= depth();
+      for (int64_t j = 0; j < n; j += wide) {
+        args.columns = std::min(wide, n - j);
+        bring(from + k * g_.height * g_.width + j, args.depth, args.columns, std::clamp<int64_t>(n - j - wide, 0, wide), input);
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+          const auto [first, count] = parts[tile];
+          for (int64_t i = 0; i < gemm_.rows; ++i) pointers[i] = weights + (first + std::min(i, count - 1)) * depth() + k;
+          args.c = to + first * pitch() + j;
+          args.rows = count;
+          gemm_.run(&args);
+        }
       }
+    }
+  }
+
+  // `rows` channels of n pixels to panels; the `ahead` pixels behind them come next.
+  void bring(const float* from, int64_t rows, int64_t n, int64_t ahead, float* to) const {
+    const int64_t panel = rows * gemm_.columns, plane = g_.height * g_.width;
+    for (int64_t k = 0; k < rows; ++k, from += plane, to += gemm_.columns) {
+      for (int64_t j = 0; j < ahead; j += 16) __builtin_prefetch(from + n + j);
+      for (int64_t j = 0; j < n; j += gemm_.columns) {
+        float* panels = to + j / gemm_.columns * panel;
+        const int64_t count = std::min<int64_t>(gemm_.columns, n - j);
+        int64_t i = 0;
+        for (; i + 16 <= count; i += 16) std::memcpy(panels + i, from + j + i, 64);  // of a fixed size: no call
+        for (; i < count; ++i) panels[i] = from[j + i];
+        for (; i < gemm_.columns; ++i) panels[i] = 0.0f;
+      }
+    }
+  }
+
+  // What the sums read beside the products.
+  void clear(const Piece& c, float* ring) const {
+    const int64_t left = c.left + columns_.reach - c.q0, right = c.right + columns_.reach - c.q0;
+    const int64_t end = c.q1 - c.q0 + columns_.reach;
+    for (int64_t row = 0; row < slots() * kernel() * t_.channels; ++row, ring += pitch()) {
+      std::fill(ring, ring + std::min(left, end), 0.0f);
+      if (right < end) std::fill(ring + right, ring + end, 0.0f);
+    }
   }
 
   // Line oy of output `o` of the piece.
@@ -223,6 +248,7 @@ class Col2imPlanarKernel : public PieceKernel {
   Positions rows_, columns_;
   std::vector<TransposedAxis::Tap> taps_y_, taps_x_;
   LineTiling t_;
+  int64_t chunk_ = 0;  // of the depth, per pass
   int64_t ring_at_ = 0, input_at_ = 0, phases_at_ = 0, line_at_ = 0, sources_at_ = 0, ones_at_ = 0, pointers_at_ = 0;
   Buffer weights_, bias_;
   ThreadAreas areas_;
@@ -252,7 +278,10 @@ class Col2imPlanar : public ConvolutionRoutine {
     const int64_t inputs = g.images * g.height * g.width * g.inputs;
     const double phases = static_cast<double>(inputs * g.kernel_height * g.kernel_width) *
                           static_cast<double>(round_up(g.outputs / g.groups, 16)) / static_cast<double>(p.threads);
-    const bool better = lines() < std::min(phases, pixels(best_tiling(pixels)));
+    // What planes cost conv_transpose2/col2im, whose outputs lie channel by channel.
+    const int64_t outputs = g.outputs > 1 ? g.images * g.outputs * g.out_height * g.out_width : 0;
+    const double planes = 32.0 * static_cast<double>(outputs) / static_cast<double>(p.threads);
+    const bool better = g.groups < g.inputs && lines() < std::min(phases, pixels(best_tiling(pixels)) + planes);
     ports.order = better ? -2 : 2;
     return ports;
   }
