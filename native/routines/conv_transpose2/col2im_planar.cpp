@@ -17,7 +17,7 @@ struct LineTiling {
 struct LineCost {
   const TransposedGeometry& g;
   Positions rows, columns;
-  int64_t threads, kernel_rows, kernel_columns;
+  int64_t threads, kernel_columns;
 
   int64_t depth() const { return g.inputs / g.groups; }
   int64_t taps() const { return g.kernel_height * g.kernel_width; }
@@ -46,9 +46,9 @@ struct LineCost {
     const LineTiling t = tiling();
     const int64_t pieces = g.images * g.groups * divide_up(g.outputs / g.groups, t.channels) * t.row_pieces * t.column_pieces;
     const auto pixels = static_cast<double>(rows.inputs(t.m) * round_up(columns.inputs(t.n), kernel_columns));
-    const auto n = static_cast<double>(round_up(taps() * t.channels, kernel_rows)), k = static_cast<double>(depth());
+    const auto n = static_cast<double>(taps() * t.channels), k = static_cast<double>(depth());
     const auto outputs = static_cast<double>(t.m * g.stride_y * t.n * g.stride_x * t.channels);
-    const double piece = pixels * (n * (k + 8.0) + 8.0 * k) + outputs * (g.stride_x > 1 ? 12.0 : 4.0) + 20000.0;
+    const double piece = pixels * (n * (k + 8.0) + 4.0 * k) + outputs * (g.stride_x > 1 ? 12.0 : 4.0) + 20000.0;
     return piece * static_cast<double>(divide_up(pieces, threads));
   }
 };
@@ -60,7 +60,7 @@ class Col2imPlanarKernel : public PieceKernel {
         gemm_(gemm_kernel(micro_kernel)), taps_(best_ukernel<TapsF32>(PW_KIND_TAPS_F32)),
         transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), rows_(g_.rows()), columns_(g_.columns()),
         taps_y_(g_.rows().taps()), taps_x_(g_.columns().taps()),
-        t_(LineCost{g_, rows_, columns_, p.threads, gemm_.rows, gemm_.columns}.tiling()) {
+        t_(LineCost{g_, rows_, columns_, p.threads, gemm_.columns}.tiling()) {
     chunk_ = divide_up(depth(), divide_up(depth(), kChunk));
     pack(constants[1].as<float>());
     bias_ = pack_bias(bias_of(p, constants), g_.outputs, 1);
@@ -267,21 +267,24 @@ class Col2imPlanar : public ConvolutionRoutine {
       return Verdict::no("taps lie farther apart than the image is large");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
+  std::vector<std::string> variants(const Problem& p) const override {
+    const TransposedGeometry g = lying(TransposedGeometry(p));
+    return by_filling(gemm_variants(Layout::nhwc), g.outputs / g.groups * g.kernel_height * g.kernel_width, g.width);
+  }
   // Before conv_transpose2/col2im where that would sum short runs.
   Ports ports(const Problem& p) const override {
     Ports ports = ConvolutionRoutine::ports(p);
     const TransposedGeometry g = lying(TransposedGeometry(p));
     const Positions rows(g.rows()), columns(g.columns());
-    const LineCost lines{g, rows, columns, p.threads, 12, 32};
+    const LineCost lines{g, rows, columns, p.threads, 16};
     const TilingCost pixels{g, rows, columns, p.threads, 12, 16, true};
     const int64_t inputs = g.images * g.height * g.width * g.inputs;
     const double phases = static_cast<double>(inputs * g.kernel_height * g.kernel_width) *
                           static_cast<double>(round_up(g.outputs / g.groups, 16)) / static_cast<double>(p.threads);
-    // What planes cost conv_transpose2/col2im, whose outputs lie channel by channel.
+    // What planes cost the others, whose outputs lie pixel by pixel.
     const int64_t outputs = g.outputs > 1 ? g.images * g.outputs * g.out_height * g.out_width : 0;
     const double planes = 32.0 * static_cast<double>(outputs) / static_cast<double>(p.threads);
-    const bool better = g.groups < g.inputs && lines() < std::min(phases, pixels(best_tiling(pixels)) + planes);
+    const bool better = g.groups < g.inputs && lines() < std::min(phases, pixels(best_tiling(pixels))) + planes;
     ports.order = better ? -2 : 2;
     return ports;
   }
