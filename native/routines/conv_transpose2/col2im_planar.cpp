@@ -47,8 +47,9 @@ struct LineCost {
     const int64_t pieces = g.images * g.groups * divide_up(g.outputs / g.groups, t.channels) * t.row_pieces * t.column_pieces;
     const auto pixels = static_cast<double>(rows.inputs(t.m) * round_up(columns.inputs(t.n), kernel_columns));
     const auto n = static_cast<double>(taps() * t.channels), k = static_cast<double>(depth());
-    const auto outputs = static_cast<double>(t.m * g.stride_y * t.n * g.stride_x * t.channels);
-    const double piece = pixels * (n * (k + 8.0) + 4.0 * k) + outputs * (g.stride_x > 1 ? 12.0 : 4.0) + 20000.0;
+    // Lines of phases: the call and the sources of each.
+    const auto lines = static_cast<double>(t.m * g.stride_y * g.stride_x * t.channels);
+    const double piece = pixels * (n * (k + 8.0) + 4.0 * k) + lines * 2000.0 + 20000.0;
     return piece * static_cast<double>(divide_up(pieces, threads));
   }
 };
@@ -276,14 +277,14 @@ class Col2imPlanar : public ConvolutionRoutine {
     Ports ports = ConvolutionRoutine::ports(p);
     const TransposedGeometry g = lying(TransposedGeometry(p));
     const Positions rows(g.rows()), columns(g.columns());
-    const LineCost lines{g, rows, columns, p.threads, 16};
+    const LineCost lines{g, rows, columns, p.threads, gemm_kernel(variants(p).front()).columns};
     const TilingCost pixels{g, rows, columns, p.threads, 12, 16, true};
     const int64_t inputs = g.images * g.height * g.width * g.inputs;
     const double phases = static_cast<double>(inputs * g.kernel_height * g.kernel_width) *
                           static_cast<double>(round_up(g.outputs / g.groups, 16)) / static_cast<double>(p.threads);
     // What planes cost the others, whose outputs lie pixel by pixel.
     const int64_t outputs = g.outputs > 1 ? g.images * g.outputs * g.out_height * g.out_width : 0;
-    const double planes = 32.0 * static_cast<double>(outputs) / static_cast<double>(p.threads);
+    const double planes = 48.0 * static_cast<double>(outputs) / static_cast<double>(p.threads);
     const bool better = g.groups < g.inputs && lines() < std::min(phases, pixels(best_tiling(pixels))) + planes;
     ports.order = better ? -2 : 2;
     return ports;

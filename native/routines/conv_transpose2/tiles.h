@@ -24,9 +24,10 @@ struct Positions {
 inline std::vector<std::string> by_filling(std::vector<std::string> kernels, int64_t rows, int64_t columns) {
   auto price = [&](const std::string& name) {
     const GemmF32& k = gemm_kernel(name);
-    const auto r = static_cast<double>(rows) / static_cast<double>(divide_up(rows, k.rows));
-    const auto vectors = static_cast<double>(k.columns) / 16.0;  // a load each, and one for each row
-    return static_cast<double>(round_up(columns, k.columns)) * (1.0 + 0.3 * (1.0 / r + 1.0 / vectors));
+    // Loads for each multiplication of vectors; two of either may begin in a cycle.
+    const double r = static_cast<double>(rows) / static_cast<double>(divide_up(rows, k.rows));
+    const double loads = 1.0 / r + 16.0 / static_cast<double>(k.columns);
+    return static_cast<double>(round_up(columns, k.columns)) * (1.0 + 0.2 * loads + 1.5 * std::max(0.0, loads - 1.0));
   };
   std::stable_sort(kernels.begin(), kernels.end(), [&](const auto& a, const auto& b) { return price(a) < price(b); });
   return kernels;
