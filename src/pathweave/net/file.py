@@ -119,7 +119,8 @@ def save(model: Model, path: str | os.PathLike) -> None:
 
 def _digests(metadata: dict[str, str], tensors: dict[str, Any]) -> dict[str, str]:
     """Digests of every tensor, and of the texts that describe them."""
-    return {**{name: packed.digest_of(metadata[name].encode()) for name in (_TEXT, _PACKED) if name in metadata},
+    texts = {name: metadata[name].encode("utf-8", "surrogatepass") for name in (_TEXT, _PACKED) if name in metadata}
+    return {**{name: packed.digest_of(text) for name, text in texts.items()},
             **{name: packed.digest_of(_bytes(array)) for name, array in tensors.items()}}
 
 
