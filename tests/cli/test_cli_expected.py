@@ -145,3 +145,9 @@ def test_tune_writes_where_a_user_looks(pw, digits):
     assert none.code == 0 and "no file was written" in none.out
     foreign = pw("tune", digits, "--budget", 0, "-o", "tuned.onnx")
     assert foreign.code == 2 and "tuned.pw" in foreign.err and not Path("tuned.onnx").exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_a_file_that_nothing_would_read_is_bad_use(pw, digits, command):
+    done = pw(command, digits, "--onnx", "nowhere.onnx")
+    assert done.code == 2 and "--onnx nowhere.onnx" in done.err and "--against" in done.err
