@@ -243,6 +243,14 @@ def test_large_layers_have_no_variant_of_one_thread(classifier):
     assert not any(c.alone for i in range(2) for c in large.candidates(i, 2)[0])
 
 
+@pytest.mark.parametrize("accuracy", ["", "x", "F32", "f32 ", "bf16:nhwc:cpu"])
+def test_a_class_that_is_none_is_refused_where_a_route_is_made(route, accuracy):
+    for make in (lambda: dataclasses.replace(route, accuracy=accuracy),
+                 lambda: Route.from_json({**route.to_json(), "accuracy": accuracy})):
+        with pytest.raises(pw.errors.RouteError, match="strict, f32, reduced, quantised"):
+            make()
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025, 2**31, 2**40, True, 1.5, None])
 def test_a_number_of_threads_that_no_call_may_have(classifier, bound, route, threads):
     for make in (lambda: dataclasses.replace(route, threads=threads),
