@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -257,3 +258,11 @@ def test_a_residual_is_of_the_type_and_shape_of_the_output(kind):
     for residual in [*(TensorSpec("f32", s) for s in others if s != shape), TensorSpec("f64", shape), None]:
         with pytest.raises(ShapeError, match="its epilogue adds the last input"):
             infer_layer(layer, [*case.inputs[:-1], residual])
+
+
+@pytest.mark.parametrize("case", list({c.kind: c for c in cases()}.values()), ids=lambda c: c.kind)
+def test_a_layer_has_no_more_outputs_than_its_kind(case):
+    """A name that nothing computes would end as a KeyError in whoever reads it."""
+    layer = case.layer()
+    with pytest.raises(ShapeError, match="expected .* outputs?, got the names .*'one too many'"):
+        infer_layer(replace(layer, outputs=(*layer.outputs, "one too many")), list(case.inputs))

@@ -156,6 +156,9 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
         error = SizeError if isinstance(e, SizeError) else ShapeError
         raise error(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs)) or 'nothing'}: {e}") from e
+    if len(layer.outputs) > len(outputs):
+        raise ShapeError(f"layer {layer.name!r} ({layer.kind}): expected {len(outputs)} "
+                         f"output{'s' * (len(outputs) != 1)}, got the names {', '.join(map(repr, layer.outputs))}")
     if any(d < 0 for s in outputs for d in s.shape):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")

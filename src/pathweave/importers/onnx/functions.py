@@ -7,7 +7,7 @@ from ...errors import ModelError
 #: Nodes that a model may have after inlining ...
 MOST_NODES = 1_000_000
 #: ... and how many times those of the file, in one that becomes larger than so many: small files may ask for little work.
-MOST_GROWTH, FREE_NODES = 50, 10_000
+MOST_GROWTH, FREE_NODES = 50, 2_000
 
 
 def inlined(proto, where: str):
