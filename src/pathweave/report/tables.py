@@ -83,6 +83,9 @@ def count_column(key: str, heading: str, fold: int = 0) -> Column:
 
 #: A text that is cut keeps so many characters at least, while columns are left that may fold away, and without them.
 ROOMY, TIGHT = 24, 10
+#: Between two columns of plain text; and how wide that is in the box that rich draws, padding included, and its two edges.
+_GAP = "  "
+_RICH_GAP, _RICH_EDGES = 3, 2
 
 
 def cut(text: str, width: int) -> str:
@@ -116,14 +119,15 @@ class Table:
             list(range(len(self.columns)))
         return [self.columns[i] for i in shown], [[row[i] for i in shown] for row in cells]
 
-    def _fitted(self, width: int | None) -> tuple[list[Column], list[list[str]], list[int], list[str]]:
-        """Columns, cells and widths that fit into `width` characters (None: any), and the notes."""
+    def _fitted(self, width: int | None, gap: int, edges: int) -> tuple[list[Column], list[list[str]], list[int], list[str]]:
+        """Columns, cells and widths that fit into `width` characters (None: any), and the notes. `gap`: characters between
+        two columns; `edges`: those beside the outer ones."""
         columns, cells = self._cells()
         widths = [max([len(c.heading), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
         folded: list[str] = []
 
         def excess() -> int:
-            return sum(widths) + 2 * (len(widths) - 1) - (width or 0)
+            return sum(widths) + gap * (len(widths) - 1) + edges - (width or 0)
 
         def shorten(least: int) -> None:
             """Narrow the widest texts."""
@@ -151,13 +155,13 @@ class Table:
 
     def text(self, width: int | None = None) -> str:
         """Plain text with aligned columns, as wide as it needs to be, or of at most `width` characters if that can be."""
-        columns, cells, widths, notes = self._fitted(width)
+        columns, cells, widths, notes = self._fitted(width, len(_GAP), 0)
 
         def line(words: Sequence[str]) -> str:
-            return "  ".join(w.rjust(n) if c.right else w.ljust(n)
+            return _GAP.join(w.rjust(n) if c.right else w.ljust(n)
                              for w, n, c in zip(words, widths, columns)).rstrip()
         lines = [self.title] if self.title else []
-        lines += [line([c.heading for c in columns]), "  ".join("-" * n for n in widths)]
+        lines += [line([c.heading for c in columns]), _GAP.join("-" * n for n in widths)]
         lines += [line(row) for row in cells]
         return "\n".join([*lines, *notes])
 
@@ -167,7 +171,7 @@ class Table:
         from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
-        columns, cells, _, notes = self._fitted(width)
+        columns, cells, _, notes = self._fitted(width, _RICH_GAP, _RICH_EDGES)
         table = RichTable(title=Text(self.title, style="bold") if self.title else None, box=box.SIMPLE_HEAD,
                           title_justify="left", pad_edge=False, padding=(0, 1))
         for c in columns:
