@@ -61,7 +61,8 @@ def _digits(value: float) -> str:
 class Column:
     """One column: the key of its values in a row, its heading, how a value is shown, and whether to align it right.
 
-    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: never.
+    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: never. `whole`: its
+    texts are not cut, since the reader needs every letter.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Column:
     show: Callable[[Any], str] = show_text
     right: bool = False
     fold: int = 0
+    whole: bool = False
 
 
 def time_column(key: str, heading: str, fold: int = 0) -> Column:
@@ -131,7 +133,7 @@ class Table:
 
         def shorten(least: int) -> None:
             """Narrow the widest texts."""
-            texts = [i for i, c in enumerate(columns) if not c.right]
+            texts = [i for i, c in enumerate(columns) if not (c.right or c.whole)]
             while texts and excess() > 0:
                 i = max(texts, key=lambda i: widths[i])
                 least_here = max(least, len(columns[i].heading))
@@ -147,7 +149,8 @@ class Table:
                 for row in (columns, widths, *cells):
                     del row[i]  # type: ignore[union-attr]
             shorten(TIGHT)
-            cells = [[cut(word, n) if not c.right else word for word, n, c in zip(row, widths, columns)] for row in cells]
+            cells = [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
+                     for row in cells]
         notes = list(self.notes)
         if folded:
             notes.append(f"folded away, for want of width: {', '.join(reversed(folded))}; --wide shows them")
