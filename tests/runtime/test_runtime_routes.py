@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pathweave as pw
-from pathweave.errors import Error
+from pathweave.errors import Error, RouteError
 from pathweave.net.accuracy import ACCURACIES
 from pathweave.net.evaluate import evaluate
 from pathweave.net.format import Format
@@ -297,3 +297,10 @@ def test_a_route_of_any_types_ends_in_a_plan_or_in_a_typed_error(bound, route):
             except Error as e:
                 outcomes.add(type(e).__name__)
     assert {"planned", "RouteError"} <= outcomes
+
+
+def test_what_is_no_route_is_refused(classifier):
+    for wrong in (None, 5, {}, "route"):
+        with pytest.raises(RouteError, match="add_route: expected a Route"):
+            classifier.add_route(wrong)
+    assert not classifier.routes
