@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Transposed convolutions against ONNX Runtime: 40 shapes, our default and our best route, interleaved in one process.
 
-    python bench/conv_transpose.py [--threads 2] [--only 1-10 --only TEXT ...] [--tune SECONDS] [--every] [--json FILE]
+    python bench/conv_transpose.py [--threads 2] [--only 1-10 --only TEXT ...] [--rounds 15] [--tune SECONDS]
+                                   [--every] [--json FILE]
     python bench/conv_transpose.py --table FILE
 
 Each shape is an ONNX file of one layer, so that what a net pays for changes of layout at its ends is counted. A ratio is the
 time of ONNX Runtime over ours, above 1 where ours is faster: of the minima, and in brackets of the medians. `best` is the
-fastest of our candidates in a short race before; `--tune` adds the route that `pathweave.tune` picks in that time,
-`--every` all candidates one by one. Exit code 1 where a ratio of minima of the default, best or tuned route is below 1, or
+fastest of our candidates in a short race before; `--tune` adds the route that `pathweave.tune` picks in that time, `--every`
+all candidates one by one. Exit code 1 where a ratio of minima of the default, best or tuned route is below 1, or
 outputs differ.
 `--json` adds a line per shape to a file, and skips the shapes that it holds for this number of threads, so that a run can be
 made in parts; `--table` prints such a file as a table.
@@ -170,7 +171,7 @@ def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str
     import onnx
 
     import pathweave as pw
-    from pathweave.profile.protocol import random_inputs
+    from pathweave.profiling.protocol import random_inputs
     from pathweave.report import bench
     from pathweave.report.peers import Task
     onnx.save(model_of(shape), path)

@@ -23,7 +23,7 @@ from pathweave.report.routes import route_table
 from pathweave.report.tables import Column, Table, show_time, time_column
 from pathweave.report.timing import time_calls, time_steps
 from pathweave.runtime.devices import cpu_info
-from pathweave.tune.tuner import identity
+from pathweave.tuning.tuner import identity
 
 DIGITS = Path(__file__).resolve().parent / "digits"
 NETWORK = DIGITS / "digits32.onnx"

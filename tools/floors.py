@@ -19,7 +19,7 @@ from pathlib import Path
 #: shape rules of its layers, and a layer's specification is the net's words. What stands between an importer and the rest
 #: is the model alone, and passes know nothing of file formats: they share a number but not each other.
 PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "progress": 0, "net": 1, "layers": 1, "passes": 2, "importers": 2,
-          "regions": 2, "runtime": 3, "profile": 4, "tune": 5, "report": 6, "cli": 7, "testing": 6, "_native": 2}
+          "regions": 2, "runtime": 3, "profiling": 4, "tuning": 5, "report": 6, "cli": 7, "testing": 6, "_native": 2}
 #: Floors of equal number that may import each other.
 TOGETHER = [{"errors", "folder"}, {"net", "layers"}]
 #: The package's own __init__: it names everything lazily and imports nothing; from it comes `__version__`.

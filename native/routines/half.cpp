@@ -12,7 +12,12 @@ namespace {
 const char* gemm_kind(DType part) { return part == DType::f16 ? PW_KIND_GEMM_F16 : PW_KIND_GEMM_BF16; }
 }  // namespace
 
-std::vector<std::string> half_variants(DType part) { return ukernel_names(gemm_kind(part)); }
+std::vector<std::string> half_variants(DType part, int parts) {
+  std::vector<std::string> names;
+  for (const auto& [name, body] : ukernels_of<GemmHalf>(gemm_kind(part), true))
+    if (body->parts >= parts) names.push_back(name);
+  return names;
+}
 
 const GemmHalf& half_kernel(DType part, const std::string& name) {
   if (const auto* body = ukernel<GemmHalf>(gemm_kind(part), name)) return *body;
@@ -52,6 +57,31 @@ struct Copy {
   int64_t bytes(int64_t out_rows) const { return phases_y * phases_x * plane(out_rows); }
 };
 
+// n bytes, an even number. Runs of a few channels are so short that a call would take longer than the copy.
+template <class Word>
+inline void copy_word(char* to, const char* from) noexcept {
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  std::memcpy(to, &word, sizeof word);
+}
+inline void copy_run(char* to, const char* from, int64_t n) noexcept {
+  if (n > 64) {
+    std::memcpy(to, from, static_cast<size_t>(n));
+  } else if (n >= 8) {
+    for (int64_t i = 0; i + 8 < n; i += 8) copy_word<uint64_t>(to + i, from + i);
+    copy_word<uint64_t>(to + n - 8, from + n - 8);
+  } else {
+    for (int64_t i = 0; i < n; i += 2) copy_word<uint16_t>(to + i, from + i);
+  }
+}
+inline void clear_run(char* to, int64_t n) noexcept {
+  if (n > 16) {
+    std::memset(to, 0, static_cast<size_t>(n));
+  } else {
+    for (int64_t i = 0; i < n; i += 2) std::memset(to + i, 0, 2);
+  }
+}
+
 class HalfConvolution : public Kernel {
  public:
   HalfConvolution(const HalfProblem& p, const HalfScheme& scheme, const GemmHalf& kernel)
@@ -80,6 +110,7 @@ class HalfConvolution : public Kernel {
     args_.chunks = runs_.chunks;
     args_.depth = static_cast<int32_t>(runs_.depth);
     args_.parts = static_cast<int32_t>(parts_);
+    args_.b_panel = panel_bytes_;
     args_.form = forms.out == DType::f32 ? StoredF32::f32
                  : forms.out == DType::bf16x2 ? StoredF32::bf16x2 : StoredF32::half;
     element_ = forms.out == DType::f32 ? 4 : 2;
@@ -342,12 +373,15 @@ class HalfConvolution : public Kernel {
     const auto group = static_cast<size_t>(b.group);
     const char* panels = batch_.b.empty() ? weights_[group]->as<char>()
                                           : call.panels + batch_.b[static_cast<size_t>(b.image)] * panels_ * panel_bytes_;
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+    // As many panels a call as stay in a quarter of L2 while the rows pass by; the copy of the rows may take half.
+    const int64_t fit = std::max<int64_t>(2, static_cast<int64_t>(cpu().l2) / 4 / panel_bytes_);
+    for (int64_t panel = first_panel, next; panel < last_panel; panel = next) {
+      next = std::min(last_panel, panel + fit);
       const int64_t column = panel * kHalfColumns, at = start + column * element_;
       args.b = panels + panel * panel_bytes_;
       args.scale = reinterpret_cast<const float*>(panels + panel * panel_bytes_ + product_bytes_);
       args.bias = bias_[group].as<float>() + column;
-      args.columns = std::min<int64_t>(kHalfColumns, g_.group_outputs() - column);
+      args.columns = std::min(next * kHalfColumns, g_.group_outputs()) - column;
       args.c = call.y + at;
       args.residual = call.residual ? call.residual + at : nullptr;
       kernel_.run(&args);
@@ -416,14 +450,11 @@ class HalfConvolution : public Kernel {
     }
     for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel) {
       const int64_t x = column * g_.stride_x + phase - g_.pad_left;
+      const int64_t copied = x < 0 || x >= g_.width ? 0 : used;
       for (int64_t part = 0; part < parts_; ++part) {
         char* at = to + part * padded;
-        if (x < 0 || x >= g_.width) {
-          std::memset(at, 0, static_cast<size_t>(padded));
-        } else {
-          std::memcpy(at, source + (x * parts_ + part) * part_bytes, static_cast<size_t>(used));
-          if (used < padded) std::memset(at + used, 0, static_cast<size_t>(padded - used));
-        }
+        copy_run(at, source + (x * parts_ + part) * part_bytes, copied);
+        clear_run(at + copied, padded - copied);
       }
     }
   }
@@ -431,16 +462,25 @@ class HalfConvolution : public Kernel {
   // One row: for each output column the channels of all kernel_width pixels that it reads there.
   void copy_merged(const char* source, char* to) const noexcept {
     const int64_t used = g_.group_inputs() * 2, padded = runs_.padded() * 2, part_bytes = source_channels() * 2;
-    for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel)
+    const bool together = parts_ == 1 && part_bytes == used && g_.dilation_x == 1;
+    const int64_t run = g_.kernel_width * used;
+    for (int64_t column = 0; column < copy_.pitch; ++column, to += copy_.pixel) {
+      const int64_t first = column * g_.stride_x - g_.pad_left;
+      if (together && first >= 0 && first + g_.kernel_width <= g_.width) {
+        copy_run(to, source + first * used, run);
+        clear_run(to + run, padded - run);
+        continue;
+      }
       for (int64_t part = 0; part < parts_; ++part) {
         char* at = to + part * padded;
         for (int64_t kx = 0; kx < g_.kernel_width; ++kx, at += used) {
-          const int64_t x = column * g_.stride_x + kx * g_.dilation_x - g_.pad_left;
-          if (x < 0 || x >= g_.width) std::memset(at, 0, static_cast<size_t>(used));
-          else std::memcpy(at, source + (x * parts_ + part) * part_bytes, static_cast<size_t>(used));
+          const int64_t x = first + kx * g_.dilation_x;
+          if (x < 0 || x >= g_.width) clear_run(at, used);
+          else copy_run(at, source + (x * parts_ + part) * part_bytes, used);
         }
-        std::memset(at, 0, static_cast<size_t>(to + (part + 1) * padded - at));
+        clear_run(at, to + (part + 1) * padded - at);
       }
+    }
   }
 
   Geometry g_;
@@ -506,6 +546,7 @@ HalfRoutine::HalfRoutine(const std::string& stem, Layout layout, Layout images, 
   card_.layer = stem.substr(0, stem.find('/'));
   card_.accuracy = forms.parts == 1 ? Accuracy::reduced : forms.parts == 2 ? Accuracy::f32 : Accuracy::strict;
   card_.takes_epilogue = true;
+  card_.version = 2;
   // A machine with AMX has AVX512-BF16 too.
   card_.requires_ = forms.part == DType::f16 ? "avx512_fp16" : "avx512_bf16";
 }
@@ -517,7 +558,7 @@ Ports HalfRoutine::ports(const Problem& p) const {
 }
 
 Verdict HalfRoutine::has_kernel() const {
-  return half_variants(forms_.part).empty() ? Verdict::no("no micro-kernel in this tier") : Verdict::ok();
+  return half_variants(forms_.part, forms_.parts).empty() ? Verdict::no("no micro-kernel in this tier") : Verdict::ok();
 }
 
 }  // namespace pw

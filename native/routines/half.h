@@ -19,8 +19,8 @@ struct HalfForms {
   DType part = DType::bf16;
 };
 
-// Names of the best tier's gemm micro-kernels that multiply a part, and one of them by its name.
-std::vector<std::string> half_variants(DType part);
+// Names of the best tier's gemm micro-kernels that multiply numbers in so many parts, and one of them by its name.
+std::vector<std::string> half_variants(DType part, int parts);
 const GemmHalf& half_kernel(DType part, const std::string& name);  // throws Error
 
 // How the input is brought to the unit.
@@ -74,7 +74,7 @@ Geometry half_matrices(int64_t images, int64_t rows, int64_t depth, int64_t colu
 // Base of the routines: `factors` of the values are factors, in forms.in; the residual and y are in forms.out.
 class HalfRoutine : public Routine {
  public:
-  std::vector<std::string> variants(const Problem&) const override { return half_variants(forms_.part); }
+  std::vector<std::string> variants(const Problem&) const override { return half_variants(forms_.part, forms_.parts); }
   Ports ports(const Problem& p) const override;
 
  protected:

@@ -146,6 +146,13 @@ void check_windows(const Problem& p) {
   if (visits > kMostVisits) throw Error("problem '" + p.text + "': its windows look at more than 2^56 elements");
 }
 
+// What an epilogue adds is as the output: routines read it at the output's positions.
+void check_residual(const Problem& p) {
+  if (!p.epilogue.add) return;
+  if (p.in.empty() || !p.in.back().present || p.in.back().dtype != p.out[0].dtype || p.in.back().shape != p.out[0].shape)
+    throw Error("problem '" + p.text + "': its epilogue adds the last input, expected one of the output's type and shape");
+}
+
 }  // namespace
 
 Epilogue Epilogue::parse(std::string_view text) {
@@ -192,6 +199,7 @@ Problem Problem::parse(const std::string& text) {
     else p.attrs_.emplace_back(name, value);
   }
   if (p.kind.empty() || p.out.empty()) throw Error("problem '" + text + "': incomplete");
+  check_residual(p);
   check_indices(p);
   check_windows(p);
   return p;

@@ -14,7 +14,32 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers and editors see; `_PUBLIC` has the same names
+    from . import errors as errors
+    from .errors import Error as Error
+    from .net.format import Format as Format
+    from .net.net import Layer as Layer
+    from .net.net import Net as Net
+    from .net.net import TensorSpec as TensorSpec
+    from .net.problem import Problem as Problem
+    from .net.route import Route as Route
+    from .profiling.profile import Profile as Profile
+    from .profiling.protocol import profile as profile
+    from .runtime.calibrate import CalibrationWarning as CalibrationWarning
+    from .runtime.devices import devices as devices
+    from .runtime.devices import open_plugin as open_plugin
+    from .runtime.devices import routines as routines
+    from .runtime.model import LoadedModel as Model  # noqa: F401  (the name differs)
+    from .runtime.model import default_route as default_route
+    from .runtime.model import load as load
+    from .runtime.model import plan as plan
+    from .runtime.plan import Plan as Plan
+    from .runtime.routes import RouteWarning as RouteWarning
+    from .runtime.session import Session as Session
+    from .tuning.api import solve as solve
+    from .tuning.api import tune as tune
 
 __version__ = "0.1.0"
 
@@ -22,9 +47,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load": ("pathweave.runtime.model", "load"),
     "plan": ("pathweave.runtime.model", "plan"),
-    "profile": ("pathweave.profile", ""),  # packages that are functions, too
-    "solve": ("pathweave.tune.api", "solve"),
-    "tune": ("pathweave.tune", ""),
+    "profile": ("pathweave.profiling.protocol", "profile"),
+    "solve": ("pathweave.tuning.api", "solve"),
+    "tune": ("pathweave.tuning.api", "tune"),
     "devices": ("pathweave.runtime.devices", "devices"),
     "open_plugin": ("pathweave.runtime.devices", "open_plugin"),
     "routines": ("pathweave.runtime.devices", "routines"),
@@ -35,7 +60,7 @@ _PUBLIC = {
     "TensorSpec": ("pathweave.net.net", "TensorSpec"),
     "Format": ("pathweave.net.format", "Format"),
     "Problem": ("pathweave.net.problem", "Problem"),
-    "Profile": ("pathweave.profile.profile", "Profile"),
+    "Profile": ("pathweave.profiling.profile", "Profile"),
     "Route": ("pathweave.net.route", "Route"),
     "Plan": ("pathweave.runtime.plan", "Plan"),
     "Session": ("pathweave.runtime.session", "Session"),

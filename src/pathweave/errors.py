@@ -1,11 +1,22 @@
 """The error tree: every class also derives from the builtin that a user would expect."""
 
 
+#: Characters of a message: a name or a number out of a file may have millions.
+LONGEST_MESSAGE = 8000
+
+
 class Error(Exception):
     """Root of everything pathweave raises on purpose.
 
-    The message says what, where, expected, got, and what to do.
+    The message says what, where, expected, got, and what to do. The middle of one with more than LONGEST_MESSAGE characters
+    is left out.
     """
+
+    def __init__(self, message: str = "", *rest: object):
+        if isinstance(message, str) and len(message) > LONGEST_MESSAGE:
+            part = LONGEST_MESSAGE // 2 - 30
+            message = f"{message[:part]} ... ({len(message) - 2 * part} characters left out) ... {message[-part:]}"
+        super().__init__(message, *rest)
 
 
 class ModelError(Error, ValueError):
@@ -43,9 +54,9 @@ class InputError(Error, ValueError):
 class OpenSizesError(InputError):
     """Sizes of symbols are needed and were not given; `symbols` names them, `inputs` is a text of the inputs' shapes."""
 
-    def __init__(self, message: str, symbols: list[str], inputs: str):
-        super().__init__(message)
-        self.symbols, self.inputs = symbols, inputs
+    def __init__(self, message: str, symbols: list[str] | None = None, inputs: str = ""):
+        super().__init__(message)  # pickling gives the message alone, and the attributes afterwards
+        self.symbols, self.inputs = symbols or [], inputs
 
 
 class DTypeError(InputError, TypeError):

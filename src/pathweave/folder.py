@@ -1,10 +1,9 @@
-"""Folders that are registries: what lies in one belongs to it by being there. And packages that are functions, too."""
+"""Folders that are registries: what lies in one belongs to it by being there."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 from types import ModuleType
 from typing import TypeVar
 
@@ -33,16 +32,3 @@ def instances(package: str, base: type[_Item], what: str) -> dict[str, _Item]:
                     raise ModelError(f"{what} {item.name} is defined twice")
                 found[item.name] = item()
     return found
-
-
-def make_callable(package: str, module: str) -> None:
-    """Let a package stand for the function of its own name, which one of its modules defines.
-
-    Importing a submodule binds a package to its name in its parent, where users expect the function of that name.
-    """
-    class Callable(ModuleType):
-        def __call__(self, *args, **options):
-            function = getattr(importlib.import_module(f"{package}.{module}"), package.rpartition(".")[2])
-            return function(*args, **options)
-
-    sys.modules[package].__class__ = Callable

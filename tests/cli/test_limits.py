@@ -8,8 +8,8 @@ import pytest
 
 from pathweave import _native
 from pathweave.errors import ProfileError
-from pathweave.profile import limits as module
-from pathweave.profile.limits import LEVELS, Limits, limits, thread_counts, working_sets
+from pathweave.profiling import limits as module
+from pathweave.profiling.limits import LEVELS, Limits, limits, thread_counts, working_sets
 
 #: Of the scripted machine, per thread: operations and bytes per nanosecond, nanoseconds of a barrier.
 PEAK, READ, BARRIER = {"peak_f32__x": 16.0, "peak_i8__x": 64.0}, {"L1": 64, "L2": 32, "L3": 16, "memory": 8}, 100

@@ -9,7 +9,7 @@ import pytest
 
 from pathweave.layers import infer
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
-from pathweave.profile.limits import LEVELS, Limits
+from pathweave.profiling.limits import LEVELS, Limits
 from pathweave.report import roof, timing, work
 from pathweave.report.algorithms import own_operations, winograd
 from pathweave.runtime.bound import BoundNet
@@ -221,7 +221,7 @@ def test_step_samples_take_turns_with_calls():
 @pytest.fixture
 def quick(monkeypatch):
     """Scripted limits, and few runs."""
-    import pathweave.profile.limits as limits
+    import pathweave.profiling.limits as limits
     from pathweave.cli import bench
     monkeypatch.setattr(limits, "limits", lambda threads, **_: scripted(1 << 15, 1 << 19, 1 << 25, list(threads)[0]))
     monkeypatch.setattr(bench, "ROOF_SECONDS", 0.01)

@@ -7,7 +7,6 @@ import signal
 from contextlib import contextmanager
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build
@@ -15,6 +14,7 @@ from onnx_models import build
 from pathweave.errors import Error
 from pathweave.importers import load
 from pathweave.passes import bind, optimise
+from pathweave.testing.fuzz.mutate import flip, onnx_message
 
 MUTANTS_PER_BASE = 400
 MESSAGE_MUTANTS_PER_BASE = 400
@@ -170,87 +170,6 @@ BASES = {
 BYTES = {name: make() for name, make in BASES.items()}
 
 
-def mutate(data: bytes, random: np.random.Generator) -> bytes:
-    """A copy with bits flipped, bytes set, a part cut, doubled, moved or its numbers blown up; up to three of these."""
-    out = bytearray(data)
-    for _ in range(random.integers(1, 4)):
-        at = int(random.integers(0, max(1, len(out))))
-        size = int(random.integers(1, 40))
-        kind = random.integers(0, 8)
-        if kind == 0:
-            for i in random.integers(0, max(1, len(out)), random.integers(1, 9)):
-                if i < len(out):
-                    out[i] ^= 1 << int(random.integers(0, 8))
-        elif kind == 1 and out:
-            out[at % len(out)] = int(random.choice([0, 1, 0x7F, 0x80, 0xFF]))
-        elif kind == 2:
-            del out[at:]
-        elif kind == 3:
-            del out[at : at + size]
-        elif kind == 4:
-            out[at:at] = out[at : at + size]
-        elif kind == 5:
-            other = int(random.integers(0, max(1, len(out))))
-            out[at : at + size] = out[other : other + size]
-        elif kind == 6:
-            out[at : at + 1] = b"\xff" * 9 + b"\x01"
-        else:
-            out[at : at + 8] = random.bytes(8)
-    return bytes(out)
-
-
-NUMBERS = (0, 1, -1, 2, 3, 7, 64, 65536, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -2, -7, -(2**31), -(2**63))
-FLOATS = (0.0, 1.0, -1.0, 1e38, -1e38, 1e-45, float("inf"), float("-inf"), float("nan"))
-
-
-def _places(message, found: list) -> list:
-    """(message, field) of every field that is set, at any depth."""
-    for field, value in message.ListFields():
-        found.append((message, field))
-        if field.message_type is not None:
-            for part in value if field.is_repeated else [value]:
-                _places(part, found)
-    return found
-
-
-def _other_value(old, strings, random: np.random.Generator):
-    if isinstance(old, bytes):
-        return [old[:-1], old + b"\0", b"", old[::-1], random.bytes(len(old))][random.integers(0, 5)]
-    if isinstance(old, str):
-        return strings[random.integers(0, len(strings))]
-    if isinstance(old, float):
-        return FLOATS[random.integers(0, len(FLOATS))]
-    return NUMBERS[random.integers(0, len(NUMBERS))]
-
-
-def mutate_message(data: bytes, random: np.random.Generator) -> bytes:
-    """A well-formed protobuf of nonsense: numbers become absurd, names other names, parts vanish or come twice."""
-    model = onnx.ModelProto.FromString(data)
-    for _ in range(random.integers(1, 4)):
-        places = _places(model.graph, [])
-        strings = [getattr(m, f.name) for m, f in places if f.type == f.TYPE_STRING and not f.is_repeated]
-        strings += ["", "If", *(v for n in model.graph.node for v in n.input)]
-        message, field = places[random.integers(0, len(places))]
-        value = getattr(message, field.name)
-        try:
-            if not field.is_repeated:
-                if field.message_type is None:
-                    setattr(message, field.name, _other_value(value, strings, random))
-                else:
-                    message.ClearField(field.name)
-                continue
-            i, action = int(random.integers(0, len(value))), random.integers(0, 4)
-            if action == 0:
-                del value[i]
-            elif action == 1:
-                value.append(value[i])
-            elif field.message_type is None:
-                value[i] = _other_value(value[i], strings, random)
-        except ValueError:  # the number does not fit the field
-            continue
-    return model.SerializeToString()
-
-
 @contextmanager
 def deadline(seconds: int):
     """Raise TimeoutError in the main thread when the block takes longer."""
@@ -284,7 +203,7 @@ def test_the_unchanged_model_is_fine(name):
     assert use(BYTES[name])
 
 
-@pytest.mark.parametrize("mutator, count", [(mutate, MUTANTS_PER_BASE), (mutate_message, MESSAGE_MUTANTS_PER_BASE)])
+@pytest.mark.parametrize("mutator, count", [(flip, MUTANTS_PER_BASE), (onnx_message, MESSAGE_MUTANTS_PER_BASE)])
 @pytest.mark.parametrize("name", BASES)
 def test_mutants(name, mutator, count):
     outcomes = set()

@@ -517,3 +517,35 @@ def test_uneven_split_of_a_free_axis(parts):
         for found in (evaluate(load(data).main, {"x": x}), evaluate(bound, {"x": x})):
             for name, array in zip(outputs, wanted):
                 np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_tower_of_functions_is_refused_by_what_it_would_become():
+    """A file of a kilobyte must not ask for half a million nodes, which take half a minute."""
+    def tower(height):
+        functions = [_function(f"F{i}", [helper.make_node(*call) for call in (("Relu", ["a"], ["c"]), ("Relu", ["c"], ["b"]))]
+                               if i + 1 == height else
+                               [helper.make_node(f"F{i + 1}", ["a"], ["c"], domain="local"),
+                                helper.make_node(f"F{i + 1}", ["c"], ["b"], domain="local")]) for i in range(height)]
+        return _with_functions(functions, [helper.make_node("F0", ["x"], ["y"], domain="local")]).SerializeToString()
+    assert len(load(tower(5)).main.layers) == 2**5
+    with pytest.raises(ModelError, match="would become 524288 after inlining, more than 2000"):
+        load(tower(19))
+
+
+@pytest.mark.parametrize("op", ["Reshape", "Expand", "Tile", "ConstantOfShape"])
+def test_a_vector_of_sizes_that_doubles(op):
+    """24 times twice as long: nothing may follow its elements one by one. Its length is an error, whenever it is met."""
+    nodes, last = [node("Shape", "x", "s0")], "s0"
+    for i in range(24):
+        nodes.append(node("Concat", f"{last} {last}", f"s{i + 1}", axis=0))
+        last = f"s{i + 1}"
+    nodes.append(node(op, last if op == "ConstantOfShape" else f"x {last}", "y"))
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "M"])],
+                              [helper.make_empty_tensor_value_info("y")])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    begin = time.process_time()
+    with pytest.raises(ModelError):
+        model = pathweave.load(data)
+        model._repr_html_()
+        model.plan(shapes={"N": 2, "M": 2})
+    assert time.process_time() - begin < 60  # it took minutes

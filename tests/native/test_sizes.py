@@ -92,6 +92,7 @@ def test_python_and_cpp_refuse_the_same_windows():
     assert min(told.values()) > 100, told
 
 
+RESIDUAL = "its epilogue adds the last input"
 CONV = "conv2 in=f32:1x3x8x8,const:f32:3x3x3x3 out=f32:1x3x8x8 "
 
 
@@ -102,6 +103,10 @@ CONV = "conv2 in=f32:1x3x8x8,const:f32:3x3x3x3 out=f32:1x3x8x8 "
     (f"relu in=f32:{2**38 + 1} out=f32: threads=1", "more than the 2\\^40 bytes"),
     (f"relu in=f32:0x{2**40}x2 out=f32: threads=1", "more than the 2\\^40 bytes"),
     ("relu in=f32:" + "x".join("1" * 65) + " out=f32: threads=1", "rank 65"),
+    ("relu in= out=f32:1 epilogue=add threads=1", RESIDUAL),
+    ("relu in=f32:2x3,f32:3 out=f32:2x3 epilogue=add threads=1", RESIDUAL),
+    ("relu in=f32:2x3,f32:1x2x3 out=f32:2x3 epilogue=add+relu threads=1", RESIDUAL),
+    ("relu in=f32:2x3,f64:2x3 out=f32:2x3 epilogue=add threads=1", RESIDUAL),
     ("relu in=f32:1 out=f32:1 threads=0", "0 threads, expected 1 to 1024"),
     ("relu in=f32:1 out=f32:1 threads=2147483648", "expected 1 to 1024"),
     ("relu in=f32:1 out=f32:1 threads=-99999999999999999999", "expected 1 to 1024"),

@@ -20,7 +20,7 @@ from runtime_nets import convolutions
 
 import pathweave as pw
 from pathweave import _native
-from pathweave.profile.store import Store
+from pathweave.profiling.store import Store
 
 RNG = np.random.default_rng(3)
 BATCH = RNG.standard_normal((16, 3, 16, 16)).astype(np.float32)

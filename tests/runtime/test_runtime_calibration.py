@@ -264,3 +264,13 @@ def test_integers_among_the_outputs_are_no_matter():
     model = pw.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
                                       ir_version=8).SerializeToString(), threads=1)
     assert "a" in calibrated(model).quantisation["main"]
+
+
+@pytest.mark.parametrize("sizes", [(3, 8, 8), ("C", "H", "W")])
+def test_a_sample_that_is_huge_ends_in_a_typed_error(sizes, monkeypatch):
+    """One number that is repeated: its shape is looked at before its contents, which would not fit into memory."""
+    net = pw.Net({"x": pw.TensorSpec("f32", ("N", *sizes))}, ["y"], [pw.Layer("relu", "relu", ("x",), ("y",))], {})
+    model = pw.Model(pw.net.net.Model({"main": net}))
+    huge = np.broadcast_to(np.float32(1), (1, 3, 8, 2**44))
+    with pytest.raises((pw.errors.InputError, pw.errors.OutOfMemoryError), match=r"samples\[0\]"):
+        model.calibrate([huge])

@@ -16,7 +16,7 @@ import pathweave as pw
 from pathweave.net.format import Format, plain_format
 from pathweave.net.net import TensorSpec
 from pathweave.net.problem import adapt_problem
-from pathweave.profile.store import Store
+from pathweave.profiling.store import Store
 from pathweave.runtime import catalogue
 from pathweave.runtime.catalogue import Refusal
 from pathweave.runtime.native import native

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -39,12 +42,25 @@ def test_unknown_name():
         _ = pw.lode
 
 
-@pytest.mark.parametrize("name", ["profile", "tune"])
-def test_functions_are_not_hidden_by_packages_of_the_same_name(name):
-    """Whichever comes first, the name can be called and the package's modules can be had."""
-    for first, second in ((f"pw.{name}", f"import pathweave.{name}"), (f"import pathweave.{name}", f"pw.{name}")):
-        assert run(f"import pathweave as pw; {first}; {second}; import pathweave.profile.store; "
-                   f"from pathweave.profile.store import Store; print(callable(pw.{name}))") == "True"
+FUNCTIONS = ("load", "plan", "profile", "solve", "tune", "devices", "open_plugin", "routines", "default_route")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_show_their_signature_and_what_they_do(name):
+    """Whatever was imported before, `help` shows a function: no package has the name of a function."""
+    function = getattr(pw, name)
+    assert inspect.isfunction(function) and function.__name__ == name
+    assert len(inspect.getdoc(function)) > 40 and "return" in inspect.get_annotations(function)
+    assert importlib.util.find_spec(f"pathweave.{name}") is None
+
+
+def test_type_checkers_see_every_public_name():
+    """What a type checker reads of the package are the same names from the same modules, and it is told to read them."""
+    root = Path(pw.__file__).parent
+    block = next(n for n in ast.parse((root / "__init__.py").read_text()).body if isinstance(n, ast.If))
+    seen = {a.asname: (f"pathweave.{n.module}", a.name) if n.module else (f"pathweave.{a.name}", "")
+            for n in block.body for a in n.names}
+    assert seen == pw._PUBLIC and (root / "py.typed").exists()
 
 
 def test_version_is_that_of_the_package():

@@ -197,6 +197,14 @@ def test_a_used_model_is_copied_and_pickled(again):
     assert (other.threads, other.meta, other.routes) == (1, model.meta, model.routes)
 
 
+@pytest.mark.parametrize("again", [copy.deepcopy, copy.copy, pickle.dumps])
+def test_plans_and_sessions_say_what_to_copy_instead(adder, again):
+    plan = adder.plan(shapes={"a": (1, 6), "b": (1, 6)})
+    for thing in (plan, plan.session()):
+        with pytest.raises(InputError, match="pickle the model"):
+            again(thing)
+
+
 def test_a_tuned_model_is_pickled_with_its_report(tmp_path):
     tuned = pw.tune(_small(), threads=1, budget_s=0, progress=False, store=tmp_path / "store.sqlite")
     other = pickle.loads(pickle.dumps(tuned))
@@ -253,3 +261,12 @@ def test_short_texts_and_tables_for_notebooks(tmp_path):
         assert len(repr(thing)) < 200 and repr(thing).startswith("<") and "<table>" in thing._repr_html_()
     assert "a &lt;b&gt;" in (text := html.table("a <b>", ["x"], [["<i>"]])) and "&lt;i&gt;" in text and "<i>" not in text
     assert "and 1 more rows" in html.table("", ["x"], [[i] for i in range(61)])
+
+
+def test_a_model_whose_layers_do_not_fit_together_can_be_looked_at():
+    """`load` does not look at shapes; a notebook that shows the model must not raise."""
+    net = pw.Net({"x": pw.TensorSpec("f32", (2, 3))}, ["y"], [pw.Layer("add", "add", ("x", "k"), ("y",))],
+                 {"k": np.ones((4, 5), np.float32)})
+    model = pw.Model(Model({"main": net}))
+    assert "2,3" in repr(model)
+    assert "do not broadcast" in model._repr_html_()

@@ -205,3 +205,40 @@ def test_what_no_file_may_hold_is_refused():
     lines = [line.rsplit(" ", 2) for line in done.stdout.splitlines()]
     assert {state for *_, state in lines} == {"waiting", "refused"}
     assert {signature for _, signature, state in lines if state == "refused"} >= {"spmm/dense", "masks", "blocks"}
+
+
+def test_a_model_whose_sizes_are_open_is_saved_with_what_was_used(tmp_path):
+    import onnx
+    proto = onnx.load_from_string(convolutions(batch=1))
+    for dim in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = f"size{dim.dim_value}"
+    del proto.graph.value_info[:]
+    model = pw.load(proto.SerializeToString(), threads=2)
+    with pytest.raises(pw.errors.OpenSizesError):  # nothing was used yet, and there are no sizes to begin with
+        model.save(tmp_path / "none.pw", packed=True)
+    spec = model.inputs["x"]
+    x = np.ones([d if isinstance(d, int) else 12 for d in spec.shape], np.float32)
+    model(x)
+    model.save(tmp_path / "used.pw", packed=True)
+    again = pw.load(tmp_path / "used.pw", threads=2)
+    assert again.packed.packings
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+@pytest.mark.parametrize("field, value", [
+    ("signature", "\ud800"), ("constant", "\ud800"), ("bytes", 2**70), ("net", {"$float": "nan"}), ("routines", ["\ud800"])])
+def test_packings_with_odd_texts_are_damage(saved, field, value):
+    """What the core cannot take, such as text that is no Unicode, never gets there."""
+    import json
+    import struct
+    data = saved.read_bytes()
+    length, = struct.unpack_from("<Q", data)
+    header = json.loads(data[8:8 + length])
+    described = json.loads(header["__metadata__"]["packed"])
+    described["packings"][0][field] = value
+    header["__metadata__"]["packed"] = json.dumps(described)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % 64)
+    saved.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])
+    with pytest.raises(pw.errors.FileFormatError, match="packed"):
+        pw.load(saved)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pathweave as pw
-from pathweave.errors import Error
+from pathweave.errors import Error, RouteError
 from pathweave.net.accuracy import ACCURACIES
 from pathweave.net.evaluate import evaluate
 from pathweave.net.format import Format
@@ -243,6 +243,14 @@ def test_large_layers_have_no_variant_of_one_thread(classifier):
     assert not any(c.alone for i in range(2) for c in large.candidates(i, 2)[0])
 
 
+@pytest.mark.parametrize("accuracy", ["", "x", "F32", "f32 ", "bf16:nhwc:cpu"])
+def test_a_class_that_is_none_is_refused_where_a_route_is_made(route, accuracy):
+    for make in (lambda: dataclasses.replace(route, accuracy=accuracy),
+                 lambda: Route.from_json({**route.to_json(), "accuracy": accuracy})):
+        with pytest.raises(pw.errors.RouteError, match="strict, f32, reduced, quantised"):
+            make()
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025, 2**31, 2**40, True, 1.5, None])
 def test_a_number_of_threads_that_no_call_may_have(classifier, bound, route, threads):
     for make in (lambda: dataclasses.replace(route, threads=threads),
@@ -252,3 +260,47 @@ def test_a_number_of_threads_that_no_call_may_have(classifier, bound, route, thr
     if threads is not None:
         with pytest.raises(pw.errors.InputError, match="from 1 to 1024"):
             default_route(bound, threads)
+
+
+#: One of every type that JSON has, some of them what a route has elsewhere.
+ANYTHING = (None, True, -1, 2**70, 1.5, float("nan"), "", "cpu", "f32:nhwc:cpu", "\ud800", [], [1], ["f32:nhwc:cpu"],
+            [[]], {}, {"a": 1})
+
+
+def places(data, path=()):
+    """(path, holder, key) of everything in JSON data."""
+    for key, value in list(data.items() if isinstance(data, dict) else enumerate(data)):
+        yield (*path, key), data, key
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*path, key))
+
+
+def test_a_route_of_any_types_ends_in_a_plan_or_in_a_typed_error(bound, route):
+    """Each field in turn becomes something of each type, or is not there; what is taken can be shown and planned."""
+    text = json.dumps(dataclasses.replace(route, notes={"race": [1, 2.5]}, regions={"r": ("a", "b")}).to_json())
+    paths, outcomes = [p for p, *_ in places(json.loads(text))], set()
+    for path in paths:
+        for value in (*ANYTHING, "absent"):
+            data = json.loads(text)
+            holder, key = next((h, k) for p, h, k in places(data) if p == path)
+            if value == "absent":
+                del holder[key]
+            else:
+                holder[key] = value
+            try:
+                changed = Route.from_json(data)
+                repr(changed), changed._repr_html_(), changed.to_json()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    choices_of(changed, bound)
+                outcomes.add("planned")
+            except Error as e:
+                outcomes.add(type(e).__name__)
+    assert {"planned", "RouteError"} <= outcomes
+
+
+def test_what_is_no_route_is_refused(classifier):
+    for wrong in (None, 5, {}, "route"):
+        with pytest.raises(RouteError, match="add_route: expected a Route"):
+            classifier.add_route(wrong)
+    assert not classifier.routes

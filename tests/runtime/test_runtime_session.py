@@ -275,3 +275,20 @@ def test_the_interpreter_is_free_while_a_net_runs(batch_of):
     done.set()
     t.join()
     assert after > before
+
+
+def test_no_memory_for_a_result_is_a_typed_error(monkeypatch):
+    """Also for the results that `out` does not hold."""
+    net = pw.Net({"x": pw.TensorSpec("f32", (4, 4))}, ["y", "z"], [pw.Layer("relu", "relu", ("x",), ("y",)),
+                                                                  pw.Layer("abs", "abs", ("x",), ("z",))], {})
+    session = pw.Model(pw.net.net.Model({"main": net})).session()
+    x, z = np.ones((4, 4), np.float32), np.ones((4, 4), np.float32)
+
+    def none_left(*_, **__):
+        raise MemoryError("none left")
+    for call in (session.run, session.run_timed):
+        for out in (None, {"z": z}):
+            with monkeypatch.context() as patched, pytest.raises(pw.errors.OutOfMemoryError, match="none left"):
+                patched.setattr(np, "empty", none_left)
+                call({"x": x}, out)
+    assert np.array_equal(session(x)["y"], x)

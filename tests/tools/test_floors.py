@@ -28,8 +28,9 @@ def house(tmp_path):
 
 
 @pytest.mark.parametrize("text", [
-    "from ..tune import api", "from ..tune.api import solve", "import pathweave.tune.api", "from pathweave.tune import x",
-    "def f():\n    from ..tune.api import solve", "from .. import tune", "if True:\n    from ..cli import main"])
+    "from ..tuning import api", "from ..tuning.api import solve", "import pathweave.tuning.api",
+    "from pathweave.tuning import x", "def f():\n    from ..tuning.api import solve", "from .. import tuning",
+    "if True:\n    from ..cli import main"])
 def test_runtime_may_not_look_up(house, text):
     (finding,) = house("src/pathweave/runtime/x.py", text)
     assert finding.startswith("src/pathweave/runtime/x.py:") and "which is not below it" in finding
@@ -38,9 +39,9 @@ def test_runtime_may_not_look_up(house, text):
 @pytest.mark.parametrize("path, text", [
     ("src/pathweave/runtime/x.py", "from ..net.net import Net\nfrom .plan import Plan\nimport numpy"),
     ("src/pathweave/net/x.py", "def f():\n    from ..layers import kinds"),
-    ("src/pathweave/cli/x.py", "from ..tune.api import tune\nfrom ..report.tables import Table"),
+    ("src/pathweave/cli/x.py", "from ..tuning.api import tune\nfrom ..report.tables import Table"),
     ("src/pathweave/report/peers/x.py", "from ...net.net import Net\nfrom . import Peer"),
-    ("src/pathweave/testing/x.py", "from ..tune.api import tune"), ("src/pathweave/cli/x.py", "from .. import __version__")])
+    ("src/pathweave/testing/x.py", "from ..tuning.api import tune"), ("src/pathweave/cli/x.py", "from .. import __version__")])
 def test_downwards_is_fine(house, path, text):
     assert house(path, text) == []
 
@@ -48,7 +49,7 @@ def test_downwards_is_fine(house, path, text):
 def test_sideways_and_testing(house):
     assert house("src/pathweave/passes/x.py", "from ..importers import load")
     assert house("src/pathweave/testing/x.py", "from ..cli import main")
-    assert house("src/pathweave/tune/x.py", "from ..testing import Case")
+    assert house("src/pathweave/tuning/x.py", "from ..testing import Case")
     assert any("attic is on no floor" in f for f in house("src/pathweave/attic/x.py", "from ..net.net import Net"))
 
 

@@ -6,9 +6,9 @@ import pytest
 from scripted import Clock, residual
 
 import pathweave as pw
-from pathweave.profile import passes
-from pathweave.profile.store import Store
-from pathweave.tune import race, tuner
+from pathweave.profiling import passes
+from pathweave.profiling.store import Store
+from pathweave.tuning import race, tuner
 
 
 @pytest.fixture

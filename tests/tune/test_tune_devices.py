@@ -12,7 +12,7 @@ from scripted import run_python
 CODE = """
 import json, sys
 import pathweave as pw
-from pathweave.profile.store import Store
+from pathweave.profiling.store import Store
 device = pw.open_plugin(sys.argv[1] if len(sys.argv) > 1 else "{library}")
 assert device["available"], device
 model = pw.load("net.onnx")

@@ -15,14 +15,14 @@ from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteErro
 from pathweave.net.accuracy import LIMITS
 from pathweave.net.format import Format, plain_format
 from pathweave.net.problem import adapt_problem
-from pathweave.profile import passes
-from pathweave.profile.about import About
-from pathweave.profile.profile import Profile
-from pathweave.profile.store import Store
-from pathweave.profile.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
+from pathweave.profiling import passes
+from pathweave.profiling.about import About
+from pathweave.profiling.profile import Profile
+from pathweave.profiling.store import Store
+from pathweave.profiling.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
-from pathweave.tune.race import Pacer, levels
+from pathweave.tuning.race import Pacer, levels
 
 THREADS = 2
 
@@ -278,7 +278,7 @@ def test_solving_needs_no_native_core_and_no_profile_of_this_host(net_bytes, mod
     (tmp_path / "net.onnx").write_bytes(net_bytes)
     code = ("import sys; sys.modules['pathweave._native'] = None\n"
             "import json, pathweave as pw\n"
-            "from pathweave.profile.profile import Profile\n"
+            "from pathweave.profiling.profile import Profile\n"
             "print(json.dumps(pw.solve('net.onnx', Profile.load('p.jsonl')).to_json()))")
     done = run_python(code, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -362,8 +362,8 @@ def test_routes_survive_save_and_load(model, clock, store, tmp_path):
 
 
 def test_single_layout_routes_are_in_one_layout(model, clock, store):
-    from pathweave.tune.costs import Costs
-    from pathweave.tune.plain import single_layout_routes
+    from pathweave.tuning.costs import Costs
+    from pathweave.tuning.plain import single_layout_routes
     profile, bound = profiled(model, store), model.bind()
     routes = dict(single_layout_routes(Costs.of(bound, profile, THREADS)))
     assert set(routes) == {"nhwc only", "nchw16c only", "nchw only"}
@@ -381,7 +381,7 @@ def test_single_layout_routes_are_in_one_layout(model, clock, store):
 
 def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
     """End to end all routes but the default one take twice what their steps took alone, and so they do from then on."""
-    from pathweave.tune import race, tuner
+    from pathweave.tuning import race, tuner
     timed_run, timed_call = clock.timed_run, clock.timed_call
     again = []
 
@@ -412,7 +412,7 @@ def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
 
 def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store, monkeypatch):
     """From the race on the machine is twice as slow: the same route wins, its prediction holds, the speed is told."""
-    from pathweave.tune import race
+    from pathweave.tuning import race
     timed_run, timed_call = clock.timed_run, clock.timed_call
     steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
 
@@ -433,7 +433,7 @@ def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store, monkeypat
 @pytest.mark.parametrize("period", [40, 300])
 def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, period):
     """1.4 times slower in every other phase of some runs: costs, choice and prediction are those of a steady machine."""
-    from pathweave.tune import race, tuner
+    from pathweave.tuning import race, tuner
     steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
     timed_run, timed_call = clock.timed_run, clock.timed_call
     monkeypatch.setattr(tuner, "RACE_S", 1e6)
@@ -466,7 +466,7 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
 def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
     """Long calls, of which every third loses 5 ms in one of its steps: prices are those of a quiet machine, and so is
     the route, or it ties with that one: it truly takes at most 2 % more, as far apart as routes that tie in a race may be."""
-    from pathweave.tune import race, tuner
+    from pathweave.tuning import race, tuner
     usual = clock.cost
     monkeypatch.setattr(clock, "cost", lambda p, r, v: 40 * usual(p, r, v))
     steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
@@ -517,7 +517,7 @@ def test_routes_that_tie_in_a_race():
     """A hundredth apart among rounds that differ by a tenth: fewer conversions win. Not so where that hundredth is certain."""
     from types import SimpleNamespace
 
-    from pathweave.tune import race
+    from pathweave.tuning import race
     for noise, winner in ((0.1, "plain"), (0.0, "mixed")):
         plain, mixed = (race.Racer([name], SimpleNamespace(conversions=[None] * n), None, None)
                         for name, n in (("plain", 1), ("mixed", 5)))
@@ -531,7 +531,7 @@ def test_a_race_of_long_calls_has_enough_rounds(monkeypatch):
     """Two routes, one second: calls of 30 ms end by the clock, of 150 ms with the eighth round, of 450 ms after four s."""
     from types import SimpleNamespace
 
-    from pathweave.tune import race
+    from pathweave.tuning import race
     now = [0.0]
     monkeypatch.setattr(race, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for seconds, rounds in ((0.03, 16), (0.15, 8), (0.45, 4), (3.0, 2)):
@@ -595,7 +595,7 @@ def test_a_profile_saves_measuring(model, clock, store):
 # ---- explain ------------------------------------------------------------------------------------------------------------
 
 def test_explain(model, clock, store):
-    from pathweave.tune.explain import explain
+    from pathweave.tuning.explain import explain
     profile = profiled(model, store)
     bound, route = model.bind(), pw.solve(model, profile)
     force = Force(bound, clock, profile.problems())
@@ -624,7 +624,7 @@ def test_explain(model, clock, store):
 
 
 def test_explain_another_route_and_wrong_names(model, clock, store):
-    from pathweave.tune.explain import explain
+    from pathweave.tuning.explain import explain
     profile = profiled(model, store)
     default = pw.default_route(model.bind(), THREADS)
     name = next(n for n, c in default.layers.items() if n.startswith("n"))

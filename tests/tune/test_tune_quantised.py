@@ -8,9 +8,9 @@ from scripted import Clock
 
 import pathweave as pw
 from pathweave.errors import NoRoutineError
-from pathweave.profile.store import Store
-from pathweave.tune.costs import Costs
-from pathweave.tune.plain import single_class_routes
+from pathweave.profiling.store import Store
+from pathweave.tuning.costs import Costs
+from pathweave.tuning.plain import single_class_routes
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from random_nets import RandomNet
 
 import pathweave as pw
 from pathweave.net.accuracy import ACCURACIES
-from pathweave.profile.store import Store
+from pathweave.profiling.store import Store
 from pathweave.runtime.conversions import conversions_for
 from pathweave.runtime.plan import build_plan
-from pathweave.tune import race, tuner
+from pathweave.tuning import race, tuner
 
 pytestmark = pytest.mark.filterwarnings("ignore::pathweave.CalibrationWarning")
 #: Nets of the normal suite; of the long one.

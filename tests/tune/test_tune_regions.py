@@ -16,18 +16,18 @@ from pathweave.layers import infer
 from pathweave.net.evaluate import evaluate
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.net.problem import adapt_problem
-from pathweave.profile.about import About
-from pathweave.profile.measurement import Measurement
-from pathweave.profile.profile import Profile
-from pathweave.profile.protocol import problems_of
+from pathweave.profiling.about import About
+from pathweave.profiling.measurement import Measurement
+from pathweave.profiling.profile import Profile
+from pathweave.profiling.protocol import problems_of
 from pathweave.report import work
 from pathweave.runtime import catalogue
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
-from pathweave.tune.costs import Costs
-from pathweave.tune.explain import explain
-from pathweave.tune.solvers import solve
+from pathweave.tuning.costs import Costs
+from pathweave.tuning.explain import explain
+from pathweave.tuning.solvers import solve
 
 CLIP = Epilogue(False, "clip", (0.0, 6.0))
 

@@ -11,11 +11,11 @@ from pathweave.errors import NoRoutineError, OutOfMemoryError, RouteError
 from pathweave.net.accuracy import ACCURACIES
 from pathweave.net.evaluate import evaluate
 from pathweave.net.net import Layer, Model, Net, TensorSpec
-from pathweave.profile import passes
-from pathweave.profile.store import Store
+from pathweave.profiling import passes
+from pathweave.profiling.store import Store
 from pathweave.runtime import plan as planning
 from pathweave.runtime import prepare
-from pathweave.tune import tuner
+from pathweave.tuning import tuner
 
 F32 = {"x": TensorSpec("f32", (1, 4, 3, 3))}
 
@@ -117,7 +117,7 @@ def test_a_route_that_cannot_be_planned_does_not_race(store, monkeypatch):
 
 
 def test_what_everything_gets_wrong_is_left_to_reference_routines(store, monkeypatch):
-    from pathweave.profile import verify
+    from pathweave.profiling import verify
     check = verify._check
     monkeypatch.setattr(verify, "_check", lambda single, reference, c, threads: "wrong" if c.problem.kind == "dense"
                         and not c.reference else check(single, reference, c, threads))

@@ -213,6 +213,13 @@ def test_unwritable_place(tmp_path, where):
     assert os.listdir(tmp_path) == ["plain"]
 
 
+@pytest.mark.parametrize("name", ["nul\0.pw", "no text \ud800.pw"])
+def test_what_is_no_name_of_a_file(tmp_path, name):
+    with pytest.raises(ModelFileError, match="cannot be the name of a file"):
+        save(make_model(), str(tmp_path / name))
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize("where, advice", [("missing.pw", "check the path"), ("", "may read"),
                                            ("f/x", "check the path"), ("fifo", "may read"), ("nul\0", "may read")])
 def test_unreadable(tmp_path, where, advice):
@@ -575,3 +582,14 @@ def test_digests_of_files_that_cannot_be_read(tmp_path):
     (tmp_path / "text.pw").write_text("x" * 100)
     with pytest.raises(FileFormatError):
         damage(tmp_path / "text.pw")
+
+
+@pytest.mark.parametrize("meta", [
+    {"$float": "nan"}, [], 1, None, {"labels": 5}, {"labels": {"a": 1}}, {"labels": "text"}, {"default_inputs": 3},
+    {"default_inputs": [1]}, {"default_inputs": {"x": 1}}, {"default_inputs": {"$float": "inf"}}])
+def test_meta_data_that_the_package_reads_are_of_their_types(meta):
+    data = spec.encode(make_model())
+    arrays = {f"{n}/{c}": a for n, net in make_model().nets.items() for c, a in net.constants.items()}
+    spec.decode(json.loads(json.dumps(data)), arrays)
+    with pytest.raises(FileFormatError, match="meta"):
+        spec.decode({**data, "meta": meta}, arrays)

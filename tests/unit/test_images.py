@@ -6,6 +6,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("PIL")
 from PIL import Image
 
-from pathweave.errors import Error, InputError
+from pathweave.errors import Error, InputError, ModelError
 from pathweave.net import images
 from pathweave.net.images import read_image, wanted_size
 from pathweave.net.net import Layer, Model, Net, TensorSpec
@@ -117,6 +118,17 @@ def test_the_size_that_a_net_wants():
     assert wanted_size(net, "image") == (48, 48)
     net.layers.append(Layer("all", "cast", ("image",), ("z",), {"dtype": "f32"}))
     assert wanted_size(net, "image") is None
+
+
+@pytest.mark.parametrize("attrs", [{"shape": (8,)}, {"shape": (1, 3, 8)}, {"shape": (1, 3, 8, 0)}, {"shape": "1388"},
+                                   {"shape": None}, {}, {"shape": (1, 1, 8, 8)}, {"shape": (1, 3, 8, 8), "format": 7}])
+def test_a_source_with_attributes_that_it_cannot_have_is_a_typed_error(attrs):
+    """A file is read without them being looked at: nets before the main one are not bound until an image comes."""
+    model = thumbnail()
+    net = model.nets["preprocess"]
+    net.layers[0] = replace(net.layers[0], attrs=attrs)
+    with pytest.raises(ModelError, match="shape|format"):
+        model.predict(np.zeros((9, 9, 3), np.uint8))
 
 
 # ---- modes, orientation ---------------------------------------------------------------------------------------------

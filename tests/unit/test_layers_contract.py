@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,3 +245,24 @@ def test_large_convolution_in_chunks_equals_small_ones():
     wanted = sum(np.einsum("nchw,oc->nohw", padded[:, :, i:i + 96, j:j + 97], w[:, :, i, j])
                  for i in range(3) for j in range(3))
     assert np.abs(y - wanted).max() < 1e-11
+
+
+@pytest.mark.parametrize("kind", sorted({c.kind for c in cases() if c.epilogue.add}))
+def test_a_residual_is_of_the_type_and_shape_of_the_output(kind):
+    """Routines read it at the output's positions: one that only broadcasts would be read past its end."""
+    case = next(c for c in cases(kind) if c.epilogue.add)
+    layer, (output, *_) = case.layer(), case.outputs()
+    assert infer_layer(layer, [*case.inputs[:-1], output])[0] == output
+    shape = output.shape
+    others = [shape[1:], (1, *shape), (*shape[:-1], shape[-1] + 1), (*shape[:-1], 1), (), (0, *shape[1:])]
+    for residual in [*(TensorSpec("f32", s) for s in others if s != shape), TensorSpec("f64", shape), None]:
+        with pytest.raises(ShapeError, match="its epilogue adds the last input"):
+            infer_layer(layer, [*case.inputs[:-1], residual])
+
+
+@pytest.mark.parametrize("case", list({c.kind: c for c in cases()}.values()), ids=lambda c: c.kind)
+def test_a_layer_has_no_more_outputs_than_its_kind(case):
+    """A name that nothing computes would end as a KeyError in whoever reads it."""
+    layer = case.layer()
+    with pytest.raises(ShapeError, match="expected .* outputs?, got the names .*'one too many'"):
+        infer_layer(replace(layer, outputs=(*layer.outputs, "one too many")), list(case.inputs))

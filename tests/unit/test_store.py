@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 
 from pathweave.errors import Error, ProfileError, StoreError
-from pathweave.profile import store as store_module
-from pathweave.profile.fingerprint import host
-from pathweave.profile.measurement import Measurement, merge
-from pathweave.profile.profile import Profile
-from pathweave.profile.store import Store, default_path, home
+from pathweave.profiling import store as store_module
+from pathweave.profiling.fingerprint import host
+from pathweave.profiling.measurement import Measurement, merge
+from pathweave.profiling.profile import Profile
+from pathweave.profiling.store import Store, default_path, home
 
 
 def measure(problem="p", routine="r", version=1, variant="v", samples=(1.0, 2.0, 3.0), when=1.7e9, host="h", **other):
@@ -190,8 +190,8 @@ def test_kill_while_writing_loses_nothing_that_was_added(path):
     """Four children are killed at random moments; what they reported as added is there, whole batches only."""
     script = textwrap.dedent("""
         import sys
-        from pathweave.profile.measurement import Measurement
-        from pathweave.profile.store import Store
+        from pathweave.profiling.measurement import Measurement
+        from pathweave.profiling.store import Store
         store = Store.open(sys.argv[1])
         for i in range(10**6):
             store.add([Measurement("h", sys.argv[2], "r", i, str(k), (k + 1.0,) * 500, 1e9) for k in range(20)])
@@ -417,6 +417,14 @@ def test_import_and_export_places(tmp_path):
 
 # ---- Profile --------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("name", ["nul\0", "no text \ud800", "missing"])
+def test_a_profile_of_no_file(tmp_path, name):
+    with pytest.raises(ProfileError, match="cannot be read"):
+        Profile.load(tmp_path / name)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Store.memory().import_(tmp_path / name)
+
+
 def test_profile_round_trip(tmp_path):
     profile = Profile("h", [measure(), measure(samples=[9.0], when=2e9), measure(problem="q")], {"cpu": "X"})
     profile.save(tmp_path / "p.jsonl")
@@ -488,7 +496,7 @@ def uncapped(monkeypatch):
 
 
 def test_fingerprint_is_stable_between_runs():
-    code = "from pathweave.profile.fingerprint import host; print(host().id)"
+    code = "from pathweave.profiling.fingerprint import host; print(host().id)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     ids = {subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONHASHSEED": seed}, check=True,
                           capture_output=True, text=True).stdout.strip() for seed in "123"}
@@ -533,3 +541,12 @@ def test_fingerprint_quota_of_version_1(tmp_path, uncapped):
     assert host(None, root).facts["cpu_quota"] == 2.5
     (folder / "cpu.cfs_quota_us").write_text("-1")
     assert host(None, root).facts["cpu_quota"] is None
+
+
+@pytest.mark.parametrize("memory", ["1e999", "-1e999", "NaN", "null", "[]", "\"x\"", "{}"])
+def test_what_a_record_says_of_its_routine_may_be_anything(memory):
+    from pathweave.profiling.about import About
+    text = '{"ins": ["f32:nchw:cpu"], "outs": ["f32:nchw:cpu"], "accuracy": "f32", "memory": 7}'
+    assert About.parse(text).memory == 7
+    with pytest.raises(ProfileError, match="a description of a routine's ports"):
+        About.parse(text.replace("7", memory))

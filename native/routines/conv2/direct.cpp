@@ -205,7 +205,7 @@ class DirectKernel : public PieceKernel {
 
 class Direct : public ConvolutionRoutine {
  public:
-  Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) { card_.version = 3; }
+  Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) { card_.version = 4; }
   Verdict suits(const Problem& p, const Geometry& g) const override {
     if (in_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
     if (g.inputs * g.in_pixels() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");

@@ -18,7 +18,7 @@ class DirectHalf : public HalfRoutine {
   std::vector<std::string> variants(const Problem& p) const override {
     const Geometry g(p);
     std::vector<std::string> names;
-    for (const auto& kernel : half_variants(forms_.part)) {
+    for (const auto& kernel : half_variants(forms_.part, forms_.parts)) {
       if (HalfScheme::can_be_in_place(g, forms_)) {
         names.push_back(kernel);
         continue;

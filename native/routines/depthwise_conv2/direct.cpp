@@ -44,7 +44,7 @@ class Depthwise : public ConvolutionRoutine {
   explicit Depthwise(Layout layout)
       : ConvolutionRoutine(std::string("depthwise_conv2/direct:") + text(kStored<T>) + ":" + text(layout) + ":cpu", layout,
                            layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {
-    card_.version = 2;
+    card_.version = 3;
   }
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (micro_kernels(g).empty()) return Verdict::no("no micro-kernel in this tier");

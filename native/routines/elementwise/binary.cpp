@@ -187,7 +187,9 @@ class BinaryRoutine : public VectorRoutine {
   BinaryRoutine(const std::string& layer, Binary op, Layout layout)
       : VectorRoutine(layer, "broadcast", layout, stored_kind<T>(PW_KIND_BINARY), true,
                       kStored<T>),
-        op_(op) {}
+        op_(op) {
+    card_.version = 2;
+  }
 
   Verdict accepts(const Problem& p) const override {
     if (p.arity() != 2) return Verdict::no("it computes two operands");

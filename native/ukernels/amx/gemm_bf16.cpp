@@ -19,7 +19,7 @@ namespace {
 #include "ukernels/body/gemm_half.inc"
 #include "ukernels/body/gemm_bf16_tiles.inc"
 
-constexpr GemmHalf kGemm{open_tiles, run<TileUnit>, close_tiles};
+constexpr GemmHalf kGemm{3, open_tiles, run<TileUnit>, close_tiles};
 }  // namespace
 
 extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_BF16, "gemm_bf16_32x32__amx", &kGemm}, {nullptr, nullptr, nullptr}};

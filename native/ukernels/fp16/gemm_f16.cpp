@@ -19,7 +19,7 @@ namespace {
 #include "ukernels/body/gemm_f16_vectors.inc"
 #include "ukernels/body/gemm_half_vectors.inc"
 
-constexpr GemmHalf kGemm{open_nothing, run<VectorUnit, 1>, close_nothing};
+constexpr GemmHalf kGemm{1, open_nothing, run<VectorUnit, 1>, close_nothing};
 }  // namespace
 
 extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F16, "gemm_f16_8x32__fp16", &kGemm}, {nullptr, nullptr, nullptr}};

@@ -15,20 +15,22 @@ enum class StoredF32 : int32_t { f32, half, bf16x2 };  // half: bf16 or f16, as 
 //
 // a: position i at tap t begins at a + offsets[t] + i * a_row, in bytes; there `chunks` runs of `depth` elements lie one
 //    after another. Part p of an element lies p * a_part bytes behind its first.
-// b: per tap, chunk and part two blocks of 16 columns, each depth/2 rows of 16 pairs: element [k/2][n][k%2].
-//    64-byte aligned, zeros past the last column.
+// b: panels of 32 columns, b_panel bytes from one to the next; in each per tap, chunk and part two blocks of 16 columns, each
+//    depth/2 rows of 16 pairs: element [k/2][n][k%2]. 64-byte aligned, zeros past the last column.
 // c: position i is stored where i % pitch < width, at c + i / pitch * c_line + i % pitch * c_row bytes; the lo of a bf16x2
 //    element lies c_lo bytes behind its hi. The same strides and form for `residual` (may be null).
-// bias: 32 floats. scale: 32 powers of two, of gemm_f16 alone.
+// bias: a float for each column of the panels. scale: 32 powers of two of the first panel, b_panel bytes from one panel's to
+//    the next one's, of gemm_f16 alone.
 struct GemmHalfArgs {
   const void* a;
   const int64_t* offsets;
   int64_t a_row, a_part;
   int64_t taps, chunks;
   const void* b;
+  int64_t b_panel;
   int64_t rows, tiles;
   int64_t first, last;  // the tiles of this call
-  int64_t columns;      // 1 to 32
+  int64_t columns;      // of all panels, 1 or more
   const float *bias, *scale;
   void* c;
   const void* residual;
@@ -43,6 +45,7 @@ struct GemmHalfArgs {
 // Every thread opens the shape of its tiles before it runs, again where `rows / tiles` or `depth` change, and closes it
 // after its last run of the step: the unit's registers would slow what else runs there.
 struct GemmHalf {
+  int32_t parts;  // at most
   void (*open)(int64_t tile_rows, int64_t depth);
   void (*run)(const GemmHalfArgs* args);
   void (*close)();

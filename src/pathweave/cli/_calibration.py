@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from ._errors import BadUse
 from ._output import progress
 
@@ -102,18 +103,13 @@ class _Rows:
 
 def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
     """Arrays by input: those of that name, or the only one that fits where the model has one input."""
-    import zipfile
-
-    import numpy as np
-
+    from ..net.arrays import read_arrays
     from ..net.floats import HALVES
     from ..net.format import numpy_dtype
     try:
-        data = np.load(path, allow_pickle=False)
-        found = {"": data} if isinstance(data, np.ndarray) else {k: data[k] for k in data.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise BadUse(f"{option} {path}: expected a .npz or .npy file with plain arrays, got one that cannot be read "
-                     f"({e})") from e
+        found = read_arrays(path)
+    except InputError as e:
+        raise BadUse(f"{option} {e}") from e
     inputs = model.main.inputs
     if set(inputs) <= set(found):
         return {n: _several(f"{option} {path}", n, found[n]) for n in inputs}

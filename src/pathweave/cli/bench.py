@@ -19,6 +19,7 @@ from ._options import (
     Shapes,
     Threads,
     check_accuracy,
+    cut,
     existing_file,
     load_bound,
     restriction,
@@ -70,6 +71,8 @@ def command(
         _check_roof(order, names, default or uniform, memory)
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch)
+    if onnx is not None and not peers:
+        raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
     source = _onnx(model, loaded, onnx) if peers else None
     missing = _missing(accuracy)
     if accuracy == "quantised" and not missing and not bound.scales:
@@ -124,7 +127,7 @@ def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> No
 
 def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: str | None, json: bool) -> int:
     """The roof table of the model's route."""
-    from ..profile.limits import limits
+    from ..profiling.limits import limits
     from ..report import roof
     from ..report.timing import step_samples
     from ..runtime.inputs import random_inputs
@@ -202,7 +205,7 @@ def _onnx(model: str, loaded: Any, given: str | None) -> str:
 
 
 def _tuned(loaded: Any, bound: Any, accuracy: str) -> Any:
-    from ..tune.api import tune
+    from ..tuning.api import tune
     with progress("tuning") as report:
         return tune(loaded, threads=loaded.threads, shapes=bound.shapes, accuracy=accuracy, progress=report)
 
@@ -228,8 +231,8 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
 
 def _uniform(loaded: Any, bound: Any, allowed: Any, accuracy: str, inputs: dict[str, Any]) -> list[Any]:
     """Our entries for the best route of every single class, from what the store knows."""
-    from ..tune.costs import Costs
-    from ..tune.plain import single_class_routes
+    from ..tuning.costs import Costs
+    from ..tuning.plain import single_class_routes
     costs = Costs.of(bound, stored_profile(bound, loaded.threads), loaded.threads, accuracy, allowed)
     return [_entry(f"pathweave-{name.replace(' ', '-')}", loaded, bound, route, inputs)
             for name, route in single_class_routes(costs)]

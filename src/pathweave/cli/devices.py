@@ -57,7 +57,7 @@ def command(
 
 
 def _limits(again: bool, json: bool) -> None:
-    from ..profile.limits import limits, thread_counts
+    from ..profiling.limits import limits, thread_counts
     from ..runtime.native import native
     counts = thread_counts(native().usable_processors())
     with progress("measuring limits") as tell:
@@ -69,7 +69,7 @@ def _limits(again: bool, json: bool) -> None:
 
 
 def _limits_table(found: Any, counts: list[int]) -> Any:
-    from ..profile.limits import LEVELS
+    from ..profiling.limits import LEVELS
     from ..report.tables import Column, Table, show_bytes, show_count, show_time
 
     def row(name: str, of: Any, show: Any, unit: str) -> dict[str, Any]:

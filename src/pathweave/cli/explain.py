@@ -48,7 +48,7 @@ def command(
     if layer is None:
         _print_all(loaded, profile, route, options, json)
         return
-    from ..tune.explain import explain
+    from ..tuning.explain import explain
     found = explain(loaded, layer, profile, route=route, **options)
     if json:
         print_json(found.to_json())
@@ -59,7 +59,7 @@ def command(
 def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], json: bool) -> None:
     """The route's table: the tuned one, or the one that the measurements make the fastest."""
     from ..report.routes import origin_of, route_json, route_table
-    from ..tune.api import solve
+    from ..tuning.api import solve
     if route is None:
         route = solve(loaded, profile, **options)
     plan = loaded.plan(route, options["shapes"], options["threads"])

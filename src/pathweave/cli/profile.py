@@ -41,8 +41,8 @@ def command(
     json: Json = False,
 ) -> None:
     """Measure the routines of every layer. What the store knows already is not measured again."""
-    from ..profile.protocol import profile_bound, this_host
-    from ..profile.store import Store
+    from ..profiling.protocol import profile_bound, this_host
+    from ..profiling.store import Store
     check_accuracy(accuracy)
     writable_target(export, "export")
     if import_ is not None:

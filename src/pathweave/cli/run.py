@@ -133,20 +133,13 @@ def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
 
 def _read(text: str) -> list[tuple[str, Any]]:
     """(key, array) pairs of a file; the key is "" where the file or `:KEY` names a single array."""
-    import zipfile
-
-    import numpy as np
+    from ..net.arrays import read_arrays
     file, colon, key = text.rpartition(":")
     path = file if colon and file.lower().endswith(".npz") else text
     existing_file(path, "array")
-    try:
-        data = np.load(path, allow_pickle=False)
-        pairs = [("", data)] if isinstance(data, np.ndarray) else [(k, data[k]) for k in data.files]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise BadUse(f"{path}: expected a .npy or .npz file with plain arrays, got one that cannot be read ({e})") from e
+    found = read_arrays(path)
     if path == text:
-        return pairs
-    found = dict(pairs)
+        return list(found.items())
     if key not in found:
         raise BadUse(f"{text}: there is no array {key!r} in {path}; it has {', '.join(found) or 'none'}")
     return [("", found[key])]

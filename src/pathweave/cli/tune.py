@@ -48,7 +48,7 @@ def command(
     """Find the fastest route of a model on this machine, and show what it was chosen from."""
     from ..report.routes import route_json, route_table
     from ..report.timing import time_steps
-    from ..tune.api import tune
+    from ..tuning.api import tune
     check_accuracy(accuracy)
     out = None if no_save else out or _default_target(model)
     writable_target(out, "model")

@@ -156,9 +156,15 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:
         error = SizeError if isinstance(e, SizeError) else ShapeError
         raise error(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs)) or 'nothing'}: {e}") from e
+    if len(layer.outputs) > len(outputs):
+        raise ShapeError(f"layer {layer.name!r} ({layer.kind}): expected {len(outputs)} "
+                         f"output{'s' * (len(outputs) != 1)}, got the names {', '.join(map(repr, layer.outputs))}")
     if any(d < 0 for s in outputs for d in s.shape):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")
+    if layer.epilogue.add and (not specs or specs[-1] != outputs[0]):
+        raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs)) or 'nothing'}: its epilogue adds "
+                         f"the last input, expected {outputs[0]} as its output is")
     for name, spec in zip(layer.outputs, outputs) if limited else ():
         check_value(f"layer {layer.name!r} ({layer.kind}): value {name!r}", spec)
     return outputs

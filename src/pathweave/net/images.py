@@ -32,12 +32,17 @@ def max_pixels(given: int | None = None) -> int:
 
 
 def wanted_size(net: Net, name: str) -> tuple[int, int] | None:
-    """Height and width that a preprocess net makes of one of its images; None where it looks at all pixels."""
+    """Height and width that a preprocess net makes of one of its images; None where it looks at all pixels.
+
+    Raises ModelError for a source with attributes that it cannot have.
+    """
+    from ..layers import kind_of
     readers = [layer for layer, _ in net.consumers().get(name, ())]
     if not readers or name in net.outputs or any(layer.kind != "source" for layer in readers):
         return None
-    shapes = [layer.attrs["shape"] for layer in readers]
-    return max(int(s[2]) for s in shapes), max(int(s[3]) for s in shapes)
+    kind = kind_of("source")
+    shapes = [kind.outline(kind.complete(layer.attrs), ()) for layer in readers]
+    return max(s[2] for s in shapes), max(s[3] for s in shapes)
 
 
 def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, limit: int | None = None):

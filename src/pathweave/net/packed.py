@@ -61,7 +61,7 @@ def encode(packed: Packed) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def decode(text: str, tensors: dict[str, Any]) -> Packed:
     """The inverse of `encode`; takes its tensors out of `tensors`. Raises FileFormatError for damage."""
-    data = spec.parse_json(text, "packed")
+    data = spec.from_plain(spec.parse_json(text, "packed weights"), "packed weights")
     try:
         packed = Packed(_text(data["version"]), tuple(map(_text, data["tiers"])))
         for i, e in enumerate(data["packings"]):

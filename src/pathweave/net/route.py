@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import html
-from ..errors import InputError, RouteError
+from ..errors import InputError, ModelError, RouteError
+from .accuracy import accuracy_rank
 from .format import Format
 from .size import check_number_of_threads
 
@@ -68,10 +69,11 @@ class Route:
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
-        """Raises RouteError for a number of threads that no team has."""
+        """Raises RouteError for a number of threads that no team has, and for a class that is none."""
         try:
             check_number_of_threads(self.threads)
-        except InputError as e:
+            accuracy_rank(self.accuracy)
+        except (InputError, ModelError) as e:
             raise RouteError(f"route: {e}; tune again") from None
 
     def __repr__(self) -> str:
@@ -107,23 +109,72 @@ class Route:
                 "conversions": [plain(dict(c.__dict__)) for c in self.conversions]}
 
     @staticmethod
-    def from_json(data: dict) -> "Route":
-        """Read what `to_json` wrote. Raises RouteError on anything else."""
+    def from_json(data: Any) -> "Route":
+        """Read what `to_json` wrote, whoever wrote it. Raises RouteError on anything else, naming the field."""
         try:
-            layers = {}
-            for name, c in data["layers"].items():
-                c = dict(c)
-                c["ins"] = tuple(Format.parse(f) for f in c["ins"])
-                c["outs"] = tuple(Format.parse(f) for f in c["outs"])
-                layers[str(name)] = Choice(**c)
-            conversions = []
-            for c in data.get("conversions", []):
-                c = dict(c)
-                conversions.append(Conversion(**{**c, "source": Format.parse(c["source"]),
-                                                 "target": Format.parse(c["target"])}))
-            regions = {str(name): tuple(map(str, members)) for name, members in data.get("regions", {}).items()}
-            rest = {k: v for k, v in data.items() if k not in ("layers", "conversions", "regions")}
-            route = Route(layers=layers, conversions=conversions, regions=regions, **rest)
+            return _read(data)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
+            if isinstance(e, RouteError):
+                raise
             raise RouteError(f"route: not a route that this version can read ({e})") from e
-        return route
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+_TIME = (int, float, type(None))
+#: Types by field; `object` for the number of threads, which a Route checks itself.
+_CHOICE = {"routine": str, "version": int, "variant": str, "ins": (list, tuple), "outs": (list, tuple), "predicted_ns": _TIME,
+           "source": str, "runner_up": (dict, type(None)), "margin_ns": _TIME}
+_CONVERSION = {"value": str, "source": str, "target": str, "routine": str, "version": int, "variant": str,
+               "predicted_ns": _TIME}
+_ROUTE = {"signature": str, "threads": object, "accuracy": str, "layers": dict, "conversions": (list, tuple),
+          "predicted_ns": _TIME, "lower_bound_ns": _TIME, "certificate": str, "solver": str, "host": str,
+          "measured_ns": _TIME, "notes": dict, "regions": dict}
+_ADVICE = "tune again, or correct it"
+
+
+def _read(data: Any) -> Route:
+    fields = dict(_typed(data, _ROUTE, "route"))
+    layers = {}
+    for name, c in fields.pop("layers").items():
+        where = f"route, layer {name!r:.80}"
+        c = dict(_typed(c, _CHOICE, where))
+        c["ins"], c["outs"] = _formats(c["ins"], where), _formats(c["outs"], where)
+        layers[str(name)] = Choice(**c)
+    conversions = []
+    for i, c in enumerate(fields.pop("conversions", [])):
+        where = f"route, conversions[{i}]"
+        c = dict(_typed(c, _CONVERSION, where))
+        c["source"], c["target"] = _formats((c["source"], c["target"]), where)
+        conversions.append(Conversion(**c))
+    regions = {}
+    for name, members in fields.pop("regions", {}).items():
+        if not isinstance(members, (list, tuple)) or not all(isinstance(m, str) for m in members):
+            raise RouteError(f"route, region {name!r:.80}: expected names of layers, got {members!r:.80}; {_ADVICE}")
+        regions[str(name)] = tuple(members)
+    return Route(layers=layers, conversions=conversions, regions=regions, **fields)
+
+
+def _typed(data: Any, fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """`data` if it is an object whose fields are some of these, of these types. Raises RouteError."""
+    if not isinstance(data, dict):
+        raise RouteError(f"{where}: expected an object, got {data!r:.80}; {_ADVICE}")
+    for k, v in data.items():
+        types = fields.get(k)
+        if types is None:
+            raise RouteError(f"{where}: expected some of {', '.join(fields)}, got an unknown key {k!r:.80}; {_ADVICE}")
+        if not isinstance(v, types) or isinstance(v, bool) and types is not object:
+            names = [t.__name__ for t in (types if isinstance(types, tuple) else (types,))]
+            expected = " or ".join(names).replace("NoneType", "null")
+            raise RouteError(f"{where}, {k}: expected {expected}, got {v!r:.80}; {_ADVICE}")
+    return data
+
+
+def _formats(texts: Any, where: str) -> tuple[Format, ...]:
+    for text in texts:
+        if not isinstance(text, str):
+            raise RouteError(f"{where}: expected formats such as f32:nhwc:cpu, got {text!r:.80}; {_ADVICE}")
+    try:
+        return tuple(map(Format.parse, texts))
+    except ModelError as e:
+        raise RouteError(f"{where}: {e}; {_ADVICE}") from None

@@ -24,7 +24,7 @@ import struct
 from typing import Any, Mapping
 
 from ..errors import Error, FileFormatError, ModelError
-from .format import DTYPES, Format
+from .format import DTYPES
 from .net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from .route import Route
 from .scales import LARGEST_SCALE, LEAST_SCALE, Scale
@@ -212,10 +212,19 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     stray = sorted(set(constants) - claimed)
     if stray:
         raise bad("tensors", "only constants that a net names", stray[:4])
-    meta = _object(data["meta"], "meta", None, ())
     routes = _object(data["routes"], "routes", None, ())
-    return Model(decoded, from_plain(meta, "meta"), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
+    return Model(decoded, _meta(data["meta"]), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
                  _quantisation(data.get("quantisation", {}), decoded))
+
+
+def _meta(data: Any) -> dict[str, Any]:
+    """Meta data; what the package itself reads of them is of the type that it expects."""
+    meta = _object(from_plain(data, "meta"), "meta", None, ())
+    for key in ("labels", "default_inputs"):
+        if not isinstance(meta.get(key, []), list):
+            raise bad(f"meta, {key}", "a list", meta[key])
+    _names(meta.get("default_inputs", []), "meta, default_inputs")
+    return meta
 
 
 def _quantisation(data: Any, nets: Mapping[str, Net]) -> dict[str, dict[str, Scale]]:
@@ -410,51 +419,8 @@ def _epilogue(data: Any, where: str) -> Epilogue:
 
 # ---- routes ---------------------------------------------------------------------------------------------------------
 
-_TIME = (int, float, type(None))
-_CHOICE = {"routine": str, "version": int, "variant": str, "ins": list, "outs": list, "predicted_ns": _TIME,
-           "source": str, "runner_up": (dict, type(None)), "margin_ns": _TIME}
-_CONVERSION = {"value": str, "source": str, "target": str, "routine": str, "version": int, "variant": str,
-               "predicted_ns": _TIME}
-_ROUTE = {"signature": str, "threads": int, "accuracy": str, "layers": dict, "conversions": list,
-          "predicted_ns": _TIME, "lower_bound_ns": _TIME, "certificate": str, "solver": str, "host": str,
-          "measured_ns": _TIME, "notes": dict, "regions": dict}
-
-
-def _typed(data: Any, fields: Mapping[str, Any], where: str) -> None:
-    """Refuse an object whose fields have other types than these. Missing ones are left to `Route.from_json`."""
-    if not isinstance(data, dict):
-        raise bad(where, "an object", data)
-    for k, v in data.items():
-        types = fields.get(k)
-        if types is None:
-            raise bad(where, f"some of {', '.join(fields)}", _Word(f"an unknown key {shown(k)}"))
-        if not isinstance(v, types) or isinstance(v, bool):
-            names = [t.__name__ for t in (types if isinstance(types, tuple) else (types,))]
-            raise bad(f"{where}, {k}", " or ".join(n.replace("NoneType", "null") for n in names), v)
-
-
-def _formats(data: list, where: str) -> None:
-    for text in data:
-        if not isinstance(text, str):
-            raise bad(where, "formats such as f32:nhwc:cpu", text)
-        try:
-            Format.parse(text)
-        except ModelError as e:
-            raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
-
-
 def _route(data: Any, where: str) -> Route:
     data = from_plain(data, where)
-    _typed(data, _ROUTE, where)
-    for name, choice in data.get("layers", {}).items():
-        _typed(choice, _CHOICE, f"{where}, layer {shown(name)}")
-        _formats([*choice.get("ins", ()), *choice.get("outs", ())], f"{where}, layer {shown(name)}")
-    for name, members in data.get("regions", {}).items():
-        if not isinstance(members, (list, tuple)) or not all(isinstance(m, str) for m in members):
-            raise bad(f"{where}, region {shown(name)}", "names of layers", members)
-    for i, conversion in enumerate(data.get("conversions", [])):
-        _typed(conversion, _CONVERSION, f"{where}, conversions[{i}]")
-        _formats([conversion[k] for k in ("source", "target") if k in conversion], f"{where}, conversions[{i}]")
     try:
         return Route.from_json(data)
     except Error as e:

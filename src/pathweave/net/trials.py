@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import Error
 from .evaluate import MEANING_ERRORS
 from .net import Layer, TensorSpec
-from .partial import Follower, resolve
+from .partial import FOLLOWED_ELEMENTS, Follower, resolve
+from .size import MOST_RANK
 
 #: (size of the first symbol, distance to the next one's): large, that of images, and small
 GENERAL_SIZES = ((4096, 64), (320, 32), (3, 2))
@@ -104,7 +105,8 @@ class Trials:
             for i, name in getattr(kind, "value_inputs", {}).items():
                 if i < len(layer.inputs) and layer.inputs[i] and layer.inputs[i] not in common:
                     attrs[name] = self._numbers(layer.inputs[i])
-            return kind.outline(attrs, [self.shape(v) if v else None for v in layer.inputs])
+            outline = kind.outline(attrs, [self.shape(v) if v else None for v in layer.inputs])
+            return None if outline is not None and len(outline) > MOST_RANK else outline
         except (Error, *MEANING_ERRORS):
             return None
 
@@ -114,4 +116,6 @@ class Trials:
         if sum(value in f.contents for f in self._apart) >= self._enough and len({a.size for a in found}) == 1:
             return tuple(int(a[0]) if np.all(a == a[0]) else None for a in np.stack(found, axis=1))
         shape = self.shape(value)
-        return (None,) * shape[0] if shape is not None and len(shape) == 1 and shape[0] is not None else None
+        if shape is None or len(shape) != 1 or shape[0] is None or shape[0] > FOLLOWED_ELEMENTS:
+            return None
+        return (None,) * shape[0]

@@ -116,7 +116,7 @@ def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = S
 
 def host_facts() -> dict[str, Any]:
     """What a reader must know about the machine."""
-    from ..profile.protocol import this_host
+    from ..profiling.protocol import this_host
     from ..runtime.devices import cpu_info
     from ..runtime.native import native
     cpu = cpu_info()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..profile.limits import LEVELS, Limits
+from ..profiling.limits import LEVELS, Limits
 from ..runtime.interpreted import Interpreted, interpreted
 from . import work
 from .algorithms import own_operations

@@ -18,7 +18,7 @@ _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("
 
 def origin_of(plan: Any) -> str:
     """What a plan's route is, in words; see `runtime.routes.origin`."""
-    from ..profile.protocol import this_host
+    from ..profiling.protocol import this_host
     from ..runtime.routes import origin
     return origin(plan.route, plan.signature, plan.threads, this_host().id)
 

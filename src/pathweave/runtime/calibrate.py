@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OutOfMemoryError
 from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
 from ..net.net import Net
@@ -179,15 +179,17 @@ def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
             array = as_array(name, sample[name])
         except InputError as e:
             raise InputError(f"{where}, {e}") from e
-        array = taken(f"{where}, input {name!r}", spec, array)
-        if array.ndim == spec.rank - 1:
-            array = array[None]
-        if not np.isfinite(numbers_of(array, spec.dtype)).all():
-            raise InputError(f"{where}, input {name!r}: expected finite numbers, got NaN or infinity among them; leave "
-                             f"such samples out")
-        arrays[name] = array
+        arrays[name] = array[None] if array.ndim == spec.rank - 1 else array
     try:
         match_symbols(net.inputs, {n: a.shape for n, a in arrays.items()})
     except InputError as e:
         raise InputError(f"{where}: {e}") from e
+    try:
+        for name, spec in net.inputs.items():
+            arrays[name] = taken(f"{where}, input {name!r}", spec, arrays[name])
+            if not np.isfinite(numbers_of(arrays[name], spec.dtype)).all():
+                raise InputError(f"{where}, input {name!r}: expected finite numbers, got NaN or infinity among them; leave "
+                                 f"such samples out")
+    except MemoryError as e:
+        raise OutOfMemoryError(f"{where}: no memory to look at it ({e}); give smaller samples") from e
     return arrays

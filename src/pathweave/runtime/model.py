@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..errors import InputError, ModelError, RouteError
+from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
@@ -19,7 +19,7 @@ from .bound import BoundNet, resolve_shapes
 from .native import native
 from .plan import Plan
 from .routes import plan_route
-from .session import Session, as_array
+from .session import Session, as_array, by_name
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
@@ -151,28 +151,15 @@ class Runnable:
 
     def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
-        if not isinstance(inputs, Mapping):
-            if len(self.net.inputs) != 1:
-                raise InputError(f"call: expected a dict with the inputs {self._listed()}, got "
-                                 f"{'nothing' if inputs is None else type(inputs).__name__}")
-            inputs = {next(iter(self.net.inputs)): inputs}
-        unknown = [n for n in inputs if n not in self.net.inputs]
-        missing = [n for n in self.net.inputs if n not in inputs]
-        if unknown or missing:
-            parts = [f"{', '.join(map(repr, missing))} missing"] if missing else []
-            parts += [f"{', '.join(map(repr, unknown))} unknown"] if unknown else []
-            raise InputError(f"call: {' and '.join(parts)}; expected exactly the inputs {self._listed()}")
-        arrays = {n: as_array(n, inputs[n]) for n in self.net.inputs}
-        shapes, threads = {n: a.shape for n, a in arrays.items()}, self.threads
-        entry = self._kept_entry((threads, *shapes.values()))
+        arrays = {n: as_array(n, array) for n, array in by_name("call", self.net.inputs, inputs).items()}
+        threads = self.threads
+        entry = self._kept_entry((threads, *[a.shape for a in arrays.values()]))
         if entry is None:  # shapes with a plan fit the net
             from ..net.evaluate import match_symbols
+            shapes = {n: a.shape for n, a in arrays.items()}
             match_symbols(self.net.inputs, shapes)
             entry = self._entry(shapes, threads)
         return entry.call(arrays, out)
-
-    def _listed(self) -> str:
-        return ", ".join(f"{name!r} {spec}" for name, spec in self.net.inputs.items())
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
         """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
@@ -228,6 +215,9 @@ class LoadedModel(Model):
 
     def runnable(self, name: str = "main") -> Runnable:
         """One of the nets with its plans. Raises ModelError for a net that is not there."""
+        found = self._runnables.get(name)
+        if found is not None:
+            return found
         with self._lock:
             if name not in self._runnables:
                 if name not in self.nets:
@@ -297,7 +287,13 @@ class LoadedModel(Model):
         return self.plan(shapes=shapes).session()
 
     def add_route(self, route: Route) -> None:
-        """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it."""
+        """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it.
+
+        Raises RouteError for what is no Route.
+        """
+        if not isinstance(route, Route):
+            raise RouteError(f"add_route: expected a Route, got {type(route).__name__}; Route.from_json makes one of plain "
+                             f"data")
         self.routes.pop(route.signature, None)
         self.routes[route.signature] = route
         if "main" in self._runnables:
@@ -385,7 +381,11 @@ class LoadedModel(Model):
         weights = None
         if packed:
             from .packed import collect, summary
-            self.plan()
+            try:
+                self.plan()
+            except OpenSizesError:  # there are no default shapes: those that were used
+                if not self.runnable().kept_plans():
+                    raise
             plans = self.runnable().kept_plans()
             weights = collect(self.nets, plans)
             self._written = [summary(weights, plans)]
@@ -408,7 +408,10 @@ class LoadedModel(Model):
 
         from .. import html
         rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
-        rows += [("output", n, s) for n, s in self.outputs.items()]
+        try:
+            rows += [("output", n, s) for n, s in self.outputs.items()]
+        except Error as e:  # a model whose layers do not fit together can still be looked at
+            rows += [("output", n, str(e)) for n in self.main.outputs]
         rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
         rows += [("route", s[:12], repr(r)[1:-1]) for s, r in self.routes.items()]
         return html.table(repr(self)[1:-1], ("", "name", ""), rows)

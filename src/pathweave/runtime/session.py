@@ -11,6 +11,7 @@ from ..errors import DTypeError, InputError, OutOfMemoryError
 from ..locks import lock
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import numpy_dtype
+from ..net.net import TensorSpec
 from .plan import Plan
 
 
@@ -35,6 +36,10 @@ class Session:
             raise OutOfMemoryError(f"session: no memory for {plan.peak_bytes} bytes of values and "
                                    f"{plan.workspace_bytes} of scratch: {e}") from e
 
+    def __reduce__(self) -> Any:
+        raise InputError("a session holds memory of this process and is not pickled or copied: make another one of its plan, "
+                         "session.plan.session(); for another process pickle the model")
+
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
         """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
 
@@ -50,16 +55,14 @@ class Session:
 
     def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
         """Like a call, but always gives a dict by name."""
-        arrays = self._take(inputs)
-        results = self._places(out, arrays)
+        arrays, results = self._bound(inputs, out)
         with self._lock:
             self._handle.run(arrays, self._written(results))
         return results
 
     def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
         """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
-        arrays = self._take(inputs)
-        results = self._places(out, arrays)
+        arrays, results = self._bound(inputs, out)
         with self._lock:
             return np.asarray(self._handle.run_timed(arrays, self._written(results)))
 
@@ -67,24 +70,22 @@ class Session:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
         return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())
 
+    def _bound(self, inputs: Any, out: Any) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """What the net reads and writes in one call."""
+        try:
+            arrays = self._take(inputs)
+            return arrays, self._places(out, arrays)
+        except MemoryError as e:
+            if isinstance(e, OutOfMemoryError):
+                raise
+            raise OutOfMemoryError(f"session: no memory for the outputs, or for copies of inputs that do not lie in one piece: "
+                                   f"{e}") from e
+
     # ---- inputs ----
 
     def _take(self, inputs: Any) -> list[np.ndarray]:
-        if not isinstance(inputs, Mapping):
-            if len(self._inputs) != 1:
-                raise InputError(f"session: expected a dict with the inputs {self._listed()}, got "
-                                 f"{'nothing' if inputs is None else type(inputs).__name__}")
-            return [self._array(*self._inputs[0], inputs)]
-        unknown = [n for n in inputs if n not in self.plan.inputs]
-        missing = [n for n, *_ in self._inputs if n not in inputs]
-        if unknown or missing:
-            parts = [f"{', '.join(map(repr, missing))} missing"] if missing else []
-            parts += [f"{', '.join(map(repr, unknown))} unknown"] if unknown else []
-            raise InputError(f"session: {' and '.join(parts)}; expected exactly the inputs {self._listed()}")
-        return [self._array(*entry, inputs[entry[0]]) for entry in self._inputs]
-
-    def _listed(self) -> str:
-        return ", ".join(f"{name!r} {spec}" for name, _, _, spec in self._inputs)
+        given = by_name("session", self.plan.inputs, inputs)
+        return [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
@@ -103,10 +104,7 @@ class Session:
 
     def _places(self, out: Any, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
         if out is None:
-            try:
-                return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
-            except MemoryError as e:
-                raise OutOfMemoryError(f"session: no memory for the outputs: {e}") from e
+            return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
         if not isinstance(out, Mapping):
             if len(self._outputs) != 1:
                 raise InputError(f"out: expected a dict with some of {', '.join(n for n, *_ in self._outputs)}, "
@@ -126,6 +124,21 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session over {self.plan!r}>"
+
+
+def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
+    """Inputs of a call in the order of the net's; one array stands for the input of a net that has one. Raises InputError."""
+    if not isinstance(inputs, (dict, Mapping)):  # dict first: to ask the abstract class takes a microsecond
+        if len(specs) == 1:
+            return {name: inputs for name in specs}
+        problem = f"expected a dict, got {'nothing' if inputs is None else type(inputs).__name__}"
+    elif inputs.keys() == specs.keys():
+        return {name: inputs[name] for name in specs}
+    else:
+        named = {"missing": [n for n in specs if n not in inputs], "unknown": [n for n in inputs if n not in specs]}
+        problem = " and ".join(f"{', '.join(map(repr, names))} {word}" for word, names in named.items() if names)
+    listed = ", ".join(f"{name!r} {spec}" for name, spec in specs.items())
+    raise InputError(f"{where}: {problem}; expected exactly the inputs {listed}")
 
 
 def as_array(name: str, value: Any) -> np.ndarray:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from ...errors import ModelError
 
-#: Nodes that a model may have after inlining.
+#: Nodes that a model may have after inlining ...
 MOST_NODES = 1_000_000
+#: ... and how many times those of the file, in one that becomes larger than so many: small files may ask for little work.
+MOST_GROWTH, FREE_NODES = 50, 2_000
 
 
 def inlined(proto, where: str):
     """The model without local functions. Raises ModelError for one that calls itself, or too many nodes."""
     import onnx.inliner
-    nodes = _inlined_nodes(proto, where)
-    if nodes > MOST_NODES:
-        raise ModelError(f"{where}: its functions would become {nodes} nodes, more than {MOST_NODES}")
+    nodes, own = _inlined_nodes(proto, where), len(proto.graph.node) + sum(len(f.node) for f in proto.functions)
+    most = min(MOST_NODES, max(FREE_NODES, MOST_GROWTH * own))
+    if nodes > most:
+        raise ModelError(f"{where}: the {own} nodes of its graph and functions would become {nodes} after inlining, more than "
+                         f"{most}; inline its functions with onnx.inliner, or split the model")
     try:
         return onnx.inliner.inline_local_functions(proto)
     except Exception as e:  # the inliner's own exceptions are of no one type

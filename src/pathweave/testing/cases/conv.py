@@ -94,6 +94,14 @@ CASES = [
     # larger ones: several blocks in every direction
     conv((1, 64, 28, 28), 72, 1, epilogue="relu"), conv((1, 48, 20, 20), 48, 3, same=1, epilogue="relu"),
     conv((1, 96, 13, 13), 80, 3, same=1), conv((2, 64, 14, 14), 96, 3, same=1, stride=(2, 2)),
+    # lines that no tile divides, columns for each number of blocks that a tile leaves over, more panels than one call takes
+    *(conv((1, 9, 3, w), 40, 3, same=1, epilogue="relu") for w in (4, 11, 25, 29)),
+    *(conv((1, 18, 3, 9), o, 1, epilogue=e) for o, e in ((56, "add"), (104, "add+relu"), (112, "hard_swish"), (200, "relu"),
+                                                         (120, "add+hard_swish"))),
+    conv((1, 1024, 3, 3), 280, 1, epilogue="hard_swish"), conv((1, 160, 3, 4), 96, 3, same=1, epilogue="relu"),
+    # first layers: pixels of a few bytes, merged or not
+    conv((1, 3, 9, 41), 24, 3, same=1, stride=(2, 2), epilogue="relu"), conv((2, 4, 9, 13), 16, 3, same=1),
+    conv((1, 1, 9, 41), 16, 5, same=1, dilation=(1, 2)), conv((1, 2, 9, 70), 16, (3, 20), same=1),
 
     depthwise((1, 19, 7, 7), 3, values=("ends:0,255", "ends:-1,1")),
     depthwise((1, 19, 7, 7), 5, values=("ends:-255,0", "ends:-1,1")),

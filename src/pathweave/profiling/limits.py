@@ -1,0 +1,219 @@
+"""The machine's limits: peak rates of its units, read bandwidth of every level of memory, the cost of a barrier.
+
+Measured by the native probes, once per host and number of threads, and kept beside the profile store. Every figure is the
+best of many short trials: other programs can only make a trial worse. Source: Williams et al. 2009, "Roofline".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProfileError
+
+#: Of the file; another one is measured anew.
+VERSION = 1
+LEVELS = ("L1", "L2", "L3", "memory")
+#: A trial of arithmetic or of a cache lasts about so long, ns; so many are made.
+TRIAL_NS, TRIALS = 250_000, 50
+#: All is measured so often, one after the other, so that another program's burst does not meet all trials of one figure.
+PASSES = 3
+#: Trials that read memory, and the most that they read, bytes.
+MEMORY_TRIALS, MEMORY_BYTES = 3, 1 << 30
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a host can do at most.
+
+    `host`: id of its fingerprint. `caches`: bytes of L1 and L2 of one core, and of L3. `measured`: threads ->
+    {"peaks": {probe: {"dtype", "per_second"}}, "reads": {level: bytes per second}, "barrier_ns"}; all threads together.
+    """
+
+    host: str
+    caches: Mapping[str, int]
+    measured: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def peak(self, dtype: str, threads: int) -> float | None:
+        """Operations per second of the fastest unit for an element type; None where no probe measures one."""
+        rates = [p["per_second"] for p in self._of(threads)["peaks"].values() if p["dtype"] == dtype]
+        return max(rates, default=None)
+
+    def bandwidth(self, level: str, threads: int) -> float:
+        """Bytes per second read from a level of `LEVELS`."""
+        return self._of(threads)["reads"][level]
+
+    def barrier_ns(self, threads: int) -> float:
+        """Nanoseconds of one meeting of all threads."""
+        return self._of(threads)["barrier_ns"]
+
+    def level(self, size: int, threads: int) -> str:
+        """The nearest level that holds so many bytes, divided among the threads' own caches."""
+        for level in LEVELS[:-1]:
+            if size <= self.caches[level] * (1 if level == "L3" else threads):
+                return level
+        return LEVELS[-1]
+
+    def _of(self, threads: int) -> Mapping[str, Any]:
+        if threads not in self.measured:
+            raise ProfileError(f"limits of host {self.host}: expected those of {threads} threads, got "
+                               f"{', '.join(map(str, self.measured)) or 'none'}; measure them: "
+                               f"pathweave.profiling.limits.limits([{threads}])")
+        return self.measured[threads]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept in its file."""
+        return {"version": VERSION, "host": self.host, "caches": dict(self.caches),
+                "threads": {str(n): dict(m) for n, m in sorted(self.measured.items())}}
+
+    @staticmethod
+    def from_json(data: Any) -> Limits:
+        """What `to_json` wrote. Raises ProfileError for anything else."""
+        try:
+            if data["version"] != VERSION:
+                raise ValueError(f"version {data['version']}, expected {VERSION}")
+            measured = {}
+            for n, m in data["threads"].items():
+                peaks = {str(k): {"dtype": str(p["dtype"]), "per_second": _rate(p["per_second"])}
+                         for k, p in m["peaks"].items()}
+                measured[int(n)] = {"peaks": peaks, "reads": {x: _rate(m["reads"][x]) for x in LEVELS},
+                                    "barrier_ns": float(m["barrier_ns"])}
+            return Limits(str(data["host"]), {x: int(data["caches"][x]) for x in LEVELS[:-1]}, measured)
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise ProfileError(f"limits: the file is damaged or of another version ({e}); measure again") from None
+
+
+def _rate(number: Any) -> float:
+    rate = float(number)
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"a rate of {number}")
+    return rate
+
+
+def thread_counts(most: int) -> list[int]:
+    """The numbers of threads that a table shows: powers of two below `most`, and `most`."""
+    return [*(1 << i for i in range(most.bit_length()) if 1 << i < most), most]
+
+
+def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None, machine: Any = None,
+           tell: Callable[[float, str], None] = lambda share, what: None) -> Limits:
+    """The limits of this host for some numbers of threads; what is not known yet, of a unit that older versions had no
+    probe for too, is measured and kept.
+
+    `again`: measure anyway, and keep the better figure of old and new. `path`: the file (default: beside the profile
+    store). `machine`: what offers the native probes. Raises ValueError when the threads are not to be had. A file that
+    cannot be read is replaced, one that cannot be written is passed over: the figures then last as long as the process.
+    """
+    from ..runtime.native import native
+    from .protocol import this_host
+    machine = native() if machine is None else machine
+    here = this_host().id
+    file = default_path(here) if path is None else Path(path)
+    known = _read(file, here)
+    probes = {p["name"] for p in machine.limit_probes() if p["kind"] == "peak"}
+    wanted = [n for n in dict.fromkeys(threads) if again or n not in known or not probes <= set(known[n]["peaks"])]
+    for i, n in enumerate(wanted):
+        tell(i / len(wanted), f"limits of {n} threads")
+        known[n] = _better(known.get(n), measure(machine, n))
+    result = Limits(here, _caches(machine), known)
+    if wanted:
+        _write(file, result)
+    return result
+
+
+def default_path(host: str) -> Path:
+    """File of a host's limits."""
+    from .store import home
+    return home() / f"limits-{host}.json"
+
+
+def _caches(machine: Any) -> dict[str, int]:
+    cpu = machine.cpu_info()
+    return {"L1": int(cpu["l1d"]), "L2": int(cpu["l2"]), "L3": int(cpu["l3"])}
+
+
+def _read(file: Path, host: str) -> dict[int, Mapping[str, Any]]:
+    try:
+        kept = Limits.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, ProfileError):
+        return {}
+    return dict(kept.measured) if kept.host == host else {}
+
+
+def _write(file: Path, result: Limits) -> None:
+    from ..net.file import atomic_writer
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_writer(file) as f:
+            f.write((json.dumps(result.to_json(), indent=1) + "\n").encode())
+
+
+def _better(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The better of two measurements, figure by figure."""
+    if old is None:
+        return new
+    peaks = {k: max((p, old["peaks"].get(k, p)), key=lambda x: x["per_second"]) for k, p in new["peaks"].items()}
+    reads = {x: max(old["reads"][x], new["reads"][x]) for x in LEVELS}
+    return {"peaks": peaks, "reads": reads, "barrier_ns": min(old["barrier_ns"], new["barrier_ns"])}
+
+
+# ---- measuring ------------------------------------------------------------------------------------------------------
+
+def measure(machine: Any, threads: int) -> dict[str, Any]:
+    """One entry of `Limits.measured`, in one or two seconds."""
+    found: Mapping[str, Any] | None = None
+    for _ in range(PASSES):
+        found = _better(found, _measure_once(machine, threads))
+    assert found is not None
+    return dict(found)
+
+
+def _measure_once(machine: Any, threads: int) -> dict[str, Any]:
+    probes = machine.limit_probes()
+    peaks = {p["name"]: {"dtype": p["dtype"], "per_second": _peak(machine, p, threads)}
+             for p in probes if p["kind"] == "peak"}
+    readers = [p["name"] for p in probes if p["kind"] == "read"]
+    sizes = working_sets(_caches(machine), threads)
+    reads = {level: max(_bandwidth(machine, name, level, sizes[level], threads) for name in readers) for level in LEVELS}
+    # A smaller cache is never slower; where a level cannot be told from the next one, noise must not say so.
+    for nearer, farther in zip(LEVELS[-2::-1], LEVELS[::-1]):
+        reads[nearer] = max(reads[nearer], reads[farther])
+    barriers = 400
+    return {"peaks": peaks, "reads": reads, "barrier_ns": machine.time_barriers(threads, barriers, TRIALS) / barriers}
+
+
+def working_sets(caches: Mapping[str, int], threads: int) -> dict[str, int]:
+    """Bytes per thread that lie in each level: half of a core's own caches, a quarter of L3 (which is shared, with other
+    machines on the same processor too), and eight times L3."""
+    sizes = {"L1": caches["L1"] // 2, "L2": max(caches["L2"] // 2, 2 * caches["L1"]),
+             "L3": max(caches["L3"] // 4 // threads, min(2 * caches["L2"], caches["L3"] // 2)),
+             "memory": min(max(8 * caches["L3"], 256 << 20), MEMORY_BYTES) // threads}
+    return {level: max(_PAGE, size // _PAGE * _PAGE) for level, size in sizes.items()}
+
+
+def _count(once: Callable[[int], int]) -> int:
+    """How often something is repeated so that a trial lasts TRIAL_NS; once(n): nanoseconds of n times."""
+    n = 1
+    while (ns := once(n)) < TRIAL_NS // 8 and n < 1 << 40:
+        n *= 8
+    return max(1, round(n * TRIAL_NS / max(ns, 1)))
+
+
+def _peak(machine: Any, probe: Mapping[str, Any], threads: int) -> float:
+    rounds = _count(lambda n: machine.time_peak(probe["name"], threads, n, 1))
+    ns = machine.time_peak(probe["name"], threads, rounds, TRIALS)
+    return probe["operations"] * rounds * threads / ns * 1e9
+
+
+def _bandwidth(machine: Any, name: str, level: str, size: int, threads: int) -> float:
+    if level == "memory":
+        times, trials = 1, MEMORY_TRIALS
+    else:
+        times, trials = _count(lambda n: machine.time_read(name, size, threads, n, 1)), TRIALS
+    return size * times * threads / machine.time_read(name, size, threads, times, trials) * 1e9

@@ -1,0 +1,329 @@
+"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 4).
+
+Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
+by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
+and again, in turn, until chance is ruled out or the budget is spent. Between the runs the default route is run as a
+yardstick, and every sample is stated at the reference speed of the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..errors import InterruptedTuning, StoreError
+from ..net.format import FORMS
+from ..net.problem import adapt_problem
+from ..net.size import check_seconds
+from ..progress import Progress, progress_bar
+from ..runtime.bound import BoundNet
+from ..runtime.inputs import random_inputs
+from ..runtime.layouts import host_formats
+from .fingerprint import HostFingerprint, host
+from .measurement import PROTOCOL, Measurement, quantile
+from .passes import HEAVY, OutOfTime, Run
+from .profile import Profile
+from .regions import fused_nets
+from .slots import Entry, Slot
+from .store import Store
+from .yardstick import call_problem
+
+#: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
+HEAVY_WANTED = 3
+#: Shares of the budget after which exploring, converting and exploring again end.
+EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
+#: Share of the budget for more samples, where earlier runs left no candidate out, and how many runs of the net must fit in.
+TOUCH_UP, TOUCH_UPS = 0.02, 20
+#: Share of the budget for the layers one by one, where there are regions too.
+SINGLE = 0.75
+
+
+def this_host() -> HostFingerprint:
+    """Fingerprint of this machine under the instruction sets that the native core uses."""
+    from ..runtime.devices import cpu_info
+    return host(lambda: cpu_info()["used"])
+
+
+@contextlib.contextmanager
+def opened(store: Any) -> Iterator[Store]:
+    """A Store: the one given, one at a path, or the user's. Raises StoreError when it cannot be written."""
+    if isinstance(store, Store):
+        yield store
+        return
+    if store is not None and not isinstance(store, (str, os.PathLike)):
+        raise StoreError(f"store: expected a Store, the path of one, or None for the user's, got {type(store).__name__}")
+    mine = Store.open(store)
+    try:
+        if mine.warning:
+            warnings.warn(mine.warning, stacklevel=4)
+        yield mine
+    finally:
+        mine.close()
+
+
+def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
+            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False) -> Profile:
+    """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
+
+    `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
+    the path of one (None: the user's). `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
+    `verify`: compare each candidate with the layer's meaning in float64 first; wrong ones are left out. `budget_s`:
+    seconds after which no pass is started; a candidate for every layer is measured in any case. `notes` of the result say
+    what was done. Raises InputError, RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured
+    is kept.
+    """
+    from ..runtime.descriptor import restriction
+    from ..runtime.model import check_threads, load
+    loaded = load(model)
+    threads = loaded.threads if threads is None else check_threads(threads)
+    check_seconds(budget_s, "budget_s")
+    with opened(store) as kept, progress_bar(progress, "profiling") as tell:
+        return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
+                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify)
+
+
+def problems_of(bound: BoundNet, threads: int) -> list[str]:
+    """Texts of all problems that a profile of a bound net is about, conversions on and between the devices included."""
+    from ..runtime.devices import devices
+    texts = {p.text: None for p in bound.problems(threads)}
+    texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
+    names = [d["name"] for d in devices() if d["available"]]
+    values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
+    for spec, scaled in {(bound.spec(v), v in bound.scales): None for v in values}:
+        formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
+        pairs = list(itertools.permutations(formats, 2))
+        plain = [f for f in formats if f.dtype == "f32"]
+        for form in FORMS if plain else ():  # to and from f32, and among layouts
+            stored = [f._replace(dtype=form) for f in plain]
+            pairs += [*itertools.product(plain, stored), *itertools.product(stored, plain),
+                      *itertools.permutations(stored, 2)]
+        for source, target in pairs:
+            texts[adapt_problem(spec, source, target, threads).text] = None
+    texts[call_problem(bound, threads).text] = None
+    return list(texts)
+
+
+def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32", restrict: Any = None,
+                  store: Store, progress: Progress | None = None, verify: bool = False,
+                  clock: Callable[[], float] = time.monotonic) -> Profile:
+    """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
+    start, here = clock(), this_host()
+    texts = problems_of(bound, threads)
+    inputs, runs = random_inputs(bound), []
+    nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
+
+    def lookup() -> dict:  # what another protocol measured is measured again
+        return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
+
+    def write(measurements: list[Measurement]) -> None:
+        store.add(measurements, {here.id: dict(here.facts)}, replace=True)
+    known = lookup()
+    notes: dict[str, Any] = {}
+    try:
+        for i, (net, allowed) in enumerate(nets):
+            # What the nets before this one measured is known now.
+            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, clock=clock,
+                      known=lookup() if runs else known, lead=runs[0] if runs else None)
+            runs.append(run)
+            if verify:
+                from .verify import verify as check
+                tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
+                notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
+            spent, end = clock() - start, budget_s * _until(i, len(nets))
+            _Protocol(run, clock(), max(0.0, end - spent), _part(progress, i, len(nets)), clock).perform()
+            run.flush()
+    except KeyboardInterrupt as e:
+        runs[-1].flush()
+        where = store.path or "a store in memory"
+        raise InterruptedTuning(f"profiling was interrupted after {sum(r.passes for r in runs)} passes; "
+                                f"{len(set().union(*(r.measured for r in runs)))} candidates and conversions measured "
+                                f"in this run are kept in {where}: start again to go on") from e
+    finally:
+        for run in runs[-1:]:
+            run.flush()
+    notes |= _notes(runs, clock() - start)
+    if progress:
+        progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
+    return _result(runs, here, known, notes)
+
+
+def _until(i: int, nets: int) -> float:
+    """Share of the budget that is spent when the i-th net is done."""
+    return 1.0 if nets == 1 else SINGLE + (1.0 - SINGLE) * i / (nets - 1)
+
+
+def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
+    """The part of a progress bar that belongs to the i-th net."""
+    if progress is None or nets == 1:
+        return progress
+    first, last = (0.0 if i == 0 else _until(i - 1, nets)), _until(i, nets)
+    return lambda fraction, text: progress(first + (last - first) * fraction, text)
+
+
+def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
+    """What is known about the candidates of this build; those that turned out wrong are left out."""
+    base = {name: e.candidate for name, e in runs[0].base().items()}
+    slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(), run.call)]
+    wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
+    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].pace.name(base)}
+    new = {m.id: m for run in runs for m in run.measurements.values()}
+    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
+    result.notes.update(notes)
+    return result
+
+
+def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
+    distinct = {s.text: s for run in reversed(runs) for s in run.distinct}  # of a problem in several nets the first one's
+    known = {(s.text, *e.candidate.key) for run in runs for s in run.distinct for e in s.entries
+             if e.count or e.state != "open"}
+    failed = {(s.text, str(e.candidate)): e.reason for run in runs for s in run.distinct for e in s.entries
+              if e.state == "failed"}
+    candidates = {(text, *e.candidate.key) for text, s in distinct.items() for e in s.entries}
+    stick = runs[0].pace.stick
+    speeds = stick.speeds
+    speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
+    return {"speed": speed, "yardsticks": len(stick), "passes": sum(r.passes for r in runs),
+            "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.measured for r in runs))),
+            "known": len(known), "candidates": len(candidates), "unmeasured": len(candidates - known), "seconds": seconds,
+            "finite": all(r.finite for r in runs),
+            "failed": [{"problem": text, "candidate": c, "reason": reason} for (text, c), reason in failed.items()]}
+
+
+class _Protocol:
+    """The order of passes. `budget_s` counts from `start`."""
+
+    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, clock: Callable[[], float]):
+        self.run, self.start, self.budget_s, self.progress, self.clock = run, start, budget_s, progress, clock
+        self.shown = 0.0
+
+    def perform(self) -> None:
+        """All passes, as far as the budget goes."""
+        run = self.run
+        self.tell("the default route")
+        if not run.base_known():
+            run.perform(run.base())
+        elif not any(s.unmeasured() for s in run.distinct):
+            run_s = sum(s.best * len(s.layers) for s in run.distinct) / 1e9
+            self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
+        while any(not s.measured for s in run.distinct):  # what the default route left out
+            run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
+        for part, share in ((self.explore, EXPLORE), (self.convert, CONVERT), (self.explore, EXPLORE_AGAIN),
+                            (self.refine, 1.0), (self.convert, 1.0)):
+            with contextlib.suppress(OutOfTime):
+                part(share)
+
+    def until(self, share: float) -> float:
+        """When a share of the budget is spent, by the clock."""
+        return self.start + share * self.budget_s
+
+    def left(self, share: float) -> bool:
+        """True while less than a share of the budget is spent."""
+        return self.clock() < self.until(share)
+
+    def tell(self, text: str) -> None:
+        """Report progress: the larger of the budget spent and the candidates done; never back."""
+        if self.progress is None:
+            return
+        done, total = self.run.progress()
+        spent = (self.clock() - self.start) / self.budget_s if self.budget_s > 0 else 1.0
+        self.shown = max(self.shown, min(0.99, max(spent, 0.8 * done / max(1, total))))
+        self.progress(self.shown, f"{text} ({done} of {total} candidates)")
+
+    # ---- every candidate once ---------------------------------------------------------------------------------------
+
+    def explore(self, share: float) -> None:
+        """Measure what was never measured, one layout at a time."""
+        while self.left(share):
+            waiting = [s for s in self.run.distinct if self._waiting(s)]
+            if not waiting:
+                return
+            self.tell("measuring")
+            self.run.perform(self._unmeasured(waiting), self.until(share))
+
+    def _unmeasured(self, slots: list[Slot]) -> dict[str, Entry]:
+        """Candidates that wait, in the layout that keeps the longest queue."""
+        queues: dict[str, int] = {}
+        for slot in slots:
+            lengths: dict[str, int] = {}
+            for e in self._waiting(slot):
+                lengths[e.layout] = lengths.get(e.layout, 0) + 1
+            for layout, n in lengths.items():
+                queues[layout] = max(queues.get(layout, 0), -(-n // len(slot.layers)))
+        theme = max(queues, key=lambda layout: (layout != "plain", queues[layout]))
+        hopes = self._hopes()
+        return self._spread(slots, lambda s: sorted((e for e in self._waiting(s) if e.layout in (theme, "plain")),
+                                                    key=lambda e: hopes.get(e.candidate.key, 0.0)))
+
+    def _hopes(self) -> dict[tuple, float]:
+        """Mean logarithm of time over best time of every routine and variant, where it was measured already: what did
+        badly elsewhere is measured last, for the budget may end before."""
+        logs: dict[tuple, list[float]] = {}
+        for slot in self.run.distinct:
+            best = slot.best
+            for e in slot.measured:
+                logs.setdefault(e.candidate.key, []).append(math.log(e.median / best))
+        return {key: sum(values) / len(values) for key, values in logs.items()}
+
+    @staticmethod
+    def _waiting(slot: Slot) -> list[Entry]:
+        """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
+        if slot.weight_bytes < HEAVY:
+            return slot.unmeasured()
+        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < HEAVY_WANTED]
+        return [*started[-1:], *slot.unmeasured()]
+
+    @staticmethod
+    def _spread(slots: list[Slot], choose: Callable[[Slot], list[Entry]]) -> dict[str, Entry]:
+        """Different candidates for equal layers; which layer comes first changes from pass to pass."""
+        wanted = {}
+        for slot in slots:
+            n = len(slot.layers)
+            for i, entry in enumerate(choose(slot)[:n]):
+                wanted[slot.layers[(i + slot.turn) % n].name] = entry
+            slot.turn += 1
+        return wanted
+
+    # ---- conversions ------------------------------------------------------------------------------------------------
+
+    def convert(self, share: float) -> None:
+        """Measure the conversions between the formats of the candidates that survived."""
+        before = None
+        while self.left(share):
+            missing = self.run.assigner.missing_adapts()
+            state = [(s.text, [e.count for e in s.entries]) for s in missing.values()]
+            if not missing or state == before:
+                return
+            before = state
+            chosen, covered = self.run.assigner.covering(missing)
+            if not covered:
+                return
+            self.tell("measuring conversions")
+            self.run.perform(chosen, self.until(share))
+
+    # ---- contenders again -------------------------------------------------------------------------------------------
+
+    def refine(self, share: float) -> None:
+        """More samples for candidates that are close to the best, until each has enough."""
+        while self.left(share):
+            slots = [s for s in self.run.distinct if self._contenders(s)]
+            if not slots:
+                return
+            lacking: dict[str, int] = {}
+            for slot in slots:
+                for e in self._contenders(slot):
+                    lacking[e.layout] = lacking.get(e.layout, 0) + 1
+            theme = max(lacking, key=lambda layout: (layout != "plain", lacking[layout]))
+            self.tell("measuring again")
+            layouts = theme, "plain"
+            chosen = self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s) if e.layout in allowed])
+            self.run.perform(chosen, self.until(share))
+
+    @staticmethod
+    def _contenders(slot: Slot) -> list[Entry]:
+        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.raw) < HEAVY_WANTED]

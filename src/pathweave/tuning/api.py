@@ -1,0 +1,114 @@
+"""What `pathweave.solve` and `pathweave.tune` are."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..errors import InterruptedTuning, ProfileError
+from ..net.net import Model
+from ..net.route import Route
+from ..net.size import check_seconds
+from ..profiling.profile import Profile
+from ..progress import Progress, progress_bar
+from ..runtime.bound import BoundNet
+from ..runtime.model import LoadedModel, check_threads, load
+from .costs import Costs
+
+#: Threads in the text of a problem.
+_THREADS = " threads="
+
+
+class TunedModel(LoadedModel):
+    """A model with the route that won the race; what `pathweave.tune` gives. `save` keeps the route.
+
+    `report`: plain data: predicted_ns (at the reference speed of the machine), measured_ns (median of the race, by the
+    clock), measured_at_reference_ns, gap (at equal speed), gap_raw (by the clock), speed, race (a row per route),
+    findings, numpy (layers without a native routine, their share of the time), profile (what was measured), seconds per
+    phase. See docs/prediction.md.
+    """
+
+    report: dict[str, Any]
+
+
+def profiled_threads(bound: BoundNet, profile: Profile) -> int:
+    """The largest number of threads for which a profile knows problems of this net. Raises ProfileError for none."""
+    bare = {p.text.rpartition(_THREADS)[0] for p in bound.problems(1)}
+    texts = (text.rpartition(_THREADS) for text in profile.problems())
+    found = {int(n) for text, _, n in texts if text in bare and n.isdigit()}
+    if not found:
+        raise ProfileError(f"profile of host {profile.host}: expected measurements of this model at these shapes, got "
+                           f"none of its {len(bare)} problems; profile it first: pathweave.profile(model), or tune it")
+    return max(found)
+
+
+def solve(model: Any, profile: Profile, *, accuracy: str = "f32", threads: int | None = None, shapes: Any = None,
+          restrict: Any = None, time_limit_s: float = 10) -> Route:
+    """The fastest route of a model's main net under measured costs, with a certificate.
+
+    A pure function of its arguments: no clock decides, nothing is run, and the profile may be another machine's; the
+    route is then for that machine. `threads` None: the number in the profile (the largest where there are several).
+    `shapes`, `restrict`: as in `pathweave.profile`. `time_limit_s`: for graphs that are too wide for the exact method.
+    Raises ProfileError where the profile says nothing about a layer, RouteError, SolverError.
+    """
+    from ..runtime.descriptor import restriction
+    from .tuner import solved_routes
+    check_seconds(time_limit_s, "time_limit_s")
+    if not isinstance(profile, Profile):
+        raise ProfileError(f"solve: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
+    bound = load(model).bind(shapes)
+    number = profiled_threads(bound, profile) if threads is None else check_threads(threads)
+    costs = Costs.of(bound, profile, number, accuracy, restriction(restrict))
+    return solved_routes(costs, time_limit_s)[0]
+
+
+def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budget_s: float = 30, shapes: Any = None,
+         restrict: Any = None, progress: bool | Progress = True, store: Any = None,
+         profile: Profile | None = None) -> TunedModel:
+    """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
+
+    `model`: a path or a model, which is left as it is. `threads` None: the processors that the process may use.
+    `budget_s`: seconds for measuring, the race included; kept within a fifth and two seconds, unless one run of every layer
+    takes longer. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
+    `store`: a Store or the path of one (None: the user's). `profile`: measurements of this machine to start from, kept in
+    the store. Raises ProfileError for those of another machine, what `pathweave.profile` and `solve` raise, and
+    InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes on from there.
+    """
+    from ..profiling.protocol import opened, this_host
+    from ..runtime.descriptor import restriction
+    from .tuner import Tuner
+    start = time.monotonic()
+    phase, where = "load", "the store"
+    try:
+        loaded = load(model)
+        number = loaded.threads if threads is None else check_threads(threads)
+        check_seconds(budget_s, "budget_s")
+        bound = loaded.bind(shapes)
+        seconds = {"load": time.monotonic() - start}
+        if profile is not None and not isinstance(profile, Profile):
+            raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
+        if profile is not None:
+            profile.check_host(this_host())
+        with opened(store) as kept, progress_bar(progress) as tell:
+            if profile is not None:
+                kept.add(profile.runs, {profile.host: profile.facts})
+            where = str(kept.path or "a store in memory")
+            tuner = Tuner(bound, threads=number, accuracy=accuracy, budget_s=budget_s, restrict=restriction(restrict),
+                          store=kept, progress=tell)
+            try:
+                route, report = tuner.tune()
+            finally:
+                phase = tuner.phase
+            tell(1.0, "done")
+        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation),
+                           None if threads is None else number)
+        tuned.take_calibration_notes(loaded)
+        tuned.add_route(route)
+    except InterruptedTuning:
+        raise
+    except KeyboardInterrupt as e:
+        raise InterruptedTuning(f"tuning was interrupted (phase: {phase}); no route was kept, all measurements are in "
+                                f"{where}: tune again to go on from there") from e
+    seconds |= report["seconds"] | {"total": time.monotonic() - start}
+    tuned.report = {**report, "seconds": seconds}
+    return tuned

@@ -1,0 +1,216 @@
+"""Why a layer is computed as it is: candidates, refusals, the runner-up, conversions paid, the origin of every number."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import DeviceError, InputError
+from ..net.problem import adapt_problem
+from ..net.route import Route
+from ..profiling.measurement import Measurement
+from ..profiling.profile import Profile
+from ..runtime.bound import BoundNet
+from ..runtime.model import check_threads, load
+from ..runtime.routes import carried_from
+from .costs import Costs
+from .fusion import MEMBER, whole
+
+
+@dataclass
+class Row:
+    """A candidate. Times in nanoseconds, None where nothing was measured; `when`: seconds since 1970, of the last
+    samples; `extra_ns`: of the layer alone, against the fastest candidate."""
+
+    routine: str
+    version: int
+    variant: str
+    ins: list[str]
+    outs: list[str]
+    accuracy: str
+    reference: bool
+    memory: int | None = None
+    cost_ns: float | None = None
+    p10_ns: float | None = None
+    spread_ns: float | None = None
+    count: int = 0
+    when: float | None = None
+    extra_ns: float | None = None
+    chosen: bool = False
+    runner_up: bool = False
+    source: str = "not measured"
+
+
+@dataclass
+class Explanation:
+    """`candidates`: cheapest first, unmeasured ones last. `refusals`: (routine, reason). `chosen`: the route's entry.
+    `margin_ns`: what the best whole route with the runner-up costs more; exact where `exact`, else for the exchange of
+    this layer alone. `conversions`: those of the layer's inputs and outputs, with their price and who measured it."""
+
+    layer: str
+    index: int
+    kind: str
+    problem: str
+    threads: int
+    host: str
+    candidates: list[Row] = field(default_factory=list)
+    refusals: list[tuple[str, str]] = field(default_factory=list)
+    chosen: Row | None = None
+    runner_up: Row | None = None
+    margin_ns: float | None = None
+    exact: bool = True
+    conversions: list[dict[str, Any]] = field(default_factory=list)
+    route_ns: float | None = None
+    certificate: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
+            shapes: Any = None, restrict: Any = None, route: Route | None = None,
+            time_limit_s: float = 10) -> Explanation:
+    """Everything that decided how one layer (by name, or by its position from 0) is computed.
+
+    `route`: explain this one (None: the one that `solve` gives). Refusals are those of this build; a profile of another
+    machine has none. Raises InputError for a layer that is not there, ProfileError, SolverError.
+    """
+    from ..runtime.descriptor import restriction
+    from .api import profiled_threads
+    from .tuner import identity, predict, solved_routes
+    bound = load(model).bind(shapes)
+    number = profiled_threads(bound, profile) if threads is None else check_threads(threads)
+    index = _position(bound, layer)
+    restrict = restriction(restrict)
+    costs = Costs.of(bound, profile, number, accuracy, restrict)
+    solved = solved_routes(costs, time_limit_s)[0]
+    before = carried_from(route, bound.signature, number, profile.host) if route is not None else []
+    if route is not None and identity(route) == identity(solved):
+        route = None
+    shown = solved if route is None else predict(costs, route) or route
+    name, problem = bound.layers[index].name, bound.problems(number)[index]
+    e = Explanation(name, index, bound.layers[index].kind, problem.text, number, profile.host,
+                    route_ns=shown.predicted_ns, certificate=shown.certificate)
+    e.candidates = _rows(costs, name)
+    _add_unmeasured(e, bound, index, number, accuracy, restrict)
+    if before:
+        e.notes.append(f"the route is carried over: it was tuned for {' and '.join(before)}")
+    _mark(e, shown, route is None)
+    _add_margin(e, costs, shown, route is None)
+    e.conversions = _conversions(shown, bound, index, costs)
+    return e
+
+
+def _position(bound: BoundNet, layer: str | int) -> int:
+    if isinstance(layer, int) or (layer not in bound.index and str(layer).isdigit()):
+        index = int(layer)
+        if 0 <= index < len(bound.layers):
+            return index
+        raise InputError(f"layer {layer}: expected a position from 0 to {len(bound.layers) - 1}")
+    if layer in bound.index:
+        return bound.index[layer]
+    if layer in bound.regions:
+        return bound.index[bound.regions[layer].last]
+    close = difflib.get_close_matches(layer, bound.index, 5) or list(bound.index)[:5]
+    raise InputError(f"layer {layer!r}: expected the name or the position of one of {len(bound.layers)} layers, such as "
+                     f"{', '.join(map(repr, close))}; `pathweave show` lists them")
+
+
+def _rows(costs: Costs, layer: str) -> list[Row]:
+    """Measured candidates, cheapest first, then those of the regions around the layer."""
+    priced = sorted(costs.layers[layer], key=lambda p: (p.cost, p.candidate.key))
+    rows = []
+    for p in priced:
+        c, m = p.candidate, p.measurement
+        rows.append(Row(c.routine, c.version, c.variant, list(map(str, c.ins)), list(map(str, c.outs)), c.accuracy,
+                        c.reference, p.memory, m.median, m.p10, m.spread, m.count, m.when, m.median - priced[0].cost,
+                        source=_source(m)))
+    for name in costs.fusion.around(layer):
+        for p in sorted(costs.fusion.priced[name], key=lambda p: (p.cost, p.candidate.key)):
+            c, m = p.candidate, p.measurement
+            rows.append(Row(c.routine, c.version, whole(c.variant, name), list(map(str, c.ins)), list(map(str, c.outs)),
+                            c.accuracy, c.reference, p.memory, m.median, m.p10, m.spread, m.count, m.when,
+                            source=_source(m)))
+    return rows
+
+
+def _source(m: Measurement) -> str:
+    return f"host {m.host}, protocol {m.protocol}, {m.count} samples"
+
+
+def _add_unmeasured(e: Explanation, bound: BoundNet, index: int, threads: int, accuracy: str,
+                    restrict: Any) -> None:
+    """Candidates of this build that the profile does not know, and refusals."""
+    known = {(r.routine, r.version, r.variant) for r in e.candidates}
+    try:
+        from ..profiling.protocol import this_host
+        if e.host != this_host().id:
+            e.notes.append(f"the profile is of host {e.host}, not of this machine: candidates that were not measured "
+                           f"there, and refusals, are not known")
+            return
+        found, refusals = bound.candidates(index, threads, accuracy=accuracy, restrict=restrict)
+    except DeviceError as error:
+        e.notes.append(str(error))
+        return
+    e.refusals = [(r.routine, r.reason) for r in refusals]
+    e.candidates += [Row(c.routine, c.version, c.variant, list(map(str, c.ins)), list(map(str, c.outs)), c.accuracy,
+                         c.reference) for c in found if c.key not in known]
+
+
+def _find(e: Explanation, routine: str, variant: str) -> Row | None:
+    return next((r for r in e.candidates if (r.routine, r.variant) == (routine, variant)), None)
+
+
+def _mark(e: Explanation, route: Route, solved: bool) -> None:
+    region = next((name for name, members in route.regions.items() if e.layer in members), None)
+    choice = route.layers[region or e.layer]
+    e.chosen = _find(e, choice.routine, choice.variant if region is None else whole(choice.variant, region))
+    if region is not None:
+        e.notes.append(f"computed together with {', '.join(repr(m) for m in route.regions[region] if m != e.layer)}; "
+                       f"prices of routines for {region!r} are for all of these layers")
+    if e.chosen is None:
+        e.notes.append(f"the route's {choice.routine} {choice.variant} is neither measured nor in this build")
+    else:
+        e.chosen.chosen = True
+    if not solved:
+        e.notes.append("the route is not the one that the profile makes the fastest now")
+
+
+def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> None:
+    """The runner-up and its margin; for a route that is not the solver's, what exchanging this layer would cost."""
+    from .solvers import contract, evaluate, margins
+    choice = costs.choice_of(route)
+    if isinstance(choice, str):
+        e.notes.append(f"no margin: {route.layers[choice].routine} of layer {choice!r} was not measured")
+        return
+    priced = evaluate.evaluate(costs.instance, choice)
+    solution = contract.Solution(choice, priced.conversions, priced.cost, 0.0, "gap", 1.0, "")
+    found = margins(costs.instance, solution)
+    other, extra = found[e.layer]
+    e.exact = found.exact
+    if other is None:
+        e.notes.append("no other candidate fits into a route")
+        return
+    e.margin_ns = extra
+    e.runner_up = _find(e, other.routine, other.variant) if other.routine != MEMBER else \
+        next((r for r in e.candidates if r.variant.endswith(whole("", other.variant.partition("/")[0]))), None)
+    if e.runner_up is not None:
+        e.runner_up.runner_up = True
+
+
+def _conversions(route: Route, bound: BoundNet, index: int, costs: Costs) -> list[dict[str, Any]]:
+    """Conversions of the values that the layer reads and makes."""
+    layer = bound.layers[index]
+    values = dict.fromkeys(bound.dynamic(layer), "input") | dict.fromkeys(layer.outputs, "output")
+    found = []
+    for c in route.conversions:
+        if c.value in values:
+            p = costs.adapts.get(c.value, {}).get((c.source, c.target))
+            found.append({"value": c.value, "of": values[c.value], "from": str(c.source), "to": str(c.target),
+                          "routine": c.routine, "variant": c.variant, "cost_ns": c.predicted_ns,
+                          "problem": adapt_problem(bound.spec(c.value), c.source, c.target, costs.threads).text,
+                          "source": _source(p.measurement) if p else "not measured"})
+    return found
