@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""Transposed convolutions against ONNX Runtime: 40 shapes, our default and our tuned route, interleaved in one process.
+"""Transposed convolutions against ONNX Runtime: 40 shapes, our default and our best route, interleaved in one process.
 
-    python bench/conv_transpose.py [--threads 2] [--only TEXT ...] [--rounds 15] [--budget 4] [--every] [--json FILE]
+    python bench/conv_transpose.py [--threads 2] [--only 1-10 --only TEXT ...] [--rounds 15] [--tune SECONDS]
+                                   [--every] [--json FILE]
+    python bench/conv_transpose.py --table FILE
 
 Each shape is an ONNX file of one layer, so that what a net pays for changes of layout at its ends is counted. A ratio is the
-minimum of ONNX Runtime over ours, above 1 where ours is faster. Exit code 1 where one is below 1 or outputs differ. `--every`
-also times our candidates one by one.
+time of ONNX Runtime over ours, above 1 where ours is faster: of the minima, and in brackets of the medians. `best` is the
+fastest of our candidates in a short race before; `--tune` adds the route that `pathweave.tune` picks in that time, `--every`
+all candidates one by one. Exit code 1 where a ratio of minima of the default, best or tuned route is below 1, or
+outputs differ.
+`--json` adds a line per shape to a file, and skips the shapes that it holds for this number of threads, so that a run can be
+made in parts; `--table` prints such a file as a table.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,22 +134,36 @@ def named(route: Any) -> str:
                      if pair[0].startswith(("conv", "depthwise", "dense")) or len(chosen) == 1)
 
 
-def routes(loaded: Any, bound: Any, threads: int, budget_s: float, every: bool) -> dict[str, Any]:
-    """Ours, by name."""
-    import pathweave as pw
+def candidates(bound: Any, threads: int) -> dict[str, Any]:
+    """A route per candidate of the convolution, by the layer's and the candidate's number."""
     from pathweave.runtime.conversions import conversions_for
     from pathweave.runtime.defaults import default_choices, route_of
-    found = {"default": pw.default_route(bound, threads)}
-    if every:
-        for i, layer in enumerate(bound.layers):
-            for number, c in enumerate(bound.candidates(i, threads)[0]):
-                if len(bound.layers) == 1 or c.routine.startswith(("conv", "depthwise")):
-                    choices = default_choices(bound, threads, fixed={layer.name: c})
-                    found[f"{i}.{number}"] = route_of(bound, choices, conversions_for(bound, choices, threads), threads, "f32")
-        return found
-    tuned = pw.tune(loaded, threads=threads, budget_s=budget_s, progress=False)
-    found["tuned"] = tuned.route(bound.shapes)
+    found = {}
+    for i, layer in enumerate(bound.layers):
+        for number, c in enumerate(bound.candidates(i, threads)[0]):
+            if len(bound.layers) == 1 or c.routine.startswith(("conv", "depthwise")):
+                choices = default_choices(bound, threads, fixed={layer.name: c})
+                found[f"{i}.{number}"] = route_of(bound, choices, conversions_for(bound, choices, threads), threads, "f32")
     return found
+
+
+def fastest(entries: list[Any], rounds: int = 5) -> Any:
+    """The one with the least minimum; those that take three times as long as another are out after a call."""
+    def seconds(e: Any) -> float:
+        begin = time.perf_counter()
+        e.call()
+        return time.perf_counter() - begin
+    least = {}
+    for e in entries:
+        e.call()
+        least[e.name] = seconds(e)
+    limit = 3 * min(least.values())
+    left = [e for e in entries if least[e.name] <= limit]
+    for _ in range(rounds):
+        for e in left:
+            e.call()
+            least[e.name] = min(least[e.name], seconds(e), seconds(e))
+    return min(left, key=lambda e: least[e.name])
 
 
 def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -154,50 +175,117 @@ def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str
     from pathweave.report import bench
     from pathweave.report.peers import Task
     onnx.save(model_of(shape), path)
-    loaded = pw.load(str(path), threads=arguments.threads)
+    threads = arguments.threads
+    loaded = pw.load(str(path), threads=threads)
     bound = loaded.bind()
     inputs = random_inputs(bound)
     (peer,) = bench.select(["onnxruntime"])
-    entries = [bench.prepare_peer(peer, Task(str(path), inputs, tuple(bound.net.outputs), arguments.threads))]
+    entries = [bench.prepare_peer(peer, Task(str(path), inputs, tuple(bound.net.outputs), threads))]
     if entries[0].reason:
         raise SystemExit(f"onnxruntime: {entries[0].reason}")
-    entries += [entry(name, loaded, bound, route, inputs, arguments.threads) for name, route in
-                routes(loaded, bound, arguments.threads, arguments.budget, arguments.every).items()]
+    every = [entry(name, loaded, bound, route, inputs, threads) for name, route in candidates(bound, threads).items()]
+    if arguments.every:
+        entries += every
+    else:
+        best = fastest(every)
+        best.name = "best"
+        entries.append(best)
+    entries.append(entry("default", loaded, bound, pw.default_route(bound, threads), inputs, threads))
+    if arguments.tune:
+        tuned = pw.tune(loaded, threads=threads, budget_s=arguments.tune, progress=False)
+        entries.append(entry("tuned", loaded, bound, tuned.route(bound.shapes), inputs, threads))
     bench.check(entries)
     bench.measure(entries, arguments.rounds, calls=4)
-    theirs = entries[0].times.minimum
-    return {"shape": shape.name, "flops": shape.flops, "onnxruntime": theirs,
-            "ours": {e.name: {"ns": e.times.minimum, "ratio": theirs / e.times.minimum, "routine": e.version,
+    theirs = entries[0].times
+    return {"shape": shape.name, "flops": shape.flops, "onnxruntime": {"ns": theirs.minimum, "median_ns": theirs.median},
+            "ours": {e.name: {"ns": e.times.minimum, "median_ns": e.times.median, "ratio": theirs.minimum / e.times.minimum,
+                              "ratio_median": theirs.median / e.times.median, "routine": e.version,
                               "difference": e.agreement.largest} for e in entries[1:]}}
 
 
+def wanted(number: int, shape: Shape, only: list[str]) -> bool:
+    """Whether one of the words names the shape: its number, a range of numbers, or a part of its name."""
+    for word in only:
+        first, _, last = word.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            if int(first) <= number <= int(last or first):
+                return True
+        elif word in shape.name:
+            return True
+    return not only
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    """What is wrong with a result."""
+    return [f"{result['shape']}: {name} {what}" for name, ours in result["ours"].items()
+            for what, bad in (("differs", ours["difference"] > 1e-3), (f"x{ours['ratio']:.2f}", ours["ratio"] < 1))
+            if bad and (what == "differs" or name in ("default", "best", "tuned"))]
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Results of several runs as Markdown: a row per shape, columns per number of threads."""
+    threads = sorted({r["threads"] for r in results})
+    ways = [way for way in ("best", "tuned", "default") if any(way in r["ours"] for r in results)]
+    heads = [f"{head}, {n} thread{'s' * (n > 1)}" for n in threads for head in ("ONNX Runtime ms", *ways)]
+    lines = ["| | shape | MFLOP | " + " | ".join(heads) + " |", "|" + "---|" * (3 + len(heads))]
+    for number, shape in enumerate(SHAPES, 1):
+        cells = []
+        for n in threads:
+            r = next((r for r in results if r["shape"] == shape.name and r["threads"] == n), None)
+            cells.append(f"{r['onnxruntime']['ns'] / 1e6:.3f}" if r else "")
+            for way in ways:
+                ours = r["ours"].get(way) if r else None
+                cells.append(f"{ours['ratio']:.2f} ({ours['ratio_median']:.2f})" if ours else "")
+        lines.append(f"| {number} | {shape.name} | {shape.flops / 1e6:.1f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def read(path: Path | None) -> list[dict[str, Any]]:
+    """The results in a file, none where there is none."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
 def main() -> int:
-    """Measure and print; the worst ratio last."""
+    """Measure and print; what is wrong last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="shapes whose name holds it, or numbers")
+    parser.add_argument("--only", action="append", default=[], metavar="WHAT", help="shapes whose name holds it; 7; 1-10")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--budget", type=float, default=4.0, help="seconds for tuning a shape")
-    parser.add_argument("--every", action="store_true", help="our candidates one by one instead of the tuned route")
-    parser.add_argument("--json", type=Path, help="also write the results, one per line, behind what the file holds")
+    parser.add_argument("--tune", type=float, default=0.0, metavar="SECONDS", help="also tune each shape for so long")
+    parser.add_argument("--every", action="store_true", help="our candidates one by one instead of the best one")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further shape after that time")
+    parser.add_argument("--json", type=Path, help="add the results to this file, one per line, and skip what it holds")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the results in FILE and measure nothing")
     arguments = parser.parse_args()
-    worst, failed = float("inf"), False
+    if arguments.table:
+        print(table(read(arguments.table)))
+        return 0
+    end = time.perf_counter() + arguments.seconds
+    held = {(r["shape"], r["threads"]) for r in read(arguments.json)}
+    wrong, left = [], 0
     with tempfile.TemporaryDirectory() as folder:
         for number, shape in enumerate(SHAPES, 1):
-            if arguments.only and not any(number == int(t) if t.isdigit() else t in shape.name for t in arguments.only):
+            if not wanted(number, shape, arguments.only) or (shape.name, arguments.threads) in held:
+                continue
+            if time.perf_counter() > end:
+                left += 1
                 continue
             result = measure(shape, Path(folder) / "layer.onnx", arguments)
-            theirs = result["onnxruntime"] / 1e6
+            theirs = result["onnxruntime"]["ns"] / 1e6
             print(f"{number:2d} {shape.name:30s} {shape.flops / 1e6:9.1f} MFLOP  onnxruntime {theirs:8.3f} ms", flush=True)
             for name, ours in result["ours"].items():
-                print(f"   {name:10s} {ours['ns'] / 1e6:8.3f} ms  x{ours['ratio']:.2f}  {ours['routine']}", flush=True)
-                failed |= ours["difference"] > 1e-3
-                worst = min(worst, ours["ratio"])
+                print(f"   {name:10s} {ours['ns'] / 1e6:8.3f} ms  x{ours['ratio']:.2f} ({ours['ratio_median']:.2f})  "
+                      f"{ours['routine']}", flush=True)
+            wrong += failures(result)
             if arguments.json:
                 with arguments.json.open("a", encoding="utf-8") as f:
                     f.write(json.dumps({"threads": arguments.threads, **result}) + "\n")
-    print(f"worst: x{worst:.2f}{', outputs differ' if failed else ''}")
-    return 1 if failed or worst < 1 else 0
+    print("\n".join(wrong) or "none slower, outputs agree")
+    if left:
+        print(f"{left} shapes left for another run")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

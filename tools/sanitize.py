@@ -31,9 +31,9 @@ BUILDS = ROOT / "build-sanitize"
 LISTS = ROOT / "tests" / "sanitizers"
 
 #: Leaks are not looked for: the interpreter itself frees little of what it has when it ends.
-COMMON = "symbolize=1:handle_abort=0:exitcode=66"
+COMMON = "symbolize=1:handle_abort=0:exitcode=66:allocator_may_return_null=1"
 OPTIONS = {
-    "address": {"ASAN_OPTIONS": f"{COMMON}:detect_leaks=0:allocator_may_return_null=1:max_malloc_fill_size=4096:"
+    "address": {"ASAN_OPTIONS": f"{COMMON}:detect_leaks=0:max_malloc_fill_size=4096:"
                                 "malloc_fill_byte=254",
                 "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0"},
     "thread": {"TSAN_OPTIONS": f"{COMMON}:die_after_fork=0:ignore_noninstrumented_modules=1:report_signal_unsafe=0"},

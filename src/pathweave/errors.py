@@ -54,9 +54,9 @@ class InputError(Error, ValueError):
 class OpenSizesError(InputError):
     """Sizes of symbols are needed and were not given; `symbols` names them, `inputs` is a text of the inputs' shapes."""
 
-    def __init__(self, message: str, symbols: list[str], inputs: str):
-        super().__init__(message)
-        self.symbols, self.inputs = symbols, inputs
+    def __init__(self, message: str, symbols: list[str] | None = None, inputs: str = ""):
+        super().__init__(message)  # pickling gives the message alone, and the attributes afterwards
+        self.symbols, self.inputs = symbols or [], inputs
 
 
 class DTypeError(InputError, TypeError):

@@ -92,6 +92,30 @@ def test_routines(pw):
     assert pw("routines", "dense").out.rstrip().endswith("routines of dense")
 
 
+def test_routines_on_a_narrow_terminal():
+    """Names that are typed again, as `-r NAME`, are whole there; the rest folds away."""
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    from pathweave import routines
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-m", "pathweave", "routines", "dense"], stdout=theirs,
+                          env={**os.environ, "COLUMNS": "80", "TERM": "dumb"}) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while part := os.read(ours, 1 << 16):
+                text += part
+        except OSError:  # the other end is closed
+            pass
+    os.close(ours)
+    lines = [line.rstrip() for line in text.decode().splitlines()]
+    assert process.returncode == 0 and max(map(len, lines)) <= 80, text.decode()
+    assert {line.split()[0] for line in lines if line} >= {card["id"] for card in routines("dense")}
+
+
 def test_devices(pw):
     facts = pw("devices", "--json").json
     assert set(facts["cpu"]["used"]) <= set(facts["cpu"]["found"]) and facts["usable_processors"] >= 1

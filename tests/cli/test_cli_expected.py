@@ -40,7 +40,12 @@ def test_the_package_is_a_program():
 @pytest.mark.parametrize("arguments, code, kind", [
     (["show", "nowhere.onnx"], 2, "BadUse"), (["tune", "nowhere.onnx"], 2, "BadUse"),
     (["verify", "damaged.pw"], 1, "FileFormatError"),
-    (["bench", "DIGITS", "-r", "nonsense"], 1, "RouteError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse")])
+    (["bench", "DIGITS", "-r", "nonsense"], 1, "RouteError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse"),
+    # what the parser refuses, of every command's options and of the program's
+    (["nonsense"], 2, "BadUse"), (["show"], 2, "BadUse"), (["show", "DIGITS", "--nonsense"], 2, "BadUse"),
+    (["devices", "more"], 2, "BadUse"), (["run", "DIGITS", "--threads", "0"], 2, "BadUse"),
+    (["tune", "DIGITS", "--budget", "nan"], 2, "BadUse"), (["tune", "DIGITS", "--budget"], 2, "BadUse"),
+    (["--plugin"], 2, "BadUse")])
 def test_an_error_is_a_json_document_too(pw, digits, folder, arguments, code, kind):
     (folder / "damaged.pw").write_bytes(b"\x10" + bytes(7) + b'{"__metadata__":{"pathweave":"')
     done = pw(*(str(digits) if a == "DIGITS" else a for a in arguments), "--json")
@@ -140,3 +145,9 @@ def test_tune_writes_where_a_user_looks(pw, digits):
     assert none.code == 0 and "no file was written" in none.out
     foreign = pw("tune", digits, "--budget", 0, "-o", "tuned.onnx")
     assert foreign.code == 2 and "tuned.pw" in foreign.err and not Path("tuned.onnx").exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_a_file_that_nothing_would_read_is_bad_use(pw, digits, command):
+    done = pw(command, digits, "--onnx", "nowhere.onnx")
+    assert done.code == 2 and "--onnx nowhere.onnx" in done.err and "--against" in done.err

@@ -22,6 +22,17 @@ def test_show_prints_scales(pw, digits, calibrated):
     assert "calibrated" not in pw("show", digits).out
 
 
+def test_verify_stays_in_the_range_of_the_samples(pw, calibrated):
+    """Random numbers that the scales do not cover would make a right model look wrong."""
+    from pathweave.runtime.inputs import random_inputs
+    from pathweave.runtime.model import load
+    result = pw("verify", calibrated, "-r", "cpu:u8", "--accuracy", "quantised")
+    assert result.code == 0 and "accuracy class quantised" in result.out, result.out + result.err
+    bound = load(calibrated).bind({"N": 64})
+    x = random_inputs(bound)["x"]
+    assert x.dtype == np.float32 and 0 <= x.min() < 0.01 and 0.99 < x.max() <= 1.0001
+
+
 def test_import_says_what_it_found(pw, digits, heldout, tmp_path):
     found = pw("import", digits, "-o", tmp_path / "a.pw", "--calibrate", heldout, "--json").json
     assert found["samples"] == 360 and len(found["quantisation"]["main"]) == 9

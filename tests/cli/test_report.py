@@ -226,9 +226,14 @@ def test_a_table_that_fits_is_left_as_it_is():
     assert cut("abcdefghij", 5) == "ab…ij" and cut("abc", 3) == "abc"
 
 
-def test_a_narrow_table_in_colour():
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 120])
+def test_a_narrow_table_in_colour(width):
+    """As on a terminal: nothing is wider, and no cell goes on in a second line."""
     from rich.console import Console
     out = io.StringIO()
-    Console(file=out, width=50, force_terminal=False).print(WIDE.rich(50))
-    assert "…" in out.getvalue() and max(len(line.rstrip()) for line in out.getvalue().splitlines()
-                                         if "--wide" not in line) <= 52
+    Console(file=out, width=width, force_terminal=False).print(WIDE.rich(width))
+    lines = [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
+    assert ("…" in out.getvalue()) == (width < 90) and max(map(len, lines)) <= width
+    notes = "--wide" in out.getvalue()
+    table = lines[:next((i for i, line in enumerate(lines) if line.startswith("folded")), None)]
+    assert notes == (len(table) < len(lines)) and len(table) == 2 + len(WIDE.rows), out.getvalue()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +114,39 @@ def test_the_command_prints_a_table(tmp_path):
 def test_bad_use(arguments, capsys):
     assert main(arguments) == 2
     assert "there is no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--cases", "0"], ["--cases", "-5"], ["--jobs", "-3"], ["--jobs", "0"],
+                                       ["--cases", "many"]])
+def test_a_run_of_nothing_is_bad_use(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_ends_it_leaves_nothing_behind(number, code, tmp_path):
+    """Ctrl-C on a terminal reaches the workers too; what ends the command early leaves no process, folder or finding."""
+    room, corpus = tmp_path / "room", tmp_path / "corpus"
+    room.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", (
+        "import sys, tempfile\nfrom pathweave.testing.fuzz import __main__, driver\n"
+        f"own = tempfile.mkdtemp\ndriver.tempfile.mkdtemp = lambda **o: own(**{{**o, 'dir': {str(room)!r}}})\n"
+        "sys.exit(__main__.main(sys.argv[1:]))"), "--plugin", PLANTED, "--target", "healthy", "--cases", "1000000",
+        "--jobs", "2", "--corpus", str(corpus)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    end = time.monotonic() + 60
+    while len(list(room.glob("*/worker2/*"))) == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "0 findings" in out and "interrupted" in err and "Traceback" not in err
+    assert list(room.iterdir()) == [] and not corpus.exists()
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # one that has just ended
+            assert str(room).encode() not in words.read_bytes()
 
 
 def test_the_same_seed_gives_the_same_cases(tmp_path):

@@ -83,3 +83,11 @@ def test_more_phases_than_the_outputs_are_worth_are_refused():
     reasons = {c["id"]: c.get("reason", "") for c in cards if not c["ok"]}
     assert "400000000 phases" in reasons["conv_transpose2/gemm:f32:nhwc:cpu"]
     assert any(c["ok"] and c["id"] == "conv_transpose2/col2im:f32:nchw:cpu" for c in cards)
+
+
+def test_units_are_not_offered_hundreds_of_phases():
+    # Each phase brings all of x to the unit: an inverse STFT took 0.2 to 4 s where the product takes 10 ms.
+    text = problem_of((1, 34, 1, 40), (34, 1, 1, 1024), 256, (0, 0), (1, 1, 1, 39 * 256 + 1024))
+    reasons = {c["id"]: c.get("reason", "") for c in isolated(candidates, text) if not c["ok"]}
+    halves = [name for name in reasons if name.startswith("conv_transpose2/direct")]
+    assert len(halves) == 13 and all("256 phases, more than 64" in reasons[name] for name in halves)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from native_helpers import ROOT, accepted, adapt, build_null_device, bytes_of, compiler, isolated, native_step, problem
 
-from pathweave import _native
+import pathweave as pw
+from pathweave import _native, errors
 
 SHAPE = (1, 16, 6, 5)
 BYTES = 4 * 16 * 6 * 5
@@ -90,6 +91,12 @@ def test_a_device_that_was_absent_is_tried_anew_and_an_open_one_is_handed_back(n
 
 def _open_all(paths):
     return [_native.open_plugin(p) for p in paths], _native.devices()
+
+
+@pytest.mark.parametrize("path", [5, None, "no text \ud800", b"no text \xff"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(errors.InputError, match="expected the path of a library"):
+        pw.open_plugin(path)
 
 
 def test_files_that_are_no_device_are_listed_with_their_reason(null_device, tmp_path):

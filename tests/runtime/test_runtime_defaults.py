@@ -46,12 +46,22 @@ def transposed(x: tuple, w: tuple, stride: int, pad: int = 0, groups: int = 1) -
 
 @pytest.mark.parametrize("x, w, stride", [
     ((1, 1026, 1, 862), (1026, 1, 1, 1024), 256), ((1, 64, 14, 14), (64, 3, 16, 16), 16),
-    ((1, 64, 32, 32), (64, 3, 4, 4), 2), ((1, 16, 2, 3), (16, 1, 256, 256), 256),
-], ids=["inverse STFT", "patches", "image", "more phases than outputs are worth"])
+    ((1, 16, 2, 3), (16, 1, 256, 256), 256),
+], ids=["inverse STFT", "patches", "more phases than outputs are worth"])
 def test_few_outputs_under_large_kernels_are_one_product(x, w, stride):
     found = transposed(x, w, stride)
     assert set(found[:2]) == {"col2im:f32:nhwc:cpu", "col2im:f32:nchw:cpu"}
     assert ("gemm:f32:nhwc:cpu" in found) == (stride < 256 or x[2] == 1)
+
+
+@pytest.mark.parametrize("x, w, stride, pad", [
+    ((1, 64, 32, 32), (64, 3, 4, 4), 2, 1), ((1, 64, 96, 96), (64, 3, 7, 7), 1, 3), ((1, 56, 60, 60), (56, 1, 9, 9), 4, 4),
+    ((1, 512, 1, 4000), (512, 1, 1, 16), 8, 0), ((1, 128, 112, 112), (128, 64, 2, 2), 2, 0),
+], ids=["image", "7x7, stride 1", "one channel", "signal", "large image"])
+def test_small_strides_are_one_product_along_lines(x, w, stride, pad):
+    found = transposed(x, w, stride, pad)
+    assert found[0] == "col2im_planar:f32:nchw:cpu"
+    assert [r for r in found if ":nhwc:" in r][0] == ("gemm:f32:nhwc:cpu" if w[1] > 8 else "col2im:f32:nhwc:cpu")
 
 
 def test_many_outputs_under_small_kernels_are_a_product_per_phase():

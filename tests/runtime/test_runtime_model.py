@@ -197,6 +197,14 @@ def test_a_used_model_is_copied_and_pickled(again):
     assert (other.threads, other.meta, other.routes) == (1, model.meta, model.routes)
 
 
+@pytest.mark.parametrize("again", [copy.deepcopy, copy.copy, pickle.dumps])
+def test_plans_and_sessions_say_what_to_copy_instead(adder, again):
+    plan = adder.plan(shapes={"a": (1, 6), "b": (1, 6)})
+    for thing in (plan, plan.session()):
+        with pytest.raises(InputError, match="pickle the model"):
+            again(thing)
+
+
 def test_a_tuned_model_is_pickled_with_its_report(tmp_path):
     tuned = pw.tune(_small(), threads=1, budget_s=0, progress=False, store=tmp_path / "store.sqlite")
     other = pickle.loads(pickle.dumps(tuned))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pathweave as pw
-from pathweave.errors import Error
+from pathweave.errors import Error, RouteError
 from pathweave.net.accuracy import ACCURACIES
 from pathweave.net.evaluate import evaluate
 from pathweave.net.format import Format
@@ -243,6 +243,14 @@ def test_large_layers_have_no_variant_of_one_thread(classifier):
     assert not any(c.alone for i in range(2) for c in large.candidates(i, 2)[0])
 
 
+@pytest.mark.parametrize("accuracy", ["", "x", "F32", "f32 ", "bf16:nhwc:cpu"])
+def test_a_class_that_is_none_is_refused_where_a_route_is_made(route, accuracy):
+    for make in (lambda: dataclasses.replace(route, accuracy=accuracy),
+                 lambda: Route.from_json({**route.to_json(), "accuracy": accuracy})):
+        with pytest.raises(pw.errors.RouteError, match="strict, f32, reduced, quantised"):
+            make()
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025, 2**31, 2**40, True, 1.5, None])
 def test_a_number_of_threads_that_no_call_may_have(classifier, bound, route, threads):
     for make in (lambda: dataclasses.replace(route, threads=threads),
@@ -289,3 +297,10 @@ def test_a_route_of_any_types_ends_in_a_plan_or_in_a_typed_error(bound, route):
             except Error as e:
                 outcomes.add(type(e).__name__)
     assert {"planned", "RouteError"} <= outcomes
+
+
+def test_what_is_no_route_is_refused(classifier):
+    for wrong in (None, 5, {}, "route"):
+        with pytest.raises(RouteError, match="add_route: expected a Route"):
+            classifier.add_route(wrong)
+    assert not classifier.routes

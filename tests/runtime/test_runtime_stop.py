@@ -91,7 +91,8 @@ def test_preparing_ends_at_the_deadline_and_keeps_nothing(kind, shape):
 def interrupted(code: str, after: float) -> tuple[float, subprocess.Popen, str]:
     """Seconds from Ctrl-C to the end of a process that runs the code and says `ready` when it begins."""
     process = subprocess.Popen([sys.executable, "-u", "-c", textwrap.dedent(code)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, env={**os.environ})
+                               stderr=subprocess.PIPE, text=True, env={**os.environ},
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a parent may ignore it
     assert process.stdout.readline() == "ready\n", process.stderr.read()
     time.sleep(after)
     process.send_signal(signal.SIGINT)

@@ -11,8 +11,9 @@ import pytest
 from scripted import run_python
 
 import pathweave as pw
-from pathweave.errors import Error, InterruptedTuning, StoreError
+from pathweave.errors import Error, InputError, InterruptedTuning, ProfileError, RouteError, StoreError
 from pathweave.profiling import passes, protocol, slots
+from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
 from pathweave.profiling.yardstick import YARDSTICK
 
@@ -27,6 +28,30 @@ def test_no_budget_still_gives_a_route(model, clock, store):
     assert {n: c.routine for n, c in route.layers.items()} == {n: c.routine for n, c in default.layers.items()}
     tuned = pw.tune(model, threads=THREADS, store=store, budget_s=0, progress=False)
     assert any("budget" in finding for finding in tuned.report["findings"])
+
+
+@pytest.mark.parametrize("wrong, kind, said", [
+    ({"budget_s": -1}, InputError, "budget_s: expected a number of seconds"),
+    ({"budget_s": float("nan")}, InputError, "budget_s: expected a number of seconds"),
+    ({"budget_s": "10"}, InputError, "budget_s: expected a number of seconds"),
+    ({"budget_s": None}, InputError, "budget_s: expected a number of seconds"),
+    ({"restrict": 5}, RouteError, "routine descriptor: expected text"),
+    ({"restrict": ["naive", None]}, RouteError, "routine descriptor: expected text"),
+    ({"store": 5}, StoreError, "store: expected a Store, the path of one"),
+    ({"profile": "profile.jsonl"}, ProfileError, "expected a Profile"),
+])
+def test_arguments_of_another_type(model, store, wrong, kind, said):
+    functions = [pw.tune, pw.profile, pw.solve]
+    if "profile" in wrong:
+        functions.remove(pw.profile)
+    if "profile" not in wrong and "restrict" not in wrong:
+        functions.remove(pw.solve)
+    for function in functions:
+        usual = {"profile": Profile("of nobody")} if function is pw.solve else {"store": store, "progress": False}
+        with pytest.raises(kind, match=said):
+            function(model, **({"threads": THREADS} | usual | wrong))
+    with pytest.raises(InputError, match="time_limit_s"):
+        pw.solve(model, Profile("of nobody"), time_limit_s=float("nan"))
 
 
 def test_no_pass_starts_after_the_budget(model, clock, store, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 
@@ -10,7 +11,7 @@ import pytest
 from pathweave import errors
 
 
-@pytest.mark.parametrize("kind", [c for c in vars(errors).values() if inspect.isclass(c) and c is not errors.OpenSizesError])
+@pytest.mark.parametrize("kind", [c for c in vars(errors).values() if inspect.isclass(c)])
 def test_the_middle_of_a_long_message_is_left_out(kind):
     text = str(kind("begin" + "x" * 3_000_000 + "end"))
     assert len(text) <= errors.LONGEST_MESSAGE
@@ -22,3 +23,11 @@ def test_the_middle_of_a_long_message_is_left_out(kind):
 def test_errors_of_the_system_keep_what_they_say():
     error = errors.StoreError("the store cannot be opened")
     assert isinstance(error, OSError) and error.errno is None and str(error) == "the store cannot be opened"
+
+
+@pytest.mark.parametrize("error", [errors.OpenSizesError("open", ["N", "H"], "x is f32[N,3,H,W]"),
+                                   errors.UnsupportedOperatorError("unknown", [("LSTM", "node")])])
+def test_what_an_error_says_beside_its_message_survives_pickling(error):
+    """As between the processes of a pool, which hangs on an error that it cannot read."""
+    for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)

@@ -213,6 +213,13 @@ def test_unwritable_place(tmp_path, where):
     assert os.listdir(tmp_path) == ["plain"]
 
 
+@pytest.mark.parametrize("name", ["nul\0.pw", "no text \ud800.pw"])
+def test_what_is_no_name_of_a_file(tmp_path, name):
+    with pytest.raises(ModelFileError, match="cannot be the name of a file"):
+        save(make_model(), str(tmp_path / name))
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize("where, advice", [("missing.pw", "check the path"), ("", "may read"),
                                            ("f/x", "check the path"), ("fifo", "may read"), ("nul\0", "may read")])
 def test_unreadable(tmp_path, where, advice):

@@ -15,6 +15,7 @@ from pathweave.net import memory, size
 from pathweave.net.evaluate import evaluate
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.passes import bind
+from pathweave.profiling.store import Store
 
 HEADER = Path(__file__).resolve().parents[2] / "native" / "base" / "size.h"
 
@@ -268,6 +269,25 @@ def test_a_plan_asks_for_memory_before_it_takes_any(monkeypatch, repeats, reduce
     with pytest.raises(pw.errors.OutOfMemoryError, match=f"{said}.*available"):
         pw.load(Model({"main": net}), threads=1).plan()
     assert bool(prepared) == ("session" in said)
+
+
+@pytest.mark.parametrize("big, what", [("x", "inputs"), ("y", "results")])
+@pytest.mark.parametrize("use", [lambda m: pw.tune(m, budget_s=0, progress=False, store=Store.memory()),
+                                 lambda m: pw.profile(m, budget_s=0, progress=False, store=Store.memory())],
+                         ids=["tune", "profile"])
+def test_arrays_that_are_made_for_measuring_are_asked_for_first(monkeypatch, big, what, use):
+    taken = []
+    monkeypatch.setattr(memory, "available", lambda: 100 << 20)
+    for module, function in ((np, "zeros"), (np, "empty"), (np, "ascontiguousarray")):
+        original = getattr(module, function)
+        monkeypatch.setattr(module, function, lambda *a, f=original, **k: taken.append(r := f(*a, **k)) or r)
+    shape = (1 << 25,) if big == "x" else (1,)
+    layer = Layer("l", "reduce", ("x",), ("y",), {"op": "sum", "axes": (0,), "keepdims": 1}) if big == "x" else \
+        Layer("l", "tile", ("x",), ("y",), {"repeats": (1 << 25,)})
+    model = pw.load(Model({"main": Net({"x": TensorSpec("f32", shape)}, ["y"], [layer], {})}), threads=1)
+    with pytest.raises(pw.errors.OutOfMemoryError, match=f"the {what} of the model: 134 MB .*available"):
+        use(model)
+    assert max((a.nbytes for a in taken), default=0) < 100 << 20
 
 
 @pytest.mark.parametrize("name", ["\ud800", b"bytes", 3])

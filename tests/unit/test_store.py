@@ -417,6 +417,14 @@ def test_import_and_export_places(tmp_path):
 
 # ---- Profile --------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("name", ["nul\0", "no text \ud800", "missing"])
+def test_a_profile_of_no_file(tmp_path, name):
+    with pytest.raises(ProfileError, match="cannot be read"):
+        Profile.load(tmp_path / name)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Store.memory().import_(tmp_path / name)
+
+
 def test_profile_round_trip(tmp_path):
     profile = Profile("h", [measure(), measure(samples=[9.0], when=2e9), measure(problem="q")], {"cpu": "X"})
     profile.save(tmp_path / "p.jsonl")

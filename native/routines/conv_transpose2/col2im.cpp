@@ -359,13 +359,9 @@ class Col2im : public ConvolutionRoutine {
   // Those first whose tiles the columns fill best. Long sums also in passes, whose rows of the weights stay in L1.
   std::vector<std::string> variants(const Problem& p) const override {
     const TransposedGeometry g(p);
-    std::vector<std::string> kernels = gemm_variants(Layout::nhwc), names;
-    auto padded = [&](const std::string& kernel) {
-      return round_up(g.outputs / g.groups * g.kernel_height * g.kernel_width, gemm_kernel(kernel).columns);
-    };
-    std::stable_sort(kernels.begin(), kernels.end(),
-                     [&](const std::string& a, const std::string& b) { return padded(a) < padded(b); });
-    for (const auto& kernel : kernels) {
+    const int64_t columns = g.outputs / g.groups * g.kernel_height * g.kernel_width;
+    std::vector<std::string> names;
+    for (const auto& kernel : by_filling(gemm_variants(Layout::nhwc), g.height * g.width, columns)) {
       names.push_back(kernel);
       if (g.inputs / g.groups > kChunk) names.push_back(kernel + "/k" + std::to_string(kChunk));
     }

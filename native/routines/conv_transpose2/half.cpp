@@ -60,7 +60,9 @@ class TransposedHalf : public HalfRoutine {
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
     const TransposedGeometry g(p);
-    if (Verdict v = g.few_phases(); !v) return v;
+    // Each phase brings x to the unit anew, and fills whole tiles of outputs.
+    if (g.phase_count() > kMostPhases)
+      return Verdict::no("there are " + std::to_string(g.phase_count()) + " phases, more than " + std::to_string(kMostPhases));
     for (const Phase& f : g.phases())
       if (f.taps.empty()) return Verdict::no("some outputs are reached by no tap");
     return has_kernel();
@@ -84,6 +86,9 @@ class TransposedHalf : public HalfRoutine {
     }
     return std::make_unique<TransposedHalfKernel>(std::move(kernels));
   }
+
+ private:
+  static constexpr int64_t kMostPhases = 64;
 };
 
 }  // namespace

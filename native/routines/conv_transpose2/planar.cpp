@@ -2,9 +2,9 @@
 // input, and the phases are interleaved behind it. For few channels, whose products fill no tile.
 #include <cstring>
 
+#include "routines/conv_transpose2/lines.h"
 #include "routines/conv_transpose2/tiles.h"
 #include "ukernels/kinds/taps_f32.h"
-#include "ukernels/kinds/transpose_f32.h"
 
 namespace pw {
 namespace {
@@ -95,8 +95,9 @@ class PlanarKernel : public PieceKernel {
     for (int64_t first = top; first < std::min(bottom, top + g_.stride_y); ++first) {
       filter(inputs, channel, g_.rows().rest(first), (p1 - p0 - 1) * pitch() + q1 - q0, phases, own);
       for (int64_t oy = first; oy < bottom; oy += g_.stride_y)
-        store(phases + (g_.rows().base(oy) - p0) * pitch(), q1 - q0, q0 * g_.stride_x - g_.pad_left,
-              reinterpret_cast<float*>(own + line_at_), y + oy * g_.out_width);
+        interleave(transpose_, phases + (g_.rows().base(oy) - p0) * pitch(), phase(), g_.stride_x, q1 - q0,
+                   q0 * g_.stride_x - g_.pad_left, g_.out_width, reinterpret_cast<float*>(own + line_at_),
+                   y + oy * g_.out_width);
     }
   }
 
@@ -132,17 +133,6 @@ class PlanarKernel : public PieceKernel {
     for (int64_t i = 0; i < from; ++i) to[i] = 0.0f;
     if (end > from) std::memcpy(to + from, x + first + from, static_cast<size_t>(end - from) * 4);
     for (int64_t i = end; i < count; ++i) to[i] = 0.0f;
-  }
-
-  // Interleaves the phases of n positions; the first output is number `x` of the line, and may lie before it.
-  void store(const float* phases, int64_t n, int64_t x, float* between, float* to) const {
-    const int64_t all = n * g_.stride_x, first = std::max<int64_t>(0, -x), last = std::min(all, g_.out_width - x);
-    if (g_.stride_x > 1) {
-      if (first == 0 && last == all) return transpose_.run(phases, phase(), to + x, g_.stride_x, g_.stride_x, n);
-      transpose_.run(phases, phase(), between, g_.stride_x, g_.stride_x, n);
-      phases = between;
-    }
-    if (last > first) std::memcpy(to + x + first, phases + first, static_cast<size_t>(last - first) * 4);
   }
 
   TransposedGeometry g_;

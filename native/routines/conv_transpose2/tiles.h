@@ -19,6 +19,20 @@ struct Positions {
   }
 };
 
+// Micro-kernels for a product of rows x columns, those first that take least: for padding of the columns, and for loads beside
+// multiplications. Rows are cut into even tiles, which cost what they hold.
+inline std::vector<std::string> by_filling(std::vector<std::string> kernels, int64_t rows, int64_t columns) {
+  auto price = [&](const std::string& name) {
+    const GemmF32& k = gemm_kernel(name);
+    // Loads for each multiplication of vectors; two of either may begin in a cycle.
+    const double r = static_cast<double>(rows) / static_cast<double>(divide_up(rows, k.rows));
+    const double loads = 1.0 / r + 16.0 / static_cast<double>(k.columns);
+    return static_cast<double>(round_up(columns, k.columns)) * (1.0 + 0.2 * loads + 1.5 * std::max(0.0, loads - 1.0));
+  };
+  std::stable_sort(kernels.begin(), kernels.end(), [&](const auto& a, const auto& b) { return price(a) < price(b); });
+  return kernels;
+}
+
 struct Tiling {
   int64_t channels;             // outputs of a block
   int64_t rows, columns;        // positions of a tile

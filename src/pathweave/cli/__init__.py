@@ -37,5 +37,15 @@ def application() -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `pathweave` program; always ends in SystemExit."""
-    from ._errors import take_flags
-    application()(take_flags(list(sys.argv[1:] if arguments is None else arguments)), prog_name="pathweave")
+    import typer
+
+    from ._errors import misused, take_flags
+    usage_error = typer.BadParameter.__mro__[1]  # what the parser raises: of click, or of typer's own copy of it
+    taken = take_flags(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = application()(taken, prog_name="pathweave", standalone_mode=False)
+    except usage_error as e:
+        code = misused(e)
+    except typer.Abort:
+        code = 1
+    raise SystemExit(code or 0)

@@ -74,6 +74,16 @@ def _attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
         return code
 
 
+def misused(error: Any) -> int:
+    """Show what the parser of the command line refuses, with `--json` as a document too; its exit code."""
+    if _json:
+        from ._output import print_json
+        message = error.format_message() or "expected a command"
+        print_json({"error": {"type": BadUse.__name__, "message": message, "exit_code": error.exit_code}})
+    error.show()
+    return error.exit_code
+
+
 def _told(e: BaseException) -> tuple[int, str]:
     """Exit code and message of what a command raised."""
     if isinstance(e, KeyboardInterrupt):  # InterruptedTuning is one, and says what was kept

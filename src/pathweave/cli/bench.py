@@ -19,6 +19,7 @@ from ._options import (
     Shapes,
     Threads,
     check_accuracy,
+    cut,
     existing_file,
     load_bound,
     restriction,
@@ -70,6 +71,8 @@ def command(
         _check_roof(order, names, default or uniform, memory)
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch)
+    if onnx is not None and not peers:
+        raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
     source = _onnx(model, loaded, onnx) if peers else None
     missing = _missing(accuracy)
     if accuracy == "quantised" and not missing and not bound.scales:

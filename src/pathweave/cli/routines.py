@@ -36,7 +36,8 @@ def command(
     rows = [{**c, "role": "reference" if c["reference"] else "",
              "epilogue": "yes" if c["takes_epilogue"] else "",
              "emphasis": "dim" if c["unavailable"] else None} for c in cards]
-    print_tables(Table([Column("id", "routine"), Column("version", "version", right=True), Column("accuracy", "accuracy"),
-                        Column("epilogue", "epilogue"), Column("role", "role"), Column("requires", "requires"),
+    print_tables(Table([Column("id", "routine", whole=True), Column("version", "version", right=True, fold=3),
+                        Column("accuracy", "accuracy"), Column("epilogue", "epilogue", fold=2),
+                        Column("role", "role", fold=1), Column("requires", "requires", fold=4),
                         Column("unavailable", "not available because")], rows,
                        notes=[f"{len(rows)} routines" + (f" of {kind}" if kind else "")]))

@@ -102,8 +102,8 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     lines = [model, *(f"  input   {n}: {s}" for n, s in net.inputs.items()),
              *(f"  output  {n}: {specs.get(n, '?')}" for n in net.outputs)]
     print_tables("\n".join(lines), Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                                          Column("inputs", "inputs"), Column("outputs", "outputs"),
-                                          Column("epilogue", "epilogue")], rows, notes=[advice]), *loaded.notes)
+                                          Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
+                                          Column("epilogue", "epilogue", fold=2)], rows, notes=[advice]), *loaded.notes)
 
 
 def _scales(bound: Any) -> Any:

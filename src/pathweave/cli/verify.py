@@ -18,6 +18,7 @@ from ._options import (
     Shapes,
     Threads,
     check_accuracy,
+    cut,
     load_bound,
     restriction,
 )
@@ -109,6 +110,8 @@ def _damaged(model: str, loaded: Any) -> list[str]:
 def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | None) -> Any:
     """A function from inputs by name to outputs by name."""
     if against == "numpy":
+        if onnx is not None:
+            raise BadUse(f"--onnx {cut(onnx)}: NumPy does not read it; compare with what does, such as --against onnxruntime")
         from ..net.evaluate import evaluate
         return lambda inputs: evaluate(loaded.main, inputs, "f64")
     from ..report.peers import Declined, Task, peers, prepared

@@ -51,8 +51,12 @@ def atomic_writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Written beside the target, flushed to the disk, renamed; a reader sees the old or the new contents, never a part.
     A new file gets its permissions from the umask, an existing one keeps its own. Raises OSError.
     """
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
+    try:
+        target = os.path.realpath(path)
+        folder, name = os.path.split(target)
+        os.fsencode(name)
+    except ValueError as e:  # a zero byte, or what is no text
+        raise OSError(f"{os.fspath(path)!r} cannot be the name of a file: {e}") from e
     try:
         mode = os.stat(target).st_mode
         if not stat.S_ISREG(mode):
@@ -119,7 +123,8 @@ def save(model: Model, path: str | os.PathLike) -> None:
 
 def _digests(metadata: dict[str, str], tensors: dict[str, Any]) -> dict[str, str]:
     """Digests of every tensor, and of the texts that describe them."""
-    return {**{name: packed.digest_of(metadata[name].encode()) for name in (_TEXT, _PACKED) if name in metadata},
+    texts = {name: metadata[name].encode("utf-8", "surrogatepass") for name in (_TEXT, _PACKED) if name in metadata}
+    return {**{name: packed.digest_of(text) for name, text in texts.items()},
             **{name: packed.digest_of(_bytes(array)) for name, array in tensors.items()}}
 
 

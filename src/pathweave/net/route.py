@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import html
 from ..errors import InputError, ModelError, RouteError
+from .accuracy import accuracy_rank
 from .format import Format
 from .size import check_number_of_threads
 
@@ -68,10 +69,11 @@ class Route:
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
-        """Raises RouteError for a number of threads that no team has."""
+        """Raises RouteError for a number of threads that no team has, and for a class that is none."""
         try:
             check_number_of_threads(self.threads)
-        except InputError as e:
+            accuracy_rank(self.accuracy)
+        except (InputError, ModelError) as e:
             raise RouteError(f"route: {e}; tune again") from None
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from ..errors import InputError, SizeError
@@ -47,6 +48,13 @@ def check_number_of_threads(threads: Any) -> int:
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise InputError(f"threads: expected a number from 1 to {MOST_THREADS}, got {threads!r}")
     return threads
+
+
+def check_seconds(seconds: Any, what: str) -> float:
+    """`seconds`. Raises InputError for what is no number from 0 to infinity."""
+    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds >= 0:  # NaN is not
+        raise InputError(f"{what}: expected a number of seconds, 0 or more, got {seconds!r}")
+    return float(seconds)
 
 
 def product(sizes: Sequence[int]) -> int:

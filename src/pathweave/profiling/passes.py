@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError
-from ..net.format import numpy_dtype
 from ..net.net import Layer
 from ..runtime import catalogue
 from ..runtime.bound import BoundNet
 from ..runtime.conversions import conversions_for
 from ..runtime.defaults import default_choices
+from ..runtime.inputs import arrays_for_outputs
 from ..runtime.native import time_limit
 from ..runtime.plan import Plan, Step, build_plan
 from ..runtime.prepare import KernelCache
@@ -175,7 +175,7 @@ class Run:
         #: By the entry's identity, and the yardstick's under 0.
         self.measurements: dict[int, Measurement] = {}
         # Zeros: a pass all of whose runs were too slow to repeat writes nothing.
-        self.out = {n: np.zeros(s.shape, numpy_dtype(s.dtype)) for n, s in bound.outputs.items()}
+        self.out = arrays_for_outputs(bound)
         self.finite = True
         self.runs = self.passes = 0
         self.measured: set[tuple] = set()

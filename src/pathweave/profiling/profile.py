@@ -6,7 +6,7 @@ import os
 from typing import Any, Iterable, Iterator, Mapping
 
 from .. import html
-from ..errors import ProfileError
+from ..errors import Error, ProfileError
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
 
@@ -111,8 +111,11 @@ class Profile:
                         facts[item[0]] = item[1]
                     else:
                         runs.append(item)
-        except OSError as e:
-            raise ProfileError(f"{path}: the profile cannot be read ({e.strerror or e}); check the path") from e
+        except Error:
+            raise
+        except (OSError, ValueError) as e:  # ValueError: what is no name of a file
+            reason = getattr(e, "strerror", None) or e
+            raise ProfileError(f"{path}: the profile cannot be read ({reason}); check the path") from e
         hosts = sorted({m.host for m in runs} or set(facts))
         if host is None and len(hosts) != 1:
             raise ProfileError(f"{path}: expected measurements of one host, got {', '.join(hosts) or 'none'}; "

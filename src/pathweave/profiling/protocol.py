@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..errors import InterruptedTuning
+from ..errors import InterruptedTuning, StoreError
 from ..net.format import FORMS
 from ..net.problem import adapt_problem
+from ..net.size import check_seconds
 from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
 from ..runtime.inputs import random_inputs
@@ -54,6 +56,8 @@ def opened(store: Any) -> Iterator[Store]:
     if isinstance(store, Store):
         yield store
         return
+    if store is not None and not isinstance(store, (str, os.PathLike)):
+        raise StoreError(f"store: expected a Store, the path of one, or None for the user's, got {type(store).__name__}")
     mine = Store.open(store)
     try:
         if mine.warning:
@@ -78,6 +82,7 @@ def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, acc
     from ..runtime.model import check_threads, load
     loaded = load(model)
     threads = loaded.threads if threads is None else check_threads(threads)
+    check_seconds(budget_s, "budget_s")
     with opened(store) as kept, progress_bar(progress, "profiling") as tell:
         return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
                              restrict=restriction(restrict), store=kept, progress=tell, verify=verify)

@@ -19,7 +19,7 @@ from array import array
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
-from ..errors import ModelError, ProfileError, StoreError
+from ..errors import Error, ModelError, ProfileError, StoreError
 from ..locks import lock
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
@@ -182,10 +182,10 @@ class Store:
                     else:
                         count += _insert(db, item)
                 return count
-        except StoreError:
+        except Error:
             raise
-        except OSError as e:
-            raise StoreError(f"{path}: cannot be read ({e.strerror or e}); check the path") from e
+        except (OSError, ValueError) as e:  # ValueError: what is no name of a file
+            raise StoreError(f"{path}: cannot be read ({getattr(e, 'strerror', None) or e}); check the path") from e
 
     def clear(self, host: str | None = None, problems: Iterable[object] | None = None) -> int:
         """Forget measurements (of `host`, of `problems`; default: all); returns how many. Raises StoreError."""

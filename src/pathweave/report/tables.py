@@ -61,7 +61,8 @@ def _digits(value: float) -> str:
 class Column:
     """One column: the key of its values in a row, its heading, how a value is shown, and whether to align it right.
 
-    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: never.
+    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: never. `whole`: its
+    texts are not cut, since the reader needs every letter.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Column:
     show: Callable[[Any], str] = show_text
     right: bool = False
     fold: int = 0
+    whole: bool = False
 
 
 def time_column(key: str, heading: str, fold: int = 0) -> Column:
@@ -83,6 +85,9 @@ def count_column(key: str, heading: str, fold: int = 0) -> Column:
 
 #: A text that is cut keeps so many characters at least, while columns are left that may fold away, and without them.
 ROOMY, TIGHT = 24, 10
+#: Between two columns of plain text; and how wide that is in the box that rich draws, padding included, and its two edges.
+_GAP = "  "
+_RICH_GAP, _RICH_EDGES = 3, 2
 
 
 def counted(n: int, noun: str) -> str:
@@ -121,18 +126,19 @@ class Table:
             list(range(len(self.columns)))
         return [self.columns[i] for i in shown], [[row[i] for i in shown] for row in cells]
 
-    def _fitted(self, width: int | None) -> tuple[list[Column], list[list[str]], list[int], list[str]]:
-        """Columns, cells and widths that fit into `width` characters (None: any), and the notes."""
+    def _fitted(self, width: int | None, gap: int, edges: int) -> tuple[list[Column], list[list[str]], list[int], list[str]]:
+        """Columns, cells and widths that fit into `width` characters (None: any), and the notes. `gap`: characters between
+        two columns; `edges`: those beside the outer ones."""
         columns, cells = self._cells()
         widths = [max([len(c.heading), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
         folded: list[str] = []
 
         def excess() -> int:
-            return sum(widths) + 2 * (len(widths) - 1) - (width or 0)
+            return sum(widths) + gap * (len(widths) - 1) + edges - (width or 0)
 
         def shorten(least: int) -> None:
             """Narrow the widest texts."""
-            texts = [i for i, c in enumerate(columns) if not c.right]
+            texts = [i for i, c in enumerate(columns) if not (c.right or c.whole)]
             while texts and excess() > 0:
                 i = max(texts, key=lambda i: widths[i])
                 least_here = max(least, len(columns[i].heading))
@@ -148,7 +154,8 @@ class Table:
                 for row in (columns, widths, *cells):
                     del row[i]  # type: ignore[union-attr]
             shorten(TIGHT)
-            cells = [[cut(word, n) if not c.right else word for word, n, c in zip(row, widths, columns)] for row in cells]
+            cells = [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
+                     for row in cells]
         notes = list(self.notes)
         if folded:
             notes.append(f"folded away, for want of width: {', '.join(reversed(folded))}; --wide shows them")
@@ -156,13 +163,13 @@ class Table:
 
     def text(self, width: int | None = None) -> str:
         """Plain text with aligned columns, as wide as it needs to be, or of at most `width` characters if that can be."""
-        columns, cells, widths, notes = self._fitted(width)
+        columns, cells, widths, notes = self._fitted(width, len(_GAP), 0)
 
         def line(words: Sequence[str]) -> str:
-            return "  ".join(w.rjust(n) if c.right else w.ljust(n)
+            return _GAP.join(w.rjust(n) if c.right else w.ljust(n)
                              for w, n, c in zip(words, widths, columns)).rstrip()
         lines = [self.title] if self.title else []
-        lines += [line([c.heading for c in columns]), "  ".join("-" * n for n in widths)]
+        lines += [line([c.heading for c in columns]), _GAP.join("-" * n for n in widths)]
         lines += [line(row) for row in cells]
         return "\n".join([*lines, *notes])
 
@@ -172,7 +179,7 @@ class Table:
         from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
-        columns, cells, _, notes = self._fitted(width)
+        columns, cells, _, notes = self._fitted(width, _RICH_GAP, _RICH_EDGES)
         table = RichTable(title=Text(self.title, style="bold") if self.title else None, box=box.SIMPLE_HEAD,
                           title_justify="left", pad_edge=False, padding=(0, 1))
         for c in columns:

@@ -136,7 +136,11 @@ class Restriction:
     """
 
     def __init__(self, descriptors: Iterable[str] | str, devices: Iterable[str] = ("cpu",)):
-        texts = [descriptors] if isinstance(descriptors, str) else list(descriptors)
+        texts = [descriptors] if isinstance(descriptors, str) else descriptors
+        texts = list(texts) if isinstance(texts, Iterable) else [texts]
+        for text in texts:
+            if not isinstance(text, str):
+                raise RouteError(f"routine descriptor: expected text such as cpu:f32:nhwc, or several, got {text!r}")
         devices = tuple(devices)
         self.descriptors = [parse(text, devices) for text in texts]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..errors import InputError
 from . import catalogue
 from .native import native
 
@@ -22,10 +23,16 @@ def cpu_info() -> dict[str, Any]:
 def open_plugin(path: str | os.PathLike) -> dict[str, Any]:
     """Open a device library and describe its device, with the reason where it is absent.
 
-    Its routines are candidates from then on.
+    Its routines are candidates from then on. Raises InputError for what is no path.
     """
     try:
-        return native().open_plugin(os.fspath(path))
+        name = os.fspath(path)
+        name = name if isinstance(name, str) else os.fsdecode(name)
+        name.encode()
+    except (TypeError, UnicodeError) as e:
+        raise InputError(f"plugin {path!r}: expected the path of a library, as text in UTF-8 ({e})") from e
+    try:
+        return native().open_plugin(name)
     finally:
         catalogue.forget()
 

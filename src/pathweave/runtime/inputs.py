@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..errors import OutOfMemoryError
+from ..net import memory
 from ..net.floats import host_dtype, taken
 from ..net.format import numpy_dtype
+from ..net.net import TensorSpec
 from .bound import BoundNet
+from .layouts import size_bytes
 
 #: Integers where the net says nothing: masks and flags are frequent, and 0 and 1 are in the range of nearly everything.
 UNKNOWN_RANGE = (0, 1)
+_ADVICE = "ask for a smaller batch, or a machine with more memory"
 
 
 def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
-    """Arrays for every input: normal values (images of unit variance) for floating point, else integers from the
-    `integer_range` of the input, zeros and ones where it has none."""
+    """Arrays for every input: normal values (images of unit variance) for floating point, in a calibrated model values all
+    over the range that its samples had; else integers from the `integer_range` of the input, zeros and ones where it has
+    none. Raises OutOfMemoryError."""
+    _require(bound.inputs, "the inputs of the model")
     rng = np.random.default_rng(seed)
-    inputs = {}
-    for name, spec in bound.inputs.items():
-        dtype = host_dtype(spec.dtype)
-        if spec.dtype == "bf16":
-            values = np.ascontiguousarray(rng.standard_normal(spec.shape, np.float32))
-        elif dtype.kind == "f":
-            values = np.ascontiguousarray(rng.standard_normal(spec.shape, np.float32), dtype)
-        else:
-            least, largest = integer_range(bound, name) or UNKNOWN_RANGE
-            values = np.ascontiguousarray(rng.integers(least, largest, spec.shape, endpoint=True), dtype)
-        inputs[name] = taken(name, spec, values).view(dtype).reshape(spec.shape)
-    return inputs
+    try:
+        return {name: _random(bound, name, spec, rng) for name, spec in bound.inputs.items()}
+    except MemoryError as e:
+        raise OutOfMemoryError(f"the inputs of the model: no memory ({e}); {_ADVICE}") from e
+
+
+def _random(bound: BoundNet, name: str, spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
+    dtype = host_dtype(spec.dtype)
+    if name in bound.scales and dtype.kind == "f":
+        values = np.ascontiguousarray(rng.uniform(*bound.scales[name].range, spec.shape), dtype)
+    elif spec.dtype == "bf16":
+        values = np.ascontiguousarray(rng.standard_normal(spec.shape, np.float32))
+    elif dtype.kind == "f":
+        values = np.ascontiguousarray(rng.standard_normal(spec.shape, np.float32), dtype)
+    else:
+        least, largest = integer_range(bound, name) or UNKNOWN_RANGE
+        values = np.ascontiguousarray(rng.integers(least, largest, spec.shape, endpoint=True), dtype)
+    return taken(name, spec, values).view(dtype).reshape(spec.shape)
+
+
+def arrays_for_outputs(bound: BoundNet) -> dict[str, Any]:
+    """An array of zeros for every output. Raises OutOfMemoryError, before any memory is taken."""
+    _require(bound.outputs, "the results of the model")
+    try:
+        return {name: np.zeros(spec.shape, numpy_dtype(spec.dtype)) for name, spec in bound.outputs.items()}
+    except MemoryError as e:
+        raise OutOfMemoryError(f"the results of the model: no memory ({e}); {_ADVICE}") from e
+
+
+def _require(specs: Mapping[str, TensorSpec], what: str) -> None:
+    memory.require(sum(map(size_bytes, specs.values())), what, _ADVICE)
 
 
 def integer_range(bound: BoundNet, name: str) -> tuple[int, int] | None:

@@ -287,7 +287,13 @@ class LoadedModel(Model):
         return self.plan(shapes=shapes).session()
 
     def add_route(self, route: Route) -> None:
-        """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it."""
+        """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it.
+
+        Raises RouteError for what is no Route.
+        """
+        if not isinstance(route, Route):
+            raise RouteError(f"add_route: expected a Route, got {type(route).__name__}; Route.from_json makes one of plain "
+                             f"data")
         self.routes.pop(route.signature, None)
         self.routes[route.signature] = route
         if "main" in self._runnables:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OutOfMemoryError, RouteError, SizeError
+from ..errors import InputError, OutOfMemoryError, RouteError, SizeError
 from ..net import memory
 from ..net.format import Format, plain_format
 from ..net.net import Layer, TensorSpec
@@ -95,6 +95,10 @@ class Plan:
     def native(self) -> Any:
         """The plan of the native core."""
         return self._handle
+
+    def __reduce__(self) -> Any:
+        raise InputError("a plan holds memory of this process and is not pickled or copied: any number of threads may share "
+                         "it; for another process pickle the model, and make a plan of it there")
 
     def session(self):
         """A new session: one caller's state over this plan. Raises OutOfMemoryError."""

@@ -36,6 +36,10 @@ class Session:
             raise OutOfMemoryError(f"session: no memory for {plan.peak_bytes} bytes of values and "
                                    f"{plan.workspace_bytes} of scratch: {e}") from e
 
+    def __reduce__(self) -> Any:
+        raise InputError("a session holds memory of this process and is not pickled or copied: make another one of its plan, "
+                         "session.plan.session(); for another process pickle the model")
+
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
         """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
 

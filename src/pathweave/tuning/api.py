@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InterruptedTuning, ProfileError
 from ..net.net import Model
 from ..net.route import Route
+from ..net.size import check_seconds
 from ..profiling.profile import Profile
 from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
@@ -52,6 +53,9 @@ def solve(model: Any, profile: Profile, *, accuracy: str = "f32", threads: int |
     """
     from ..runtime.descriptor import restriction
     from .tuner import solved_routes
+    check_seconds(time_limit_s, "time_limit_s")
+    if not isinstance(profile, Profile):
+        raise ProfileError(f"solve: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
     bound = load(model).bind(shapes)
     number = profiled_threads(bound, profile) if threads is None else check_threads(threads)
     costs = Costs.of(bound, profile, number, accuracy, restriction(restrict))
@@ -78,8 +82,11 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
     try:
         loaded = load(model)
         number = loaded.threads if threads is None else check_threads(threads)
+        check_seconds(budget_s, "budget_s")
         bound = loaded.bind(shapes)
         seconds = {"load": time.monotonic() - start}
+        if profile is not None and not isinstance(profile, Profile):
+            raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
         if profile is not None:
             profile.check_host(this_host())
         with opened(store) as kept, progress_bar(progress) as tell:

@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, SolverError
-from ..net.format import numpy_dtype
 from ..net.route import Route
 from ..profiling.about import About
 from ..profiling.measurement import Measurement, quantile
@@ -24,7 +21,7 @@ from ..profiling.yardstick import Yardstick, call_problem, on_cpu, timed_call, u
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
-from ..runtime.inputs import random_inputs
+from ..runtime.inputs import arrays_for_outputs, random_inputs
 from ..runtime.interpreted import of_route
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
@@ -121,7 +118,7 @@ class Tuner:
         self.restrict, self.store, self.progress, self.time_limit_s = restrict, store, progress, time_limit_s
         self.cache = KernelCache(bound)
         self.inputs = random_inputs(bound)
-        self.out = {n: np.empty(s.shape, numpy_dtype(s.dtype)) for n, s in bound.outputs.items()}
+        self.out = arrays_for_outputs(bound)
         self.seconds = {"profile": 0.0, "solve": 0.0, "race": 0.0, "measure again": 0.0}
         self.racers: dict[tuple, racing.Racer] = {}
         self.races: list[list[dict[str, Any]]] = []

@@ -190,4 +190,10 @@ CASES = [
     # strides beyond what pads leave of the outputs
     transposed((1, 4, 1, 2), 3, 1, stride=(1, 300), pad=(0, 150, 0, 150)),
     transposed((2, 4, 2, 3), 3, (2, 1), stride=(70, 90), pad=(60, 88, 8, 90), epilogue="relu"),
+    # lines of several panels and in several pieces, sums in several passes, blocks of outputs
+    transposed((1, 300, 1, 205), 1, (1, 16), stride=(1, 8)),
+    transposed((2, 7, 9, 101), 3, 7, pad=(3, 3, 3, 3), epilogue="relu"),
+    transposed((1, 33, 5, 60), 2, (9, 7), stride=(4, 3), pad=(4, 3, 4, 3), output_pad=(3, 2)),
+    transposed((1, 10, 3, 50), 6, (3, 5), groups=2, stride=(1, 2), dilation=(2, 3), pad=(0, 40, 1, 30), epilogue="tanh"),
+    transposed((1, 3, 1, 1500), 40, (1, 40), stride=(1, 3)), transposed((1, 5, 70, 2), 1, (12, 1), stride=(2, 31)),
 ]

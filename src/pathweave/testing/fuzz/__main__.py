@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,13 +16,20 @@ from typing import Any
 CORPUS = Path("tests/fuzz/corpus")
 
 
+def _count(text: str) -> int:
+    """A number of at least 1, as an option has it: a run of no case would pass without a word."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
+    return number
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pathweave.testing.fuzz", description=__doc__.split(": ", 1)[1])
-    parser.add_argument("--cases", type=int, default=3000, metavar="N", help="shared out among the targets (default 3000; "
+    parser.add_argument("--cases", type=_count, default=3000, metavar="N", help="shared out among the targets (default 3000; "
                         "120000 has 20,000 of pw_bytes and 100,000 of the others)")
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this one, may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same cases (default 0)")
-    parser.add_argument("--jobs", type=int, default=0, help="worker processes (default: the processors that may be used)")
+    parser.add_argument("--jobs", type=_count, help="worker processes (default: the processors that may be used)")
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help=f"where findings are kept, and further cases start from "
                         f"(default {CORPUS} where it exists)")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="only these files of a corpus")
@@ -48,7 +57,7 @@ def mixed(counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0: no finding, 1: findings, 2: bad use."""
+    """Exit code 0: no finding, 1: findings, 2: bad use, 130 and 143: interrupted."""
     from ...progress import part, progress_bar
     from .driver import Driver
     from .target import all_targets, target_of
@@ -74,13 +83,38 @@ def main(argv: list[str] | None = None) -> int:
         cases = list(mixed(shares(weights, arguments.cases)))
     corpus = arguments.corpus or (CORPUS if CORPUS.is_dir() else None)
     jobs = min(arguments.jobs or len(os.sched_getaffinity(0)), max(1, len(cases)))
-    with Driver(weights, jobs, corpus, files, arguments.seed) as driver, progress_bar(not arguments.json, "fuzzing") as tell:
+    interrupted = 0
+    with _terminated_as_interrupted(), Driver(weights, jobs, corpus, files, arguments.seed) as driver, \
+            progress_bar(not arguments.json, "fuzzing") as tell:
         cased = part(tell, 0.0, 0.9)
-        driver.run(cases, lambda done: cased(done / len(cases), f"{done} of {len(cases)}, {len(driver.findings)} findings"))
-        if not arguments.replay:
-            driver.shrink(part(tell, 0.9, 1.0))
+        try:
+            driver.run(cases,
+                       lambda done: cased(done / len(cases), f"{done} of {len(cases)}, {len(driver.findings)} findings"))
+            if not arguments.replay:
+                driver.shrink(part(tell, 0.9, 1.0))
+        except KeyboardInterrupt as e:
+            interrupted = 143 if isinstance(e, _Terminated) else 130
     (_print_json if arguments.json else _print)(driver, arguments)
+    if interrupted:
+        print("fuzz: interrupted; the findings so far are those above", file=sys.stderr)
+        return interrupted
     return 1 if driver.findings else 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, as a time limit sends it, ends the command as Ctrl-C does: its folder lies in memory, and would stay there."""
+    def end(*_: Any) -> None:
+        raise _Terminated
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _repeat(found: Any, arguments: argparse.Namespace) -> str:

@@ -76,7 +76,9 @@ class Worker:
         own = {"PATHWEAVE_HOME": str(folder / "home"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
                "MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pathweave.testing.fuzz.worker", str(folder), json.dumps(options)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **own})
+        # In a session of its own: Ctrl-C is for the parent, and would be a finding of the case that the worker is at.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **own},
+                                         start_new_session=True)
         self._rest = b""
         self.carried_out = 0
         self.asked: Any = None
