@@ -1,6 +1,9 @@
 #include "python/stop.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <atomic>
 
 #include "python/gil.h"
 
@@ -11,10 +14,19 @@ namespace {
 
 thread_local std::optional<std::chrono::steady_clock::time_point> deadline;
 
-// The module is imported by any thread; Python's main one is known to `threading`.
+// Python's main thread, which `threading` knows, whatever thread imports the module; 0 before anyone asked.
+std::atomic<unsigned long> main_thread_ident{0};
+// In a forked child the thread that forked is the main one.
+[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] { main_thread_ident.store(0); });
+
+// Several threads may ask at first, each for itself. A static variable would make one wait for another: with the
+// interpreter's lock, which the other needs to go on.
 unsigned long main_thread() {
-  static const unsigned long ident =
-      nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"));
+  unsigned long ident = main_thread_ident.load(std::memory_order_relaxed);
+  if (ident == 0) {
+    ident = nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"));
+    main_thread_ident.store(ident, std::memory_order_relaxed);
+  }
   return ident;
 }
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
 import pytest
+from runtime_nets import convolutions
 
 import pathweave as pw
 from pathweave.errors import DTypeError, Error, InputError
@@ -216,6 +220,36 @@ def in_threads(count: int, body) -> None:
         t.join()
     if failures:
         raise failures[0]
+
+
+def test_the_first_calls_of_a_process_may_come_from_several_threads(tmp_path):
+    """While the first one asks Python for something, another has the interpreter's lock: it must not wait for the first."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(convolutions())
+    code = f"""
+        import threading, time
+        import numpy as np
+        import pathweave as pw
+        real = threading.main_thread
+        def slow():
+            time.sleep(0.5)
+            return real()
+        threading.main_thread = slow  # gives the interpreter's lock away in the middle of the first call
+        models = [pw.load({str(path)!r}, threads=1) for _ in range(2)]
+        done = []
+        def call(model):
+            model.plan(shapes={{"N": 1}})
+            done.append(model)
+        for model in models:
+            threading.Thread(target=call, args=(model,), daemon=True).start()
+        end = time.monotonic() + 30
+        while len(done) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        print(len(done))
+    """
+    # The time-out ends a process in which all wait for each other, the main thread too.
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "2\n", done.stderr
 
 
 def test_a_session_per_thread_over_one_plan(classifier, batch_of):
