@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,12 @@ def test_type_checkers_see_every_public_name():
 def test_version_is_that_of_the_package():
     project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
     assert pw.__version__ == project["project"]["version"]
+
+
+@pytest.mark.parametrize("cap, said", [("avx1024", True), ("generic", False), ("amx", False), ("", False)])
+def test_a_cap_that_is_no_tier_is_said_once(cap, said):
+    """A misspelt `PATHWEAVE_ISA` would otherwise look as if it had been followed; a tier that is not here caps all the same."""
+    done = subprocess.run([sys.executable, "-c", "import pathweave as pw; pw.devices(); pw.routines()"], capture_output=True,
+                          text=True, timeout=120, env={**os.environ, "PATHWEAVE_ISA": cap})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("RuntimeWarning: PATHWEAVE_ISA=avx1024 is not a tier") == said, done.stderr
