@@ -1,10 +1,12 @@
-"""Budgets, interruptions, kills, verification, and the two packages that are functions as well."""
+"""Budgets, interruptions, kills, and verification."""
 
 from __future__ import annotations
 
 import os
 import signal
 import textwrap
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -238,7 +240,7 @@ def test_progress_bar_is_silent_without_a_terminal(capsys):
                                    "import pathweave as pw; pw.profile, pw.tune",
                                    "import pathweave as pw; pw.profile; from pathweave.tuning.solvers import solve",
                                    "from pathweave.profiling.profile import Profile; import pathweave as pw"])
-def test_packages_are_functions_too(order, net_bytes, tmp_path):
+def test_functions_can_be_called_whatever_was_imported_before(order, net_bytes, tmp_path):
     (tmp_path / "net.onnx").write_bytes(net_bytes)
     code = (f"{order}\n"
             "p = pw.profile('net.onnx', threads=1, store='s.sqlite', budget_s=0)\n"
@@ -261,3 +263,16 @@ def test_tuned_model_agrees_with_onnxruntime(net_bytes, tmp_path):
         assert np.abs(model(x) - wanted).max() <= 1e-4 * np.abs(wanted).max()
     (route,) = tuned.routes.values()
     assert route.measured_ns > 0 and route.predicted_ns > 0 and route.host == protocol.this_host().id
+
+
+def test_routes_race_that_there_is_time_for_the_yardstick_included():
+    """Ten seconds are left. Every route runs three times at least, for 3 s, and so does the yardstick, for 6 s."""
+    def route(ns):
+        return SimpleNamespace(predicted_ns=ns)
+    from pathweave.tuning.tuner import Tuner
+    routes = {n: ([n], route(1e9)) for n in ("solved 1", "solved 2", "nhwc only", "default")}
+    for reference, kept in ((None, ["solved 1", "solved 2", "nhwc only", "default"]), (2e9, ["solved 1", "default"])):
+        tuner = SimpleNamespace(latest=time.monotonic() + 10, left_out=[],
+                                pace=SimpleNamespace(reference=reference) if reference else None)
+        assert list(Tuner._affordable(tuner, routes)) == kept
+        assert [x["name"] for x in tuner.left_out] == [n for n in routes if n not in kept]

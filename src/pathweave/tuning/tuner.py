@@ -224,11 +224,13 @@ class Tuner:
         return winner
 
     def _affordable(self, routes: dict[tuple, tuple[list[str], Route]]) -> dict[tuple, tuple[list[str], Route]]:
-        """The routes for whose least race there is time: the favourite and the default route in any case."""
-        left = self.latest - time.monotonic()
+        """The routes for whose least race there is time, the yardstick's runs included: the favourite and the default route
+        in any case."""
+        runs = 1 + racing.LEAST_ROUNDS
+        left = self.latest - time.monotonic() - (runs * self.pace.reference / 1e9 if self.pace else 0.0)
         kept = {}
         for i, (key, (names, route)) in enumerate(routes.items()):
-            left -= (1 + racing.LEAST_ROUNDS) * (route.predicted_ns or 0.0) / 1e9
+            left -= runs * (route.predicted_ns or 0.0) / 1e9
             if i == 0 or left > 0 or "default" in names:
                 kept[key] = names, route
             else:
