@@ -265,7 +265,9 @@ def main() -> int:
     for report, times in everything.most_common():
         print(f"{times:5d} x {report}")
     for s in failed:
-        print(f"failed: {s.sanitizer} {s.name}: {BUILDS.name}/reports/{s.slug}/output")
+        output = BUILDS / "reports" / s.slug / "output"
+        print(f"failed: {s.sanitizer} {s.name}: the end of {output.relative_to(ROOT)}:")
+        print("\n".join(f"    {line}" for line in output.read_text(errors="replace").splitlines()[-60:]))
     print(f"sanitize: {len(ready)} stages in {time.monotonic() - begin:.0f} s, {everything.total()} reports, "
           f"{len(failed)} stages failed")
     return 1 if failed or everything else 0
