@@ -15,13 +15,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Python: a floor may import floors with a smaller number, and its own. `net` and `layers` share one: a net needs the
-#: shape rules of its layers, and a layer's specification is the net's words. What stands between an importer and the rest
-#: is the model alone, and passes know nothing of file formats: they share a number but not each other.
-PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "progress": 0, "net": 1, "layers": 1, "passes": 2, "importers": 2,
-          "regions": 2, "runtime": 3, "profiling": 4, "tuning": 5, "report": 6, "cli": 7, "testing": 6, "_native": 2}
+#: Python: a floor may import floors with a smaller number, and its own. What stands between an importer and the rest is the
+#: model alone, and passes know nothing of formats of files: they share a number but not each other.
+PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "progress": 0, "net": 1, "layers": 2, "meaning": 3, "files": 4,
+          "passes": 5, "importers": 5, "regions": 5, "_native": 5, "runtime": 6, "profiling": 7, "tuning": 8, "report": 9,
+          "testing": 9, "cli": 10}
 #: Floors of equal number that may import each other.
-TOGETHER = [{"errors", "folder"}, {"net", "layers"}]
+TOGETHER = [{"errors", "folder"}]
 #: The package's own __init__: it names everything lazily and imports nothing; from it comes `__version__`.
 PACKAGE = "pathweave"
 

@@ -125,7 +125,7 @@ def test_what_float32_cannot_do_is_no_difference(pw, tmp_path):
 
 def test_a_wrong_result_of_such_a_net_is_still_one(tmp_path):
     """What float32 loses excuses ten times as much, not more."""
-    from pathweave.net.evaluate import evaluate
+    from pathweave.meaning.evaluate import evaluate
     from pathweave.report.verification import verify
     from pathweave.runtime.model import load
     model = load(cancelling(tmp_path / "m.onnx"), threads=1)

@@ -8,7 +8,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from pathweave.importers import load
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
 TYPES = {

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from pathweave.errors import ShapeError, UnsupportedOperatorError
 from pathweave.importers import load
 from pathweave.importers.onnx import operators
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
 DOMAINS = ("", "ai.onnx")

@@ -23,7 +23,7 @@ from pathweave.errors import (
     UnsupportedOperatorError,
 )
 from pathweave.importers import importers, load
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 4)

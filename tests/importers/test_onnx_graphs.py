@@ -17,7 +17,7 @@ from onnx_models import assert_same, build, check, run_reference
 import pathweave
 from pathweave.errors import InputError, ModelError, UnsupportedOperatorError
 from pathweave.importers import load
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)

@@ -10,7 +10,7 @@ from onnx import helper
 from onnx_models import arrays, assert_same, build, run_reference
 
 from pathweave.importers import load
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
 

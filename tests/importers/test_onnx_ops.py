@@ -392,7 +392,7 @@ def test_swish_is_silu():
     from onnx_models import build
 
     from pathweave.importers import load
-    from pathweave.net.evaluate import evaluate
+    from pathweave.meaning.evaluate import evaluate
 
     for alpha in (1.0, 1.7):
         net = load(build([helper.make_node("Swish", ["x"], ["y"], alpha=alpha)], {"x": X}, opset=24)).main

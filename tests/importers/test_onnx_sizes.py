@@ -13,7 +13,7 @@ from test_onnx_ops import CASES, K, f
 
 from pathweave.errors import ShapeError
 from pathweave.importers import load
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
 SIZES = (1, 2, 5)

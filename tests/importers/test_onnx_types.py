@@ -16,7 +16,7 @@ from test_onnx_ops import CASES, K
 import pathweave
 from pathweave.errors import DTypeError
 from pathweave.importers import load
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind
 
 TYPES = {"f16": (TensorProto.FLOAT16, np.dtype(np.float16)), "bf16": (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pathweave as pw
 from pathweave.errors import Error
-from pathweave.net import file
+from pathweave.files import model as file
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 
 W = np.ones((3, 3, 3, 3), np.float32)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime_nets import Builder, convolutions, mobile
 
 import pathweave as pw
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.runtime.defaults import default_route
 from pathweave.runtime.descriptor import Restriction
 

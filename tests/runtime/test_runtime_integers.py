@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from runtime_nets import Builder
 
 import pathweave as pw
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.net import Epilogue
 from pathweave.runtime.defaults import default_route
 from pathweave.runtime.descriptor import Restriction

@@ -12,8 +12,8 @@ import pytest
 from runtime_nets import convolutions
 
 import pathweave as pw
-from pathweave.net import file as pw_file
-from pathweave.net.evaluate import evaluate
+from pathweave.files import model as pw_file
+from pathweave.meaning.evaluate import evaluate
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_another_version_or_machine_is_packed_anew(saved, x, change, said):
 def test_a_lower_cap_packs_anew_and_says_so(saved):
     code = ("import sys, warnings, numpy as np; warnings.simplefilter('ignore'); import pathweave as pw\n"
             "model = pw.load(sys.argv[1], threads=2)\n"
-            "from pathweave.net.evaluate import evaluate\n"
+            "from pathweave.meaning.evaluate import evaluate\n"
             "x = np.random.default_rng(7).standard_normal((1, 3, 16, 16)).astype(np.float32)\n"
             "wanted = evaluate(model.main, {'x': x}, 'f64')['y']\n"
             "assert np.allclose(model(x), wanted, rtol=1e-5, atol=1e-6)\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pathweave.errors import InputError, RouteError
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.format import Format
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.net.route import Conversion

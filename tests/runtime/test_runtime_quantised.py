@@ -10,7 +10,7 @@ from runtime_nets import Builder, convolutions
 
 import pathweave as pw
 from pathweave.errors import DTypeError, InputError, RouteError
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.format import Format
 from pathweave.net.net import Net
 from pathweave.net.scales import LEAST_SCALE, Scale

@@ -14,8 +14,8 @@ import pytest
 
 import pathweave as pw
 from pathweave.errors import Error, RouteError
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.accuracy import ACCURACIES
-from pathweave.net.evaluate import evaluate
 from pathweave.net.format import Format
 from pathweave.net.route import Choice, Route
 from pathweave.runtime.catalogue import candidates

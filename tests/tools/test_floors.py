@@ -38,12 +38,16 @@ def test_runtime_may_not_look_up(house, text):
 
 @pytest.mark.parametrize("path, text", [
     ("src/pathweave/runtime/x.py", "from ..net.net import Net\nfrom .plan import Plan\nimport numpy"),
-    ("src/pathweave/net/x.py", "def f():\n    from ..layers import kinds"),
+    ("src/pathweave/layers/x.py", "def f():\n    from ..net.size import check_value"),
     ("src/pathweave/cli/x.py", "from ..tuning.api import tune\nfrom ..report.tables import Table"),
     ("src/pathweave/report/peers/x.py", "from ...net.net import Net\nfrom . import Peer"),
     ("src/pathweave/testing/x.py", "from ..tuning.api import tune"), ("src/pathweave/cli/x.py", "from .. import __version__")])
 def test_downwards_is_fine(house, path, text):
     assert house(path, text) == []
+
+
+def test_a_net_does_not_know_its_layers(house):
+    assert house("src/pathweave/net/x.py", "def f():\n    from ..layers import kinds")
 
 
 def test_sideways_and_testing(house):

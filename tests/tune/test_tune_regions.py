@@ -13,7 +13,7 @@ import pathweave as pw
 from pathweave import regions
 from pathweave.errors import ModelError, RouteError
 from pathweave.layers import infer
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.net.problem import adapt_problem
 from pathweave.profiling.about import About

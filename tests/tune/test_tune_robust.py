@@ -8,8 +8,8 @@ from scripted import residual
 
 import pathweave as pw
 from pathweave.errors import NoRoutineError, OutOfMemoryError, RouteError
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.accuracy import ACCURACIES
-from pathweave.net.evaluate import evaluate
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.profiling import passes
 from pathweave.profiling.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.passes import bind, optimise
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pathweave.errors import Error, InputError
-from pathweave.net.arrays import read_arrays
+from pathweave.files.arrays import read_arrays
 
 DTYPES = ("f2", "f4", "f8", ">f4", ">i8", "i1", "u1", "i2", "i4", "i8", "u8", "?", "c8", "U3", "S2", "M8[s]")
 

@@ -18,9 +18,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pathweave.errors import Error, FileFormatError, ModelError, ModelFileError
-from pathweave.net import file as pw_file
-from pathweave.net import spec
-from pathweave.net.file import atomic_writer, damage, read, recognises, save
+from pathweave.files import model as pw_file
+from pathweave.files import spec
+from pathweave.files.model import atomic_writer, damage, read, recognises, save
 from pathweave.net.format import Format
 from pathweave.net.net import Epilogue, Layer, Model, Net, TensorSpec
 from pathweave.net.route import Choice, Conversion, Route
@@ -187,7 +187,7 @@ def test_kill_while_saving_leaves_the_old_file(saved, tmp_path):
     script = textwrap.dedent("""
         import os, sys, time
         import numpy as np
-        from pathweave.net import file
+        from pathweave.files import model as file
         from pathweave.net.net import Model, Net
         def stuck(fd):
             print("inside", flush=True)

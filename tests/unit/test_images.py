@@ -15,8 +15,8 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from pathweave.errors import Error, InputError, ModelError
-from pathweave.net import images
-from pathweave.net.images import read_image, wanted_size
+from pathweave.files import images
+from pathweave.files.images import read_image, wanted_size
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.runtime.model import LoadedModel
 

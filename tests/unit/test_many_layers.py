@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pathweave import regions
-from pathweave.net.evaluate import evaluate
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.names import Names
 from pathweave.net.net import Layer, Net, TensorSpec
 from pathweave.passes import _graph, bind, optimise

@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from pathweave.errors import InputError, ModelError
-from pathweave.layers import compute
-from pathweave.net.file import read, save
-from pathweave.net.images import read_image
-from pathweave.net.net import Layer, Model, Net, TensorSpec
-from pathweave.net.pipeline import (
+from pathweave.files.images import read_image
+from pathweave.files.model import read, save
+from pathweave.files.pipeline import (
     attach,
     labels_from_json,
     output_specs,
@@ -22,6 +20,8 @@ from pathweave.net.pipeline import (
     preprocess_from_json,
     read_json,
 )
+from pathweave.layers import compute
+from pathweave.net.net import Layer, Model, Net, TensorSpec
 
 
 def run(net: Net, *arrays) -> list:

@@ -11,8 +11,8 @@ import pytest
 import pathweave as pw
 from pathweave.errors import InputError, ShapeError, SizeError
 from pathweave.layers import infer_layer, kind_of, pooling
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net import memory, size
-from pathweave.net.evaluate import evaluate
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.passes import bind
 from pathweave.profiling.store import Store

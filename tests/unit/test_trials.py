@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pathweave.meaning.trials import Trials
 from pathweave.net.net import Layer, TensorSpec
-from pathweave.net.trials import Trials
 
 
 def _trials(spec, *layers, **constants) -> Trials:

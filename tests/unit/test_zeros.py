@@ -54,20 +54,21 @@ def test_only_matrices_of_f32():
     assert zeros_of(np.zeros(64, np.float32)) == zeros_of(np.zeros((8, 8))) == zeros_of(np.zeros((0, 3), np.float32)) == ""
 
 
-def problem_of(weights: np.ndarray) -> Problem:
+def problem_with(weights: np.ndarray) -> Problem:
     net = Net({"x": TensorSpec("f32", (1, weights.shape[1]))}, ["y"],
               [Layer("fc", "dense", ("x", "w"), ("y",), {})], {"w": weights})
     from pathweave.layers import infer
+    from pathweave.layers.problems import problem_of
     infer(net)
-    return Problem.of(net, net.layers[0], 2)
+    return problem_of(net, net.layers[0], 2)
 
 
 def test_the_key_of_a_layer_tells_them_and_that_of_a_dense_one_does_not():
     dense = np.ones((16, 8), np.float32)
     sparse = dense.copy()
     sparse[:, 2:] = 0
-    assert problem_of(dense).text == "dense in=f32:1x8,const:f32:16x8 out=f32:1x16 threads=2"
-    assert problem_of(sparse).text == "dense in=f32:1x8,const:f32:16x8 out=f32:1x16 zeros=75/1x16:75 threads=2"
+    assert problem_with(dense).text == "dense in=f32:1x8,const:f32:16x8 out=f32:1x16 threads=2"
+    assert problem_with(sparse).text == "dense in=f32:1x8,const:f32:16x8 out=f32:1x16 zeros=75/1x16:75 threads=2"
 
 
 def test_routines_read_it():

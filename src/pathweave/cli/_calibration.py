@@ -103,7 +103,7 @@ class _Rows:
 
 def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
     """Arrays by input: those of that name, or the only one that fits where the model has one input."""
-    from ..net.arrays import read_arrays
+    from ..files.arrays import read_arrays
     from ..net.floats import HALVES
     from ..net.format import numpy_dtype
     try:

@@ -130,7 +130,7 @@ def writable_target(path: str | None, what: str) -> None:
         raise BadUse(f"{path}: the {what} cannot be written there; choose a file in a writable folder that exists")
     if what == "model":
         from ..errors import InputError
-        from ..net.file import check_name
+        from ..files.model import check_name
         try:
             check_name(path)
         except InputError as e:

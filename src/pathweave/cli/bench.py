@@ -197,7 +197,7 @@ def _onnx(model: str, loaded: Any, given: str | None) -> str:
     if given is not None:
         return str(existing_file(given, "ONNX"))
     if loaded.meta.get("format") == "onnx":
-        from ..net.file import recognises
+        from ..files.model import recognises
         with open(model, "rb") as f:
             if not recognises(f.read(64)):
                 return model
@@ -280,6 +280,6 @@ def _memory_table(result: dict[str, Any]) -> list[Any]:
 def _write(path: str, result: dict[str, Any]) -> None:
     import json
 
-    from ..net.file import atomic_writer
+    from ..files.model import atomic_writer
     with atomic_writer(path) as f:
         f.write((json.dumps(plain(result), indent=1, allow_nan=False) + "\n").encode())

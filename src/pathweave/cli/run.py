@@ -58,7 +58,7 @@ def command(
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
     if out is not None:
-        from ..net.file import atomic_writer
+        from ..files.model import atomic_writer
         from ..net.floats import bits_of
         arrays = {(key if len(results) == 1 else f"{i}.{key}"): value
                   for i, (_, values) in enumerate(results) for key, value in values.items()}
@@ -133,7 +133,7 @@ def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
 
 def _read(text: str) -> list[tuple[str, Any]]:
     """(key, array) pairs of a file; the key is "" where the file or `:KEY` names a single array."""
-    from ..net.arrays import read_arrays
+    from ..files.arrays import read_arrays
     file, colon, key = text.rpartition(":")
     path = file if colon and file.lower().endswith(".npz") else text
     existing_file(path, "array")
@@ -155,7 +155,7 @@ def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
         if allowed is None:
             return model.predict(feed)
         first = LoadedModel(Model({"main": preprocess}, {}), model.threads)
-        from ..net.images import read_image, wanted_size
+        from ..files.images import read_image, wanted_size
         feed = first.run(read_image(feed, wanted_size(preprocess, next(iter(preprocess.inputs))))
                          if isinstance(feed, str) else feed)
     if allowed is not None:

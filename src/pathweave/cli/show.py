@@ -79,7 +79,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
 
 def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """What is known of a net without the sizes of its symbols."""
-    from ..net.pipeline import value_specs
+    from ..files.pipeline import value_specs
     from ..report.tables import Column, Table
     net = loaded.main
     try:

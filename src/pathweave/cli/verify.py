@@ -52,7 +52,7 @@ def command(
 
     `--accuracy` is what `--routine` may use; without that the model's own route runs.
     """
-    from ..net.evaluate import evaluate
+    from ..meaning.evaluate import evaluate
     from ..report import verification
     check_accuracy(accuracy)
     loaded, bound = load_bound(model, threads, shape)
@@ -96,7 +96,7 @@ def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None) -> t
 
 def _damaged(model: str, loaded: Any) -> list[str]:
     """Sentences on weights in the file, packed ones too, that are not what was saved."""
-    from ..net.file import damage, recognises
+    from ..files.model import damage, recognises
     with open(model, "rb") as f:
         if not recognises(f.read(64)):
             return []
@@ -112,7 +112,7 @@ def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | No
     if against == "numpy":
         if onnx is not None:
             raise BadUse(f"--onnx {cut(onnx)}: NumPy does not read it; compare with what does, such as --against onnxruntime")
-        from ..net.evaluate import evaluate
+        from ..meaning.evaluate import evaluate
         return lambda inputs: evaluate(loaded.main, inputs, "f64")
     from ..report.peers import Declined, Task, peers, prepared
     from .bench import _onnx

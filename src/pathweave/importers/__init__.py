@@ -34,7 +34,7 @@ def importers() -> dict[str, ModuleType]:
 def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
     """Read a model from a path or from bytes; the content, not the name, chooses the importer.
 
-    `options` go to that importer, or to `net.file.read`. Raises InputError for an option that it does not know,
+    `options` go to that importer, or to `files.model.read`. Raises InputError for an option that it does not know,
     FileFormatError when the file cannot be read or no importer recognises it, UnsupportedOperatorError with all operators
     that are not covered, ModelError for a malformed model.
     """
@@ -48,7 +48,7 @@ def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
     else:
         raise FileFormatError(f"load: expected a path or bytes, got {type(source).__name__}")
 
-    from ..net import file as own_file
+    from ..files import model as own_file
     if own_file.recognises(head):
         if path is None:
             raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
@@ -85,7 +85,7 @@ def _read(read: Any, source: Any, options: dict[str, Any], what: str) -> Model:
 
 def is_own(source: str | os.PathLike | bytes) -> bool:
     """True for a `.pw` file, or its bytes."""
-    from ..net import file as own_file
+    from ..files import model as own_file
     return own_file.recognises(source[:HEAD_BYTES] if isinstance(source, (bytes, bytearray, memoryview))
                                else _read_head(Path(source))[0])
 

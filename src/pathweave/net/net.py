@@ -180,7 +180,7 @@ class Model:
 
     `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `quantisation`: net -> value of
     that net, bound -> Scale, for a calibrated model; see pathweave.net.scales. `packed`: packed weights that the
-    file holds or shall hold; see pathweave.net.packed.
+    file holds or shall hold; see pathweave.files.packed.
     """
 
     nets: dict[str, Net]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .net import Epilogue, Layer, Net, TensorSpec
+from .net import Epilogue, TensorSpec
 from .size import check_number_of_threads
-from .zeros import zeros_of
 
 
 def tensor_text(spec: TensorSpec) -> str:
@@ -68,18 +67,6 @@ class Problem:
         """The same problem for another number of threads."""
         return Problem.make(self.kind, self.inputs, self.constant, self.outputs, dict(self.attrs), self.epilogue, threads,
                             self.zeros)
-
-    @staticmethod
-    def of(net: Net, layer: Layer, threads: int) -> "Problem":
-        """The problem of a layer of a net whose specs are inferred and bound."""
-        from ..layers import kind_of
-        inputs = [net.specs[v] if v else None for v in layer.inputs]
-        constant = [v in net.constants for v in layer.inputs]
-        kind = kind_of(layer.kind)
-        weights = net.constants.get(layer.inputs[kind.weights]) if kind.weights is not None else None
-        return Problem.make(layer.kind, inputs, constant, [net.specs[v] for v in layer.outputs],
-                            kind.complete(layer.attrs), layer.epilogue, threads,
-                            "" if weights is None else zeros_of(weights))
 
 
 def adapt_problem(spec: TensorSpec, source, target, threads: int) -> Problem:

@@ -16,9 +16,9 @@ import numpy as np
 from ..errors import InputError, ModelError
 from ..folder import modules
 from ..layers import check_inputs
-from ..net.evaluate import MEANING_ERRORS, match_symbols
+from ..meaning.evaluate import MEANING_ERRORS, match_symbols
+from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower
 from ..net.net import Net, TensorSpec
-from ..net.partial import FREE_BYTES_BOUND, Folding, Follower
 from ._graph import Graph
 
 #: Rounds of all passes after which rewriting stops; the net is right after every single rewrite.

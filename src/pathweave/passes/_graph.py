@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..meaning.partial import Folding
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
-from ..net.partial import Folding
 
 
 class Graph:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import ModelError
 from ..layers import infer_layer
+from ..meaning.partial import fold
 from ..net.format import dtype_of
 from ..net.net import TensorSpec
-from ..net.partial import fold
 from ._graph import Graph
 
 order = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..net.partial import resolve
+from ..meaning.partial import resolve
 from ._graph import Graph
 
 order = 5

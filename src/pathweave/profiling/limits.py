@@ -147,7 +147,7 @@ def _read(file: Path, host: str) -> dict[int, Mapping[str, Any]]:
 
 
 def _write(file: Path, result: Limits) -> None:
-    from ..net.file import atomic_writer
+    from ..files.model import atomic_writer
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_writer(file) as f:

@@ -87,7 +87,7 @@ class Profile:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write JSON Lines, atomically. Raises ProfileError when the file cannot be written."""
-        from ..net.file import atomic_writer
+        from ..files.model import atomic_writer
         runs = sorted(self._runs.values(), key=lambda m: (m.key, m.when, m.id))
         try:
             with atomic_writer(path) as f:

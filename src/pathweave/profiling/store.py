@@ -155,7 +155,7 @@ class Store:
 
     def export(self, path: str | os.PathLike, host: str | None = None) -> int:
         """Write every measurement (of `host`) as JSON Lines, atomically; returns how many. Raises StoreError."""
-        from ..net.file import atomic_writer
+        from ..files.model import atomic_writer
         with self._use("read") as db:
             where, values = (" WHERE s.host = ?", (host,)) if host else ("", ())
             facts = {h: json.loads(text) for h, text in db.execute("SELECT id, facts FROM host ORDER BY id")

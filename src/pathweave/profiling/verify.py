@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import Error
 from ..layers import kind_of
+from ..meaning.evaluate import run_layer
 from ..net.accuracy import largest_error
-from ..net.evaluate import run_layer
 from ..net.floats import bits_of
 from ..net.net import Layer, Net
 from ..net.scales import INTEGER_RANGE

@@ -38,7 +38,7 @@ def layer_errors(plan: Any, inputs: Mapping[str, Any],
     `plan`: of a bound net. `inputs`: of the net. One dict per layer: index, layer, kind, routine, variant, accuracy,
     problem, largest, rms. Errors of earlier layers do not add up: every layer starts from exact inputs, rounded.
     """
-    from ..net.evaluate import run_layer
+    from ..meaning.evaluate import run_layer
     from ..net.net import Net
     from ..runtime.bound import BoundNet
     from ..runtime.plan import build_plan

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..layers.problems import problem_of
 from ..locks import cached_property
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
@@ -30,7 +31,7 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
     `shapes`: input name or symbol -> shape or size; or one shape for a net with one input; or None. A symbol that is
     given nowhere is 1 where it is an input's first dimension (the batch). Raises InputError.
     """
-    from ..net.evaluate import match_symbols
+    from ..meaning.evaluate import match_symbols
     if shapes is None:
         shapes = {}
     elif not isinstance(shapes, Mapping):
@@ -112,7 +113,7 @@ class BoundNet:
     def problems(self, threads: int) -> list[Problem]:
         """The problem of every layer for a number of threads, in the order of `layers`."""
         if threads not in self._problems:
-            self._problems[threads] = [Problem.of(self.net, layer, threads) for layer in self.layers]
+            self._problems[threads] = [problem_of(self.net, layer, threads) for layer in self.layers]
         return self._problems[threads]
 
     # ---- regions ----------------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ class BoundNet:
 
     def region_problem(self, region: Region, threads: int) -> Problem:
         """The problem of a region as one layer."""
-        return Problem.of(self.net, region.layer, threads)
+        return problem_of(self.net, region.layer, threads)
 
     def region_candidates(self, region: Region, threads: int, accuracy: str = "f32") -> list[Candidate]:
         """Routines for a region as a whole; no reference ones, for those of its layers are there."""

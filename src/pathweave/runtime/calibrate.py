@@ -164,7 +164,7 @@ def _doubts(bound: BoundNet, found: Scales, samples: list[dict[str, np.ndarray]]
 
 def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
     """The arrays of a sample by input, checked. Raises InputError, DTypeError."""
-    from ..net.evaluate import match_symbols
+    from ..meaning.evaluate import match_symbols
     if not isinstance(sample, Mapping):
         if len(net.inputs) != 1:
             raise InputError(f"{where}: expected a dict with the inputs {', '.join(map(repr, net.inputs))}, got "

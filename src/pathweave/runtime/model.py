@@ -155,7 +155,7 @@ class Runnable:
         threads = self.threads
         entry = self._kept_entry((threads, *[a.shape for a in arrays.values()]))
         if entry is None:  # shapes with a plan fit the net
-            from ..net.evaluate import match_symbols
+            from ..meaning.evaluate import match_symbols
             shapes = {n: a.shape for n, a in arrays.items()}
             match_symbols(self.net.inputs, shapes)
             entry = self._entry(shapes, threads)
@@ -241,7 +241,7 @@ class LoadedModel(Model):
     @property
     def outputs(self) -> dict[str, TensorSpec]:
         """Outputs of the main net; dimensions that depend on the inputs are symbols."""
-        from ..net.pipeline import output_specs
+        from ..files.pipeline import output_specs
         return output_specs(self.main)
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
@@ -351,7 +351,7 @@ class LoadedModel(Model):
         return value if isinstance(value, Mapping) else {next(iter(self.main.inputs)): value}
 
     def _images(self, image: Any, max_pixels: int | None) -> dict[str, Any]:
-        from ..net.images import wanted_size
+        from ..files.images import wanted_size
         net = self.nets["preprocess"]
         images = dict(image) if isinstance(image, Mapping) else {next(iter(net.inputs)): image}
         return {name: _pixels(name, value, wanted_size(net, name), max_pixels) for name, value in images.items()}
@@ -376,7 +376,7 @@ class LoadedModel(Model):
         are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
         says how many were written, and how many left out.
         """
-        from ..net.file import check_name, save
+        from ..files.model import check_name, save
         check_name(path)
         weights = None
         if packed:
@@ -424,7 +424,7 @@ def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
 def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
     import numpy as np
 
-    from ..net.images import pixels, read_image
+    from ..files.images import pixels, read_image
     if isinstance(value, (str, os.PathLike)):
         return read_image(value, wanted, max_pixels)
     if hasattr(value, "convert") and hasattr(value, "getexif"):  # a Pillow image
@@ -439,7 +439,7 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
          **options: Any) -> LoadedModel:
     """Read a model: a `.pw` file, or one of another framework that the importers know; the content decides.
 
-    `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.net.pipeline`): path of a JSON file, a
+    `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.files.pipeline`): path of a JSON file, a
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
@@ -454,7 +454,7 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     model = importers.load(path, **options)
     pipeline, folder = _pipeline(preprocess, postprocess)
     if pipeline:
-        from ..net.pipeline import attach
+        from ..files.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
@@ -474,7 +474,7 @@ def _can_reopen(source: Any) -> bool:
 
 def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
     """Both arguments as one JSON object, and the folder that label files lie in."""
-    from ..net.pipeline import read_json
+    from ..files.pipeline import read_json
     pipeline: dict[str, Any] = {}
     folder = "."
     for key, value in (("preprocess", preprocess), ("postprocess", postprocess)):

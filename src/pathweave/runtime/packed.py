@@ -6,8 +6,8 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..files.packed import Packed, Packing, digest_of
 from ..net.net import Net
-from ..net.packed import Packed, Packing, digest_of
 from .bound import constant_id
 from .native import native
 from .plan import Plan

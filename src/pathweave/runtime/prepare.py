@@ -132,7 +132,7 @@ def _conversion(c: Candidate):
 
 
 def _meaning(c: Candidate, problem: Problem, constants: list):
-    from ..net.evaluate import run_layer
+    from ..meaning.evaluate import run_layer
     names = tuple("" if s is None else f"x{i}" for i, s in enumerate(problem.inputs))
     layer = Layer(c.routine, problem.kind, names, tuple(f"y{i}" for i in range(len(problem.outputs))),
                   dict(problem.attrs), problem.epilogue)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import Error, ModelError, UnsupportedOperatorError
+from ...meaning.partial import Folding, Follower, fold
+from ...meaning.trials import Trials
 from ...net.format import numpy_dtype
 from ...net.names import Names
 from ...net.net import Layer, TensorSpec
-from ...net.partial import Folding, Follower, fold
-from ...net.trials import Trials
 from .external import External
 from .tensors import WIDENED, dense, element_type, narrow, to_array
 from .types import ElementTypes
@@ -26,7 +26,7 @@ _TYPE_NAMES = {1: "a number", 2: "a whole number", 3: "a word", 4: "a tensor", 5
 COMPUTED_BYTES = 512 << 20
 #: ... all of them this many ...
 COMPUTED_TOTAL = 1 << 30
-#: ... and this much effort; see `net.partial.Folding`.
+#: ... and this much effort; see `meaning.partial.Folding`.
 COMPUTED_EFFORT = 4_000_000_000
 
 

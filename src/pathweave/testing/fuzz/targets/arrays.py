@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import InputError
-from ....net.arrays import read_arrays
+from ....files.arrays import read_arrays
 from .. import models, mutate, use
 from ..target import Target
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ....errors import ModelError
+from ....files import spec
 from ....layers import infer_layer, kind_of, kinds
-from ....net import spec
 from ....net.format import itemsize, numpy_dtype
 from ....net.net import Epilogue, Layer, Model, Net, TensorSpec
 from ....net.problem import Problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ....net.file import damage
+from ....files.model import damage
 from .. import models, mutate, use
 from ..target import Target
 

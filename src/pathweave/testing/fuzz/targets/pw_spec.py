@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ....net import packed
+from ....files import packed
 from .. import models, mutate
 from ..target import Target
 from .pw_bytes import open_file

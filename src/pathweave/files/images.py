@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import Error, InputError, OutOfMemoryError
-from .net import Net
+from ..net.net import Net
 
 #: Pixels that an image may have, unless the caller says otherwise.
 MAX_PIXELS = 100_000_000

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
 from ..errors import FileFormatError, InputError, ModelError, ModelFileError, OutOfMemoryError
+from ..net.format import dtype_of, numpy_dtype
+from ..net.net import Model
 from . import packed, spec
-from .format import dtype_of, numpy_dtype
-from .net import Model
 
 #: What follows the 8 bytes of header length in every file that we write.
 MAGIC = b'{"__metadata__":{"pathweave":"'
@@ -327,7 +327,7 @@ def _entry(name: str, entry: Any, size: int) -> tuple[str, list[int], int, int]:
 
 
 def _itemsize(dtype: str) -> int:
-    from .format import itemsize
+    from ..net.format import itemsize
     return itemsize(_SAFETENSORS[dtype])
 
 

@@ -24,11 +24,11 @@ import struct
 from typing import Any, Mapping
 
 from ..errors import Error, FileFormatError, ModelError
-from .format import DTYPES
-from .net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
-from .route import Route
-from .scales import LARGEST_SCALE, LEAST_SCALE, Scale
-from .size import MOST_RANK, MOST_SIZE
+from ..net.format import DTYPES
+from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
+from ..net.route import Route
+from ..net.scales import LARGEST_SCALE, LEAST_SCALE, Scale
+from ..net.size import MOST_RANK, MOST_SIZE
 
 #: Format written, and the formats that can be read.
 FORMAT = 1

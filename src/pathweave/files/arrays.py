@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import Error, InputError, OutOfMemoryError
-from . import memory
-from .size import MOST_RANK, max_bytes
+from ..net import memory
+from ..net.size import MOST_RANK, max_bytes
 
 EXPECTED = "a .npy or .npz file with plain arrays"
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ..errors import Error, InputError, ModelError
+from ..meaning.trials import Trials
+from ..net.floats import HALVES
+from ..net.net import Layer, Model, Net, TensorSpec
 from . import spec
-from .floats import HALVES
-from .net import Layer, Model, Net, TensorSpec
-from .trials import Trials
 
 _KEYS = ("preprocess", "postprocess")
 _LABELLED = ("topk", "argmax")
@@ -342,7 +342,7 @@ def _image_inputs(net: Net) -> dict[str, TensorSpec]:
 
 def _specs(net: Net, inputs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
     """Every spec of a net whose inputs are bound to these. Raises ModelError."""
-    from .partial import Follower
+    from ..meaning.partial import Follower
     follower = Follower(inputs)
     try:
         for name, array in net.constants.items():

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
-from . import memory
-from .floats import host_dtype, numbers_of, taken
-from .format import dtype_of, itemsize, numpy_dtype
-from .net import Layer, Net, TensorSpec
+from ..net import memory
+from ..net.floats import host_dtype, numbers_of, taken
+from ..net.format import dtype_of, itemsize, numpy_dtype
+from ..net.net import Layer, Net, TensorSpec
 
 #: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
 MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)

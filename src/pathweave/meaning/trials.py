@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import Error
+from ..net.net import Layer, TensorSpec
+from ..net.size import MOST_RANK
 from .evaluate import MEANING_ERRORS
-from .net import Layer, TensorSpec
 from .partial import FOLLOWED_ELEMENTS, Follower, resolve
-from .size import MOST_RANK
 
 #: (size of the first symbol, distance to the next one's): large, that of images, and small
 GENERAL_SIZES = ((4096, 64), (320, 32), (3, 2))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Error, ShapeError
+from ..net.format import dtype_of, itemsize, numpy_dtype
+from ..net.net import Layer, TensorSpec
 from .evaluate import MEANING_ERRORS, run_layer
-from .format import dtype_of, itemsize, numpy_dtype
-from .net import Layer, TensorSpec
 
 #: A value of at most this many elements is followed by its contents, not only by its shape.
 FOLLOWED_ELEMENTS = 4096

@@ -1,0 +1,1 @@
+"""Files that come from outside or go there: models (.pw), pipelines (JSON), arrays and images."""
