@@ -26,7 +26,8 @@ TOGETHER = [{"errors", "folder"}]
 PACKAGE = "pathweave"
 
 #: C++: folder -> folders that its includes may start with (beside its own). `ukernels/kinds` holds the contracts between
-#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source.
+#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source. `values` and
+#: `products` are the library under the routines.
 NATIVE = {
     "base": {"pathweave"},
     "types": {"base", "pathweave"},
@@ -34,7 +35,9 @@ NATIVE = {
     "spi": {"base", "types", "ukernels/kinds", "pathweave"},
     "ukernels/body": {"ukernels/kinds"},
     "ukernels": {"spi", "ukernels/kinds", "ukernels/body"},
-    "routines": {"base", "types", "spi", "ukernels/kinds"},
+    "values": {"base", "types", "spi", "ukernels/kinds"},
+    "products": {"base", "types", "spi", "ukernels/kinds", "values"},
+    "routines": {"base", "types", "spi", "ukernels/kinds", "values", "products"},
     "runtime": {"base", "types", "spi", "ukernels/kinds", "pathweave"},
     "capi": {"base", "types", "spi", "runtime", "pathweave"},
     "python": {"base", "types", "spi", "runtime", "pathweave"},
