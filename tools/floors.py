@@ -110,6 +110,12 @@ def native_folder(path: str) -> str:
     return parts[0]
 
 
+def layer_folder(path: str) -> str:
+    """`conv2` of `routines/conv2/x.h`; "" for a file that lies in `routines` itself, and for every other floor."""
+    parts = path.split("/")
+    return parts[1] if parts[0] == "routines" and len(parts) > 2 else ""
+
+
 def native_errors(root: Path) -> list[str]:
     """One line per include that points upwards or sideways, or that does not start with its floor's name."""
     found = []
@@ -120,6 +126,9 @@ def native_errors(root: Path) -> list[str]:
             if floor not in NATIVE:
                 found.append(f"{where}: {floor} is on no floor; add it to tools/floors.py")
                 continue
+            layer = layer_folder(path.relative_to(base).as_posix())
+            if floor == "routines" and not layer:
+                found.append(f"{where}: routines holds folders of layers only; what they share belongs to values or products")
             text = path.read_text(encoding="utf-8")
             for match in _INCLUDE.finditer(text):
                 line = text.count("\n", 0, match.start(1)) + 1
@@ -128,6 +137,9 @@ def native_errors(root: Path) -> list[str]:
                     found.append(f"{where}:{line}: includes \"{match[1]}\", which does not start with a floor's name")
                 elif target != floor and target not in NATIVE[floor]:
                     found.append(f"{where}:{line}: {floor} includes \"{match[1]}\", and {target} is not below it")
+                elif target == "routines" and layer_folder(match[1]) != layer:
+                    found.append(f"{where}:{line}: routines/{layer} includes \"{match[1]}\" of another layer; what both need "
+                                 "belongs to values or products")
     return found
 
 

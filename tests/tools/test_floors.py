@@ -63,6 +63,8 @@ def test_sideways_and_testing(house):
     ("native/routines/a/x.cpp", "runtime/plan.h", False), ("native/routines/a/x.cpp", "products/matrix.h", True),
     ("native/routines/a/x.cpp", "values/vector.h", True), ("native/products/x.h", "values/vector.h", True),
     ("native/products/x.h", "routines/a/y.h", False), ("native/values/x.h", "products/matrix.h", False),
+    ("native/routines/a/x.cpp", "routines/a/y.h", True), ("native/routines/a/x.cpp", "routines/b/y.h", False),
+    ("native/routines/a/x.cpp", "routines/y.h", False), ("native/routines/x.h", "base/error.h", False),
     ("native/ukernels/avx2/x.cpp", "base/cpu.h", False), ("native/ukernels/avx2/x.cpp", "ukernels/body/vec.inc", True),
     ("native/runtime/x.cpp", "products/matrix.h", False), ("native/python/x.cpp", "runtime/plan.h", True),
     ("native/python/x.cpp", "plan.h", False), ("include/pathweave/x.h", "base/cpu.h", False)])
