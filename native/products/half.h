@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "routines/conv2/geometry.h"
+#include "products/geometry.h"
 #include "ukernels/kinds/gemm_half.h"
 
 namespace pw {

@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "routines/stored.h"
 #include "spi/activation.h"
 #include "spi/routine.h"
 #include "spi/ukernel.h"
 #include "ukernels/kinds/activation.h"
 #include "ukernels/kinds/binary_f32.h"
+#include "values/stored.h"
 
 namespace pw {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 namespace pw {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 #include "ukernels/kinds/spmm_f32.h"
 
 namespace pw {

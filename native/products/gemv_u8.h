@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "routines/dense/gemv.h"
-#include "routines/quantised.h"
+#include "products/gemv.h"
 #include "ukernels/kinds/gemv_u8.h"
+#include "values/quantised.h"
 
 namespace pw {
 

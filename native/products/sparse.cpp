@@ -1,4 +1,4 @@
-#include "routines/sparse.h"
+#include "products/sparse.h"
 
 #include <cstring>
 

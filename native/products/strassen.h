@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 namespace pw {
 

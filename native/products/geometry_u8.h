@@ -1,7 +1,7 @@
 // The conditions that convolutions on u8 share.
 #pragma once
-#include "routines/conv2/geometry.h"
-#include "routines/quantised.h"
+#include "products/geometry.h"
+#include "values/quantised.h"
 
 namespace pw {
 

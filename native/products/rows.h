@@ -1,7 +1,7 @@
 // The kernel of conv2/pointwise and dense/gemm: rows of x, contiguous where they lie, times packed weights.
 #pragma once
-#include "routines/matrix.h"
-#include "routines/stored.h"
+#include "products/matrix.h"
+#include "values/stored.h"
 
 namespace pw {
 

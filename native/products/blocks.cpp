@@ -1,4 +1,4 @@
-#include "routines/blocks.h"
+#include "products/blocks.h"
 
 #include <cstring>
 

@@ -3,8 +3,8 @@
 #pragma once
 #include <cstdint>
 
-#include "routines/vector.h"
 #include "ukernels/kinds/convert.h"
+#include "values/vector.h"
 
 namespace pw {
 

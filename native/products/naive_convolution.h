@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
-#include "routines/conv2/geometry.h"
-#include "routines/operands.h"
+#include "products/geometry.h"
+#include "values/operands.h"
 
 namespace pw {
 

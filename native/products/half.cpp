@@ -1,10 +1,10 @@
-#include "routines/half.h"
+#include "products/half.h"
 
 #include <cmath>
 #include <cstring>
 
 #include "base/error.h"
-#include "routines/bfloat.h"
+#include "values/bfloat.h"
 
 namespace pw {
 

@@ -1,6 +1,6 @@
 // The kernel of conv2/pointwise and dense/gemm on u8: rows of x, contiguous where they lie, times packed weights.
 #pragma once
-#include "routines/matrix_u8.h"
+#include "products/matrix_u8.h"
 
 namespace pw {
 

@@ -1,4 +1,4 @@
-#include "routines/matrix_u8.h"
+#include "products/matrix_u8.h"
 
 #include <cstring>
 

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "routines/matrix.h"
-#include "routines/quantised.h"
+#include "products/matrix.h"
 #include "ukernels/kinds/gemm_u8.h"
+#include "values/quantised.h"
 
 namespace pw {
 

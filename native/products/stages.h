@@ -3,7 +3,7 @@
 #include <optional>
 #include <string_view>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 namespace pw {
 

@@ -1,4 +1,4 @@
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 #include <cstring>
 

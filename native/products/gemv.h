@@ -1,8 +1,8 @@
 // The kernel of dense/gemv and conv2/gemv: rows of x against weights where they lie.
 #pragma once
-#include "routines/matrix.h"
-#include "routines/stored.h"
+#include "products/matrix.h"
 #include "ukernels/kinds/gemv_f32.h"
+#include "values/stored.h"
 
 namespace pw {
 

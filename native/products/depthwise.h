@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/error.h"
-#include "routines/conv2/geometry.h"
-#include "routines/stored.h"
+#include "products/geometry.h"
 #include "ukernels/kinds/depthwise_f32.h"
+#include "values/stored.h"
 
 namespace pw {
 

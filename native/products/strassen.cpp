@@ -1,4 +1,4 @@
-#include "routines/strassen.h"
+#include "products/strassen.h"
 
 #include <cstring>
 

@@ -1,9 +1,9 @@
 // What the memory-bound routines on u8 share.
 #pragma once
 #include "base/buffer.h"
-#include "routines/quantised.h"
-#include "routines/vector.h"
 #include "ukernels/kinds/table_u8.h"
+#include "values/quantised.h"
+#include "values/vector.h"
 
 namespace pw {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 namespace pw {
 
