@@ -6,7 +6,7 @@ import pytest
 from scripted import Clock, residual
 
 import pathweave as pw
-from pathweave.profiling import passes
+from pathweave.profiling import pace
 from pathweave.profiling.store import Store
 from pathweave.tuning import race, tuner
 
@@ -15,7 +15,7 @@ from pathweave.tuning import race, tuner
 def clock(monkeypatch) -> Clock:
     """The scripted clock in place of the real one."""
     scripted = Clock()
-    for module in (passes, tuner, race):
+    for module in (pace, tuner, race):
         monkeypatch.setattr(module, "timed_run", scripted.timed_run)
         monkeypatch.setattr(module, "timed_call", scripted.timed_call)
     monkeypatch.setattr(tuner, "RACE_S", 0.0)

@@ -15,11 +15,11 @@ from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteErro
 from pathweave.net.accuracy import LIMITS
 from pathweave.net.format import Format, plain_format
 from pathweave.net.problem import adapt_problem
-from pathweave.profiling import passes
+from pathweave.profiling import pace
 from pathweave.profiling.about import About
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
-from pathweave.profiling.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
+from pathweave.profiling.yardstick import CALL, YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
 from pathweave.tuning.race import Pacer, levels
@@ -447,7 +447,7 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
     def drifting_run(session, inputs, out):
         slow, (times, total) = slowness(), timed_run(session, inputs, out)
         return [slow * t for t in times], slow * total
-    for module in (passes, tuner, race):
+    for module in (pace, tuner, race):
         monkeypatch.setattr(module, "timed_run", drifting_run)
         monkeypatch.setattr(module, "timed_call", lambda session, inputs, out: slowness() * timed_call(session, inputs, out))
     drifting = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
@@ -457,7 +457,7 @@ def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, peri
     assert abs(drifting.report["gap"]) <= 0.02 and drifting.report["measured_at_reference_ns"] == pytest.approx(
         wanted.measured_ns, rel=0.02)
     off = [m.median / clock.cost(m.problem, m.routine, m.variant) for m in profiled(model, store)
-           if m.routine not in (passes.CALL, YARDSTICK)]
+           if m.routine not in (CALL, YARDSTICK)]
     # What was never measured but while the speed changed is off by the change at most.
     assert all(1 / 1.401 < ratio < 1.401 for ratio in off)
     assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.05 * len(off)
@@ -478,7 +478,7 @@ def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
             times[n // 3 % len(times)] += 5_000_000
             total += 5_000_000
         return times, total
-    for module in (passes, tuner, race):
+    for module in (pace, tuner, race):
         monkeypatch.setattr(module, "timed_run", interrupted)
     monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: interrupted(session, inputs, out)[1])
     monkeypatch.setattr(tuner, "RACE_S", 1e6)

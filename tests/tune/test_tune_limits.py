@@ -14,10 +14,10 @@ from scripted import run_python
 
 import pathweave as pw
 from pathweave.errors import Error, InputError, InterruptedTuning, ProfileError, RouteError, StoreError
-from pathweave.profiling import passes, protocol, slots
+from pathweave.profiling import kernels, pace, protocol, slots
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
-from pathweave.profiling.yardstick import YARDSTICK
+from pathweave.profiling.yardstick import CALL, YARDSTICK
 
 THREADS = 2
 
@@ -62,7 +62,7 @@ def test_no_pass_starts_after_the_budget(model, clock, store, monkeypatch):
     def tick(count):
         now[0] += 1.0
     clock.after = tick
-    monkeypatch.setattr(passes, "SHORT", 0)  # what the timers cost is not measured
+    monkeypatch.setattr(pace, "SHORT", 0)  # what the timers cost is not measured
     profile = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=12.0, store=store, clock=lambda: now[0])
     longest_pass = 4 + 2 * 8  # the first readings; plans twice, each a first run and three timed ones, with readings
     assert 0 < len(clock.plans) <= 12 + longest_pass
@@ -85,7 +85,7 @@ def test_interrupted_by_the_callback(model, clock, tmp_path, call):
     assert isinstance(caught.value, KeyboardInterrupt) and isinstance(caught.value, Error)
     kept = {m.key: m.samples for m in Store.open(path).lookup(protocol.this_host().id).values()}
     ran = {(p, r, v) for p, r, v in clock.log if not p.startswith("identity")}
-    assert kept and {(p, r, v) for p, r, _, v in kept if r not in (passes.CALL, YARDSTICK)} <= ran
+    assert kept and {(p, r, v) for p, r, _, v in kept if r not in (CALL, YARDSTICK)} <= ran
     assert told == sorted(told)
     profile = pw.profile(model, threads=THREADS, store=path, budget_s=1e6)
     for key, samples in kept.items():
@@ -108,8 +108,8 @@ def test_killed_while_profiling(net_bytes, tmp_path):
     code = textwrap.dedent(f"""
         import os, signal
         import pathweave as pw
-        from pathweave.profiling import passes
-        passes.FLUSH_S = 0.0
+        from pathweave.profiling import samples
+        samples.FLUSH_S = 0.0
         told = []
         def progress(fraction, text):
             told.append(text)
@@ -146,17 +146,17 @@ def test_first_run_of_a_hopeless_candidate_is_its_only_one(model, clock, store, 
 def test_packed_weights_stay_within_their_limit(model, clock, store, monkeypatch):
     """With almost no memory allowed, kernels are dropped and prepared again; the result is the same."""
     wanted = pw.solve(model, pw.profile(model, threads=THREADS, store=store, budget_s=1e6))
-    monkeypatch.setattr(passes, "PACKED", 20_000)
-    monkeypatch.setattr(passes, "HEAVY", 5_000)
+    monkeypatch.setattr(kernels, "PACKED", 20_000)
+    monkeypatch.setattr(kernels, "HEAVY", 5_000)
     monkeypatch.setattr(protocol, "HEAVY", 5_000)
     largest = []
-    trim = passes.Run._trim
+    trim = kernels.Kernels.trim
 
-    def watched(run, chosen):
-        trim(run, chosen)
-        kept = {name for name, *_ in run.cache._kernels}
-        largest.append((run.cache.packed_bytes, len(kept)))
-    monkeypatch.setattr(passes.Run, "_trim", watched)
+    def watched(own, chosen):
+        trim(own, chosen)
+        kept = {name for name, *_ in own.cache._kernels}
+        largest.append((own.cache.packed_bytes, len(kept)))
+    monkeypatch.setattr(kernels.Kernels, "trim", watched)
     profile = pw.profile(model, threads=THREADS, store=Store.memory(), budget_s=1e6)
     assert pw.solve(model, profile).to_json() == wanted.to_json()
     one_plan = max(p.packed_bytes for p in clock.plans)

@@ -26,8 +26,9 @@ from ..runtime.bound import BoundNet
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
+from .kernels import HEAVY
 from .measurement import PROTOCOL, Measurement, quantile
-from .passes import HEAVY, OutOfTime, Run
+from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
 from .slots import Entry, Slot
@@ -137,16 +138,16 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
                 notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
             spent, end = clock() - start, budget_s * _until(i, len(nets))
             _Protocol(run, clock(), max(0.0, end - spent), _part(progress, i, len(nets)), clock).perform()
-            run.flush()
+            run.samples.flush()
     except KeyboardInterrupt as e:
-        runs[-1].flush()
+        runs[-1].samples.flush()
         where = store.path or "a store in memory"
         raise InterruptedTuning(f"profiling was interrupted after {sum(r.passes for r in runs)} passes; "
-                                f"{len(set().union(*(r.measured for r in runs)))} candidates and conversions measured "
+                                f"{len(set().union(*(r.samples.measured for r in runs)))} candidates and conversions measured "
                                 f"in this run are kept in {where}: start again to go on") from e
     finally:
         for run in runs[-1:]:
-            run.flush()
+            run.samples.flush()
     notes |= _notes(runs, clock() - start)
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
@@ -169,10 +170,11 @@ def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
 def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
     """What is known about the candidates of this build; those that turned out wrong are left out."""
     base = {name: e.candidate for name, e in runs[0].base().items()}
-    slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(), run.call)]
+    slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(),
+                                         run.samples.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
     current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].pace.name(base)}
-    new = {m.id: m for run in runs for m in run.measurements.values()}
+    new = {m.id: m for run in runs for m in run.samples.measurements.values()}
     result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
     result.notes.update(notes)
     return result
@@ -189,7 +191,7 @@ def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
     speeds = stick.speeds
     speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
     return {"speed": speed, "yardsticks": len(stick), "passes": sum(r.passes for r in runs),
-            "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.measured for r in runs))),
+            "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.samples.measured for r in runs))),
             "known": len(known), "candidates": len(candidates), "unmeasured": len(candidates - known), "seconds": seconds,
             "finite": all(r.finite for r in runs),
             "failed": [{"problem": text, "candidate": c, "reason": reason} for (text, c), reason in failed.items()]}

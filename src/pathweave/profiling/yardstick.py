@@ -9,7 +9,6 @@ another process that takes the core for a moment hits a few of them, and says no
 from __future__ import annotations
 
 import hashlib
-import time
 from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,6 +17,8 @@ from ..net.problem import Problem
 from ..runtime.bound import BoundNet
 from .measurement import Key, quantile
 
+#: Routine under which the time of a call that belongs to no step is kept.
+CALL = "runtime/call"
 #: Routine under which the times of the default route are kept, level by level.
 YARDSTICK = "runtime/yardstick"
 #: Readings on either side of a moment that tell its speed, and in a level.
@@ -35,13 +36,6 @@ LEAST, LOW = 0.1, 0.25
 INTERRUPTED = 1.5
 #: Turns between costs of steps and slowness of runs.
 POLISHES = 3
-
-
-def timed_call(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
-    """Nanoseconds of one call without a timer per step. `out`: arrays that take the outputs."""
-    start = time.perf_counter_ns()
-    session.run(inputs, out)
-    return time.perf_counter_ns() - start
 
 
 def call_problem(bound: BoundNet, threads: int) -> Problem:

@@ -15,9 +15,8 @@ from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route
 from ..profiling.about import About
 from ..profiling.measurement import Measurement
-from ..profiling.passes import CALL
 from ..profiling.profile import Profile
-from ..profiling.yardstick import call_problem
+from ..profiling.yardstick import CALL, call_problem
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate
 from .fusion import MEMBER, Fusion

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..net.route import Route
 from ..profiling.measurement import quantile
-from ..profiling.passes import timed_run
-from ..profiling.yardstick import readings, timed_call
+from ..profiling.timed import timed_call, timed_run
+from ..profiling.yardstick import readings
 
 #: Rounds before the race may end, and at most.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400

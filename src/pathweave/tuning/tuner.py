@@ -13,11 +13,12 @@ from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, Solver
 from ..net.route import Route
 from ..profiling.about import About
 from ..profiling.measurement import Measurement, quantile
-from ..profiling.passes import CALL, SHORT, StepTimes, timed_run
+from ..profiling.pace import SHORT
 from ..profiling.profile import Profile
 from ..profiling.protocol import profile_bound, this_host
 from ..profiling.store import Store
-from ..profiling.yardstick import Yardstick, call_problem, on_cpu, timed_call, uninterrupted, yardstick_key
+from ..profiling.timed import StepTimes, timed_call, timed_run
+from ..profiling.yardstick import CALL, Yardstick, call_problem, on_cpu, uninterrupted, yardstick_key
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.defaults import default_route
