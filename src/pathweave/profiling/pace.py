@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from ..runtime.bound import BoundNet
 from ..runtime.plan import Plan
 from .about import About
 from .measurement import Key, Measurement, quantile
-from .timed import timed_call, timed_run
+from .timed import RunTimer
 from .yardstick import Yardstick, on_cpu, yardstick_key
 
 #: Time of the yardstick as a share of the time of the runs between its readings, at most.
@@ -29,8 +28,10 @@ class Pace:
     of a route that is not all on the CPU.
     """
 
-    def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], out: Mapping[str, Any], known: Mapping):
+    def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], out: Mapping[str, Any], known: Mapping,
+                 timer: RunTimer):
         self.bound, self.threads, self.inputs, self.out, self.known = bound, threads, inputs, out, known
+        self.timer = timer
         self.key: Key | None = None
         self.stick = Yardstick()
         self.session: Any = None
@@ -52,7 +53,7 @@ class Pace:
         if not all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):
             return
         self.session = plan.session()
-        timed_call(self.session, self.inputs, self.out)
+        self.timer.call(self.session, self.inputs, self.out)
         for _ in range(FIRST_READINGS):
             self._read()
             if self._spent > FIRST_NS:
@@ -64,11 +65,11 @@ class Pace:
 
     def _pair(self) -> float:
         """Nanoseconds that a call with a timer per step takes more than the one before it without."""
-        plain = timed_call(self.session, self.inputs, self.out)
-        return float(timed_run(self.session, self.inputs, self.out)[1] - plain)
+        plain = self.timer.call(self.session, self.inputs, self.out)
+        return float(self.timer.steps(self.session, self.inputs, self.out)[1] - plain)
 
     def _read(self) -> None:
-        steps, total = timed_run(self.session, self.inputs, self.out)
+        steps, total = self.timer.steps(self.session, self.inputs, self.out)
         self._spent += total
         self.stick.read(steps)
 
@@ -76,7 +77,7 @@ class Pace:
         """A timed run, after a reading where that is due: its moment, times of its steps and of the whole call."""
         self.catch_up()
         moment = self.stick.tick()
-        steps, total = timed_run(session, self.inputs, self.out)
+        steps, total = self.timer.steps(session, self.inputs, self.out)
         self._worked += total
         return moment, steps, total
 
@@ -89,5 +90,5 @@ class Pace:
         """The levels of this run; None before the first reading."""
         if not len(self.stick) or self.key is None:
             return None
-        return Measurement(host, *self.key, tuple(self.stick.levels()), time.time(), id=self.id,
+        return Measurement(host, *self.key, tuple(self.stick.levels()), self.timer.date(), id=self.id,
                            about=About((), ()).text())

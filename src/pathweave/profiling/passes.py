@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..runtime.bound import BoundNet
 from ..runtime.conversions import conversions_for
 from ..runtime.defaults import default_choices
 from ..runtime.inputs import arrays_for_outputs
-from ..runtime.native import time_limit
 from ..runtime.plan import Plan, build_plan
 from .assign import Adapts, Assigner, remember
 from .kernels import Kernels
@@ -23,6 +22,7 @@ from .measurement import Measurement
 from .pace import Pace
 from .samples import Samples
 from .slots import Entry, Slot
+from .timed import MACHINE, RunTimer
 
 #: Seconds after the end of its time that a pass may go on, to finish what it began: native work is stopped then.
 GRACE_S = 1.0
@@ -39,14 +39,14 @@ def _runs_of(total: float) -> int:
 
 class Run:
     """One profile run over a bound net. `known`: what earlier runs measured, by (problem, routine, version, variant);
-    `write`: called with measurements, now and then; one with the id of an earlier one replaces it. `clock`: seconds.
-    `lead`: the run over the net without fused regions, whose default route is the yardstick of this one too."""
+    `write`: called with measurements, now and then; one with the id of an earlier one replaces it. `timer`: of all
+    that is measured. `lead`: the run over the net without fused regions, whose default route is this one's yardstick too."""
 
     def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], *, accuracy: str, restrict,
                  known: Mapping, host: str, write: Callable[[list[Measurement]], None],
-                 clock: Callable[[], float] = time.monotonic, lead: Run | None = None):
+                 timer: RunTimer = MACHINE, lead: Run | None = None):
         self.bound, self.threads, self.inputs = bound, threads, inputs
-        self.accuracy, self.restrict, self.clock = accuracy, restrict, clock
+        self.accuracy, self.restrict, self.timer = accuracy, restrict, timer
         self.slots = self._slots(known)
         self.distinct = list({id(s): s for s in self.slots}.values())
         self.kernels = Kernels(bound, self.slots)
@@ -57,10 +57,10 @@ class Run:
         self.finite = True
         self.runs = self.passes = 0
         self.lead = lead or self
-        self.pace = lead.pace if lead else Pace(bound, threads, inputs, self.out, known)
+        self.pace = lead.pace if lead else Pace(bound, threads, inputs, self.out, known, timer)
         self.samples = Samples(bound, threads, self.slots, self.adapts, self.pace, known=known, host=host, write=write,
-                               clock=clock)
-        self._until: float | None = None  # of the pass that runs, by the clock
+                               timer=timer)
+        self._until: float | None = None  # of the pass that runs, by the timer
 
     def _slots(self, known: Mapping) -> list[Slot]:
         """A slot per layer; equal problems share one."""
@@ -103,24 +103,26 @@ class Run:
         """Run a plan with the wanted entries, and the best known ones elsewhere, and keep the times of its steps.
 
         The first run warms memory up. What is far too slow in it is dropped and replaced before the others. Samples are
-        looked at when all runs are done, so that they follow each other as they do in use. `until`: by the clock; wanted
+        looked at when all runs are done, so that they follow each other as they do in use. `until`: by the timer; wanted
         entries that are not prepared by then wait for another pass. Raises OutOfTime where that leaves none, and where a
         run takes longer than GRACE_S after it.
         """
         if self.pace.key is None:
             self.pace.start(self.lead._default_plan())
-        left = None if until is None or self.clock is not time.monotonic else until + GRACE_S - self.clock()
         self._until = until
         try:
-            with time_limit(left):
+            with self._limit(until):
                 self._pass(wanted)
         except TimeoutError:
             raise OutOfTime from None
         finally:
             self._until = None
 
+    def _limit(self, until: float | None) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if until is None else self.timer.limit(until + GRACE_S - self.timer.now())
+
     def _late(self) -> bool:
-        return self._until is not None and self.clock() > self._until
+        return self._until is not None and self.timer.now() > self._until
 
     def _pass(self, wanted: Mapping[str, Entry]) -> None:
         chosen, plan, session, steps, total, lost = self._begin(wanted)

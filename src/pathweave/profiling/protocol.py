@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -33,6 +32,7 @@ from .profile import Profile
 from .regions import fused_nets
 from .slots import Entry, Slot
 from .store import Store
+from .timed import MACHINE, RunTimer
 from .yardstick import call_problem
 
 #: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
@@ -69,15 +69,16 @@ def opened(store: Any) -> Iterator[Store]:
 
 
 def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
-            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False) -> Profile:
+            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False,
+            timer: RunTimer = MACHINE) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
     the path of one (None: the user's). `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `verify`: compare each candidate with the layer's meaning in float64 first; wrong ones are left out. `budget_s`:
     seconds after which no pass is started; a candidate for every layer is measured in any case. `notes` of the result say
-    what was done. Raises InputError, RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured
-    is kept.
+    what was done. `timer`: what all times are taken from. Raises InputError, RouteError, StoreError, and
+    InterruptedTuning on Ctrl-C, when all that was measured is kept.
     """
     from ..runtime.descriptor import restriction
     from ..runtime.model import check_threads, load
@@ -86,7 +87,7 @@ def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, acc
     check_seconds(budget_s, "budget_s")
     with opened(store) as kept, progress_bar(progress, "profiling") as tell:
         return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
-                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify)
+                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify, timer=timer)
 
 
 def problems_of(bound: BoundNet, threads: int) -> list[str]:
@@ -112,9 +113,10 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
 
 def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32", restrict: Any = None,
                   store: Store, progress: Progress | None = None, verify: bool = False,
-                  clock: Callable[[], float] = time.monotonic) -> Profile:
-    """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
-    start, here = clock(), this_host()
+                  timer: RunTimer = MACHINE) -> Profile:
+    """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
+    that is measured."""
+    start, here = timer.now(), this_host()
     texts = problems_of(bound, threads)
     inputs, runs = random_inputs(bound), []
     nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
@@ -129,15 +131,15 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     try:
         for i, (net, allowed) in enumerate(nets):
             # What the nets before this one measured is known now.
-            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, clock=clock,
+            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, timer=timer,
                       known=lookup() if runs else known, lead=runs[0] if runs else None)
             runs.append(run)
             if verify:
                 from .verify import verify as check
                 tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
                 notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
-            spent, end = clock() - start, budget_s * _until(i, len(nets))
-            _Protocol(run, clock(), max(0.0, end - spent), _part(progress, i, len(nets)), clock).perform()
+            spent, end = timer.now() - start, budget_s * _until(i, len(nets))
+            _Protocol(run, timer.now(), max(0.0, end - spent), _part(progress, i, len(nets)), timer).perform()
             run.samples.flush()
     except KeyboardInterrupt as e:
         runs[-1].samples.flush()
@@ -148,7 +150,7 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     finally:
         for run in runs[-1:]:
             run.samples.flush()
-    notes |= _notes(runs, clock() - start)
+    notes |= _notes(runs, timer.now() - start)
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
     return _result(runs, here, known, notes)
@@ -200,8 +202,8 @@ def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
 class _Protocol:
     """The order of passes. `budget_s` counts from `start`."""
 
-    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, clock: Callable[[], float]):
-        self.run, self.start, self.budget_s, self.progress, self.clock = run, start, budget_s, progress, clock
+    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, timer: RunTimer):
+        self.run, self.start, self.budget_s, self.progress, self.timer = run, start, budget_s, progress, timer
         self.shown = 0.0
 
     def perform(self) -> None:
@@ -221,19 +223,19 @@ class _Protocol:
                 part(share)
 
     def until(self, share: float) -> float:
-        """When a share of the budget is spent, by the clock."""
+        """When a share of the budget is spent, by the timer."""
         return self.start + share * self.budget_s
 
     def left(self, share: float) -> bool:
         """True while less than a share of the budget is spent."""
-        return self.clock() < self.until(share)
+        return self.timer.now() < self.until(share)
 
     def tell(self, text: str) -> None:
         """Report progress: the larger of the budget spent and the candidates done; never back."""
         if self.progress is None:
             return
         done, total = self.run.progress()
-        spent = (self.clock() - self.start) / self.budget_s if self.budget_s > 0 else 1.0
+        spent = (self.timer.now() - self.start) / self.budget_s if self.budget_s > 0 else 1.0
         self.shown = max(self.shown, min(0.99, max(spent, 0.8 * done / max(1, total))))
         self.progress(self.shown, f"{text} ({done} of {total} candidates)")
 

@@ -6,7 +6,6 @@ stated at the reference speed of the machine again and again, as later readings 
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -19,7 +18,7 @@ from .assign import Adapts, remember
 from .measurement import Key, Measurement
 from .pace import Pace
 from .slots import COLD, DROP, KEPT, Entry, Slot
-from .timed import StepTimes
+from .timed import RunTimer, StepTimes
 from .yardstick import CALL, call_problem, on_cpu
 
 #: Seconds between two transactions of the store.
@@ -35,9 +34,9 @@ class Samples:
     """
 
     def __init__(self, bound: BoundNet, threads: int, slots: Sequence[Slot], adapts: Adapts, pace: Pace, *, known: Mapping,
-                 host: str, write: Callable[[list[Measurement]], None], clock: Callable[[], float]):
+                 host: str, write: Callable[[list[Measurement]], None], timer: RunTimer):
         self.bound, self.slots, self.adapts, self.pace = bound, slots, adapts, pace
-        self.host, self.write, self.clock = host, write, clock
+        self.host, self.write, self.timer = host, write, timer
         call = call_problem(bound, threads)
         self.call = Slot(call.text, [], [catalogue.Candidate(CALL, 1, "", call, call, (), ())])
         remember(self.call, known)
@@ -45,7 +44,7 @@ class Samples:
         self.measured: set[Key] = set()
         self._sampled: dict[int, tuple[Slot, Entry]] = {}
         self._pending: set[int] = set()
-        self._flushed = clock()
+        self._flushed = timer.now()
         self._emulated = _emulated_devices()
 
     def times(self, plan: Plan, chosen: Mapping[str, Entry], steps: Iterable[int]) -> tuple[list[tuple[Slot, Entry, float]],
@@ -117,12 +116,12 @@ class Samples:
 
     def flush_when_due(self) -> None:
         """Hand over what was measured, where the last time is FLUSH_S ago."""
-        if self.clock() - self._flushed >= FLUSH_S:
+        if self.timer.now() - self._flushed >= FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         """Hand over what was measured, or is known better, since the last time."""
-        self._flushed = self.clock()
+        self._flushed = self.timer.now()
         self._correct_all()
         if not self._pending:
             return
@@ -139,7 +138,7 @@ class Samples:
         slot, entry = self._sampled[key]
         c, earlier = entry.candidate, self.measurements.get(key)
         about = About(c.ins, c.outs, c.accuracy, entry.memory, c.reference, self._is_emulated(c)).text()
-        self.measurements[key] = m = Measurement(self.host, slot.text, *c.key, tuple(entry.samples), time.time(),
+        self.measurements[key] = m = Measurement(self.host, slot.text, *c.key, tuple(entry.samples), self.timer.date(),
                                                  id=earlier.id if earlier else uuid.uuid4().hex, about=about)
         self.measured.add((slot.text, *c.key))
         return m

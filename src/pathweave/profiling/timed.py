@@ -1,27 +1,59 @@
-"""Timed runs of a plan: nanoseconds of a whole call, and of every step of one."""
+"""Timed runs of a plan: nanoseconds of a whole call, and of every step of one.
+
+`RunTimer` is what measuring takes all times from: the machine's, or the one that a test or a simulation hands in.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
+from ..runtime.native import time_limit
 from ..runtime.plan import Plan, Step
+from ..runtime.session import Session
+from ..timer import SystemTimer, Timer
 
 
-def timed_call(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
-    """Nanoseconds of one call without a timer per step. `out`: arrays that take the outputs."""
-    start = time.perf_counter_ns()
-    session.run(inputs, out)
-    return time.perf_counter_ns() - start
+class RunTimer(Timer, Protocol):
+    """A timer that also times runs of plans. `out` of its methods: arrays that take the outputs."""
+
+    def call(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
+        """Run once without a timer per step: nanoseconds of the call."""
+        ...
+
+    def steps(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
+        """Run once: nanoseconds of every step of the plan, and of the whole call."""
+        ...
+
+    def limit(self, seconds: float) -> AbstractContextManager[None]:
+        """While the block runs, long work of this thread raises TimeoutError so many seconds from now."""
+        ...
 
 
-def timed_run(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
-    """Run once: nanoseconds of every step of the plan, and of the whole call. `out`: arrays that take the outputs."""
-    start = time.perf_counter_ns()
-    steps = session.run_timed(inputs, out)
-    total = time.perf_counter_ns() - start
-    return [int(ns) for ns in steps], total
+class SystemRunTimer(SystemTimer):
+    """Runs that really take place, timed by the clocks of the machine."""
+
+    def call(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
+        """Run once without a timer per step: nanoseconds of the call."""
+        start = self.ns()
+        session.run(inputs, out)
+        return self.ns() - start
+
+    def steps(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
+        """Run once: nanoseconds of every step of the plan, and of the whole call."""
+        start = self.ns()
+        steps = session.run_timed(inputs, out)
+        total = self.ns() - start
+        return [int(ns) for ns in steps], total
+
+    def limit(self, seconds: float) -> AbstractContextManager[None]:
+        """While the block runs, long native work of this thread raises TimeoutError so many seconds from now."""
+        return time_limit(seconds)
+
+
+#: Times of this machine.
+MACHINE: RunTimer = SystemRunTimer()
 
 
 class StepTimes(NamedTuple):
@@ -34,7 +66,7 @@ class StepTimes(NamedTuple):
 
     @staticmethod
     def of(plan: Plan, steps: Iterable[int]) -> StepTimes:
-        """From the times that `timed_run` gave."""
+        """From the times that `RunTimer.steps` gave."""
         layers: dict[str, float] = {}
         adapts, other = [], 0.0
         for step, ns in zip(plan.steps, steps):

@@ -6,14 +6,13 @@ as levels of a model in which a time is the route's level times the round's slow
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.route import Route
 from ..profiling.measurement import quantile
-from ..profiling.timed import timed_call, timed_run
+from ..profiling.timed import MACHINE, RunTimer
 from ..profiling.yardstick import readings
 
 #: Rounds before the race may end, and at most.
@@ -51,9 +50,9 @@ class Racer:
     level: float = float("inf")
     reference_ns: float = float("inf")
 
-    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> None:
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer) -> None:
         """One call. `out`: arrays that take the outputs."""
-        self.times.append(timed_call(self.session, inputs, out))
+        self.times.append(timer.call(self.session, inputs, out))
 
     @property
     def median(self) -> float:
@@ -82,9 +81,9 @@ class Pacer(Racer):
 
     steps: list[Sequence[int]] = field(default_factory=list)
 
-    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> None:
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer) -> None:
         """One call, timed step by step."""
-        steps, total = timed_run(self.session, inputs, out)
+        steps, total = timer.steps(self.session, inputs, out)
         self.steps.append(steps)
         self.times.append(total)
 
@@ -125,30 +124,30 @@ def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) 
 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
          tell: Callable[[float, str], None] = lambda fraction, text: None,
-         yardstick: Pacer | None = None, latest: float = float("inf")) -> tuple[Racer, list[float]]:
+         yardstick: Pacer | None = None, latest: float = float("inf"), timer: RunTimer = MACHINE) -> tuple[Racer, list[float]]:
     """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, or one that
     ties with it and has fewer conversions, and the slowness of every round.
 
     `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where there were few
-    of them, and where other processes interrupt, but not after `latest`, by the monotonic clock. `yardstick`: runs in every
+    of them, and where other processes interrupt, but not after `latest`, by the timer. `yardstick`: runs in every
     round, and cannot win. Whole calls of racers are timed: low quantiles of single steps flatter a route of many steps.
     """
-    start = time.monotonic()
+    start = timer.now()
     everybody = racers + ([yardstick] if yardstick is not None else [])
     for racer in everybody:
         tell(0.0, f"warming up {racer.names[0]}")
         racer.times, racer.out = [], False
-        timed_call(racer.session, inputs, out)
+        timer.call(racer.session, inputs, out)
     rounds: list[float] = []
     left = len(racers)
     for done in range(1, MOST_ROUNDS + 1):
         running = [r for r in everybody if not r.out or r is yardstick]
         for racer in running if done % 2 else running[::-1]:
-            racer.run(inputs, out)
-        spent = time.monotonic() - start
+            racer.run(inputs, out, timer)
+        spent = timer.now() - start
         end = seconds * (LONGER if _interrupted(everybody) else 1) * (STRETCH if done < TELLING_ROUNDS else 1)
         last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS
-                                                              or time.monotonic() > latest)
+                                                              or timer.now() > latest)
         if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
             rounds = _judge(everybody, racers, done, done >= HOPELESS_ROUNDS or spent > 0.5 * seconds)
             left = sum(not r.out for r in racers)

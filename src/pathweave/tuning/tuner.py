@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from ..profiling.pace import SHORT
 from ..profiling.profile import Profile
 from ..profiling.protocol import profile_bound, this_host
 from ..profiling.store import Store
-from ..profiling.timed import StepTimes, timed_call, timed_run
+from ..profiling.timed import MACHINE, RunTimer, StepTimes
 from ..profiling.yardstick import CALL, Yardstick, call_problem, on_cpu, uninterrupted, yardstick_key
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
@@ -114,7 +113,8 @@ class Tuner:
     """One tuning of a bound net. `report`: what was done, plain data."""
 
     def __init__(self, bound: BoundNet, *, threads: int, accuracy: str, budget_s: float, restrict: Any, store: Store,
-                 progress: Progress, time_limit_s: float = 10.0):
+                 progress: Progress, time_limit_s: float = 10.0, timer: RunTimer = MACHINE):
+        self.timer = timer
         self.bound, self.threads, self.accuracy, self.budget_s = bound, threads, accuracy, budget_s
         self.restrict, self.store, self.progress, self.time_limit_s = restrict, store, progress, time_limit_s
         self.cache = KernelCache(bound)
@@ -128,13 +128,13 @@ class Tuner:
         self.pace: Reference | None = None
         self.speed: dict[str, float] | None = None
         self.phase = "profile"
-        self.latest = time.monotonic() + LATEST * budget_s + LATEST_S
+        self.latest = self.timer.now() + LATEST * budget_s + LATEST_S
 
     def tune(self) -> tuple[Route, dict[str, Any]]:
         """The winner, with predicted and measured times, and the report."""
         profile = self._timed("profile", lambda: profile_bound(
             self.bound, threads=self.threads, budget_s=PROFILE_SHARE * self.budget_s, accuracy=self.accuracy,
-            restrict=self.restrict, store=self.store, progress=part(self.progress, 0.0, 0.8)))
+            restrict=self.restrict, store=self.store, progress=part(self.progress, 0.0, 0.8), timer=self.timer))
         costs = self._costs(profile)
         self.pace = self._yardstick(costs, profile)
         routes = self._timed("solve", partial(self._routes, costs))
@@ -157,11 +157,11 @@ class Tuner:
         return [r for r, gap in gaps if gap is None or abs(gap) > FINDING]
 
     def _timed(self, phase: str, body: Callable[[], Any]) -> Any:
-        start, self.phase = time.monotonic(), phase
+        start, self.phase = self.timer.now(), phase
         try:
             return body()
         finally:
-            self.seconds[phase] += time.monotonic() - start
+            self.seconds[phase] += self.timer.now() - start
 
     def _costs(self, profile: Profile) -> Costs:
         return Costs.of(self.bound, profile, self.threads, self.accuracy, self.restrict)
@@ -218,7 +218,7 @@ class Tuner:
             raise failure
         pace = self._pacer(running)
         winner, rounds = racing.race(running, self.inputs, self.out, self._race_s(), part(self.progress, 0.83, 0.98), pace,
-                                      self.latest)
+                                      self.latest, self.timer)
         self.raced = running, winner, rounds
         self.races.append([])
         self._compare()
@@ -228,7 +228,7 @@ class Tuner:
         """The routes for whose least race there is time, the yardstick's runs included: the favourite and the default route
         in any case."""
         runs = 1 + racing.LEAST_ROUNDS
-        left = self.latest - time.monotonic() - (runs * self.pace.reference / 1e9 if self.pace else 0.0)
+        left = self.latest - self.timer.now() - (runs * self.pace.reference / 1e9 if self.pace else 0.0)
         kept = {}
         for i, (key, (names, route)) in enumerate(routes.items()):
             left -= runs * (route.predicted_ns or 0.0) / 1e9
@@ -239,7 +239,7 @@ class Tuner:
         return kept
 
     def _late(self) -> bool:
-        return time.monotonic() > self.latest
+        return self.timer.now() > self.latest
 
     def _race_s(self) -> float:
         return max(RACE_S, RACE_SHARE * self.seconds["profile"])
@@ -279,7 +279,7 @@ class Tuner:
             if steady:
                 for key, ns, follows in _attribute(racer.plan, self.threads, steps, total):
                     samples.setdefault(key, []).append(ns / slow if follows else ns)
-        now, here = time.time(), this_host()
+        now, here = self.timer.date(), this_host()
         new = [Measurement(profile.host, *key[:4], tuple(uninterrupted(ns)), now, about=_about(profile, key))
                for key, ns in samples.items()]
         self.store.add(new, {here.id: dict(here.facts)})
@@ -288,17 +288,17 @@ class Tuner:
 
     def _taken_again(self, racers: list[racing.Racer]) -> tuple[list[tuple[racing.Racer, int, Any, float]], Yardstick]:
         """(route, moment, times of the steps, time of the call without the timers) of runs, and the yardstick."""
-        end = min(time.monotonic() + AGAIN_S, self.latest)
+        end = min(self.timer.now() + AGAIN_S, self.latest)
         stick = self._stick()
         taken: list[tuple[racing.Racer, int, Any, float]] = []
         timers: dict[int, list[float]] = {id(r): [] for r in racers}
         runs = 0
-        while runs < (1 if self._late() else LEAST_AGAIN) or (runs < MOST_AGAIN and time.monotonic() < end):
+        while runs < (1 if self._late() else LEAST_AGAIN) or (runs < MOST_AGAIN and self.timer.now() < end):
             for racer in racers:
                 self._read(stick)
-                plain = timed_call(racer.session, self.inputs, self.out) if racer.median < SHORT else None
+                plain = self.timer.call(racer.session, self.inputs, self.out) if racer.median < SHORT else None
                 moment = stick.tick()
-                steps, total = timed_run(racer.session, self.inputs, self.out)
+                steps, total = self.timer.steps(racer.session, self.inputs, self.out)
                 taken.append((racer, moment, steps, total))
                 timers[id(racer)].append(0.0 if plain is None else total - plain)
             runs += 1
@@ -315,7 +315,7 @@ class Tuner:
 
     def _read(self, stick: Yardstick) -> None:
         if self.pace:
-            self.pace.steps.append(timed_run(self.pace.racer.session, self.inputs, self.out)[0])
+            self.pace.steps.append(self.timer.steps(self.pace.racer.session, self.inputs, self.out)[0])
             stick.read(self.pace.steps[-1])
 
     # ---- the result -------------------------------------------------------------------------------------------------
