@@ -21,7 +21,7 @@ from pathweave.profiling.store import Store
 from pathweave.profiling.yardstick import CALL, YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
-from pathweave.tuning.race import Pacer, levels
+from pathweave.tuning.race import YardstickRacer, levels
 
 THREADS = 2
 #: Seconds between runs with which a race of seven routes has about 30 rounds.
@@ -393,10 +393,10 @@ class Slower(Clock):
 
 def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
     """End to end all routes but the default one take twice what their steps took alone, and so they do from then on."""
-    from pathweave.tuning import tuner
+    from pathweave.tuning import again
     profiled(model, store, clock)
     slower = Slower(lambda plan: 1 if is_default(model, plan) else 2)
-    monkeypatch.setattr(tuner, "LEAST_AGAIN", 30)
+    monkeypatch.setattr(again, "LEAST_AGAIN", 30)
     tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=slower)
     assert not all(is_default(model, plan) for plan in slower.plans) and len(tuned.report["races"]) > 1
     assert tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
@@ -496,12 +496,12 @@ def test_readings_of_an_interrupted_yardstick():
 
 def test_a_race_of_two_rounds_is_read_by_what_other_runs_tell():
     """Steps of 100 and 300 us; both rounds were slow by 1.2 and half of their steps interrupted: only slowness is read."""
-    pacer = Pacer(["yardstick"], None, None, None)
-    pacer.steps = [[1.2 * (100 if i % 2 else 300) + (50 if i % 4 < 2 else 0) for i in range(20)] for _ in range(2)]
+    racer = YardstickRacer(["yardstick"], None, None, None)
+    racer.steps = [[1.2 * (100 if i % 2 else 300) + (50 if i % 4 < 2 else 0) for i in range(20)] for _ in range(2)]
     quiet = [[100 if i % 2 else 300 for i in range(20)] for _ in range(6)]
-    assert pacer.reading([1.0, 1.0], quiet) == pytest.approx(1.2 * 4000)
-    assert pacer.reading([1.2, 1.2], quiet) == pytest.approx(4000)
-    assert pacer.reading([1.0, 1.0]) > 1.25 * 4000  # nothing tells that the interruptions are none of the steps' costs
+    assert racer.reading([1.0, 1.0], quiet) == pytest.approx(1.2 * 4000)
+    assert racer.reading([1.2, 1.2], quiet) == pytest.approx(4000)
+    assert racer.reading([1.0, 1.0]) > 1.25 * 4000  # nothing tells that the interruptions are none of the steps' costs
 
 
 def test_routes_that_tie_in_a_race():

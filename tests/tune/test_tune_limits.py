@@ -13,7 +13,7 @@ from scripted import Clock, run_python
 
 import pathweave as pw
 from pathweave.errors import Error, InputError, InterruptedTuning, ProfileError, RouteError, StoreError
-from pathweave.profiling import kernels, pace, protocol, slots
+from pathweave.profiling import kernels, protocol, reader, slots
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
 from pathweave.profiling.yardstick import CALL, YARDSTICK
@@ -57,7 +57,7 @@ def test_arguments_of_another_type(model, store, wrong, kind, said):
 
 def test_no_pass_starts_after_the_budget(model, store, monkeypatch):
     clock = Clock(beside=1.0)
-    monkeypatch.setattr(pace, "SHORT", 0)  # what the timers cost is not measured
+    monkeypatch.setattr(reader, "SHORT", 0)  # what the timers cost is not measured
     profile = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=12.0, store=store, timer=clock)
     longest_pass = 4 + 2 * 8  # the first readings; plans twice, each a first run and three timed ones, with readings
     assert 0 < len(clock.plans) <= 12 + longest_pass
@@ -268,6 +268,6 @@ def test_routes_race_that_there_is_time_for_the_yardstick_included():
     routes = {n: ([n], route(1e9)) for n in ("solved 1", "solved 2", "nhwc only", "default")}
     for reference, kept in ((None, ["solved 1", "solved 2", "nhwc only", "default"]), (2e9, ["solved 1", "default"])):
         tuner = SimpleNamespace(latest=10.0, timer=Clock(), left_out=[],
-                                pace=SimpleNamespace(reference=reference) if reference else None)
+                                yardstick=SimpleNamespace(reference=reference) if reference else None)
         assert list(Tuner._affordable(tuner, routes)) == kept
         assert [x["name"] for x in tuner.left_out] == [n for n in routes if n not in kept]

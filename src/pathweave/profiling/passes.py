@@ -12,14 +12,16 @@ from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError
 from ..net.net import Layer
 from ..runtime import catalogue
 from ..runtime.bound import BoundNet
+from ..runtime.catalogue import Restrict
 from ..runtime.conversions import conversions_for
 from ..runtime.defaults import default_choices
 from ..runtime.inputs import arrays_for_outputs
 from ..runtime.plan import Plan, build_plan
+from ..runtime.session import Session
 from .assign import Adapts, Assigner, remember
 from .kernels import Kernels
-from .measurement import Measurement
-from .pace import Pace
+from .measurement import Key, Measurement
+from .reader import YardstickReader
 from .samples import Samples
 from .slots import Entry, Slot
 from .timed import MACHINE, RunTimer
@@ -42,8 +44,8 @@ class Run:
     `write`: called with measurements, now and then; one with the id of an earlier one replaces it. `timer`: of all
     that is measured. `lead`: the run over the net without fused regions, whose default route is this one's yardstick too."""
 
-    def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], *, accuracy: str, restrict,
-                 known: Mapping, host: str, write: Callable[[list[Measurement]], None],
+    def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], *, accuracy: str, restrict: Restrict | None,
+                 known: Mapping[Key, Measurement], host: str, write: Callable[[list[Measurement]], None],
                  timer: RunTimer = MACHINE, lead: Run | None = None):
         self.bound, self.threads, self.inputs = bound, threads, inputs
         self.accuracy, self.restrict, self.timer = accuracy, restrict, timer
@@ -56,13 +58,13 @@ class Run:
         self.out = arrays_for_outputs(bound)
         self.finite = True
         self.runs = self.passes = 0
-        self.lead = lead or self
-        self.pace = lead.pace if lead else Pace(bound, threads, inputs, self.out, known, timer)
-        self.samples = Samples(bound, threads, self.slots, self.adapts, self.pace, known=known, host=host, write=write,
+        self.lead: Run = lead or self
+        self.reader: YardstickReader = lead.reader if lead else YardstickReader(bound, threads, inputs, self.out, known, timer)
+        self.samples = Samples(bound, threads, self.slots, self.adapts, self.reader, known=known, host=host, write=write,
                                timer=timer)
         self._until: float | None = None  # of the pass that runs, by the timer
 
-    def _slots(self, known: Mapping) -> list[Slot]:
+    def _slots(self, known: Mapping[Key, Measurement]) -> list[Slot]:
         """A slot per layer; equal problems share one."""
         slots: dict[str, Slot] = {}
         found = []
@@ -97,7 +99,7 @@ class Run:
                 self._last_resort(layer, slot)
                 fixed[layer.name] = next(e.candidate for e in slot.entries if e.usable)
         choices = default_choices(self.bound, self.threads, self.accuracy, self.restrict, fixed)
-        return {layer.name: slot.find(choices[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)}
+        return {layer.name: slot.entry_of(choices[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)}
 
     def perform(self, wanted: Mapping[str, Entry], until: float | None = None) -> None:
         """Run a plan with the wanted entries, and the best known ones elsewhere, and keep the times of its steps.
@@ -107,8 +109,8 @@ class Run:
         entries that are not prepared by then wait for another pass. Raises OutOfTime where that leaves none, and where a
         run takes longer than GRACE_S after it.
         """
-        if self.pace.key is None:
-            self.pace.start(self.lead._default_plan())
+        if self.reader.key is None:
+            self.reader.start(self.lead._default_plan())
         self._until = until
         try:
             with self._limit(until):
@@ -133,8 +135,8 @@ class Run:
                 chosen, plan, session, steps, total, lost = self._begin(wanted)
             else:
                 runs = 0
-        taken = [self.pace.timed(session) for _ in range(runs)]
-        self.pace.catch_up()
+        taken = [self.reader.timed(session) for _ in range(runs)]
+        self.reader.catch_up()
         self.runs += runs
         for moment, steps, total in taken:
             self.samples.keep(plan, chosen, moment, steps, total)
@@ -147,18 +149,18 @@ class Run:
         self.kernels.trim(chosen)
         self.samples.flush_when_due()
 
-    def _begin(self, wanted: Mapping[str, Entry]):
+    def _begin(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Session, list[int], int, float]:
         """A plan, its session, and its first run: times of its steps and of the call, and what slow candidates took more
         than the best ones."""
         chosen, plan, session = self._plan(wanted)
-        moment, steps, total = self.pace.timed(session)
+        moment, steps, total = self.reader.timed(session)
         self.runs += 1
         dropped, lost = self.samples.drop_hopeless(plan, chosen, moment, steps)
         for slot, entry in dropped:
             self.kernels.forget(slot, entry)
         return chosen, plan, session, steps, total, lost
 
-    def _plan(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Any]:
+    def _plan(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Session]:
         """A plan and its session; entries that cannot be prepared, or not in this company, are marked and replaced, those
         that cannot be in time are replaced. Raises OutOfTime where that leaves none of the wanted ones."""
         while True:

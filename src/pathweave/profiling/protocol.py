@@ -14,6 +14,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import InterruptedTuning, StoreError
@@ -22,26 +23,25 @@ from ..net.problem import adapt_problem
 from ..net.size import check_seconds
 from ..progress import Progress, progress_bar
 from ..runtime.bound import BoundNet
+from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
 from .kernels import HEAVY
-from .measurement import PROTOCOL, Measurement, quantile
+from .measurement import PROTOCOL, Key, Measurement, quantile
 from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
-from .slots import Entry, Slot
+from .slots import SETTLED, Entry, Slot
 from .store import Store
 from .timed import MACHINE, RunTimer
 from .yardstick import call_problem
 
-#: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
-HEAVY_WANTED = 3
-#: Shares of the budget after which exploring, converting and exploring again end.
+#: Shares of the budget after which `explore`, `convert` and `explore` again end.
 EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
-#: Share of the budget for more samples, where earlier runs left no candidate out, and how many runs of the net must fit in.
+#: Where earlier runs left no candidate out, TOUCH_UP of the budget is spent on more samples, if TOUCH_UPS runs fit in.
 TOUCH_UP, TOUCH_UPS = 0.02, 20
-#: Share of the budget for the layers one by one, where there are regions too.
+#: Share of the budget for the net without fused regions, where there are regions.
 SINGLE = 0.75
 
 
@@ -111,17 +111,18 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     return list(texts)
 
 
-def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32", restrict: Any = None,
-                  store: Store, progress: Progress | None = None, verify: bool = False,
+def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32",
+                  restrict: Restrict | None = None, store: Store, progress: Progress | None = None, verify: bool = False,
                   timer: RunTimer = MACHINE) -> Profile:
     """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
     that is measured."""
     start, here = timer.now(), this_host()
     texts = problems_of(bound, threads)
-    inputs, runs = random_inputs(bound), []
+    inputs = random_inputs(bound)
+    runs: list[Run] = []
     nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
 
-    def lookup() -> dict:  # what another protocol measured is measured again
+    def lookup() -> dict[Key, Measurement]:  # what another protocol measured is measured again
         return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
 
     def write(measurements: list[Measurement]) -> None:
@@ -175,7 +176,7 @@ def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[
     slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(),
                                          run.samples.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
-    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].pace.name(base)}
+    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].reader.name(base)}
     new = {m.id: m for run in runs for m in run.samples.measurements.values()}
     result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
     result.notes.update(notes)
@@ -189,10 +190,10 @@ def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
     failed = {(s.text, str(e.candidate)): e.reason for run in runs for s in run.distinct for e in s.entries
               if e.state == "failed"}
     candidates = {(text, *e.candidate.key) for text, s in distinct.items() for e in s.entries}
-    stick = runs[0].pace.stick
-    speeds = stick.speeds
+    yardstick = runs[0].reader.yardstick
+    speeds = yardstick.speeds
     speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
-    return {"speed": speed, "yardsticks": len(stick), "passes": sum(r.passes for r in runs),
+    return {"speed": speed, "yardsticks": len(yardstick), "passes": sum(r.passes for r in runs),
             "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.samples.measured for r in runs))),
             "known": len(known), "candidates": len(candidates), "unmeasured": len(candidates - known), "seconds": seconds,
             "finite": all(r.finite for r in runs),
@@ -279,7 +280,7 @@ class _Protocol:
         """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
         if slot.weight_bytes < HEAVY:
             return slot.unmeasured()
-        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < HEAVY_WANTED]
+        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < SETTLED]
         return [*started[-1:], *slot.unmeasured()]
 
     @staticmethod
@@ -324,10 +325,11 @@ class _Protocol:
                     lacking[e.layout] = lacking.get(e.layout, 0) + 1
             theme = max(lacking, key=lambda layout: (layout != "plain", lacking[layout]))
             self.tell("measuring again")
-            layouts = theme, "plain"
-            chosen = self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s) if e.layout in allowed])
+            chosen = self._spread(slots, partial(self._contenders, layouts=(theme, "plain")))
             self.run.perform(chosen, self.until(share))
 
     @staticmethod
-    def _contenders(slot: Slot) -> list[Entry]:
-        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.raw) < HEAVY_WANTED]
+    def _contenders(slot: Slot, layouts: tuple[str, ...] | None = None) -> list[Entry]:
+        """The contenders of a slot, in some layouts only; those of heavy layers until they have enough samples."""
+        found = slot.contenders() if layouts is None else [e for e in slot.contenders() if e.layout in layouts]
+        return [e for e in found if slot.weight_bytes < HEAVY or len(e.raw) < SETTLED]

@@ -16,8 +16,8 @@ from ..runtime.plan import Plan
 from .about import About
 from .assign import Adapts, remember
 from .measurement import Key, Measurement
-from .pace import Pace
-from .slots import COLD, DROP, KEPT, Entry, Slot
+from .reader import YardstickReader
+from .slots import COLD, DROP_FACTOR, KEPT, Entry, Slot
 from .timed import RunTimer, StepTimes
 from .yardstick import CALL, call_problem, on_cpu
 
@@ -33,9 +33,9 @@ class Samples:
     with the id of an earlier one replaces it.
     """
 
-    def __init__(self, bound: BoundNet, threads: int, slots: Sequence[Slot], adapts: Adapts, pace: Pace, *, known: Mapping,
-                 host: str, write: Callable[[list[Measurement]], None], timer: RunTimer):
-        self.bound, self.slots, self.adapts, self.pace = bound, slots, adapts, pace
+    def __init__(self, bound: BoundNet, threads: int, slots: Sequence[Slot], adapts: Adapts, reader: YardstickReader, *,
+                 known: Mapping[Key, Measurement], host: str, write: Callable[[list[Measurement]], None], timer: RunTimer):
+        self.bound, self.slots, self.adapts, self.reader = bound, slots, adapts, reader
         self.host, self.write, self.timer = host, write, timer
         call = call_problem(bound, threads)
         self.call = Slot(call.text, [], [catalogue.Candidate(CALL, 1, "", call, call, (), ())])
@@ -67,7 +67,7 @@ class Samples:
         dropped, lost = [], 0.0
         for slot, entry, ns in self.times(plan, chosen, steps)[0]:
             best = slot.best
-            if entry.state == "open" and not entry.count and ns > DROP * best + COLD:
+            if entry.state == "open" and not entry.count and ns > DROP_FACTOR * best + COLD:
                 self._sample(slot, entry, ns, moment)
                 self.correct([entry])
                 entry.state = "dropped"
@@ -82,13 +82,13 @@ class Samples:
             self._sample(slot, entry, ns, moment)
         rest = total - sum(steps) + other
         if rest > 0 and all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):  # others have other clocks
-            self._sample(self.call, self.call.entries[0], rest - self.pace.timer_ns, moment)
+            self._sample(self.call, self.call.entries[0], rest - self.reader.timer_ns, moment)
             self.correct(self.call.entries)
 
     def _sample(self, slot: Slot, entry: Entry, ns: float, moment: int) -> None:
         if entry.settled or len(entry.raw) >= KEPT:
             return
-        follows = self.pace.session is not None and on_cpu((*entry.candidate.ins, *entry.candidate.outs))
+        follows = self.reader.session is not None and on_cpu((*entry.candidate.ins, *entry.candidate.outs))
         entry.raw.append((max(float(ns), 1.0), moment if follows else 0))
         self._sampled[id(entry)] = slot, entry
         self._pending.add(id(entry))
@@ -96,7 +96,7 @@ class Samples:
     def correct(self, entries: Iterable[Entry]) -> None:
         """State samples at the reference speed that is known now."""
         for entry in entries:
-            entry.correct(self.pace.stick.slowness)
+            entry.correct(self.reader.yardstick.slowness)
 
     def _correct_all(self) -> None:
         """State all samples at the reference speed that is known now, with the readings that came after them."""
@@ -104,7 +104,7 @@ class Samples:
 
         def slowness(moment: int) -> tuple[float, bool]:
             if moment not in known:
-                known[moment] = self.pace.stick.slowness(moment)
+                known[moment] = self.reader.yardstick.slowness(moment)
             return known[moment]
         for key, (_, entry) in self._sampled.items():
             before = entry.samples
@@ -127,10 +127,10 @@ class Samples:
             return
         new = [self._measurement(key) for key in self._pending]
         self._pending.clear()
-        pace = self.pace.measurement(self.host)
-        if pace:
-            new.append(pace)
-            self.measurements[0] = pace
+        levels = self.reader.measurement(self.host)
+        if levels:
+            new.append(levels)
+            self.measurements[0] = levels
         self.write(new)
 
     def _measurement(self, key: int) -> Measurement:
