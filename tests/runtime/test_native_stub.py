@@ -36,9 +36,8 @@ def parameters(node: ast.FunctionDef) -> list[tuple[str, bool]]:
 
 def real_parameters(function) -> list[tuple[str, bool]]:
     """The same of a function of the extension, out of the signature with which its documentation begins."""
-    text = function.__nb_signature__[0][0]
-    node = ast.parse(re.sub(r"\\(\d+)", "...", text) + ": ...").body[0]
-    return parameters(node)
+    text = re.sub(r"\\\d+", "...", function.__nb_signature__[0][0]).partition(" -> ")[0]
+    return parameters(ast.parse(text + ": ...").body[0])
 
 
 def test_names_of_the_module():
