@@ -239,13 +239,12 @@ def _uniform(loaded: Any, bound: Any, allowed: Any, accuracy: str, inputs: dict[
 
 
 def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:
-    import time
-
     from ..net.accuracy import common_class
     from ..report.agreement import least_accurate
     from ..report.bench import Entry
     from ..report.routes import origin_of
-    begin = time.perf_counter()
+    from ..timer import SYSTEM
+    begin = SYSTEM.now()
     plan = loaded.plan(route, bound.shapes, loaded.threads)
     session = plan.session()
 
@@ -253,7 +252,7 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
         return list(session.run(inputs).values())
     call()
     return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan),
-                 prepare_s=time.perf_counter() - begin)
+                 prepare_s=SYSTEM.now() - begin)
 
 
 def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:

@@ -89,7 +89,7 @@ def _default_target(model: str) -> str:
 
 def _race(facts: dict[str, Any]) -> Any:
     from ..report.tables import Column, Table, show_percent, time_column
-    rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "sent home",
+    rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "dropped",
              "gap": r["predicted_ns"] / r["reference_ns"] - 1 if r["predicted_ns"] and r["reference_ns"] else None}
             for r in sorted(facts["race"], key=lambda r: r["reference_ns"])]
     return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),

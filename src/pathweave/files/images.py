@@ -41,11 +41,11 @@ def wanted_size(net: Net, name: str) -> tuple[int, int] | None:
     if not readers or name in net.outputs or any(layer.kind != "source" for layer in readers):
         return None
     kind = kind_of("source")
-    shapes = [kind.outline(kind.complete(layer.attrs), ()) for layer in readers]
+    shapes: list[Any] = [kind.outline(kind.complete(layer.attrs), []) for layer in readers]
     return max(s[2] for s in shapes), max(s[3] for s in shapes)
 
 
-def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, limit: int | None = None):
+def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, limit: int | None = None) -> Any:
     """An image file as a uint8 RGB array [H,W,3], turned upright by its EXIF orientation; of several images the first.
 
     `wanted`: height and width that it will be resampled to; an image above `REDUCE_ABOVE` pixels is then made smaller while
@@ -65,7 +65,7 @@ def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, l
         return _array(image, str(path), wanted)
 
 
-def pixels(image: Any, where: str, wanted: tuple[int, int] | None = None, limit: int | None = None):
+def pixels(image: Any, where: str, wanted: tuple[int, int] | None = None, limit: int | None = None) -> Any:
     """A Pillow image as a uint8 RGB array [H,W,3], as `read_image` gives it for a file. Alpha is dropped. Raises InputError."""
     with _typed(where):
         _check(image, where, limit)

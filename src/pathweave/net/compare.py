@@ -63,7 +63,8 @@ def comparable(got: Any, wanted: Any) -> tuple[np.ndarray, np.ndarray]:
     """Two outputs as numbers: bits of bfloat16 (uint16) are bfloat16 where the other one is."""
     got, wanted = np.asarray(got), np.asarray(wanted)
     if got.dtype != wanted.dtype:  # bits of bfloat16 are bfloat16 to what runs layers
-        return tuple(bits_of(a) if np.uint16 in (got.dtype, wanted.dtype) else numbers_of(a) for a in (got, wanted))
+        shown = bits_of if np.uint16 in (got.dtype, wanted.dtype) else numbers_of
+        return shown(got), shown(wanted)
     return numbers_of(got), numbers_of(wanted)
 
 

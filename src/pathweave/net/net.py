@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Mapping
+from typing import Any, Mapping, cast
 
 from ..errors import ModelError
 from .scales import Scale
@@ -24,9 +24,14 @@ class TensorSpec:
         return len(self.shape)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a bound value, which is of integers alone."""
+        return cast("tuple[int, ...]", self.shape)
+
+    @property
     def elements(self) -> int:
         """How many elements a bound value has."""
-        return prod(self.shape)
+        return prod(self.sizes)
 
     @property
     def bound(self) -> bool:
@@ -84,7 +89,7 @@ class Layer:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     epilogue: Epilogue = Epilogue()
 
-    def with_(self, **changes) -> "Layer":
+    def with_(self, **changes: Any) -> "Layer":
         """Copy with some fields changed."""
         return replace(self, **changes)
 

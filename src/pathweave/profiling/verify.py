@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
     return failures
 
 
-def _double(array):
+def _double(array: Any) -> Any:
     return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array
 
 
@@ -94,7 +94,7 @@ def _in_f16(c: Candidate) -> bool:
 
 def _within(single: BoundNet, layer: Layer, given: Mapping[str, np.ndarray]) -> _Reference:
     """The reference for integers: inputs and outputs cut to the ranges of calibration, which these inputs may exceed."""
-    def cut(value: str, array):
+    def cut(value: str, array: np.ndarray) -> np.ndarray:
         scale = single.scales.get(value)
         return array if scale is None else np.clip(array, *scale.range)
     given = {v: np.ascontiguousarray(cut(v, a), a.dtype) for v, a in given.items()}

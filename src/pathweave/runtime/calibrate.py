@@ -8,8 +8,7 @@ big nets need several plans. A few samples are kept for a trial of the scales (`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from math import prod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from ..errors import InputError, OutOfMemoryError
 from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
-from ..net.net import Net
+from ..net.net import Net, TensorSpec
 from ..net.scales import Scale
 from .bound import BoundNet
 from .defaults import default_route
@@ -74,17 +73,18 @@ class Recorder:
         return places
 
 
-def _room(spec) -> int:
+def _room(spec: TensorSpec) -> int:
     """Bytes of an f32 value, rounded up."""
     return -(-4 * spec.elements // _ALIGNMENT) * _ALIGNMENT
 
 
 def _groups(bound: BoundNet) -> Iterator[list[str]]:
     """The f32 values that layers make, in order, in groups of up to GROUP_BYTES (or one value)."""
-    group, size = [], 0
+    group: list[str] = []
+    size = 0
     for layer in bound.layers:
         for value in layer.outputs:
-            if bound.spec(value).dtype == "f32" and prod(bound.spec(value).shape):
+            if bound.spec(value).dtype == "f32" and bound.spec(value).elements:
                 if group and size + _room(bound.spec(value)) > GROUP_BYTES:
                     yield group
                     group, size = [], 0
@@ -106,15 +106,18 @@ class Samples:
         self.samples, self.from_image = samples, from_image
 
     def __len__(self) -> int:
-        return len(self.samples) if hasattr(self.samples, "__len__") else 0
+        return len(self.samples) if isinstance(self.samples, Sized) else 0
 
     def __iter__(self) -> Iterator[Any]:
         for i, sample in enumerate(self.samples):
             image = isinstance(sample, (str, os.PathLike)) or hasattr(sample, "getexif")
-            if image and self.from_image is None:
+            if not image:
+                yield sample
+            elif self.from_image is None:
                 raise InputError(f"samples[{i}]: an image needs a preprocess net, which this model lacks; load it with "
                                  f"preprocess=..., or give arrays")
-            yield self.from_image(sample) if image else sample
+            else:
+                yield self.from_image(sample)
 
 
 def calibrate(net: Net, bind: Callable[[Any], BoundNet], samples: Samples, threads: int,

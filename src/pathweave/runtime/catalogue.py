@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..locks import lock
 from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
-from ..net.net import Epilogue, TensorSpec
+from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
 from .layouts import host_formats, size_bytes
 from .native import native
@@ -89,6 +89,9 @@ class Candidate:
     def __str__(self) -> str:
         return f"{self.routine} {self.variant}".rstrip()
 
+
+#: What `restrict` arguments are turned into: restrict(layer index, layer, candidate) says whether a candidate is allowed.
+Restrict = Callable[[int, Layer, Candidate], bool]
 
 _memo: OrderedDict[str, tuple[list[Candidate], list[Refusal]]] = OrderedDict()
 #: Why candidates with these ports have no place in a net, by problem, inputs and outputs.
@@ -221,8 +224,8 @@ def _native(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
 def _expand(d: dict, problem: Problem, base: Problem) -> list[Candidate]:
     """The candidates of one accepting native routine: one per variant."""
     ins, outs = (tuple(Format.parse(f) for f in d[k]) for k in ("ins", "outs"))
-    share = tuple(tuple(int(x) for x in s) for s in d["share"])
-    reuse = tuple(tuple(int(x) for x in r) for r in d["reuse"])
+    share = tuple((int(i), int(o), int(byte)) for i, o, byte in d["share"])
+    reuse = tuple((int(i), int(o)) for i, o in d["reuse"])
     return [Candidate(d["id"], int(d["version"]), variant, problem, base, ins, outs, d["accuracy"], d["reference"],
                       d["takes_epilogue"], share, reuse) for variant in d["variants"]]
 
@@ -265,8 +268,8 @@ def _append_steps(c: Candidate) -> Candidate | None:
         return None  # what lies between the layer and its epilogue is no value of the net, and has no scale
     residual = (form,) if problem.epilogue.add and not problem.constant[-1] else ()
     for parts in _splits(problem):
-        steps = [_in_place(p, form) for p in parts]
-        if all(steps):
+        steps = [step for p in parts if (step := _in_place(p, form)) is not None]
+        if len(steps) == len(parts):
             return Candidate(c.routine, c.version, c.variant, problem, c.base, c.ins + residual, c.outs,
                              least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.share,
                              c.reuse, tuple(steps))

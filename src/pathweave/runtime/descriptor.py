@@ -16,14 +16,15 @@ Source: Hilaga et al. 2021, arXiv 2110.06037, and the manual of SoftNeuro's `--r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import NoRoutineError, RouteError
 from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
 from . import catalogue
-from .catalogue import Candidate
+from .catalogue import Candidate, Restrict
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
@@ -114,7 +115,7 @@ def _field(candidate: Candidate, index: int) -> str:
     return fields[index] if index < len(fields) else ""
 
 
-def _layer_kinds():
+def _layer_kinds() -> Mapping[str, Any]:
     from ..layers import kinds
     return kinds()
 
@@ -184,7 +185,7 @@ class Restriction:
                                  f"there are {shown}")
 
 
-def restriction(value) -> Restriction | Callable | None:
+def restriction(value: Any) -> Restrict | None:
     """None, a callable, a descriptor, or several -> what `restrict` arguments are turned into."""
     if value is None or callable(value):
         return value

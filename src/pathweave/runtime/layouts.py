@@ -59,6 +59,6 @@ def size_bytes(spec: TensorSpec, form: Format | None = None) -> int:
 def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:
     """Every format of the CPU in which a value can lie, the caller's first. `scaled`: as integers too."""
     plain = plain_layout(spec.rank)
-    layouts = [plain, *(x for x in ("nhwc", "nchw16c") if fits(x, spec.shape))]
+    layouts = [plain, *(x for x in ("nhwc", "nchw16c") if fits(x, spec.sizes))]
     integers = [d for d in INTEGER_RANGE if scaled and needs_scale(spec.dtype, d)]
     return [Format(dtype, layout, "cpu") for dtype in (spec.dtype, *integers) for layout in layouts]

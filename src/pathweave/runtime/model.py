@@ -421,7 +421,7 @@ def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
     return kind(model, threads)
 
 
-def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
+def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None) -> Any:
     import numpy as np
 
     from ..files.images import pixels, read_image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutOfMemoryError, RouteError, SizeError
 from ..net import memory
@@ -21,6 +21,9 @@ from .conversions import shortest
 from .layouts import size_bytes
 from .native import native
 from .prepare import KernelCache, Prepared, kernel_of
+
+if TYPE_CHECKING:
+    from .session import Session
 
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
 
@@ -100,7 +103,7 @@ class Plan:
         raise InputError("a plan holds memory of this process and is not pickled or copied: any number of threads may share "
                          "it; for another process pickle the model, and make a plan of it there")
 
-    def session(self):
+    def session(self) -> Session:
         """A new session: one caller's state over this plan. Raises OutOfMemoryError."""
         from .session import Session
         return Session(self)
@@ -167,7 +170,8 @@ def _check_arena(peak: int, scratch: int, results: int) -> None:
 class _Builder:
     """Turns layers into native values and steps. A value in another format is made just before its first use there."""
 
-    def __init__(self, bound: BoundNet, choices, conversions, threads: int, cache: KernelCache):
+    def __init__(self, bound: BoundNet, choices: Mapping[str, Candidate], conversions: Iterable[Conversion], threads: int,
+                 cache: KernelCache):
         self.bound, self.choices, self.threads, self.cache = bound, choices, threads, cache
         self.ways: dict[str, dict[Format, Conversion]] = {}
         for c in conversions:

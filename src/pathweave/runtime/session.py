@@ -26,8 +26,8 @@ class Session:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
-        self._outputs = [(name, tuple(s.shape), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
+        self._inputs = [(name, s.sizes, np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
+        self._outputs = [(name, s.sizes, host_dtype(s.dtype)) for name, s in plan.outputs.items()]
         self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
         self._lock = lock()
         try:
@@ -87,7 +87,7 @@ class Session:
         given = by_name("session", self.plan.inputs, inputs)
         return [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
 
-    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
+    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
         if array.dtype != dtype:
             array = taken(f"input {name!r}", spec, array)
