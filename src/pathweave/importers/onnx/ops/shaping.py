@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ....layers.split_even import even_sizes
-from ..builder import Node
+from ..node import Node
 
 
 def reshape(n: Node) -> None:

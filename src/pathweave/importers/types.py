@@ -1,4 +1,4 @@
-"""ONNX element types of a graph's values, and what becomes of those in which a net does not compute.
+"""Element types of a foreign graph's values, and what becomes of those in which a net does not compute.
 
 float16 and bfloat16 values are float32 in the net, and stand for the narrower ones: they are rounded where the graph
 casts to such a type, and at the border, where inputs and outputs have the declared type. With `narrow_double` float64 is
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...net.floats import HALVES
+import numpy as np
+
+from ..net.floats import HALVES
 
 FLOATS = ("f16", "bf16", "f32", "f64")
 
@@ -18,8 +20,8 @@ FLOATS = ("f16", "bf16", "f32", "f64")
 class ElementTypes:
     """Types of the values of a graph, by name.
 
-    `computed`: ONNX type -> the one that the net computes in, for those where they differ. `inner`: graph input -> the
-    value that the nodes read in its place.
+    `computed`: type in the file -> the one that the net computes in, for those where they differ. `inner`: graph input
+    -> the value that the nodes read in its place.
     """
 
     def __init__(self, narrow_double: bool = False):
@@ -28,21 +30,21 @@ class ElementTypes:
         self._known: dict[str, str] = {}
 
     def net_type(self, dtype: str) -> str:
-        """The type in which values of an ONNX type are computed."""
+        """The type in which values of a type of the file are computed."""
         return self.computed.get(dtype, dtype)
 
     def declare(self, value: str, dtype: str) -> None:
-        """Note the ONNX type of a value."""
+        """Note the type of a value in the file."""
         self._known[value] = dtype
 
     def of(self, value: str, net_dtype: str | None) -> str | None:
-        """ONNX type of a value of which the net's type is known, or not."""
+        """Type in the file of a value of which the net's type is known, or not."""
         return self._known.get(value, net_dtype)
 
     def follow(self, inputs: Iterable[str], outputs: Iterable[str], dtype_of: Any) -> None:
         """Note the types of a node's outputs that it did not declare: its floats are of the type of its first float.
 
-        That holds for every operator of ONNX but those that name a type, which declare it. `dtype_of`: value -> type in
+        That holds for every operator but those that name a type, which declare it. `dtype_of`: value -> type in
         the net, or None.
         """
         types = (self.of(v, dtype_of(v)) for v in inputs if v)
@@ -54,7 +56,7 @@ class ElementTypes:
                 self._known[v] = first
 
     def cast(self, source: str | None, target: str) -> dict[str, str]:
-        """Attributes of the layer `cast` from a value of an ONNX type to another one."""
+        """Attributes of the layer `cast` from a value of one type of the file to another one."""
         rounds = target in HALVES and source != target
         return {"dtype": self.net_type(target), **({"through": target} if rounds else {})}
 
@@ -98,3 +100,10 @@ def notes(builder: Any, narrow_double: bool) -> list[str]:
     if narrow_double and "f64" in {*builder.converted, *(s.dtype for s in builder.inputs.values())}:
         found.append("values of float64 are computed in float32, as asked for")
     return found
+
+
+def narrow(array: np.ndarray) -> np.ndarray:
+    """A float64 array as float32; finite numbers beyond float32 become its largest ones, not infinities."""
+    limit = float(np.finfo(np.float32).max)
+    finite = np.clip(array, -limit, limit)
+    return np.where(np.isinf(array), array, finite).astype(np.float32)

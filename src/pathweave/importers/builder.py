@@ -1,27 +1,21 @@
-"""Builder: the net under construction; Node: one ONNX node as an operator function of ops/ sees it."""
+"""Builder: the net under construction; Node: one node of a foreign graph as an operator function sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...errors import Error, ModelError, UnsupportedOperatorError
-from ...meaning.partial import Folding, Follower, fold
-from ...meaning.trials import Trials
-from ...net.format import numpy_dtype
-from ...net.names import Names
-from ...net.net import Layer, TensorSpec
-from .external import External
-from .tensors import WIDENED, dense, element_type, narrow, to_array
-from .types import ElementTypes
+from ..errors import Error, ModelError, UnsupportedOperatorError
+from ..meaning.partial import Folding, Follower, fold
+from ..meaning.trials import Trials
+from ..net.floats import HALVES
+from ..net.format import numpy_dtype
+from ..net.names import Names
+from ..net.net import Layer, Net, TensorSpec
+from .types import ElementTypes, narrow
 
-#: AttributeProto.type -> the field that holds the value
-_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings", 11: "sparse_tensor"}
-_TYPE_NAMES = {1: "a number", 2: "a whole number", 3: "a word", 4: "a tensor", 5: "a graph", 6: "a list of numbers",
-               7: "a list of whole numbers", 8: "a list of words", 9: "a list of tensors", 10: "a list of graphs",
-               11: "a sparse tensor", 12: "a list of sparse tensors", 13: "a type", 14: "a list of types"}
 #: A weight that a model computes from constants, such as a ConstantOfShape, may have this many bytes ...
 COMPUTED_BYTES = 512 << 20
 #: ... all of them this many ...
@@ -33,24 +27,24 @@ COMPUTED_EFFORT = 4_000_000_000
 class Builder:
     """Layers and constants so far, and what is known of every value.
 
-    `read`: names of the values that a node or the model's caller reads.
+    `names`: of values in the file, which new ones keep clear of. `read`: those that a node or the model's caller reads.
+    `declared_ranks`: value -> rank that the file states, for those whose shape cannot be found out.
     `trials` walk along: a rank, a dimension or a content is known where it is the same at all sizes of the symbols.
     """
 
-    def __init__(self, inputs: dict[str, TensorSpec], declared_ranks: dict[str, int], names: set[str],
-                 external: External, narrow_double: bool, read: set[str]):
+    def __init__(self, inputs: Mapping[str, TensorSpec], names: Iterable[str] = (), read: Iterable[str] = (),
+                 declared_ranks: Mapping[str, int] | None = None, narrow_double: bool = False):
         self.inputs = dict(inputs)
         self.types = ElementTypes(narrow_double)
         self.layers: list[Layer] = []
         self.constants: dict[str, np.ndarray] = {}
         self.values: set[str] = set(inputs)
         self.converted: dict[str, int] = {}
-        self.external = external
-        self.read = read
+        self.read = set(read)
         self.folding = Folding()
         self._computing = Folding(COMPUTED_BYTES, COMPUTED_TOTAL, COMPUTED_EFFORT)
-        self._declared_ranks = declared_ranks
-        self._names = Names(names)
+        self._declared_ranks = dict(declared_ranks or {})
+        self._names = Names({*names, *inputs})
         self._layer_names = Names()
         self._unfolded: dict[str, Layer] = {}
         self._computed: dict[str, str] = {}
@@ -78,20 +72,13 @@ class Builder:
         self.trials.constant(name, array)
         return name
 
-    def add_tensor(self, name: str, tensor, where: str, raw: memoryview | None = None) -> str:
-        """Make a TensorProto a constant of the net; `raw`: its raw bytes, where they were taken out of it."""
-        return self._add_stored(name, *to_array(tensor, self.external, where, raw))
-
-    def _add_stored(self, name: str, array: np.ndarray, dtype: str) -> str:
-        if dtype in WIDENED:
+    def add_stored(self, name: str, array: np.ndarray, dtype: str) -> str:
+        """Make an array of the file a constant of the net. `dtype`: in the file; halves come widened to float32."""
+        if dtype in HALVES:
             self.converted[dtype] = self.converted.get(dtype, 0) + 1
             self.types.declare(name, dtype)
         self.folding.constant(array)
         return self.add_constant(name, array)
-
-    def add_sparse(self, name: str, sparse, where: str) -> str:
-        """Make a SparseTensorProto a constant of the net, dense."""
-        return self._add_stored(name, *dense(sparse, self.external, where))
 
     def rename(self, value: str, base: str) -> str:
         """Give a value or constant another name, made from `base`, and set its old one free; returns the new name."""
@@ -197,23 +184,44 @@ class Builder:
         """Element type of a value, where it is known."""
         return self.trials.dtype(value)
 
+    def to_net(self, outputs: Iterable[str], where: str) -> Net:
+        """The net with these outputs; one that is named twice is one result. Raises ModelError where one does not exist."""
+        outputs = list(dict.fromkeys(outputs))
+        missing = [v for v in outputs if v not in self.values and v not in self.constants]
+        if missing:
+            raise ModelError(f"{where}: graph outputs {missing} are neither made by a node nor inputs or initializers")
+        if not outputs:
+            raise ModelError(f"{where}: the graph has no outputs; expected at least one")
+        net = Net(self.inputs, outputs, self.layers, self.constants)
+        net.check()
+        return net
+
 
 class Node:
-    """One ONNX node: typed attributes, inputs, what is known about them, and `emit` for the layers that it becomes.
+    """One node of a foreign graph: typed attributes, inputs, what is known about them, `emit` for the layers it becomes.
 
-    `version`: opset of the operator's domain. `name`: the node's name, or `OpType_index`. `scope`: other names of values,
-    within the branch of an If. A malformed node raises ModelError; a use that is valid ONNX but not covered
-    calls `unsupported`.
+    `op`: the operator, the key of the importer's table. `inputs`, `outputs`: names of values, "" for one that is absent.
+    `attributes`: name -> number, text, array, or list of such; a format that stores them in another way derives a class. A
+    malformed node raises ModelError; a use that is valid in the format but not covered calls `unsupported`. What an
+    operator function does not look at is refused, since it may change what the node computes.
     """
 
-    def __init__(self, proto, name: str, domain: str, version: int, builder: Builder, scope: Mapping[str, str]):
-        self.op, self.domain, self.name, self.version = proto.op_type, domain, name, version
-        self.builder = builder
-        self.given = [builder.types.inner.get(v, v) for v in (scope.get(v, v) for v in proto.input)]
-        self.outputs = [scope.get(v, v) for v in proto.output]
-        self._attributes = {a.name: a for a in proto.attribute}
+    #: What `convert` says of failures that no check has foreseen.
+    defect = "this is a defect of the importer, or the file is malformed in a way that it does not check"
+
+    def __init__(self, op: str, name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any],
+                 builder: Builder):
+        self.op, self.name, self.builder = op, name, builder
+        self.given = [builder.types.inner.get(v, v) for v in inputs]
+        self.outputs = list(outputs)
+        self._attributes = attributes
         self._seen: set[str] = set()
         self._seen_inputs: set[int] = set()
+
+    @property
+    def where(self) -> str:
+        """The node, as messages name it."""
+        return f"node {self.name!r} ({self.op})"
 
     # attributes
 
@@ -230,43 +238,30 @@ class Node:
         """Attributes that the node carries and that nobody looked at."""
         return sorted(set(self._attributes) - self._seen)
 
-    def _attribute(self, name: str, types: tuple[int, ...], default: Any) -> Any:
+    def _attribute(self, name: str, expected: str, fits: Callable[[Any], bool], default: Any) -> Any:
         self._seen.add(name)
-        if name not in self._attributes:
-            return default
-        attribute = self._attributes[name]
-        if attribute.type not in types:
-            raise ModelError(f"attribute {name!r} is {_TYPE_NAMES.get(attribute.type, f'of type {attribute.type}')}; "
-                             f"expected {' or '.join(_TYPE_NAMES[t] for t in types)}")
-        return getattr(attribute, _ATTRIBUTE_FIELDS[attribute.type])
+        value = self._attributes.get(name, default)
+        if name in self._attributes and not fits(value):
+            raise ModelError(f"attribute {name!r} is {value!r}; expected {expected}")
+        return value
 
     def int(self, name: str, default: int = 0) -> int:
         """Attribute that is a whole number."""
-        return int(self._attribute(name, (2,), default))
+        return int(self._attribute(name, "a whole number", _is_whole, default))
 
     def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
-        return float(np.float32(self._attribute(name, (1, 2), default)))
+        """Attribute that is a number."""
+        return float(self._attribute(name, "a number", lambda v: _is_whole(v) or isinstance(v, float), default))
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
-        value = self._attribute(name, (7,), default)
+        value = self._attribute(name, "a list of whole numbers",
+                                lambda v: isinstance(v, (list, tuple)) and all(map(_is_whole, v)), default)
         return None if value is None else tuple(int(v) for v in value)
 
     def text(self, name: str, default: str = "") -> str:
         """Attribute that is a word."""
-        value = self._attribute(name, (3,), default)
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-    def attribute(self, name: str) -> tuple[int, Any]:
-        """(AttributeProto type, value) of an attribute of any type with a value. Raises ModelError when absent."""
-        self._seen.add(name)
-        if name not in self._attributes:
-            raise ModelError(f"attribute {name!r} is missing")
-        kind = self._attributes[name].type
-        if kind not in _ATTRIBUTE_FIELDS:
-            self.unsupported(f"attribute {name!r} is {_TYPE_NAMES.get(kind, f'of type {kind}')}")
-        return kind, getattr(self._attributes[name], _ATTRIBUTE_FIELDS[kind])
+        return self._attribute(name, "a word", lambda v: isinstance(v, str), default)
 
     # inputs
 
@@ -347,18 +342,9 @@ class Node:
         """pathweave dtype of a value, where it is known."""
         return self.builder.dtype(value)
 
-    def onnx_type(self, value: str) -> str | None:
-        """ONNX element type of a value, where it is known: f16 for one that stands for float16; see `types`."""
+    def file_type(self, value: str) -> str | None:
+        """Element type of a value in the file, where it is known: f16 for one that stands for float16; see `types`."""
         return self.builder.types.of(value, self.dtype(value))
-
-    def element_type(self, number: int) -> str:
-        """pathweave dtype of an ONNX element type."""
-        return element_type(number, "element type")
-
-    def tensor(self, proto, where: str) -> tuple[np.ndarray, str]:
-        """Content of a TensorProto attribute as the net computes with it, and its ONNX element type."""
-        array, dtype = to_array(proto, self.builder.external, where)
-        return narrow(array) if array.dtype == np.float64 and "f64" in self.builder.types.computed else array, dtype
 
     # outputs
 
@@ -412,9 +398,13 @@ class Node:
         return self.constant(np.array(value, numpy_dtype(self.dtype(like) or "f32")))
 
 
-def convert(node: Node, function) -> None:
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def convert(node: Node, function: Callable[[Any], None]) -> None:
     """Run an operator function; what goes wrong inside becomes a ModelError that names the node."""
-    where = f"node {node.name!r} ({node.op}, opset {node.version})"
+    where = node.where
     try:
         with np.errstate(all="ignore"):  # constants may hold infinities, and keep them
             function(node)
@@ -432,5 +422,4 @@ def convert(node: Node, function) -> None:
     except ValueError as e:
         raise ModelError(f"{where}: malformed: {e}") from e
     except (TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as e:
-        raise ModelError(f"{where}: cannot be converted ({type(e).__name__}: {e}); if onnx.checker takes the model, this is a "
-                         f"defect of the importer") from e
+        raise ModelError(f"{where}: cannot be converted ({type(e).__name__}: {e}); {node.defect}") from e
