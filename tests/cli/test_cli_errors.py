@@ -74,7 +74,12 @@ def test_explain_names_layers(pw, digits):
 
 
 def test_explain_without_measurements(pw, digits):
-    check(pw("explain", digits, 0), 1, "profile")
+    for words in (["0"], ["--all"]):
+        result = pw("explain", digits, *words, "--threads", 1, "--shape", "N=2")
+        check(result, 1, "at 1 thread, got none", f"pathweave profile {digits} --threads 1 --shape N=2")
+    command = result.err.splitlines()[-1].rpartition("run: ")[2].split()
+    assert pw(*command[1:], "--budget", 0).code == 0  # the command that it names is enough
+    assert pw("explain", digits, "--all", "--threads", 1, "--shape", "N=2").code == 0
 
 
 def test_run_inputs(pw, digits, two_inputs, tmp_path, batch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import ProfileError
 from ._errors import BadUse
 from ._options import (
     Accuracy,
@@ -45,15 +47,28 @@ def command(
     number = threads or (route.threads if route else loaded.threads)
     options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
     profile = stored_profile(loaded.bind(shapes), number)
-    if layer is None:
-        _print_all(loaded, profile, route, options, json)
-        return
-    from ..tuning.explain import explain
-    found = explain(loaded, layer, profile, route=route, **options)
+    try:
+        if layer is None:
+            _print_all(loaded, profile, route, options, json)
+            return
+        from ..tuning.explain import explain
+        found = explain(loaded, layer, profile, route=route, **options)
+    except ProfileError as e:
+        command = _profile_command(model, number, shape, accuracy, routine)
+        raise ProfileError(f"{e}\nto measure this model here, run: {command}") from e
     if json:
         print_json(found.to_json())
     else:
         print_tables(*_parts(found))
+
+
+def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None) -> str:
+    """The command that measures what an explanation with these options needs."""
+    words = ["pathweave", "profile", model, "--threads", str(threads)]
+    words += [w for text in shape or () for w in ("--shape", text)]
+    words += ["--accuracy", accuracy] if accuracy != "f32" else []
+    words += [w for text in routine or () for w in ("--routine", text)]
+    return shlex.join(words)
 
 
 def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..words import counted
 from ._options import (
     Accuracy,
     Budget,
@@ -72,7 +73,7 @@ def command(
         notes.append(f"{imported} new measurements from {import_}"
                      + (f"; the store holds {others} of other machines, which are kept and not used here" if others else ""))
     if export is not None:
-        notes.append(f"{export}: {len(profile)} entries written")
+        notes.append(f"{export}: {counted(len(profile), 'entry', 'entries')} written")
     notes += [f"left out: {w['layer']}: {w['candidate']}: {w['reason']}" for w in wrong]
     print_tables(_table(rows, notes))
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..words import counted
 from ._errors import BadUse
 from ._options import Json
 from ._output import print_json, print_tables
@@ -40,4 +41,4 @@ def command(
                         Column("accuracy", "accuracy"), Column("epilogue", "epilogue", fold=2),
                         Column("role", "role", fold=1), Column("requires", "requires", fold=4),
                         Column("unavailable", "not available because")], rows,
-                       notes=[f"{len(rows)} routines" + (f" of {kind}" if kind else "")]))
+                       notes=[f"{counted(len(rows), 'routine')}" + (f" of {kind}" if kind else "")]))

@@ -20,6 +20,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
+    from ..words import counted
     loaded = load_model(model, threads)
     try:
         bound = bound_by_options(loaded, shape)
@@ -57,7 +58,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     lines += [f"  input   {n}: {s}" + (f", shown for {bound.inputs[n]}" if not s.bound else "")
               for n, s in loaded.main.inputs.items()]
     lines += [f"  output  {n}: {s}" for n, s in bound.outputs.items()]
-    lines += [f"  {name:11s} {len(n.layers)} layers: {' '.join(x.kind for x in n.layers)}"
+    lines += [f"  {name:11s} {counted(len(n.layers), 'layer')}: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                    Column("inputs", "inputs", fold=2), Column("outputs", "outputs"), Column("epilogue", "epilogue", fold=1),
@@ -68,7 +69,6 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         parts += ["", _scales(bound)]
     if route is not None:
         from ..report.routes import origin_of, route_table
-        from ..report.tables import counted
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"{origin_of(plan)}, {counted(plan.threads, 'thread')}"))

@@ -70,7 +70,7 @@ def command(
         print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
                     "notes": tuned.notes})
         return
-    from ..report.tables import counted
+    from ..words import counted
     sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
     title = f"{model}   {sizes}   {counted(plan.threads, 'thread')}"
     print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),

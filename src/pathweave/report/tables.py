@@ -90,11 +90,6 @@ _GAP = "  "
 _RICH_GAP, _RICH_EDGES = 3, 2
 
 
-def counted(n: int, noun: str) -> str:
-    """A count with its noun: `1 thread`, `2 threads`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def cut(text: str, width: int) -> str:
     """A text of at most `width` characters; what is left out of its middle is an ellipsis."""
     if len(text) <= width:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from ..errors import NoRoutineError, RouteError
 from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
+from ..words import counted
 from . import catalogue
 from .catalogue import Candidate
 
@@ -176,7 +177,7 @@ class Restriction:
             for first, last in d.ranges:
                 if last >= len(layers):
                     raise RouteError(f"routine descriptor {d.text!r}: position {max(first, len(layers))}; the net "
-                                     f"has {len(layers)} layers, 0 to {len(layers) - 1}")
+                                     f"has {counted(len(layers), 'layer')}, 0 to {len(layers) - 1}")
             if not any(d.covers(i) and any(d.matches(c) for c in cs) for i, cs in enumerate(found)):
                 offered = sorted({c.routine for cs in found for c in cs})
                 shown = ", ".join(offered[:40]) + (f", and {len(offered) - 40} more" if len(offered) > 40 else "")

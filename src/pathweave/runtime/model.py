@@ -14,6 +14,7 @@ from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
 from ..net.size import MOST_THREADS, check_number_of_threads
+from ..words import counted
 from . import defaults
 from .bound import BoundNet, resolve_shapes
 from .native import native
@@ -399,7 +400,7 @@ class LoadedModel(Model):
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
-        return (f"<Model {ins}: {len(self.main.layers)} layers, outputs {', '.join(self.main.outputs)}, "
+        return (f"<Model {ins}: {counted(len(self.main.layers), 'layer')}, outputs {', '.join(self.main.outputs)}, "
                 f"{len(self.routes)} tuned routes>")
 
     def _repr_html_(self) -> str:

@@ -13,6 +13,7 @@ from ...meaning.trials import Trials
 from ...net.format import numpy_dtype
 from ...net.names import Names
 from ...net.net import Layer, TensorSpec
+from ...words import counted
 from .external import External
 from .tensors import WIDENED, dense, element_type, narrow, to_array
 from .types import ElementTypes
@@ -292,7 +293,8 @@ class Node:
     def required(self, count: int) -> None:
         """Raise ModelError unless the first `count` inputs are there."""
         if len(self.given) < count or not all(self.given[:count]):
-            raise ModelError(f"expected at least {count} inputs, got {len([v for v in self.given if v])} ({self.given})")
+            raise ModelError(f"expected at least {counted(count, 'input')}, got "
+                             f"{len([v for v in self.given if v])} ({self.given})")
 
     def const(self, i: int) -> np.ndarray | None:
         """Content of an input, None when it is absent or not known at import."""
