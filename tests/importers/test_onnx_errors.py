@@ -191,7 +191,7 @@ def test_layer_names_are_the_nodes_and_unique():
         ([helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Relu", ["b"], ["a"])], "not made before it"),
         ([helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Tanh", ["x"], ["y"])], "defined twice"),
         ([helper.make_node("Relu", ["x"], ["x"])], "defined twice"),
-        ([helper.make_node("Relu", [], ["y"], name="n")], "'n'.*at least 1 inputs"),
+        ([helper.make_node("Relu", [], ["y"], name="n")], "'n'.*at least 1 input,"),
         ([helper.make_node("Relu", ["x"], ["z"])], "graph outputs"),
         ([helper.make_node("Relu", ["x"], [], name="n")], "no output"),
         ([helper.make_node("Concat", ["x", "x"], ["y"], axis="1")], "attribute 'axis' is a word; expected a whole number"),

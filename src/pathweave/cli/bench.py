@@ -195,7 +195,7 @@ def _list(json: bool) -> None:
 def _onnx(model: str, loaded: Any, given: str | None) -> str:
     """Path of the ONNX file that other engines read."""
     if given is not None:
-        return str(existing_file(given, "ONNX"))
+        return str(existing_file(given, "ONNX", "--onnx"))
     if loaded.meta.get("format") == "onnx":
         from ..files.model import recognises
         with open(model, "rb") as f:

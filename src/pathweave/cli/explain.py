@@ -46,6 +46,10 @@ def command(
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
     options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
+    if options["restrict"] is not None:  # a word without effect is told whatever was measured
+        found = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
+                 for i in range(len(bound.layers))]
+        options["restrict"].check(bound.layers, found)
     profile = stored_profile(loaded.bind(shapes), number)
     try:
         if layer is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ._calibration import Calibrate, calibrate_with
-from ._options import Json, ModelPath, existing_file, load_model, new_shapes, writable_target
+from ._errors import BadUse
+from ._options import Json, ModelPath, cut, existing_file, load_model, new_shapes, writable_target
 from ._output import print_json
 
 ORDER = 10
@@ -32,9 +34,11 @@ def command(
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
     writable_target(out, "model")
-    for path in (preprocess, postprocess):
+    for option, path in (("--preprocess", preprocess), ("--postprocess", postprocess)):
         if path is not None:
-            existing_file(path, "pipeline")
+            existing_file(path, "pipeline", option)
+    if external_root is not None and not Path(external_root).is_dir():
+        raise BadUse(f"--external-root {cut(external_root)}: expected a folder that is there")
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
     loaded = load_model(model, None, preprocess, postprocess, **options)
     if shape:

@@ -45,9 +45,9 @@ def command(
     from ..profiling.protocol import profile_bound, this_host
     from ..profiling.store import Store
     check_accuracy(accuracy)
-    writable_target(export, "export")
+    writable_target(export, "export", "--export")
     if import_ is not None:
-        existing_file(import_, "profile")
+        existing_file(import_, "profile", "--import")
     loaded, bound = load_bound(model, threads, shape)
     allowed = restriction(routine)
     imported = None

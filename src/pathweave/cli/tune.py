@@ -50,6 +50,8 @@ def command(
     from ..report.timing import time_steps
     from ..tuning.api import tune
     check_accuracy(accuracy)
+    if no_save and (out or packed):
+        raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
     out = None if no_save else out or _default_target(model)
     writable_target(out, "model")
     loaded, bound = load_bound(model, threads, shape, batch)

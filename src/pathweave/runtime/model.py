@@ -401,7 +401,7 @@ class LoadedModel(Model):
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
         return (f"<Model {ins}: {counted(len(self.main.layers), 'layer')}, outputs {', '.join(self.main.outputs)}, "
-                f"{len(self.routes)} tuned routes>")
+                f"{counted(len(self.routes), 'tuned route')}>")
 
     def _repr_html_(self) -> str:
         """A row per input, output, kind of layer and route, for notebooks."""
