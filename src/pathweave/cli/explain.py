@@ -90,7 +90,8 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
 
 def _parts(e: Any) -> list[Any]:
     from ..report.tables import Column, Table, show_bytes, show_time, time_column
-    lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {e.problem}"]
+    from ..words import short_floats
+    lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {short_floats(e.problem)}"]
     rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
              "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
              "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]

@@ -20,7 +20,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
-    from ..words import counted
+    from ..words import counted, short_floats
     loaded = load_model(model, threads)
     try:
         bound = bound_by_options(loaded, shape)
@@ -61,7 +61,8 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     lines += [f"  {name:11s} {counted(len(n.layers), 'layer')}: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                   Column("inputs", "inputs", fold=2), Column("outputs", "outputs"), Column("epilogue", "epilogue", fold=1),
+                   Column("inputs", "inputs", fold=2), Column("outputs", "outputs"),
+                   Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
                   rows, notes=[_total(held, total), _passes(before, after)])
     parts: list[Any] = ["\n".join(lines), table]
@@ -81,6 +82,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """What is known of a net without the sizes of its symbols."""
     from ..files.pipeline import value_specs
     from ..report.tables import Column, Table
+    from ..words import short_floats
     net = loaded.main
     try:
         specs: dict[str, Any] = value_specs(net)
@@ -103,7 +105,8 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
              *(f"  output  {n}: {specs.get(n, '?')}" for n in net.outputs)]
     print_tables("\n".join(lines), Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                                           Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
-                                          Column("epilogue", "epilogue", fold=2)], rows, notes=[advice]), *loaded.notes)
+                                          Column("epilogue", "epilogue", short_floats, fold=2)], rows, notes=[advice]),
+                 *loaded.notes)
 
 
 def _scales(bound: Any) -> Any:
