@@ -78,7 +78,8 @@ def test_show_binds_shapes(pw, digits):
 
 def test_show_prints_a_table(pw, digits):
     result = pw("show", digits)
-    assert result.code == 0 and "passes: 22 layers > 8" in result.out and "depthwise_conv2" in result.out
+    assert result.code == 0 and "depthwise_conv2" in result.out
+    assert "passes: 22 layers as imported > 8 that run at these sizes" in result.out
 
 
 def test_parameters_are_shown_as_f32_and_kept_whole(pw, tmp_path):
@@ -95,6 +96,17 @@ def test_parameters_are_shown_as_f32_and_kept_whole(pw, tmp_path):
     pw("profile", file, "--budget", 0, "--threads", 1)
     assert "epilogue=leaky_relu:0.1 threads=1\n" in pw("explain", file, 0, "--threads", 1).out
     assert layer["epilogue"] in pw("explain", file, 0, "--threads", 1, "--json").json["problem"]
+
+
+def test_import_and_show_say_which_layers_they_count(pw, digits, tmp_path):
+    from onnx import load
+    out = tmp_path / "digits.pw"
+    text = pw("import", digits, "-o", out).out
+    count = int(re.search(r"main +(\d+) layers", text)[1])
+    nodes = [n for n in load(digits).graph.node if n.op_type not in ("Constant", "Shape", "Gather", "Unsqueeze", "Concat")]
+    assert f"before the passes: {len(nodes)} in main. " in text
+    shown = pw("show", out)
+    assert f"passes: {count} layers in the file > {len(pw('show', out, '--json').json['layers'])} that run" in shown.out
 
 
 # ---- catalogue, devices ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
+    from ..words import counted
     writable_target(out, "model")
     for option, path in (("--preprocess", preprocess), ("--postprocess", postprocess)):
         if path is not None:
@@ -45,7 +47,8 @@ def command(
         loaded = load_model(model, None, preprocess, postprocess, shapes=new_shapes(shape, loaded.main), **options)
     samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
-    nets = {name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()},
+    nets = {name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
+                   "inputs": {n: str(s) for n, s in net.inputs.items()},
                    "outputs": net.outputs} for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
@@ -54,6 +57,9 @@ def command(
     print(f"{out}: written from {model}")
     for name, net in nets.items():
         ins = ", ".join(f"{n} {s}" for n, s in net["inputs"].items())
-        print(f"  {name:12s} {net['layers']:4d} layers   {ins} -> {', '.join(net['outputs'])}")
+        print(f"  {name:12s} {counted(net['layers'], 'layer'):>10s}   {ins} -> {', '.join(net['outputs'])}")
     if samples is not None:
-        print(f"  calibrated   {len(loaded.quantisation['main'])} values on {samples} samples")
+        print(f"  calibrated   {counted(len(loaded.quantisation['main']), 'value')} on {counted(samples, 'sample')}")
+    imported = ", ".join(f"{net['imported']} in {name}" for name, net in nets.items())
+    print(f"layers as imported, before the passes: {imported}. The file has those that passes leave whatever the sizes are; "
+          f"pathweave show {shlex.quote(out)} counts those that run at certain sizes.")

@@ -16,7 +16,7 @@ ORDER = 20
 
 def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
-    from .. import importers
+    from ..importers import is_own
     from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
@@ -36,7 +36,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
                      "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
                      "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
                      "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)})
-    before = Counter(layer.kind for layer in importers.load(model).main.layers)
+    before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
     constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
@@ -64,7 +64,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
                    Column("inputs", "inputs", fold=2), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
-                  rows, notes=[_total(held, total), _passes(before, after)])
+                  rows, notes=[_total(held, total), _passes(before, after, is_own(model))])
     parts: list[Any] = ["\n".join(lines), table]
     if bound.scales:
         parts += ["", _scales(bound)]
@@ -129,7 +129,10 @@ def _total(parameters: int, operations: int) -> str:
     return f"{show_count(parameters)} parameters, {show_count(operations)} operations per call (a multiply-add is two)"
 
 
-def _passes(before: Counter, after: Counter) -> str:
+def _passes(before: Counter, after: Counter, own: bool) -> str:
+    """What the passes changed: from the layers of the file (`own`: a .pw file, that passes have seen already)."""
+    from ..words import counted
     changes = [f"{kind} {before[kind]} > {after[kind]}" for kind in sorted({*before, *after})
                if before[kind] != after[kind]]
-    return f"passes: {sum(before.values())} layers > {sum(after.values())}" + (f" ({', '.join(changes)})" if changes else "")
+    return (f"passes: {counted(sum(before.values()), 'layer')} {'in the file' if own else 'as imported'} > "
+            f"{sum(after.values())} that run at these sizes" + (f" ({', '.join(changes)})" if changes else ""))
