@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...errors import ModelError, UnsupportedOperatorError
 from ...words import counted
-from ..refusals import Refused, message
+from ..refusals import UNKNOWN, Refused, message
 from .advice import ADVICE
 from .builder import Builder, Node, convert
 
@@ -69,7 +69,7 @@ def _node(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth:
     reads = [*node.given, *(scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1])]
     broken = any(v in state.poisoned for v in reads)
     covered = branching or key in state.table
-    reason = "no such operator here" if not covered else None
+    reason = UNKNOWN if not covered else None
     if covered:
         try:
             _check_inputs(node, state.poisoned)
