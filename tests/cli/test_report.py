@@ -198,6 +198,15 @@ def test_every_peer_is_complete():
         assert peer.missing() == "" or peer.missing() == f"not installed: pip install {peer.install}"
 
 
+def test_the_version_of_a_peer_is_that_of_its_own_package():
+    from importlib import metadata
+    there = Peer("p", ("numpy",), "numpy", lambda task: list)
+    assert there.version() == metadata.version("numpy")
+    assert Peer("p", ("numpy",), "no-such-package numpy", lambda task: list).version() == ""
+    absent = Peer("p", ("no_such_module", "numpy"), "numpy no-such-package", lambda task: list)
+    assert absent.missing() and absent.version() == ""
+
+
 def test_a_failing_peer_is_declined_and_quiet(capfd):
     def load(task):
         os.write(1, b"noise")

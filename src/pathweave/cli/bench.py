@@ -183,7 +183,7 @@ def _select(names: list[str], accuracy: str) -> list[Any]:
 def _list(json: bool) -> None:
     from ..report.peers import peers
     from ..report.tables import Column, Table
-    rows = [{"engine": p.name, "accuracy": p.accuracy, "version": "" if p.missing() else p.version(),
+    rows = [{"engine": p.name, "accuracy": p.accuracy, "version": p.version(),
              "reason": p.missing()} for p in peers().values()]
     if json:
         print_json(rows)
