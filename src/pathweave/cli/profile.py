@@ -44,12 +44,14 @@ def command(
     """Measure the routines of every layer. What the store knows already is not measured again."""
     from ..profiling.protocol import profile_bound, this_host
     from ..profiling.store import Store
+    from ..runtime.calibrate import warn_uncalibrated
     check_accuracy(accuracy)
     writable_target(export, "export", "--export")
     if import_ is not None:
         existing_file(import_, "profile", "--import")
     loaded, bound = load_bound(model, threads, shape)
     allowed = restriction(routine)
+    warn_uncalibrated(bound, accuracy, 1)
     imported = None
     with Store.open() as store:
         if import_ is not None:
