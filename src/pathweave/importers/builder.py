@@ -14,6 +14,7 @@ from ..net.floats import HALVES
 from ..net.format import numpy_dtype
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
+from ..words import counted
 from .types import ElementTypes, narrow
 
 #: A weight that a model computes from constants, such as a ConstantOfShape, may have this many bytes ...
@@ -287,7 +288,8 @@ class Node:
     def required(self, count: int) -> None:
         """Raise ModelError unless the first `count` inputs are there."""
         if len(self.given) < count or not all(self.given[:count]):
-            raise ModelError(f"expected at least {count} inputs, got {len([v for v in self.given if v])} ({self.given})")
+            raise ModelError(f"expected at least {counted(count, 'input')}, got "
+                             f"{len([v for v in self.given if v])} ({self.given})")
 
     def const(self, i: int) -> np.ndarray | None:
         """Content of an input, None when it is absent or not known at import."""

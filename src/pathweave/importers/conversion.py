@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ModelError, UnsupportedOperatorError
 from ..folder import modules
 from .builder import Builder, Node, convert
-from .refusals import Refused, message
+from .refusals import UNKNOWN, Refused, message
 
 
 def operator_table(package: str) -> dict[str, Callable[[Any], None]]:
@@ -52,7 +52,7 @@ class Conversion:
         key = key or node.op
         broken = any(v in self.poisoned for v in (*node.given, *reads))
         covered = work is not None or key in self.table
-        reason = "no such operator here" if not covered else None
+        reason = UNKNOWN if not covered else None
         if covered:
             try:
                 self._check_inputs(node)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from ...errors import ModelError
+from ...words import counted
 from .. import conversion as common
 from .advice import ADVICE
 from .node import Builder, Node
@@ -65,13 +66,13 @@ def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: i
     if condition is None:
         node.unsupported(f"its condition {node.input(0)!r} depends on what the model is given at run time")
     if condition.size != 1:
-        raise ModelError(f"node {node.name!r} (If): its condition has {condition.size} elements, expected 1")
+        raise ModelError(f"node {node.name!r} (If): its condition has {counted(condition.size, 'element')}, expected 1")
     if depth >= MOST_NESTED:
         node.unsupported(f"more than {MOST_NESTED} of them are nested")
     wanted = "then_branch" if bool(condition.reshape(())) else "else_branch"
     graph = next((a.g for a in proto.attribute if a.name == wanted and a.HasField("g")), None)
     if graph is None or len(graph.output) < len(node.outputs):
-        raise ModelError(f"node {node.name!r} (If): expected a {wanted} with {len(node.outputs)} outputs, got "
+        raise ModelError(f"node {node.name!r} (If): expected a {wanted} with {counted(len(node.outputs), 'output')}, got "
                          f"{'none' if graph is None else len(graph.output)}")
     inner = dict(scope)
     sparse = {t.values.name: t for t in graph.sparse_initializer}

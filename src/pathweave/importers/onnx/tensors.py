@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import FileFormatError, UnsupportedOperatorError
 from ...net.size import MOST_RANK
+from ...words import counted
 from .external import External
 
 #: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
@@ -69,7 +70,7 @@ def to_array(tensor, external: External, where: str = "", raw: memoryview | None
     else:
         data = getattr(tensor, field)
         if len(data) != count:
-            raise FileFormatError(f"{where}: {field} has {len(data)} elements, but dims {list(dims)} need {count}")
+            raise FileFormatError(f"{where}: {field} has {counted(len(data), 'element')}, but dims {list(dims)} need {count}")
         wide = np.array(data, {"int32_data": np.int64, "uint64_data": np.uint64}.get(field, stored))
         with np.errstate(all="ignore"):
             bits = wide.astype(stored)
