@@ -26,7 +26,7 @@ LEFT_OUT = {"PHOTOS/", "conv2/mine"}
 _SETTING = re.compile(r"[A-Z_]+=\S+")
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _PATH = re.compile(r"`((?:src|native|include|cmake|tests|tools|bench|examples|docs/notes)/[\w./-]*[\w/])`")
-_SYMBOL = re.compile(r"`(\w+)` in `([\w./-]+)`")
+_SYMBOL = re.compile(r"`(\w+)`\s+in\s+`([\w./-]+)`")
 
 
 class Command(NamedTuple):
