@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
 import shutil
@@ -43,16 +45,19 @@ class Command(NamedTuple):
 
 def commands_in(path: Path) -> list[Command]:
     """The command lines of a Markdown file: lines of code blocks, without the words behind two spaces, and code in lines."""
-    found, fenced, before = [], False, ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    found, fenced, before, prose = [], False, "", []
+    for number, line in enumerate([*path.read_text(encoding="utf-8").splitlines(), ""], 1):
         where = f"{path.relative_to(ROOT)}:{number}"
+        block = fenced or line.startswith("    ") and (not before.strip() or before.startswith("    "))
+        if prose and (block or not line.strip() or line.startswith(("```", "|"))):  # code may go on in the next line
+            found += [c for code in re.findall(r"`([^`]+)`", "\n".join(prose)) for c in _command(where, code, False)]
+            prose = []
         if line.startswith("```"):
             fenced = not fenced
-        elif fenced or line.startswith("    ") and (not before.strip() or before.startswith("    ")):
+        elif block:
             found += _command(where, re.split(r"\s{2,}", line.strip())[0], True)
         else:
-            for code in re.findall(r"`([^`]+)`", line):
-                found += _command(where, code, False)
+            prose.append(line)
         before = line
     return found
 
@@ -166,6 +171,36 @@ def test_make_has_the_targets(command):
     variables = [w.partition("=")[0] for w in command.words[1:] if "=" in w]
     missing += [v for v in variables if f"$({v})" not in makefile]
     assert not missing, f"{command.where}: the Makefile has no {', '.join(missing)}"
+
+
+# ---- Python ---------------------------------------------------------------------------------------------------------
+
+def python_blocks() -> list:
+    """The fenced blocks of Python, with the line above the first of each."""
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            where = f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}"
+            found.append(pytest.param(match[1], id=where))
+    return found
+
+
+@pytest.mark.parametrize("text", python_blocks())
+def test_python_names_and_arguments_exist(text):
+    """Functions of the package that a block calls, and methods of the objects that it makes, take what they are given."""
+    import pathweave as pw
+    kinds = {"model": pw.Model, "tuned": pw.Model, "plan": pw.Plan}
+    calls = 0
+    for node in ast.walk(ast.parse(text)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+            continue
+        owner = node.func.value.id
+        function = getattr(pw if owner == "pw" else kinds[owner], node.func.attr)
+        given = [None] * (len(node.args) + (owner != "pw"))
+        inspect.signature(function).bind(*given, **{k.arg: None for k in node.keywords})
+        calls += 1
+    assert calls
 
 
 # ---- commands that run ----------------------------------------------------------------------------------------------
