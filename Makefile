@@ -24,9 +24,10 @@ test: install   ## run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST)
 
 lint: EXTRAS = demo test lint
-lint: install   ## check style, floors, and symbols of micro-kernel objects
+lint: install   ## check style, floors, the drawing in DESIGN.md, and symbols of micro-kernel objects
 	@$(BIN)/ruff check .
 	@$(BIN)/python tools/floors.py
+	@$(BIN)/python tools/tree.py
 	@$(BIN)/python tools/isa_symbols.py build
 
 sanitize: EXTRAS = demo test sanitize

@@ -186,7 +186,7 @@ class ValueKind(LayerKind):
     def absorb(self, attrs: Mapping[str, Any], arrays: Sequence) -> tuple[dict[str, Any], set[int]]:
         """Move known inputs into attributes: (new attributes, indices of the inputs that are not needed any more).
 
-        `arrays`: per input its array where it is constant, else None. Source: DESIGN section 4, bound shapes.
+        `arrays`: per input its array where it is constant, else None. Source: DESIGN section 4, step 2.
         """
         out, gone = dict(attrs), set()
         for index, name in self.value_inputs.items():

@@ -1,4 +1,4 @@
-"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 4).
+"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 5).
 
 Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
 by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
