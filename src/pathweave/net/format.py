@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..errors import ModelError
+
+D = TypeVar("D", int, int | str)
 
 #: dtype name -> (NumPy name, bytes per element). bf16 has no NumPy type: it travels as uint16.
 DTYPES = {
@@ -22,9 +25,40 @@ _ALL = {**DTYPES, **STORED}
 FORMS = ("bf16", "f16", *STORED)
 _FROM_NUMPY = {numpy_name: name for name, (numpy_name, _) in DTYPES.items() if name != "bf16"}
 
-#: `plain` is row-major in the logical order, for every rank but 4; a rank-4 value calls the same order `nchw`.
-#: `nchw16c` exists only where the channel count is a multiple of 16, so that no padding is ever stored.
-LAYOUTS = ("plain", "nchw", "nhwc", "nchw16c")
+class Layout(NamedTuple):
+    """How the values of a layout lie in memory, one number after the other and nothing padded.
+
+    `rank`: of the values that it is for; None: of every rank that no other layout is for. `order`: the logical axis of every
+    dimension in memory, outermost first; () for the logical order itself. `block`: 0, or the channels (axis 1), whose number
+    it divides, are cut into blocks of so many, which are one more dimension, the innermost.
+    """
+
+    rank: int | None
+    order: tuple[int, ...] = ()
+    block: int = 0
+
+    @property
+    def row_major(self) -> bool:
+        """True where memory has the logical order."""
+        return not self.block and self.order == tuple(sorted(self.order))
+
+    @property
+    def back(self) -> tuple[int, ...]:
+        """The dimension in memory, blocks apart, of every logical axis."""
+        return tuple(self.order.index(axis) for axis in range(len(self.order)))
+
+
+#: Everything that is known of a layout: native/types/format.cpp has the same facts, the rest of the package asks these. The
+#: logical axes of rank 4 are N, C, H, W. A form that packs rows (`bf16x2`) packs those of the innermost dimension.
+LAYOUTS = {
+    "plain": Layout(None),
+    "nchw": Layout(4, (0, 1, 2, 3)),
+    "nhwc": Layout(4, (0, 2, 3, 1)),
+    "nchw16c": Layout(4, (0, 1, 2, 3), block=16),
+}
+_ROW_MAJOR = {facts.rank: name for name, facts in LAYOUTS.items() if facts.row_major}
+#: The layouts among which a whole net chooses; an earlier one wins a tie.
+IMAGE_LAYOUTS = ("nhwc", "nchw16c", "nchw")
 
 
 class Format(NamedTuple):
@@ -50,12 +84,46 @@ class Format(NamedTuple):
 
 def plain_layout(rank: int) -> str:
     """Name of the row-major layout in the logical order: `nchw` for rank 4, else `plain`."""
-    return "nchw" if rank == 4 else "plain"
+    return _ROW_MAJOR.get(rank, _ROW_MAJOR[None])
 
 
 def plain_format(dtype: str, rank: int) -> Format:
-    """Format in which NumPy hands a value over: row-major, on the CPU."""
+    """The row-major format on the CPU: what all conversions meet in. A caller's format is asked of the bound net."""
     return Format(dtype, plain_layout(rank), "cpu")
+
+
+def of_rank(layout: str, rank: int) -> bool:
+    """True when a layout is for values of this rank."""
+    wanted = LAYOUTS[layout].rank
+    return rank not in _ROW_MAJOR if wanted is None else rank == wanted
+
+
+def fits(layout: str, shape: Sequence[int | str]) -> bool:
+    """True when a value of this shape can lie in this layout. Symbols are of no known size: no block divides them."""
+    block = LAYOUTS[layout].block
+    return of_rank(layout, len(shape)) and (not block or isinstance(shape[1], int) and shape[1] % block == 0)
+
+
+def physical_shape(layout: str, shape: Sequence[D]) -> tuple[D, ...]:
+    """Dimensions as they lie in memory, outermost first, of a logical shape that fits."""
+    facts = LAYOUTS[layout]
+    if facts.row_major:
+        return tuple(shape)
+    if not facts.block:
+        return tuple(shape[axis] for axis in facts.order)
+    blocks = int(shape[1]) // facts.block
+    return (*(blocks if axis == 1 else shape[axis] for axis in facts.order), facts.block)  # type: ignore[return-value]
+
+
+def logical_shape(layout: str, physical: Sequence[D]) -> tuple[D, ...]:
+    """The inverse of `physical_shape`."""
+    facts = LAYOUTS[layout]
+    if facts.row_major:
+        return tuple(physical)
+    found = [physical[dimension] for dimension in facts.back]
+    if facts.block:
+        found[1] = int(found[1]) * facts.block  # type: ignore[call-overload]
+    return tuple(found)
 
 
 def dtype_of(numpy_dtype: object) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..errors import ModelError
 from ..locks import lock
 from ..net.accuracy import accuracy_rank, least_accurate
-from ..net.format import Format, plain_layout
+from ..net.format import Format, of_rank, plain_layout
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
 from .layouts import host_formats, size_bytes
@@ -314,9 +314,12 @@ PYTHON = "python"
 # ---- routines that run in Python ------------------------------------------------------------------------------------
 
 def numpy_candidate(problem: Problem, layout: str | None = None) -> Candidate:
-    """The meaning of the layer in NumPy: slow, always there. `layout`: of its rank-4 values (the caller's if None)."""
+    """The meaning of the layer in NumPy: slow, always there.
+
+    `layout`: of the values whose rank it is for; others, and all where it is None, lie row-major.
+    """
     def port(spec: TensorSpec) -> Format:
-        return Format(spec.dtype, layout if layout and spec.rank == 4 else plain_layout(spec.rank), "cpu")
+        return Format(spec.dtype, layout if layout and of_rank(layout, spec.rank) else plain_layout(spec.rank), "cpu")
     ins = tuple(port(s) for s, c in zip(problem.inputs, problem.constant) if s is not None and not c)
     outs = tuple(port(s) for s in problem.outputs)
     word = outs[0] if outs else Format("f32", "plain")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..net.format import Format, plain_format
+from ..net.format import IMAGE_LAYOUTS, Format, plain_format
 from ..net.route import Choice, Conversion, Route
 from ..net.size import check_number_of_threads
 from .bound import BoundNet
 from .catalogue import Candidate, Restrict
 from .conversions import conversions_for
 
-#: Layouts that are tried; an earlier one wins a tie.
-_PREFERRED = ("nhwc", "nchw16c", "nchw")
 _REFERENCE = 1000
 
 
@@ -54,7 +52,7 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
         check(bound.layers, [[*found, *(c for region in bound.regions.values() if layer.name in region.layers
                                         for c in bound.region_candidates(region, threads, accuracy))]
                              for layer, found in zip(bound.layers, options)])
-    walks = [_walk(bound, options, layout) for layout in _PREFERRED]
+    walks = [_walk(bound, options, layout) for layout in IMAGE_LAYOUTS]
     return min(walks, key=lambda walk: walk[1])[0]
 
 

@@ -29,8 +29,9 @@ from .catalogue import Candidate, Restrict
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
-_LAYOUT_ALIASES = {"chf": ("nchw", "plain"), "chl": ("nhwc", "plain"), "nchw": ("nchw", "plain"),
-                   "nhwc": ("nhwc", "plain"), "nchw16c": ("nchw16c", "plain"), "plain": ("plain",)}
+#: Word -> layouts that it allows: values of other ranks than that of a layout lie as they always do.
+_LAYOUT_ALIASES = {word: tuple(dict.fromkeys((layout, "plain")))
+                   for word, layout in {"chf": "nchw", "chl": "nhwc", **{x: x for x in LAYOUTS}}.items()}
 LEVELS = ("naive", "fast", "faster")
 _DEVICE = re.compile(r"(cpu|python|null|cuda|opencl|vulkan|hexagon|hvx)\d*")
 _WORD = re.compile(r"[A-Za-z0-9_+.-]+")

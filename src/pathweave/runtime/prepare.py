@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Error, OutOfMemoryError, RouteError
-from ..net.format import Format
+from ..net.format import Format, physical_shape
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.scales import UNKNOWN, Scale
 from .bound import BoundNet
 from .catalogue import Candidate, is_python
-from .layouts import physical_shape, store, to_logical
+from .layouts import store, to_logical
 from .native import native
 
 if TYPE_CHECKING:
