@@ -63,6 +63,10 @@ class DTypeError(InputError, TypeError):
     """A call's input has another element type than the model declares."""
 
 
+class InputDeviceError(InputError):
+    """A call's array lies on a device that is not the CPU."""
+
+
 class RouteError(Error, ValueError):
     """A route does not fit the model, or names a routine that is not in the catalogue."""
 

@@ -95,7 +95,7 @@ def test_a_route_says_where_it_comes_from(classifier, bound, route):
     with pytest.warns(RouteWarning):
         assert said(lost, bound, 2, "here") == f"carried over, 1 of {len(route.layers)} layers by default"
     assert carried_from(tuned, bound.signature, 2, "here") == []
-    assert carried_from(tuned, "other", 1, "elsewhere") == ["other shapes", "2 threads", "another processor"]
+    assert carried_from(tuned, "other", 1, "elsewhere") == ["other shapes or layouts", "2 threads", "another processor"]
 
 
 def default_plan(bound):

@@ -38,7 +38,8 @@ def data(model: Any, path: str) -> tuple[int, Iterator[dict[str, Any]]]:
     """The number of samples of a path, and for each the main net's inputs. Raises BadUse, InputError."""
     from ..runtime.calibrate import sample_arrays
     samples = _samples(model, path, "--data")
-    return len(samples), (sample_arrays(model.main, f"{path}[{i}]", model.image_inputs(s) if isinstance(s, str) else s)
+    return len(samples), (sample_arrays(model.main, f"{path}[{i}]", model.image_inputs(s) if isinstance(s, str) else s,
+                                        model.layouts)
                           for i, s in enumerate(samples))
 
 
@@ -105,6 +106,7 @@ class _Rows:
 def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
     """Arrays by input: those of that name, or the only one that fits where the model has one input."""
     from ..files.arrays import read_arrays
+    from ..net.border import of_caller
     from ..net.floats import HALVES
     from ..net.format import numpy_dtype
     try:
@@ -117,7 +119,8 @@ def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
         types = (numpy_dtype(spec.dtype), *(("float32",) if spec.dtype in HALVES else ()))
-        fitting = [a for a in found.values() if a.ndim == spec.rank and a.dtype in types]
+        rank = of_caller(spec, model.layouts.get(name)).rank
+        fitting = [a for a in found.values() if a.ndim == rank and a.dtype in types]
         if len(fitting) == 1:
             return {name: _several(f"{option} {path}", name, fitting[0])}
     listed = ", ".join(f"{n or 'one without a name'} {a.dtype}{list(a.shape)}" for n, a in found.items())

@@ -167,7 +167,8 @@ def _missing(accuracy: str) -> str:
 def _calibrated(loaded: Any, bound: Any) -> Any:
     """The net bound again, with scales from the samples that all quantised engines get."""
     from ..report.peers import samples
-    loaded.calibrate(samples(bound.shapes))
+    from ..runtime.inputs import as_caller
+    loaded.calibrate([as_caller(bound, sample) for sample in samples(bound.shapes)])
     return loaded.bind(bound.shapes)
 
 
@@ -243,21 +244,26 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
     from ..report.agreement import least_accurate
     from ..report.bench import Entry
     from ..report.routes import origin_of
+    from ..runtime.inputs import as_declared
     from ..timer import SYSTEM
     begin = SYSTEM.now()
     plan = loaded.plan(route, bound.shapes, loaded.threads)
     session = plan.session()
 
     def call() -> list[Any]:
-        return list(session.run(inputs).values())
+        return list(as_declared(bound, session.run(inputs)).values())  # views, so that all engines' outputs compare
     call()
     return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan),
                  prepare_s=SYSTEM.now() - begin)
 
 
 def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:
+    import numpy as np
+
     from ..report.peers import Task
-    return Task(onnx, inputs, tuple(bound.net.outputs), threads)
+    from ..runtime.inputs import as_declared
+    declared = {n: np.ascontiguousarray(a) for n, a in as_declared(bound, inputs).items()}
+    return Task(onnx, declared, tuple(bound.net.outputs), threads)
 
 
 def _memory(model: str, onnx: str | None, bound: Any, threads: int, peers: list[Any]) -> dict[str, Any]:

@@ -155,16 +155,13 @@ def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
     if preprocess is not None and (isinstance(feed, str) or set(feed) <= set(preprocess.inputs)):
         if allowed is None:
             return model.predict(feed)
-        first = LoadedModel(Model({"main": preprocess}, {}), model.threads)
-        from ..files.images import read_image, wanted_size
-        feed = first.run(read_image(feed, wanted_size(preprocess, next(iter(preprocess.inputs))))
-                         if isinstance(feed, str) else feed)
+        feed = model.image_inputs(feed)
     if allowed is not None:
         from ..runtime.defaults import default_route
-        shapes = {n: a.shape for n, a in feed.items()}
+        shapes = model.runnable().shapes_of(feed)
         model.add_route(default_route(model.bind(shapes), model.threads, restrict=allowed))
     rest = {name: net for name, net in model.nets.items() if name != "preprocess"}
-    without = LoadedModel(Model(rest, model.meta, model.routes, model.quantisation), model.threads)
+    without = LoadedModel(Model(rest, model.meta, model.routes, model.quantisation, layouts=model.layouts), model.threads)
     return without.predict(dict(feed))
 
 

@@ -114,6 +114,8 @@ def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | No
             raise BadUse(f"--onnx {cut(onnx)}: NumPy does not read it; compare with what does, such as --against onnxruntime")
         from ..meaning.evaluate import evaluate
         return lambda inputs: evaluate(loaded.main, inputs, "f64")
+    import numpy as np
+
     from ..report.peers import Declined, Task, peers, prepared
     from .bench import _onnx
     if against not in peers():
@@ -124,8 +126,9 @@ def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | No
     path, outputs = _onnx(model, loaded, onnx), tuple(bound.net.outputs)
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
+        contiguous = {n: np.ascontiguousarray(a) for n, a in inputs.items()}
         try:
-            return dict(zip(outputs, prepared(peer, Task(path, inputs, outputs, loaded.threads))()))
+            return dict(zip(outputs, prepared(peer, Task(path, contiguous, outputs, loaded.threads))()))
         except Declined as e:
             raise BadUse(f"--against {against}: it cannot run this model: {e}") from e
     return run

@@ -10,7 +10,8 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
                                    "attrs"?: {"stride": [2, 2]},
                                    "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
      "meta": {...}, "routes": {SIGNATURE: route},
-     "quantisation"?: {"main": {"x": [0.0078125, 128]}}}      scale and zero point of values, see scales.py
+     "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of values, see scales.py
+     "layouts"?: {"x": "nhwc"}}                               of a call's arrays, see border.py
 
 JSON has no infinities and no NaN: such a float is written as `{"$float": "inf"}`, `"-inf"` or `"nan"`.
 """
@@ -25,7 +26,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Mapping, NoReturn
 
-from ..errors import Error, FileFormatError, ModelError
+from ..errors import Error, FileFormatError, InputError, ModelError
+from ..net.border import checked_layouts
 from ..net.format import DTYPES
 from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from ..net.route import Route
@@ -176,6 +178,8 @@ def encode(model: Model) -> dict:
     if any(model.quantisation.values()):
         data["quantisation"] = {net: {value: [float(s.scale), int(s.zero_point)] for value, s in scales.items()}
                                 for net, scales in model.quantisation.items()}
+    if model.layouts:
+        data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
     return data
 
 
@@ -204,7 +208,7 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     if type(version) is not int or version not in READABLE:
         raise bad("model format", " or ".join(map(str, READABLE)), version,
                   "update pathweave to read it, or save the model again with this version")
-    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation",))
+    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts"))
     nets = _object(data["nets"], "nets", None, ())
     if "main" not in nets or not set(nets) <= set(NET_ORDER):
         raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
@@ -216,7 +220,8 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
         raise bad("tensors", "only constants that a net names", stray[:4])
     routes = _object(data["routes"], "routes", None, ())
     return Model(decoded, _meta(data["meta"]), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
-                 _quantisation(data.get("quantisation", {}), decoded))
+                 _quantisation(data.get("quantisation", {}), decoded),
+                 layouts=_layouts(data.get("layouts", {}), decoded["main"]))
 
 
 def _meta(data: Any) -> dict[str, Any]:
@@ -227,6 +232,15 @@ def _meta(data: Any) -> dict[str, Any]:
             raise bad(f"meta, {key}", "a list", meta[key])
     _names(meta.get("default_inputs", []), "meta, default_inputs")
     return meta
+
+
+def _layouts(data: Any, main: Net) -> dict[str, str]:
+    """Layouts of inputs and outputs; whether an output can lie in its one is seen when its shape is known."""
+    found = _object(data, "layouts", None, ())
+    try:
+        return checked_layouts(found, main.inputs, dict.fromkeys(main.outputs))
+    except InputError as e:
+        raise FileFormatError(f"{e}; {DAMAGED}") from None
 
 
 def _quantisation(data: Any, nets: Mapping[str, Net]) -> dict[str, dict[str, Scale]]:

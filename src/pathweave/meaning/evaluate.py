@@ -9,6 +9,8 @@ import numpy as np
 
 from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
 from ..net import memory
+from ..net.arrays import check_on_host
+from ..net.border import advice, logical_shapes, of_caller
 from ..net.floats import host_dtype, numbers_of, taken
 from ..net.format import dtype_of, itemsize, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
@@ -89,8 +91,24 @@ def spec_of(array) -> TensorSpec:
     return TensorSpec(dtype_of(array.dtype), tuple(array.shape))
 
 
-def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Size of every symbol, given concrete shapes of some of the inputs.
+def match_arrays(inputs: Mapping[str, TensorSpec], layouts: Mapping[str, str],
+                 shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes as a net declares them, from those of a caller's arrays, which lie in `layouts` (see `net.border`).
+
+    Raises InputError where they do not fit; it says which layout is expected, and which one the shape would fit.
+    """
+    specs = {name: of_caller(spec, layouts.get(name)) for name, spec in inputs.items()}
+    try:
+        match_symbols(specs, shapes, "a call takes" if layouts else "the model declares")
+    except InputError as e:
+        more = (advice(name, inputs[name], layouts.get(name), shape) for name, shape in shapes.items() if name in inputs)
+        raise InputError(f"{e}{''.join(more)}") from None
+    return logical_shapes(inputs, layouts, shapes)
+
+
+def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tuple[int, ...]],
+                  declares: str = "the model declares") -> dict[str, int]:
+    """Size of every symbol, given concrete shapes of some of the inputs. `declares`: how an error introduces a spec.
 
     Raises InputError for an unknown input, another rank, a fixed dimension that differs, a size below 0, or a symbol
     that gets two values.
@@ -109,7 +127,7 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
                 raise InputError(f"{where}: expected a size of 0 or more, got {size!r}")
             if isinstance(dim, int):
                 if dim != size:
-                    raise InputError(f"{where}: expected {dim} (the model declares {spec}), got {size}")
+                    raise InputError(f"{where}: expected {dim} ({declares} {spec}), got {size}")
             elif sizes.setdefault(dim, int(size)) != size:
                 raise InputError(f"{where}: symbol {dim!r} is {sizes[dim]} at {origin[dim]} and {size} here")
             else:
@@ -122,6 +140,8 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     if missing:
         raise InputError(f"inputs {', '.join(map(repr, missing))} are missing; "
                          f"the model's inputs are {', '.join(map(repr, net.inputs))}")
+    for name, array in inputs.items():
+        check_on_host(f"input {name!r}", array)
     arrays = {name: np.asarray(array) for name, array in inputs.items()}
     match_symbols(net.inputs, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():

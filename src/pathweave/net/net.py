@@ -185,7 +185,8 @@ class Model:
 
     `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `quantisation`: net -> value of
     that net, bound -> Scale, for a calibrated model; see pathweave.net.scales. `packed`: packed weights that the
-    file holds or shall hold; see pathweave.files.packed.
+    file holds or shall hold; see pathweave.files.packed. `layouts`: input or output of the main net -> layout of the
+    caller's array, where that is not row-major; see pathweave.net.border.
     """
 
     nets: dict[str, Net]
@@ -193,6 +194,7 @@ class Model:
     routes: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, dict[str, Scale]] = field(default_factory=dict)
     packed: Any = None
+    layouts: dict[str, str] = field(default_factory=dict)
 
     @property
     def main(self) -> Net:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..net.format import Format, plain_format
+from ..net.format import Format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import adapt_problem
 from ..net.route import Conversion
@@ -84,7 +84,7 @@ class Assigner:
         return chosen
 
     def _given(self) -> dict[str, set[Format]]:
-        return {n: {plain_format(s.dtype, s.rank)} for n, s in self.bound.inputs.items()}
+        return {n: {self.bound.input_format(n)} for n in self.bound.inputs}
 
     def _use(self, layer: Layer, entry: Entry, names: Sequence[str], have: dict[str, set[Format]]) -> None:
         for value, form in zip(names, entry.candidate.ins):
@@ -133,9 +133,9 @@ class Assigner:
                 users[value] |= {e.candidate.ins[i] for e in entries}
             for i, value in enumerate(layer.outputs):
                 makers[value], users[value] = {e.candidate.outs[i] for e in entries}, set()
-        for value, spec in self.bound.outputs.items():
+        for value in self.bound.outputs:
             if value in users:
-                users[value].add(plain_format(spec.dtype, spec.rank))
+                users[value].add(self.bound.output_format(value))
         for value, sources in makers.items():
             for source in sorted(sources):
                 for target in sorted(users[value] - {source}):
@@ -145,7 +145,7 @@ class Assigner:
     def covering(self, missing: Mapping[Pair, Slot]) -> tuple[dict[str, Entry], int]:
         """Entries that make one pass run as many different missing conversions as it can, and how many."""
         covered: set[str] = set()
-        made = {n: plain_format(s.dtype, s.rank) for n, s in self.bound.inputs.items()}
+        made = {n: self.bound.input_format(n) for n in self.bound.inputs}
         open_sources: dict[tuple[str, Format], int] = {}
         for value, source, _ in missing:
             open_sources[value, source] = open_sources.get((value, source), 0) + 1
@@ -162,8 +162,8 @@ class Assigner:
             chosen[layer.name] = entry
             covered |= {missing[key].text for key in self._pairs(names, entry, made) if key in missing}
             made.update(zip(layer.outputs, entry.candidate.outs))
-        for value, spec in self.bound.outputs.items():
-            if value in made and (key := (value, made[value], plain_format(spec.dtype, spec.rank))) in missing:
+        for value in self.bound.outputs:
+            if value in made and (key := (value, made[value], self.bound.output_format(value))) in missing:
                 covered.add(missing[key].text)
         return chosen, len(covered)
 

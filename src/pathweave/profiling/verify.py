@@ -16,6 +16,7 @@ from ..net.net import Layer, Net
 from ..net.scales import INTEGER_RANGE
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate
+from ..runtime.inputs import as_declared
 from ..runtime.plan import build_plan
 from ..words import counted
 from .slots import Slot
@@ -32,9 +33,9 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
     """Mark every candidate that computes something else as failed; gives one dict per failure.
 
     `slots`: one per layer, in the order of `bound.layers`; of equal layers the first is checked, and the others where values
-    lie in f16, whose range those of one layer may leave and those of another not. `inputs`: of the net.
+    lie in f16, whose range those of one layer may leave and those of another not. `inputs`: of the net, as a call takes them.
     """
-    values = dict(inputs)
+    values = as_declared(bound, inputs)
     net, failures, seen = bound.net, [], set()
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     for i, (layer, slot) in enumerate(zip(net.layers, slots)):

@@ -53,6 +53,7 @@ def yardstick_key(bound: BoundNet, threads: int, choices: Mapping[str, Any]) -> 
     """Where the levels of a default route are kept. `choices`: layer -> anything with routine, version and variant."""
     text = "\n".join(f"{p.text} {c.routine} {c.version} {c.variant}" for p, c in
                      zip(bound.problems(threads), (choices[layer.name] for layer in bound.layers)))
+    text += "".join(f"\n{name} {layout}" for name, layout in sorted(bound.layouts.items()))  # other conversions run there
     return call_problem(bound, threads).text, YARDSTICK, 1, hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

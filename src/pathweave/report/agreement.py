@@ -35,15 +35,17 @@ def layer_errors(plan: Any, inputs: Mapping[str, Any],
                  tell: Callable[[float, str], None] = lambda share, what: None) -> list[dict[str, Any]]:
     """Error of every layer's chosen routine against its meaning in float64, both on the reference's inputs.
 
-    `plan`: of a bound net. `inputs`: of the net. One dict per layer: index, layer, kind, routine, variant, accuracy,
-    problem, largest, rms. Errors of earlier layers do not add up: every layer starts from exact inputs, rounded.
+    `plan`: of a bound net. `inputs`: of the net, as a call takes them. One dict per layer: index, layer, kind, routine,
+    variant, accuracy, problem, largest, rms. Errors of earlier layers do not add up: every layer starts from exact inputs,
+    rounded.
     """
     from ..meaning.evaluate import run_layer
     from ..net.net import Net
     from ..runtime.bound import BoundNet
+    from ..runtime.inputs import as_declared
     from ..runtime.plan import build_plan
     bound, net = plan.bound, plan.bound.net
-    values = dict(inputs)
+    values = as_declared(bound, inputs)
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     rows = []
     for i, layer in enumerate(net.layers):

@@ -44,6 +44,9 @@ def _main(request: dict[str, Any]) -> dict[str, Any]:
     if request["engine"] == "pathweave":
         import pathweave
         model = pathweave.load(request["model"], threads=request["threads"])
+        if model.layouts:
+            from ..runtime.inputs import as_caller
+            inputs = as_caller(model.bind(shapes), inputs)
         outputs = None
         for _ in range(RUNS):
             outputs = model.run(inputs)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..net.accuracy import accuracy_rank
 from ..net.compare import Agreement, Channel, Channels, Place, comparable, compare, fits, largest_difference
+from ..runtime.inputs import as_declared
 from .agreement import layer_errors, least_accurate, same_class, worst
 
 Arrays = Mapping[str, Any]
@@ -78,10 +79,11 @@ def verify(plan: Any, inputs: Iterable[Arrays], reference: Callable[[Arrays], Ar
            tell: Callable[[int], None] = lambda sample: None) -> Verification:
     """Run a plan on inputs and compare every output with a reference, whole and channel by channel.
 
-    `plan`: of a bound net. `reference`: outputs by name from inputs by name. `limit`: on the largest difference over the
-    largest output, or with a routine below class f32 on RMS over RMS; a channel may show `CHANNEL` times as much of its own
-    size (see `net.compare.Channels`). None: that of the class, and, in class f32, `CONDITION` times what the net's meaning
-    loses in float32 is let pass: `meaning(inputs, "f32" or "f64")`. `layers`: also every layer on exact inputs.
+    `plan`: of a bound net. `inputs`: as a call takes them. `reference`: outputs by name from inputs by name, both in the
+    declared order. `limit`: on the largest difference over the largest output, or with a routine below class f32 on RMS over
+    RMS; a channel may show `CHANNEL` times as much of its own size (see `net.compare.Channels`). None: that of the class, and,
+    in class f32, `CONDITION` times what the net's meaning loses in float32 is let pass: `meaning(inputs, "f32" or "f64")`.
+    `layers`: also every layer on exact inputs.
     """
     least = least_accurate(plan)
     below = accuracy_rank(least) > accuracy_rank("f32")
@@ -93,13 +95,14 @@ def verify(plan: Any, inputs: Iterable[Arrays], reference: Callable[[Arrays], Ar
     session = plan.session()
     for i, sample in enumerate(inputs):
         tell(i)
-        wanted, got = reference(sample), session.run(sample)
+        declared = as_declared(plan.bound, sample)
+        wanted, got = reference(declared), as_declared(plan.bound, session.run(sample))
         for name, judge in found.items():
             judge.take(i, got[name], wanted[name])
             same = same_class(got[name], wanted[name]) or (0, 0)
             result.best_class = [a + b for a, b in zip(result.best_class, same)]
         if meaning is not None and not given and not below and any(j.doubtful(i) for j in found.values()):
-            single, double = meaning(sample, "f32"), meaning(sample, "f64")
+            single, double = meaning(declared, "f32"), meaning(declared, "f64")
             for name, judge in found.items():
                 judge.allow(i, single[name], double[name])
         for row in layer_errors(plan, sample) if layers else ():

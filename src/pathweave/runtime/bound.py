@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import InputError, NoRoutineError, OpenSizesError
 from ..layers.problems import problem_of
 from ..locks import cached_property
+from ..net.border import checked_layouts
+from ..net.format import Format, physical_shape, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
@@ -74,10 +76,12 @@ class BoundNet:
 
     `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
     problems, names and structure, whatever the constants hold besides zeros. `scales`: how integer formats of f32 values
-    are read, for those that were calibrated. `base`: the net of which this one has regions fused.
+    are read, for those that were calibrated. `base`: the net of which this one has regions fused. `layouts`: those of the
+    inputs and outputs whose arrays do not lie row-major; `input_format` and `output_format` say what that means.
     """
 
-    def __init__(self, net: Net, scales: Mapping[str, Scale] | None = None, base: BoundNet | None = None):
+    def __init__(self, net: Net, scales: Mapping[str, Scale] | None = None, base: BoundNet | None = None,
+                 layouts: Mapping[str, str] | None = None):
         if not net.specs:
             from ..layers import infer
             infer(net)
@@ -85,16 +89,25 @@ class BoundNet:
         self.base = base or self
         self.scales: dict[str, Scale] = {v: s for v, s in (scales or {}).items() if v not in net.constants
                                           and v in net.specs and net.specs[v].dtype == "f32"}
+        self.layouts: dict[str, str] = base.layouts if base else self._border(layouts or {})
         self.layers: list[Layer] = net.layers
         self.index: dict[str, int] = {layer.name: i for i, layer in enumerate(net.layers)}
         self._problems: dict[int, list[Problem]] = {}
         self._fused: dict[frozenset[str], BoundNet] = {}
 
+    def _border(self, layouts: Mapping[str, str]) -> dict[str, str]:
+        """The layouts that are not row-major, checked against the values of the net. Raises InputError."""
+        if not layouts:
+            return {}
+        found = checked_layouts(layouts, self.inputs, self.outputs)
+        return {v: layout for v, layout in found.items() if layout != plain_layout(self.net.specs[v].rank)}
+
     @staticmethod
-    def bind(net: Net, shapes: Any = None, scales: Mapping[str, Scale] | None = None) -> BoundNet:
-        """Bind a net to shapes (see `resolve_shapes`). Raises InputError, ShapeError."""
+    def bind(net: Net, shapes: Any = None, scales: Mapping[str, Scale] | None = None,
+             layouts: Mapping[str, str] | None = None) -> BoundNet:
+        """Bind a net to shapes (see `resolve_shapes`). `layouts`: of inputs and outputs. Raises InputError, ShapeError."""
         from .. import passes
-        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)), scales)
+        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)), scales, layouts=layouts)
 
     @cached_property
     def signature(self) -> str:
@@ -109,6 +122,8 @@ class BoundNet:
         for layer, problem in zip(self.layers, self.problems(1)):
             add("layer", layer.name, problem.text, *layer.inputs, "", *layer.outputs)
         add("outputs", *self.net.outputs)
+        for name in sorted(self.layouts):
+            add("layout", name, self.layouts[name])
         return digest.hexdigest()
 
     def problems(self, threads: int) -> list[Problem]:
@@ -159,9 +174,25 @@ class BoundNet:
         """Outputs by name, in the model's order."""
         return {name: self.net.specs[name] for name in self.net.outputs}
 
+    def input_format(self, name: str) -> Format:
+        """Element type, layout and device in which the caller's array of an input lies."""
+        return self._format(name)
+
+    def output_format(self, name: str) -> Format:
+        """Element type, layout and device in which the caller gets an output."""
+        return self._format(name)
+
+    def _format(self, name: str) -> Format:
+        spec = self.net.specs[name]
+        return Format(spec.dtype, self.layouts.get(name) or plain_layout(spec.rank), "cpu")
+
+    def array_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of the caller's array of an input or output: the declared one, in the order of its layout."""
+        return physical_shape(self._format(name).layout, self.net.specs[name].sizes)
+
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the inputs."""
+        """Shapes of the inputs as they are declared, whatever their layouts."""
         return {name: spec.sizes for name, spec in self.net.inputs.items()}
 
     def dynamic(self, layer: Layer) -> tuple[str, ...]:

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, OutOfMemoryError
+from ..net.arrays import as_array
+from ..net.border import of_caller
 from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
 from ..net.net import Net, TensorSpec
 from ..net.scales import Scale
 from .bound import BoundNet
 from .defaults import default_route
+from .layouts import to_logical
 from .ranges import Ranges
 from .routes import plan_route
-from .session import as_array
 from .sharing import Scales, scales_of
 from .trial import SAMPLES, trial
 
@@ -129,24 +131,25 @@ class Samples:
                 yield self.from_image(sample)
 
 
-def calibrate(net: Net, bind: Callable[[Any], BoundNet], samples: Samples, threads: int,
-              progress: Callable[[float, str], None] | None = None) -> tuple[dict[str, Scale], list[str]]:
+def calibrate(net: Net, samples: Samples, threads: int, progress: Callable[[float, str], None] | None = None,
+              layouts: Mapping[str, str] | None = None) -> tuple[dict[str, Scale], list[str]]:
     """Scales of a net's values, bound, from samples; and what 8 bits would lose on them, as sentences.
 
     `samples`: each an array for a net with one input, else a dict by name; floating point, finite, of the declared
-    shapes, with or without the first dimension. `bind`: the net at the shapes of its inputs. Raises InputError,
-    DTypeError naming the sample.
+    shapes, with or without the first dimension. `layouts`: in which they lie. Raises InputError, DTypeError naming the
+    sample.
     """
-    ranges, recorders, total = Ranges(), {}, len(samples)
+    ranges, recorders, total, layouts = Ranges(), {}, len(samples), layouts or {}
     # Values may have other names at other shapes. Per set of names: the first bound net, and some of its samples.
     nets: dict[tuple, tuple[BoundNet, list[dict[str, np.ndarray]]]] = {}
     for i, sample in enumerate(samples):
         if progress:
             progress(i / total if total else 0.0, f"sample {i + 1}" + (f" of {total}" if total else ""))
-        arrays = sample_arrays(net, f"samples[{i}]", sample)
+        arrays = {n: np.ascontiguousarray(to_logical(a, layouts[n])) if n in layouts else a
+                  for n, a in sample_arrays(net, f"samples[{i}]", sample, layouts).items()}
         key = tuple(a.shape for a in arrays.values())
         if key not in recorders:
-            recorders = {key: Recorder(bind({n: a.shape for n, a in arrays.items()}), threads)}
+            recorders = {key: Recorder(BoundNet.bind(net, {n: a.shape for n, a in arrays.items()}), threads)}
         recorder = recorders[key]
         bound, kept = nets.setdefault(tuple(recorder.bound.net.specs), (recorder.bound, []))
         if len(kept) < SAMPLES and bound.shapes == recorder.bound.shapes:
@@ -174,9 +177,9 @@ def _doubts(bound: BoundNet, found: Scales, samples: list[dict[str, np.ndarray]]
             f"{len(samples)} of the samples; check a tuned model with pathweave verify --data", *found.suspects]
 
 
-def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
-    """The arrays of a sample by input, checked. Raises InputError, DTypeError."""
-    from ..meaning.evaluate import match_symbols
+def sample_arrays(net: Net, where: str, sample: Any, layouts: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The arrays of a sample by input, checked, as a call takes them. Raises InputError, DTypeError."""
+    from ..meaning.evaluate import match_arrays
     if not isinstance(sample, Mapping):
         if len(net.inputs) != 1:
             raise InputError(f"{where}: expected a dict with the inputs {', '.join(map(repr, net.inputs))}, got "
@@ -190,10 +193,10 @@ def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
         try:
             array = as_array(name, sample[name])
         except InputError as e:
-            raise InputError(f"{where}, {e}") from e
-        arrays[name] = array[None] if array.ndim == spec.rank - 1 else array
+            raise type(e)(f"{where}, {e}") from e
+        arrays[name] = array[None] if array.ndim == of_caller(spec, layouts.get(name)).rank - 1 else array
     try:
-        match_symbols(net.inputs, {n: a.shape for n, a in arrays.items()})
+        match_arrays(net.inputs, layouts, {n: a.shape for n, a in arrays.items()})
     except InputError as e:
         raise InputError(f"{where}: {e}") from e
     try:

@@ -31,8 +31,9 @@ def formats_of(spec: TensorSpec, more: Iterable[Format] = ()) -> list[Format]:
 
 
 def unreachable(problem: Problem, candidate: Candidate) -> str:
-    """Why a candidate has no place in a net, "" where it has one: from the caller's format conversions lead to what it
-    reads, and back from what it makes, so that any two candidates that have one can be neighbours."""
+    """Why a candidate has no place in a net, "" where it has one: from the row-major format conversions lead to what it
+    reads, and back from what it makes. They lead from there to every layout of a caller and back, so that any two candidates
+    that have a place can be neighbours, and stand at the border."""
     values = [s for s, constant in zip(problem.inputs, problem.constant) if s is not None and not constant]
     for spec, form in zip(values, candidate.ins):
         if not leads(spec, plain_format(spec.dtype, spec.rank), form, problem.threads):
@@ -130,7 +131,7 @@ def ports(bound: BoundNet, choices: Mapping[str, Candidate]) -> tuple[dict[str, 
 
     Inputs come, and outputs must end, in the caller's format.
     """
-    produced = {n: plain_format(s.dtype, s.rank) for n, s in bound.inputs.items()}
+    produced = {n: bound.input_format(n) for n in bound.inputs}
     wanted: dict[str, list[Format]] = {n: [] for n in bound.inputs}
     for layer in bound.layers:
         c = choices[layer.name]
@@ -141,8 +142,7 @@ def ports(bound: BoundNet, choices: Mapping[str, Candidate]) -> tuple[dict[str, 
             produced[value] = form
             wanted[value] = []
     for value in bound.net.outputs:
-        spec = bound.spec(value)
-        form = plain_format(spec.dtype, spec.rank)
+        form = bound.output_format(value)
         if value in produced and form not in wanted[value]:
             wanted[value].append(form)
     return produced, wanted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..net.format import IMAGE_LAYOUTS, Format, plain_format
+from ..net.format import IMAGE_LAYOUTS, Format, plain_layout
 from ..net.route import Choice, Conversion, Route
 from ..net.size import check_number_of_threads
 from .bound import BoundNet
@@ -58,7 +58,7 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
 
 def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple[dict[str, Candidate], int]:
     """Layer by layer, the first candidate in the layout, else the one that needs the fewest conversions; its price."""
-    have: dict[str, set[Format]] = {n: {plain_format(s.dtype, s.rank)} for n, s in bound.inputs.items()}
+    have: dict[str, set[Format]] = {n: {bound.input_format(n)} for n in bound.inputs}
     chosen, price = {}, 0
     for layer, found in zip(bound.layers, options):
         names = bound.dynamic(layer)
@@ -75,8 +75,7 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
         for value, form in zip(layer.outputs, best.outs):
             have[value] = {form}
     for value in bound.net.outputs:
-        spec = bound.spec(value)
-        price += value in have and plain_format(spec.dtype, spec.rank) not in have[value]
+        price += value in have and bound.output_format(value) not in have[value]
     return chosen, price
 
 
@@ -86,8 +85,9 @@ def _outside(c: Candidate, layout: str) -> int:
 
 
 def _moved(bound: BoundNet, values: tuple[str, ...], c: Candidate) -> int:
-    """How many values of another type than f32 lie in another layout than the caller's, to which only NumPy brings them."""
-    return sum(bound.spec(v).dtype != "f32" and form.layout not in ("plain", "nchw")
+    """How many values of another type than f32 lie in another layout than the caller's (inside of the net: the row-major one),
+    to which only NumPy brings them."""
+    return sum(bound.spec(v).dtype != "f32" and form.layout != (bound.layouts.get(v) or plain_layout(bound.spec(v).rank))
                for v, form in zip(values, (*c.ins, *c.outs)))
 
 

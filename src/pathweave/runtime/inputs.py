@@ -13,7 +13,7 @@ from ..net.floats import host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from .bound import BoundNet
-from .layouts import size_bytes
+from .layouts import laid_out, size_bytes, to_logical
 
 #: Integers where the net says nothing: masks and flags are frequent, and 0 and 1 are in the range of nearly everything.
 UNKNOWN_RANGE = (0, 1)
@@ -21,13 +21,15 @@ _ADVICE = "ask for a smaller batch, or a machine with more memory"
 
 
 def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
-    """Arrays for every input: normal values (images of unit variance) for floating point, in a calibrated model values all
-    over the range that its samples had; else integers from the `integer_range` of the input, zeros and ones where it has
-    none. Raises OutOfMemoryError."""
+    """Arrays for every input, as a call takes them, with the same numbers in every layout.
+
+    Floating point: normal values (images of unit variance), in a calibrated model values all over the range that its samples
+    had. Others: integers from the `integer_range` of the input, zeros and ones where it has none. Raises OutOfMemoryError.
+    """
     _require(bound.inputs, "the inputs of the model")
     rng = np.random.default_rng(seed)
     try:
-        return {name: _random(bound, name, spec, rng) for name, spec in bound.inputs.items()}
+        return as_caller(bound, {name: _random(bound, name, spec, rng) for name, spec in bound.inputs.items()})
     except MemoryError as e:
         raise OutOfMemoryError(f"the inputs of the model: no memory ({e}); {_ADVICE}") from e
 
@@ -50,9 +52,20 @@ def arrays_for_outputs(bound: BoundNet) -> dict[str, Any]:
     """An array of zeros for every output. Raises OutOfMemoryError, before any memory is taken."""
     _require(bound.outputs, "the results of the model")
     try:
-        return {name: np.zeros(spec.sizes, numpy_dtype(spec.dtype)) for name, spec in bound.outputs.items()}
+        return {name: np.zeros(bound.array_shape(name), numpy_dtype(s.dtype)) for name, s in bound.outputs.items()}
     except MemoryError as e:
         raise OutOfMemoryError(f"the results of the model: no memory ({e}); {_ADVICE}") from e
+
+
+def as_caller(bound: BoundNet, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values in their logical order as arrays of the caller's layouts; those of row-major ones are not copied."""
+    return {n: np.ascontiguousarray(laid_out(a, bound.layouts[n])) if n in bound.layouts else a for n, a in arrays.items()}
+
+
+def as_declared(bound: BoundNet, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays of a call, inputs or outputs, in the declared order, as meanings and other engines take them; views where that
+    can be."""
+    return {n: to_logical(a, bound.layouts[n]) if n in bound.layouts else a for n, a in arrays.items()}
 
 
 def _require(specs: Mapping[str, TensorSpec], what: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
+from ..net.arrays import as_array
+from ..net.border import checked_layouts, in_layout, logical_shapes
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
@@ -20,7 +22,7 @@ from .bound import BoundNet, resolve_shapes
 from .native import native
 from .plan import Plan
 from .routes import plan_route
-from .session import Session, as_array, by_name
+from .session import Session, by_name
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
@@ -55,14 +57,16 @@ class Runnable:
     """One net with its plans, one per set of input shapes, made when first needed; any thread may call it.
 
     `net`: its inputs may hold symbols. `routes`: signature -> Route; a net bound to other shapes carries the newest of
-    them over, one without any gets the default route. `threads`: per call. `scales`: of calibrated values.
+    them over, one without any gets the default route. `threads`: per call. `scales`: of calibrated values. `layouts`: of
+    inputs and outputs whose arrays are not row-major; shapes that are bound are those declared, whatever the layouts.
     """
 
     def __init__(self, net: Net, routes: dict[str, Route] | None = None, threads: int | None = None,
-                 kept: int = KEPT_PLANS, scales: Mapping[str, Scale] | None = None):
+                 kept: int = KEPT_PLANS, scales: Mapping[str, Scale] | None = None, layouts: Mapping[str, str] | None = None):
         self.net = net
         self.routes = {} if routes is None else routes
         self.scales = scales or {}
+        self.layouts = layouts or {}
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
@@ -81,7 +85,7 @@ class Runnable:
 
     def bind(self, shapes: Any = None) -> BoundNet:
         """The net at concrete shapes; see `bound.resolve_shapes`."""
-        return BoundNet.bind(self.net, shapes, self.scales)
+        return BoundNet.bind(self.net, shapes, self.scales, self.layouts)
 
     def route(self, shapes: Any = None, threads: int | None = None) -> Route:
         """The route that runs at these shapes: the tuned one, one carried over, or the default."""
@@ -154,13 +158,18 @@ class Runnable:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
         arrays = {n: as_array(n, array) for n, array in by_name("call", self.net.inputs, inputs).items()}
         threads = self.threads
-        entry = self._kept_entry((threads, *[a.shape for a in arrays.values()]))
+        shapes = {n: a.shape for n, a in arrays.items()}
+        declared = logical_shapes(self.net.inputs, self.layouts, shapes) if self.layouts else shapes
+        entry = self._kept_entry((threads, *declared.values()))
         if entry is None:  # shapes with a plan fit the net
-            from ..meaning.evaluate import match_symbols
-            shapes = {n: a.shape for n, a in arrays.items()}
-            match_symbols(self.net.inputs, shapes)
-            entry = self._entry(shapes, threads)
+            from ..meaning.evaluate import match_arrays
+            entry = self._entry(match_arrays(self.net.inputs, self.layouts, shapes), threads)
         return entry.call(arrays, out)
+
+    def shapes_of(self, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs, as they are declared, from a caller's arrays. Raises InputError where they do not fit."""
+        from ..meaning.evaluate import match_arrays
+        return match_arrays(self.net.inputs, self.layouts, {n: as_array(n, a).shape for n, a in arrays.items()})
 
     def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
         """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
@@ -175,7 +184,7 @@ class Runnable:
 class LoadedModel(Model):
     """A model that can be called: its main net by `model(x)`, all its nets by `model.predict(image)`.
 
-    `nets`, `main`, `meta`, `routes` as in `Model`; `inputs` and `outputs` are the main net's. `threads` None: the
+    `nets`, `main`, `meta`, `routes`, `layouts` as in `Model`; `inputs` and `outputs` are the main net's. `threads` None: the
     processors that the process may use. Any number of threads may call it.
     """
 
@@ -187,6 +196,7 @@ class LoadedModel(Model):
         super().__init__(nets, dict(model.meta), dict(model.routes), dict(model.quantisation))
         if "main" not in self.nets:
             raise ModelError(f"model: it has no main net, only {', '.join(self.nets) or 'nothing'}")
+        self.layouts = self._checked(model.layouts)
         if threads is not None:
             check_threads(threads)
         #: Kinds of layers of each net as it was read, before the passes, with their counts; empty for one not from `load`.
@@ -199,6 +209,7 @@ class LoadedModel(Model):
         self._calibration: list[str] = []
         self._written: list[str] = []
         self._offer = None
+        self._source: LoadedModel | None = None
         if model.packed is not None:
             from .packed import Offer
             self._offer = Offer(self, self.nets, model.packed)
@@ -228,8 +239,45 @@ class LoadedModel(Model):
                 # Image pipelines run in NumPy for the most part; only the main net is ever tuned.
                 routes = self.routes if name == "main" else {}
                 self._runnables[name] = Runnable(self.nets[name], routes, self._threads,
-                                                 scales=self.quantisation.get(name))
+                                                 scales=self.quantisation.get(name), layouts=self._layouts_of(name))
             return self._runnables[name]
+
+    def _layouts_of(self, name: str) -> dict[str, str]:
+        """The layouts at the border of a net: what the main net reads and makes lies alike in the nets beside it."""
+        if name == "main" or not self.layouts:
+            return self.layouts
+        net = self.nets[name]
+        before = name == "preprocess"
+        pairs = zip(net.outputs, self.main.inputs) if before else zip(net.inputs, self.main.outputs)
+        return {own: self.layouts[value] for own, value in pairs if value in self.layouts}
+
+    def _checked(self, layouts: Any) -> dict[str, str]:
+        """Layouts of the main net's inputs and outputs. Raises InputError."""
+        if isinstance(layouts, Mapping) and not layouts:
+            return {}
+        try:
+            outputs: Mapping[str, TensorSpec | None] = self.outputs
+        except Error:  # it takes certain sizes only: `bind` looks at them
+            outputs = dict.fromkeys(self.main.outputs)
+        return checked_layouts(layouts, self.main.inputs, outputs)
+
+    def with_layouts(self, layouts: Mapping[str, str]) -> LoadedModel:
+        """This model with other layouts of a call's arrays; weights are shared, tuned routes are carried over.
+
+        `layouts`: name of an input or output -> "nhwc", "nchw16c", or "nchw" for the row-major order; others keep theirs.
+
+        An array has the dimensions that its layout has in memory: an input (N, 3, H, W) in nhwc is an array (N, H, W, 3), which
+        is read in place. Raises InputError.
+        """
+        found = self._checked({**self.layouts, **layouts} if isinstance(layouts, Mapping) else layouts)
+        if found == self.layouts:
+            return self
+        other = LoadedModel(Model(self.nets, self.meta, self.routes, self.quantisation, layouts=found), self._threads)
+        other.imported, other._reopen = dict(self.imported), self._reopen
+        other.take_calibration_notes(self)
+        # Packed weights of the file are offered as long as the model that it was read into lives.
+        other.packed, other._offer, other._source = self.packed, self._offer, self
+        return other
 
     @property
     def threads(self) -> int:
@@ -270,7 +318,7 @@ class LoadedModel(Model):
                              f"default value; load the original file with default_inputs={sorted(given)}")
         with self._lock:
             if given not in self._with_given:
-                self._with_given[given] = self._reopen(sorted(given))
+                self._with_given[given] = self._reopen(sorted(given)).with_layouts(self.layouts)
             return self._with_given[given]
 
     def bind(self, shapes: Any = None) -> BoundNet:
@@ -316,7 +364,7 @@ class LoadedModel(Model):
         from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
         images = self.image_inputs if "preprocess" in self.nets else None
-        scales, notes = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
+        scales, notes = calibrate(self.main, Samples(samples, images), self.threads, progress, self.layouts)
         self.quantisation["main"], self._calibration = scales, [f"calibration: {note}" for note in notes]
         runnable.set_scales(scales)
         for note in self._calibration:
@@ -392,11 +440,11 @@ class LoadedModel(Model):
             plans = self.runnable().kept_plans()
             weights = collect(self.nets, plans)
             self._written = [summary(weights, plans)]
-        save(Model(self.nets, self.meta, self.routes, self.quantisation, weights), path)
+        save(Model(self.nets, self.meta, self.routes, self.quantisation, weights, self.layouts), path)
 
     def __reduce__(self) -> tuple:
         """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""
-        plain = Model(self.nets, self.meta, self.routes, self.quantisation)
+        plain = Model(self.nets, self.meta, self.routes, self.quantisation, layouts=self.layouts)
         rest = {k: v for k, v in self.__dict__.items() if k == "report"}  # of a tuned model
         return _rebuilt, (type(self), plain, self._threads), rest or None
 
@@ -408,9 +456,9 @@ class LoadedModel(Model):
     def _repr_html_(self) -> str:
         """A row per input, output, kind of layer and route, for notebooks."""
         from .. import html
-        rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
+        rows: list[tuple[object, ...]] = [("input", n, in_layout(s, self.layouts.get(n))) for n, s in self.inputs.items()]
         try:
-            rows += [("output", n, s) for n, s in self.outputs.items()]
+            rows += [("output", n, in_layout(s, self.layouts.get(n))) for n, s in self.outputs.items()]
         except Error as e:  # a model whose layers do not fit together can still be looked at
             rows += [("output", n, str(e)) for n in self.main.outputs]
         rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
@@ -437,17 +485,20 @@ def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: i
 
 
 def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: int | None = None,
-         **options: Any) -> LoadedModel:
+         layouts: Mapping[str, str] | None = None, **options: Any) -> LoadedModel:
     """Read a model: a `.pw` file, or one of another framework that the importers know; the content decides.
 
     `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.files.pipeline`): path of a JSON file, a
-    list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
+    list of layers, or a dict; a file that holds both is given once. `threads`: per call. `layouts`: of a call's
+    arrays, name of an input or output -> layout; None: those in the file, else row-major; see `LoadedModel.with_layouts`.
+    `options`: the importer's.
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
     if isinstance(path, Model):
         from ..importers import check_options
         check_options(options, (), f"a {type(path).__name__}, which was read already")
-        return path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
+        read = path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
+        return read if layouts is None else read.with_layouts(layouts)
     from .. import importers
     from ..passes import optimise
     if threads is not None:
@@ -458,8 +509,8 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
         from ..files.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
-                               model.packed), threads)
+    chosen: Any = model.layouts if layouts is None else {**model.layouts, **layouts} if isinstance(layouts, Mapping) else layouts
+    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen), threads)
     loaded.imported = {n: dict(Counter(layer.kind for layer in net.layers)) for n, net in model.nets.items()}
     if model.meta.get("default_inputs") and _can_reopen(path):
         given = list(options.pop("default_inputs", ()))

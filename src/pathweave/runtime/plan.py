@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutOfMemoryError, RouteError, SizeError
 from ..net import memory
-from ..net.format import Format, plain_format
+from ..net.format import Format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion, Route
@@ -190,7 +190,7 @@ class _Builder:
 
     def wire(self) -> None:
         for name, spec in self.bound.inputs.items():
-            form = plain_format(spec.dtype, spec.rank)
+            form = self.bound.input_format(name)
             self.inputs.append(self._value(spec, form))
             self.where[name] = {form: self.inputs[-1]}
         for layer in self.bound.layers:
@@ -275,7 +275,7 @@ class _Builder:
     def _output(self, name: str) -> int:
         """The native value of a graph output: one of its own, in the caller's format, written by a step."""
         spec = self.bound.spec(name)
-        form = plain_format(spec.dtype, spec.rank)
+        form = self.bound.output_format(name)
         if name in self.bound.net.constants:
             return self._copy(name, spec, form, None)
         index = self._in_format(name, form)
@@ -289,10 +289,11 @@ class _Builder:
         if source is None:
             array = self.bound.net.constants[name]
             problem = Problem.make("identity", [spec], [True], [spec], {}, threads=self.threads)
-            c, constants, ins = catalogue.numpy_candidate(problem), [(array, constant_id(array))], []
+            c, constants, ins = catalogue.numpy_candidate(problem, form.layout), [(array, constant_id(array))], []
         else:
             problem = Problem.make("identity", [spec], [False], [spec], {}, threads=self.threads)
-            c = next(c for c in catalogue.candidates(problem, include_reference=True)[0] if c.ins == c.outs == (form,))
+            found = catalogue.candidates(problem, include_reference=True)[0]
+            c = next((c for c in found if c.ins == c.outs == (form,)), catalogue.numpy_candidate(problem, form.layout))
             constants, ins = [(None, 0)], [source]
         kernel = kernel_of(f"output {name!r}", c, constants)
         step = Step(f"copy {name}", "copy", c.routine, c.variant, c.ins, c.outs, name, 0, problem.text)

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
 from ..locks import lock
+from ..net.arrays import as_array, check_on_host
+from ..net.border import advice
 from ..net.floats import bits_of, host_dtype, taken
-from ..net.format import numpy_dtype
+from ..net.format import Format, numpy_dtype
 from ..net.net import TensorSpec
 from .plan import Plan
 
@@ -20,14 +22,16 @@ class Session:
 
     `session(x)`: an array for a net with one input, else a dict by name; an array for one output, else a dict by name
     in the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides
-    are copied. Element types must be those of the model; float16 and bfloat16 inputs take float32 as well, rounded to the
-    nearest. bfloat16 is that of ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, OutOfMemoryError.
+    are copied. Shapes are those of the layouts that the bound net states (`BoundNet.array_shape`). Element types must be
+    those of the model; float16 and bfloat16 inputs take float32 as well, rounded to the nearest. bfloat16 is that of
+    ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, InputDeviceError, OutOfMemoryError.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._inputs = [(name, s.sizes, np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
-        self._outputs = [(name, s.sizes, host_dtype(s.dtype)) for name, s in plan.outputs.items()]
+        shape = plan.bound.array_shape
+        self._inputs = [(name, shape(name), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
+        self._outputs = [(name, shape(name), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
         self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
         self._lock = lock()
         try:
@@ -92,9 +96,10 @@ class Session:
         if array.dtype != dtype:
             array = taken(f"input {name!r}", spec, array)
         if array.shape != shape:
-            raise InputError(f"input {name!r}: expected shape {shape} ({spec}), got {array.shape}"
-                             + ("; this plan is for these shapes only, call the model or make a plan for yours"
-                                if array.ndim == len(shape) else ""))
+            more = advice(name, spec, self.plan.bound.layouts.get(name), array.shape)
+            if not more and array.ndim == len(shape):
+                more = "; this plan is for these shapes only, call the model or make a plan for yours"
+            raise InputError(f"input {name!r}: expected shape {shape} ({spec}), got {array.shape}{more}")
         flags = array.flags
         if not (flags.c_contiguous and flags.aligned):
             array = array.copy("C")
@@ -117,7 +122,7 @@ class Session:
         results = {}
         for name, shape, dtype in self._outputs:
             if name in out:
-                _check_out(name, shape, dtype, out[name])
+                _check_out(name, shape, dtype, out[name], self.plan.bound.output_format(name))
             results[name] = out[name] if name in out else np.empty(shape, dtype)
         _check_apart(out, arrays)
         return results
@@ -141,29 +146,15 @@ def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping
     raise InputError(f"{where}: {problem}; expected exactly the inputs {listed}")
 
 
-def as_array(name: str, value: Any) -> np.ndarray:
-    """The array behind an argument of a call, without copying. Raises InputError for what is no array on the CPU."""
-    if isinstance(value, np.ndarray):
-        return value.view(np.ndarray)
-    if hasattr(value, "__dlpack__"):
-        try:
-            return np.from_dlpack(value)
-        except Exception as e:  # whatever somebody else's __dlpack__ raises
-            kind = f"{type(value).__module__}.{type(value).__name__}"
-            raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
-                             f"the CPU, detached, as a dense tensor of a NumPy type") from e
-    raise InputError(f"input {name!r}: expected a NumPy array or a DLPack tensor, got {type(value).__name__}; "
-                     f"pass a NumPy array: numpy.asarray(value, dtype=...)")
-
-
-def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any) -> None:
+def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, form: Format) -> None:
     where = f"out {name!r}"
     if not isinstance(array, np.ndarray):
+        check_on_host(where, array)
         raise InputError(f"{where}: expected a NumPy array of {dtype} {shape}, got {type(array).__name__}")
     if array.dtype != dtype and not (dtype.name == "bfloat16" and array.dtype == np.uint16):
         raise DTypeError(f"{where}: expected element type {dtype}, got {array.dtype}")
     if array.shape != shape:
-        raise InputError(f"{where}: expected shape {shape}, got {array.shape}")
+        raise InputError(f"{where}: expected shape {shape} in layout {form.layout}, got {array.shape}")
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         raise InputError(f"{where}: expected a contiguous, aligned, writeable array; "
                          f"numpy.empty({shape}, {str(dtype)!r}) is one")

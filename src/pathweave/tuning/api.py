@@ -103,7 +103,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
             finally:
                 phase = tuner.phase
             tell(1.0, "done")
-        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation),
+        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation, layouts=loaded.layouts),
                            None if threads is None else number)
         tuned.take_calibration_notes(loaded)
         tuned.add_route(route)

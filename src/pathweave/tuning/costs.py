@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import NoRoutineError, ProfileError
 from ..locks import cached_property
 from ..net.accuracy import accuracy_rank
-from ..net.format import Format, plain_format
+from ..net.format import Format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route
@@ -143,12 +143,11 @@ class Costs:
         types = {spec.dtype for spec in ends.values()}
         for found in (*kept.values(), *([p for p in found if allowed(p)] for found in self.fusion.priced.values())):
             types |= {form.dtype for p in found for form in (*p.candidate.ins, *p.candidate.outs)}
-        plain = {v: str(plain_format(s.dtype, s.rank)) for v, s in ends.items()}
         made = {v for layer in self.bound.layers for v in layer.outputs} | set(self.bound.inputs)
         adapts = {v: {(str(a), str(b)): p.cost for (a, b), p in table.items() if {a.dtype, b.dtype} <= types}
                   for v, table in self.adapts.items()}
-        return contract.Instance(layers, {v: plain[v] for v in self.bound.inputs},
-                                 {v: plain[v] for v in self.bound.outputs if v in made}, adapts)
+        return contract.Instance(layers, {v: str(self.bound.input_format(v)) for v in self.bound.inputs},
+                                 {v: str(self.bound.output_format(v)) for v in self.bound.outputs if v in made}, adapts)
 
     def priced(self, layer: str, choice: contract.Candidate) -> Priced:
         """The candidate behind a solver's one."""
@@ -237,8 +236,10 @@ def _adapts(bound: BoundNet, recorded: Recorded, layers: Mapping[str, list[Price
             threads: int) -> dict[str, dict[tuple[Format, Format], Priced]]:
     """Value -> the cheapest measured adapt between every two formats that it may pass through."""
     formats: dict[str, set[Format]] = {}
-    for name, spec in {**bound.inputs, **bound.outputs}.items():
-        formats.setdefault(name, set()).add(plain_format(spec.dtype, spec.rank))
+    for name in bound.inputs:
+        formats.setdefault(name, set()).add(bound.input_format(name))
+    for name in bound.outputs:
+        formats.setdefault(name, set()).add(bound.output_format(name))
     for layer in bound.layers:
         for p in layers[layer.name]:
             for value, form in (*zip(bound.dynamic(layer), p.candidate.ins), *zip(layer.outputs, p.candidate.outs)):

@@ -123,4 +123,4 @@ def pw_models(folder: Path) -> dict[str, bytes]:
 
 def plain(model: LoadedModel) -> Model:
     """A model without what it keeps between calls."""
-    return Model(model.nets, model.meta, dict(model.routes), model.quantisation)
+    return Model(model.nets, model.meta, dict(model.routes), model.quantisation, layouts=dict(model.layouts))

@@ -1,0 +1,59 @@
+"""Arrays that callers hand over: NumPy's, and those of others that offer DLPack and lie in memory of the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputDeviceError, InputError
+
+#: Names of DLPack's device types. Source: https://dmlc.github.io/dlpack/latest/c_api.html (DLDeviceType).
+_DEVICES = {1: "cpu", 2: "cuda", 3: "cuda_host", 4: "opencl", 7: "vulkan", 8: "metal", 9: "vpi", 10: "rocm", 11: "rocm_host",
+            12: "ext_dev", 13: "cuda_managed", 14: "oneapi", 15: "webgpu", 16: "hexagon", 17: "maia"}
+#: Those whose memory the CPU reads.
+_HOST = ("cpu", "cuda_host", "rocm_host", "cuda_managed")
+
+
+def device_of(value: Any) -> str:
+    """Device on which an object with an array lies, such as `cuda:0`; `cpu` for memory of the CPU and where nothing is said.
+
+    It is asked through DLPack, else through `__cuda_array_interface__`.
+    """
+    if isinstance(value, np.ndarray):
+        return "cpu"
+    told = getattr(value, "__dlpack_device__", None)
+    if callable(told):
+        try:
+            kind, number = told()
+            name = _DEVICES.get(int(kind), f"device type {int(kind)}")
+        except Exception:  # whatever somebody else's method raises: reading the array says more
+            return "cpu"
+        return "cpu" if name in _HOST else f"{name}:{int(number)}"
+    return "cuda" if getattr(value, "__cuda_array_interface__", None) is not None else "cpu"
+
+
+def check_on_host(where: str, value: Any) -> None:
+    """Raise InputDeviceError for an array on another device than the CPU."""
+    device = device_of(value)
+    if device != "cpu":
+        kind = f"{type(value).__module__}.{type(value).__name__}"
+        raise InputDeviceError(f"{where}: the {kind} lies on {device}; expected memory of the CPU: copy it there first, such "
+                               f"as x.cpu() in PyTorch, x.get() in CuPy, jax.device_get(x) in JAX")
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """The array behind an argument of a call, without copying. Raises InputError for what is no array, InputDeviceError for
+    one on another device."""
+    if isinstance(value, np.ndarray):
+        return value.view(np.ndarray)
+    check_on_host(f"input {name!r}", value)
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except Exception as e:  # whatever somebody else's __dlpack__ raises
+            kind = f"{type(value).__module__}.{type(value).__name__}"
+            raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
+                             f"the CPU, detached, as a dense tensor of a NumPy type") from e
+    raise InputError(f"input {name!r}: expected a NumPy array or a DLPack tensor, got {type(value).__name__}; "
+                     f"pass a NumPy array: numpy.asarray(value, dtype=...)")
