@@ -24,6 +24,10 @@ Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, max=1024,
 Shapes = Annotated[list[str] | None, typer.Option(
     "--shape", "-s", metavar="NAME=1x3x224x224", show_default=False,
     help="Shape of an input, or size of a symbol (N=4); may be repeated. NAME= may be left out for a single input.")]
+Layouts = Annotated[list[str] | None, typer.Option(
+    "--layout", metavar="NAME=LAYOUT", show_default=False,
+    help="Layout of a call's arrays of an input or output, such as x=nhwc; may be repeated. NAME= may be left out for a single "
+         "input.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
                                            help="First dimension of every input.")]
 Routine = Annotated[list[str] | None, typer.Option(
@@ -62,17 +66,37 @@ def common(
 
 
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
-               **options: Any):
-    """The model of a path, with the importer's `options`. A path that is not there, or is a folder, is bad use; a damaged
-    file is a failure."""
+               layout: list[str] | None = None, **options: Any):
+    """The model of a path, with `--layout` and the importer's `options`. A path that is not there, or is a folder, is bad use;
+    a damaged file is a failure."""
     existing_file(path, "model")
     from ..runtime.model import load
-    return load(path, preprocess, postprocess, threads=threads, **options)
+    loaded = load(path, preprocess, postprocess, threads=threads, **options)
+    return with_layouts(loaded, layout) if layout else loaded
 
 
-def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None):
-    """The model of a path, and its net bound to `--shape` and `--batch`. Raises BadUse."""
-    loaded = load_model(path, threads)
+def with_layouts(loaded: Any, texts: list[str]) -> Any:
+    """A model with the layouts of `--layout` arguments. Raises BadUse."""
+    from ..errors import InputError
+    layouts = {}
+    for text in texts:
+        name, equals, layout = text.rpartition("=")
+        if not equals:
+            if len(loaded.main.inputs) != 1:
+                raise BadUse(f"--layout {cut(text)}: the model has the inputs {', '.join(loaded.main.inputs)}; say which, such "
+                             f"as --layout {next(iter(loaded.main.inputs), 'x')}=nhwc")
+            name = next(iter(loaded.main.inputs))
+        layouts[name] = layout
+    try:
+        return loaded.with_layouts(layouts)
+    except InputError as e:
+        raise BadUse(f"--layout {cut(' '.join(texts))}: {str(e).removeprefix('layouts: ')}") from e
+
+
+def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None,
+               layout: list[str] | None = None):
+    """The model of a path with `--layout`, and its net bound to `--shape` and `--batch`. Raises BadUse."""
+    loaded = load_model(path, threads, layout=layout)
     return loaded, bound_by_options(loaded, shape, batch)
 
 

@@ -11,6 +11,7 @@ from ._options import (
     Accuracy,
     Budget,
     Json,
+    Layouts,
     ModelPath,
     Routine,
     Shapes,
@@ -37,6 +38,7 @@ def command(
                                          "timed; wrong ones are left out.")] = False,
     threads: Threads = None,
     shape: Shapes = None,
+    layout: Layouts = None,
     accuracy: Accuracy = "f32",
     routine: Routine = None,
     json: Json = False,
@@ -49,7 +51,7 @@ def command(
     writable_target(export, "export", "--export")
     if import_ is not None:
         existing_file(import_, "profile", "--import")
-    loaded, bound = load_bound(model, threads, shape)
+    loaded, bound = load_bound(model, threads, shape, layout=layout)
     allowed = restriction(routine)
     warn_uncalibrated(bound, accuracy, 1)
     imported = None

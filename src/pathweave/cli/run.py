@@ -13,6 +13,7 @@ from ._errors import BadUse
 from ._options import (
     Batch,
     Json,
+    Layouts,
     ModelPath,
     Routine,
     Shapes,
@@ -38,6 +39,7 @@ def command(
                                          "and --batch.")] = False,
     shape: Shapes = None,
     batch: Batch = None,
+    layout: Layouts = None,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write all results here.",
                                             show_default=False)] = None,
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
@@ -54,7 +56,7 @@ def command(
                      "; --random runs the model on random inputs, of sizes that --shape gives"))
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, layout=layout)
     feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs)
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]

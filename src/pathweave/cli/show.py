@@ -8,20 +8,21 @@ from typing import Any
 
 from ..errors import Error, OpenSizesError
 from ._errors import BadUse
-from ._options import Json, ModelPath, Shapes, Threads, bound_by_options, load_model
+from ._options import Json, Layouts, ModelPath, Shapes, Threads, bound_by_options, load_model
 from ._output import print_json, print_tables
 
 ORDER = 20
 
 
-def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, json: Json = False) -> None:
+def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, threads: Threads = None,
+            json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
     from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, short_floats
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, layout=layout)
     try:
         bound = bound_by_options(loaded, shape)
     except BadUse as e:
@@ -47,17 +48,18 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
         print_json({
             "model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"},
             "nets": {name: len(n.layers) for name, n in loaded.nets.items()},
-            "inputs": {n: {"declared": str(s), "bound": str(bound.inputs[n])} for n, s in loaded.main.inputs.items()},
-            "outputs": {n: str(s) for n, s in bound.outputs.items()},
+            "inputs": {n: {"declared": str(s), "bound": str(bound.inputs[n]), "format": str(bound.input_format(n))}
+                       for n, s in loaded.main.inputs.items()},
+            "outputs": {n: str(s) for n, s in bound.outputs.items()}, "layouts": bound.layouts,
             "layers": rows, "parameters": held, "operations": total,
             "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
             "notes": loaded.notes, "numpy": through.to_json(),
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     lines = [f"{model}"]
-    lines += [f"  input   {n}: {s}" + (f", shown for {bound.inputs[n]}" if not s.bound else "")
+    lines += [f"  input   {n}: {s}" + (f", shown for {bound.inputs[n]}" if not s.bound else "") + _arrays(bound, n)
               for n, s in loaded.main.inputs.items()]
-    lines += [f"  output  {n}: {s}" for n, s in bound.outputs.items()]
+    lines += [f"  output  {n}: {s}{_arrays(bound, n)}" for n, s in bound.outputs.items()]
     lines += [f"  {name:11s} {counted(len(n.layers), 'layer')}: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
@@ -78,9 +80,16 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     print_tables(*parts, *loaded.notes)
 
 
+def _arrays(bound: Any, name: str) -> str:
+    """How the caller's array of an input or output lies, where it is not row-major."""
+    layout = bound.layouts.get(name)
+    return f", in {layout}: an array {list(bound.array_shape(name))}" if layout else ""
+
+
 def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """What is known of a net without the sizes of its symbols."""
     from ..files.pipeline import value_specs
+    from ..net.border import in_layout
     from ..report.tables import Column, Table
     from ..words import short_floats
     net = loaded.main
@@ -101,8 +110,9 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                     "outputs": {n: str(specs.get(n, "?")) for n in net.outputs}, "layers": rows, "notes": loaded.notes,
                     "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
-    lines = [model, *(f"  input   {n}: {s}" for n, s in net.inputs.items()),
-             *(f"  output  {n}: {specs.get(n, '?')}" for n in net.outputs)]
+    layouts = loaded.layouts
+    lines = [model, *(f"  input   {n}: {in_layout(s, layouts.get(n))}" for n, s in net.inputs.items()),
+             *(f"  output  {n}: {in_layout(specs.get(n, '?'), layouts.get(n))}" for n in net.outputs)]
     print_tables("\n".join(lines), Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                                           Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
                                           Column("epilogue", "epilogue", short_floats, fold=2)], rows, notes=[advice]),

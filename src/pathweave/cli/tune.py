@@ -14,6 +14,7 @@ from ._options import (
     Batch,
     Budget,
     Json,
+    Layouts,
     ModelPath,
     Routine,
     Shapes,
@@ -42,6 +43,7 @@ def command(
     budget: Budget = 30.0,
     shape: Shapes = None,
     batch: Batch = None,
+    layout: Layouts = None,
     routine: Routine = None,
     json: Json = False,
 ) -> None:
@@ -54,7 +56,7 @@ def command(
         raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
     out = None if no_save else out or _default_target(model)
     writable_target(out, "model")
-    loaded, bound = load_bound(model, threads, shape, batch)
+    loaded, bound = load_bound(model, threads, shape, batch, layout)
     calibrate_with(loaded, calibrate)
     shapes = bound.shapes
     allowed = restriction(routine)

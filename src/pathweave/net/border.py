@@ -56,7 +56,7 @@ def of_caller(spec: TensorSpec, layout: str | None) -> TensorSpec:
     return spec if layout is None else TensorSpec(spec.dtype, physical_shape(layout, spec.shape))
 
 
-def in_layout(spec: TensorSpec, layout: str | None) -> str:
+def in_layout(spec: TensorSpec | str, layout: str | None) -> str:
     """A spec in words, with the layout of the caller's array where one was chosen: `f32[N,3,8,8] in nhwc`."""
     return f"{spec}" if layout is None else f"{spec} in {layout}"
 

@@ -509,7 +509,7 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
         from ..files.pipeline import attach
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
-    chosen: Any = model.layouts if layouts is None else {**model.layouts, **layouts} if isinstance(layouts, Mapping) else layouts
+    chosen: Any = {**model.layouts, **(layouts or {})} if layouts is None or isinstance(layouts, Mapping) else layouts
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen), threads)
     loaded.imported = {n: dict(Counter(layer.kind for layer in net.layers)) for n, net in model.nets.items()}
     if model.meta.get("default_inputs") and _can_reopen(path):

@@ -39,9 +39,9 @@ class Applied:
 def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restrict: Restrict | None = None) -> Applied:
     """The candidates that a route names, for a bound net.
 
-    A route for another signature (other shapes, or layouts at the border) is carried over by layer name and routine id where the routine accepts
-    the new problem; other layers get the default. `threads` None: the route's. A routine that this machine or build
-    lacks is replaced by the default with a RouteWarning; nothing fails for that. A region that cannot be computed as a
+    A route for another signature (other shapes, or layouts at the border) is carried over by layer name and routine id where
+    the routine accepts the new problem; other layers get the default. `threads` None: the route's. A routine that this machine
+    or build lacks is replaced by the default with a RouteWarning; nothing fails for that. A region that cannot be computed as a
     whole is left to its layers. Raises NoRoutineError only when the default has no routine either.
     """
     threads = route.threads if threads is None else threads
@@ -136,8 +136,8 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
 
 
 def carried_from(route: Route, signature: str, threads: int, host: str) -> list[str]:
-    """Where a route was tuned, as far as that is not where it runs: other shapes or layouts, threads, another processor; empty for one
-    that was tuned for just this. `route`: as it was tuned, or as a plan has it. `host`: id of this one's fingerprint."""
+    """Where a route was tuned, as far as that is not where it runs: other shapes or layouts, threads, another processor; empty
+    for one that was tuned for just this. `route`: as it was tuned, or as a plan has it. `host`: id of this fingerprint."""
     found = ["other shapes or layouts"] if route.signature != signature or "carried_from" in route.notes else []
     before = route.notes.get("carried_threads", route.threads)
     if before != threads:
