@@ -13,7 +13,7 @@ from scripted import CALL_NS, Clock, doubled, residual, run_python
 import pathweave as pw
 from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteError
 from pathweave.net.accuracy import LIMITS
-from pathweave.net.format import Format, plain_format
+from pathweave.net.format import Format
 from pathweave.net.problem import adapt_problem
 from pathweave.profiling.about import About
 from pathweave.profiling.profile import Profile
@@ -44,10 +44,11 @@ def profiled(model, store, timer, **options) -> Profile:
 # ---- brute force, from the catalogue and the script alone -----------------------------------------------------------
 
 class Force:
-    """All routes of a small net, priced one by one. `known`: problems of the conversions that may be used."""
+    """All routes of a small net, priced one by one. `known`: problems of the conversions that may be used. `layouts`: of a
+    call's arrays, where they are not row-major."""
 
-    def __init__(self, bound, clock, known, restrict=None):
-        self.bound, self.clock, self.known = bound, clock, known
+    def __init__(self, bound, clock, known, restrict=None, layouts=None):
+        self.bound, self.clock, self.known, self.layouts = bound, clock, known, layouts or {}
         self.options = []
         for i, problem in enumerate(bound.problems(THREADS)):
             found, _ = bound.candidates(i, THREADS, restrict=restriction(restrict))
@@ -91,10 +92,14 @@ class Force:
             self.tables[key] = best
         return self.tables[key]
 
+    def border(self, name, spec) -> Format:
+        """The format of the caller's array."""
+        return Format(spec.dtype, self.layouts.get(name, "nchw" if spec.rank == 4 else "plain"))
+
     def price(self, choice) -> float:
         bound = self.bound
-        made = {n: plain_format(s.dtype, s.rank) for n, s in bound.inputs.items()}
-        wanted = {n: {plain_format(s.dtype, s.rank)} for n, s in bound.outputs.items()}
+        made = {n: self.border(n, s) for n, s in bound.inputs.items()}
+        wanted = {n: {self.border(n, s)} for n, s in bound.outputs.items()}
         total = CALL_NS
         for layer, (cost, c) in zip(bound.layers, choice):
             total += cost
@@ -126,6 +131,54 @@ def test_route_equals_brute_force(model, clock, store, restrict):
     route = pw.solve(model, profile, restrict=restrict)
     assert route.predicted_ns == force.best()
     assert route.certificate == "optimal" and route.lower_bound_ns <= route.predicted_ns
+
+
+def images() -> bytes:
+    """Two convolutions between an image and an image."""
+    n = Net()
+    n.add("Relu", n.conv(n.add("Relu", n.conv("x", 3, 16)), 16, 16), out="y")
+    return n.model([1, 3, 12, 12], ["y"])
+
+
+LAYOUTS = [{"x": "nhwc"}, {"y": "nhwc"}, {"x": "nhwc", "y": "nhwc"}, {"x": "nhwc", "y": "nchw16c"}, {"y": "nchw16c"}]
+
+
+@pytest.mark.parametrize("layouts", LAYOUTS, ids=str)
+def test_route_between_layouts_of_the_caller_equals_brute_force(clock, store, layouts):
+    model = pw.load(images(), layouts=layouts)
+    profile = profiled(model, store, clock)
+    force = Force(model.bind(), clock, profile.problems(), layouts=layouts)
+    route = pw.solve(model, profile)
+    assert route.predicted_ns == force.best() and route.certificate == "optimal"
+    plan = model.plan(route)
+    assert (plan.bound.input_format("x").layout, plan.bound.output_format("y").layout) == \
+        (layouts.get("x", "nchw"), layouts.get("y", "nchw"))
+
+
+@pytest.mark.parametrize("layouts", [{}, *LAYOUTS], ids=str)
+def test_a_conversion_at_the_border_stands_only_where_the_layouts_differ(clock, store, layouts):
+    """Convolutions that read and make nhwc: what the caller has in nhwc is neither converted, nor priced."""
+    tuned = pw.tune(pw.load(images(), layouts=layouts), threads=THREADS, store=store, budget_s=1e6, timer=clock, progress=False,
+                    restrict=["conv2/direct:f32:nhwc:cpu"])
+    route = tuned.route()
+    assert {f.layout for c in route.layers.values() for f in (*c.ins, *c.outs)} == {"nhwc"}
+    assert {c.value for c in route.conversions} == {v for v in ("x", "y") if layouts.get(v) != "nhwc"}
+    plan = tuned.plan()
+    assert {s.value for s in plan.steps if s.layer == "adapt"} == {c.value for c in route.conversions}
+
+
+def test_the_layouts_of_the_caller_are_part_of_what_a_route_is_for(clock, store, tmp_path):
+    """A tuned model keeps them in its file, where its route is found again; the yardstick of another border is another one."""
+    tuned = pw.tune(pw.load(images(), layouts={"x": "nhwc"}), threads=THREADS, store=store, budget_s=1e6, timer=clock,
+                    progress=False)
+    tuned.save(tmp_path / "m.pw")
+    again = pw.load(tmp_path / "m.pw", threads=THREADS)
+    assert again.layouts == {"x": "nhwc"} and again.bind().signature in again.routes
+    assert again.plan().route.certificate == tuned.route().certificate
+    other = pw.load(tmp_path / "m.pw", threads=THREADS, layouts={"x": "nchw"})
+    assert other.bind().signature not in other.routes and "carried_from" in other.plan().route.notes
+    choices = {name: c for name, c in tuned.route().layers.items()}
+    assert yardstick_key(again.bind(), THREADS, choices) != yardstick_key(other.bind(), THREADS, choices)
 
 
 @pytest.mark.parametrize("accuracy", ["strict", "f32", "reduced"])
