@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
-from scripted import CALL_NS, Clock, doubled, residual, run_python
+from scripted import CALL_NS, Clock, Net, doubled, residual, run_python
 
 import pathweave as pw
 from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteError
@@ -18,7 +18,7 @@ from pathweave.net.problem import adapt_problem
 from pathweave.profiling.about import About
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
-from pathweave.profiling.yardstick import CALL, YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
+from pathweave.profiling.yardstick import CALL, YARDSTICK, Yardstick, on_cpu, readings, uninterrupted, yardstick_key
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
 from pathweave.tuning.race import YardstickRacer, levels
@@ -177,7 +177,7 @@ def test_the_layouts_of_the_caller_are_part_of_what_a_route_is_for(clock, store,
     assert again.plan().route.certificate == tuned.route().certificate
     other = pw.load(tmp_path / "m.pw", threads=THREADS, layouts={"x": "nchw"})
     assert other.bind().signature not in other.routes and "carried_from" in other.plan().route.notes
-    choices = {name: c for name, c in tuned.route().layers.items()}
+    choices = pw.default_route(again, THREADS).layers
     assert yardstick_key(again.bind(), THREADS, choices) != yardstick_key(other.bind(), THREADS, choices)
 
 
