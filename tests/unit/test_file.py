@@ -381,8 +381,30 @@ MODELS = [
     (small(QUANTISATION={"main": {"x": [1.0, -1]}}), "a zero point from 0 to 255"),
     (small(QUANTISATION={"main": {"x": [1.0, 1.0]}}), "a zero point from 0 to 255"),
     (small(QUANTISATION={"main": {"\ud800": [1.0, 1]}}), "Unicode"),
+    (small(LAYOUTS=["x"]), "layouts: expected an object"),
+    (small(LAYOUTS={"z": "nhwc"}), "'z' is neither an input nor an output"),
+    (small(LAYOUTS={"y": "spiral"}), "'y' is to lie in 'spiral'"),
+    (small(LAYOUTS={"y": 3}), "'y' is to lie in 3"),
+    (small(LAYOUTS={"x": "nhwc"}), "it is for rank 4, and the value has rank 2"),
+    (small(LAYOUTS={"x": "nchw16c"}, inputs={"x": {"dtype": "f32", "shape": ["N", "C", 4, 4]}}), "16 divides"),
     ("[]", "object"), ("", "JSON"), ("{", "JSON"),
 ]
+
+
+def test_layouts_are_read(tmp_path):
+    """Also of an output, whose rank is not known before its net is bound."""
+    image = small(LAYOUTS={"x": "nhwc", "y": "nhwc"}, inputs={"x": {"dtype": "f32", "shape": ["N", 3, 4, "W"]}})
+    (tmp_path / "h.pw").write_bytes(assemble(with_model(image)))
+    assert read(tmp_path / "h.pw").layouts == {"x": "nhwc", "y": "nhwc"}
+    assert read_back(tmp_path, make_model()).layouts == {}
+    model = make_model()
+    model.layouts = {"x": "nhwc", "y": "nchw"}
+    assert read_back(tmp_path, model).layouts == model.layouts
+
+
+def read_back(folder, model: Model) -> Model:
+    save(model, folder / "again.pw")
+    return read(folder / "again.pw")
 
 
 def test_scales_are_read(tmp_path):
