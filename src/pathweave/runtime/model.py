@@ -449,7 +449,7 @@ class LoadedModel(Model):
         return _rebuilt, (type(self), plain, self._threads), rest or None
 
     def __repr__(self) -> str:
-        ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
+        ins = ", ".join(f"{n}={in_layout(s, self.layouts.get(n))}" for n, s in self.main.inputs.items())
         return (f"<Model {ins}: {counted(len(self.main.layers), 'layer')}, outputs {', '.join(self.main.outputs)}, "
                 f"{counted(len(self.routes), 'tuned route')}>")
 

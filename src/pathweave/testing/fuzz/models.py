@@ -83,7 +83,7 @@ def onnx_models() -> dict[str, bytes]:
 
 
 #: Kinds of `.pw` files: what is done before one is saved.
-VARIANTS = ("plain", "packed", "quantised", "tuned", "pipeline")
+VARIANTS = ("plain", "packed", "quantised", "tuned", "pipeline", "layouts")
 PIPELINE = {
     "preprocess": [{"type": "source", "shape": [1, 3, 8, 8], "format": "rgb", "resize_mode": "bilinear", "keep_ar": True,
                     "padding_color": [0, 1, 2]},
@@ -94,9 +94,11 @@ PIPELINE = {
 
 
 def pw_model(name: str, variant: str) -> LoadedModel:
-    """One of the models, with packed weights to be saved, scales, a route that is not the default, or a pipeline."""
+    """One of the models, with packed weights to be saved, scales, a route that is not the default, a pipeline, or an input in
+    nhwc."""
     pipeline = PIPELINE if variant == "pipeline" else None
-    model = load(onnx_models()[name], threads=1, preprocess=pipeline)
+    layouts = {"x": "nhwc"} if variant == "layouts" else None
+    model = load(onnx_models()[name], threads=1, preprocess=pipeline, layouts=layouts)
     if variant == "quantised":
         model.calibrate([np.random.default_rng(i).standard_normal((1, 3, 8, 8), np.float32) for i in range(3)])
     if variant in ("tuned", "quantised"):

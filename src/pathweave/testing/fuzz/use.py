@@ -63,7 +63,7 @@ def use(model: LoadedModel, folder: Path, shapes: Mapping[str, Any] | None = Non
     wander(bound, model.threads, np.random.default_rng(zlib.crc32(bound.signature.encode())))
     inputs = random_inputs(bound)
     before = model.run(inputs)
-    check_results(before, plan.outputs)
+    check_results(before, plan)
     path = folder / "saved.pw"
     model.save(path, packed=bool(model.threads % 2))
     again = load(path, threads=model.threads)
@@ -135,7 +135,8 @@ def wander(bound: Any, threads: int, rng: np.random.Generator) -> None:
     net = bound.net.copy()
     net.constants = {n: guarded(np.asarray(a), at_end).array for n, a in net.constants.items()}
     values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
-    scaled = BoundNet(net, {v: Scale(float(rng.choice(SCALES)), int(rng.integers(0, 256))) for v in values})
+    scaled = BoundNet(net, {v: Scale(float(rng.choice(SCALES)), int(rng.integers(0, 256))) for v in values},
+                      layouts=bound.layouts)
     choices = {}
     for i, layer in enumerate(scaled.layers):
         found, _ = scaled.candidates(i, threads, accuracy="quantised", include_reference=True)
@@ -144,13 +145,13 @@ def wander(bound: Any, threads: int, rng: np.random.Generator) -> None:
     if rng.integers(2):
         inputs = {n: hostile_values(a, rng) for n, a in inputs.items()}
     inputs = {n: guarded(a, at_end).array for n, a in inputs.items()}
-    out = {n: Guarded(s.shape, host_dtype(s.dtype), at_end) for n, s in bound.outputs.items() if n not in inputs}
+    out = {n: Guarded(bound.array_shape(n), host_dtype(s.dtype), at_end) for n, s in bound.outputs.items() if n not in inputs}
     with fence():
         plan = build_plan(scaled, choices, [], threads)
         session = plan.session()
         before = session.run(inputs, {n: g.array for n, g in out.items()})
         after = session.run(inputs)
-    check_results(before, plan.outputs)
+    check_results(before, plan)
     if not all(g.intact() for g in out.values()):
         raise Wrong("something was written beside a result")
     check_equal(before, after, f"of a second run of {', '.join(c.routine for c in choices.values())}")
@@ -171,13 +172,13 @@ def hostile_values(array: Any, rng: np.random.Generator) -> Any:
     return array
 
 
-def check_results(results: Mapping[str, Any], specs: Mapping[str, Any]) -> None:
+def check_results(results: Mapping[str, Any], plan: Any) -> None:
     """Raise Wrong where results have other names or shapes than the plan says."""
-    if list(results) != list(specs):
-        raise Wrong(f"results are {list(results)}, expected {list(specs)}")
-    for name, spec in specs.items():
-        if tuple(results[name].shape) != tuple(spec.shape):
-            raise Wrong(f"result {name!r} has shape {results[name].shape}, expected {spec}")
+    if list(results) != list(plan.outputs):
+        raise Wrong(f"results are {list(results)}, expected {list(plan.outputs)}")
+    for name in plan.outputs:
+        if tuple(results[name].shape) != plan.bound.array_shape(name):
+            raise Wrong(f"result {name!r} has shape {results[name].shape}, expected {plan.bound.array_shape(name)}")
 
 
 def check_equal(before: Mapping[str, Any], after: Mapping[str, Any], when: str) -> None:
