@@ -68,7 +68,7 @@ def test_show_counts_parameters_and_operations(pw, digits):
     assert result["passes"]["before"]["batch_norm"] == sum(
         n.op_type == "BatchNormalization" for n in onnx.load(digits).graph.node)
     assert "batch_norm" not in result["passes"]["after"]
-    assert result["inputs"]["x"] == {"declared": "f32[N,1,8,8]", "bound": "f32[1,1,8,8]"}
+    assert result["inputs"]["x"] == {"declared": "f32[N,1,8,8]", "bound": "f32[1,1,8,8]", "format": "f32:nchw:cpu"}
 
 
 def test_show_binds_shapes(pw, digits):
