@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import pickle
 
@@ -184,6 +185,43 @@ def test_a_route_is_carried_over_to_another_layout(ort):
     assert [c.routine for c in plan.route.layers.values()] == [c.routine for c in route.layers.values()]
     assert plan.route.notes["carried_from"] == route.signature
     assert close(other(lay_out(x, "nhwc"))["y"], lay_out(ort(data, {"x": x})["y"], "nhwc"))
+
+
+def test_packed_weights_of_a_file_serve_other_layouts_too(ort, tmp_path):
+    """Also when the model that was read is gone."""
+    data, x = conv_net(), values(1, 16, 6, 6)
+    model = pw.load(data, threads=1)
+    model(x)
+    model.save(tmp_path / "m.pw", packed=True)
+    other = pw.load(tmp_path / "m.pw", threads=1).with_layouts({"x": "nhwc", "y": "nhwc"})
+    gc.collect()
+    assert close(other(lay_out(x, "nhwc"))["y"], lay_out(ort(data, {"x": x})["y"], "nhwc"))
+    total = len(other.packed.packings)
+    assert total and f"{total} of {total} packed weights of the file are in use" in other.notes
+
+
+def test_inputs_with_defaults_keep_the_layouts():
+    scale = np.full((1, 3, 1, 1), 2, np.float32)
+    data = onnx_model([helper.make_node("Mul", ["x", "k"], ["y"])],
+                      {"x": (TensorProto.FLOAT, [1, 3, 2, 4]), "k": (TensorProto.FLOAT, [1, 3, 1, 1])},
+                      {"y": (TensorProto.FLOAT, None)}, {"k": scale})
+    for model in (pw.load(data, layouts={"x": "nhwc", "y": "nhwc"}), pw.load(data).with_layouts({"x": "nhwc", "y": "nhwc"})):
+        x = values(1, 2, 4, 3)
+        assert np.array_equal(model(x), 2 * x)
+        assert np.array_equal(model({"x": x, "k": 5 * scale}), 10 * x)
+
+
+@pytest.mark.parametrize("source, target", COMBINATIONS)
+def test_routes_on_8_bits(ort, source, target):
+    data, samples = conv_net(), [values(1, 16, 6, 5, seed=i) for i in range(4)]
+    model = pw.load(data, threads=1, layouts={"x": source, "y": target}).calibrate([lay_out(s, source) for s in samples])
+    bound = model.bind({"x": (1, 16, 6, 5)})
+    route = pw.default_route(bound, 1, accuracy="quantised", restrict=["qint8"])
+    assert any(f.dtype == "u8" for c in route.layers.values() for f in (*c.ins, *c.outs))
+    wanted = ort(data, {"x": samples[0]})["y"]
+    got = model.plan(route, bound.shapes, 1).session()(lay_out(samples[0], source))["y"]
+    error = logical(got, target, wanted.shape) - wanted
+    assert np.sqrt(np.mean(error ** 2) / np.mean(wanted ** 2)) < 0.05
 
 
 @pytest.mark.parametrize("layouts, says", [
