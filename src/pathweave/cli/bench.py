@@ -88,7 +88,7 @@ def command(
             entries += _uniform(loaded, bound, restriction(routine), accuracy, inputs)
         for peer in peers:
             tell(0.0, f"loading {peer.name}")
-            entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
+            entries.append(bench.prepare_peer(peer, _task(source or "", inputs, bound, loaded.threads)))
         facts = bench.host_facts()
         bench.check(entries)
         bench.measure(entries, rounds, tell=tell)

@@ -41,8 +41,9 @@ def command(
         loaded = load_model(model, None, preprocess, postprocess, shapes=new_shapes(shape, loaded.main), **options)
     samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
-    nets = {name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()},
-                   "outputs": net.outputs} for name, net in loaded.nets.items()}
+    nets: dict[str, dict[str, Any]] = {
+        name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()}, "outputs": net.outputs}
+        for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
                     "quantisation": loaded.quantisation, "notes": loaded.notes})

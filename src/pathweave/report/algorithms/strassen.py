@@ -22,7 +22,7 @@ def operations(net: Net, layer: Layer, algorithm: str, variant: str) -> int | No
     if level is None:
         return None
     kind, y = kind_of(layer.kind), net.specs[layer.outputs[0]]
-    columns = y.shape[1 if layer.kind == "conv2" else -1]
+    columns = y.sizes[1 if layer.kind == "conv2" else -1]
     rows, depth = y.elements // columns, kind.terms(kind.complete(layer.attrs), [net.specs[v] for v in layer.inputs[:2]])
     own = _product(rows, depth, columns, int(level[1]), 0 if layer.inputs[1] in net.constants else 1)
     return work.operations(net, layer) - 2 * rows * depth * columns + own
