@@ -24,10 +24,11 @@ test: install   ## run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST)
 
 lint: EXTRAS = demo test lint
-lint: install   ## check style, types, floors, and symbols of micro-kernel objects
+lint: install   ## check style, types, floors, the drawing in DESIGN.md, and symbols of micro-kernel objects
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python tools/floors.py
+	@$(BIN)/python tools/tree.py
 	@$(BIN)/python tools/isa_symbols.py build
 
 sanitize: EXTRAS = demo test sanitize

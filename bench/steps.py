@@ -40,7 +40,7 @@ def main() -> int:
         finally:
             for process in busy:
                 process.kill()
-    print(f"nanoseconds per stage, {args.threads} threads, {args.busy} busy processes beside: minimum, median, regions")
+    print(f"nanoseconds per stage, threads: {args.threads}, busy processes beside: {args.busy}: minimum, median, regions")
     print(done.stdout, end="")
     return 0
 

@@ -24,6 +24,7 @@ from pathweave.report.tables import Column, Table, show_time, time_column
 from pathweave.report.timing import time_calls, time_steps
 from pathweave.runtime.devices import cpu_info
 from pathweave.tuning.tuner import identity
+from pathweave.words import counted
 
 DIGITS = Path(__file__).resolve().parent / "digits"
 NETWORK = DIGITS / "digits32.onnx"
@@ -96,7 +97,8 @@ def main() -> int:
     heading("The machine")
     cpu = cpu_info()
     model = pw.load(NETWORK, threads=arguments.threads)
-    print(f"{cpu['model'] or 'unknown processor'}; {model.threads} threads; instruction sets {', '.join(cpu['used'])}")
+    print(f"{cpu['model'] or 'unknown processor'}; {counted(model.threads, 'thread')}; "
+          f"instruction sets {', '.join(cpu['used'])}")
 
     heading("The network")
     print(f"{model!r}\nfrom examples/digits/{NETWORK.name}, trained on handwritten digits")

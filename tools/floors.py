@@ -17,16 +17,17 @@ from pathlib import Path
 
 #: Python: a floor may import floors with a smaller number, and its own. What stands between an importer and the rest is the
 #: model alone, and passes know nothing of formats of files: they share a number but not each other.
-PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "progress": 0, "timer": 0, "net": 1, "layers": 2, "meaning": 3,
-          "files": 4, "passes": 5, "importers": 5, "regions": 5, "_native": 5, "runtime": 6, "profiling": 7, "tuning": 8,
-          "report": 9, "testing": 9, "cli": 10}
+PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "progress": 0, "timer": 0, "words": 0, "net": 1, "layers": 2,
+          "meaning": 3, "files": 4, "passes": 5, "importers": 5, "regions": 5, "_native": 5, "runtime": 6, "profiling": 7,
+          "tuning": 8, "report": 9, "testing": 9, "cli": 10}
 #: Floors of equal number that may import each other.
 TOGETHER = [{"errors", "folder"}]
 #: The package's own __init__: it names everything lazily and imports nothing; from it comes `__version__`.
 PACKAGE = "pathweave"
 
 #: C++: folder -> folders that its includes may start with (beside its own). `ukernels/kinds` holds the contracts between
-#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source.
+#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source. `values` and
+#: `products` are the library under the routines.
 NATIVE = {
     "base": {"pathweave"},
     "types": {"base", "pathweave"},
@@ -34,7 +35,9 @@ NATIVE = {
     "spi": {"base", "types", "ukernels/kinds", "pathweave"},
     "ukernels/body": {"ukernels/kinds"},
     "ukernels": {"spi", "ukernels/kinds", "ukernels/body"},
-    "routines": {"base", "types", "spi", "ukernels/kinds"},
+    "values": {"base", "types", "spi", "ukernels/kinds"},
+    "products": {"base", "types", "spi", "ukernels/kinds", "values"},
+    "routines": {"base", "types", "spi", "ukernels/kinds", "values", "products"},
     "runtime": {"base", "types", "spi", "ukernels/kinds", "pathweave"},
     "capi": {"base", "types", "spi", "runtime", "pathweave"},
     "python": {"base", "types", "spi", "runtime", "pathweave"},
@@ -107,6 +110,12 @@ def native_folder(path: str) -> str:
     return parts[0]
 
 
+def layer_folder(path: str) -> str:
+    """`conv2` of `routines/conv2/x.h`; "" for a file that lies in `routines` itself, and for every other floor."""
+    parts = path.split("/")
+    return parts[1] if parts[0] == "routines" and len(parts) > 2 else ""
+
+
 def native_errors(root: Path) -> list[str]:
     """One line per include that points upwards or sideways, or that does not start with its floor's name."""
     found = []
@@ -117,6 +126,9 @@ def native_errors(root: Path) -> list[str]:
             if floor not in NATIVE:
                 found.append(f"{where}: {floor} is on no floor; add it to tools/floors.py")
                 continue
+            layer = layer_folder(path.relative_to(base).as_posix())
+            if floor == "routines" and not layer:
+                found.append(f"{where}: routines holds folders of layers only; what they share belongs to values or products")
             text = path.read_text(encoding="utf-8")
             for match in _INCLUDE.finditer(text):
                 line = text.count("\n", 0, match.start(1)) + 1
@@ -125,6 +137,9 @@ def native_errors(root: Path) -> list[str]:
                     found.append(f"{where}:{line}: includes \"{match[1]}\", which does not start with a floor's name")
                 elif target != floor and target not in NATIVE[floor]:
                     found.append(f"{where}:{line}: {floor} includes \"{match[1]}\", and {target} is not below it")
+                elif target == "routines" and layer_folder(match[1]) != layer:
+                    found.append(f"{where}:{line}: routines/{layer} includes \"{match[1]}\" of another layer; what both need "
+                                 "belongs to values or products")
     return found
 
 

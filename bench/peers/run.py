@@ -76,7 +76,8 @@ def run(path: Path, name: str, net: dict, setting: tuple[str, int, int], argumen
         code = subprocess.run(command + options, check=False, stdout=sys.stderr.fileno(), env=environment).returncode
         result = _read(out)
         if result is None:
-            print(f"{name}, {accuracy}, batch {batch}, {threads} threads: exit code {code}", file=sys.stderr)
+            print(f"{name}, {accuracy}, batch {batch}, {threads} thread{'s' * (threads > 1)}: exit code {code}",
+                  file=sys.stderr)
             return None
         result["run"]["model"] = path.name  # where it lies on this machine is nobody else's business
         if arguments.roof:

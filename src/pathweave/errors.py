@@ -71,6 +71,14 @@ class NoRoutineError(RouteError):
     """No routine accepts a layer under the given restrictions; the message lists each refusal."""
 
 
+class RestrictionError(RouteError, InputError):
+    """What restricts the choice of routines (`restrict=`, `--routine`) cannot be read, or matches nothing in the net."""
+
+
+class NoneAllowedError(NoRoutineError, RestrictionError):
+    """What restricts the choice of routines leaves a layer that it names without any."""
+
+
 class SolverError(Error, RuntimeError):
     """The solver cannot give an answer: no feasible route, or a limit that cannot be met."""
 

@@ -78,7 +78,35 @@ def test_show_binds_shapes(pw, digits):
 
 def test_show_prints_a_table(pw, digits):
     result = pw("show", digits)
-    assert result.code == 0 and "passes: 22 layers > 8" in result.out and "depthwise_conv2" in result.out
+    assert result.code == 0 and "depthwise_conv2" in result.out
+    assert "passes: 22 layers as imported > 8 that run at these sizes" in result.out
+
+
+def test_parameters_are_shown_as_f32_and_kept_whole(pw, tmp_path):
+    from onnx import TensorProto, helper, numpy_helper
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 2, 4, 4]) for n in "xy")
+    weights = numpy_helper.from_array(np.ones((2, 2, 1, 1), np.float32), "w")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("LeakyRelu", ["c"], ["y"], alpha=0.1)]
+    graph = helper.make_graph(nodes, "net", [x], [y], [weights])
+    file = tmp_path / "net.onnx"
+    file.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    assert re.search(r"leaky_relu:0\.1\s", pw("show", file).out)
+    (layer,) = pw("show", file, "--json").json["layers"]
+    assert layer["epilogue"] == f"leaky_relu:{float(np.float32(0.1))!r}"
+    pw("profile", file, "--budget", 0, "--threads", 1)
+    assert "epilogue=leaky_relu:0.1 threads=1\n" in pw("explain", file, 0, "--threads", 1).out
+    assert layer["epilogue"] in pw("explain", file, 0, "--threads", 1, "--json").json["problem"]
+
+
+def test_import_and_show_say_which_layers_they_count(pw, digits, tmp_path):
+    from onnx import load
+    out = tmp_path / "digits.pw"
+    text = pw("import", digits, "-o", out).out
+    count = int(re.search(r"main +(\d+) layers", text)[1])
+    nodes = [n for n in load(digits).graph.node if n.op_type not in ("Constant", "Shape", "Gather", "Unsqueeze", "Concat")]
+    assert f"before the passes: {len(nodes)} in main. " in text
+    shown = pw("show", out)
+    assert f"passes: {count} layers in the file > {len(pw('show', out, '--json').json['layers'])} that run" in shown.out
 
 
 # ---- catalogue, devices ---------------------------------------------------------------------------------------------

@@ -39,8 +39,10 @@ def test_missing_model(pw, command, tmp_path, batch):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("y=1x1x8x8", ["'y'", "x f32[N,1,8,8]"]), ("x=1x1x8", ["rank 4"]), ("x=1x1x8xq", ["joined by x"]),
-    ("x=1x3x8x8", ["expected 1", "got 3"]), ("x=0x1x8x8", ["at least 1"]), ("N=1x2", ["one size"]), ("x=", ["joined by x"])])
+    ("y=1x1x8x8", ["'y'", "x f32[N,1,8,8]", "write N=4 or x=1x1x8x8"]), ("N=x", ["one size", "such as N=4", "got 'x'"]),
+    ("x=1x1x8", ["rank 4"]), ("x=1x1x8xq", ["joined by x"]),
+    ("x=1x3x8x8", ["expected 1", "got 3"]), ("x=0x1x8x8", ["at least 1"]), ("N=1x2", ["one size"]),
+    ("x=", ["joined by x", "such as x=1x1x8x8"])])
 def test_bad_shapes(pw, digits, text, words):
     check(pw("show", digits, "--shape", text), 2, *words)
 
@@ -74,7 +76,12 @@ def test_explain_names_layers(pw, digits):
 
 
 def test_explain_without_measurements(pw, digits):
-    check(pw("explain", digits, 0), 1, "profile")
+    for words in (["0"], ["--all"]):
+        result = pw("explain", digits, *words, "--threads", 1, "--shape", "N=2")
+        check(result, 1, "at 1 thread, got none", f"pathweave profile {digits} --threads 1 --shape N=2")
+    command = result.err.splitlines()[-1].rpartition("run: ")[2].split()
+    assert pw(*command[1:], "--budget", 0).code == 0  # the command that it names is enough
+    assert pw("explain", digits, "--all", "--threads", 1, "--shape", "N=2").code == 0
 
 
 def test_run_inputs(pw, digits, two_inputs, tmp_path, batch):

@@ -17,6 +17,7 @@ from pathweave.report.agreement import compare
 from pathweave.report.peers import Declined, Peer, Task, peers, prepared
 from pathweave.report.tables import Column, Table, cut, show_bytes, show_count, show_percent, show_time, time_column
 from pathweave.report.timing import Times, settle, time_calls
+from pathweave.words import counted, short_floats
 
 
 @pytest.mark.parametrize("ns, text", [
@@ -30,6 +31,11 @@ def test_show_numbers():
     assert [show_count(n) for n in (None, 0, 999, 46_122, 3.2e6, 15.5e9)] == ["", "0", "999", "46.1 k", "3.20 M", "15.5 G"]
     assert show_bytes(512) == "512 B" and show_bytes(1_250_000) == "1.25 MB"
     assert show_percent(0.0312) == "+3.1 %" and show_percent(-0.5) == "-50.0 %"
+
+
+def test_counts_with_their_nouns():
+    assert [counted(n, "thread") for n in (0, 1, 2)] == ["0 threads", "1 thread", "2 threads"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]
 
 
 TABLE = Table([Column("name", "name"), time_column("ns", "time"), Column("empty", "empty")],
@@ -50,6 +56,17 @@ def test_table_with_rich():
     Console(file=out, width=80, force_terminal=False).print(TABLE.rich())
     assert all(word in out.getvalue() for word in ("title", "a[b]", "1.50 us", "a note"))
     assert "empty" not in out.getvalue()
+
+
+def test_floats_are_shown_as_their_shortest_f32_text():
+    tenth = repr(float(np.float32(0.1)))
+    assert short_floats(f"leaky_relu:{tenth}") == "leaky_relu:0.1" and short_floats(f"a={tenth},-{tenth}") == "a=0.1,-0.1"
+    for text in ("alpha=0.1", "1x3x224x224", "0.5", "v1.2.3", "1e300", "0.30000000000000004", "gemm_f32_8x48"):
+        assert short_floats(text) == text  # 0.1 and the like are no f32 values, others have no shorter text
+    rng = np.random.default_rng(5)
+    for x in (rng.standard_normal(200) * 10.0 ** rng.integers(-30, 30, 200)).astype(np.float32):
+        shown = short_floats(f"k:{float(x)!r}")[2:]
+        assert np.float32(shown) == x and len(shown) <= len(repr(float(x)))
 
 
 # ---- agreement ------------------------------------------------------------------------------------------------------
@@ -180,6 +197,15 @@ def test_every_peer_is_complete():
         assert peer.missing() == "" or peer.missing() == f"not installed: pip install {peer.install}"
 
 
+def test_the_version_of_a_peer_is_that_of_its_own_package():
+    from importlib import metadata
+    there = Peer("p", ("numpy",), "numpy", lambda task: list)
+    assert there.version() == metadata.version("numpy")
+    assert Peer("p", ("numpy",), "no-such-package numpy", lambda task: list).version() == ""
+    absent = Peer("p", ("no_such_module", "numpy"), "numpy no-such-package", lambda task: list)
+    assert absent.missing() and absent.version() == ""
+
+
 def test_a_failing_peer_is_declined_and_quiet(capfd):
     def load(task):
         os.write(1, b"noise")
@@ -216,12 +242,14 @@ def test_a_table_fits_its_terminal(width):
     rows = [line for line in lines if "--wide" not in line]
     assert max(map(len, rows)) <= width and "1.50 us" in WIDE.text(width) and "layer" in lines[0]
     shown = [w for w in ("routine", "margin") if w in lines[0].split()]
-    assert ("--wide" in lines[-1]) == (len(shown) < 2)
+    said = [line for line in lines if "--wide" in line]
+    assert bool(said) == (len(shown) < 2 or "…" in WIDE.text(width)) and lines[4:] == said  # right below the rows
+    assert all(("margin" in line) == ("margin" not in shown) and ("…" in line) == ("…" in "".join(rows)) for line in said)
     assert shown != ["margin"]  # the largest number folds first
 
 
 def test_a_table_that_fits_is_left_as_it_is():
-    assert WIDE.text(200) == WIDE.text() and "folded" not in WIDE.text()
+    assert WIDE.text(200) == WIDE.text() and "hidden" not in WIDE.text()
     assert cut("abcdefghij", 5) == "ab…ij" and cut("abc", 3) == "abc"
 
 
@@ -234,5 +262,5 @@ def test_a_narrow_table_in_colour(width):
     lines = [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
     assert ("…" in out.getvalue()) == (width < 90) and max(map(len, lines)) <= width
     notes = "--wide" in out.getvalue()
-    table = lines[:next((i for i, line in enumerate(lines) if line.startswith("folded")), None)]
+    table = lines[:next((i for i, line in enumerate(lines) if line.startswith("hidden")), None)]
     assert notes == (len(table) < len(lines)) and len(table) == 2 + len(WIDE.rows), out.getvalue()

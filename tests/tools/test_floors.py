@@ -60,9 +60,13 @@ def test_sideways_and_testing(house):
 @pytest.mark.parametrize("path, include, good", [
     ("native/base/x.h", "types/format.h", False), ("native/types/x.h", "base/error.h", True),
     ("native/spi/x.h", "ukernels/kinds/activation.h", True), ("native/spi/x.h", "runtime/plan.h", False),
-    ("native/routines/a/x.cpp", "runtime/plan.h", False), ("native/routines/a/x.cpp", "routines/matrix.h", True),
+    ("native/routines/a/x.cpp", "runtime/plan.h", False), ("native/routines/a/x.cpp", "products/matrix.h", True),
+    ("native/routines/a/x.cpp", "values/vector.h", True), ("native/products/x.h", "values/vector.h", True),
+    ("native/products/x.h", "routines/a/y.h", False), ("native/values/x.h", "products/matrix.h", False),
+    ("native/routines/a/x.cpp", "routines/a/y.h", True), ("native/routines/a/x.cpp", "routines/b/y.h", False),
+    ("native/routines/a/x.cpp", "routines/y.h", False), ("native/routines/x.h", "base/error.h", False),
     ("native/ukernels/avx2/x.cpp", "base/cpu.h", False), ("native/ukernels/avx2/x.cpp", "ukernels/body/vec.inc", True),
-    ("native/runtime/x.cpp", "routines/matrix.h", False), ("native/python/x.cpp", "runtime/plan.h", True),
+    ("native/runtime/x.cpp", "products/matrix.h", False), ("native/python/x.cpp", "runtime/plan.h", True),
     ("native/python/x.cpp", "plan.h", False), ("include/pathweave/x.h", "base/cpu.h", False)])
 def test_includes(house, path, include, good):
     found = house(path, f'#include <vector>\n#include "{include}"\n')

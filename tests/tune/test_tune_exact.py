@@ -290,7 +290,7 @@ def test_solving_needs_no_native_core_and_no_profile_of_this_host(net_bytes, mod
 
 def test_profile_that_does_not_know_the_model(model, larger, clock, store):
     profile = profiled(model, store, clock)
-    with pytest.raises(ProfileError, match=r"expected a measurement .* 2 threads, got none for layer .*profile this model"):
+    with pytest.raises(ProfileError, match="a measurement .* 2 threads, got none for layer .*profile MODEL --threads 2"):
         pw.solve(larger, profile, threads=2)
     with pytest.raises(ProfileError, match="7 threads"):
         pw.solve(model, profile, threads=7)

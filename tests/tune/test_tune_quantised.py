@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scripted import Clock
@@ -124,3 +126,21 @@ def test_floats_only_are_not_rounded_on_their_way(calibrated, clock, store, monk
 def test_one_class_is_no_choice(model, clock, store):
     costs = Costs.of(model.bind(), pw.profile(model, threads=1, budget_s=20, store=store, timer=clock), 1)
     assert not dict(single_class_routes(costs))
+
+
+@pytest.mark.parametrize("accuracy, count", [("quantised", 1), ("reduced", 0)])
+def test_a_model_without_scales_is_warned_of_before_anything_is_measured(model, clock, store, accuracy, count):
+    for work in (pw.profile, pw.tune):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            before = []
+            work(model, accuracy=accuracy, threads=1, budget_s=1, store=store,
+                 progress=lambda *_, before=before, told=told: before.append(len(told)))
+        assert before and set(before) == {count}
+        assert [(w.category, w.filename) for w in told] == [(pw.CalibrationWarning, __file__)] * count
+
+
+def test_a_model_with_scales_is_not_warned_of(calibrated, clock, store):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=1, progress=False, store=store)

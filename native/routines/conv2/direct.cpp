@@ -1,8 +1,8 @@
 // conv2/direct: every tap multiplies rows of the input where they lie; no copy of the input is made.
 #include <algorithm>
 
-#include "routines/conv2/geometry.h"
-#include "routines/tables.h"
+#include "products/geometry.h"
+#include "values/tables.h"
 
 namespace pw {
 namespace {

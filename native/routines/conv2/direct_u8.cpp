@@ -2,8 +2,8 @@
 // channels, and where bytes are multiplied, those under a row of the kernel are read where they lie.
 #include <cstring>
 
-#include "routines/conv2/geometry_u8.h"
-#include "routines/matrix_u8.h"
+#include "products/geometry_u8.h"
+#include "products/matrix_u8.h"
 
 namespace pw {
 namespace {

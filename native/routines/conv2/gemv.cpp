@@ -1,7 +1,7 @@
 // conv2/gemv: a 1x1 convolution of 1x1 images, as in squeeze-and-excite, is a dense layer on its weights as they lie, in
 // f32 or copied to 16 bits.
-#include "routines/conv2/geometry.h"
-#include "routines/dense/gemv.h"
+#include "products/gemv.h"
+#include "products/geometry.h"
 
 namespace pw {
 namespace {

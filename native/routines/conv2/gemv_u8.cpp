@@ -1,6 +1,6 @@
 // conv2/gemv on u8: a 1x1 convolution of 1x1 images, as in squeeze-and-excite, is a dense layer.
-#include "routines/conv2/geometry_u8.h"
-#include "routines/dense/gemv_u8.h"
+#include "products/gemv_u8.h"
+#include "products/geometry_u8.h"
 
 namespace pw {
 namespace {

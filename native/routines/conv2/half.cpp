@@ -1,7 +1,7 @@
 // conv2/direct in bf16, bf16x2, bf16x3 and f16: every tap multiplies rows of pixels on a matrix unit; without a padded border
 // the rows lie in x itself, else in a padded copy, made block by block.
 #include "base/error.h"
-#include "routines/half.h"
+#include "products/half.h"
 
 namespace pw {
 namespace {

@@ -2,7 +2,7 @@
 // It wins where a tap holds few channels, such as the first layer of a network.
 #include <cstring>
 
-#include "routines/conv2/geometry.h"
+#include "products/geometry.h"
 
 namespace pw {
 namespace {

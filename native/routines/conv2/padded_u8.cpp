@@ -2,8 +2,8 @@
 // row of the kernel are one row of a tile, the next output's begin a stride of pixels behind.
 #include <cstring>
 
-#include "routines/conv2/geometry_u8.h"
-#include "routines/matrix_u8.h"
+#include "products/geometry_u8.h"
+#include "products/matrix_u8.h"
 
 namespace pw {
 namespace {

@@ -1,7 +1,7 @@
 // conv2/pointwise: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie,
 // in f32 or, computed in f32 all the same, in 16 bits.
-#include "routines/conv2/geometry.h"
-#include "routines/rows.h"
+#include "products/geometry.h"
+#include "products/rows.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // conv2/pointwise on u8: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie.
-#include "routines/conv2/geometry_u8.h"
-#include "routines/rows_u8.h"
+#include "products/geometry_u8.h"
+#include "products/rows_u8.h"
 
 namespace pw {
 namespace {

@@ -2,8 +2,8 @@
 // cost is not done; what is left costs little more than in a dense product, as every product still fills vectors.
 #include <cstring>
 
-#include "routines/conv2/geometry.h"
-#include "routines/sparse.h"
+#include "products/geometry.h"
+#include "products/sparse.h"
 
 namespace pw {
 namespace {

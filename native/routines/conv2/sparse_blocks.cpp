@@ -2,8 +2,8 @@
 // column is multiplied as in a dense product: rows of x where they lie, at the offsets of the inputs that are left.
 #include <cstring>
 
-#include "routines/blocks.h"
-#include "routines/conv2/geometry.h"
+#include "products/blocks.h"
+#include "products/geometry.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // conv2/strassen: a 1x1 convolution as one large product over its pixels, by Strassen.
-#include "routines/conv2/geometry.h"
-#include "routines/strassen.h"
+#include "products/geometry.h"
+#include "products/strassen.h"
 
 namespace pw {
 namespace {

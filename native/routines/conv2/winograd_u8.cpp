@@ -2,9 +2,9 @@
 // the convolution: ukernels/kinds/winograd_u8.h has the points and the proof.
 #include <cstring>
 
-#include "routines/conv2/geometry_u8.h"
+#include "products/geometry_u8.h"
+#include "products/matrix_u8.h"
 #include "routines/conv2/winograd.h"
-#include "routines/matrix_u8.h"
 #include "ukernels/kinds/winograd_u8.h"
 
 namespace pw {

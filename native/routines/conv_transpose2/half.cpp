@@ -1,6 +1,6 @@
 // conv_transpose2/direct in bf16, bf16x2, bf16x3 and f16 on a matrix unit: each phase of the output is a convolution of stride
 // 1, whose pixels are stored a stride apart.
-#include "routines/half.h"
+#include "products/half.h"
 #include "routines/conv_transpose2/geometry.h"
 
 namespace pw {

@@ -1,6 +1,6 @@
 // Shapes of a dense problem, and the conditions that all its routines share: y = act(x @ w.T + b + residual).
 #pragma once
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 namespace pw {
 

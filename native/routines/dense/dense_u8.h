@@ -1,7 +1,7 @@
 // The conditions that dense layers on u8 share.
 #pragma once
 #include "routines/dense/dense.h"
-#include "routines/quantised.h"
+#include "values/quantised.h"
 
 namespace pw {
 

@@ -1,6 +1,6 @@
 // dense/gemm: weights packed into panels, multiplied by the rows of x where they lie.
+#include "products/rows.h"
 #include "routines/dense/dense.h"
-#include "routines/rows.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // dense/gemm on u8: weights quantised and packed into panels, multiplied by the rows of x where they lie.
+#include "products/rows_u8.h"
 #include "routines/dense/dense_u8.h"
-#include "routines/rows_u8.h"
 
 namespace pw {
 namespace {

@@ -1,5 +1,5 @@
 // dense/gemv: few rows of x against the weights as they lie, in f32 or copied to 16 bits: the memory's bandwidth decides.
-#include "routines/dense/gemv.h"
+#include "products/gemv.h"
 
 #include "routines/dense/dense.h"
 

@@ -1,5 +1,5 @@
 // dense/gemv on u8: few rows of x against weights of one byte; the memory's bandwidth decides.
-#include "routines/dense/gemv_u8.h"
+#include "products/gemv_u8.h"
 
 #include "routines/dense/dense_u8.h"
 

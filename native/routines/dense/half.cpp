@@ -1,5 +1,5 @@
 // dense/gemm in bf16, bf16x2, bf16x3 and f16 on a matrix unit: a 1x1 convolution whose pixels are the rows of x.
-#include "routines/half.h"
+#include "products/half.h"
 #include "routines/dense/dense.h"
 
 namespace pw {

@@ -3,9 +3,9 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "products/gemv.h"
+#include "products/sparse.h"
 #include "routines/dense/dense.h"
-#include "routines/dense/gemv.h"
-#include "routines/sparse.h"
 #include "ukernels/kinds/sparse_gemv_f32.h"
 
 namespace pw {

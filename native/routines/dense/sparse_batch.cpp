@@ -1,8 +1,8 @@
 // dense/sparse_batch: many rows of x are what pixels are to conv2/sparse; x is turned so that they lie side by side.
+#include "products/sparse.h"
 #include "routines/dense/dense.h"
-#include "routines/sparse.h"
-#include "routines/vector.h"
 #include "ukernels/kinds/transpose_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

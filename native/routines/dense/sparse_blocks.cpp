@@ -1,5 +1,5 @@
 // dense/sparse_blocks: weights that are zero in whole blocks of 16 outputs.
-#include "routines/blocks.h"
+#include "products/blocks.h"
 #include "routines/dense/dense.h"
 
 namespace pw {

@@ -1,6 +1,6 @@
 // dense/strassen: many rows of x with seven eighths of the multiplications, once or twice over.
+#include "products/strassen.h"
 #include "routines/dense/dense.h"
-#include "routines/strassen.h"
 
 namespace pw {
 namespace {

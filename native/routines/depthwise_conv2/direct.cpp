@@ -1,5 +1,5 @@
 // depthwise_conv2/direct: vectors of channels, a few neighbouring outputs at a time.
-#include "routines/depthwise_conv2/rows.h"
+#include "products/depthwise.h"
 
 namespace pw {
 namespace {

@@ -6,8 +6,8 @@
 #include <tuple>
 #include <vector>
 
-#include "routines/conv2/geometry_u8.h"
-#include "routines/depthwise_conv2/rows.h"
+#include "products/depthwise.h"
+#include "products/geometry_u8.h"
 #include "ukernels/kinds/depthwise_u8.h"
 
 namespace pw {

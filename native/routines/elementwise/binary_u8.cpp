@@ -1,6 +1,6 @@
 // add, sub and mul of two u8 values of one shape, or of a value and one number per channel, as in squeeze-and-excite.
-#include "routines/vector_u8.h"
 #include "ukernels/kinds/binary_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

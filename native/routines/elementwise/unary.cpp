@@ -1,5 +1,5 @@
 // Functions of one element over contiguous memory.
-#include "routines/vector.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

@@ -1,5 +1,5 @@
 // Functions of one u8 value: a table of 256 results, whatever the function.
-#include "routines/vector_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

@@ -1,7 +1,7 @@
 // What the routines of inverted_residual share: which input is which, and what they accept.
 #pragma once
-#include "routines/depthwise_conv2/rows.h"
-#include "routines/stages.h"
+#include "products/depthwise.h"
+#include "products/stages.h"
 
 namespace pw::inverted_residual {
 

@@ -2,9 +2,9 @@
 // the team at the start of every run.
 #include <cstring>
 
+#include "products/matrix.h"
 #include "routines/matmul/matmul.h"
-#include "routines/matrix.h"
-#include "routines/operands.h"
+#include "values/operands.h"
 
 namespace pw {
 namespace {

@@ -7,10 +7,10 @@
 // sums then leave the micro-kernel as they are, and rows get their term before they are requantised.
 #include <cstring>
 
+#include "products/matrix_u8.h"
 #include "routines/matmul/matmul.h"
-#include "routines/matrix_u8.h"
-#include "routines/operands.h"
 #include "ukernels/kinds/gemv_u8.h"
+#include "values/operands.h"
 
 namespace pw {
 namespace {

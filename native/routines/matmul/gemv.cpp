@@ -1,8 +1,8 @@
 // matmul/gemv: b is one column; dot products with the rows of a where they lie, bound by the memory's bandwidth.
+#include "products/matrix.h"
 #include "routines/matmul/matmul.h"
-#include "routines/matrix.h"
-#include "routines/operands.h"
 #include "ukernels/kinds/gemv_f32.h"
+#include "values/operands.h"
 
 namespace pw {
 namespace {

@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "routines/matmul/matmul.h"
-#include "routines/operands.h"
 #include "ukernels/kinds/gevm_f32.h"
+#include "values/operands.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // matmul/gemm in bf16, bf16x2, bf16x3 and f16 on a matrix unit; b is packed when the kernel is prepared or, where it is a
 // value, by the team at the start of every run.
-#include "routines/half.h"
+#include "products/half.h"
 #include "routines/matmul/matmul.h"
 
 namespace pw {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 
 namespace pw {
 

@@ -1,7 +1,7 @@
 // matmul/strassen: one large product with seven eighths of the multiplications, once or twice over.
+#include "products/strassen.h"
 #include "routines/matmul/matmul.h"
-#include "routines/operands.h"
-#include "routines/strassen.h"
+#include "values/operands.h"
 
 namespace pw {
 namespace {

@@ -1,8 +1,8 @@
 // Pooling of u8 values with channels last: max_pool2, average_pool2, global_max_pool, global_average_pool, and the mean
 // over an image's pixels.
 #include "routines/pooling/axis.h"
-#include "routines/vector_u8.h"
 #include "ukernels/kinds/pool_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

@@ -1,9 +1,9 @@
 // squeeze_excite/rows: a depthwise convolution where there is one, the mean of each channel, two small products, and the
 // scaling, in one step of four phases. Each row is summed when it was just made; nothing is copied between the phases.
-#include "routines/depthwise_conv2/rows.h"
-#include "routines/stages.h"
-#include "routines/vector.h"
+#include "products/depthwise.h"
+#include "products/stages.h"
 #include "ukernels/kinds/reduce_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
+from ..words import counted
 from ._errors import BadUse
 from ._output import progress
 
@@ -50,7 +51,7 @@ def first_sample(model: Any, path: str, bound: Any) -> dict[str, Any]:
     while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in rows):
         one = next(samples, None)
         if one is None:
-            raise BadUse(f"--data {path}: it has {count} samples, fewer than the batch {max(rows.values())}")
+            raise BadUse(f"--data {path}: it has {counted(count, 'sample')}, fewer than the batch {max(rows.values())}")
         taken.append(one)
     return {n: np.concatenate([t[n] for t in taken])[:rows[n]] for n in rows}
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any, Callable
 
-from ..errors import Error, InputError, InterruptedTuning
+from ..errors import Error, InputError, InterruptedTuning, RestrictionError
 
 FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
 
@@ -88,6 +88,8 @@ def _told(e: BaseException) -> tuple[int, str]:
     """Exit code and message of what a command raised."""
     if isinstance(e, KeyboardInterrupt):  # InterruptedTuning is one, and says what was kept
         return INTERRUPTED, f"interrupted{': ' + str(e) if isinstance(e, InterruptedTuning) and str(e) else ''}"
+    if isinstance(e, RestrictionError) and not str(e).startswith("--"):
+        return exit_code(e), f"--routine: {e}"
     if isinstance(e, Error):
         return exit_code(e), str(e)
     if isinstance(e, MemoryError):

@@ -60,6 +60,7 @@ def common(
     """Make trained networks as fast as this machine allows, and show how that was chosen."""
     for path in plugin or ():
         from ..runtime.devices import open_plugin
+        existing_file(path, "device library", "--plugin")
         open_plugin(path)
 
 
@@ -96,9 +97,10 @@ def stored_profile(bound: Any, threads: int) -> Any:
         return Profile.of_store(store, this_host().id, problems_of(bound, threads))
 
 
-def existing_file(path: str, what: str) -> Path:
-    """The path of a file that is there. Raises BadUse."""
+def existing_file(path: str, what: str, option: str = "") -> Path:
+    """The path of a file that is there. `option`: the one that names it, for the message. Raises BadUse."""
     file = Path(path)
+    path = f"{option} {cut(path)}".strip()
     article = "an" if what[0] in "aeiouAEIO" else "a"
     try:
         if file.is_dir():
@@ -107,7 +109,7 @@ def existing_file(path: str, what: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         raise BadUse(f"{path}: no such file; expected {article} {what} file") from None
     except (OSError, ValueError) as e:  # a name that is too long, holds a zero byte, or may not be looked at
-        raise BadUse(f"{cut(path)}: {getattr(e, 'strerror', None) or e}; expected the path of {article} {what} file") from None
+        raise BadUse(f"{path}: {getattr(e, 'strerror', None) or e}; expected the path of {article} {what} file") from None
     return file
 
 
@@ -116,7 +118,7 @@ def cut(text: str) -> str:
     return text if len(text) <= 120 else f"{text[:60]}...{text[-40:]}"
 
 
-def writable_target(path: str | None, what: str) -> None:
+def writable_target(path: str | None, what: str, option: str = "--out") -> None:
     """Raise BadUse when a file could never be written there, before long work begins."""
     if path is None:
         return
@@ -127,17 +129,17 @@ def writable_target(path: str | None, what: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             target.lstat()
     except (OSError, ValueError) as e:
-        raise BadUse(f"{cut(path)}: the {what} cannot be written there ({getattr(e, 'strerror', None) or e}); choose another "
-                     "name") from None
+        raise BadUse(f"{option} {cut(path)}: the {what} cannot be written there ({getattr(e, 'strerror', None) or e}); "
+                     "choose another name") from None
     if not fine:
-        raise BadUse(f"{path}: the {what} cannot be written there; choose a file in a writable folder that exists")
+        raise BadUse(f"{option} {path}: the {what} cannot be written there; choose a file in a writable folder that exists")
     if what == "model":
         from ..errors import InputError
         from ..files.model import check_name
         try:
             check_name(path)
         except InputError as e:
-            raise BadUse(str(e)) from e
+            raise BadUse(f"{option} {e}") from e
 
 
 def parse_shapes(texts: list[str] | None, net: Any) -> dict[str, Any] | None:
@@ -167,19 +169,35 @@ def _named_shapes(texts: list[str], net: Any, symbols: bool) -> Iterator[tuple[s
             name = next(iter(net.inputs))
         if name not in net.inputs and name not in known:
             listed = ", ".join(f"{n} {s}" for n, s in net.inputs.items())
-            raise BadUse(f"--shape {text}: {name!r} is neither an input nor a symbol; the inputs are {listed}")
-        shape = _sizes(text, sizes, symbols and name in net.inputs)
+            raise BadUse(f"--shape {text}: {name!r} is neither an input nor a symbol; the inputs are {listed or 'none'}"
+                         f"{'; write ' * bool(listed)}{_example(net, known)}")
+        shape = _sizes(text, sizes, symbols and name in net.inputs, name, net.inputs.get(name))
         if name not in net.inputs and len(shape) != 1:
             raise BadUse(f"--shape {text}: {name!r} is a symbol; expected one size, such as {name}=4")
         yield name, shape
 
 
-def _sizes(text: str, sizes: str, symbols: bool) -> tuple[int | str, ...]:
+def _sizes(text: str, sizes: str, symbols: bool, name: str, spec: Any) -> tuple[int | str, ...]:
+    """The sizes of one argument for an input, or, where `spec` is None, for a symbol."""
     parts = [p.strip() for p in re.split("[x×,]", sizes, flags=re.IGNORECASE)]
     if not all(p.isdecimal() and int(p) > 0 or symbols and p.isidentifier() for p in parts):
-        raise BadUse(f"--shape {text}: expected sizes of at least 1{' or symbols' if symbols else ''} joined by x, such as "
-                     f"{'N' if symbols else '1'}x3x224x224, got {sizes!r}")
+        wanted = "one size of at least 1" if spec is None else \
+            f"sizes of at least 1{' or symbols' if symbols else ''} joined by x"
+        raise BadUse(f"--shape {text}: expected {wanted}, such as {_sized(name, spec)}, got {sizes!r}")
     return tuple(int(p) if p.isdecimal() else p for p in parts)
+
+
+def _sized(name: str, spec: Any) -> str:
+    """An argument of --shape for an input, or, where `spec` is None, for a symbol: `x=1x3x224x224`, `batch=4`."""
+    if spec is None:
+        return f"{name}=4"
+    return f"{name}={'x'.join(str(d) if isinstance(d, int) else '1' for d in spec.shape)}"
+
+
+def _example(net: Any, symbols: set[str]) -> str:
+    """Arguments of --shape that a net takes."""
+    return " or ".join([*(_sized(s, None) for s in sorted(symbols)[:1]),
+                        *(_sized(name, spec) for name, spec in list(net.inputs.items())[:1])])
 
 
 def batch_shapes(batch: int | None, shapes: dict[str, Any] | None, net: Any) -> dict[str, Any] | None:
@@ -199,16 +217,12 @@ def batch_shapes(batch: int | None, shapes: dict[str, Any] | None, net: Any) -> 
 
 
 def restriction(texts: list[str] | None) -> Any:
-    """`--routine` descriptors as a restriction of candidates, or None. Raises BadUse for one that cannot be read."""
+    """`--routine` descriptors as a restriction of candidates, or None. Raises RestrictionError for one that cannot be read."""
     if not texts:
         return None
-    from ..errors import RouteError
     from ..runtime.descriptor import Restriction
     from ..runtime.devices import devices
-    try:
-        return Restriction(texts, [d["name"] for d in devices()])
-    except RouteError as e:
-        raise BadUse(f"--routine: {e}") from e
+    return Restriction(texts, [d["name"] for d in devices()])
 
 
 def check_accuracy(accuracy: str) -> str:

@@ -183,7 +183,7 @@ def _select(names: list[str], accuracy: str) -> list[Any]:
 def _list(json: bool) -> None:
     from ..report.peers import peers
     from ..report.tables import Column, Table
-    rows = [{"engine": p.name, "accuracy": p.accuracy, "version": "" if p.missing() else p.version(),
+    rows = [{"engine": p.name, "accuracy": p.accuracy, "version": p.version(),
              "reason": p.missing()} for p in peers().values()]
     if json:
         print_json(rows)
@@ -195,7 +195,7 @@ def _list(json: bool) -> None:
 def _onnx(model: str, loaded: Any, given: str | None) -> str:
     """Path of the ONNX file that other engines read."""
     if given is not None:
-        return str(existing_file(given, "ONNX"))
+        return str(existing_file(given, "ONNX", "--onnx"))
     if loaded.meta.get("format") == "onnx":
         from ..files.model import recognises
         with open(model, "rb") as f:

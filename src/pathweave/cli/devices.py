@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..words import counted
 from ._options import Json
 from ._output import print_json, print_tables, progress
 
@@ -80,6 +81,6 @@ def _limits_table(found: Any, counts: list[int]) -> Any:
         size = f", {show_bytes(found.caches[level])}" if level in found.caches else ""
         rows.append(row(f"read {level}{size}", lambda m, level=level: m["reads"][level], show_bytes, "/s"))
     rows.append(row("barrier", lambda m: m["barrier_ns"], show_time, ""))
-    columns = [Column("limit", "limit"), *(Column(str(n), f"{n} thread" + "s" * (n > 1), right=True) for n in counts)]
+    columns = [Column("limit", "limit"), *(Column(str(n), counted(n, 'thread'), right=True) for n in counts)]
     return Table(columns, rows, f"limits of host {found.host}", [
         "all threads together, the best of many short trials; peak_TYPE: operations of one unit, a multiply-add is two"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import ProfileError
 from ._errors import BadUse
 from ._options import (
     Accuracy,
@@ -44,16 +46,33 @@ def command(
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
     options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
+    if options["restrict"] is not None:  # a word without effect is told whatever was measured
+        found = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
+                 for i in range(len(bound.layers))]
+        options["restrict"].check(bound.layers, found)
     profile = stored_profile(loaded.bind(shapes), number)
-    if layer is None:
-        _print_all(loaded, profile, route, options, json)
-        return
-    from ..tuning.explain import explain
-    found = explain(loaded, layer, profile, route=route, **options)
+    try:
+        if layer is None:
+            _print_all(loaded, profile, route, options, json)
+            return
+        from ..tuning.explain import explain
+        found = explain(loaded, layer, profile, route=route, **options)
+    except ProfileError as e:
+        command = _profile_command(model, number, shape, accuracy, routine)
+        raise ProfileError(f"{e}\nto measure this model here, run: {command}") from e
     if json:
         print_json(found.to_json())
     else:
         print_tables(*_parts(found))
+
+
+def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None) -> str:
+    """The command that measures what an explanation with these options needs."""
+    words = ["pathweave", "profile", model, "--threads", str(threads)]
+    words += [w for text in shape or () for w in ("--shape", text)]
+    words += ["--accuracy", accuracy] if accuracy != "f32" else []
+    words += [w for text in routine or () for w in ("--routine", text)]
+    return shlex.join(words)
 
 
 def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], json: bool) -> None:
@@ -71,7 +90,8 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
 
 def _parts(e: Any) -> list[Any]:
     from ..report.tables import Column, Table, show_bytes, show_time, time_column
-    lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {e.problem}"]
+    from ..words import short_floats
+    lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {short_floats(e.problem)}"]
     rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
              "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
              "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ._calibration import Calibrate, calibrate_with
-from ._options import Json, ModelPath, existing_file, load_model, new_shapes, writable_target
+from ._errors import BadUse
+from ._options import Json, ModelPath, cut, existing_file, load_model, new_shapes, writable_target
 from ._output import print_json
 
 ORDER = 10
@@ -31,10 +34,13 @@ def command(
     json: Json = False,
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
+    from ..words import counted
     writable_target(out, "model")
-    for path in (preprocess, postprocess):
+    for option, path in (("--preprocess", preprocess), ("--postprocess", postprocess)):
         if path is not None:
-            existing_file(path, "pipeline")
+            existing_file(path, "pipeline", option)
+    if external_root is not None and not Path(external_root).is_dir():
+        raise BadUse(f"--external-root {cut(external_root)}: expected a folder that is there")
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
     loaded = load_model(model, None, preprocess, postprocess, **options)
     if shape:
@@ -42,7 +48,8 @@ def command(
     samples = calibrate_with(loaded, calibrate)
     loaded.save(out)
     nets: dict[str, dict[str, Any]] = {
-        name: {"layers": len(net.layers), "inputs": {n: str(s) for n, s in net.inputs.items()}, "outputs": net.outputs}
+        name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
+               "inputs": {n: str(s) for n, s in net.inputs.items()}, "outputs": net.outputs}
         for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
@@ -51,6 +58,9 @@ def command(
     print(f"{out}: written from {model}")
     for name, net in nets.items():
         ins = ", ".join(f"{n} {s}" for n, s in net["inputs"].items())
-        print(f"  {name:12s} {net['layers']:4d} layers   {ins} -> {', '.join(net['outputs'])}")
+        print(f"  {name:12s} {counted(net['layers'], 'layer'):>10s}   {ins} -> {', '.join(net['outputs'])}")
     if samples is not None:
-        print(f"  calibrated   {len(loaded.quantisation['main'])} values on {samples} samples")
+        print(f"  calibrated   {counted(len(loaded.quantisation['main']), 'value')} on {counted(samples, 'sample')}")
+    imported = ", ".join(f"{net['imported']} in {name}" for name, net in nets.items())
+    print(f"layers as imported, before the passes: {imported}. The file has those that passes leave whatever the sizes are; "
+          f"pathweave show {shlex.quote(out)} counts those that run at certain sizes.")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..words import counted
 from ._options import (
     Accuracy,
     Budget,
@@ -43,12 +44,14 @@ def command(
     """Measure the routines of every layer. What the store knows already is not measured again."""
     from ..profiling.protocol import profile_bound, this_host
     from ..profiling.store import Store
+    from ..runtime.calibrate import warn_uncalibrated
     check_accuracy(accuracy)
-    writable_target(export, "export")
+    writable_target(export, "export", "--export")
     if import_ is not None:
-        existing_file(import_, "profile")
+        existing_file(import_, "profile", "--import")
     loaded, bound = load_bound(model, threads, shape)
     allowed = restriction(routine)
+    warn_uncalibrated(bound, accuracy, 1)
     imported = None
     with Store.open() as store:
         if import_ is not None:
@@ -72,7 +75,7 @@ def command(
         notes.append(f"{imported} new measurements from {import_}"
                      + (f"; the store holds {others} of other machines, which are kept and not used here" if others else ""))
     if export is not None:
-        notes.append(f"{export}: {len(profile)} entries written")
+        notes.append(f"{export}: {counted(len(profile), 'entry', 'entries')} written")
     notes += [f"left out: {w['layer']}: {w['candidate']}: {w['reason']}" for w in wrong]
     print_tables(_table(rows, notes))
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..words import counted
 from ._errors import BadUse
-from ._options import Json
+from ._options import Json, cut
 from ._output import print_json, print_tables
 
 ORDER = 80
@@ -28,7 +29,8 @@ def command(
     kind = layer_option or layer
     known = {*kinds(), *(card["layer"] for card in routines())}
     if kind is not None and kind not in known:
-        raise BadUse(f"{kind!r} is no layer kind; expected one of {', '.join(sorted(known))}")
+        option = "--layer " if layer_option else ""
+        raise BadUse(f"{option}{cut(kind)!r} is no layer kind; expected one of {', '.join(sorted(known))}")
     cards = [c for c in routines(kind) if not (available and c["unavailable"])]
     if json:
         print_json(cards)
@@ -40,4 +42,4 @@ def command(
                         Column("accuracy", "accuracy"), Column("epilogue", "epilogue", fold=2),
                         Column("role", "role", fold=1), Column("requires", "requires", fold=4),
                         Column("unavailable", "not available because")], rows,
-                       notes=[f"{len(rows)} routines" + (f" of {kind}" if kind else "")]))
+                       notes=[f"{counted(len(rows), 'routine')}" + (f" of {kind}" if kind else "")]))

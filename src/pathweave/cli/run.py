@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..words import counted
 from ._calibration import images_in
 from ._errors import BadUse
 from ._options import (
@@ -123,8 +124,8 @@ def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
                 loose.append(array)
     free = [n for n in model.main.inputs if n not in arrays]
     if len(loose) > len(free):
-        raise BadUse(f"run: {len(loose)} arrays without a name, and {len(free)} inputs left; the inputs are "
-                     f"{', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
+        raise BadUse(f"run: {counted(len(loose), 'array')} without a name, and {counted(len(free), 'input')} left; "
+                     f"the inputs are {', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
     arrays.update(zip(free, loose))
     missing = [n for n in model.main.inputs if n not in arrays]
     if missing and not any(n in arrays for n in known - {*model.main.inputs}):

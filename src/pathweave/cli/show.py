@@ -16,10 +16,11 @@ ORDER = 20
 
 def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
-    from .. import importers
+    from ..importers import is_own
     from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
+    from ..words import counted, short_floats
     loaded = load_model(model, threads)
     try:
         bound = bound_by_options(loaded, shape)
@@ -35,7 +36,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
                      "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
                      "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
                      "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)})
-    before = Counter(layer.kind for layer in importers.load(model).main.layers)
+    before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
     constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
@@ -57,18 +58,18 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, jso
     lines += [f"  input   {n}: {s}" + (f", shown for {bound.inputs[n]}" if not s.bound else "")
               for n, s in loaded.main.inputs.items()]
     lines += [f"  output  {n}: {s}" for n, s in bound.outputs.items()]
-    lines += [f"  {name:11s} {len(n.layers)} layers: {' '.join(x.kind for x in n.layers)}"
+    lines += [f"  {name:11s} {counted(len(n.layers), 'layer')}: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                   Column("inputs", "inputs", fold=2), Column("outputs", "outputs"), Column("epilogue", "epilogue", fold=1),
+                   Column("inputs", "inputs", fold=2), Column("outputs", "outputs"),
+                   Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
-                  rows, notes=[_total(held, total), _passes(before, after)])
+                  rows, notes=[_total(held, total), _passes(before, after, is_own(model))])
     parts: list[Any] = ["\n".join(lines), table]
     if bound.scales:
         parts += ["", _scales(bound)]
     if route is not None:
         from ..report.routes import origin_of, route_table
-        from ..report.tables import counted
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"{origin_of(plan)}, {counted(plan.threads, 'thread')}"))
@@ -81,6 +82,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """What is known of a net without the sizes of its symbols."""
     from ..files.pipeline import value_specs
     from ..report.tables import Column, Table
+    from ..words import short_floats
     net = loaded.main
     try:
         specs: dict[str, Any] = value_specs(net)
@@ -103,7 +105,8 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
              *(f"  output  {n}: {specs.get(n, '?')}" for n in net.outputs)]
     print_tables("\n".join(lines), Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                                           Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
-                                          Column("epilogue", "epilogue", fold=2)], rows, notes=[advice]), *loaded.notes)
+                                          Column("epilogue", "epilogue", short_floats, fold=2)], rows, notes=[advice]),
+                 *loaded.notes)
 
 
 def _scales(bound: Any) -> Any:
@@ -126,7 +129,10 @@ def _total(parameters: int, operations: int) -> str:
     return f"{show_count(parameters)} parameters, {show_count(operations)} operations per call (a multiply-add is two)"
 
 
-def _passes(before: Counter, after: Counter) -> str:
+def _passes(before: Counter, after: Counter, own: bool) -> str:
+    """What the passes changed: from the layers of the file (`own`: a .pw file, that passes have seen already)."""
+    from ..words import counted
     changes = [f"{kind} {before[kind]} > {after[kind]}" for kind in sorted({*before, *after})
                if before[kind] != after[kind]]
-    return f"passes: {sum(before.values())} layers > {sum(after.values())}" + (f" ({', '.join(changes)})" if changes else "")
+    return (f"passes: {counted(sum(before.values()), 'layer')} {'in the file' if own else 'as imported'} > "
+            f"{sum(after.values())} that run at these sizes" + (f" ({', '.join(changes)})" if changes else ""))

@@ -50,6 +50,8 @@ def command(
     from ..report.timing import time_steps
     from ..tuning.api import tune
     check_accuracy(accuracy)
+    if no_save and (out or packed):
+        raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
     out = None if no_save else out or _default_target(model)
     writable_target(out, "model")
     loaded, bound = load_bound(model, threads, shape, batch)
@@ -70,7 +72,7 @@ def command(
         print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
                     "notes": tuned.notes})
         return
-    from ..report.tables import counted
+    from ..words import counted
     sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
     title = f"{model}   {sizes}   {counted(plan.threads, 'thread')}"
     print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 #: Lines of operators that a message has at most.
 MOST_LINES = 30
+#: The reason of a node whose operator is covered in no way.
+UNKNOWN = "not supported"
 
 
 class Refused(NamedTuple):
@@ -26,8 +28,11 @@ def message(where: str, refused: list[Refused], advice: Mapping[str, Callable[[s
     for entry in refused:
         groups.setdefault((entry.operator, _kind(entry.reason)), []).append(entry)
     operators = len({entry.operator for entry in refused})
+    unknown = {entry.reason == UNKNOWN for entry in refused}
+    how = "in a way that is not supported" if unknown == {False} else \
+        f"that {'is' if operators == 1 else 'are'} not supported" + (", or not in this way" if len(unknown) > 1 else "")
     lines = [f"{where}: {len(refused)} {'node uses' if len(refused) == 1 else 'nodes use'} "
-             f"{'an operator' if operators == 1 else f'{operators} operators'} in a way that is not supported:"]
+             f"{'an operator' if operators == 1 else f'{operators} operators'} {how}:"]
     for (operator, _), members in list(groups.items())[:MOST_LINES]:
         first = members[0]
         count = f"{len(members)} nodes, such as {first.node!r}" if len(members) > 1 else f"node {first.node!r}"

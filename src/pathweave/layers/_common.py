@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ModelError, ShapeError
 from ..net.net import Epilogue, TensorSpec
 from ..net.size import check_value
+from ..words import counted
 from . import LayerKind, apply_epilogue, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
@@ -24,7 +25,7 @@ def take(inputs: Sequence, least: int, most: int | None = None) -> list:
     most = least if most is None else most
     if len(inputs) > most or any(x is None for x in (*inputs, *[None] * least)[:least]):
         count = str(least) if least == most else f"{least} to {most}"
-        raise ShapeError(f"expected {count} inputs, got {len(inputs)}"
+        raise ShapeError(f"expected {counted(count, 'input')}, got {len(inputs)}"
                          f"{' with a required one absent' if None in list(inputs)[:least] else ''}")
     return [*inputs, *[None] * (most - len(inputs))]
 
@@ -185,7 +186,7 @@ class ValueKind(LayerKind):
     def absorb(self, attrs: Mapping[str, Any], arrays: Sequence) -> tuple[dict[str, Any], set[int]]:
         """Move known inputs into attributes: (new attributes, indices of the inputs that are not needed any more).
 
-        `arrays`: per input its array where it is constant, else None. Source: DESIGN section 4, bound shapes.
+        `arrays`: per input its array where it is constant, else None. Source: DESIGN section 4, step 2.
         """
         out, gone = dict(attrs), set()
         for index, name in self.value_inputs.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import html
 from ..errors import InputError, ModelError, RouteError
+from ..words import counted
 from .accuracy import accuracy_rank
 from .format import Format
 from .size import check_number_of_threads
@@ -79,8 +80,10 @@ class Route:
     def __repr__(self) -> str:
         times = [f"{what} {html.milliseconds(ns)}" for what, ns in (("predicted", self.predicted_ns),
                                                                    ("measured", self.measured_ns)) if ns is not None]
-        return (f"<Route {self.signature[:12]}: {len(self.layers)} layers, {len(self.conversions)} conversions, {self.threads} "
-                f"threads, class {self.accuracy}, {', '.join([self.certificate or 'no certificate', *times])}>")
+        return (f"<Route {self.signature[:12]}: {counted(len(self.layers), 'layer')}, "
+                f"{counted(len(self.conversions), 'conversion')}, "
+                f"{counted(self.threads, 'thread')}, class {self.accuracy}, "
+                f"{', '.join([self.certificate or 'no certificate', *times])}>")
 
     def _repr_html_(self) -> str:
         """A row per layer, then the conversions, for notebooks."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProfileError
+from ..words import counted
 
 #: Of the file; another one is measured anew.
 VERSION = 1
@@ -62,7 +63,7 @@ class Limits:
 
     def _of(self, threads: int) -> Mapping[str, Any]:
         if threads not in self.measured:
-            raise ProfileError(f"limits of host {self.host}: expected those of {threads} threads, got "
+            raise ProfileError(f"limits of host {self.host}: expected those of {counted(threads, 'thread')}, got "
                                f"{', '.join(map(str, self.measured)) or 'none'}; measure them: "
                                f"pathweave.profiling.limits.limits([{threads}])")
         return self.measured[threads]
@@ -119,7 +120,7 @@ def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLi
     probes = {p["name"] for p in machine.limit_probes() if p["kind"] == "peak"}
     wanted = [n for n in dict.fromkeys(threads) if again or n not in known or not probes <= set(known[n]["peaks"])]
     for i, n in enumerate(wanted):
-        tell(i / len(wanted), f"limits of {n} threads")
+        tell(i / len(wanted), f"limits of {counted(n, 'thread')}")
         known[n] = _better(known.get(n), measure(machine, n))
     result = Limits(here, _caches(machine), known)
     if wanted:

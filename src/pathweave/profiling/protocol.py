@@ -1,4 +1,4 @@
-"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 4).
+"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 5).
 
 Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
 by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
@@ -80,13 +80,16 @@ def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, acc
     what was done. `timer`: what all times are taken from. Raises InputError, RouteError, StoreError, and
     InterruptedTuning on Ctrl-C, when all that was measured is kept.
     """
+    from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
     from ..runtime.model import check_threads, load
     loaded = load(model)
     threads = loaded.threads if threads is None else check_threads(threads)
     check_seconds(budget_s, "budget_s")
+    bound = loaded.bind(shapes)
+    warn_uncalibrated(bound, accuracy, 2)
     with opened(store) as kept, progress_bar(progress, "profiling") as tell:
-        return profile_bound(loaded.bind(shapes), threads=threads, budget_s=budget_s, accuracy=accuracy,
+        return profile_bound(bound, threads=threads, budget_s=budget_s, accuracy=accuracy,
                              restrict=restriction(restrict), store=kept, progress=tell, verify=verify, timer=timer)
 
 

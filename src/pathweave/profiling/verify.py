@@ -17,6 +17,7 @@ from ..net.scales import INTEGER_RANGE
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate
 from ..runtime.plan import build_plan
+from ..words import counted
 from .slots import Slot
 
 
@@ -42,7 +43,7 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
         entries = [e for e in slot.entries if slot.text not in seen or (e.state != "failed" and _in_f16(e.candidate))]
         seen.add(slot.text)
         if entries:
-            tell(f"verifying {layer.name} ({len(entries)} candidates)")
+            tell(f"verifying {layer.name} ({counted(len(entries), 'candidate')})")
             single = _single(bound, layer)
             given = {v: values[v] for v in single.inputs}
             exact = _Reference(layer, given, wanted, {})

@@ -16,9 +16,10 @@ from typing import Any
 
 from ..net.accuracy import common_class
 from ..timer import SYSTEM, Timer
+from ..words import counted
 from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
-from .tables import Column, Table, counted, show_error, show_percent, time_column
+from .tables import Column, Table, show_error, show_percent, time_column
 from .timing import Times, load_average, settle
 
 SEED = 20260

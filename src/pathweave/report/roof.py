@@ -18,10 +18,11 @@ import numpy as np
 
 from ..profiling.limits import LEVELS, Limits
 from ..runtime.interpreted import Interpreted, interpreted
+from ..words import counted
 from . import work
 from .algorithms import own_operations
 from .routes import origin_of
-from .tables import Column, Table, count_column, counted, show_bytes, show_time, time_column
+from .tables import Column, Table, count_column, show_bytes, show_time, time_column
 from .timing import Times
 
 #: Element type of a routine -> element type of the unit that multiplies, and its products per product of the layer.

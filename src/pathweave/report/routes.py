@@ -8,7 +8,8 @@ import numpy as np
 
 from ..net.route import Route
 from ..runtime.interpreted import of_plan
-from .tables import Column, Table, counted, show_percent, show_time, time_column
+from ..words import counted
+from .tables import Column, Table, show_percent, show_time, time_column
 
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
             Column("variant", "variant", fold=2), Column("formats", "formats", fold=3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..words import counted
 from .tables import show_time
 
 OURS = "pathweave"
@@ -66,7 +67,7 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [["class", *nets], ["---"] * (len(nets) + 1)]
     settings = dict.fromkeys((r["accuracy"], r["batch"], r["threads"]) for r in rows)
     for accuracy, batch, threads in settings:
-        cells = [f"{accuracy}, batch {batch}, {threads} thread{'s' * (threads > 1)}"]
+        cells = [f"{accuracy}, batch {batch}, {counted(threads, 'thread')}"]
         for net in nets:
             found = [r for r in rows if (r["net"], r["accuracy"], r["batch"], r["threads"]) ==
                      (net, accuracy, batch, threads)]
@@ -84,7 +85,7 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 def _times(result: Mapping[str, Any]) -> str:
     run = result["run"]
-    title = f"### {result['net']}, {run['accuracy']}, batch {result['batch']}, {run['threads']} threads"
+    title = f"### {result['net']}, {run['accuracy']}, batch {result['batch']}, {counted(run['threads'], 'thread')}"
     ran = sorted((e for e in result["engines"] if "minimum_ns" in e), key=lambda e: e["minimum_ns"])
     lines = ["| engine | version | time | spread | difference |", "|---|---|---|---|---|"]
     for e in ran:

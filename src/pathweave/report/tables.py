@@ -90,11 +90,6 @@ _GAP = "  "
 _RICH_GAP, _RICH_EDGES = 3, 2
 
 
-def counted(n: int, noun: str) -> str:
-    """A count with its noun: `1 thread`, `2 threads`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def cut(text: str, width: int) -> str:
     """A text of at most `width` characters; what is left out of its middle is an ellipsis."""
     if len(text) <= width:
@@ -103,12 +98,19 @@ def cut(text: str, width: int) -> str:
     return text[:width - 1 - tail] + "…" + text[len(text) - tail:]
 
 
+def _hidden(columns: Sequence[str], texts: bool) -> list[str]:
+    """A sentence on what a table does not show for want of width: headings of columns, and whether texts are cut."""
+    what = [f"columns {', '.join(reversed(columns))}" if len(columns) > 1 else f"column {columns[0]}"] if columns else []
+    what += ["the middle of long texts (…)"] if texts else []
+    return [f"hidden for want of width: {' and '.join(what)}; --wide shows everything"] if what else []
+
+
 @dataclass
 class Table:
     """Rows of values by column key. `title` above, `notes` below; a row with `emphasis` (bold, dim) shows it on terminals.
 
     A column that is empty in every row is not shown; JSON has every key of the rows. Where there is less width than a table
-    needs, long texts are cut in their middle, then columns fold away, and a note says which.
+    needs, long texts are cut in their middle, then columns fold away, and the first note says so.
     """
 
     columns: Sequence[Column]
@@ -132,6 +134,7 @@ class Table:
         columns, cells = self._cells()
         widths = [max([len(c.heading), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
         folded: list[str] = []
+        shortened = False
 
         def excess() -> int:
             return sum(widths) + gap * (len(widths) - 1) + edges - (width or 0)
@@ -155,12 +158,10 @@ class Table:
                 for row in cells:
                     del row[i]
             shorten(TIGHT)
-            cells = [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
-                     for row in cells]
-        notes = list(self.notes)
-        if folded:
-            notes.append(f"folded away, for want of width: {', '.join(reversed(folded))}; --wide shows them")
-        return columns, cells, widths, notes
+            whole, cells = cells, [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
+                                   for row in cells]
+            shortened = whole != cells
+        return columns, cells, widths, [*_hidden(folded, shortened), *self.notes]
 
     def text(self, width: int | None = None) -> str:
         """Plain text with aligned columns, as wide as it needs to be, or of at most `width` characters if that can be."""

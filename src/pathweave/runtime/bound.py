@@ -15,6 +15,7 @@ from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
 from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..regions import Region
+from ..words import counted
 from . import catalogue
 from .catalogue import Candidate, Refusal, Restrict
 
@@ -213,4 +214,4 @@ class BoundNet:
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{n}={s}" for n, s in self.inputs.items())
-        return f"<BoundNet of {len(self.layers)} layers: {shapes}>"
+        return f"<BoundNet of {counted(len(self.layers), 'layer')}: {shapes}>"

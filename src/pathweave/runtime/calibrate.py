@@ -8,6 +8,7 @@ big nets need several plans. A few samples are kept for a trial of the scales (`
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -32,7 +33,15 @@ _ALIGNMENT = 64
 
 
 class CalibrationWarning(UserWarning):
-    """The samples of a calibration have values that 8 bits cannot hold well."""
+    """The samples of a calibration have values that 8 bits cannot hold well, or one that is needed is missing."""
+
+
+def warn_uncalibrated(bound: BoundNet, accuracy: str, stacklevel: int) -> None:
+    """Warn where a class allows quantised routines, and none can take part since no value has a scale."""
+    if accuracy == "quantised" and not bound.scales:
+        warnings.warn("accuracy quantised is allowed, but no value has a scale, so that no quantised routine takes part: "
+                      "calibrate the model first (model.calibrate(samples), or --calibrate of pathweave tune and import)",
+                      CalibrationWarning, stacklevel=stacklevel + 1)
 
 
 class Recorder:

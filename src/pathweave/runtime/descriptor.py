@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import NoRoutineError, RouteError
+from ..errors import NoneAllowedError, RestrictionError
 from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
+from ..words import counted
 from . import catalogue
 from .catalogue import Candidate, Restrict
 
@@ -56,7 +57,7 @@ class Descriptor:
 
 
 def parse(text: str, devices: Iterable[str] = ("cpu",)) -> Descriptor:
-    """Read one descriptor. `devices`: names beyond the usual ones. Raises RouteError naming it and what is allowed."""
+    """Read one descriptor. `devices`: names beyond the usual ones. Raises RestrictionError naming it and what is allowed."""
     body, at, indices = text.strip().partition("@")
     ranges = tuple(_range(text, part) for part in indices.split(",")) if at else ()
     if not body:
@@ -120,8 +121,8 @@ def _layer_kinds() -> Mapping[str, Any]:
     return kinds()
 
 
-def _bad(text: str, got: str) -> RouteError:
-    return RouteError(f"routine descriptor {text!r}: {got}; expected "
+def _bad(text: str, got: str) -> RestrictionError:
+    return RestrictionError(f"routine descriptor {text!r}: {got}; expected "
                       f"DEVICE[:DTYPE][:LAYOUT][/LEVEL][/ALGORITHM][@INDICES] "
                       f"(dtypes {', '.join([*DTYPES, *STORED, 'qint8'])}; "
                       f"layouts {', '.join([*LAYOUTS, 'chf', 'chl'])}; levels {', '.join(LEVELS)}), "
@@ -141,7 +142,7 @@ class Restriction:
         texts = list(texts) if isinstance(texts, Iterable) else [texts]
         for text in texts:
             if not isinstance(text, str):
-                raise RouteError(f"routine descriptor: expected text such as cpu:f32:nhwc, or several, got {text!r}")
+                raise RestrictionError(f"routine descriptor: expected text such as cpu:f32:nhwc, or several, got {text!r}")
         devices = tuple(devices)
         self.descriptors = [parse(text, devices) for text in texts]
 
@@ -158,7 +159,7 @@ class Restriction:
     def select(self, index: int, layer: Layer, found: list[Candidate]) -> list[Candidate]:
         """The candidates of one layer that are allowed; all of them where no descriptor applies.
 
-        Raises NoRoutineError when descriptors that name this layer leave nothing.
+        Raises NoneAllowedError when descriptors that name this layer leave nothing.
         """
         allowed = [c for c in found if self(index, layer, c)]
         if allowed:
@@ -166,22 +167,22 @@ class Restriction:
         named = self.demands(index)
         if named:
             offered = sorted({str(c) for c in found})
-            raise NoRoutineError(f"layer {index} {layer.name!r} ({layer.kind}): the descriptor "
+            raise NoneAllowedError(f"layer {index} {layer.name!r} ({layer.kind}): the descriptor "
                                  f"{' and '.join(repr(d.text) for d in named)} leaves no routine; it can have "
                                  f"{', '.join(offered) or 'none'}")
         return found
 
     def check(self, layers: list[Layer], found: list[list[Candidate]]) -> None:
-        """Raise RouteError for a descriptor that has no effect anywhere: a position or a word that does not exist."""
+        """Raise RestrictionError for a descriptor that has no effect anywhere: a position or a word that does not exist."""
         for d in self.descriptors:
             for first, last in d.ranges:
                 if last >= len(layers):
-                    raise RouteError(f"routine descriptor {d.text!r}: position {max(first, len(layers))}; the net "
-                                     f"has {len(layers)} layers, 0 to {len(layers) - 1}")
+                    raise RestrictionError(f"routine descriptor {d.text!r}: position {max(first, len(layers))}; the net "
+                                     f"has {counted(len(layers), 'layer')}, 0 to {len(layers) - 1}")
             if not any(d.covers(i) and any(d.matches(c) for c in cs) for i, cs in enumerate(found)):
                 offered = sorted({c.routine for cs in found for c in cs})
                 shown = ", ".join(offered[:40]) + (f", and {len(offered) - 40} more" if len(offered) > 40 else "")
-                raise RouteError(f"routine descriptor {d.text!r}: it matches no candidate of this net; "
+                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net; "
                                  f"there are {shown}")
 
 

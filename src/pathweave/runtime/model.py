@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
 from ..net.size import MOST_THREADS, check_number_of_threads
+from ..words import counted
 from . import defaults
 from .bound import BoundNet, resolve_shapes
 from .native import native
@@ -188,6 +189,8 @@ class LoadedModel(Model):
             raise ModelError(f"model: it has no main net, only {', '.join(self.nets) or 'nothing'}")
         if threads is not None:
             check_threads(threads)
+        #: Kinds of layers of each net as it was read, before the passes, with their counts; empty for one not from `load`.
+        self.imported: dict[str, dict[str, int]] = {}
         self._threads = threads
         self._runnables: dict[str, Runnable] = {}
         self._reopen: Callable[[list[str]], LoadedModel] | None = None
@@ -399,13 +402,11 @@ class LoadedModel(Model):
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.main.inputs.items())
-        return (f"<Model {ins}: {len(self.main.layers)} layers, outputs {', '.join(self.main.outputs)}, "
-                f"{len(self.routes)} tuned routes>")
+        return (f"<Model {ins}: {counted(len(self.main.layers), 'layer')}, outputs {', '.join(self.main.outputs)}, "
+                f"{counted(len(self.routes), 'tuned route')}>")
 
     def _repr_html_(self) -> str:
         """A row per input, output, kind of layer and route, for notebooks."""
-        from collections import Counter
-
         from .. import html
         rows: list[tuple[object, ...]] = [("input", n, s) for n, s in self.inputs.items()]
         try:
@@ -459,6 +460,7 @@ def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: in
     nets = {n: optimise(net) for n, net in model.nets.items()}
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation,
                                model.packed), threads)
+    loaded.imported = {n: dict(Counter(layer.kind for layer in net.layers)) for n, net in model.nets.items()}
     if model.meta.get("default_inputs") and _can_reopen(path):
         given = list(options.pop("default_inputs", ()))
         loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)

@@ -14,6 +14,7 @@ from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion, Route
 from ..net.scales import needs_scale
 from ..net.size import advice, max_bytes
+from ..words import counted
 from . import catalogue
 from .bound import BoundNet, constant_id
 from .catalogue import Candidate
@@ -112,14 +113,16 @@ class Plan:
         """The steps as text, one line each, and the memory."""
         lines = [f"{i:4d}  {s.label:40s} {s.routine} {s.variant}  "
                  f"{','.join(map(str, s.ins))} -> {','.join(map(str, s.outs))}" for i, s in enumerate(self.steps)]
-        lines.append(f"{len(self.steps)} steps, {self.threads} threads; values {self.peak_bytes / 1e6:.2f} MB "
+        lines.append(f"{counted(len(self.steps), 'step')}, {counted(self.threads, 'thread')}; "
+                     f"values {self.peak_bytes / 1e6:.2f} MB "
                      f"(without re-use {self.unshared_bytes / 1e6:.2f} MB), "
                      f"scratch {self.workspace_bytes / 1e6:.2f} MB, packed constants {self.packed_bytes / 1e6:.2f} MB")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={s}" for n, s in self.inputs.items())
-        return f"<Plan {ins}: {len(self.steps)} steps, {self.threads} threads, {self.peak_bytes / 1e6:.1f} MB>"
+        return (f"<Plan {ins}: {counted(len(self.steps), 'step')}, {counted(self.threads, 'thread')}, "
+                f"{self.peak_bytes / 1e6:.1f} MB>")
 
 
 def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: Iterable[Conversion], threads: int,
@@ -223,8 +226,8 @@ class _Builder:
 
     def _check_ports(self, layer: Layer, c: Candidate, names: tuple[str, ...]) -> None:
         if len(c.ins) != len(names) or len(c.outs) != len(layer.outputs):
-            raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} has {len(c.ins)} inputs and "
-                             f"{len(c.outs)} outputs; expected {len(names)} and {len(layer.outputs)}")
+            raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} has {counted(len(c.ins), 'input')} and "
+                             f"{counted(len(c.outs), 'output')}; expected {len(names)} and {len(layer.outputs)}")
         unscaled = self.bound.uncalibrated(layer, c)
         if unscaled:
             raise RouteError(f"layer {layer.name!r} ({layer.kind}): {c.routine} cannot be used: {unscaled}")

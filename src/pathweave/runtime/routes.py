@@ -10,6 +10,7 @@ from typing import Any
 from ..net.accuracy import accuracy_rank
 from ..net.problem import Problem
 from ..net.route import Choice, Conversion, Route
+from ..words import counted
 from . import catalogue
 from .bound import BoundNet
 from .catalogue import Candidate, Restrict
@@ -140,7 +141,7 @@ def carried_from(route: Route, signature: str, threads: int, host: str) -> list[
     found = ["other shapes"] if route.signature != signature or "carried_from" in route.notes else []
     before = route.notes.get("carried_threads", route.threads)
     if before != threads:
-        found.append(f"{before} thread{'' if before == 1 else 's'}")
+        found.append(f"{counted(before, 'thread')}")
     if route.host and route.host != host:
         found.append("another processor")
     return found
@@ -155,7 +156,7 @@ def origin(route: Route | None, signature: str, threads: int, host: str) -> str:
         return "tuned route"
     replaced = len(route.notes.get("replaced", ()))
     words = "carried over" + (f" from {' and '.join(found)}" if found else "")
-    return words + (f", {replaced} of {len(route.layers)} layers by default" if replaced else "")
+    return words + (f", {replaced} of {counted(len(route.layers), 'layer')} by default" if replaced else "")
 
 
 def _warn(replaced: list[dict[str, str]], carried: bool) -> None:

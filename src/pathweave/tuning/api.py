@@ -76,6 +76,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
     on from there.
     """
     from ..profiling.protocol import opened, this_host
+    from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
     from .tuner import Tuner
     start = timer.now()
@@ -90,6 +91,7 @@ def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budge
             raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
         if profile is not None:
             profile.check_host(this_host())
+        warn_uncalibrated(bound, accuracy, 2)
         with opened(store) as kept, progress_bar(progress) as tell:
             if profile is not None:
                 kept.add(profile.runs, {profile.host: profile.facts})

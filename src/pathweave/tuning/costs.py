@@ -19,6 +19,7 @@ from ..profiling.profile import Profile
 from ..profiling.yardstick import CALL, call_problem
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate, Restrict
+from ..words import counted
 from .fusion import MEMBER, Fusion
 from .solvers import contract
 
@@ -270,9 +271,10 @@ def _adapt_table(spec: TensorSpec, known: frozenset[Format], recorded: Recorded,
 
 def _incomplete(profile: Profile, missing: list[tuple[Layer, Problem]], threads: int, accuracy: str) -> ProfileError:
     layer, problem = missing[0]
-    others = f" and {len(missing) - 1} other layers" if len(missing) > 1 else ""
+    others = f" and {counted(len(missing) - 1, 'other layer')}" if len(missing) > 1 else ""
     model = profile.facts.get("cpu") or "unknown processor"
+    options = f"--threads {threads}" + (f" --accuracy {accuracy}" if accuracy != "f32" else "")
     return ProfileError(f"profile of host {profile.host} ({model}): expected a measurement of accuracy class {accuracy} "
-                        f"for every layer at {threads} threads, got none for layer {layer.name!r}{others} "
-                        f"({problem.text!r}); profile this model, with these shapes and threads, on that machine, or tune "
-                        f"it on this one")
+                        f"for every layer at {counted(threads, 'thread')}, got none for layer {layer.name!r}{others} "
+                        f"({problem.text!r}); measure this model, with these shapes and threads, on that machine: "
+                        f"pathweave profile MODEL {options}, or pathweave.profile(model, threads={threads}) in Python")

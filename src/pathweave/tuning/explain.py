@@ -14,6 +14,7 @@ from ..profiling.profile import Profile
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
 from ..runtime.routes import carried_from
+from ..words import counted
 from .costs import Costs
 from .fusion import MEMBER, whole
 
@@ -115,8 +116,8 @@ def _position(bound: BoundNet, layer: str | int) -> int:
     if layer in bound.regions:
         return bound.index[bound.regions[layer].last]
     close = difflib.get_close_matches(layer, bound.index, 5) or list(bound.index)[:5]
-    raise InputError(f"layer {layer!r}: expected the name or the position of one of {len(bound.layers)} layers, such as "
-                     f"{', '.join(map(repr, close))}; `pathweave show` lists them")
+    raise InputError(f"layer {layer!r}: expected the name or the position of one of {counted(len(bound.layers), 'layer')}"
+                     f", such as {', '.join(map(repr, close))}; `pathweave show` lists them")
 
 
 def _rows(costs: Costs, layer: str) -> list[Row]:
@@ -138,7 +139,7 @@ def _rows(costs: Costs, layer: str) -> list[Row]:
 
 
 def _source(m: Measurement) -> str:
-    return f"host {m.host}, protocol {m.protocol}, {m.count} samples"
+    return f"host {m.host}, protocol {m.protocol}, {counted(m.count, 'sample')}"
 
 
 def _add_unmeasured(e: Explanation, bound: BoundNet, index: int, threads: int, accuracy: str,

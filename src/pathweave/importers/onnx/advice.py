@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..refusals import UNKNOWN
+
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _SEQUENCES = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional")
 _STRINGS = ("String", "TfIdf", "RegexFullMatch", "LabelEncoder")
@@ -26,8 +28,8 @@ ADVICE: dict[str, Callable[[str, str], bool]] = {
         lambda op, _: op == "If",
     "Loop, Scan: export the model unrolled for a fixed number of steps, or only the part without the loop.":
         lambda op, _: op in ("Loop", "Scan"),
-    "Recurrent layers (LSTM, GRU, RNN) are not supported yet; export the cell's arithmetic unrolled.":
-        lambda op, _: op in ("LSTM", "GRU", "RNN"),
+    "Recurrent layers (LSTM, GRU, RNN): export the cell's arithmetic, unrolled for a fixed number of steps.":
+        lambda op, reason: op in ("LSTM", "GRU", "RNN") and reason == UNKNOWN,
     "Sequences and optionals: use tensors in their place, or take these nodes out of the model.":
         lambda op, _: _bare(op).startswith(_SEQUENCES),
     "Strings: tokenise, or look labels up, outside of the model.":

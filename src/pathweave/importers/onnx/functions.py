@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ModelError
+from ...words import counted
 
 #: Nodes that a model may have after inlining ...
 MOST_NODES = 1_000_000
@@ -16,8 +17,8 @@ def inlined(proto, where: str):
     nodes, own = _inlined_nodes(proto, where), len(proto.graph.node) + sum(len(f.node) for f in proto.functions)
     most = min(MOST_NODES, max(FREE_NODES, MOST_GROWTH * own))
     if nodes > most:
-        raise ModelError(f"{where}: the {own} nodes of its graph and functions would become {nodes} after inlining, more than "
-                         f"{most}; inline its functions with onnx.inliner, or split the model")
+        raise ModelError(f"{where}: the {counted(own, 'node')} of its graph and functions would become {nodes} after "
+                         f"inlining, more than {most}; inline its functions with onnx.inliner, or split the model")
     try:
         return onnx.inliner.inline_local_functions(proto)
     except Exception as e:  # the inliner's own exceptions are of no one type

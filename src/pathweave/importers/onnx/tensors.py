@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import FileFormatError, UnsupportedOperatorError
 from ...net.size import MOST_RANK
+from ...words import counted
 from .external import External
 
 #: ONNX element type -> (pathweave dtype, NumPy type of the stored bits, field that holds it when raw_data does not)
@@ -24,8 +25,6 @@ OTHER_TYPES = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 1
 MAX_RANK = MOST_RANK
 #: A sparse tensor becomes a dense one of at most this size.
 MAX_SPARSE_BYTES = 512 << 20
-#: Floating-point types that are computed in f32.
-WIDENED = ("f16", "bf16")
 
 
 def element_type(number: int, where: str) -> str:
@@ -71,7 +70,7 @@ def to_array(tensor, external: External, where: str = "", raw: memoryview | None
     else:
         data = getattr(tensor, field)
         if len(data) != count:
-            raise FileFormatError(f"{where}: {field} has {len(data)} elements, but dims {list(dims)} need {count}")
+            raise FileFormatError(f"{where}: {field} has {counted(len(data), 'element')}, but dims {list(dims)} need {count}")
         wide = np.array(data, {"int32_data": np.int64, "uint64_data": np.uint64}.get(field, stored))
         with np.errstate(all="ignore"):
             bits = wide.astype(stored)
@@ -109,10 +108,3 @@ def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bf16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits
-
-
-def narrow(array: np.ndarray) -> np.ndarray:
-    """A float64 array as float32; finite numbers beyond float32 become its largest ones, not infinities."""
-    limit = float(np.finfo(np.float32).max)
-    finite = np.clip(array, -limit, limit)
-    return np.where(np.isinf(array), array, finite).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Winograd's variant of Strassen's product, as native/routines/strassen.h has it: seven products of halves per level.
+"""Winograd's variant of Strassen's product, as native/products/strassen.h has it: seven products of halves per level.
 
 Sums of the second operand are made once where it is constant.
 """

@@ -62,7 +62,7 @@ Engine = Callable[[], list]
 
 @dataclass(frozen=True)
 class Peer:
-    """One engine at one precision. `modules`: what must be importable. `install`: packages that pip installs.
+    """One engine at one precision. `modules`: what must be importable. `install`: packages that pip installs, its own first.
 
     `accuracy`: `f32`, `reduced` for bf16 and f16, `quantised` for int8; classes are never compared silently. `load` raises
     Declined.
@@ -80,14 +80,12 @@ class Peer:
         return f"not installed: pip install {self.install}" if absent else ""
 
     def version(self) -> str:
-        """Version of its main package, "" when unknown."""
+        """Version of its own package, "" where that is unknown, or the engine cannot be used here."""
         from importlib import metadata
-        for name in self.install.split():
-            try:
-                return metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
-        return ""
+        try:
+            return "" if self.missing() else metadata.version(self.install.split()[0])
+        except metadata.PackageNotFoundError:
+            return ""
 
 
 def _there(module: str) -> bool:

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ...errors import SolverError
+from ...words import counted
 
 #: (layer, routine, variant): a candidate that must not be used.
 Excluded = tuple[str, str, str]
@@ -115,7 +116,7 @@ def restrict(instance: Instance, exclude: Collection[Excluded]) -> Instance:
         if layer.name in affected:
             kept = [c for c in layer.candidates if (layer.name, c.routine, c.variant) not in banned]
             if layer.candidates and not kept:
-                raise SolverError(f"layer {layer.name!r}: all of its {len(layer.candidates)} candidates are excluded; "
+                raise SolverError(f"layer {layer.name!r}: all of its candidates ({len(layer.candidates)}) are excluded; "
                                   "allow at least one")
             layer = replace(layer, candidates=kept)
         layers.append(layer)
@@ -156,7 +157,8 @@ def _check_candidates(layer: LayerChoices) -> None:
     for c in layer.candidates:
         if (len(c.ins), len(c.outs)) != arity:
             raise SolverError(f"layer {layer.name!r}: candidate {c.routine!r} {c.variant!r} names formats for "
-                              f"{len(c.ins)} inputs and {len(c.outs)} outputs, expected {arity[0]} and {arity[1]}")
+                              f"{counted(len(c.ins), 'input')} and "
+                              f"{counted(len(c.outs), 'output')}, expected {arity[0]} and {arity[1]}")
         if not (c.cost >= 0 and isfinite(c.cost)):
             raise SolverError(f"layer {layer.name!r}: candidate {c.routine!r} {c.variant!r} costs {c.cost!r}, "
                               "expected a finite number >= 0")

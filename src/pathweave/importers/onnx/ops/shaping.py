@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ....layers.split_even import even_sizes
-from ..builder import Node
+from ....words import counted
+from ..node import Node
 
 
 def reshape(n: Node) -> None:
@@ -103,14 +104,14 @@ def split(n: Node) -> None:
     sizes = n.const_ints(1, "split") if n.version >= 13 else n.ints("split", None)
     count = len(n.outputs)
     if n.version >= 18 and n.int("num_outputs", count) != count:
-        raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, but there are {count} outputs")
+        raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, expected {count}, its outputs")
     if sizes is None:
         shape = n.shape(x)
         if shape is None or not -len(shape) <= axis < len(shape) or shape[axis] is None:
             return n.emit("split_even", [x], {"axis": axis, "parts": count}, last=True, count=count)
         sizes = even_sizes(shape[axis], count)
     if len(sizes) != count or min(sizes) < 0:
-        raise ValueError(f"sizes are {tuple(sizes)} for {count} outputs")
+        raise ValueError(f"sizes are {tuple(sizes)} for {counted(count, 'output')}")
     n.emit("split", [x], {"axis": axis, "sizes": tuple(sizes)}, last=True, count=count)
 
 
