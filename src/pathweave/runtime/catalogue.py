@@ -13,7 +13,8 @@ from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, plain_layout
 from ..net.net import Epilogue, TensorSpec
 from ..net.problem import Problem
-from .layouts import host_formats, size_bytes
+from ..net.size import size_bytes
+from .layouts import host_formats
 from .native import native
 
 #: Ends the variant of a candidate that one thread runs while the others of the plan go on to the next step.
