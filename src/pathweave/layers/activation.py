@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 
@@ -15,6 +16,7 @@ class Unary(LayerKind):
     """A function of one element; `function(x, *attributes in order)` gets an array in the arithmetic's precision."""
 
     attributes: dict[str, float] = {}
+    elementwise = True
     accepts = FLOATS
     output = ""  # element type of the output; "" = that of the input
 
@@ -125,6 +127,9 @@ class Relu(Activation):
     def function(x):
         return np.maximum(x, 0)
 
+    def clamp(self, attrs):
+        return 0.0, math.inf
+
 
 class Clip(Activation):
     """min(max(x, min), max); integers too. Source: ONNX Clip."""
@@ -133,6 +138,12 @@ class Clip(Activation):
     attributes = {"min": -math.inf, "max": math.inf}
     accepts = NUMBERS
     function = staticmethod(_clip)
+
+    def hands_on(self, attrs, same):
+        return self.clamp(attrs) == (-math.inf, math.inf)
+
+    def clamp(self, attrs):
+        return float(attrs.get("min", -math.inf)), float(attrs.get("max", math.inf))
 
 
 class LeakyRelu(Activation):
@@ -280,7 +291,7 @@ Exp = _elementary("exp", np.exp, "e^x")
 Log = _elementary("log", np.log, "Natural logarithm")
 Sqrt = _elementary("sqrt", np.sqrt, "Square root")
 Reciprocal = _elementary("reciprocal", lambda x: 1 / x, "1 / x")
-Neg = _elementary("neg", np.negative, "-x", accepts=FLOATS | SIGNED, exact=True)
+Neg = _elementary("neg", np.negative, "-x", accepts=FLOATS | SIGNED, exact=True, formula=operator.neg)
 Abs = _elementary("abs", np.abs, "|x|", accepts=NUMBERS, exact=True)
 Floor = _elementary("floor", np.floor, "Largest integer not above x", exact=True)
 Ceil = _elementary("ceil", np.ceil, "Smallest integer not below x", exact=True)

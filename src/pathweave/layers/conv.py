@@ -22,6 +22,7 @@ from ._common import (
     widen,
     windows,
 )
+from ._linear import Linear
 from .dense import Product
 
 _GEOMETRY = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
@@ -94,6 +95,10 @@ def _unfolded(taps, w, groups):
     return y.reshape(n, -1, oh, ow)
 
 
+def _groups(attrs, w):
+    return attrs.get("groups", 1)
+
+
 def _channels_outline(shapes, channels):
     """An image of unknown size with these channels."""
     batch = shapes[0][0] if shapes[0] else None
@@ -104,6 +109,7 @@ class Convolution(Product):
     """Common part of those that see all of one kernel's weights in every output element."""
 
     epilogue = ("add", "act")
+    padding = 0.0
 
     def outline(self, attrs, shapes):
         return _channels_outline(shapes, shapes[1][0] if shapes[1] else None)
@@ -121,6 +127,7 @@ class Conv2(Convolution):
     name = "conv2"
     attributes = {**_GEOMETRY, "groups": 1}
     weights = 1
+    linear = Linear(4, groups=_groups)
 
     def infer(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)
@@ -143,6 +150,7 @@ class DepthwiseConv2(Convolution):
 
     name = "depthwise_conv2"
     attributes = dict(_GEOMETRY)
+    linear = Linear(4, groups=lambda attrs, w: w.shape[0])
 
     def infer(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)
@@ -166,6 +174,7 @@ class ConvTranspose2(Product):
     name = "conv_transpose2"
     epilogue = ("act",)
     attributes = {**_GEOMETRY, "groups": 1, "output_pad": (0, 0)}
+    linear = Linear(4, outputs=1, groups=_groups, whole=False)
 
     @staticmethod
     def _full(x_shape, w_shape, stride, dilation, output_pad):

@@ -20,6 +20,7 @@ from ._common import (
     take,
     widen,
 )
+from ._linear import Linear
 
 
 class Product(LayerKind):
@@ -38,6 +39,7 @@ class Dense(Product):
     epilogue = ("add", "act")
     attributes = {}
     weights = 1
+    linear = Linear(None)
 
     def infer(self, attrs, inputs):
         x, w, b = take(inputs, 2, 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+
 import numpy as np
 
 from ..errors import ModelError, ShapeError
@@ -23,6 +26,7 @@ from ._common import (
     widen,
     word,
 )
+from ._linear import Affine
 
 _BOOL = frozenset(("bool",))
 
@@ -31,6 +35,7 @@ class Binary(LayerKind):
     """A function of two elements; shapes broadcast as in NumPy, either input may be a constant."""
 
     attributes: dict[str, float] = {}
+    elementwise = True
     accepts = NUMBERS
     same_dtype = True
     output = ""  # element type of the output; "" = that of the first input
@@ -90,6 +95,25 @@ def _modulo(a, b, attrs):
     return np.fmod(a, b) if attrs["fmod"] else np.mod(a, b)
 
 
+_ONE, _ZERO = np.ones(()), np.zeros(())
+
+
+def _affine(map_of: Callable[[np.ndarray, bool], tuple | None]) -> Callable[..., Affine | None]:
+    """`LayerKind.affine` where one operand is a floating-point constant.
+
+    `map_of`: (that constant, True where it comes first) -> (scale, shift), or None.
+    """
+    def affine(self, attrs, constants):
+        first = constants[0] is not None
+        array = constants[0 if first else 1]
+        if array is None or array.dtype.kind != "f" or all(c is not None for c in constants):
+            return None
+        with np.errstate(all="ignore"):
+            found = map_of(array.astype(np.float64), first)
+        return None if found is None else Affine(int(first), *found, False)
+    return affine
+
+
 def _binary(kind: str, f, what: str, base: type[Binary] = Binary, **members) -> type[Binary]:
     return type(kind.title().replace("_", ""), (base,), {
         "name": kind, "function": staticmethod(f), "__module__": __name__, "__doc__": what, **members})
@@ -99,11 +123,15 @@ def _plain(f):
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True)
-Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True)
-Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
-Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
-Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True,
+              formula=operator.add, affine=_affine(lambda c, first: (_ONE, c)))
+Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True, formula=operator.sub,
+              affine=_affine(lambda c, first: (-_ONE, c) if first else (_ONE, -c)))
+Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.", formula=operator.mul,
+              affine=_affine(lambda c, first: (c, _ZERO)))
+Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.", formula=operator.truediv,
+              affine=_affine(lambda c, first: None if first or not np.all(c) else (1 / c, _ZERO)))
+Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False, formula=operator.pow)
 Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.", exact=True)
 Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.", exact=True)
 Mod = _binary("mod", _modulo, "Remainder of a / b. Source: ONNX Mod.", attributes={"fmod": 0})
@@ -122,6 +150,7 @@ class Prelu(LayerKind):
     """x where x >= 0, else slope x; the slope broadcasts to x, trailing axes aligned. Source: ONNX PRelu."""
 
     name = "prelu"
+    elementwise = True
     outline = same_outline
     attributes = {}
 
@@ -142,8 +171,12 @@ class Identity(Mover):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
+    elementwise = True
     outline = same_outline
     attributes = {}
+
+    def hands_on(self, attrs, same):
+        return True
 
     def infer(self, attrs, inputs):
         return take(inputs, 1)
@@ -164,10 +197,14 @@ class Cast(LayerKind):
     """
 
     name = "cast"
+    elementwise = True
     outline = same_outline
     exact = True
     per_element = 0
     attributes = {"dtype": None, "through": "", "source": ""}
+
+    def hands_on(self, attrs, same):
+        return same and not attrs.get("through")
 
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)

@@ -22,6 +22,7 @@ from ._common import (
     take,
     widen,
 )
+from ._linear import Affine
 
 
 def _per_channel(array, rank):
@@ -60,6 +61,14 @@ class BatchNorm(LayerKind):
         y = (x - mean) / np.sqrt(var + float(attrs["epsilon"])) * scale + bias
         return [as_type(y, inputs[0].dtype)]
 
+    def affine(self, attrs, constants):
+        if any(c is None for c in constants[1:]):
+            return None
+        scale, bias, mean, variance = (c.astype(np.float64) for c in constants[1:])
+        with np.errstate(all="ignore"):
+            factor = scale / np.sqrt(variance + float(attrs.get("epsilon", 1e-5)))
+            return Affine(0, factor, bias - mean * factor, True)
+
 
 class Madd(LayerKind):
     """y = x * scale + shift; scale and shift are [C] (act on axis 1) or [] (scalar)."""
@@ -68,6 +77,15 @@ class Madd(LayerKind):
     outline = same_outline
     per_element = 2
     attributes = {}
+
+    @staticmethod
+    def formula(x, scale, shift):
+        return x * scale + shift
+
+    def affine(self, attrs, constants):
+        if any(c is None for c in constants[1:]):
+            return None
+        return Affine(0, *(c.astype(np.float64) for c in constants[1:]), True)
 
     def infer(self, attrs, inputs):
         x, scale, shift = take(inputs, 3)

@@ -20,6 +20,12 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
+    padding = 0.0
+
+    def takes_padding(self, attrs, pad):
+        """Where no window would hold nothing else; rounding up looks at the end of the padded input."""
+        reach = [(k - 1) * d for k, d in zip(attrs["kernel"], attrs.get("dilation", (1, 1)))]
+        return not attrs.get("ceil", 0) and all(pad[i] <= reach[i % 2] for i in range(4))
 
     def _geometry(self, attrs):
         kernel = integers("kernel", attrs["kernel"], 2, 1)
@@ -88,6 +94,8 @@ class MaxPool2(_Window):
     """Largest element per window; padding never wins: x [N,C,H,W] -> [N,C,OH,OW]. Source: ONNX MaxPool."""
 
     name = "max_pool2"
+    padding = -math.inf
+    whole_image = "global_max_pool"
     moves = slice(1)
     exact = True
     accepts = NUMBERS
@@ -105,7 +113,11 @@ class AveragePool2(_Window):
     """
 
     name = "average_pool2"
+    whole_image = "global_average_pool"
     attributes = {**_Window.attributes, "count_pad": 0}
+
+    def takes_padding(self, attrs, pad):
+        return bool(attrs.get("count_pad", 0)) and super().takes_padding(attrs, pad)
 
     def _counts(self, length, attrs, i):
         kernel, stride, pad, dilation = (v[i] for v in self._geometry(attrs))

@@ -63,6 +63,16 @@ class Reduce(LayerKind):
     name = "reduce"
     attributes = {"op": None, "axes": None, "keepdims": 1}
 
+    def before_transpose(self, attrs, perm):
+        if not attrs["axes"]:
+            return None
+        axes = {a % len(perm) for a in attrs["axes"]}
+        attrs = {**attrs, "axes": tuple(sorted(perm[a] for a in axes))}
+        if attrs.get("keepdims", 1):
+            return attrs, perm
+        rest = [p for i, p in enumerate(perm) if i not in axes]
+        return attrs, tuple(sorted(rest).index(p) for p in rest)
+
     @staticmethod
     def _axes(attrs, rank):
         return axes_of(integers("axes", attrs["axes"]), rank) or tuple(range(rank))

@@ -30,6 +30,12 @@ class Concat(Mover):
     moves = slice(None)
     attributes = {"axis": None}
 
+    def hands_on(self, attrs, same):
+        return True
+
+    def before_transpose(self, attrs, perm):
+        return {**attrs, "axis": perm[attrs["axis"]]}, perm
+
     def infer(self, attrs, inputs):
         take(inputs, max(1, len(inputs)))
         check_same_dtype(*inputs)
@@ -61,6 +67,9 @@ class Split(Mover):
     name = "split"
     attributes = {"axis": 0, "sizes": None}
 
+    def before_transpose(self, attrs, perm):
+        return {**attrs, "axis": perm[attrs.get("axis", 0)]}, perm
+
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
         axis, sizes = axis_of(attrs["axis"], x.rank), integers("sizes", attrs["sizes"], least=0)
@@ -82,6 +91,15 @@ class Slice(Mover, ValueKind):
     name = "slice"
     attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
     value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
+
+    def hands_on(self, attrs, same):
+        return same and bool(attrs.get("starts")) and all(s > 0 for s in attrs.get("steps") or (1,))
+
+    def before_transpose(self, attrs, perm):
+        if not attrs.get("starts"):
+            return None
+        axes = attrs.get("axes") or range(len(attrs["starts"]))
+        return {**attrs, "axes": tuple(perm[a] for a in axes)}, perm
 
     @staticmethod
     def _slices(attrs, shape):
@@ -132,6 +150,18 @@ class Pad(Mover, ValueKind):
     name = "pad"
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
+
+    def hands_on(self, attrs, same):
+        return bool(attrs.get("pads")) and not any(attrs["pads"])
+
+    def before_transpose(self, attrs, perm):
+        rank = len(perm)
+        if len(attrs.get("pads", ())) != 2 * rank or attrs.get("axes"):
+            return None
+        pads = [0] * 2 * rank
+        for i, p in enumerate(perm):
+            pads[p], pads[p + rank] = attrs["pads"][i], attrs["pads"][i + rank]
+        return {**attrs, "pads": tuple(pads)}, perm
 
     def attribute(self, name, array):
         return array.reshape(-1)[0].item() if name == "value" and array.size else super().attribute(name, array)
@@ -185,6 +215,9 @@ class Transpose(Mover):
     name = "transpose"
     attributes = {"perm": None}
 
+    def hands_on(self, attrs, same):
+        return list(attrs["perm"]) == list(range(len(attrs["perm"])))
+
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
         return [transpose_spec(x, attrs["perm"])]
@@ -220,6 +253,7 @@ class Reshape(Reshaping):
     """
 
     name = "reshape"
+    view = True
     attributes = {"shape": (), "allowzero": 0}
     value_inputs = {1: "shape"}
 
@@ -254,6 +288,7 @@ class Squeeze(Reshaping):
     """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
 
     name = "squeeze"
+    view = True
     attributes = {"axes": ()}
     value_inputs = {1: "axes"}
 
@@ -300,6 +335,9 @@ class Expand(Reshaping):
     attributes = {"shape": ()}
     value_inputs = {1: "shape"}
 
+    def hands_on(self, attrs, same):
+        return same
+
     @staticmethod
     def _shape(attrs, old):
         return broadcast_shapes(old, integers("shape", attrs["shape"], least=0))
@@ -318,6 +356,9 @@ class Tile(Mover, ValueKind):
     name = "tile"
     attributes = {"repeats": ()}
     value_inputs = {1: "repeats"}
+
+    def hands_on(self, attrs, same):
+        return same
 
     def infer(self, attrs, inputs):
         (x,) = take(self.plain(inputs), 1)

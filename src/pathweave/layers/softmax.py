@@ -12,6 +12,9 @@ class _AlongAxis(LayerKind):
     attributes = {"axis": -1}
     outline = same_outline
 
+    def before_transpose(self, attrs, perm):
+        return {**attrs, "axis": perm[attrs.get("axis", -1)]}, perm
+
     def infer(self, attrs, inputs):
         (x,) = take(inputs, 1)
         check_dtype("x", x, FLOATS)

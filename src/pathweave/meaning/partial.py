@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Error, ShapeError
-from ..net.format import dtype_of, itemsize, numpy_dtype
+from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, TensorSpec
+from ..net.size import size_bytes
 from .evaluate import MEANING_ERRORS, run_layer
 
 #: A value of at most this many elements is followed by its contents, not only by its shape.
@@ -122,7 +123,7 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
     from ..layers import kind_of
     arguments = [contents[v] if v else None for v in layer.inputs]
     made_from = sum(a.nbytes for a in arguments if a is not None)
-    size = sum(s.elements * itemsize(s.dtype) for s in outputs)
+    size = sum(map(size_bytes, outputs))
     if size > max(folding.free, GROWTH * made_from) or size > folding.total:
         return None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..net.net import Layer
-from ._affine import KINDS, affine, by_channel
+from ._affine import affine, by_channel
 from ._graph import Graph
 
 order = 55
@@ -16,8 +16,7 @@ def apply(graph: Graph) -> bool:
     """Two at a time; a chain of any length ends as one."""
     changed = False
     for layer in graph.layers():
-        if layer.kind in KINDS:
-            changed |= _merge(graph, layer)
+        changed |= _merge(graph, layer)
     return changed
 
 
@@ -41,7 +40,7 @@ def _merge(graph: Graph, layer: Layer) -> bool:
         return False
     source, scale, shift = second
     before = graph.producer(source)
-    first = _vectors(graph, before) if before is not None and before.kind in KINDS and graph.private(source) else None
+    first = _vectors(graph, before) if before is not None and graph.private(source) else None
     if first is not None:
         source, shift, scale = first[0], first[2] * scale + shift, first[1] * scale
     elif layer.kind != "batch_norm":

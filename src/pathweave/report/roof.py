@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..net.size import size_bytes
 from ..profiling.limits import LEVELS, Limits
 from ..runtime.interpreted import Interpreted, interpreted
 from ..words import counted
@@ -129,16 +130,16 @@ def _touched(plan: Any, row: Work) -> tuple[list[tuple[Any, int]], list[tuple[An
     step, bound = plan.steps[row.steps[0]], plan.bound
     if row.index is None:
         spec = bound.spec(row.layer)
-        return ([((row.layer, f), work.size_bytes(spec, f.dtype)) for f in step.ins],
-                [((row.layer, f), work.size_bytes(spec, f.dtype)) for f in step.outs], 0)
+        return ([((row.layer, f), size_bytes(spec, f.dtype)) for f in step.ins],
+                [((row.layer, f), size_bytes(spec, f.dtype)) for f in step.outs], 0)
     layer, chosen = bound.layers[row.index], plan.choices[row.layer]
     if work.moves(layer.kind) and (chosen.reuse or chosen.share):
         return [], [], 0  # what it moves may lie where it belongs already
-    reads = [((v, f), work.size_bytes(bound.spec(v), f.dtype)) for v, f in zip(bound.dynamic(layer), chosen.ins)]
-    writes = [((v, f), work.size_bytes(bound.spec(v), f.dtype)) for v, f in zip(layer.outputs, chosen.outs)]
+    reads = [((v, f), size_bytes(bound.spec(v), f.dtype)) for v, f in zip(bound.dynamic(layer), chosen.ins)]
+    writes = [((v, f), size_bytes(bound.spec(v), f.dtype)) for v, f in zip(layer.outputs, chosen.outs)]
     held = {v for v in layer.inputs if v in bound.net.constants}
     specs = [bound.spec(v) for v in held]
-    return reads, writes, sum(work.size_bytes(s, row.dtype if s.dtype == "f32" else None) for s in specs)
+    return reads, writes, sum(size_bytes(s, row.dtype if s.dtype == "f32" else None) for s in specs)
 
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------

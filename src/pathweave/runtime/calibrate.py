@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, OutOfMemoryError
+from ..net.arguments import as_array, by_name
 from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
 from ..net.net import Net, TensorSpec
@@ -23,7 +24,6 @@ from .bound import BoundNet
 from .defaults import default_route
 from .ranges import Ranges
 from .routes import plan_route
-from .session import as_array
 from .sharing import Scales, scales_of
 from .trial import SAMPLES, trial
 
@@ -177,15 +177,7 @@ def _doubts(bound: BoundNet, found: Scales, samples: list[dict[str, np.ndarray]]
 def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
     """The arrays of a sample by input, checked. Raises InputError, DTypeError."""
     from ..meaning.evaluate import match_symbols
-    if not isinstance(sample, Mapping):
-        if len(net.inputs) != 1:
-            raise InputError(f"{where}: expected a dict with the inputs {', '.join(map(repr, net.inputs))}, got "
-                             f"{type(sample).__name__}")
-        sample = {next(iter(net.inputs)): sample}
-    if set(sample) != set(net.inputs):
-        raise InputError(f"{where}: expected exactly the inputs {', '.join(map(repr, net.inputs))}, got "
-                         f"{', '.join(map(repr, sample)) or 'none'}")
-    arrays = {}
+    sample, arrays = by_name(where, net.inputs, sample), {}
     for name, spec in net.inputs.items():
         try:
             array = as_array(name, sample[name])

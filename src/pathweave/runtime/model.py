@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
+from ..net.arguments import as_array, by_name
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
@@ -20,7 +21,7 @@ from .bound import BoundNet, resolve_shapes
 from .native import native
 from .plan import Plan
 from .routes import plan_route
-from .session import Session, as_array, by_name
+from .session import Session
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8

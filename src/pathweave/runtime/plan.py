@@ -13,13 +13,12 @@ from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion, Route
 from ..net.scales import needs_scale
-from ..net.size import advice, max_bytes
+from ..net.size import advice, max_bytes, size_bytes
 from ..words import counted
 from . import catalogue
 from .bound import BoundNet, constant_id
 from .catalogue import Candidate
 from .conversions import shortest
-from .layouts import size_bytes
 from .native import native
 from .prepare import KernelCache, Prepared, kernel_of
 
@@ -199,7 +198,7 @@ class _Builder:
             self.outputs.append(self._output(name))
 
     def _value(self, spec: TensorSpec, form: Format) -> int:
-        self.values.append((size_bytes(spec, form), form.device))
+        self.values.append((size_bytes(spec, form.dtype), form.device))
         return len(self.values) - 1
 
     def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int]) -> None:
