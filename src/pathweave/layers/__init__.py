@@ -166,7 +166,7 @@ def kind_of(name: str) -> LayerKind:
         raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}") from None
 
 
-def apply_epilogue(y, epilogue: Epilogue, residual=None):
+def apply_epilogue(y: Any, epilogue: Epilogue, residual: Any = None) -> Any:
     """act(y + residual) in y's precision: the meaning of an epilogue."""
     if epilogue.add:
         y = y + residual
@@ -205,7 +205,7 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     if len(layer.outputs) > len(outputs):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}): expected {len(outputs)} "
                          f"output{'s' * (len(outputs) != 1)}, got the names {', '.join(map(repr, layer.outputs))}")
-    if any(d < 0 for s in outputs for d in s.shape):
+    if any(d < 0 for s in outputs for d in s.sizes):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")
     if layer.epilogue.add and (not specs or specs[-1] != outputs[0]):

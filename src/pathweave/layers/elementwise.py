@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,10 @@ class Binary(LayerKind):
     same_dtype = True
     output = ""  # element type of the output; "" = that of the first input
 
-    @staticmethod
-    def function(a, b, attrs):
-        raise NotImplementedError
+    #: function(a, b, attributes)
+    function: Callable[..., np.ndarray]
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         a, b = take(inputs, 2)
         check_dtype("a", a, self.accepts)
         check_dtype("b", b, self.accepts)
@@ -54,7 +54,7 @@ class Binary(LayerKind):
 
     outline = broadcast_outline
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         a, b = take(inputs, 2)
         dtype = np.bool_ if self.output else np.result_type(a, b) if self.same_dtype else a.dtype
         return [as_type(self.function(*widen(a, b), attrs), dtype)]
@@ -65,7 +65,8 @@ class Comparison(Binary):
 
     output = "bool"
 
-    def sensible(self, attrs, position, inputs, constants):
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[Any], constants: list[Any]) -> tuple[int,
+                 int] | None:
         other = constants[1 - position]
         if other is None or not other.size or other.dtype.kind not in "iu":
             return None
@@ -73,7 +74,7 @@ class Comparison(Binary):
         return (least, largest) if least < largest else (min(0, least), max(1, largest))
 
 
-def _divide(a, b, attrs):
+def _divide(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """a / b; integers are divided towards zero, as in ONNX and C."""
     if np.result_type(a, b).kind not in "iu":
         return a / b
@@ -81,7 +82,7 @@ def _divide(a, b, attrs):
     return quotient + ((quotient < 0) & (quotient * b != a))
 
 
-def _power(a, b, attrs):
+def _power(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """a ^ b; of a base of integers the result is cut to integers, in float64 where the exponent is not a natural."""
     if a.dtype.kind not in "iu":
         return np.power(a, b.astype(a.dtype, copy=False))
@@ -90,7 +91,7 @@ def _power(a, b, attrs):
     return np.power(a.astype(np.float64), b)
 
 
-def _modulo(a, b, attrs):
+def _modulo(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """fmod=0: the sign of b (as Python's %); fmod=1: the sign of a (as C's fmod)."""
     return np.fmod(a, b) if attrs["fmod"] else np.mod(a, b)
 
@@ -103,23 +104,23 @@ def _affine(map_of: Callable[[np.ndarray, bool], tuple | None]) -> Callable[...,
 
     `map_of`: (that constant, True where it comes first) -> (scale, shift), or None.
     """
-    def affine(self, attrs, constants):
+    def affine(self: LayerKind, attrs: Mapping[str, Any], constants: list[Any]) -> Affine | None:
         first = constants[0] is not None
         array = constants[0 if first else 1]
         if array is None or array.dtype.kind != "f" or all(c is not None for c in constants):
             return None
         with np.errstate(all="ignore"):
             found = map_of(array.astype(np.float64), first)
-        return None if found is None else Affine(int(first), *found, False)
+        return None if found is None else Affine(int(first), found[0], found[1], False)
     return affine
 
 
-def _binary(kind: str, f, what: str, base: type[Binary] = Binary, **members) -> type[Binary]:
+def _binary(kind: str, f: Any, what: str, base: type[Binary] = Binary, **members: Any) -> type[Binary]:
     return type(kind.title().replace("_", ""), (base,), {
         "name": kind, "function": staticmethod(f), "__module__": __name__, "__doc__": what, **members})
 
 
-def _plain(f):
+def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, b, attrs: f(a, b)
 
 
@@ -154,7 +155,7 @@ class Prelu(LayerKind):
     outline = same_outline
     attributes = {}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, slope = take(inputs, 2)
         check_dtype("x", x, FLOATS)
         check_same_dtype(x, slope)
@@ -162,7 +163,7 @@ class Prelu(LayerKind):
             raise ShapeError(f"slope is {slope}: it does not broadcast to x, {x}")
         return [x]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, slope = widen(*take(inputs, 2))
         return [as_type(np.where(x >= 0, x, slope * x), inputs[0].dtype)]
 
@@ -175,13 +176,13 @@ class Identity(Mover):
     outline = same_outline
     attributes = {}
 
-    def hands_on(self, attrs, same):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
         return True
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         return take(inputs, 1)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         return take(inputs, 1)
 
 
@@ -203,10 +204,10 @@ class Cast(LayerKind):
     per_element = 0
     attributes = {"dtype": None, "through": "", "source": ""}
 
-    def hands_on(self, attrs, same):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
         return same and not attrs.get("through")
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         word("through", attrs["through"], ("", *HALVES))
         word("source", attrs["source"], ("", "bf16"))
@@ -215,7 +216,7 @@ class Cast(LayerKind):
             raise ModelError(f"attribute source={attrs['source']!r} on {x}: expected bf16 for a value of bf16, and only there")
         return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL | {"bf16"})), x.shape)]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         if attrs["source"]:
             x = from_bf16(x)

@@ -86,7 +86,7 @@ def run_layer(layer: Layer, arguments: list) -> list:
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
 
 
-def spec_of(array) -> TensorSpec:
+def spec_of(array: Any) -> TensorSpec:
     """The spec of an array."""
     return TensorSpec(dtype_of(array.dtype), tuple(array.shape))
 
@@ -129,14 +129,14 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     return arrays
 
 
-def _in_precision(array, precision: str | None):
+def _in_precision(array: Any, precision: str | None) -> np.ndarray:
     array = np.asarray(array)
     if precision is None or array.dtype.kind != "f":
         return array
     return array.astype(numpy_dtype(precision), copy=False)
 
 
-def _argument(net: Net, values: dict, name: str, precision: str | None):
+def _argument(net: Net, values: dict, name: str, precision: str | None) -> Any:
     if not name:
         return None
     if name in values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Folding:
 def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
     """Move the inputs of a layer that hold shapes or sizes into its attributes, where their contents are known."""
     from ..layers import kind_of
-    kind = kind_of(layer.kind)
+    kind: Any = kind_of(layer.kind)
     if not any(i < len(layer.inputs) and layer.inputs[i] for i in getattr(kind, "value_inputs", ())):
         return layer
     attrs, gone = kind.absorb(layer.attrs, [contents.get(v) if v else None for v in layer.inputs])
@@ -97,7 +98,7 @@ class Follower:
 
     def _follow_empty(self, specs: Iterable[tuple[str, TensorSpec]]) -> None:
         """A value without elements is known without being computed."""
-        self.contents.update((v, np.empty(s.shape, numpy_dtype(s.dtype))) for v, s in specs
+        self.contents.update((v, np.empty(s.sizes, numpy_dtype(s.dtype))) for v, s in specs
                              if s.elements == 0 and s.dtype != "bf16")
 
     def _follow_contents(self, layer: Layer, outputs: list[TensorSpec]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..layers import kind_of
@@ -85,7 +87,7 @@ def _polynomial(graph: Graph, value: str, x: str, depth: int) -> _Polynomial:
         return _Polynomial({0: number * 1.0})
     layer = graph.bare_producer(value)
     formula = kind_of(layer.kind).formula if layer is not None and depth else None
-    if formula is None:
+    if layer is None or formula is None:
         raise _Other
     result = formula(*(_polynomial(graph, v, x, depth - 1) for v in layer.inputs))
     return _Polynomial({d: c for d, c in result.terms.items() if c != 0})
@@ -115,7 +117,7 @@ class _Product:
             raise _Other
         return self
 
-    def _refuse(self, *_) -> _Product:
+    def _refuse(self, *_: Any) -> _Product:
         raise _Other
 
     __neg__ = __sub__ = __pow__ = _refuse
@@ -164,7 +166,7 @@ def affine_of(graph: Graph, value: str, *kinds: str) -> tuple[Layer, float, floa
             return layer, scale, shift
         inner = next((v for v in layer.inputs if graph.is_dynamic(v)), None)
         found = polynomial(graph, value, inner, 1) if inner is not None else None
-        if found is None or set(found) - {0, 1} or 1 not in found:
+        if inner is None or found is None or set(found) - {0, 1} or 1 not in found:
             return None
         scale, shift = scale * found[1], scale * found.get(0, 0.0) + shift
         value = inner

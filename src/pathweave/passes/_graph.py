@@ -183,7 +183,7 @@ class Graph:
             return False
         self._drop(layer)
         self.rename({source: value})
-        maker = self.producer(source)
+        maker = self.layer(maker.name)
         self.replace(maker, maker.with_(outputs=tuple(value if v == source else v for v in maker.outputs)))
         return True
 

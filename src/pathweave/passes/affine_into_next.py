@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers import kind_of
+from ..layers import Linear, kind_of
 from ..net.net import Layer
-from ._affine import affine, by_channel
+from ._affine import Affine, affine, by_channel
 from ._graph import Graph
 
 order = 60
@@ -22,22 +22,22 @@ def apply(graph: Graph) -> bool:
             continue
         before = graph.producer(layer.inputs[0])
         found = affine(graph, before) if before is not None else None
-        if found is not None and graph.specs.get(found.source) == graph.specs.get(layer.inputs[0], ()):
-            changed |= _fold(graph, before, layer, found)
+        same = found is not None and graph.specs.get(found.source) == graph.specs.get(layer.inputs[0], ())
+        if before is not None and found is not None and same:
+            changed |= _fold(graph, before, linear, layer, found)
     return changed
 
 
-def _fold(graph: Graph, before: Layer, layer: Layer, found) -> bool:
+def _fold(graph: Graph, before: Layer, linear: Linear, layer: Layer, found: Affine) -> bool:
     w = graph.constant(layer.inputs[1])
     operands = layer.inputs[:-1] if layer.epilogue.add else layer.inputs
     has_bias = len(operands) > 2 and bool(operands[2])
     b = graph.constant(operands[2]) if has_bias else None
     spec = graph.specs[found.source]
-    linear = kind_of(layer.kind).linear
     from_right = linear.channels
     if w is None or (has_bias and b is None) or spec.rank < from_right or w.dtype.kind != "f":
         return False
-    channels = spec.shape[-from_right]
+    channels = spec.sizes[-from_right]
     scale, shift = (by_channel(a, found.by_channel, channels, from_right, spec.rank) for a in found[1:3])
     if scale is None or shift is None or (np.any(shift != 0) and any(layer.attrs.get("pad", ()))):
         return False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers import kind_of
+from ..layers import Linear, kind_of
 from ..net.net import Layer
-from ._affine import affine, by_channel
+from ._affine import Affine, affine, by_channel
 from ._graph import Graph
 
 order = 45
@@ -19,18 +19,18 @@ def apply(graph: Graph) -> bool:
     for layer in graph.layers():
         found = affine(graph, layer)
         maker = graph.bare_producer(found.source) if found is not None else None
-        if maker is not None and kind_of(maker.kind).linear is not None and graph.private(found.source):
-            changed |= _fold(graph, maker, layer, found)
+        linear = kind_of(maker.kind).linear if maker is not None else None
+        if found is not None and maker is not None and linear is not None and graph.private(found.source):
+            changed |= _fold(graph, maker, linear, layer, found)
     return changed
 
 
-def _fold(graph: Graph, maker: Layer, layer: Layer, found) -> bool:
+def _fold(graph: Graph, maker: Layer, linear: Linear, layer: Layer, found: Affine) -> bool:
     w = graph.constant(maker.inputs[1])
     has_bias = len(maker.inputs) > 2 and bool(maker.inputs[2])
     b = graph.constant(maker.inputs[2]) if has_bias else None
     if w is None or (has_bias and b is None):
         return False
-    linear = kind_of(maker.kind).linear
     channels = linear.output_channels(maker.attrs, w)
     spec = graph.specs.get(found.source)
     rank = linear.rank or (spec.rank if spec is not None else None)

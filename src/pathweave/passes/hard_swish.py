@@ -51,7 +51,7 @@ def _hard_sigmoid_of(graph: Graph, layer: Layer) -> str | None:
         return None
     clip = graph.made_by(found[1][0], "clip")
     before = graph.bare_producer(clip.inputs[0]) if clip is not None else None
-    if before is None:
+    if clip is None or before is None:
         return None
     return next((v for v in before.inputs if graph.is_dynamic(v) and _shifted_clip(graph, clip, v)), None)
 

@@ -20,7 +20,7 @@ def apply(graph: Graph) -> bool:
         pad = graph.made_by(layer.inputs[0], "pad")
         widths = _widths(pad, neutral) if pad is not None and graph.private(layer.inputs[0]) else None
         merged = _merged(layer, widths) if widths is not None else None
-        if merged is None:
+        if pad is None or merged is None:
             continue
         graph.remove(pad)
         inputs = (pad.inputs[0], *layer.inputs[1:])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from ..layers import kind_of
@@ -52,7 +55,8 @@ def _moves(name: str) -> bool:
     return kind.elementwise or kind.moves == slice(None)
 
 
-def _sink(graph: Graph, layer: Layer, fronts, inputs, attrs, perm) -> None:
+def _sink(graph: Graph, layer: Layer, fronts: Sequence[Layer | None], inputs: list[str], attrs: Mapping[str, Any],
+          perm: tuple[int, ...]) -> None:
     """Put the layer on the untransposed values, and a transpose behind each of its outputs."""
     used = list({f.name: f for f in fronts if f is not None}.values())
     inner = [graph.fresh(f"{v}:untransposed") for v in layer.outputs]
@@ -68,7 +72,8 @@ def _sink(graph: Graph, layer: Layer, fronts, inputs, attrs, perm) -> None:
     graph.replace(body, body, *behind)
 
 
-def _moved(graph: Graph, layer: Layer, fronts, perm):
+def _moved(graph: Graph, layer: Layer, fronts: Sequence[Layer | None], perm: tuple[int, ...]) -> tuple[list[str],
+           Mapping[str, Any], tuple[int, ...]] | None:
     """(inputs, attributes, perm behind) of the layer on untransposed values; None where it cannot move."""
     sources = [f.inputs[0] if f is not None else v for f, v in zip(fronts, layer.inputs)]
     kind = kind_of(layer.kind)
@@ -82,7 +87,8 @@ def _moved(graph: Graph, layer: Layer, fronts, perm):
     return (sources, *found) if len(sources) == 1 or kind.moves == slice(None) and None not in fronts else None
 
 
-def _operands(graph: Graph, fronts, sources, perm) -> list[str] | None:
+def _operands(graph: Graph, fronts: Sequence[Layer | None], sources: list[str],
+              perm: tuple[int, ...]) -> list[str] | None:
     """Operands that are not transposed must be constants, which are transposed back here."""
     inverse = np.argsort(perm)
     inputs = []
@@ -92,7 +98,7 @@ def _operands(graph: Graph, fronts, sources, perm) -> list[str] | None:
             return None
     for front, value in zip(fronts, sources):
         array = graph.constant(value)
-        if front is None and array.size > 1:
+        if front is None and array is not None and array.size > 1:
             full = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
             value = graph.add_constant(np.ascontiguousarray(full.transpose(inverse)), f"{value}:transposed")
         inputs.append(value)
