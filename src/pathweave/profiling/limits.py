@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from ..errors import ProfileError
 from ..words import counted
@@ -27,6 +27,30 @@ PASSES = 3
 #: Trials that read memory, and the most that they read, bytes.
 MEMORY_TRIALS, MEMORY_BYTES = 3, 1 << 30
 _PAGE = 4096
+
+
+class Machine(Protocol):
+    """The native probes; `_native` has them. Times are nanoseconds, the least of `trials`."""
+
+    def cpu_info(self) -> dict[str, Any]:
+        """Sizes of the caches, among others."""
+        ...
+
+    def limit_probes(self) -> list[dict[str, Any]]:
+        """Every probe of a limit: kind, name, dtype, operations."""
+        ...
+
+    def time_peak(self, name: str, threads: int, rounds: int, trials: int) -> int:
+        """Of so many rounds of arithmetic on every thread."""
+        ...
+
+    def time_read(self, name: str, bytes: int, threads: int, times: int, trials: int) -> int:
+        """Of every thread reading bytes of its own so many times."""
+        ...
+
+    def time_barriers(self, threads: int, count: int, trials: int) -> int:
+        """Of so many meetings of all threads."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +126,8 @@ def thread_counts(most: int) -> list[int]:
     return [*(1 << i for i in range(most.bit_length()) if 1 << i < most), most]
 
 
-def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None, machine: Any = None,
+def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None,
+           machine: Machine | None = None,
            tell: Callable[[float, str], None] = lambda share, what: None) -> Limits:
     """The limits of this host for some numbers of threads; what is not known yet, of a unit that older versions had no
     probe for too, is measured and kept.
@@ -113,7 +138,7 @@ def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLi
     """
     from ..runtime.native import native
     from .protocol import this_host
-    machine = native() if machine is None else machine
+    machine = cast(Machine, native()) if machine is None else machine
     here = this_host().id
     file = default_path(here) if path is None else Path(path)
     known = _read(file, here)
@@ -134,7 +159,7 @@ def default_path(host: str) -> Path:
     return home() / f"limits-{host}.json"
 
 
-def _caches(machine: Any) -> dict[str, int]:
+def _caches(machine: Machine) -> dict[str, int]:
     cpu = machine.cpu_info()
     return {"L1": int(cpu["l1d"]), "L2": int(cpu["l2"]), "L3": int(cpu["l3"])}
 
@@ -166,7 +191,7 @@ def _better(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Mapping[st
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
-def measure(machine: Any, threads: int) -> dict[str, Any]:
+def measure(machine: Machine, threads: int) -> dict[str, Any]:
     """One entry of `Limits.measured`, in one or two seconds."""
     found: Mapping[str, Any] | None = None
     for _ in range(PASSES):
@@ -175,7 +200,7 @@ def measure(machine: Any, threads: int) -> dict[str, Any]:
     return dict(found)
 
 
-def _measure_once(machine: Any, threads: int) -> dict[str, Any]:
+def _measure_once(machine: Machine, threads: int) -> dict[str, Any]:
     probes = machine.limit_probes()
     peaks = {p["name"]: {"dtype": p["dtype"], "per_second": _peak(machine, p, threads)}
              for p in probes if p["kind"] == "peak"}
@@ -206,13 +231,13 @@ def _count(once: Callable[[int], int]) -> int:
     return max(1, round(n * TRIAL_NS / max(ns, 1)))
 
 
-def _peak(machine: Any, probe: Mapping[str, Any], threads: int) -> float:
+def _peak(machine: Machine, probe: Mapping[str, Any], threads: int) -> float:
     rounds = _count(lambda n: machine.time_peak(probe["name"], threads, n, 1))
     ns = machine.time_peak(probe["name"], threads, rounds, TRIALS)
     return probe["operations"] * rounds * threads / ns * 1e9
 
 
-def _bandwidth(machine: Any, name: str, level: str, size: int, threads: int) -> float:
+def _bandwidth(machine: Machine, name: str, level: str, size: int, threads: int) -> float:
     if level == "memory":
         times, trials = 1, MEMORY_TRIALS
     else:

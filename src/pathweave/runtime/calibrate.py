@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from .ranges import Ranges
 from .routes import plan_route
 from .sharing import Scales, scales_of
 from .trial import SAMPLES, trial
+
+if TYPE_CHECKING:
+    from .session import Session
 
 #: Bytes of the values that one plan hands out.
 GROUP_BYTES = 128 << 20
@@ -72,7 +75,7 @@ class Recorder:
                 layers.append(layer)
         return BoundNet(Net(net.inputs, values, layers[::-1], net.constants, net.specs))
 
-    def _places(self, session: Any) -> dict[str, np.ndarray]:
+    def _places(self, session: Session) -> dict[str, np.ndarray]:
         """Arrays for the outputs, in memory that all groups share."""
         places, at = {}, -self._memory.ctypes.data % _ALIGNMENT
         for name, spec in session.plan.outputs.items():

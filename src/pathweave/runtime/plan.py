@@ -23,6 +23,7 @@ from .native import native
 from .prepare import KernelCache, Prepared, kernel_of
 
 if TYPE_CHECKING:
+    from .. import _native
     from .session import Session
 
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
@@ -55,7 +56,7 @@ class Plan:
     was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once.
     """
 
-    def __init__(self, bound: BoundNet, handle: Any, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
+    def __init__(self, bound: BoundNet, handle: _native.Plan, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
                  conversions: list[Conversion], threads: int, kernels: tuple[tuple[str, Any], ...] = (),
                  route: Route | None = None):
         self.bound = bound
@@ -95,7 +96,7 @@ class Plan:
         return self._handle.workspace_bytes
 
     @property
-    def native(self) -> Any:
+    def native(self) -> _native.Plan:
         """The plan of the native core."""
         return self._handle
 
