@@ -1,4 +1,8 @@
-"""What `pathweave.solve` and `pathweave.tune` are."""
+"""What `pathweave.solve` and `pathweave.tune` are.
+
+From a call of `tune` to the route: here the model is loaded and bound to shapes, the store is opened, and the winner is kept.
+`tuner.Tuner.tune` does what lies between: measure, solve, race.
+"""
 
 from __future__ import annotations
 
