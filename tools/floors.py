@@ -30,14 +30,15 @@ MOST_FUNCTION_LINES = 60
 SIZED = ("src", "tools", "bench", "examples")
 
 #: C++: folder -> folders that its includes may start with (beside its own). `ukernels/kinds` holds the contracts between
-#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source. `values` and
-#: `products` are the library under the routines.
+#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source, which includes
+#: the list that is generated of `ukernels/activations`. `values` and `products` are the library under the routines.
 NATIVE = {
     "base": {"pathweave"},
     "types": {"base", "pathweave"},
     "ukernels/kinds": set(),
     "spi": {"base", "types", "ukernels/kinds", "pathweave"},
-    "ukernels/body": {"ukernels/kinds"},
+    "ukernels/activations": set(),
+    "ukernels/body": {"ukernels/kinds", "ukernels/activations"},
     "ukernels": {"spi", "ukernels/kinds", "ukernels/body"},
     "values": {"base", "types", "spi", "ukernels/kinds"},
     "products": {"base", "types", "spi", "ukernels/kinds", "values"},
@@ -109,7 +110,7 @@ def _allowed(floor: str, target: str) -> bool:
 def native_folder(path: str) -> str:
     """Floor of a file or include path: its first folder; `ukernels` is split into contracts, bodies and the rest."""
     parts = path.split("/")
-    if parts[0] == "ukernels" and len(parts) > 2 and parts[1] in ("kinds", "body"):
+    if parts[0] == "ukernels" and len(parts) > 2 and parts[1] in ("kinds", "body", "activations"):
         return f"ukernels/{parts[1]}"
     return parts[0]
 

@@ -66,6 +66,8 @@ def test_sideways_and_testing(house):
     ("native/routines/a/x.cpp", "routines/a/y.h", True), ("native/routines/a/x.cpp", "routines/b/y.h", False),
     ("native/routines/a/x.cpp", "routines/y.h", False), ("native/routines/x.h", "base/error.h", False),
     ("native/ukernels/avx2/x.cpp", "base/cpu.h", False), ("native/ukernels/avx2/x.cpp", "ukernels/body/vec.inc", True),
+    ("native/ukernels/activations/x.inc", "spi/ukernel.h", False),
+    ("native/ukernels/body/x.inc", "ukernels/activations/collected.inc", True),
     ("native/runtime/x.cpp", "products/matrix.h", False), ("native/python/x.cpp", "runtime/plan.h", True),
     ("native/python/x.cpp", "plan.h", False), ("include/pathweave/x.h", "base/cpu.h", False)])
 def test_includes(house, path, include, good):
