@@ -346,5 +346,25 @@ def test_tune_restricted(pw, digits):
 def test_tune_prints_tables(pw, digits):
     result = pw("tune", digits, "--no-save", "--budget", 0.5, "--threads", 1)
     assert result.code == 0
-    for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in"):
+    for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in", "variant: micro-kernel",
+                 "margin: by how", "prediction: + where a route ran faster"):
         assert word in result.out
+
+
+def nanoseconds(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[unit]
+
+
+def test_the_parts_of_a_prediction_add_up(pw, digits, tmp_path):
+    out = tmp_path / "tuned.pw"
+    facts = pw("tune", digits, "-o", out, "--budget", 0.5, "--threads", 1, "--json").json["route"]
+    text = pw("explain", out, "--all", "--threads", 1).out
+    time = r"(-?[\d.]+ \w+)"
+    whole, steps, call = re.search(f"predicted {time}: {time} of the steps, {time} of the call", text).groups()
+    assert nanoseconds(whole) == pytest.approx(facts["predicted_ns"], rel=0.01)
+    assert nanoseconds(steps) == pytest.approx(sum(s["predicted_ns"] for s in facts["steps"]), rel=0.01)
+    assert nanoseconds(steps) + nanoseconds(call) == pytest.approx(facts["predicted_ns"], rel=0.02)
+    difference, word = re.search(r"by the clock ([\d.]+) % (more|less) than predicted", text).groups()
+    signed = float(difference) * (1 if word == "more" else -1)
+    assert signed == pytest.approx(100 * (facts["end_to_end_ns"] / facts["predicted_ns"] - 1), abs=0.06)

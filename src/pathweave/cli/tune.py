@@ -45,7 +45,16 @@ def command(
     routine: Routine = None,
     json: Json = False,
 ) -> None:
-    """Find the fastest route of a model on this machine, and show what it was chosen from."""
+    """Find the fastest route of a model on this machine, and show what it was chosen from.
+
+    First table: the route. Times are predicted from the measurements of each step, and measured in steps. The total
+    is the sum of the steps; the prediction below adds what a call takes around them. Margin: by how much the best
+    whole route with the runner-up was predicted to be slower; below 0 the race chose otherwise. Variant:
+    micro-kernel, /what the routine varies, +1thread where one thread computes it.
+
+    Second table: the race of whole routes. Column `prediction`: + where a route ran faster than predicted, - where
+    slower.
+    """
     from ..report.routes import route_json, route_table
     from ..report.timing import time_steps
     from ..tuning.api import tune
@@ -91,18 +100,21 @@ def _default_target(model: str) -> str:
 
 def _race(facts: dict[str, Any]) -> Any:
     from ..report.tables import Column, Table, show_percent, time_column
-    rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "sent home",
+    rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "dropped",
              "gap": r["predicted_ns"] / r["reference_ns"] - 1 if r["predicted_ns"] and r["reference_ns"] else None}
             for r in sorted(facts["race"], key=lambda r: r["reference_ns"])]
     return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),
                   time_column("reference_ns", "at equal speed"), Column("gap", "prediction", show_percent, True),
                   time_column("median_ns", "median"), time_column("minimum_ns", "minimum"),
-                  Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end")
+                  Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end", [
+                      "predicted, at equal speed: at the machine's reference speed; prediction: + where a route ran faster "
+                      "than predicted, - where it ran slower",
+                      "median, minimum: of whole calls, by the clock; dropped: too slow for more rounds"])
 
 
 def _speed(facts: dict[str, Any]) -> str:
     """How far the machine was from its reference, and what that makes of the prediction."""
-    from ..report.tables import show_percent
+    from ..report.tables import show_difference
     speeds = facts["speed"]
     if speeds["reference_ns"] is None:
         return "the speed of the machine is not known: times are as the clock told them"
@@ -114,7 +126,8 @@ def _speed(facts: dict[str, Any]) -> str:
         ran += f"; while profiling at {profile['median']:.2f} ({profile['slowest']:.2f} to {profile['fastest']:.2f})"
     if facts["gap"] is None:
         return ran
-    return f"{ran}\nprediction: {show_percent(facts['gap'])} at equal speed, {show_percent(facts['gap_raw'])} by the clock"
+    return (f"{ran}\npredicted {show_difference(facts['gap'])} than measured at equal speed, "
+            f"{show_difference(facts['gap_raw'])} than measured by the clock")
 
 
 def _seconds(seconds: dict[str, float]) -> str:
