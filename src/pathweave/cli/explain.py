@@ -13,6 +13,7 @@ from ._options import (
     Accuracy,
     Json,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -35,6 +36,7 @@ def command(
     shape: Shapes = None,
     accuracy: Accuracy = "f32",
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
     json: Json = False,
 ) -> None:
     """Explain a choice from the measurements in the store; explains the tuned route where the model has one.
@@ -49,7 +51,7 @@ def command(
     check_accuracy(accuracy)
     if (layer is None) == (not all_):
         raise BadUse("explain: expected a layer, or --all")
-    loaded, bound = load_bound(model, threads, shape)
+    loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double)
     shapes = bound.shapes
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
@@ -66,7 +68,7 @@ def command(
         from ..tuning.explain import explain
         found = explain(loaded, layer, profile, route=route, **options)
     except ProfileError as e:
-        command = _profile_command(model, number, shape, accuracy, routine)
+        command = _profile_command(model, number, shape, accuracy, routine, narrow_double)
         raise ProfileError(f"{e}\nto measure this model here, run: {command}") from e
     if json:
         print_json(found.to_json())
@@ -74,12 +76,14 @@ def command(
         print_tables(*_parts(found))
 
 
-def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None) -> str:
+def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None,
+                     narrow_double: bool) -> str:
     """The command that measures what an explanation with these options needs."""
     words = ["pathweave", "profile", model, "--threads", str(threads)]
     words += [w for text in shape or () for w in ("--shape", text)]
     words += ["--accuracy", accuracy] if accuracy != "f32" else []
     words += [w for text in routine or () for w in ("--routine", text)]
+    words += ["--narrow-double"] if narrow_double else []
     return shlex.join(words)
 
 

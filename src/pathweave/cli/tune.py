@@ -14,7 +14,9 @@ from ._options import (
     Batch,
     Budget,
     Json,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -43,6 +45,8 @@ def command(
     shape: Shapes = None,
     batch: Batch = None,
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
     """Find the fastest route of a model on this machine, and show what it was chosen from.
@@ -63,8 +67,8 @@ def command(
         raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
     out = None if no_save else out or _default_target(model)
     writable_target(out, "model")
-    loaded, bound = load_bound(model, threads, shape, batch)
-    calibrate_with(loaded, calibrate)
+    loaded, bound = load_bound(model, threads, shape, batch, narrow_double=narrow_double)
+    calibrate_with(loaded, calibrate, max_pixels)
     shapes = bound.shapes
     allowed = restriction(routine)
     with progress("tuning") as report:

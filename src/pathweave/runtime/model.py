@@ -6,6 +6,7 @@ import os
 import warnings
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
@@ -302,7 +303,8 @@ class LoadedModel(Model):
         if "main" in self._runnables:
             self._runnables["main"].forget_plans()
 
-    def calibrate(self, samples: Iterable[Any], *, progress: Callable[[float, str], None] | None = None) -> LoadedModel:
+    def calibrate(self, samples: Iterable[Any], *, progress: Callable[[float, str], None] | None = None,
+                  max_pixels: int | None = None) -> LoadedModel:
         """Find the scales of the main net's values on samples, so that quantised routines may be used; gives the model.
 
         `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
@@ -310,12 +312,12 @@ class LoadedModel(Model):
         range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
         `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. Values that one scale
         would spoil stay in float; `notes` and a CalibrationWarning tell which, and where large errors are to be expected.
-        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then
-        as before.
+        `progress`: called with (0..1, text). `max_pixels`: as in `predict`. Raises InputError, DTypeError naming the sample
+        that is wrong; the model is then as before.
         """
         from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
-        images = self.image_inputs if "preprocess" in self.nets else None
+        images = partial(self.image_inputs, max_pixels=max_pixels) if "preprocess" in self.nets else None
         scales, notes = calibrate(self.main, runnable.bind, Samples(samples, images), self.threads, progress)
         self.quantisation["main"], self._calibration = scales, [f"calibration: {note}" for note in notes]
         runnable.set_scales(scales)
