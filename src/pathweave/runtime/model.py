@@ -184,6 +184,8 @@ class LoadedModel(Model):
     __hash__ = object.__hash__
 
     def __init__(self, model: Model, threads: int | None = None):
+        if not isinstance(model, Model):
+            raise ModelError(f"model: expected a Model, as pathweave.load gives for a path, got {type(model).__name__}")
         nets = {n: model.nets[n] for n in (*NET_ORDER, *model.nets) if n in model.nets}
         super().__init__(nets, dict(model.meta), dict(model.routes), dict(model.quantisation))
         if "main" not in self.nets:

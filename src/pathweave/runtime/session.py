@@ -25,6 +25,8 @@ class Session:
     """
 
     def __init__(self, plan: Plan):
+        if not isinstance(plan, Plan):
+            raise InputError(f"session: expected a Plan, as pathweave.plan gives, got {type(plan).__name__}")
         self.plan = plan
         self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
         self._outputs = [(name, tuple(s.shape), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
