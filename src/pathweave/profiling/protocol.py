@@ -22,6 +22,7 @@ from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..net.size import check_seconds
 from ..progress import Progress, progress_bar
+from ..runtime.arguments import AnyModel, Restrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
@@ -31,7 +32,7 @@ from .passes import HEAVY, OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
 from .slots import Entry, Slot
-from .store import Store
+from .store import AnyStore, Store
 from .yardstick import call_problem
 
 #: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
@@ -51,7 +52,7 @@ def this_host() -> HostFingerprint:
 
 
 @contextlib.contextmanager
-def opened(store: Any) -> Iterator[Store]:
+def opened(store: AnyStore) -> Iterator[Store]:
     """A Store: the one given, one at a path, or the user's. Raises StoreError when it cannot be written."""
     if isinstance(store, Store):
         yield store
@@ -67,8 +68,9 @@ def opened(store: Any) -> Iterator[Store]:
         mine.close()
 
 
-def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
-            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False) -> Profile:
+def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32",
+            shapes: Shapes = None, restrict: Restrict = None, store: AnyStore = None,
+            progress: bool | Progress = True, verify: bool = False) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or

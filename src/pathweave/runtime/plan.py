@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutOfMemoryError, RouteError, SizeError
 from ..net import memory
@@ -22,6 +22,9 @@ from .conversions import shortest
 from .layouts import size_bytes
 from .native import native
 from .prepare import KernelCache, Prepared, kernel_of
+
+if TYPE_CHECKING:  # it stands on plans
+    from .session import Session
 
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
 
@@ -101,7 +104,7 @@ class Plan:
         raise InputError("a plan holds memory of this process and is not pickled or copied: any number of threads may share "
                          "it; for another process pickle the model, and make a plan of it there")
 
-    def session(self):
+    def session(self) -> Session:
         """A new session: one caller's state over this plan. Raises OutOfMemoryError."""
         from .session import Session
         return Session(self)

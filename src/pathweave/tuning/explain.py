@@ -11,6 +11,7 @@ from ..net.problem import adapt_problem
 from ..net.route import Route
 from ..profiling.measurement import Measurement
 from ..profiling.profile import Profile
+from ..runtime.arguments import AnyModel, Restrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
 from ..runtime.routes import carried_from
@@ -71,8 +72,8 @@ class Explanation:
         return asdict(self)
 
 
-def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
-            shapes: Any = None, restrict: Any = None, route: Route | None = None,
+def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
+            shapes: Shapes = None, restrict: Restrict = None, route: Route | None = None,
             time_limit_s: float = 10) -> Explanation:
     """Everything that decided how one layer (by name, or by its position from 0) is computed.
 
