@@ -1,4 +1,4 @@
-// The exception that building (never running) may throw; the text follows DESIGN section 8.
+// The exception that building (never running) may throw; the text follows DESIGN section 6.
 #pragma once
 #include <stdexcept>
 #include <string>

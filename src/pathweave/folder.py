@@ -5,11 +5,18 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from types import ModuleType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from .errors import ModelError
 
-_Item = TypeVar("_Item")
+
+class Named(Protocol):
+    """What a folder can register: it has a name of its own."""
+
+    name: str
+
+
+_Item = TypeVar("_Item", bound=Named)
 
 
 def modules(package: str) -> list[ModuleType]:

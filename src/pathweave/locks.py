@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
-_made: weakref.WeakSet = weakref.WeakSet()
+_made: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def lock(make=threading.Lock):
+def lock(make: Callable[[], Any] = threading.Lock) -> Any:
     """A `threading.Lock` (or `threading.RLock`) that is open in a forked child, where its holder does not go on.
 
     What it guards may be half done in such a child: every step under it leaves whole what others read.
@@ -48,7 +48,7 @@ class cached_property(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
 
-    def __get__(self, instance, owner):
+    def __get__(self, instance: object, owner: type) -> Any:
         if instance is None:
             return self
         known = instance.__dict__

@@ -12,7 +12,7 @@ import pytest
 
 from pathweave.layers import infer
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
-from pathweave.report import bench, timing, work
+from pathweave.report import bench, work
 from pathweave.report.agreement import compare
 from pathweave.report.peers import Declined, Peer, Task, peers, prepared
 from pathweave.report.tables import Column, Table, cut, show_bytes, show_count, show_percent, show_time, time_column
@@ -173,21 +173,20 @@ def test_times():
 
 
 @pytest.mark.parametrize("busy, waited", [(1.0, 0.4), (0.5, 0.4), (0.0, 0.004), (0.05, 0.004)])
-def test_settle_ends_when_threads_sleep_or_never_do(monkeypatch, busy, waited):
-    """A scripted clock: sleeping takes wall time, of which the process's threads compute a share."""
+def test_settle_ends_when_threads_sleep_or_never_do(busy, waited):
+    """A scripted timer: sleeping takes wall time, of which the process's threads compute a share."""
     class Clock:
-        now = 0.0
+        seconds = 0.0
 
-        def perf_counter(self):
-            return self.now
+        def now(self):
+            return self.seconds
 
-        def process_time(self):
-            return self.now * busy
+        def cpu(self):
+            return self.seconds * busy
 
         def sleep(self, seconds):
-            self.now += seconds
-    monkeypatch.setattr(timing, "time", Clock())
-    assert settle(longest=0.4, window=0.002) == pytest.approx(waited, abs=0.0021)
+            self.seconds += seconds
+    assert settle(longest=0.4, window=0.002, timer=Clock()) == pytest.approx(waited, abs=0.0021)
 
 
 # ---- peers ----------------------------------------------------------------------------------------------------------

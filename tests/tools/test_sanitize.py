@@ -16,8 +16,8 @@ ADDRESS = """=================================================================
 ==123==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000094 at pc 0x55 bp 0x7f sp 0x7e
 READ of size 4 at 0x602000000094 thread T0
     #0 0x7f in memcpy ../../../../src/libsanitizer/asan/asan_interceptors.cpp:1
-    #1 0x7f in pw::reads(float*) /home/me/pathweave/native/routines/strassen.cpp:60
-SUMMARY: AddressSanitizer: heap-buffer-overflow native/routines/strassen.cpp:60 in reads
+    #1 0x7f in pw::reads(float*) /home/me/pathweave/native/products/strassen.cpp:60
+SUMMARY: AddressSanitizer: heap-buffer-overflow native/products/strassen.cpp:60 in reads
 """
 UNDEFINED = """/home/me/native/types/shape.h:12:9: runtime error: signed integer overflow: 9223372036854775807 + 1
     #0 0x7f in pw::count /home/me/native/types/shape.h:12
@@ -33,7 +33,7 @@ SUMMARY: ThreadSanitizer: data race native/base/threads.cpp:7
 
 def test_every_report_is_counted_with_its_place():
     (report, times), = sanitize.found_in(ADDRESS).items()
-    assert times == 1 and "heap-buffer-overflow" in report and "native/routines/strassen.cpp:60" in report
+    assert times == 1 and "heap-buffer-overflow" in report and "native/products/strassen.cpp:60" in report
     (report, times), = sanitize.found_in(UNDEFINED).items()
     assert times == 2 and "native/types/shape.h:12" in report and "signed integer overflow" in report
     (report, times), = sanitize.found_in(THREAD).items()

@@ -6,21 +6,13 @@ import pytest
 from scripted import Clock, residual
 
 import pathweave as pw
-from pathweave.profiling import passes
 from pathweave.profiling.store import Store
-from pathweave.tuning import race, tuner
 
 
 @pytest.fixture
-def clock(monkeypatch) -> Clock:
-    """The scripted clock in place of the real one."""
-    scripted = Clock()
-    for module in (passes, tuner, race):
-        monkeypatch.setattr(module, "timed_run", scripted.timed_run)
-        monkeypatch.setattr(module, "timed_call", scripted.timed_call)
-    monkeypatch.setattr(tuner, "RACE_S", 0.0)
-    monkeypatch.setattr(tuner, "RACE_SHARE", 0.0)
-    return scripted
+def clock() -> Clock:
+    """A scripted timer, for whatever measures to be handed."""
+    return Clock()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Small nets, and a scripted clock: every step takes a time that depends on its problem and routine alone."""
+"""Small nets, and a scripted timer: every step takes a time that depends on its problem and routine alone."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -73,10 +74,15 @@ def doubled(model: bytes) -> onnx.ModelProto:
 
 
 class Clock:
-    """Scripted times. `log`: (problem, routine, variant) of every step that ran timed; `calls`: untimed runs."""
+    """A timer of scripted runs: nothing is computed, outputs are zeros, and the time of a step is `cost` of what it runs.
 
-    def __init__(self):
-        self.log, self.calls, self.plans, self.after = [], 0, [], None
+    `beside`: seconds that pass between the end of one run and the start of the next. `log`: (problem, routine, variant) of
+    every step that was timed. `plans`: the plan of every run with timed steps. `calls`: runs without.
+    """
+
+    def __init__(self, beside: float = 0.02):
+        self.beside, self.seconds = beside, 0.0
+        self.log, self.calls, self.plans = [], 0, []
 
     @staticmethod
     def cost(problem: str, routine: str, variant: str) -> int:
@@ -85,7 +91,8 @@ class Clock:
         number = int.from_bytes(digest[:4], "little")
         return 500 + number % 5_000 if problem.startswith("adapt ") else 10_000 + number % 40_000
 
-    def steps(self, plan) -> list[int]:
+    def scripted(self, plan) -> list[int]:
+        """Nanoseconds of every step of a plan."""
         times = []
         for step in plan.steps:
             if step.value:
@@ -95,20 +102,46 @@ class Clock:
                 times.append(self.cost(step.problem, c.routine, c.variant) if step.part == 0 else 0)
         return times
 
-    def timed_run(self, session, inputs, out):
-        if self.after is not None:
-            self.after(len(self.plans))
+    def disturbed(self, plan, times: list[int]) -> tuple[list[int], int]:
+        """Nanoseconds of every step, and of the call, of one run on a machine that is not quiet."""
+        return times, sum(times) + CALL_NS
+
+    def _run(self, plan) -> tuple[list[int], int]:
+        times, total = self.disturbed(plan, self.scripted(plan))
+        self.seconds += self.beside + total / 1e9
+        return times, total
+
+    # ---- what a RunTimer has ----
+
+    def now(self) -> float:
+        return self.seconds
+
+    def ns(self) -> int:
+        return round(1e9 * self.seconds)
+
+    def cpu(self) -> float:
+        return self.seconds
+
+    def date(self) -> float:
+        return 1e9 + self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def steps(self, session, inputs, out) -> tuple[list[int], int]:
         self.plans.append(session.plan)
         for step in session.plan.steps:
             self.log.append((step.problem, step.routine, step.variant))
         for array in out.values():
             array[...] = 0
-        times = self.steps(session.plan)
-        return times, sum(times) + CALL_NS
+        return self._run(session.plan)
 
-    def timed_call(self, session, inputs, out):
+    def call(self, session, inputs, out) -> int:
         self.calls += 1
-        return sum(self.steps(session.plan)) + CALL_NS
+        return self._run(session.plan)[1]
+
+    def limit(self, seconds: float):
+        return contextlib.nullcontext()
 
 
 def run_python(code: str, folder) -> subprocess.CompletedProcess:

@@ -8,23 +8,24 @@ import json
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
-from scripted import CALL_NS, doubled, residual, run_python
+from scripted import CALL_NS, Clock, doubled, residual, run_python
 
 import pathweave as pw
 from pathweave.errors import InputError, NoRoutineError, ProfileError, RouteError
 from pathweave.net.accuracy import LIMITS
 from pathweave.net.format import Format, plain_format
 from pathweave.net.problem import adapt_problem
-from pathweave.profiling import passes
 from pathweave.profiling.about import About
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
-from pathweave.profiling.yardstick import YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
+from pathweave.profiling.yardstick import CALL, YARDSTICK, Yardstick, on_cpu, readings, uninterrupted
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
-from pathweave.tuning.race import Pacer, levels
+from pathweave.tuning.race import YardstickRacer, levels
 
 THREADS = 2
+#: Seconds between runs with which a race of seven routes has about 30 rounds.
+MANY_ROUNDS = 0.005
 
 
 def chosen(route) -> list:
@@ -36,8 +37,8 @@ def is_default(model, plan) -> bool:
     return all((c.routine, c.variant) == (plan.choices[n].routine, plan.choices[n].variant) for n, c in default.layers.items())
 
 
-def profiled(model, store, **options) -> Profile:
-    return pw.profile(model, threads=THREADS, store=store, budget_s=1e6, **options)
+def profiled(model, store, timer, **options) -> Profile:
+    return pw.profile(model, threads=THREADS, store=store, budget_s=1e6, timer=timer, **options)
 
 
 # ---- brute force, from the catalogue and the script alone -----------------------------------------------------------
@@ -120,7 +121,7 @@ class Force:
 @pytest.mark.parametrize("restrict", [None, ["conv2/direct", "conv2/im2col"], ["nhwc"], ["nchw16c", "nhwc@0"]],
                          ids=["all", "two algorithms", "nhwc", "mixed"])
 def test_route_equals_brute_force(model, clock, store, restrict):
-    profile = profiled(model, store, restrict=restrict)
+    profile = profiled(model, store, clock, restrict=restrict)
     force = Force(model.bind(), clock, profile.problems(), restrict)
     route = pw.solve(model, profile, restrict=restrict)
     assert route.predicted_ns == force.best()
@@ -131,10 +132,10 @@ def test_route_equals_brute_force(model, clock, store, restrict):
 def test_the_best_route_runs_and_costs_what_it_says(model, clock, store, accuracy):
     """What the solver gives is a plan that runs, follows the route to the letter, and takes the sum of its steps' prices; what
     it computes is the net, within its class (float64 by ONNX's own reference)."""
-    profile = profiled(model, store, accuracy=accuracy)
+    profile = profiled(model, store, clock, accuracy=accuracy)
     route = pw.solve(model, profile, accuracy=accuracy)
     plan = model.plan(route, threads=THREADS)
-    assert sum(clock.steps(plan)) + CALL_NS == route.predicted_ns
+    assert sum(clock.scripted(plan)) + CALL_NS == route.predicted_ns
     assert {n: c.key for n, c in plan.choices.items()} == {
         n: (c.routine, c.version, c.variant) for n, c in route.layers.items()}
     assert [(c.value, c.source, c.target, c.routine) for c in plan.conversions] == [
@@ -146,7 +147,7 @@ def test_the_best_route_runs_and_costs_what_it_says(model, clock, store, accurac
 
 
 def test_every_candidate_is_measured_with_its_own_time(model, clock, store):
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     bound = model.bind()
     for i, problem in enumerate(bound.problems(THREADS)):
         for c in bound.candidates(i, THREADS)[0]:
@@ -169,7 +170,7 @@ def chain(spec, a, b):
 
 
 def test_conversions_between_surviving_formats_are_measured(model, clock, store):
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     bound = model.bind()
     producer, surviving = {}, {}
     for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(THREADS))):
@@ -188,7 +189,7 @@ def test_conversions_between_surviving_formats_are_measured(model, clock, store)
 
 def test_hopeless_candidates_run_no_more(model, clock, store):
     """After the plan in which three times the best time became known, a candidate is in no other plan."""
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     plans = list({id(p): p for p in clock.plans}.values())
     for problem in {p.text for p in model.bind().problems(THREADS)}:
         found = sorted((m for m in profile if m.problem == problem), key=lambda m: m.median)
@@ -204,7 +205,7 @@ def test_hopeless_candidates_run_no_more(model, clock, store):
 
 def test_samples_of_one_candidate_are_spread_over_passes(model, clock, store):
     """Between two samples of contenders others have been measured: no candidate is measured in one burst."""
-    profiled(model, store)
+    profiled(model, store, clock)
     problem = next(p.text for p in model.bind().problems(THREADS) if p.kind == "conv2")
     order = [(r, v) for p, r, v in clock.log if p == problem]
     blocks = [key for key, _ in itertools.groupby(order)]
@@ -214,9 +215,9 @@ def test_samples_of_one_candidate_are_spread_over_passes(model, clock, store):
 # ---- re-use ----------------------------------------------------------------------------------------------------------
 
 def test_a_full_store_is_not_measured_again(model, clock, store):
-    first = profiled(model, store)
+    first = profiled(model, store, clock)
     before = len(clock.log)
-    second = profiled(model, store)
+    second = profiled(model, store, clock)
     assert len(clock.log) == before and second.notes["measured"] == 0 and second.notes["passes"] == 0
     assert {m.key: m.samples for m in second} == {m.key: m.samples for m in first}
 
@@ -224,19 +225,19 @@ def test_a_full_store_is_not_measured_again(model, clock, store):
 def test_samples_of_an_older_protocol_are_measured_again(model, clock, store):
     """They are not at reference speed, and are not mixed with those that are."""
     from dataclasses import replace
-    first, old = profiled(model, store), Store.memory()
+    first, old = profiled(model, store, clock), Store.memory()
     old.add([replace(m, protocol=m.protocol - 1, samples=(1.0,)) for m in first.runs])
-    again = profiled(model, old)
+    again = profiled(model, old, clock)
     assert again.notes["measured"] == first.notes["measured"]
     assert pw.solve(model, again).predicted_ns == pw.solve(model, first).predicted_ns
 
 
 def test_a_second_model_uses_the_measurements_of_the_first(model, larger, clock, store):
-    first = profiled(model, store)
+    first = profiled(model, store, clock)
     shared = first.problems() & {p.text for p in larger.bind().problems(THREADS)}
     assert len(shared) >= 4
     before = {m.key: m.samples for m in first}
-    second = profiled(larger, store)
+    second = profiled(larger, store, clock)
     after = store.lookup(first.host, shared)
     assert {k: m.samples for k, m in after.items()} == {k: v for k, v in before.items() if k[0] in shared}
     new = {p.text for p in larger.bind().problems(THREADS)} - shared
@@ -246,7 +247,7 @@ def test_a_second_model_uses_the_measurements_of_the_first(model, larger, clock,
 
 def test_a_newer_version_of_a_routine_replaces_the_older(model, clock, store):
     from dataclasses import replace
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     route = pw.solve(model, profile)
     name, choice = next(iter(route.layers.items()))
     problem = model.bind().problems(THREADS)[0].text
@@ -260,7 +261,7 @@ def test_a_newer_version_of_a_routine_replaces_the_older(model, clock, store):
 # ---- solve -----------------------------------------------------------------------------------------------------------
 
 def test_same_profile_same_bytes(model, clock, store, tmp_path):
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     text = json.dumps(pw.solve(model, profile).to_json())
     profile.save(tmp_path / "p.jsonl")
     loaded = Profile.load(tmp_path / "p.jsonl")
@@ -272,7 +273,7 @@ def test_same_profile_same_bytes(model, clock, store, tmp_path):
 def test_solving_needs_no_native_core_and_no_profile_of_this_host(net_bytes, model, clock, store, tmp_path):
     """The profile of another machine, in a process where the native core cannot be loaded."""
     from dataclasses import replace
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     elsewhere = Profile("elsewhere", [replace(m, host="elsewhere") for m in profile.runs], {"cpu": "another"})
     elsewhere.save(tmp_path / "p.jsonl")
     (tmp_path / "net.onnx").write_bytes(net_bytes)
@@ -288,7 +289,7 @@ def test_solving_needs_no_native_core_and_no_profile_of_this_host(net_bytes, mod
 
 
 def test_profile_that_does_not_know_the_model(model, larger, clock, store):
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     with pytest.raises(ProfileError, match="a measurement .* 2 threads, got none for layer .*profile MODEL --threads 2"):
         pw.solve(larger, profile, threads=2)
     with pytest.raises(ProfileError, match="7 threads"):
@@ -298,7 +299,7 @@ def test_profile_that_does_not_know_the_model(model, larger, clock, store):
 
 
 def test_less_accurate_candidates_are_left_out(model, clock, store):
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     strict = pw.solve(model, profile, accuracy="strict")
     bound = model.bind()
     for i, layer in enumerate(bound.layers):
@@ -310,7 +311,7 @@ def test_less_accurate_candidates_are_left_out(model, clock, store):
 # ---- restrictions ------------------------------------------------------------------------------------------------------
 
 def test_descriptor_with_indices(model, clock, store):
-    profile = profiled(model, store, restrict=["conv2/direct@1..2"])
+    profile = profiled(model, store, clock, restrict=["conv2/direct@1..2"])
     bound = model.bind()
     route = pw.solve(model, profile, restrict=["conv2/direct@1..2"])
     for layer in bound.layers[1:3]:
@@ -322,10 +323,10 @@ def test_descriptor_with_indices(model, clock, store):
 
 def test_descriptors_without_effect(model, clock, store):
     with pytest.raises(RouteError, match="99"):
-        profiled(model, store, restrict=["nhwc@99"])
+        profiled(model, store, clock, restrict=["nhwc@99"])
     with pytest.raises(NoRoutineError, match="winograd4"):
-        profiled(model, store, restrict=["winograd4@1"])
-    profile = profiled(model, store)
+        profiled(model, store, clock, restrict=["winograd4@1"])
+    profile = profiled(model, store, clock)
     with pytest.raises(NoRoutineError, match="restriction leaves none"):
         pw.solve(model, profile, restrict=lambda index, layer, candidate: False)
 
@@ -333,9 +334,9 @@ def test_descriptors_without_effect(model, clock, store):
 # ---- tune ---------------------------------------------------------------------------------------------------------------
 
 def test_tuned_route_is_the_best_and_prediction_is_exact(model, clock, store):
-    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=clock)
     (route,) = tuned.routes.values()
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     assert route.predicted_ns == route.measured_ns == Force(model.bind(), clock, profile.problems()).best()
     assert tuned.report["gap"] == 0 and tuned.report["findings"] == [] and len(tuned.report["races"]) == 1
     names = {n for row in tuned.report["race"] for n in row["names"]}
@@ -350,7 +351,7 @@ def test_tuned_route_is_the_best_and_prediction_is_exact(model, clock, store):
 
 
 def test_routes_survive_save_and_load(model, clock, store, tmp_path):
-    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=clock)
     tuned.save(tmp_path / "net.pw")
     loaded = pw.load(tmp_path / "net.pw")
     assert [r.to_json() for r in loaded.routes.values()] == [r.to_json() for r in tuned.routes.values()]
@@ -358,13 +359,13 @@ def test_routes_survive_save_and_load(model, clock, store, tmp_path):
     plan = loaded.plan(threads=THREADS)
     assert {n: c.key for n, c in plan.choices.items()} == {
         n: (c.routine, c.version, c.variant) for n, c in route.layers.items()}
-    assert clock.steps(plan) and sum(clock.steps(plan)) + CALL_NS == route.predicted_ns
+    assert clock.scripted(plan) and sum(clock.scripted(plan)) + CALL_NS == route.predicted_ns
 
 
 def test_single_layout_routes_are_in_one_layout(model, clock, store):
     from pathweave.tuning.costs import Costs
     from pathweave.tuning.plain import single_layout_routes
-    profile, bound = profiled(model, store), model.bind()
+    profile, bound = profiled(model, store, clock), model.bind()
     routes = dict(single_layout_routes(Costs.of(bound, profile, THREADS)))
     assert set(routes) == {"nhwc only", "nchw16c only", "nchw only"}
     best = pw.solve(model, profile).predicted_ns
@@ -379,28 +380,25 @@ def test_single_layout_routes_are_in_one_layout(model, clock, store):
                 assert {f.layout for f in (*c.ins, *c.outs)} <= {layout, "plain"}
 
 
+class Slower(Clock):
+    """A machine on which all runs take `factor(plan)` times what their steps took in the profile."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def disturbed(self, plan, times):
+        return [self.factor(plan) * t for t in times], self.factor(plan) * (sum(times) + CALL_NS)
+
+
 def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
     """End to end all routes but the default one take twice what their steps took alone, and so they do from then on."""
-    from pathweave.tuning import race, tuner
-    timed_run, timed_call = clock.timed_run, clock.timed_call
-    again = []
-
-    def factor(session) -> int:
-        return 1 if is_default(model, session.plan) else 2
-
-    def slower_run(session, inputs, out):
-        again.append(session.plan)
-        times, total = timed_run(session, inputs, out)
-        return [factor(session) * t for t in times], factor(session) * total
-
-    def slower_call(session, inputs, out):
-        return factor(session) * timed_call(session, inputs, out)
-    monkeypatch.setattr(race, "timed_call", slower_call)
-    monkeypatch.setattr(tuner, "timed_call", slower_call)
-    monkeypatch.setattr(tuner, "timed_run", slower_run)
-    monkeypatch.setattr(tuner, "LEAST_AGAIN", 30)
-    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
-    assert again and len(tuned.report["races"]) > 1
+    from pathweave.tuning import again
+    profiled(model, store, clock)
+    slower = Slower(lambda plan: 1 if is_default(model, plan) else 2)
+    monkeypatch.setattr(again, "LEAST_AGAIN", 30)
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=slower)
+    assert not all(is_default(model, plan) for plan in slower.plans) and len(tuned.report["races"]) > 1
     assert tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
     assert tuned.report["gap"] > -0.5
     (route,) = tuned.routes.values()
@@ -410,18 +408,10 @@ def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
         assert "predicted" in tuned.report["findings"][0]
 
 
-def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store, monkeypatch):
+def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store):
     """From the race on the machine is twice as slow: the same route wins, its prediction holds, the speed is told."""
-    from pathweave.tuning import race
-    timed_run, timed_call = clock.timed_run, clock.timed_call
-    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
-
-    def slower_run(session, inputs, out):
-        times, total = timed_run(session, inputs, out)
-        return [2 * t for t in times], 2 * total
-    monkeypatch.setattr(race, "timed_run", slower_run)
-    monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: 2 * timed_call(session, inputs, out))
-    slow = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    steady = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=clock)
+    slow = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=Slower(lambda plan: 2))
     (wanted,), (route,) = steady.routes.values(), slow.routes.values()
     assert chosen(route) == chosen(wanted) and route.predicted_ns == wanted.predicted_ns
     assert route.measured_ns == 2 * wanted.measured_ns and slow.report["gap_raw"] == pytest.approx(-0.5)
@@ -430,62 +420,63 @@ def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store, monkeypat
     assert slow.report["findings"] == ["the machine was busy: it ran at 0.50 of its reference speed during the race"]
 
 
+class Drifting(Clock):
+    """A machine that is 1.4 times slower in every other phase of so many runs."""
+
+    def __init__(self, period: int, beside: float):
+        super().__init__(beside)
+        self.period, self.runs = period, 0
+
+    def disturbed(self, plan, times):
+        self.runs += 1
+        slow = 1.4 if self.runs // self.period % 2 else 1.0
+        return [slow * t for t in times], slow * (sum(times) + CALL_NS)
+
+
 @pytest.mark.parametrize("period", [40, 300])
-def test_a_machine_that_changes_its_speed(model, clock, store, monkeypatch, period):
-    """1.4 times slower in every other phase of some runs: costs, choice and prediction are those of a steady machine."""
-    from pathweave.tuning import race, tuner
-    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
-    timed_run, timed_call = clock.timed_run, clock.timed_call
-    monkeypatch.setattr(tuner, "RACE_S", 1e6)
-    monkeypatch.setattr(race, "MOST_ROUNDS", 30)
-    runs = [0]
-
-    def slowness() -> float:
-        runs[0] += 1
-        return 1.4 if runs[0] // period % 2 else 1.0
-
-    def drifting_run(session, inputs, out):
-        slow, (times, total) = slowness(), timed_run(session, inputs, out)
-        return [slow * t for t in times], slow * total
-    for module in (passes, tuner, race):
-        monkeypatch.setattr(module, "timed_run", drifting_run)
-        monkeypatch.setattr(module, "timed_call", lambda session, inputs, out: slowness() * timed_call(session, inputs, out))
-    drifting = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+def test_a_machine_that_changes_its_speed(model, clock, store, period):
+    """Costs, choice and prediction are those of a steady machine."""
+    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False, timer=clock)
+    timer = Drifting(period, MANY_ROUNDS)
+    drifting = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=timer)
     (wanted,), (route,) = steady.routes.values(), drifting.routes.values()
     assert chosen(route) == chosen(wanted)
     assert route.predicted_ns == pytest.approx(wanted.predicted_ns, rel=0.01)
     assert abs(drifting.report["gap"]) <= 0.02 and drifting.report["measured_at_reference_ns"] == pytest.approx(
         wanted.measured_ns, rel=0.02)
-    off = [m.median / clock.cost(m.problem, m.routine, m.variant) for m in profiled(model, store)
-           if m.routine not in (passes.CALL, YARDSTICK)]
+    off = [m.median / clock.cost(m.problem, m.routine, m.variant) for m in profiled(model, store, timer)
+           if m.routine not in (CALL, YARDSTICK)]
     # What was never measured but while the speed changed is off by the change at most.
     assert all(1 / 1.401 < ratio < 1.401 for ratio in off)
     assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.05 * len(off)
 
 
-def test_interruptions_do_not_decide(model, clock, store, monkeypatch):
-    """Long calls, of which every third loses 5 ms in one of its steps: prices are those of a quiet machine, and so is
-    the route, or it ties with that one: it truly takes at most 2 % more, as far apart as routes that tie in a race may be."""
-    from pathweave.tuning import race, tuner
-    usual = clock.cost
-    monkeypatch.setattr(clock, "cost", lambda p, r, v: 40 * usual(p, r, v))
-    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False)
-    timed_run, runs = clock.timed_run, itertools.count()
+class Interrupted(Clock):
+    """Long calls; another process takes the core for 5 ms in one step of every third."""
 
-    def interrupted(session, inputs, out):
-        (times, total), n = timed_run(session, inputs, out), next(runs)
-        if n % 3 == 0:
-            times[n // 3 % len(times)] += 5_000_000
-            total += 5_000_000
-        return times, total
-    for module in (passes, tuner, race):
-        monkeypatch.setattr(module, "timed_run", interrupted)
-    monkeypatch.setattr(race, "timed_call", lambda session, inputs, out: interrupted(session, inputs, out)[1])
-    monkeypatch.setattr(tuner, "RACE_S", 1e6)
-    monkeypatch.setattr(race, "MOST_ROUNDS", 30)
-    disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False)
+    def __init__(self, beside: float, every: int = 3):
+        super().__init__(beside)
+        self.every, self.runs = every, 0
+
+    def cost(self, problem, routine, variant):
+        return 40 * Clock.cost(problem, routine, variant)
+
+    def disturbed(self, plan, times):
+        number, self.runs = self.runs, self.runs + 1
+        if self.every and number % self.every == 0:
+            times[number // self.every % len(times)] += 5_000_000
+        return times, sum(times) + CALL_NS
+
+
+def test_interruptions_do_not_decide(model, store):
+    """Prices are those of a quiet machine, and so is the route, or it ties with that one: it truly takes at most 2 % more,
+    as far apart as routes that tie in a race may be."""
+    from pathweave.tuning import race
+    quiet, timer = Interrupted(0.02, every=0), Interrupted(MANY_ROUNDS)
+    steady = pw.tune(model, threads=THREADS, store=Store.memory(), budget_s=1e6, progress=False, timer=quiet)
+    disturbed = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=timer)
     (wanted,), (route,) = steady.routes.values(), disturbed.routes.values()
-    truly = sum(clock.steps(model.plan(route, threads=THREADS))) + CALL_NS
+    truly = sum(quiet.scripted(model.plan(route, threads=THREADS))) + CALL_NS
     assert route.predicted_ns == pytest.approx(truly, rel=0.01)
     assert wanted.predicted_ns <= truly <= (1 + race.MOST_TIED) * wanted.predicted_ns
     assert abs(disturbed.report["gap"]) <= 0.01
@@ -505,12 +496,12 @@ def test_readings_of_an_interrupted_yardstick():
 
 def test_a_race_of_two_rounds_is_read_by_what_other_runs_tell():
     """Steps of 100 and 300 us; both rounds were slow by 1.2 and half of their steps interrupted: only slowness is read."""
-    pacer = Pacer(["yardstick"], None, None, None)
-    pacer.steps = [[1.2 * (100 if i % 2 else 300) + (50 if i % 4 < 2 else 0) for i in range(20)] for _ in range(2)]
+    racer = YardstickRacer(["yardstick"], None, None, None)
+    racer.steps = [[1.2 * (100 if i % 2 else 300) + (50 if i % 4 < 2 else 0) for i in range(20)] for _ in range(2)]
     quiet = [[100 if i % 2 else 300 for i in range(20)] for _ in range(6)]
-    assert pacer.reading([1.0, 1.0], quiet) == pytest.approx(1.2 * 4000)
-    assert pacer.reading([1.2, 1.2], quiet) == pytest.approx(4000)
-    assert pacer.reading([1.0, 1.0]) > 1.25 * 4000  # nothing tells that the interruptions are none of the steps' costs
+    assert racer.reading([1.0, 1.0], quiet) == pytest.approx(1.2 * 4000)
+    assert racer.reading([1.2, 1.2], quiet) == pytest.approx(4000)
+    assert racer.reading([1.0, 1.0]) > 1.25 * 4000  # nothing tells that the interruptions are none of the steps' costs
 
 
 def test_routes_that_tie_in_a_race():
@@ -527,21 +518,19 @@ def test_routes_that_tie_in_a_race():
         assert race._winner([mixed, plain]).names == [winner]
 
 
-def test_a_race_of_long_calls_has_enough_rounds(monkeypatch):
+def test_a_race_of_long_calls_has_enough_rounds():
     """Two routes, one second: calls of 30 ms end by the clock, of 150 ms with the eighth round, of 450 ms after four s."""
     from types import SimpleNamespace
 
     from pathweave.tuning import race
-    now = [0.0]
-    monkeypatch.setattr(race, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Constant(Clock):
+        def call(self, session, inputs, out):
+            self.seconds += self.beside
+            return int(1e9 * self.beside)
     for seconds, rounds in ((0.03, 16), (0.15, 8), (0.45, 4), (3.0, 2)):
-        def call(session, inputs, out, seconds=seconds):
-            now[0] += seconds
-            return int(1e9 * seconds)
-        monkeypatch.setattr(race, "timed_call", call)
         racers = [race.Racer([name], SimpleNamespace(conversions=[]), None, None) for name in "ab"]
-        now[0] = 0.0
-        race.race(racers, {}, {}, 1.0)
+        race.race(racers, {}, {}, 1.0, timer=Constant(seconds))
         assert [len(r.times) for r in racers] == [rounds, rounds]
 
 
@@ -580,14 +569,14 @@ def test_a_device_with_its_own_clock_is_not_corrected():
 def test_profile_of_another_machine(model, clock, store):
     other = Profile("ffffffffffff", [], {"cpu": "abacus"})
     with pytest.raises(ProfileError, match=r"abacus.*profile on this machine") as caught:
-        pw.tune(model, threads=THREADS, store=store, profile=other, progress=False)
+        pw.tune(model, threads=THREADS, store=store, profile=other, progress=False, timer=clock)
     assert isinstance(caught.value, ValueError)
 
 
 def test_a_profile_saves_measuring(model, clock, store):
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     before = len(clock.plans)
-    tuned = pw.tune(model, threads=THREADS, store=Store.memory(), profile=profile, progress=False)
+    tuned = pw.tune(model, threads=THREADS, store=Store.memory(), profile=profile, progress=False, timer=clock)
     assert tuned.report["profile"]["passes"] == 0
     assert all(is_default(model, plan) for plan in clock.plans[before:])  # the yardstick of the race
 
@@ -596,7 +585,7 @@ def test_a_profile_saves_measuring(model, clock, store):
 
 def test_explain(model, clock, store):
     from pathweave.tuning.explain import explain
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     bound, route = model.bind(), pw.solve(model, profile)
     force = Force(bound, clock, profile.problems())
     routes = force.routes()
@@ -625,7 +614,7 @@ def test_explain(model, clock, store):
 
 def test_explain_another_route_and_wrong_names(model, clock, store):
     from pathweave.tuning.explain import explain
-    profile = profiled(model, store)
+    profile = profiled(model, store, clock)
     default = pw.default_route(model.bind(), THREADS)
     name = next(n for n, c in default.layers.items() if n.startswith("n"))
     e = explain(model, name, profile, route=default)

@@ -5,30 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scripted import run_python
+from scripted import Clock, run_python
 
 import pathweave as pw
 from pathweave.errors import Error, InputError, InterruptedTuning, ProfileError, RouteError, StoreError
-from pathweave.profiling import passes, protocol, slots
+from pathweave.profiling import kernels, protocol, reader, slots
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store
-from pathweave.profiling.yardstick import YARDSTICK
+from pathweave.profiling.yardstick import CALL, YARDSTICK
 
 THREADS = 2
 
 
 def test_no_budget_still_gives_a_route(model, clock, store):
-    profile = pw.profile(model, threads=THREADS, store=store, budget_s=0)
+    profile = pw.profile(model, threads=THREADS, store=store, budget_s=0, timer=clock)
     assert profile.notes["passes"] == 1 and profile.notes["unmeasured"] > 0
     route = pw.solve(model, profile)
     default = pw.default_route(model.bind(), THREADS)
     assert {n: c.routine for n, c in route.layers.items()} == {n: c.routine for n, c in default.layers.items()}
-    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=0, progress=False)
+    tuned = pw.tune(model, threads=THREADS, store=store, budget_s=0, progress=False, timer=clock)
     assert any("budget" in finding for finding in tuned.report["findings"])
 
 
@@ -56,18 +55,14 @@ def test_arguments_of_another_type(model, store, wrong, kind, said):
         pw.solve(model, Profile("of nobody"), time_limit_s=float("nan"))
 
 
-def test_no_pass_starts_after_the_budget(model, clock, store, monkeypatch):
-    now = [0.0]
-
-    def tick(count):
-        now[0] += 1.0
-    clock.after = tick
-    monkeypatch.setattr(passes, "SHORT", 0)  # what the timers cost is not measured
-    profile = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=12.0, store=store, clock=lambda: now[0])
+def test_no_pass_starts_after_the_budget(model, store, monkeypatch):
+    clock = Clock(beside=1.0)
+    monkeypatch.setattr(reader, "SHORT", 0)  # what the timers cost is not measured
+    profile = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=12.0, store=store, timer=clock)
     longest_pass = 4 + 2 * 8  # the first readings; plans twice, each a first run and three timed ones, with readings
     assert 0 < len(clock.plans) <= 12 + longest_pass
     assert pw.solve(model, profile).certificate == "optimal"
-    more = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=1e6, store=store, clock=lambda: now[0])
+    more = protocol.profile_bound(model.bind(), threads=THREADS, budget_s=1e6, store=store, timer=clock)
     assert more.notes["unmeasured"] == 0 < profile.notes["unmeasured"]
 
 
@@ -81,13 +76,13 @@ def test_interrupted_by_the_callback(model, clock, tmp_path, call):
             raise KeyboardInterrupt
     path = tmp_path / "store.sqlite"
     with pytest.raises(InterruptedTuning, match=r"interrupted.*store\.sqlite") as caught:
-        getattr(pw, call)(model, threads=THREADS, store=path, budget_s=1e6, progress=stop)
+        getattr(pw, call)(model, threads=THREADS, store=path, budget_s=1e6, progress=stop, timer=clock)
     assert isinstance(caught.value, KeyboardInterrupt) and isinstance(caught.value, Error)
     kept = {m.key: m.samples for m in Store.open(path).lookup(protocol.this_host().id).values()}
     ran = {(p, r, v) for p, r, v in clock.log if not p.startswith("identity")}
-    assert kept and {(p, r, v) for p, r, _, v in kept if r not in (passes.CALL, YARDSTICK)} <= ran
+    assert kept and {(p, r, v) for p, r, _, v in kept if r not in (CALL, YARDSTICK)} <= ran
     assert told == sorted(told)
-    profile = pw.profile(model, threads=THREADS, store=path, budget_s=1e6)
+    profile = pw.profile(model, threads=THREADS, store=path, budget_s=1e6, timer=clock)
     for key, samples in kept.items():
         assert profile.get(*key).samples[:len(samples)] == samples
     assert profile.notes["unmeasured"] == 0
@@ -98,8 +93,8 @@ def test_interrupted_in_the_race(model, clock, store):
         if text.startswith("racing"):
             raise KeyboardInterrupt
     with pytest.raises(InterruptedTuning, match="race.*all measurements are in"):
-        pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=stop)
-    assert pw.profile(model, threads=THREADS, store=store).notes["passes"] == 0 and model.routes == {}
+        pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=stop, timer=clock)
+    assert pw.profile(model, threads=THREADS, store=store, timer=clock).notes["passes"] == 0 and model.routes == {}
 
 
 def test_killed_while_profiling(net_bytes, tmp_path):
@@ -108,8 +103,8 @@ def test_killed_while_profiling(net_bytes, tmp_path):
     code = textwrap.dedent(f"""
         import os, signal
         import pathweave as pw
-        from pathweave.profiling import passes
-        passes.FLUSH_S = 0.0
+        from pathweave.profiling import samples
+        samples.FLUSH_S = 0.0
         told = []
         def progress(fraction, text):
             told.append(text)
@@ -138,26 +133,26 @@ def test_first_run_of_a_hopeless_candidate_is_its_only_one(model, clock, store, 
     slow = ("conv2/im2col:f32:nhwc:cpu", "conv2/winograd4:f32:nhwc:cpu")
     usual = clock.cost
     monkeypatch.setattr(clock, "cost", lambda p, r, v: 1_000_000_000 if r in slow else usual(p, r, v))
-    profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6)
+    profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6, timer=clock)
     found = [m for m in profile if m.routine in slow]
     assert found and all(m.count == 1 and m.median == 1e9 for m in found)
 
 
 def test_packed_weights_stay_within_their_limit(model, clock, store, monkeypatch):
     """With almost no memory allowed, kernels are dropped and prepared again; the result is the same."""
-    wanted = pw.solve(model, pw.profile(model, threads=THREADS, store=store, budget_s=1e6))
-    monkeypatch.setattr(passes, "PACKED", 20_000)
-    monkeypatch.setattr(passes, "HEAVY", 5_000)
+    wanted = pw.solve(model, pw.profile(model, threads=THREADS, store=store, budget_s=1e6, timer=clock))
+    monkeypatch.setattr(kernels, "PACKED", 20_000)
+    monkeypatch.setattr(kernels, "HEAVY", 5_000)
     monkeypatch.setattr(protocol, "HEAVY", 5_000)
     largest = []
-    trim = passes.Run._trim
+    trim = kernels.Kernels.trim
 
-    def watched(run, chosen):
-        trim(run, chosen)
-        kept = {name for name, *_ in run.cache._kernels}
-        largest.append((run.cache.packed_bytes, len(kept)))
-    monkeypatch.setattr(passes.Run, "_trim", watched)
-    profile = pw.profile(model, threads=THREADS, store=Store.memory(), budget_s=1e6)
+    def watched(own, chosen):
+        trim(own, chosen)
+        kept = {name for name, *_ in own.cache._kernels}
+        largest.append((own.cache.packed_bytes, len(kept)))
+    monkeypatch.setattr(kernels.Kernels, "trim", watched)
+    profile = pw.profile(model, threads=THREADS, store=Store.memory(), budget_s=1e6, timer=clock)
     assert pw.solve(model, profile).to_json() == wanted.to_json()
     one_plan = max(p.packed_bytes for p in clock.plans)
     assert max(packed for packed, _ in largest) <= 20_000 + 2 * one_plan
@@ -166,7 +161,7 @@ def test_packed_weights_stay_within_their_limit(model, clock, store, monkeypatch
 # ---- verification ----------------------------------------------------------------------------------------------------
 
 def test_verify_accepts_what_is_right(model, clock, store):
-    assert pw.profile(model, threads=THREADS, store=store, budget_s=0, verify=True).notes["wrong"] == []
+    assert pw.profile(model, threads=THREADS, store=store, budget_s=0, verify=True, timer=clock).notes["wrong"] == []
 
 
 def test_verify_leaves_out_what_is_wrong(model, clock, store, monkeypatch):
@@ -189,7 +184,7 @@ def test_verify_leaves_out_what_is_wrong(model, clock, store, monkeypatch):
         bad = any(c.routine.startswith(sick) for c in choices.values())
         return Wrong(plan) if bad else plan
     monkeypatch.setattr(verify, "build_plan", sabotaged)
-    profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6, verify=True)
+    profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6, verify=True, timer=clock)
     wrong = profile.notes["wrong"]
     assert wrong and all(sick in w["candidate"] and "relative RMS error" in w["reason"] for w in wrong)
     assert not any(r.startswith(sick) for _, r, _ in clock.log)
@@ -272,7 +267,7 @@ def test_routes_race_that_there_is_time_for_the_yardstick_included():
     from pathweave.tuning.tuner import Tuner
     routes = {n: ([n], route(1e9)) for n in ("solved 1", "solved 2", "nhwc only", "default")}
     for reference, kept in ((None, ["solved 1", "solved 2", "nhwc only", "default"]), (2e9, ["solved 1", "default"])):
-        tuner = SimpleNamespace(latest=time.monotonic() + 10, left_out=[],
-                                pace=SimpleNamespace(reference=reference) if reference else None)
+        tuner = SimpleNamespace(latest=10.0, timer=Clock(), left_out=[],
+                                yardstick=SimpleNamespace(reference=reference) if reference else None)
         assert list(Tuner._affordable(tuner, routes)) == kept
         assert [x["name"] for x in tuner.left_out] == [n for n in routes if n not in kept]

@@ -34,7 +34,7 @@ def cheap_integers(monkeypatch):
 
 
 def test_the_solver_mixes_them(calibrated, clock, cheap_integers, store):
-    tuned = pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=20, progress=False, store=store)
+    tuned = pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=20, progress=False, store=store, timer=clock)
     route = next(iter(tuned.routes.values()))
     convolutions = [c for n, c in route.layers.items() if c.routine.startswith("conv2/")]
     assert convolutions and all(":u8:" in c.routine for c in convolutions)
@@ -45,12 +45,12 @@ def test_the_solver_mixes_them(calibrated, clock, cheap_integers, store):
 
 
 def test_the_default_class_has_none(calibrated, clock, cheap_integers, store):
-    tuned = pw.tune(calibrated, threads=1, budget_s=20, progress=False, store=store)
+    tuned = pw.tune(calibrated, threads=1, budget_s=20, progress=False, store=store, timer=clock)
     assert dtypes(next(iter(tuned.routes.values()))) - {"bf16x2"} == {"f32"}  # a form of class f32, where there is a unit
 
 
 def test_a_profile_of_integers_does_not_serve_a_model_without_scales(calibrated, net_bytes, clock, cheap_integers, store):
-    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store, timer=clock)
     assert any(":u8:" in m.routine for m in profile)
     bare = pw.load(net_bytes)
     assert "u8" not in dtypes(pw.solve(bare, profile, accuracy="quantised"))
@@ -60,10 +60,10 @@ def test_a_profile_of_integers_does_not_serve_a_model_without_scales(calibrated,
 
 
 def test_what_the_store_knows_is_not_measured_again(calibrated, clock, store):
-    first = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=1e6, store=store)
+    first = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=1e6, store=store, timer=clock)
     before, route = len(clock.log), pw.solve(calibrated, first, accuracy="quantised")
     for budget in (1e6, 0):
-        again = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=budget, store=store)
+        again = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=budget, store=store, timer=clock)
         assert len(clock.log) == before and again.notes["known"] == again.notes["candidates"]
         assert pw.solve(calibrated, again, accuracy="quantised").to_json() == route.to_json()
 
@@ -91,11 +91,12 @@ def test_verify_while_profiling_finds_what_is_wrong(calibrated, monkeypatch):
 
 def test_routes_of_a_single_class_race_beside_the_mixed_one(calibrated, clock, cheap_integers, store):
     """Integers where there are any, f32 elsewhere; and f32 only."""
-    tuned = pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=20, progress=False, store=store)
+    tuned = pw.tune(calibrated, accuracy="quantised", threads=1, budget_s=20, progress=False, store=store, timer=clock)
     raced = {n for row in tuned.report["race"] for n in row["names"]} | {r["name"] for r in tuned.report["not raced"]}
     assert {"f32 only", "quantised only"} <= raced
     bound = calibrated.bind()
-    costs = Costs.of(bound, pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=0, store=store), 1, "quantised")
+    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=0, store=store, timer=clock)
+    costs = Costs.of(bound, profile, 1, "quantised")
     routes = dict(single_class_routes(costs))
     best = next(iter(tuned.routes.values())).predicted_ns
     assert all(route.predicted_ns >= best for route in routes.values())
@@ -115,7 +116,7 @@ def test_floats_only_are_not_rounded_on_their_way(calibrated, clock, store, monk
             return 50 if ":u8:" in routine or "-u8:" in routine else 1e5
         return 1e7 if routine.startswith("conv2/") and ":nhwc:" in routine else plain(problem, routine, variant)
     monkeypatch.setattr(Clock, "cost", staticmethod(cost))
-    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store)
+    profile = pw.profile(calibrated, accuracy="quantised", threads=1, budget_s=20, store=store, timer=clock)
     costs = Costs.of(calibrated.bind(), profile, 1, "quantised")
     assert any(f.dtype == "u8" for table in costs.adapts.values() for pair in table for f in pair)
     conversions = dict(single_class_routes(costs))["f32 only"].conversions
@@ -123,7 +124,7 @@ def test_floats_only_are_not_rounded_on_their_way(calibrated, clock, store, monk
 
 
 def test_one_class_is_no_choice(model, clock, store):
-    costs = Costs.of(model.bind(), pw.profile(model, threads=1, budget_s=20, store=store), 1)
+    costs = Costs.of(model.bind(), pw.profile(model, threads=1, budget_s=20, store=store, timer=clock), 1)
     assert not dict(single_class_routes(costs))
 
 

@@ -18,7 +18,7 @@ from pathweave.net.accuracy import ACCURACIES
 from pathweave.profiling.store import Store
 from pathweave.runtime.conversions import conversions_for
 from pathweave.runtime.plan import build_plan
-from pathweave.tuning import race, tuner
+from pathweave.tuning import again, race, tuner
 
 pytestmark = pytest.mark.filterwarnings("ignore::pathweave.CalibrationWarning")
 #: Nets of the normal suite; of the long one.
@@ -31,7 +31,7 @@ ROUTES = 2
 def hurry(monkeypatch):
     """Races and measurements as short as they can be: nothing is said about times here."""
     monkeypatch.setattr(tuner, "RACE_S", 0.0)
-    monkeypatch.setattr(tuner, "AGAIN_S", 0.0)
+    monkeypatch.setattr(again, "AGAIN_S", 0.0)
     monkeypatch.setattr(race, "LEAST_ROUNDS", 1)
 
 

@@ -15,7 +15,7 @@ from pathweave.profiling import passes
 from pathweave.profiling.store import Store
 from pathweave.runtime import plan as planning
 from pathweave.runtime import prepare
-from pathweave.tuning import tuner
+from pathweave.tuning import again, tuner
 
 F32 = {"x": TensorSpec("f32", (1, 4, 3, 3))}
 
@@ -23,7 +23,7 @@ F32 = {"x": TensorSpec("f32", (1, 4, 3, 3))}
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(tuner, "RACE_S", 0.0)
-    monkeypatch.setattr(tuner, "AGAIN_S", 0.0)
+    monkeypatch.setattr(again, "AGAIN_S", 0.0)
 
 
 def tuned(model, store, accuracy="f32", **options):

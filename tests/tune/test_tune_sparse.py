@@ -43,7 +43,7 @@ def test_chosen_where_they_cost_least(threads, clock, store, monkeypatch):
         lambda problem, routine, variant: 10 if "/sparse" in routine else 100 if problem.startswith("adapt ") else 5_000))
     data = pruned(0.85)
     model = pw.load(data)
-    route = pw.solve(model, pw.profile(model, threads=threads, store=store, budget_s=1e6))
+    route = pw.solve(model, pw.profile(model, threads=threads, store=store, budget_s=1e6, timer=clock))
     weighted = [c.routine for c in route.layers.values() if c.routine.startswith(("conv2/", "dense/"))]
     assert len(weighted) == 3 and all("/sparse" in r for r in weighted)
     x = np.random.default_rng(1).standard_normal((1, 8, 10, 10)).astype(np.float32)

@@ -1,6 +1,6 @@
 // Changes between f32 and its stored forms bf16, bf16x2 and f16, in nhwc and plain, and between those and f32 in nchw.
-#include "routines/bfloat.h"
 #include "ukernels/kinds/transpose_f32.h"
+#include "values/bfloat.h"
 
 namespace pw {
 namespace {

@@ -2,10 +2,10 @@
 // turned around as floats, in memory of the thread's own that stays in the first cache.
 #include <cstring>
 
-#include "routines/vector.h"
 #include "ukernels/kinds/quantise_u8.h"
 #include "ukernels/kinds/transpose_f32.h"
 #include "ukernels/kinds/transpose_u8.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

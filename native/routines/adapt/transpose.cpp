@@ -1,8 +1,8 @@
 // Changes of layout of images: nchw, nhwc, nchw16c.
 #include <cstring>
 
-#include "routines/vector.h"
 #include "ukernels/kinds/transpose_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

@@ -1,7 +1,7 @@
 // conv2/direct in bf16, bf16x2, bf16x3 and f16: every tap multiplies rows of pixels on a matrix unit; without a padded border
 // the rows lie in x itself, else in a padded copy, made block by block.
 #include "base/error.h"
-#include "routines/half.h"
+#include "products/half.h"
 
 namespace pw {
 namespace {
@@ -10,15 +10,15 @@ class DirectHalf : public HalfRoutine {
  public:
   explicit DirectHalf(const HalfForms& forms) : HalfRoutine("conv2/direct", Layout::nhwc, Layout::nhwc, forms) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
-    return has_kernel();
+    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc, kind()); !v) return v;
+    return has_kernel(p);
   }
 
   // VARIANT = micro-kernel[/rows][/columns]: kernel rows merged into one tap; threads share the columns.
   std::vector<std::string> variants(const Problem& p) const override {
     const Geometry g(p);
     std::vector<std::string> names;
-    for (const auto& kernel : half_variants(forms_.part, forms_.parts)) {
+    for (const auto& kernel : half_variants(forms_.part, forms_.parts, epilogue_act(p))) {
       if (HalfScheme::can_be_in_place(g, forms_)) {
         names.push_back(kernel);
         continue;

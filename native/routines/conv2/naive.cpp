@@ -1,5 +1,5 @@
 // conv2/naive: the definition, in plain loops.
-#include "routines/conv2/naive.h"
+#include "products/naive_convolution.h"
 
 namespace pw {
 namespace PW_COLLECT {

@@ -1,7 +1,7 @@
 // conv2/pointwise: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie,
 // in f32 or, computed in f32 all the same, in 16 bits.
-#include "routines/conv2/geometry.h"
-#include "routines/rows.h"
+#include "products/geometry.h"
+#include "products/rows.h"
 
 namespace pw {
 namespace {
@@ -24,7 +24,7 @@ class Pointwise : public ConvolutionRoutine {
   // Long sums also in passes, whose rows of B stay in L1.
   std::vector<std::string> variants(const Problem& p) const override {
     std::vector<std::string> names;
-    for (const auto& kernel : gemm_variants(Layout::nhwc)) {
+    for (const auto& kernel : gemm_variants(Layout::nhwc, epilogue_act(p))) {
       names.push_back(kernel);
       for (int64_t chunk : {256, 512})
         if (Geometry(p).inputs > chunk) names.push_back(kernel + "/k" + std::to_string(chunk));

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "routines/conv2/geometry.h"
+#include "products/geometry.h"
 
 namespace pw {
 

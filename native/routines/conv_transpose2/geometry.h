@@ -5,7 +5,7 @@
 #include <tuple>
 #include <vector>
 
-#include "routines/conv2/geometry.h"
+#include "products/geometry.h"
 
 namespace pw {
 

@@ -1,5 +1,5 @@
 // dense/gemv: few rows of x against the weights as they lie, in f32 or copied to 16 bits: the memory's bandwidth decides.
-#include "routines/dense/gemv.h"
+#include "products/gemv.h"
 
 #include "routines/dense/dense.h"
 
@@ -14,7 +14,7 @@ class Gemv : public Routine {
                  .accuracy = std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, PW_KIND_ACTIVATION_F32); !v) return v;
     if (DenseShape(p).rows > kMostGemvRows)
       return Verdict::no("x has more than " + std::to_string(kMostGemvRows) +
                          " rows, and each would read all weights again");

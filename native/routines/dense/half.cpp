@@ -1,5 +1,5 @@
 // dense/gemm in bf16, bf16x2, bf16x3 and f16 on a matrix unit: a 1x1 convolution whose pixels are the rows of x.
-#include "routines/half.h"
+#include "products/half.h"
 #include "routines/dense/dense.h"
 
 namespace pw {
@@ -9,9 +9,9 @@ class DenseHalf : public HalfRoutine {
  public:
   explicit DenseHalf(const HalfForms& forms) : HalfRoutine("dense/gemm", Layout::plain, Layout::nchw, forms) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, kind()); !v) return v;
     if (p.in[0].shape.size() == 4) return Verdict::no("x has rank 4, whose rows are not whole in every layout");
-    return has_kernel();
+    return has_kernel(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

@@ -1,6 +1,6 @@
 // dense/naive: the definition, in plain loops, summed in double.
 #include "routines/dense/dense.h"
-#include "routines/operands.h"
+#include "values/operands.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // dense/strassen: many rows of x with seven eighths of the multiplications, once or twice over.
+#include "products/strassen.h"
 #include "routines/dense/dense.h"
-#include "routines/strassen.h"
 
 namespace pw {
 namespace {
@@ -15,7 +15,7 @@ class DenseStrassen : public Routine {
   }
   std::vector<std::string> variants(const Problem& p) const override {
     const DenseShape s(p);
-    return strassen_variants(s.rows, s.depth, s.columns);
+    return strassen_variants(s.rows, s.depth, s.columns, epilogue_act(p));
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

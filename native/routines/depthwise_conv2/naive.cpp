@@ -1,5 +1,5 @@
 // depthwise_conv2/naive: the loops of conv2/naive with as many groups as channels.
-#include "routines/conv2/naive.h"
+#include "products/naive_convolution.h"
 
 namespace pw {
 namespace PW_COLLECT {

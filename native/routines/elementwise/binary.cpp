@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "base/buffer.h"
-#include "routines/vector.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

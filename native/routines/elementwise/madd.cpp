@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "base/buffer.h"
-#include "routines/vector.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

@@ -1,7 +1,7 @@
 // max_pool2 and average_pool2: windows clipped to the image, whole rows of outputs at a time.
 #include "routines/pooling/axis.h"
-#include "routines/vector.h"
 #include "ukernels/kinds/pool_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // Reductions over axes that lie side by side in memory: reduce, global_average_pool, global_max_pool.
-#include "routines/vector.h"
 #include "ukernels/kinds/reduce_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

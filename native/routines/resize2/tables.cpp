@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "routines/resize2/tables.h"
-#include "routines/vector.h"
 #include "ukernels/kinds/resize_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

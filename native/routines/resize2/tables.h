@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "routines/tables.h"
+#include "values/tables.h"
 
 namespace pw {
 

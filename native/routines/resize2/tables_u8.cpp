@@ -2,10 +2,10 @@
 // weights add up to 1, so that zero points take no part. Where input and output have different scales rows are rescaled.
 #include <cstring>
 
-#include "routines/matrix.h"
+#include "products/matrix.h"
 #include "routines/resize2/tables.h"
-#include "routines/vector_u8.h"
 #include "ukernels/kinds/resize_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

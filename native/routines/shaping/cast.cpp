@@ -4,8 +4,8 @@
 #include <cstring>
 #include <type_traits>
 
-#include "routines/vector.h"
 #include "ukernels/kinds/convert.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

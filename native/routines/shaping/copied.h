@@ -1,4 +1,4 @@
-// Moving elements as they are, where others rescale them in passing (ByteTable of vector_u8.h).
+// Moving elements as they are, where others rescale them in passing (ByteTable of values/vector_u8.h).
 #pragma once
 #include <cstdint>
 #include <cstring>

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "routines/shaping/copied.h"
-#include "routines/tables.h"
-#include "routines/vector.h"
+#include "values/tables.h"
+#include "values/vector.h"
 
 namespace pw {
 

@@ -1,6 +1,6 @@
 // pad of u8 values: the constant is quantised by the output's scale, 0 being its zero point.
 #include "routines/shaping/pad.h"
-#include "routines/vector_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

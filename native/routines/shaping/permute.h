@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "routines/shaping/copied.h"
-#include "routines/vector.h"
+#include "values/vector.h"
 
 namespace pw {
 

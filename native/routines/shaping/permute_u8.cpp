@@ -1,7 +1,7 @@
 // transpose of u8 values in general.
 #include "routines/shaping/permute.h"
-#include "routines/vector_u8.h"
 #include "ukernels/kinds/transpose_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

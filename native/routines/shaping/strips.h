@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/size.h"
-#include "routines/vector.h"
+#include "values/vector.h"
 
 namespace pw {
 

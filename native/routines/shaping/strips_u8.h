@@ -3,7 +3,7 @@
 // known to `prepare` only.
 #pragma once
 #include "routines/shaping/strips.h"
-#include "routines/vector_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 

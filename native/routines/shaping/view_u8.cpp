@@ -1,7 +1,7 @@
 // Layers that leave u8 values as they are: reshape, squeeze, unsqueeze, identity, and transposes that only rename. Where
 // input and output have different scales the values are rescaled in passing.
 #include "routines/shaping/view.h"
-#include "routines/vector_u8.h"
+#include "values/vector_u8.h"
 
 namespace pw {
 namespace {

@@ -1,6 +1,6 @@
 // softmax and log_softmax along an axis that is contiguous in memory.
-#include "routines/vector.h"
 #include "ukernels/kinds/reduce_f32.h"
+#include "values/vector.h"
 
 namespace pw {
 namespace {

@@ -8,12 +8,15 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import OpenSizesError
 from ._errors import BadUse
+
+if TYPE_CHECKING:
+    from ..runtime.model import LoadedModel
 
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A model: .pw, .onnx, or another format that is known.",
                                           show_default=False)]
@@ -65,7 +68,7 @@ def common(
 
 
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
-               narrow_double: bool = False, **options: Any):
+               narrow_double: bool = False, **options: Any) -> LoadedModel:
     """The model of a path, with the importer's `options`. A path that is not there, or is a folder, is bad use; a damaged
     file is a failure."""
     existing_file(path, "model")
@@ -80,7 +83,7 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
 
 
 def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None,
-               narrow_double: bool = False):
+               narrow_double: bool = False) -> tuple[LoadedModel, Any]:
     """The model of a path, and its net bound to `--shape` and `--batch`. Raises BadUse."""
     loaded = load_model(path, threads, narrow_double=narrow_double)
     return loaded, bound_by_options(loaded, shape, batch)

@@ -55,11 +55,11 @@ def command(
     shapes = bound.shapes
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
-    options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
+    options: dict[str, Any] = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
     if options["restrict"] is not None:  # a word without effect is told whatever was measured
-        found = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
-                 for i in range(len(bound.layers))]
-        options["restrict"].check(bound.layers, found)
+        allowed = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
+                   for i in range(len(bound.layers))]
+        options["restrict"].check(bound.layers, allowed)
     profile = stored_profile(loaded.bind(shapes), number)
     try:
         if layer is None:

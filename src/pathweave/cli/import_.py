@@ -60,9 +60,10 @@ def command(
                             **options)
     samples = calibrate_with(loaded, calibrate, max_pixels)
     loaded.save(out)
-    nets = {name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
-                   "inputs": {n: str(s) for n, s in net.inputs.items()},
-                   "outputs": net.outputs} for name, net in loaded.nets.items()}
+    nets: dict[str, dict[str, Any]] = {
+        name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
+               "inputs": {n: str(s) for n, s in net.inputs.items()}, "outputs": net.outputs}
+        for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
                     "quantisation": loaded.quantisation, "notes": loaded.notes})

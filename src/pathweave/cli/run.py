@@ -59,7 +59,7 @@ def command(
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
     loaded = load_model(model, threads, narrow_double=narrow_double)
-    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs)
+    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs or [])
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed, max_pixels)) for name, feed in feeds]
     if out is not None:
@@ -68,7 +68,8 @@ def command(
         arrays = {(key if len(results) == 1 else f"{i}.{key}"): value
                   for i, (_, values) in enumerate(results) for key, value in values.items()}
         with atomic_writer(out) as f:
-            np.savez(f, **{k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()})
+            written: dict[str, Any] = {k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()}
+            np.savez(f, **written)
     if json:
         print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v)}
                                                 for k, v in values.items()}} for name, values in results])

@@ -18,7 +18,6 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, nar
             json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
-    from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, short_floats
@@ -30,13 +29,7 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, nar
             raise
         _show_open(model, loaded, e.__cause__.symbols, json)
         return
-    net = bound.net
-    rows = []
-    for i, layer in enumerate(bound.layers):
-        rows.append({"index": i, "layer": layer.name, "kind": layer.kind,
-                     "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
-                     "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
-                     "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)})
+    net, rows = bound.net, _layers(bound)
     before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
@@ -77,6 +70,17 @@ def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, nar
     else:
         parts.append(f"with the default route {through}")
     print_tables(*parts, *loaded.notes)
+
+
+def _layers(bound: Any) -> list[dict[str, Any]]:
+    """A row per layer of a bound net: specs of what it reads and makes, and its work."""
+    from ..report import work
+    net = bound.net
+    return [{"index": i, "layer": layer.name, "kind": layer.kind,
+             "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
+             "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
+             "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)}
+            for i, layer in enumerate(bound.layers)]
 
 
 def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..words import counted
 from ._calibration import Calibrate, calibrate_with
 from ._errors import BadUse
 from ._options import (
@@ -85,11 +87,8 @@ def command(
         print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
                     "notes": tuned.notes})
         return
-    from ..words import counted
-    sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
-    title = f"{model}   {sizes}   {counted(plan.threads, 'thread')}"
-    print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),
-                 _seconds(facts["seconds"]),
+    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "", _race(facts),
+                 _speed(facts), _seconds(facts["seconds"]),
                  *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
 
@@ -100,6 +99,11 @@ def _default_target(model: str) -> str:
     if Path(target).exists():
         raise BadUse(f"{target} exists; say where the tuned model goes: -o {target} replaces it, --no-save writes nothing")
     return target
+
+
+def _title(model: str, shapes: Mapping[str, Sequence[int]], threads: int) -> str:
+    sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
+    return f"{model}   {sizes}   {counted(threads, 'thread')}"
 
 
 def _race(facts: dict[str, Any]) -> Any:

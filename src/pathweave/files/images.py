@@ -19,7 +19,8 @@ VARIABLE = "PATHWEAVE_MAX_PIXELS"
 REDUCE_ABOVE, MARGIN = 16_000_000, 4
 _CONVERT = "convert it, or pass an array"
 #: See `_guarded`.
-_guard, _raised = lock(), []
+_guard = lock()
+_raised: list[Any] = []
 
 
 def max_pixels(given: int | None = None) -> int:
@@ -44,11 +45,11 @@ def wanted_size(net: Net, name: str) -> tuple[int, int] | None:
     if not readers or name in net.outputs or any(layer.kind != "source" for layer in readers):
         return None
     kind = kind_of("source")
-    shapes = [kind.outline(kind.complete(layer.attrs), ()) for layer in readers]
+    shapes: list[Any] = [kind.outline(kind.complete(layer.attrs), []) for layer in readers]
     return max(s[2] for s in shapes), max(s[3] for s in shapes)
 
 
-def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, limit: int | None = None):
+def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, limit: int | None = None) -> Any:
     """An image file as a uint8 RGB array [H,W,3], turned upright by its EXIF orientation; of several images the first.
 
     `wanted`: height and width that it will be resampled to; an image above `REDUCE_ABOVE` pixels is then made smaller while
@@ -68,7 +69,7 @@ def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, l
         return _array(image, str(path), wanted)
 
 
-def pixels(image: Any, where: str, wanted: tuple[int, int] | None = None, limit: int | None = None):
+def pixels(image: Any, where: str, wanted: tuple[int, int] | None = None, limit: int | None = None) -> Any:
     """A Pillow image as a uint8 RGB array [H,W,3], as `read_image` gives it for a file. Alpha is dropped. Raises InputError."""
     with _typed(where), _guarded(limit):
         _check(image, where, limit)

@@ -177,7 +177,7 @@ def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -
     if missing:
         raise ModelError(f"pipeline: the main net's shapes cannot be inferred: the rank of {missing[0]!r} depends on the sizes "
                          f"of its inputs; bind its input shapes first")
-    return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items()}
+    return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items() if dtype is not None and shape is not None}
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def _append(net: Net, where: str, name: str, entry: dict, value: str, at: Tensor
     return outputs[0], results[0]
 
 
-def _attribute(where: str, kind, name: str, value: Any) -> Any:
+def _attribute(where: str, kind: Any, name: str, value: Any) -> Any:
     """A JSON field as an attribute of a kind. Raises ModelError."""
     if name not in kind.attributes:
         known = [*kind.attributes, *(("scale", "shift") if kind.name == "madd" else ())]
@@ -302,7 +302,7 @@ def _attribute(where: str, kind, name: str, value: Any) -> Any:
     return value
 
 
-def _coefficients(where: str, value: Any, at: TensorSpec):
+def _coefficients(where: str, value: Any, at: TensorSpec) -> Any:
     """`scale` or `shift` as a float32 array: one number, or one per channel (axis 1)."""
     import numpy as np
     channels = at.shape[1] if at.rank > 1 else None
@@ -318,7 +318,7 @@ def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec
     """Output specs of one layer; a symbol is carried through as far as every size of it allows."""
     from ..layers import infer_layer
     symbols = list(dict.fromkeys(d for s in specs for d in s.shape if isinstance(d, str)))
-    sizes = {d: 1009 + i for i, d in enumerate(symbols)}
+    sizes: dict[int | str, int] = {d: 1009 + i for i, d in enumerate(symbols)}
     try:
         results = infer_layer(layer, [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for s in specs],
                               limited=not symbols)
@@ -328,8 +328,8 @@ def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec
         return results
     trials = Trials(dict(zip(layer.inputs, specs)))
     trials.step(layer)
-    shapes = [trials.named_shape(v) for v in layer.outputs]
-    if None in shapes:
+    shapes = [shape for v in layer.outputs if (shape := trials.named_shape(v)) is not None]
+    if len(shapes) < len(layer.outputs):
         raise ModelError(f"{where}: the rank of its result depends on the sizes {', '.join(symbols)}; correct its fields, or "
                          f"fix the sizes")
     return [TensorSpec(s.dtype, shape) for s, shape in zip(results, shapes)]

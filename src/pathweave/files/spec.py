@@ -21,7 +21,9 @@ import json
 import math
 import numbers
 import struct
-from typing import Any, Mapping
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Mapping, NoReturn
 
 from ..errors import Error, FileFormatError, ModelError
 from ..net.format import DTYPES
@@ -67,15 +69,14 @@ def parse_json(text: str, where: str) -> Any:
     if values > MAX_VALUES:
         raise bad(where, f"at most {MAX_VALUES} JSON values", _Word(f"about {values}"))
 
-    def unique(pairs):
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         data = dict(pairs)
         if len(data) != len(pairs):
-            seen: set[str] = set()
-            twice = next(k for k, _ in pairs if k in seen or seen.add(k))
+            twice = next(k for k, count in Counter(k for k, _ in pairs).items() if count > 1)
             raise bad(where, "unique keys", _Word(f"{shown(twice)} twice in one object"))
         return data
 
-    def refuse(word):
+    def refuse(word: str) -> NoReturn:
         raise bad(where, "finite numbers", _Word(word))
 
     try:
@@ -143,7 +144,7 @@ def from_plain(x: Any, where: str, depth: int = 0) -> Any:
     return x
 
 
-def _check_text(text: str, where: str, error=None) -> None:
+def _check_text(text: str, where: str, error: Callable[[str], Exception] | None = None) -> None:
     """Refuse lone surrogates: such text can be neither printed nor written."""
     if text.isascii():
         return
@@ -179,7 +180,8 @@ def encode(model: Model) -> dict:
 
 
 def _encode_layer(layer: Layer, where: str) -> dict:
-    data = {"name": layer.name, "kind": layer.kind, "inputs": list(layer.inputs), "outputs": list(layer.outputs)}
+    data: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "inputs": list(layer.inputs),
+                            "outputs": list(layer.outputs)}
     if layer.attrs:
         data["attrs"] = {k: to_plain(int(v) if isinstance(v, bool) else v, f"{where}, attribute {k}")
                          for k, v in layer.attrs.items()}
@@ -403,6 +405,7 @@ def _kind_of_value(default: Any) -> str:
 
 def _epilogue(data: Any, where: str) -> Epilogue:
     from ..layers import kinds
+    from ..layers.activation import Activation
     where = f"{where}, epilogue"
     data = _object(data, where, ("add", "act", "params"), ())
     add, act = data["add"], data["act"]
@@ -414,7 +417,9 @@ def _epilogue(data: Any, where: str) -> Epilogue:
     allowed = len(kinds()[act].attributes) if act else 0
     if not isinstance(params, list) or len(params) > allowed or not all(map(is_number, params)):
         raise bad(f"{where}, params", f"a list of at most {allowed} numbers", params)
-    return Epilogue(add, act, tuple(params))
+    # Parameters that a file leaves out have the kind's defaults: whoever computes an epilogue is given all of them.
+    rest = list(kinds()[act].attributes.values())[len(params):] if act and isinstance(kinds()[act], Activation) else []
+    return Epilogue(add, act, (*params, *rest))
 
 
 # ---- routes ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Accuracy classes of routines: relative RMS error of a layer against float64. See DESIGN section 4."""
+"""Accuracy classes of routines: relative RMS error of a layer against float64. See DESIGN section 6."""
 
 from __future__ import annotations
 

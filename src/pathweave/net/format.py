@@ -64,7 +64,7 @@ def plain_format(dtype: str, rank: int) -> Format:
     return Format(dtype, plain_layout(rank), "cpu")
 
 
-def dtype_of(numpy_dtype) -> str:
+def dtype_of(numpy_dtype: object) -> str:
     """pathweave's name of a NumPy dtype. Raises ModelError for types that no value can have."""
     name = str(numpy_dtype)
     if name not in _FROM_NUMPY:

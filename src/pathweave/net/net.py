@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Mapping
+from typing import Any, Mapping, cast
 
 from ..errors import ModelError
 from .scales import Scale
@@ -29,9 +29,14 @@ class TensorSpec:
         return len(self.shape)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a bound value, which is of integers alone."""
+        return cast("tuple[int, ...]", self.shape)
+
+    @property
     def elements(self) -> int:
         """How many elements a bound value has."""
-        return prod(self.shape)
+        return prod(self.sizes)
 
     @property
     def bound(self) -> bool:
@@ -102,7 +107,7 @@ class Layer:
             raise ModelError(f"layer {self.name!r}: expected inputs and outputs as tuples of names, attrs as a mapping, the "
                              f"epilogue as an Epilogue, got {', '.join(kinds)}")
 
-    def with_(self, **changes) -> "Layer":
+    def with_(self, **changes: Any) -> "Layer":
         """Copy with some fields changed."""
         return replace(self, **changes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,8 @@ class Problem:
         return self.text
 
     @staticmethod
-    def make(kind, inputs, constant, outputs, attrs, epilogue=Epilogue(), threads=1, zeros="") -> "Problem":
+    def make(kind: str, inputs: Sequence[TensorSpec | None], constant: Sequence[bool], outputs: Sequence[TensorSpec],
+             attrs: Mapping[str, Any], epilogue: Epilogue = Epilogue(), threads: int = 1, zeros: str = "") -> "Problem":
         """Build a problem and its canonical text. `attrs` must hold every attribute of the kind. Raises InputError for a
         number of threads that no team has, ModelError for what is of another type."""
         check_number_of_threads(threads)
@@ -87,7 +88,7 @@ def _check(kind: Any, inputs: Any, constant: Any, outputs: Any, attrs: Any, epil
             raise ModelError(f"problem: {what}: expected {wanted}, got {got!r}")
 
 
-def adapt_problem(spec: TensorSpec, source, target, threads: int) -> Problem:
+def adapt_problem(spec: TensorSpec, source: object, target: object, threads: int) -> Problem:
     """The problem of turning one value from format `source` to format `target`."""
     return Problem.make("adapt", [spec], [False], [spec], {"source": str(source), "target": str(target)},
                         threads=threads)

@@ -69,7 +69,7 @@ class Route:
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises RouteError for a number of threads that no team has, and for a class that is none."""
         try:
             check_number_of_threads(self.threads)
@@ -89,7 +89,7 @@ class Route:
         """A row per layer, then the conversions, for notebooks."""
         rows = [(name, c.routine, c.variant, ", ".join(map(str, c.ins)), ", ".join(map(str, c.outs)),
                  html.milliseconds(c.predicted_ns)) for name, c in self.layers.items()]
-        rows += [(c.value, c.routine, c.variant, c.source, c.target, html.milliseconds(c.predicted_ns))
+        rows += [(c.value, c.routine, c.variant, str(c.source), str(c.target), html.milliseconds(c.predicted_ns))
                  for c in self.conversions]
         return html.table(repr(self)[1:-1], ("layer or value", "routine", "variant", "in", "out", "predicted"), rows)
 
@@ -99,7 +99,7 @@ class Route:
 
     def to_json(self) -> dict:
         """Plain JSON data, the inverse of `from_json`."""
-        def plain(x):
+        def plain(x: Any) -> Any:
             if isinstance(x, Format):
                 return str(x)
             if isinstance(x, dict):

@@ -1,4 +1,4 @@
-"""Scale: how an integer format of a value is read. It belongs to the value, not to its format (DESIGN section 4)."""
+"""Scale: how an integer format of a value is read. It belongs to the value, not to its format (DESIGN section 6)."""
 
 from __future__ import annotations
 

@@ -8,12 +8,13 @@ padding, and what windows and their steps reach over, is held to a wider limit, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 from ..errors import InputError, SizeError
-from .format import itemsize
+from .format import DTYPES, itemsize
 from .net import TensorSpec
 
 #: Bytes of one value; VARIABLE lowers it.
@@ -52,7 +53,7 @@ def check_number_of_threads(threads: Any) -> int:
 
 def check_seconds(seconds: Any, what: str) -> float:
     """`seconds`. Raises InputError for what is no number from 0 to infinity."""
-    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds >= 0:  # NaN is not
+    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not float(seconds) >= 0:  # NaN is not
         raise InputError(f"{what}: expected a number of seconds, 0 or more, got {seconds!r}")
     return float(seconds)
 
@@ -63,6 +64,17 @@ def product(sizes: Sequence[int]) -> int:
     for d in sizes:
         result *= d or 1
     return result
+
+
+def size_bytes(spec: TensorSpec, dtype: str | None = None) -> int:
+    """Bytes of a bound value in its element type or in another form; the same in every layout, for nothing is ever padded.
+
+    Forms such as bf16x2 are planes of a known type; what has an unknown name counts as the element type.
+    """
+    word, planes = dtype or spec.dtype, 1
+    if word not in DTYPES and (found := re.fullmatch(r"(\w+?)x(\d)", word)):
+        word, planes = found[1], int(found[2])
+    return spec.elements * itemsize(word if word in DTYPES else spec.dtype) * planes
 
 
 def readable(count: int) -> str:
@@ -88,7 +100,7 @@ def check_value(name: str, spec: TensorSpec) -> None:
         raise SizeError(f"{name} has rank {len(spec.shape)}: expected at most {MOST_RANK} dimensions; merge some of them")
     if any(not isinstance(d, int) or d < 0 for d in spec.shape):
         raise SizeError(f"{name} is {spec}: expected sizes of at least 0")
-    size = product(spec.shape) * itemsize(spec.dtype)
+    size = product(spec.sizes) * itemsize(spec.dtype)
     limit = max_bytes()
     if size > limit:
         raise SizeError(f"{name}, {spec}, would take {readable(size)}: expected at most {readable(limit)} for one value "
@@ -103,11 +115,11 @@ def check_windows(attrs: Mapping[str, Any], inputs: Sequence[TensorSpec | None],
     """
     if not {"stride", "pad", "dilation"} <= attrs.keys() or not inputs or inputs[0] is None:
         return
-    x, y = inputs[0].shape, outputs[0].shape
+    x, y = inputs[0].sizes, outputs[0].sizes
     if len(x) != 4 or len(y) != 4:
         return
     stride, pad, dilation = attrs["stride"], attrs["pad"], attrs["dilation"]
-    weights = [s.shape for s in inputs[1:] if s is not None and s.rank == 4]
+    weights = [s.sizes for s in inputs[1:] if s is not None and s.rank == 4]
     planes = product((x[0], max(1, x[1], y[1])))
     span, visits = planes, planes
     for i in (0, 1):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..net.format import Format, plain_format
-from ..net.net import TensorSpec
+from ..net.net import Layer, TensorSpec
 from ..net.problem import adapt_problem
 from ..net.route import Conversion
+from ..net.size import size_bytes
 from ..runtime.bound import BoundNet
 from ..runtime.conversions import adapt_candidates, chain, ports
-from ..runtime.layouts import size_bytes
+from .measurement import Key, Measurement
 from .slots import SETTLED, Entry, Slot
 
 Pair = tuple[str, Format, Format]
@@ -22,7 +23,7 @@ GUESSED_SPEED = 4.0
 class Adapts:
     """The slot of every conversion that came up, by problem. `known`: what earlier runs measured, by its key."""
 
-    def __init__(self, threads: int, known: Mapping):
+    def __init__(self, threads: int, known: Mapping[Key, Measurement]):
         self.threads, self.known = threads, known
         self.slots: dict[str, Slot] = {}
         self._memo: dict[tuple[TensorSpec, Format, Format], Slot] = {}
@@ -54,7 +55,7 @@ class Adapts:
         return sum(best if best < float("inf") else 2 * size_bytes(spec) / GUESSED_SPEED for best in found)
 
 
-def remember(slot: Slot, known: Mapping) -> None:
+def remember(slot: Slot, known: Mapping[Key, Measurement]) -> None:
     """Give the entries of a slot what earlier runs measured."""
     for e in slot.entries:
         m = known.get((slot.text, *e.candidate.key))
@@ -85,13 +86,13 @@ class Assigner:
     def _given(self) -> dict[str, set[Format]]:
         return {n: {plain_format(s.dtype, s.rank)} for n, s in self.bound.inputs.items()}
 
-    def _use(self, layer, entry: Entry, names, have: dict[str, set[Format]]) -> None:
+    def _use(self, layer: Layer, entry: Entry, names: Sequence[str], have: dict[str, set[Format]]) -> None:
         for value, form in zip(names, entry.candidate.ins):
             have[value].add(form)
         for value, form in zip(layer.outputs, entry.candidate.outs):
             have[value] = {form}
 
-    def _conversions(self, e: Entry, names, have) -> float:
+    def _conversions(self, e: Entry, names: Sequence[str], have: Mapping[str, set[Format]]) -> float:
         return sum(min(self.adapts.price(self.bound.spec(v), f, form) for f in have[v])
                    for v, form in zip(names, e.candidate.ins) if form not in have[v])
 
@@ -152,7 +153,8 @@ class Assigner:
         for layer, slot in zip(self.bound.layers, self.slots):
             names = self.bound.dynamic(layer)
 
-            def gain(e: Entry, names=names, layer=layer, covered=frozenset(covered)) -> tuple[float, float]:
+            def gain(e: Entry, names: tuple[str, ...] = names, layer: Layer = layer,
+                     covered: frozenset[str] = frozenset(covered)) -> tuple[float, float]:
                 new = {missing[key].text for key in self._pairs(names, e, made) if key in missing} - covered
                 later = sum((v, f) in open_sources for v, f in zip(layer.outputs, e.candidate.outs))
                 return -(len(new) + 0.6 * later), e.median
@@ -161,11 +163,10 @@ class Assigner:
             covered |= {missing[key].text for key in self._pairs(names, entry, made) if key in missing}
             made.update(zip(layer.outputs, entry.candidate.outs))
         for value, spec in self.bound.outputs.items():
-            key = value, made.get(value), plain_format(spec.dtype, spec.rank)
-            if key in missing:
+            if value in made and (key := (value, made[value], plain_format(spec.dtype, spec.rank))) in missing:
                 covered.add(missing[key].text)
         return chosen, len(covered)
 
     @staticmethod
-    def _pairs(names, e: Entry, made: Mapping[str, Format]):
+    def _pairs(names: Sequence[str], e: Entry, made: Mapping[str, Format]) -> Iterator[Pair]:
         return ((v, made[v], f) for v, f in zip(names, e.candidate.ins) if made[v] != f)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from ..errors import ProfileError
 from ..progress import part
@@ -30,6 +30,30 @@ MEMORY_TRIALS, MEMORY_BYTES = 3, 1 << 30
 #: What progress counts for one trial of memory, whose buffer is filled first, against one of anything else.
 MEMORY_WEIGHT = 20
 _PAGE = 4096
+
+
+class Machine(Protocol):
+    """The native probes; `_native` has them. Times are nanoseconds, the least of `trials`."""
+
+    def cpu_info(self) -> dict[str, Any]:
+        """Sizes of the caches, among others."""
+        ...
+
+    def limit_probes(self) -> list[dict[str, Any]]:
+        """Every probe of a limit: kind, name, dtype, operations."""
+        ...
+
+    def time_peak(self, name: str, threads: int, rounds: int, trials: int) -> int:
+        """Of so many rounds of arithmetic on every thread."""
+        ...
+
+    def time_read(self, name: str, bytes: int, threads: int, times: int, trials: int) -> int:
+        """Of every thread reading bytes of its own so many times."""
+        ...
+
+    def time_barriers(self, threads: int, count: int, trials: int) -> int:
+        """Of so many meetings of all threads."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +129,8 @@ def thread_counts(most: int) -> list[int]:
     return [*(1 << i for i in range(most.bit_length()) if 1 << i < most), most]
 
 
-def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None, machine: Any = None,
+def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None,
+           machine: Machine | None = None,
            tell: Callable[[float, str], None] = lambda share, what: None) -> Limits:
     """The limits of this host for some numbers of threads; what is not known yet, of a unit that older versions had no
     probe for too, is measured and kept.
@@ -117,7 +142,7 @@ def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLi
     """
     from ..runtime.native import native
     from .protocol import this_host
-    machine = native() if machine is None else machine
+    machine = cast(Machine, native()) if machine is None else machine
     here = this_host().id
     file = default_path(here) if path is None else Path(path)
     known = _read(file, here)
@@ -125,11 +150,16 @@ def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLi
     wanted = [n for n in dict.fromkeys(threads) if again or n not in known or not probes <= set(known[n]["peaks"])]
     for i, n in enumerate(wanted):
         what, share = f"limits of {counted(n, 'thread')}", part(tell, i / len(wanted), (i + 1) / len(wanted))
-        known[n] = _better(known.get(n), measure(machine, n, lambda done, share=share, what=what: share(done, what)))
+        known[n] = _better(known.get(n), measure(machine, n, _named(share, what)))
     result = Limits(here, _caches(machine), known)
     if wanted:
         _write(file, result)
     return result
+
+
+def _named(tell: Callable[[float, str], None], what: str) -> Callable[[float], None]:
+    """A callback that says the share that is done of one thing, by its name."""
+    return lambda share: tell(share, what)
 
 
 def default_path(host: str) -> Path:
@@ -138,7 +168,7 @@ def default_path(host: str) -> Path:
     return home() / f"limits-{host}.json"
 
 
-def _caches(machine: Any) -> dict[str, int]:
+def _caches(machine: Machine) -> dict[str, int]:
     cpu = machine.cpu_info()
     return {"L1": int(cpu["l1d"]), "L2": int(cpu["l2"]), "L3": int(cpu["l3"])}
 
@@ -170,7 +200,7 @@ def _better(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Mapping[st
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
-def measure(machine: Any, threads: int, tell: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
+def measure(machine: Machine, threads: int, tell: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
     """One entry of `Limits.measured`. `tell`: called with the share that is done, after each probe."""
     found: Mapping[str, Any] | None = None
     probes = machine.limit_probes()
@@ -189,7 +219,7 @@ def measure(machine: Any, threads: int, tell: Callable[[float], None] = lambda s
     return dict(found)
 
 
-def _measure_once(machine: Any, probes: list[Mapping[str, Any]], threads: int, step: Callable[[int], None]) -> dict[str, Any]:
+def _measure_once(machine: Machine, probes: list[dict[str, Any]], threads: int, step: Callable[[int], None]) -> dict[str, Any]:
     """One pass over all probes; `step` is called after each with its weight."""
     peaks = {p["name"]: {"dtype": p["dtype"], "per_second": _peak(machine, p, threads, step)}
              for p in probes if p["kind"] == "peak"}
@@ -221,14 +251,14 @@ def _count(once: Callable[[int], int]) -> int:
     return max(1, round(n * TRIAL_NS / max(ns, 1)))
 
 
-def _peak(machine: Any, probe: Mapping[str, Any], threads: int, step: Callable[[int], None]) -> float:
+def _peak(machine: Machine, probe: Mapping[str, Any], threads: int, step: Callable[[int], None]) -> float:
     rounds = _count(lambda n: machine.time_peak(probe["name"], threads, n, 1))
     ns = machine.time_peak(probe["name"], threads, rounds, TRIALS)
     step(1)
     return probe["operations"] * rounds * threads / ns * 1e9
 
 
-def _bandwidth(machine: Any, name: str, level: str, size: int, threads: int, step: Callable[[int], None]) -> float:
+def _bandwidth(machine: Machine, name: str, level: str, size: int, threads: int, step: Callable[[int], None]) -> float:
     if level == "memory":
         times, trials = 1, MEMORY_TRIALS
     else:

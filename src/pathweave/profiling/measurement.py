@@ -6,7 +6,7 @@ import json
 import math
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterable
+from typing import IO, Any, Iterable, NoReturn
 
 from ..errors import ProfileError
 from ..locks import cached_property
@@ -17,6 +17,8 @@ PROTOCOL = 2
 
 Key = tuple[str, str, int, str]
 
+#: The interquartile range of a normal distribution, in standard deviations.
+SIGMAS_OF_SPREAD = 1.349
 MAX_SAMPLES = 1_000_000
 MAX_LINE = 32 << 20  # bytes
 
@@ -136,7 +138,7 @@ def merge(measurements: Iterable[Measurement]) -> dict[Key, Measurement]:
 
 # ---- JSON Lines -----------------------------------------------------------------------------------------------------
 
-def write_lines(stream, measurements: Iterable[Measurement], hosts: dict[str, dict]) -> int:
+def write_lines(stream: IO[bytes], measurements: Iterable[Measurement], hosts: dict[str, dict]) -> int:
     """Write JSON Lines: one line per host description, then one per measurement. Returns how many measurements."""
     for host, facts in hosts.items():
         stream.write(_line({"host": host, "facts": facts}))
@@ -147,7 +149,7 @@ def write_lines(stream, measurements: Iterable[Measurement], hosts: dict[str, di
     return count
 
 
-def read_lines(stream, where: str) -> Iterable[Measurement | tuple[str, dict]]:
+def read_lines(stream: IO[bytes], where: str) -> Iterable[Measurement | tuple[str, dict]]:
     """Measurements, and (host, facts) for host lines, of a binary stream. Raises ProfileError naming the line."""
     number = 0
     while line := stream.readline(MAX_LINE):
@@ -174,7 +176,7 @@ def _line(data: dict) -> bytes:
     return json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _refuse(word: str):
+def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping
 
 from .. import html
 from ..errors import Error, ProfileError
 from .measurement import Key, Measurement, merge, read_lines, write_lines
+
+if TYPE_CHECKING:
+    from .store import Store
 
 
 class Profile:
@@ -40,7 +43,7 @@ class Profile:
         return html.table(repr(self)[1:-1], ("problem", "variants", "fastest", "variant", "median"), rows)
 
     @classmethod
-    def of_store(cls, store, host: str, problems: Iterable[object] | None = None) -> "Profile":
+    def of_store(cls, store: "Store", host: str, problems: Iterable[object] | None = None) -> "Profile":
         """What a Store knows on `host` about `problems` (None = all). Raises StoreError."""
         return cls(host, store.lookup(host, problems).values(), store.hosts().get(host, {}).get("facts"))
 

@@ -1,4 +1,4 @@
-"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 4).
+"""The profile protocol: times of all candidates of a net, measured in place, in the whole net (DESIGN section 5).
 
 Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
 by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
@@ -12,9 +12,9 @@ import contextlib
 import itertools
 import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import InterruptedTuning, StoreError
@@ -22,26 +22,27 @@ from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..net.size import check_seconds
 from ..progress import Progress, progress_bar
-from ..runtime.arguments import AnyModel, Restrict, Shapes
+from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
+from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from .fingerprint import HostFingerprint, host
-from .measurement import PROTOCOL, Measurement, quantile
-from .passes import HEAVY, OutOfTime, Run
+from .kernels import HEAVY
+from .measurement import PROTOCOL, Key, Measurement, quantile
+from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
-from .slots import Entry, Slot
+from .slots import SETTLED, Entry, Slot
 from .store import AnyStore, Store
+from .timed import MACHINE, RunTimer
 from .yardstick import call_problem
 
-#: Samples of a candidate of a layer with heavy weights: its kernels are dropped afterwards.
-HEAVY_WANTED = 3
-#: Shares of the budget after which exploring, converting and exploring again end.
+#: Shares of the budget after which `explore`, `convert` and `explore` again end.
 EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
-#: Share of the budget for more samples, where earlier runs left no candidate out, and how many runs of the net must fit in.
+#: Where earlier runs left no candidate out, TOUCH_UP of the budget is spent on more samples, if TOUCH_UPS runs fit in.
 TOUCH_UP, TOUCH_UPS = 0.02, 20
-#: Share of the budget for the layers one by one, where there are regions too.
+#: Share of the budget for the net without fused regions, where there are regions.
 SINGLE = 0.75
 
 
@@ -69,16 +70,16 @@ def opened(store: AnyStore) -> Iterator[Store]:
 
 
 def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32",
-            shapes: Shapes = None, restrict: Restrict = None, store: AnyStore = None,
-            progress: bool | Progress = True, verify: bool = False) -> Profile:
+            shapes: Shapes = None, restrict: AnyRestrict = None, store: AnyStore = None,
+            progress: bool | Progress = True, verify: bool = False, timer: RunTimer = MACHINE) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
     the path of one (None: the user's). `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `verify`: compare each candidate with the layer's meaning in float64 first; wrong ones are left out. `budget_s`:
     seconds after which no pass is started; a candidate for every layer is measured in any case. `notes` of the result say
-    what was done. Raises InputError, RouteError, StoreError, and InterruptedTuning on Ctrl-C, when all that was measured
-    is kept.
+    what was done. `timer`: what all times are taken from. Raises InputError, RouteError, StoreError, and
+    InterruptedTuning on Ctrl-C, when all that was measured is kept.
     """
     from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
@@ -90,7 +91,7 @@ def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None
     warn_uncalibrated(bound, accuracy, 2)
     with opened(store) as kept, progress_bar(progress, "profiling") as tell:
         return profile_bound(bound, threads=threads, budget_s=budget_s, accuracy=accuracy,
-                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify)
+                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify, timer=timer)
 
 
 def problems_of(bound: BoundNet, threads: int) -> list[str]:
@@ -114,16 +115,18 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     return list(texts)
 
 
-def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32", restrict: Any = None,
-                  store: Store, progress: Progress | None = None, verify: bool = False,
-                  clock: Callable[[], float] = time.monotonic) -> Profile:
-    """`profile` for a bound net, a `Restriction` and an open store. `clock`: seconds, for the budget."""
-    start, here = clock(), this_host()
+def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32",
+                  restrict: Restrict | None = None, store: Store, progress: Progress | None = None, verify: bool = False,
+                  timer: RunTimer = MACHINE) -> Profile:
+    """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
+    that is measured."""
+    start, here = timer.now(), this_host()
     texts = problems_of(bound, threads)
-    inputs, runs = random_inputs(bound), []
+    inputs = random_inputs(bound)
+    runs: list[Run] = []
     nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
 
-    def lookup() -> dict:  # what another protocol measured is measured again
+    def lookup() -> dict[Key, Measurement]:  # what another protocol measured is measured again
         return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
 
     def write(measurements: list[Measurement]) -> None:
@@ -133,26 +136,26 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     try:
         for i, (net, allowed) in enumerate(nets):
             # What the nets before this one measured is known now.
-            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, clock=clock,
+            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, timer=timer,
                       known=lookup() if runs else known, lead=runs[0] if runs else None)
             runs.append(run)
             if verify:
                 from .verify import verify as check
                 tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
                 notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
-            spent, end = clock() - start, budget_s * _until(i, len(nets))
-            _Protocol(run, clock(), max(0.0, end - spent), _part(progress, i, len(nets)), clock).perform()
-            run.flush()
+            spent, end = timer.now() - start, budget_s * _until(i, len(nets))
+            _Protocol(run, timer.now(), max(0.0, end - spent), _part(progress, i, len(nets)), timer).perform()
+            run.samples.flush()
     except KeyboardInterrupt as e:
-        runs[-1].flush()
+        runs[-1].samples.flush()
         where = store.path or "a store in memory"
         raise InterruptedTuning(f"profiling was interrupted after {sum(r.passes for r in runs)} passes; "
-                                f"{len(set().union(*(r.measured for r in runs)))} candidates and conversions measured "
+                                f"{len(set().union(*(r.samples.measured for r in runs)))} candidates and conversions measured "
                                 f"in this run are kept in {where}: start again to go on") from e
     finally:
         for run in runs[-1:]:
-            run.flush()
-    notes |= _notes(runs, clock() - start)
+            run.samples.flush()
+    notes |= _notes(runs, timer.now() - start)
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
     return _result(runs, here, known, notes)
@@ -174,10 +177,11 @@ def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
 def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
     """What is known about the candidates of this build; those that turned out wrong are left out."""
     base = {name: e.candidate for name, e in runs[0].base().items()}
-    slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(), run.call)]
+    slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(),
+                                         run.samples.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
-    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].pace.name(base)}
-    new = {m.id: m for run in runs for m in run.measurements.values()}
+    current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].reader.name(base)}
+    new = {m.id: m for run in runs for m in run.samples.measurements.values()}
     result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
     result.notes.update(notes)
     return result
@@ -190,11 +194,11 @@ def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
     failed = {(s.text, str(e.candidate)): e.reason for run in runs for s in run.distinct for e in s.entries
               if e.state == "failed"}
     candidates = {(text, *e.candidate.key) for text, s in distinct.items() for e in s.entries}
-    stick = runs[0].pace.stick
-    speeds = stick.speeds
+    yardstick = runs[0].reader.yardstick
+    speeds = yardstick.speeds
     speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
-    return {"speed": speed, "yardsticks": len(stick), "passes": sum(r.passes for r in runs),
-            "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.measured for r in runs))),
+    return {"speed": speed, "yardsticks": len(yardstick), "passes": sum(r.passes for r in runs),
+            "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.samples.measured for r in runs))),
             "known": len(known), "candidates": len(candidates), "unmeasured": len(candidates - known), "seconds": seconds,
             "finite": all(r.finite for r in runs),
             "failed": [{"problem": text, "candidate": c, "reason": reason} for (text, c), reason in failed.items()]}
@@ -203,8 +207,8 @@ def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
 class _Protocol:
     """The order of passes. `budget_s` counts from `start`."""
 
-    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, clock: Callable[[], float]):
-        self.run, self.start, self.budget_s, self.progress, self.clock = run, start, budget_s, progress, clock
+    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, timer: RunTimer):
+        self.run, self.start, self.budget_s, self.progress, self.timer = run, start, budget_s, progress, timer
         self.shown = 0.0
 
     def perform(self) -> None:
@@ -224,19 +228,19 @@ class _Protocol:
                 part(share)
 
     def until(self, share: float) -> float:
-        """When a share of the budget is spent, by the clock."""
+        """When a share of the budget is spent, by the timer."""
         return self.start + share * self.budget_s
 
     def left(self, share: float) -> bool:
         """True while less than a share of the budget is spent."""
-        return self.clock() < self.until(share)
+        return self.timer.now() < self.until(share)
 
     def tell(self, text: str) -> None:
         """Report progress: the larger of the budget spent and the candidates done; never back."""
         if self.progress is None:
             return
         done, total = self.run.progress()
-        spent = (self.clock() - self.start) / self.budget_s if self.budget_s > 0 else 1.0
+        spent = (self.timer.now() - self.start) / self.budget_s if self.budget_s > 0 else 1.0
         self.shown = max(self.shown, min(0.99, max(spent, 0.8 * done / max(1, total))))
         self.progress(self.shown, f"{text} ({done} of {total} candidates)")
 
@@ -280,7 +284,7 @@ class _Protocol:
         """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
         if slot.weight_bytes < HEAVY:
             return slot.unmeasured()
-        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < HEAVY_WANTED]
+        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < SETTLED]
         return [*started[-1:], *slot.unmeasured()]
 
     @staticmethod
@@ -325,10 +329,11 @@ class _Protocol:
                     lacking[e.layout] = lacking.get(e.layout, 0) + 1
             theme = max(lacking, key=lambda layout: (layout != "plain", lacking[layout]))
             self.tell("measuring again")
-            layouts = theme, "plain"
-            chosen = self._spread(slots, lambda s, allowed=layouts: [e for e in self._contenders(s) if e.layout in allowed])
+            chosen = self._spread(slots, partial(self._contenders, layouts=(theme, "plain")))
             self.run.perform(chosen, self.until(share))
 
     @staticmethod
-    def _contenders(slot: Slot) -> list[Entry]:
-        return [e for e in slot.contenders() if slot.weight_bytes < HEAVY or len(e.raw) < HEAVY_WANTED]
+    def _contenders(slot: Slot, layouts: tuple[str, ...] | None = None) -> list[Entry]:
+        """The contenders of a slot, in some layouts only; those of heavy layers until they have enough samples."""
+        found = slot.contenders() if layouts is None else [e for e in slot.contenders() if e.layout in layouts]
+        return [e for e in found if slot.weight_bytes < HEAVY or len(e.raw) < SETTLED]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ..regions import Region, disjoint
 from ..runtime.bound import BoundNet
-from ..runtime.catalogue import Candidate
+from ..runtime.catalogue import Candidate, Restrict
 
 
-def fused_nets(bound: BoundNet, threads: int, accuracy: str, restrict: Any) -> Iterator[tuple[BoundNet, Any]]:
+def fused_nets(bound: BoundNet, threads: int, accuracy: str,
+               restrict: Restrict | None) -> Iterator[tuple[BoundNet, Restrict | None]]:
     """(net, restriction) until every region that a routine may compute was fused in one of the nets."""
     offers = {name: _allowed(bound, region, threads, accuracy, restrict) for name, region in bound.regions.items()}
     for group in disjoint(region for name, region in bound.regions.items() if offers[name]):
@@ -18,7 +18,7 @@ def fused_nets(bound: BoundNet, threads: int, accuracy: str, restrict: Any) -> I
         yield bound.fused(names), _only(bound, {n: offers[n] for n in names}, threads, accuracy, restrict)
 
 
-def _allowed(bound: BoundNet, region: Region, threads: int, accuracy: str, restrict: Any) -> list[Candidate]:
+def _allowed(bound: BoundNet, region: Region, threads: int, accuracy: str, restrict: Restrict | None) -> list[Candidate]:
     """Candidates for a region that a restriction leaves for each of its layers."""
     found = bound.region_candidates(region, threads, accuracy)
     if restrict is None or not found:
@@ -33,7 +33,8 @@ def _allowed(bound: BoundNet, region: Region, threads: int, accuracy: str, restr
     return found
 
 
-def _only(bound: BoundNet, offers: dict[str, list[Candidate]], threads: int, accuracy: str, restrict: Any):
+def _only(bound: BoundNet, offers: dict[str, list[Candidate]], threads: int, accuracy: str,
+          restrict: Restrict | None) -> Restrict | None:
     """The restriction for a fused net, whose positions are others; None for none."""
     if restrict is None:
         return None

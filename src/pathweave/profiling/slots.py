@@ -1,4 +1,8 @@
-"""The state of a profile run: for every distinct problem its candidates, their samples, and who needs more of them."""
+"""The state of a profile run: for every distinct problem its candidates, their samples, and which need more of them.
+
+A *slot* is one distinct problem of the net, with all layers that pose it. An *entry* is one candidate of a slot, with
+its samples. See docs/statistics.md.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,15 @@ from ..runtime.catalogue import Candidate
 from .measurement import quantile
 from .yardstick import uninterrupted
 
-#: A candidate this much slower than the best of its problem is measured no more.
-DROP = 3.0
-#: Within this factor of the best candidate with the same ports, more samples decide.
+#: A candidate slower than DROP_FACTOR times the best of its problem is measured no more.
+DROP_FACTOR = 3.0
+#: A candidate within this factor of the best one with the same ports is a contender: more samples may change which is best.
 CONTENDER = 1.5
-#: So many samples from earlier runs settle a candidate.
+#: A candidate that has so many samples from earlier runs needs no more; nor does one of a heavy layer from this run.
 SETTLED = 3
-#: So many samples are wanted of a contender, and at most so many are kept per run.
+#: So many samples are wanted of a contender, and at most so many of one candidate are kept per run.
 WANTED, KEPT = 8, 24
-#: A first run that is slower than the best by less than this (ns) may be that of cold memory.
+#: A first run that is slower than the best by less than this (ns) may be slow because of cold memory.
 COLD = 200_000
 
 
@@ -88,8 +92,12 @@ class Slot:
         self.entries = [Entry(c) for c in one_variant_each_first(candidates)]
         self.turn = 0
 
+    def entry_of(self, candidate: Candidate) -> Entry:
+        """The entry of a candidate that the slot has. Raises StopIteration, a fault of the caller, where it has not."""
+        return next(e for e in self.entries if e.candidate.key == candidate.key)
+
     def find(self, candidate: Candidate) -> Entry | None:
-        """The entry of a candidate."""
+        """The entry of a candidate, None where there is none."""
         return next((e for e in self.entries if e.candidate.key == candidate.key), None)
 
     @property
@@ -103,8 +111,8 @@ class Slot:
         return min((e.median for e in self.entries if e.usable), default=float("inf"))
 
     def surviving(self) -> list[Entry]:
-        """Measured entries below DROP times the best: what a solver may choose with profit."""
-        limit = DROP * self.best
+        """Measured entries below DROP_FACTOR times the best: what a solver may choose with profit."""
+        limit = DROP_FACTOR * self.best
         return [e for e in self.measured if e.median <= limit]
 
     def unmeasured(self) -> list[Entry]:
@@ -119,8 +127,8 @@ class Slot:
                        len(e.raw) < KEPT and e.median <= CONTENDER * lowest[e.ports]), key=lambda e: e.count)
 
     def drop_slow(self) -> list[Entry]:
-        """Drop entries above DROP times the best; gives those that were dropped now."""
-        limit, dropped = DROP * self.best, []
+        """Drop entries above DROP_FACTOR times the best; gives those that were dropped now."""
+        limit, dropped = DROP_FACTOR * self.best, []
         for e in self.entries:
             if e.state == "open" and e.count and e.median > limit:
                 e.state = "dropped"

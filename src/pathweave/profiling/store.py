@@ -27,6 +27,8 @@ from .measurement import Key, Measurement, merge, read_lines, write_lines
 SCHEMA = 1
 APPLICATION = 0x50574156
 BUSY_SECONDS = 30.0
+#: Result codes of SQLite, which the module has names for from Python 3.11 on. Source: https://www.sqlite.org/rescode.html
+_BUSY, _LOCKED, _CORRUPT, _FULL, _NOT_A_DATABASE = 5, 6, 11, 13, 26
 
 _TABLES = """
 CREATE TABLE host (id TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
@@ -105,7 +107,7 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # ---- verbs ------------------------------------------------------------------------------------------------------
@@ -239,11 +241,11 @@ def _explain(path: Path | None, verb: str, e: Exception) -> str:
     """What went wrong with the store and what to do about it."""
     reason = getattr(e, "strerror", None) or str(e) or type(e).__name__
     code = getattr(e, "sqlite_errorcode", 0) & 0xff
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if code in (_BUSY, _LOCKED):
         advice = f"another process has held it for {BUSY_SECONDS:g} s: try again when it has ended"
-    elif code == sqlite3.SQLITE_FULL:
+    elif code == _FULL:
         advice = "free some disk space, or set PATHWEAVE_HOME to a folder that has some"
-    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(e, (ValueError, TypeError)):
+    elif code in (_CORRUPT, _NOT_A_DATABASE) or isinstance(e, (ValueError, TypeError)):
         advice = ("the file is damaged: delete it (its measurements are made again), "
                   "or set PATHWEAVE_HOME to another folder")
     else:
@@ -288,7 +290,7 @@ def _journal(db: sqlite3.Connection) -> None:
             db.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as e:
-            busy = getattr(e, "sqlite_errorcode", 0) & 0xff in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            busy = getattr(e, "sqlite_errorcode", 0) & 0xff in (_BUSY, _LOCKED)
             if not busy or time.monotonic() > end:
                 raise
             time.sleep(0.01)

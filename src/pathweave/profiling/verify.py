@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ..errors import Error
 from ..layers import kind_of
 from ..meaning.evaluate import run_layer
 from ..net.accuracy import largest_error
-from ..net.floats import bits_of
+from ..net.compare import relative_error
 from ..net.net import Layer, Net
 from ..net.scales import INTEGER_RANGE
 from ..runtime.bound import BoundNet
@@ -64,7 +64,7 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
     return failures
 
 
-def _double(array):
+def _double(array: Any) -> Any:
     return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array
 
 
@@ -95,7 +95,7 @@ def _in_f16(c: Candidate) -> bool:
 
 def _within(single: BoundNet, layer: Layer, given: Mapping[str, np.ndarray]) -> _Reference:
     """The reference for integers: inputs and outputs cut to the ranges of calibration, which these inputs may exceed."""
-    def cut(value: str, array):
+    def cut(value: str, array: np.ndarray) -> np.ndarray:
         scale = single.scales.get(value)
         return array if scale is None else np.clip(array, *scale.range)
     given = {v: np.ascontiguousarray(cut(v, a), a.dtype) for v, a in given.items()}
@@ -119,17 +119,3 @@ def _check(single: BoundNet, reference: _Reference, c: Candidate, threads: int) 
             return (f"output {name!r} has a relative RMS error of {error:.3g} against float64, "
                     f"its class {c.accuracy} allows {allowed:.3g}")
     return ""
-
-
-def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
-    """RMS of the difference over RMS of what is wanted; 0 for equal arrays, infinite where NaN or infinity differ."""
-    got, wanted = bits_of(got), bits_of(wanted)
-    if got.dtype.kind != "f":
-        return 0.0 if np.array_equal(got, wanted) else float("inf")
-    got = got.astype(np.float64)
-    fine = np.isfinite(wanted)
-    if not np.array_equal(fine, np.isfinite(got)) or not np.array_equal(got[~fine], wanted[~fine], equal_nan=True):
-        return float("inf")
-    difference, size = (float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
-                        for x in (got[fine] - wanted[fine], wanted[fine]))
-    return difference / size if size else difference

@@ -1,5 +1,10 @@
 """The yardstick: the net's default route, run between other runs, tells how fast the machine is at that moment.
 
+A *reading* is one run of the yardstick with a timer per step. A *level* is the median of neighbouring readings. The
+*reference speed* is the one at which a reading takes the low decile of all levels that are known of this net on this
+host. *Slowness* is how many times longer than at reference speed something took. A *moment* numbers readings and runs in
+their order. See docs/statistics.md.
+
 A machine that is shared, hot or saving power changes its speed by a third from one second to the next. Two times taken
 seconds apart can be compared only at equal speed, and no clock tells the speed; a run of the net itself does, since it
 has the net's own mix of arithmetic and memory. It is timed step by step: what slows the machine slows all steps, while
@@ -9,7 +14,6 @@ another process that takes the core for a moment hits a few of them, and says no
 from __future__ import annotations
 
 import hashlib
-import time
 from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,30 +22,25 @@ from ..net.problem import Problem
 from ..runtime.bound import BoundNet
 from .measurement import Key, quantile
 
+#: Routine under which the time of a call that belongs to no step is kept.
+CALL = "runtime/call"
 #: Routine under which the times of the default route are kept, level by level.
 YARDSTICK = "runtime/yardstick"
-#: Readings on either side of a moment that tell its speed, and in a level.
+#: So many readings on either side of a moment tell its speed, and so many make a level.
 NEAR = 3
-#: Readings, or levels, that differ by less than this factor are of one speed.
+#: Times that differ by less than this factor are of one speed of the machine; beyond it the machine was not quiet.
 STEADY = 1.2
-#: Quantile of all levels that is the reference: a machine that is seldom quieter.
+#: This quantile of all levels is the reference: the machine is seldom quieter.
 REFERENCE = 0.1
-#: Levels of one profile run that are kept.
+#: So many levels of one profile run are kept, as quantiles of all of them.
 LEVELS = 64
-#: Quantiles of the times of a step over the runs, and of the slowness of a run over its steps, that are taken for those
-#: which nothing interrupted.
+#: Interruptions only add time, so low quantiles are taken for what nothing interrupted: LEAST of the times of a step over the
+#: runs, LOW of the slowness of a run over its steps, and LOW of a route's times in a race.
 LEAST, LOW = 0.1, 0.25
-#: Samples longer than the low quartile by this factor were interrupted.
+#: A sample of a candidate that is longer than its low quartile by more than this factor was interrupted.
 INTERRUPTED = 1.5
-#: Turns between costs of steps and slowness of runs.
+#: Costs of steps and slowness of runs are found from each other in turn, so many times.
 POLISHES = 3
-
-
-def timed_call(session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
-    """Nanoseconds of one call without a timer per step. `out`: arrays that take the outputs."""
-    start = time.perf_counter_ns()
-    session.run(inputs, out)
-    return time.perf_counter_ns() - start
 
 
 def call_problem(bound: BoundNet, threads: int) -> Problem:
@@ -162,7 +161,7 @@ def readings(steps: Sequence[Sequence[int]]) -> list[float]:
     return [float(s) for s in slow * costs.sum()]
 
 
-def _least(times):
+def _least(times: Any) -> Any:
     """A low quantile over the runs that is one of the values: the least of few, for half of them may be interrupted."""
     import numpy as np
     return np.quantile(times, LEAST, axis=0, method="lower")

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import platform
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.accuracy import common_class
+from ..timer import SYSTEM, Timer
 from ..words import counted
 from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
@@ -45,17 +45,17 @@ class Entry:
         return Times(tuple(self.samples)) if self.samples else None
 
 
-def prepare_peer(peer: Peer, task: Task) -> Entry:
+def prepare_peer(peer: Peer, task: Task, timer: Timer = SYSTEM) -> Entry:
     """Load a peer; whatever goes wrong becomes its reason."""
     entry = Entry(peer.name, None, peer.missing(), peer.accuracy, peer.version())
     if entry.reason:
         return entry
-    begin = time.perf_counter()
+    begin = timer.now()
     try:
         entry.call = prepared(peer, task)
     except Declined as e:
         entry.reason = str(e)
-    entry.prepare_s = time.perf_counter() - begin
+    entry.prepare_s = timer.now() - begin
     return entry
 
 
@@ -98,7 +98,7 @@ def _copy(y: Any) -> Any:
 
 
 def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = SEED,
-            tell: Callable[[float, str], None] = lambda share, what: None) -> None:
+            tell: Callable[[float, str], None] = lambda share, what: None, timer: Timer = SYSTEM) -> None:
     """Time all engines that run, interleaved; samples in nanoseconds are appended to the entries."""
     running = [e for e in entries if e.call is not None]
     order = random.Random(seed)
@@ -106,13 +106,15 @@ def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = S
         order.shuffle(running)
         for entry in running:
             tell(i / rounds, f"round {i + 1} of {rounds}: {entry.name}")
-            settle()
-            entry.call()
+            settle(timer=timer)
+            call = entry.call
+            assert call is not None
+            call()
             for _ in range(calls):
-                begin = time.perf_counter_ns()
-                entry.call()
-                entry.samples.append(float(time.perf_counter_ns() - begin))
-    settle()
+                begin = timer.ns()
+                call()
+                entry.samples.append(float(timer.ns() - begin))
+    settle(timer=timer)
 
 
 def host_facts() -> dict[str, Any]:

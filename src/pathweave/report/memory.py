@@ -44,7 +44,7 @@ def _main(request: dict[str, Any]) -> dict[str, Any]:
     if request["engine"] == "pathweave":
         import pathweave
         model = pathweave.load(request["model"], threads=request["threads"])
-        outputs = None
+        outputs: Any = None
         for _ in range(RUNS):
             outputs = model.run(inputs)
     else:

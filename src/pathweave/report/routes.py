@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,20 +11,23 @@ from ..runtime.interpreted import of_plan
 from ..words import counted
 from .tables import Column, Table, show_difference, show_time, time_column
 
+if TYPE_CHECKING:
+    from ..runtime.plan import Plan
+
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
             Column("variant", "variant", fold=2), Column("formats", "formats", fold=3),
             time_column("predicted_ns", "predicted"), time_column("measured_ns", "measured"),
             Column("runner_up", "runner-up", fold=4), time_column("margin_ns", "margin", fold=5))
 
 
-def origin_of(plan: Any) -> str:
+def origin_of(plan: Plan) -> str:
     """What a plan's route is, in words; see `runtime.routes.origin`."""
     from ..profiling.protocol import this_host
     from ..runtime.routes import origin
     return origin(plan.route, plan.signature, plan.threads, this_host().id)
 
 
-def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,
+def route_table(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,
                 title: str = "") -> Table:
     """Table of a plan's route.
 
@@ -43,7 +46,7 @@ def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
                                          *_legend(rows)])
 
 
-def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
+def _rows(plan: Plan, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
     chosen = route.layers if route else {}
     paid = {(c.value, c.source, c.target): c.predicted_ns for c in (route.conversions if route else ())}
     rows: list[dict[str, Any]] = []
@@ -62,7 +65,7 @@ def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[d
             "kind": step.layer if adapt else plan.bound.layers[plan.bound.index[step.layer]].kind,
             "routine": step.routine, "variant": step.variant,
             "formats": _formats(step.ins, step.outs),
-            "predicted_ns": paid.get((step.value, *step.ins, *step.outs)) if adapt else
+            "predicted_ns": paid.get((step.value, step.ins[0], step.outs[0])) if adapt else
             choice.predicted_ns if choice else None,
             "measured_ns": ns,
             "runner_up": f"{runner['routine']} {runner.get('variant', '')}".strip() if runner else None,
@@ -119,7 +122,7 @@ def _legend(rows: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None) -> dict[str, Any]:
+def route_json(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None) -> dict[str, Any]:
     """The same as plain data, with the route's totals."""
     route, table = plan.route, route_table(plan, steps_ns, end_to_end_ns)
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",

@@ -119,7 +119,7 @@ class Table:
     """
 
     columns: Sequence[Column]
-    rows: list[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
     title: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -159,8 +159,9 @@ class Table:
             while excess() > 0 and any(c.fold for c in columns):
                 i = max(range(len(columns)), key=lambda i: columns[i].fold)
                 folded.append(columns[i].heading)
-                for row in (columns, widths, *cells):
-                    del row[i]  # type: ignore[union-attr]
+                del columns[i], widths[i]
+                for row in cells:
+                    del row[i]
             shorten(TIGHT)
             whole, cells = cells, [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
                                    for row in cells]

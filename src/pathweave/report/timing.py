@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..timer import SYSTEM, Timer
 
 
 @dataclass(frozen=True)
@@ -38,31 +39,33 @@ class Times:
         return {"median_ns": self.median, "minimum_ns": self.minimum, "spread": self.spread, "count": len(self.samples)}
 
 
-def time_calls(call: Callable[[], Any], seconds: float = 0.5, at_least: int = 7, at_most: int = 1000) -> Times:
+def time_calls(call: Callable[[], Any], seconds: float = 0.5, at_least: int = 7, at_most: int = 1000,
+               timer: Timer = SYSTEM) -> Times:
     """Wall times of single calls for about `seconds`, after one that does not count."""
     call()
     samples: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(samples) < at_least or (time.perf_counter() < end and len(samples) < at_most):
-        begin = time.perf_counter_ns()
+    end = timer.now() + seconds
+    while len(samples) < at_least or (timer.now() < end and len(samples) < at_most):
+        begin = timer.ns()
         call()
-        samples.append(float(time.perf_counter_ns() - begin))
+        samples.append(float(timer.ns() - begin))
     return Times(tuple(samples))
 
 
 def step_samples(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, at_least: int = 5,
-                 at_most: int = 200) -> tuple[np.ndarray, Times]:
+                 at_most: int = 200, timer: Timer = SYSTEM) -> tuple[np.ndarray, Times]:
     """Nanoseconds of every step of a session's plan, runs x steps, and of whole calls, which take turns with the timed
     runs; the first of each does not count."""
     session.run_timed(inputs)
     session.run(inputs)
-    runs, calls = [], []
-    end = time.perf_counter() + seconds
-    while len(runs) < at_least or (time.perf_counter() < end and len(runs) < at_most):
+    runs: list[np.ndarray] = []
+    calls: list[float] = []
+    end = timer.now() + seconds
+    while len(runs) < at_least or (timer.now() < end and len(runs) < at_most):
         runs.append(session.run_timed(inputs))
-        begin = time.perf_counter_ns()
+        begin = timer.ns()
         session.run(inputs)
-        calls.append(float(time.perf_counter_ns() - begin))
+        calls.append(float(timer.ns() - begin))
     return np.stack(runs), Times(tuple(calls))
 
 
@@ -72,20 +75,20 @@ def time_steps(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, at
     return np.median(step_samples(session, inputs, seconds, at_least, at_most)[0], axis=0)
 
 
-def settle(longest: float = 0.4, window: float = 0.002) -> float:
+def settle(longest: float = 0.4, window: float = 0.002, timer: Timer = SYSTEM) -> float:
     """Wait until the threads of this process sleep; returns the seconds waited.
 
     Thread pools spin after a call, from a fraction of a millisecond (ours, ONNX Runtime) to 200 ms (OpenMP), and would
     take the cores from the engine that runs next. Asleep: below a tenth of one core within a window, twice in a row.
     """
-    begin = time.perf_counter()
+    begin = timer.now()
     quiet = 0
-    while quiet < 2 and time.perf_counter() - begin < longest:
-        wall, cpu = time.perf_counter(), time.process_time()
-        time.sleep(window)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    while quiet < 2 and timer.now() - begin < longest:
+        wall, cpu = timer.now(), timer.cpu()
+        timer.sleep(window)
+        wall, cpu = timer.now() - wall, timer.cpu() - cpu
         quiet = quiet + 1 if cpu < 0.1 * wall else 0
-    return time.perf_counter() - begin
+    return timer.now() - begin
 
 
 def load_average() -> float | None:

@@ -17,7 +17,7 @@ from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..regions import Region
 from ..words import counted
 from . import catalogue
-from .catalogue import Candidate, Refusal
+from .catalogue import Candidate, Refusal, Restrict
 
 _counter = itertools.count(1)
 
@@ -162,7 +162,7 @@ class BoundNet:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs."""
-        return {name: tuple(spec.shape) for name, spec in self.net.inputs.items()}
+        return {name: spec.sizes for name, spec in self.net.inputs.items()}
 
     def dynamic(self, layer: Layer) -> tuple[str, ...]:
         """Names of the inputs that are values, in order: one per input port of a candidate."""
@@ -187,7 +187,7 @@ class BoundNet:
                         f"--calibrate)")
         return ""
 
-    def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict=None,
+    def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
         """All allowed ways to compute one layer, never empty, and the refusals; see `catalogue.candidates`.
 

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from math import prod
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, OutOfMemoryError
+from ..net.arguments import as_array, by_name
 from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
-from ..net.net import Net
+from ..net.net import Net, TensorSpec
 from ..net.scales import Scale
 from .bound import BoundNet
 from .defaults import default_route
 from .ranges import Ranges
 from .routes import plan_route
-from .session import as_array
 from .sharing import Scales, scales_of
 from .trial import SAMPLES, trial
+
+if TYPE_CHECKING:
+    from .session import Session
 
 #: Bytes of the values that one plan hands out.
 GROUP_BYTES = 128 << 20
@@ -73,7 +75,7 @@ class Recorder:
                 layers.append(layer)
         return BoundNet(Net(net.inputs, values, layers[::-1], net.constants, net.specs))
 
-    def _places(self, session: Any) -> dict[str, np.ndarray]:
+    def _places(self, session: Session) -> dict[str, np.ndarray]:
         """Arrays for the outputs, in memory that all groups share."""
         places, at = {}, -self._memory.ctypes.data % _ALIGNMENT
         for name, spec in session.plan.outputs.items():
@@ -83,17 +85,18 @@ class Recorder:
         return places
 
 
-def _room(spec) -> int:
+def _room(spec: TensorSpec) -> int:
     """Bytes of an f32 value, rounded up."""
     return -(-4 * spec.elements // _ALIGNMENT) * _ALIGNMENT
 
 
 def _groups(bound: BoundNet) -> Iterator[list[str]]:
     """The f32 values that layers make, in order, in groups of up to GROUP_BYTES (or one value)."""
-    group, size = [], 0
+    group: list[str] = []
+    size = 0
     for layer in bound.layers:
         for value in layer.outputs:
-            if bound.spec(value).dtype == "f32" and prod(bound.spec(value).shape):
+            if bound.spec(value).dtype == "f32" and bound.spec(value).elements:
                 if group and size + _room(bound.spec(value)) > GROUP_BYTES:
                     yield group
                     group, size = [], 0
@@ -115,15 +118,18 @@ class Samples:
         self.samples, self.from_image = samples, from_image
 
     def __len__(self) -> int:
-        return len(self.samples) if hasattr(self.samples, "__len__") else 0
+        return len(self.samples) if isinstance(self.samples, Sized) else 0
 
     def __iter__(self) -> Iterator[Any]:
         for i, sample in enumerate(self.samples):
             image = isinstance(sample, (str, os.PathLike)) or hasattr(sample, "getexif")
-            if image and self.from_image is None:
+            if not image:
+                yield sample
+            elif self.from_image is None:
                 raise InputError(f"samples[{i}]: an image needs a preprocess net, which this model lacks; load it with "
                                  f"preprocess=..., or give arrays")
-            yield self.from_image(sample) if image else sample
+            else:
+                yield self.from_image(sample)
 
 
 def calibrate(net: Net, bind: Callable[[Any], BoundNet], samples: Samples, threads: int,
@@ -174,15 +180,7 @@ def _doubts(bound: BoundNet, found: Scales, samples: list[dict[str, np.ndarray]]
 def sample_arrays(net: Net, where: str, sample: Any) -> dict[str, np.ndarray]:
     """The arrays of a sample by input, checked. Raises InputError, DTypeError."""
     from ..meaning.evaluate import match_symbols
-    if not isinstance(sample, Mapping):
-        if len(net.inputs) != 1:
-            raise InputError(f"{where}: expected a dict with the inputs {', '.join(map(repr, net.inputs))}, got "
-                             f"{type(sample).__name__}")
-        sample = {next(iter(net.inputs)): sample}
-    if set(sample) != set(net.inputs):
-        raise InputError(f"{where}: expected exactly the inputs {', '.join(map(repr, net.inputs))}, got "
-                         f"{', '.join(map(repr, sample)) or 'none'}")
-    arrays = {}
+    sample, arrays = by_name(where, net.inputs, sample), {}
     for name, spec in net.inputs.items():
         try:
             array = as_array(name, sample[name])

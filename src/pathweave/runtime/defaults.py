@@ -8,7 +8,7 @@ from ..net.format import Format, plain_format
 from ..net.route import Choice, Conversion, Route
 from ..net.size import check_number_of_threads
 from .bound import BoundNet
-from .catalogue import Candidate
+from .catalogue import Candidate, Restrict
 from .conversions import conversions_for
 
 #: Layouts that are tried; an earlier one wins a tie.
@@ -16,7 +16,7 @@ _PREFERRED = ("nhwc", "nchw16c", "nchw")
 _REFERENCE = 1000
 
 
-def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict=None) -> Route:
+def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict: Restrict | None = None) -> Route:
     """A route that needs no profile: a single layout where routines allow it, the catalogue's order elsewhere.
 
     Raises NoRoutineError when a layer has no allowed routine.
@@ -37,7 +37,7 @@ def choice_of(candidate: Candidate) -> Choice:
     return Choice(candidate.routine, candidate.version, candidate.variant, candidate.ins, candidate.outs)
 
 
-def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restrict=None,
+def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restrict: Restrict | None = None,
                     fixed: Mapping[str, Candidate] | None = None) -> dict[str, Candidate]:
     """A candidate per layer name, those of `fixed` as they are.
 
@@ -65,7 +65,7 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
     for layer, found in zip(bound.layers, options):
         names = bound.dynamic(layer)
 
-        def key(c: Candidate, names=names) -> int:
+        def key(c: Candidate, names: tuple[str, ...] = names) -> int:
             return _outside(c, layout) + _REFERENCE * c.reference + _conversions(c, names, have)
         # Reference candidates are listed only where there is nothing else; a layout decides before their price does.
         best = min(found, key=lambda c: (c.reference, _moved(bound, (*names, *layer.outputs), c), _outside(c, layout),

@@ -16,15 +16,16 @@ Source: Hilaga et al. 2021, arXiv 2110.06037, and the manual of SoftNeuro's `--r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import NoneAllowedError, RestrictionError
 from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
+from ..net.variant import ALONE_WORD
 from ..words import counted
-from . import catalogue
-from .catalogue import Candidate
+from .catalogue import Candidate, Restrict
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
@@ -104,7 +105,7 @@ def _word_test(text: str, word: str, devices: set[str]) -> Test:
         return lambda c: not c.reference and c.accuracy == "strict"
     if word == "faster":
         return lambda c: not c.reference and c.accuracy != "strict"
-    if word == catalogue.ALONE[1:]:
+    if word == ALONE_WORD:
         return lambda c: c.alone
     return lambda c: c.algorithm == word or c.variant == word
 
@@ -115,7 +116,7 @@ def _field(candidate: Candidate, index: int) -> str:
     return fields[index] if index < len(fields) else ""
 
 
-def _layer_kinds():
+def _layer_kinds() -> Mapping[str, Any]:
     from ..layers import kinds
     return kinds()
 
@@ -185,7 +186,7 @@ class Restriction:
                                  f"there are {shown}")
 
 
-def restriction(value) -> Restriction | Callable | None:
+def restriction(value: Any) -> Restrict | None:
     """None, a callable, a descriptor, or several -> what `restrict` arguments are turned into."""
     if value is None or callable(value):
         return value

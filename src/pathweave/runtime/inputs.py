@@ -12,8 +12,8 @@ from ..net import memory
 from ..net.floats import host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
+from ..net.size import size_bytes
 from .bound import BoundNet
-from .layouts import size_bytes
 
 #: Integers where the net says nothing: masks and flags are frequent, and 0 and 1 are in the range of nearly everything.
 UNKNOWN_RANGE = (0, 1)
@@ -35,22 +35,22 @@ def random_inputs(bound: BoundNet, seed: int = 0) -> dict[str, Any]:
 def _random(bound: BoundNet, name: str, spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
     dtype = host_dtype(spec.dtype)
     if name in bound.scales and dtype.kind == "f":
-        values = np.ascontiguousarray(rng.uniform(*bound.scales[name].range, spec.shape), dtype)
+        values = np.ascontiguousarray(rng.uniform(*bound.scales[name].range, spec.sizes), dtype)
     elif spec.dtype == "bf16":
-        values = np.ascontiguousarray(rng.standard_normal(spec.shape, np.float32))
+        values = np.ascontiguousarray(rng.standard_normal(spec.sizes, np.float32))
     elif dtype.kind == "f":
-        values = np.ascontiguousarray(rng.standard_normal(spec.shape, np.float32), dtype)
+        values = np.ascontiguousarray(rng.standard_normal(spec.sizes, np.float32), dtype)
     else:
         least, largest = integer_range(bound, name) or UNKNOWN_RANGE
-        values = np.ascontiguousarray(rng.integers(least, largest, spec.shape, endpoint=True), dtype)
-    return taken(name, spec, values).view(dtype).reshape(spec.shape)
+        values = np.ascontiguousarray(rng.integers(least, largest, spec.sizes, endpoint=True), dtype)
+    return taken(name, spec, values).view(dtype).reshape(spec.sizes)
 
 
 def arrays_for_outputs(bound: BoundNet) -> dict[str, Any]:
     """An array of zeros for every output. Raises OutOfMemoryError, before any memory is taken."""
     _require(bound.outputs, "the results of the model")
     try:
-        return {name: np.zeros(spec.shape, numpy_dtype(spec.dtype)) for name, spec in bound.outputs.items()}
+        return {name: np.zeros(spec.sizes, numpy_dtype(spec.dtype)) for name, spec in bound.outputs.items()}
     except MemoryError as e:
         raise OutOfMemoryError(f"the results of the model: no memory ({e}); {_ADVICE}") from e
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..net.format import Format, itemsize, plain_layout
+from ..net.format import Format, plain_layout
 from ..net.net import TensorSpec
 from ..net.scales import INTEGER_RANGE, needs_scale
 
@@ -51,14 +51,9 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
     out[...] = value
 
 
-def size_bytes(spec: TensorSpec, form: Format | None = None) -> int:
-    """Bytes of a bound value in a format (None: the caller's); the same in every layout, for nothing is ever padded."""
-    return spec.elements * itemsize(form.dtype if form else spec.dtype)
-
-
 def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:
     """Every format of the CPU in which a value can lie, the caller's first. `scaled`: as integers too."""
     plain = plain_layout(spec.rank)
-    layouts = [plain, *(x for x in ("nhwc", "nchw16c") if fits(x, spec.shape))]
+    layouts = [plain, *(x for x in ("nhwc", "nchw16c") if fits(x, spec.sizes))]
     integers = [d for d in INTEGER_RANGE if scaled and needs_scale(spec.dtype, d)]
     return [Format(dtype, layout, "cpu") for dtype in (spec.dtype, *integers) for layout in layouts]

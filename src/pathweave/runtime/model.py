@@ -14,18 +14,19 @@ from numpy.typing import ArrayLike
 
 from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
+from ..net.arguments import as_array, by_name
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
 from ..net.size import MOST_THREADS, check_number_of_threads
 from ..words import counted
 from . import defaults
-from .arguments import AnyModel, Image, Inputs, Path, Pipeline, Restrict, Shapes
+from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
 from .bound import BoundNet, resolve_shapes
 from .native import native
 from .plan import Plan
 from .routes import plan_route
-from .session import Session, as_array, by_name
+from .session import Session
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
@@ -429,7 +430,7 @@ def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
     return kind(model, threads)
 
 
-def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None):
+def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None) -> Any:
     from ..files.images import pixels, read_image
     if isinstance(value, (str, os.PathLike)):
         return read_image(value, wanted, max_pixels)
@@ -508,7 +509,7 @@ def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, 
 
 
 def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, shapes: Shapes = None, accuracy: str = "f32",
-                  restrict: Restrict = None) -> Route:
+                  restrict: AnyRestrict = None) -> Route:
     """The route that a model's main net takes where nothing was measured.
 
     `model`: a model, a path, or a net that is bound already. `shapes`: as in `plan`. `accuracy`: the least accurate class

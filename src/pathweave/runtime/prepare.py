@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,12 @@ from .catalogue import Candidate, is_python
 from .layouts import physical_shape, store, to_logical
 from .native import native
 
+if TYPE_CHECKING:
+    from .._native import Kernel
+
+#: What a kernel of NumPy's runs: it reads the first arrays and fills the others.
+Body = Callable[[list[np.ndarray], list[np.ndarray]], None]
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -25,7 +31,7 @@ class Prepared:
     temporaries, which have the spec and format of the first output."""
 
     routine: str
-    kernel: Any
+    kernel: Kernel
     ins: tuple[int, ...]
     outs: tuple[int, ...]
     share: tuple[tuple[int, int, int], ...] = ()
@@ -70,7 +76,8 @@ class KernelCache:
         kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base))
         steps = [Prepared(c.routine, kernel, tuple(range(own)), (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
         for i, step in enumerate(c.steps):
-            constants, ins = [(None, 0)], (targets[i],)
+            constants: list[tuple[Any, int]] = [(None, 0)]
+            ins: tuple[int, ...] = (targets[i],)
             if step.problem.kind == "add":
                 residual = self.bound.constants_of(layer, c.problem)[-1]
                 constants.append(residual)
@@ -96,7 +103,7 @@ class KernelCache:
             del self._kernels[key]
 
 
-def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = ()):
+def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = ()) -> Kernel:
     """The kernel of a candidate's own problem (`base`). `scales`: per input, then per output; none are known without."""
     try:
         if is_python(c):
@@ -111,7 +118,7 @@ def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], sc
         raise RouteError(f"{where}: {c} cannot be prepared for {c.base.text!r}: {e}") from e
 
 
-def _python_kernel(c: Candidate, constants: list):
+def _python_kernel(c: Candidate, constants: list[Any]) -> Kernel:
     """A kernel that runs the NumPy meaning on the memory of the plan."""
     problem = c.base
     specs = [s for s, k in zip(problem.inputs, problem.constant) if s is not None and not k]
@@ -120,18 +127,18 @@ def _python_kernel(c: Candidate, constants: list):
 
 
 def _ports(specs: Sequence[TensorSpec], formats: Sequence[Format]) -> list[tuple[str, tuple[int, ...]]]:
-    return [(s.dtype, physical_shape(f.layout, s.shape)) for s, f in zip(specs, formats)]
+    return [(s.dtype, physical_shape(f.layout, s.sizes)) for s, f in zip(specs, formats)]
 
 
-def _conversion(c: Candidate):
+def _conversion(c: Candidate) -> Body:
     source, target = c.ins[0].layout, c.outs[0].layout
 
-    def run(ins, outs) -> None:
+    def run(ins: list[np.ndarray], outs: list[np.ndarray]) -> None:
         store(to_logical(ins[0], source), target, outs[0])
     return run
 
 
-def _meaning(c: Candidate, problem: Problem, constants: list):
+def _meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Body:
     from ..meaning.evaluate import run_layer
     names = tuple("" if s is None else f"x{i}" for i, s in enumerate(problem.inputs))
     layer = Layer(c.routine, problem.kind, names, tuple(f"y{i}" for i in range(len(problem.outputs))),
@@ -140,7 +147,7 @@ def _meaning(c: Candidate, problem: Problem, constants: list):
     dynamic = [i for i, (s, k) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not k]
     ins_layouts, outs_layouts = [f.layout for f in c.ins], [f.layout for f in c.outs]
 
-    def run(ins, outs) -> None:
+    def run(ins: list[np.ndarray], outs: list[np.ndarray]) -> None:
         arguments = list(fixed)
         for i, array, layout in zip(dynamic, ins, ins_layouts):
             arguments[i] = to_logical(array, layout)

@@ -74,8 +74,8 @@ def _some(array: np.ndarray, axis: int) -> np.ndarray:
     count = array.shape[axis]
     each = max(LOOKED_AT_EACH, LOOKED_AT // count)
     if axis == 1:
-        rows = array.reshape(array.shape[0], count, -1)
-        return rows[:, :, ::_step(rows.shape[0] * rows.shape[2], each)]
+        images = array.reshape(array.shape[0], count, -1)
+        return images[:, :, ::_step(images.shape[0] * images.shape[2], each)]
     rows = array.reshape(-1, count)
     return rows[::_step(len(rows), each)]
 

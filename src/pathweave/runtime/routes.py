@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.accuracy import accuracy_rank
+from ..net.problem import Problem
 from ..net.route import Choice, Conversion, Route
 from ..words import counted
 from . import catalogue
 from .bound import BoundNet
-from .catalogue import Candidate
+from .catalogue import Candidate, Restrict
 from .conversions import conversions_for
 from .defaults import choice_of, default_choices
 from .plan import Plan, build_plan
@@ -35,7 +36,7 @@ class Applied:
     replaced: list[dict[str, str]] = field(default_factory=list)
 
 
-def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restrict=None) -> Applied:
+def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restrict: Restrict | None = None) -> Applied:
     """The candidates that a route names, for a bound net.
 
     A route for another signature (other shapes) is carried over by layer name and routine id where the routine accepts
@@ -85,7 +86,7 @@ def _absence(route: Route, layer: str) -> str:
         f"the route computes it as part of {region!r}, which no routine does here"
 
 
-def _candidate(choice: Choice, problem, accuracy: str) -> Candidate | str:
+def _candidate(choice: Choice, problem: Problem, accuracy: str) -> Candidate | str:
     """The candidate that a route's entry names, or why it cannot be used."""
     found = catalogue.find(problem, choice.routine, choice.variant)
     if not isinstance(found, Candidate):

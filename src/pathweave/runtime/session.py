@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
 from ..locks import lock
+from ..net.arguments import as_array, by_name
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
@@ -30,8 +31,8 @@ class Session:
         if not isinstance(plan, Plan):
             raise InputError(f"session: expected a Plan, as pathweave.plan gives, got {type(plan).__name__}")
         self.plan = plan
-        self._inputs = [(name, tuple(s.shape), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
-        self._outputs = [(name, tuple(s.shape), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
+        self._inputs = [(name, s.sizes, np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
+        self._outputs = [(name, s.sizes, host_dtype(s.dtype)) for name, s in plan.outputs.items()]
         self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
         self._lock = lock()
         try:
@@ -91,7 +92,7 @@ class Session:
         given = by_name("session", self.plan.inputs, inputs)
         return [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
 
-    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec, value: Any) -> np.ndarray:
+    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
         if array.dtype != dtype:
             array = taken(f"input {name!r}", spec, array)
@@ -128,36 +129,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session over {self.plan!r}>"
-
-
-def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
-    """Inputs of a call in the order of the net's; one array stands for the input of a net that has one. Raises InputError."""
-    if not isinstance(inputs, (dict, Mapping)):  # dict first: to ask the abstract class takes a microsecond
-        if len(specs) == 1:
-            return {name: inputs for name in specs}
-        problem = f"expected a dict, got {'nothing' if inputs is None else type(inputs).__name__}"
-    elif inputs.keys() == specs.keys():
-        return {name: inputs[name] for name in specs}
-    else:
-        named = {"missing": [n for n in specs if n not in inputs], "unknown": [n for n in inputs if n not in specs]}
-        problem = " and ".join(f"{', '.join(map(repr, names))} {word}" for word, names in named.items() if names)
-    listed = ", ".join(f"{name!r} {spec}" for name, spec in specs.items())
-    raise InputError(f"{where}: {problem}; expected exactly the inputs {listed}")
-
-
-def as_array(name: str, value: Any) -> np.ndarray:
-    """The array behind an argument of a call, without copying. Raises InputError for what is no array on the CPU."""
-    if isinstance(value, np.ndarray):
-        return value.view(np.ndarray)
-    if hasattr(value, "__dlpack__"):
-        try:
-            return np.from_dlpack(value)
-        except Exception as e:  # whatever somebody else's __dlpack__ raises
-            kind = f"{type(value).__module__}.{type(value).__name__}"
-            raise InputError(f"input {name!r}: the {kind} cannot be read through DLPack: {e}; bring it to "
-                             f"the CPU, detached, as a dense tensor of a NumPy type") from e
-    raise InputError(f"input {name!r}: expected a NumPy array or a DLPack tensor, got {type(value).__name__}; "
-                     f"pass a NumPy array: numpy.asarray(value, dtype=...)")
 
 
 def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any) -> None:

@@ -1,8 +1,11 @@
-"""What `pathweave.solve` and `pathweave.tune` are."""
+"""What `pathweave.solve` and `pathweave.tune` are.
+
+From a call of `tune` to the route: here the model is loaded and bound to shapes, the store is opened, and the winner is kept.
+`tuner.Tuner.tune` does what lies between: measure, solve, race.
+"""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ..errors import InterruptedTuning, ProfileError
@@ -11,8 +14,9 @@ from ..net.route import Route
 from ..net.size import check_seconds
 from ..profiling.profile import Profile
 from ..profiling.store import AnyStore
+from ..profiling.timed import MACHINE, RunTimer
 from ..progress import Progress, progress_bar
-from ..runtime.arguments import AnyModel, Restrict, Shapes
+from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.model import LoadedModel, check_threads, load
 from .costs import Costs
@@ -45,7 +49,7 @@ def profiled_threads(bound: BoundNet, profile: Profile) -> int:
 
 
 def solve(model: AnyModel, profile: Profile, *, accuracy: str = "f32", threads: int | None = None, shapes: Shapes = None,
-          restrict: Restrict = None, time_limit_s: float = 10) -> Route:
+          restrict: AnyRestrict = None, time_limit_s: float = 10) -> Route:
     """The fastest route of a model's main net under measured costs, with a certificate.
 
     A pure function of its arguments: no clock decides, nothing is run, and the profile may be another machine's; the
@@ -65,29 +69,30 @@ def solve(model: AnyModel, profile: Profile, *, accuracy: str = "f32", threads: 
 
 
 def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, budget_s: float = 30, shapes: Shapes = None,
-         restrict: Restrict = None, progress: bool | Progress = True, store: AnyStore = None,
-         profile: Profile | None = None) -> TunedModel:
+         restrict: AnyRestrict = None, progress: bool | Progress = True, store: AnyStore = None,
+         profile: Profile | None = None, timer: RunTimer = MACHINE) -> TunedModel:
     """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
 
     `model`: a path or a model, which is left as it is. `threads` None: the processors that the process may use.
     `budget_s`: seconds for measuring, the race included; kept within a fifth and two seconds, unless one run of every layer
     takes longer. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `store`: a Store or the path of one (None: the user's). `profile`: measurements of this machine to start from, kept in
-    the store. Raises ProfileError for those of another machine, what `pathweave.profile` and `solve` raise, and
-    InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes on from there.
+    the store. `timer`: what all times are taken from. Raises ProfileError for measurements of another machine, what
+    `pathweave.profile` and `solve` raise, and InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes
+    on from there.
     """
     from ..profiling.protocol import opened, this_host
     from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
     from .tuner import Tuner
-    start = time.monotonic()
+    start = timer.now()
     phase, where = "load", "the store"
     try:
         loaded = load(model)
         number = loaded.threads if threads is None else check_threads(threads)
         check_seconds(budget_s, "budget_s")
         bound = loaded.bind(shapes)
-        seconds = {"load": time.monotonic() - start}
+        seconds = {"load": timer.now() - start}
         if profile is not None and not isinstance(profile, Profile):
             raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
         if profile is not None:
@@ -98,7 +103,7 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
                 kept.add(profile.runs, {profile.host: profile.facts})
             where = str(kept.path or "a store in memory")
             tuner = Tuner(bound, threads=number, accuracy=accuracy, budget_s=budget_s, restrict=restriction(restrict),
-                          store=kept, progress=tell)
+                          store=kept, progress=tell, timer=timer)
             try:
                 route, report = tuner.tune()
             finally:
@@ -113,6 +118,6 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
     except KeyboardInterrupt as e:
         raise InterruptedTuning(f"tuning was interrupted (phase: {phase}); no route was kept, all measurements are in "
                                 f"{where}: tune again to go on from there") from e
-    seconds |= report["seconds"] | {"total": time.monotonic() - start}
+    seconds |= report["seconds"] | {"total": timer.now() - start}
     tuned.report = {**report, "seconds": seconds}
     return tuned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,11 @@ from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route
 from ..profiling.about import About
-from ..profiling.measurement import Measurement
-from ..profiling.passes import CALL
+from ..profiling.measurement import SIGMAS_OF_SPREAD, Measurement
 from ..profiling.profile import Profile
-from ..profiling.yardstick import call_problem
+from ..profiling.yardstick import CALL, call_problem
 from ..runtime.bound import BoundNet
-from ..runtime.catalogue import Candidate
+from ..runtime.catalogue import Candidate, Restrict
 from ..words import counted
 from .fusion import MEMBER, Fusion
 from .solvers import contract
@@ -50,7 +49,8 @@ def standard_error(m: Measurement) -> float:
 
     The spread of single runs would call candidates equal whose medians are known to differ.
     """
-    return 1.2533 * m.spread / 1.349 / m.count ** 0.5
+    sigma = m.spread / SIGMAS_OF_SPREAD
+    return 1.2533 * sigma / m.count ** 0.5  # a median's error is sqrt(pi/2) = 1.2533 times that of a mean
 
 
 class Recorded:
@@ -105,7 +105,7 @@ class Costs:
     notes: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(bound: BoundNet, profile: Profile, threads: int, accuracy: str = "f32", restrict: Any = None,
+    def of(bound: BoundNet, profile: Profile, threads: int, accuracy: str = "f32", restrict: Restrict | None = None,
            emulated: bool = False) -> Costs:
         """Raises ProfileError naming the layers about which the profile says nothing, RouteError for a restriction
         that leaves nothing."""
@@ -131,7 +131,7 @@ class Costs:
         """The solver's view."""
         return self.restricted(lambda priced: True)
 
-    def restricted(self, allowed) -> contract.Instance:
+    def restricted(self, allowed: Callable[[Priced], bool]) -> contract.Instance:
         """The instance with only the candidates for which `allowed(priced)`; all of them where a layer has none. Values
         pass through the element types of those candidates alone: a conversion would otherwise round where none does."""
         kept = {name: [p for p in found if allowed(p)] or found for name, found in self.layers.items()}
@@ -208,7 +208,7 @@ def _fine(recorded: Recorded, problem: Problem, limit: int) -> list[Priced]:
     return [p for p in recorded.of(problem) if accuracy_rank(p.candidate.accuracy) <= limit]
 
 
-def _restrict(bound: BoundNet, layers: dict[str, list[Priced]], fusion: Fusion, restrict: Any) -> Fusion:
+def _restrict(bound: BoundNet, layers: dict[str, list[Priced]], fusion: Fusion, restrict: Restrict) -> Fusion:
     """Narrow `layers` to what a restriction allows; gives what it leaves of the regions: candidates that are allowed for
     every member. Raises NoRoutineError for a layer that is left with nothing, RouteError for a word without effect."""
     select, banned = getattr(restrict, "select", None), set()

@@ -1,59 +1,62 @@
 """The race: whole routes, run end to end in turn, so that whatever disturbs the machine disturbs all of them alike.
 
-A machine that changes its speed during the race does so for all routes of a round: times are compared round by round,
-as levels of a model in which a time is the route's level times the round's slowness.
+A *round* runs every route once. A machine that changes its speed does so for all routes of a round, so a time is taken
+for the product of the route's *level* (ns of a run that nothing interrupts, at the median speed of the race) and the
+round's *slowness* (1 in the median round), and the levels are compared. See docs/statistics.md.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.route import Route
-from ..profiling.measurement import quantile
-from ..profiling.passes import timed_run
-from ..profiling.yardstick import readings, timed_call
+from ..profiling.measurement import SIGMAS_OF_SPREAD, quantile
+from ..profiling.timed import MACHINE, RunTimer
+from ..profiling.yardstick import LOW, STEADY, readings
+from ..runtime.plan import Plan
+from ..runtime.session import Session
 
-#: Rounds before the race may end, and at most.
+#: A race has at least and at most so many rounds.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400
-#: Rounds that tell how fast the machine was in them; until there are as many the race lasts up to so many times longer.
-TELLING_ROUNDS, STRETCH = 8, 4
-#: Rounds after each of which the routes are judged, and how often later.
-EACH_ROUND, SOME_ROUNDS = 5, 20
-#: Rounds after which a racer that is left alone needs no more.
+#: A race with fewer than ENOUGH_ROUNDS rounds may last up to STRETCH times as long as it should.
+ENOUGH_ROUNDS, STRETCH = 8, 4
+#: A race that other processes interrupt lasts LONGER times as long.
+LONGER = 1.25
+#: A race in which one route is left ends after so many rounds.
 ALONE_ROUNDS = 10
-#: Who needs this many times the best level even in the best round is sent home; after so many rounds, and before.
-HOPELESS, HOPELESS_ROUNDS, HOPELESS_BEFORE = 1.15, 3, 1.4
-#: Quantile of a route's times that is its level, and of so many ratios at least that is a round's slowness.
-LEVEL, ENOUGH = 0.25, 6
-#: Standard errors within which two routes tie, and the share of their time that this may be at most.
+#: Levels are found after each of the first EACH_ROUND rounds, then after every SOME_ROUNDS rounds.
+EACH_ROUND, SOME_ROUNDS = 5, 20
+#: A route whose best time is more than DROP_FACTOR times the best level is dropped from later rounds. Before DROP_ROUNDS rounds
+#: are done, levels are not certain, and EARLY_DROP_FACTOR counts.
+DROP_FACTOR, DROP_ROUNDS, EARLY_DROP_FACTOR = 1.15, 3, 1.4
+#: The slowness of a round is found from at least so many times; where fewer routes run, those of the rounds around it count.
+LEAST_RATIOS = 6
+#: Two routes tie whose levels differ by less than TIED standard errors, but never where they differ by more than MOST_TIED.
 TIED, MOST_TIED = 1.5, 0.02
-#: A median by the clock this far above the level is that of interrupted runs: then the race takes so many times longer.
-INTERRUPTED, LONGER = 1.2, 1.25
-#: Turns between levels and rounds until both stand still.
+#: Levels and slowness are found from each other in turn, so many times.
 POLISHES = 8
 
 
 @dataclass(eq=False)
 class Racer:
     """A route in the race. `names`: what it stands for ("solved 1", "nhwc only", "default"). `times`: ns per round.
-    `level`: ns of a run that nothing interrupts, at the median speed
-    of the race; `reference_ns`: at the machine's reference speed, where that is known."""
+    `level`: ns of a run that nothing interrupts, at the median speed of the race; `reference_ns`: at the machine's reference
+    speed, where that is known. `dropped`: it runs in no later round."""
 
     names: list[str]
     route: Route
-    plan: Any
-    session: Any
+    plan: Plan
+    session: Session
     times: list[int] = field(default_factory=list)
-    out: bool = False
+    dropped: bool = False
     level: float = float("inf")
     reference_ns: float = float("inf")
 
-    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> None:
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer) -> None:
         """One call. `out`: arrays that take the outputs."""
-        self.times.append(timed_call(self.session, inputs, out))
+        self.times.append(timer.call(self.session, inputs, out))
 
     @property
     def median(self) -> float:
@@ -69,22 +72,22 @@ class Racer:
         """An entry of the race table, plain data."""
         return {"names": list(self.names), "predicted_ns": self.route.predicted_ns, "median_ns": self.median,
                 "minimum_ns": float(self.minimum), "reference_ns": self.reference_ns, "runs": len(self.times),
-                "finished": not self.out}
+                "finished": not self.dropped}
 
 
 @dataclass(eq=False)
-class Pacer(Racer):
-    """The yardstick in a race. `steps`: ns per round and step.
+class YardstickRacer(Racer):
+    """The default route as the yardstick of a race: it tells the machine's speed. `steps`: ns per round and step.
 
-    It is read here as in the profile, step by step: the level of its calls has the small interruptions in it that a reading
-    leaves out, and as the measure of the machine's speed would make everything else look faster than it was predicted.
+    It is read step by step, as in the profile. The level of its whole calls would not do: it holds small interruptions,
+    which a reading leaves out, so that the machine would look slower than it is.
     """
 
     steps: list[Sequence[int]] = field(default_factory=list)
 
-    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> None:
+    def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer) -> None:
         """One call, timed step by step."""
-        steps, total = timed_run(self.session, inputs, out)
+        steps, total = timer.steps(self.session, inputs, out)
         self.steps.append(steps)
         self.times.append(total)
 
@@ -110,7 +113,7 @@ def levels(times: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
 
 
 def _level(row: Sequence[float], rounds: Sequence[float]) -> float:
-    return quantile(sorted(t / s for t, s in zip(row, rounds)), LEVEL)
+    return quantile(sorted(t / s for t, s in zip(row, rounds)), LOW)
 
 
 def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) -> float:
@@ -118,44 +121,46 @@ def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) 
     ratios: list[float] = []
     for k in range(max(map(len, times))):
         ratios = [t / level for row, level in zip(times, found) for t in row[max(0, j - k):j + k + 1]]
-        if len(ratios) >= ENOUGH:
+        if len(ratios) >= LEAST_RATIOS:
             break
-    return quantile(sorted(ratios), LEVEL)
+    return quantile(sorted(ratios), LOW)
 
 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
          tell: Callable[[float, str], None] = lambda fraction, text: None,
-         yardstick: Pacer | None = None, latest: float = float("inf")) -> tuple[Racer, list[float]]:
-    """Run all routes in turn, in an order that turns round each time; gives the one with the smallest level, or one that
-    ties with it and has fewer conversions, and the slowness of every round.
+         yardstick: YardstickRacer | None = None, latest: float = float("inf"),
+         timer: RunTimer = MACHINE) -> tuple[Racer, list[float]]:
+    """Run all routes round by round, every second round backwards; gives the winner, and the slowness of every round.
 
-    `out`: arrays that take the outputs. `seconds`: when to end, after the least number of rounds; later where there were few
-    of them, and where other processes interrupt, but not after `latest`, by the monotonic clock. `yardstick`: runs in every
-    round, and cannot win. Whole calls of racers are timed: low quantiles of single steps flatter a route of many steps.
+    The winner is the route with the smallest level, or one that ties with it and has fewer conversions. `out`: arrays that
+    take the outputs. `seconds`: how long the race should last; it lasts longer where it has few rounds, and where other
+    processes interrupt it, but ends with its least number of rounds after `latest`, by the timer. `yardstick`: runs in every
+    round, and cannot win. Whole calls of the racers are timed, because low quantiles of single steps would make a route of
+    many steps look faster than it is.
     """
-    start = time.monotonic()
+    start = timer.now()
     everybody = racers + ([yardstick] if yardstick is not None else [])
     for racer in everybody:
         tell(0.0, f"warming up {racer.names[0]}")
-        racer.times, racer.out = [], False
-        timed_call(racer.session, inputs, out)
+        racer.times, racer.dropped = [], False
+        timer.call(racer.session, inputs, out)
     rounds: list[float] = []
     left = len(racers)
     for done in range(1, MOST_ROUNDS + 1):
-        running = [r for r in everybody if not r.out or r is yardstick]
+        running = [r for r in everybody if not r.dropped or r is yardstick]
         for racer in running if done % 2 else running[::-1]:
-            racer.run(inputs, out)
-        spent = time.monotonic() - start
-        end = seconds * (LONGER if _interrupted(everybody) else 1) * (STRETCH if done < TELLING_ROUNDS else 1)
+            racer.run(inputs, out, timer)
+        spent = timer.now() - start
+        end = seconds * (LONGER if _interrupted(everybody) else 1) * (STRETCH if done < ENOUGH_ROUNDS else 1)
         last = done == MOST_ROUNDS or done >= LEAST_ROUNDS and (spent >= end or left == 1 and done >= ALONE_ROUNDS
-                                                              or time.monotonic() > latest)
+                                                              or timer.now() > latest)
         if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
-            rounds = _judge(everybody, racers, done, done >= HOPELESS_ROUNDS or spent > 0.5 * seconds)
-            left = sum(not r.out for r in racers)
+            rounds = _judge(everybody, racers, done, done >= DROP_ROUNDS or spent > 0.5 * seconds)
+            left = sum(not r.dropped for r in racers)
         tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {left} routes, round {done}")
         if last:
             break
-    return _winner([r for r in racers if not r.out]), rounds
+    return _winner([r for r in racers if not r.dropped]), rounds
 
 
 def _winner(left: list[Racer]) -> Racer:
@@ -165,26 +170,26 @@ def _winner(left: list[Racer]) -> Racer:
 
 
 def _doubt(racer: Racer, best: Racer) -> float:
-    """How far apart, relatively, the levels of two routes may be by chance: their ratio differs from round to round."""
+    """The share by which the levels of two routes may differ by chance: TIED standard errors of the median of their ratio,
+    round by round."""
     ratios = sorted(a / b for a, b in zip(racer.times, best.times))
-    spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / 1.35  # of a normal distribution: one sigma
-    return min(MOST_TIED, TIED * spread / len(ratios) ** 0.5)
+    sigma = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / SIGMAS_OF_SPREAD
+    return min(MOST_TIED, TIED * sigma / len(ratios) ** 0.5)
 
 
 def _interrupted(everybody: list[Racer]) -> bool:
     """True when most routes take far longer, by the clock, than where nothing interrupts them."""
-    left = [r for r in everybody if not r.out]
-    return 2 * sum(r.median > INTERRUPTED * r.level for r in left) > len(left)
+    left = [r for r in everybody if not r.dropped]
+    return 2 * sum(r.median > STEADY * r.level for r in left) > len(left)
 
 
-def _judge(everybody: list[Racer], racers: list[Racer], done: int, sending: bool) -> list[float]:
-    """Set the levels of all, send the hopeless ones among the racers home where that is time; gives the slowness of
-    every round."""
+def _judge(everybody: list[Racer], racers: list[Racer], done: int, dropping: bool) -> list[float]:
+    """Set the levels of all routes, and drop slow ones where `dropping`; gives the slowness of every round. `done`: rounds."""
     times = [r.times for r in everybody]
     found, rounds = levels(times)
     for racer, level in zip(everybody, found):
         racer.level = level
-    limit = min(r.level for r in racers if not r.out) * (HOPELESS if done >= HOPELESS_ROUNDS else HOPELESS_BEFORE)
+    limit = min(r.level for r in racers if not r.dropped) * (DROP_FACTOR if done >= DROP_ROUNDS else EARLY_DROP_FACTOR)
     for racer, ns in zip(everybody, times):
-        racer.out = racer.out or sending and min(t / s for t, s in zip(ns, rounds)) > limit
+        racer.dropped = racer.dropped or dropping and min(t / s for t, s in zip(ns, rounds)) > limit
     return rounds

@@ -12,13 +12,15 @@ from functools import cache
 from pathlib import Path
 
 from ...errors import Error, FileFormatError, InputError, ModelError, SizeError, UnsupportedOperatorError
-from ...folder import modules
-from ...net.net import Model, Net, TensorSpec, check_name
+from ...net.net import Model, TensorSpec, check_name
 from ...net.size import MOST_RANK
-from . import ops, types
-from .builder import Builder, Node
+from .. import types
+from ..conversion import operator_table
+from ..inputs import is_anonymous, with_shapes
+from . import ops
 from .external import External
 from .functions import inlined
+from .node import Builder, Node
 from .nodes import DEFAULT_DOMAINS, convert_nodes, names_of
 from .tensors import element_type
 from .wire import detach, varint
@@ -35,14 +37,7 @@ _PROTO_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticE
 @cache
 def operators() -> dict[str, Callable[[Node], None]]:
     """Every operator of ops/ by name; those of other domains than ai.onnx as `DOMAIN:NAME`."""
-    found: dict[str, Callable[[Node], None]] = {}
-    for module in modules(ops.__name__):
-        table = getattr(module, "OPERATORS", {})
-        twice = set(found) & set(table)
-        if twice:
-            raise ModelError(f"ONNX operators {sorted(twice)} are defined in two files of ops/")
-        found.update(table)
-    return found
+    return operator_table(ops.__name__)
 
 
 def recognises(head: bytes, path: Path | None = None) -> bool:
@@ -136,11 +131,11 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     sparse = {t.values.name: t for t in graph.sparse_initializer}
     initialised = {t.name for t in graph.initializer} - set(default_inputs) | set(sparse)
     inputs = _graph_inputs(graph, initialised, shapes)
-    inputs = _with_shapes(inputs, shapes, defaults)
+    inputs = with_shapes(inputs, shapes, defaults)
     names, read = names_of(graph)
     declared = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.value_info, *graph.output)
                 if v.type.HasField("tensor_type") and v.type.tensor_type.HasField("shape")}
-    builder = Builder(inputs, declared, names, external, narrow_double, read)
+    builder = Builder(inputs, names, read, declared, narrow_double, external)
     for i, tensor in enumerate(graph.initializer):
         if tensor.name in default_inputs:
             continue
@@ -151,15 +146,7 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     convert_nodes(graph, opsets, operators(), builder, where)
     types.leave(builder, {v.name: _declared_type(v) for v in graph.output})
 
-    outputs = list(dict.fromkeys(v.name for v in graph.output))  # one that is returned twice is one result
-    known = builder.values | set(builder.constants)
-    missing = [v for v in outputs if v not in known]
-    if missing:
-        raise ModelError(f"{where}: graph outputs {missing} are neither made by a node nor inputs or initializers")
-    if not outputs:
-        raise ModelError(f"{where}: the graph has no outputs; expected at least one")
-    net = Net(inputs, outputs, builder.layers, builder.constants)
-    net.check()
+    net = builder.to_net((v.name for v in graph.output), where)
     meta = {"format": "onnx", "producer": f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip(),
             "graph": _text(graph.name), "opset": opset}
     if defaults:
@@ -233,11 +220,6 @@ def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> dict[str, Te
     return inputs
 
 
-def is_anonymous(symbol: str) -> bool:
-    """True for what stands where a dimension has no name: "", "?", "-1", "None"; each is an unknown of its own."""
-    return symbol == "None" or not any(c.isalpha() for c in symbol)
-
-
 def _defaults(proto, wanted: Sequence[str]) -> list[str]:
     """Names of inputs that have a default value: initializers that are inputs too; all of them before IR version 4.
 
@@ -251,26 +233,3 @@ def _defaults(proto, wanted: Sequence[str]) -> list[str]:
             raise InputError(f"default_inputs: {name!r} is no input with a default value; "
                              f"the model has {', '.join(map(repr, found)) or 'none'}")
     return found
-
-
-def _with_shapes(inputs: dict[str, TensorSpec], shapes: Mapping[str, Sequence[int | str]],
-                 defaults: Sequence[str]) -> dict[str, TensorSpec]:
-    """The inputs with some of their declared shapes replaced."""
-    changed = dict(inputs)
-    for name, shape in shapes.items():
-        if name in defaults and name not in inputs:
-            raise InputError(f"shapes: input {name!r} has a default value, which is taken; give default_inputs=[{name!r}] for "
-                             f"one that calls give")
-        if name not in inputs:
-            raise InputError(f"shapes: input {name!r} is unknown; "
-                             f"the model's inputs are {', '.join(map(repr, inputs))}")
-        shape = tuple(shape)
-        if len(shape) != inputs[name].rank or not all(map(_is_dimension, shape)):
-            raise InputError(f"shapes: input {name!r} is {inputs[name]}; expected {inputs[name].rank} sizes of "
-                             f"0 or more, or symbols, got {shape}")
-        changed[name] = TensorSpec(inputs[name].dtype, shape)
-    return changed
-
-
-def _is_dimension(dim) -> bool:
-    return bool(dim) if isinstance(dim, str) else isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0

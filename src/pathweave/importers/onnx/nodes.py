@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
 
-from ...errors import ModelError, UnsupportedOperatorError
+from ...errors import ModelError
 from ...words import counted
-from ..refusals import UNKNOWN, Refused, message
+from .. import conversion as common
 from .advice import ADVICE
-from .builder import Builder, Node, convert
+from .node import Builder, Node
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 #: Ifs within Ifs
 MOST_NESTED = 32
 
 
-@dataclass
-class Conversion:
-    """The state of one conversion: what is not covered, and the values that are missing because of it."""
+class Conversion(common.Conversion):
+    """The state of one conversion. `opsets`: domain -> version."""
 
     builder: Builder
-    table: Mapping[str, Callable[[Node], None]]
-    opsets: Mapping[str, int]
-    names: set[str]
-    refused: list[Refused] = field(default_factory=list)
-    poisoned: set[str] = field(default_factory=set)
+
+    def __init__(self, builder: Builder, table: Mapping[str, Callable[[Node], None]], opsets: Mapping[str, int],
+                 names: Iterable[str]):
+        super().__init__(builder, table, names)
+        self.opsets = opsets
 
 
 def names_of(graph) -> tuple[set[str], set[str]]:
@@ -48,44 +47,17 @@ def convert_nodes(graph, opsets: Mapping[str, int], table: Mapping[str, Callable
     """Turn every node into layers; all that is not covered is raised as one error at the end."""
     state = Conversion(builder, table, opsets, {n.name for n in graph.node})
     _nodes(graph.node, state, {}, 0)
-    if state.refused:
-        raise UnsupportedOperatorError(message(where, state.refused, ADVICE),
-                                       [(r.operator, r.node) for r in state.refused])
+    state.finish(where, ADVICE)
 
 
 def _nodes(nodes: Iterable, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
     for i, proto in enumerate(nodes):
-        name = proto.name or f"{proto.op_type}_{i}"
-        while not proto.name and name in state.names:
-            name += "_"
         domain = "" if proto.domain in DEFAULT_DOMAINS else proto.domain
+        name = state.name(proto.name, proto.op_type, i)
         node = Node(proto, name, domain, state.opsets.get(domain, 1), state.builder, scope)
-        _node(node, proto, state, scope, depth)
-
-
-def _node(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
-    key = f"{node.domain}:{node.op}" if node.domain else node.op
-    branching = key == "If"
-    reads = [*node.given, *(scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1])]
-    broken = any(v in state.poisoned for v in reads)
-    covered = branching or key in state.table
-    reason = UNKNOWN if not covered else None
-    if covered:
-        try:
-            _check_inputs(node, state.poisoned)
-            if branching:
-                _if(node, proto, state, scope, depth)
-            else:
-                convert(node, state.table[key])
-        except UnsupportedOperatorError as e:
-            reason = str(e)
-        except ModelError:
-            if not broken:
-                raise
-    if reason is not None and not (broken and covered):
-        state.refused.append(Refused(key, node.name, reason))
-    if reason is not None or broken:
-        state.poisoned.update(v for v in node.outputs if v)
+        key = f"{domain}:{node.op}" if domain else node.op
+        reads = [scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1]]
+        state.add(node, key, partial(_if, node, proto, state, scope, depth) if key == "If" else None, reads)
 
 
 def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
@@ -129,12 +101,3 @@ def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: i
 
 def _graphs(proto) -> list:
     return [g for a in proto.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
-
-
-def _check_inputs(node: Node, poisoned: set[str]) -> None:
-    for v in node.given:
-        if v and v not in node.builder.values and v not in node.builder.constants and v not in poisoned:
-            raise ModelError(f"node {node.name!r} ({node.op}): input {v!r} is not made before it; "
-                             "the nodes must be in topological order and free of cycles")
-    if not any(node.outputs):
-        raise ModelError(f"node {node.name!r} ({node.op}): has no output")

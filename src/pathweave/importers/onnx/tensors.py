@@ -25,8 +25,6 @@ OTHER_TYPES = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 1
 MAX_RANK = MOST_RANK
 #: A sparse tensor becomes a dense one of at most this size.
 MAX_SPARSE_BYTES = 512 << 20
-#: Floating-point types that are computed in f32.
-WIDENED = ("f16", "bf16")
 
 
 def element_type(number: int, where: str) -> str:
@@ -110,10 +108,3 @@ def _decode(bits: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bf16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits
-
-
-def narrow(array: np.ndarray) -> np.ndarray:
-    """A float64 array as float32; finite numbers beyond float32 become its largest ones, not infinities."""
-    limit = float(np.finfo(np.float32).max)
-    finite = np.clip(array, -limit, limit)
-    return np.where(np.isinf(array), array, finite).astype(np.float32)

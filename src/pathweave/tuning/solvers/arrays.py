@@ -6,11 +6,12 @@ conversions cost `big`, a finite number above any sensible route.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from .contract import Candidate, Instance
+from .contract import Candidate, Instance, LayerChoices
 from .conversion import closure, subsets, tree_prices
 from .dominance import representatives
 from .encode import cost_scale
@@ -63,6 +64,12 @@ class Arrays:
         self.trees = self._trees(names) if self.formats <= MAX_FORMATS else None
         self.layers = [self._layer(layer, found) for layer, found in zip(layers, best)]
 
+    @property
+    def tables(self) -> np.ndarray:
+        """`trees`, of an instance that has them."""
+        assert self.trees is not None
+        return self.trees
+
     def _trees(self, names: list[str]) -> np.ndarray:
         """[value, produced, set]"""
         scale = cost_scale(self.instance)
@@ -89,7 +96,7 @@ class Arrays:
         trees[~np.isfinite(trees)] = self.big
         return trees
 
-    def _layer(self, layer, found: list[Candidate]) -> LayerArrays:
+    def _layer(self, layer: LayerChoices, found: list[Candidate]) -> LayerArrays:
         ins = np.array([self.index[v] for v in layer.inputs], np.int64)
         outs = np.array([self.index[v] for v in layer.outputs], np.int64)
         needs = np.array([[self.needed[v][f] for v, f in zip(ins, c.ins)] for c in found],
@@ -102,11 +109,11 @@ class Arrays:
             masks[:, u] |= 1 << needs[:, port]
         return LayerArrays(found, np.array([c.cost for c in found]), ins, needs, values, masks, outs, makes)
 
-    def choice(self, picks) -> dict[str, Candidate]:
+    def choice(self, picks: Iterable[int]) -> dict[str, Candidate]:
         """Layer -> candidate, from the index of each layer's candidate."""
         return {layer.name: own.candidates[int(i)] for layer, own, i in zip(self.instance.layers, self.layers, picks)}
 
-    def picks(self, choice) -> np.ndarray:
+    def picks(self, choice: Mapping[str, Candidate]) -> np.ndarray:
         """Indices of the candidates of a choice; of a candidate that is no representative: the one with its ports."""
         found = []
         for layer, own in zip(self.instance.layers, self.layers):

@@ -10,6 +10,8 @@ consumers are cheap, because it only matters which *set* of formats is available
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .arrays import Arrays
@@ -31,8 +33,8 @@ class Dual:
             self.ports.append(slice(total, total + len(layer.ins)))
             total += len(layer.ins)
         self.m = np.full((arrays.formats, total), -arrays.big)
-        self.n = np.zeros((arrays.trees.shape[1], values))
-        self.trees = np.ascontiguousarray(arrays.trees.transpose(1, 2, 0))
+        self.n = np.zeros((arrays.tables.shape[1], values))
+        self.trees = np.ascontiguousarray(arrays.tables.transpose(1, 2, 0))
         self.forbidden = np.where((np.arange(sets)[:, None] & arrays.fixed) == arrays.fixed, 0.0, arrays.big)
         self.trees += self.forbidden
         for v, made in enumerate(arrays.made):
@@ -153,7 +155,7 @@ def _least(formats: np.ndarray, prices: np.ndarray, count: int) -> np.ndarray:
     return least
 
 
-def ascend(dual: Dual, sweeps: int, target: float, expired) -> float:
+def ascend(dual: Dual, sweeps: int, target: float, expired: Callable[[], bool]) -> float:
     """Sweep until the bound reaches `target`, stops growing, or `expired()`. The best bound."""
     best = dual.bound()
     for k in range(sweeps):

@@ -8,13 +8,13 @@ over the same tables (Lauritzen and Spiegelhalter 1988, Hugin form).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...errors import SolverError
 from .contract import Candidate, Instance, Margins, Solution, Solver, same_routine
-from .encode import Encoding, TooWide
+from .encode import EncodedLayer, Encoding, TooWide
 from .evaluate import evaluate
 from .explain import why_infeasible
 from .order import Order, find_order
@@ -113,7 +113,7 @@ def _feasible(instance: Instance, max_table: int) -> bool | None:
 
 def _sum(scope: Sequence[int], tables: list[Table]) -> np.ndarray:
     """Sum of tables, each broadcast to a scope that contains its own, in the same order of variables."""
-    total = None
+    total: Any = None
     for own, table in tables:
         if len(own) != len(scope):
             sizes = iter(table.shape)
@@ -122,7 +122,8 @@ def _sum(scope: Sequence[int], tables: list[Table]) -> np.ndarray:
     return total
 
 
-def _distribute(variables: Sequence[int], tables: list[Table], count: int):
+def _distribute(variables: Sequence[int], tables: list[Table],
+                count: int) -> tuple[list[list[Table]], list[np.ndarray], list[int]]:
     """(tables of each variable: those whose first variable it is), constants, position of each variable."""
     position = [0] * count
     for i, x in enumerate(variables):
@@ -175,7 +176,7 @@ def minimise(variables: Sequence[int], tables: list[Table], count: int) -> tuple
     states = [0] * count
     for scope, joint, best in reversed(left):
         rest = tuple([states[y] for y in scope[1:]])
-        states[scope[0]] = int(best[rest]) if joint is None else int(joint[(slice(None), *rest)].argmin())
+        states[scope[0]] = int(best[rest]) if joint is None else int(joint[(slice(None),) + rest].argmin())
     return total.real, states
 
 
@@ -232,7 +233,7 @@ def exact_margins(instance: Instance, choice: dict[str, Candidate], max_table: i
     return None if prepared is None else prepared.margins(choice)
 
 
-def _extra(c: Candidate, encoded, extras: dict[tuple[str, ...], float]) -> float:
+def _extra(c: Candidate, encoded: EncodedLayer, extras: dict[tuple[str, ...], float]) -> float:
     """Extra cost of the best whole route with a candidate, over the best route."""
     ports = c.ins + c.outs
     key = tuple([ports[i] for i in encoded.active])

@@ -33,6 +33,11 @@ SMALL_TABLE = 600
 MAX_SETS = 1 << 13
 
 
+#: The variables of a factor; formats of a layer's active ports -> representative.
+Scope = tuple[int, ...]
+Options = dict[tuple[str, ...], Candidate]
+
+
 class TooWide(Exception):
     """The instance has a value with too many sets of formats to enumerate."""
 
@@ -96,7 +101,8 @@ class Encoding:
         keys = tuple(options)
         size = prod(len(domains[i]) for i in active)
         ports = [Port(None, d[:1]) for d in domains]
-        var, port_vars = None, ()
+        var: int | None = None
+        port_vars: tuple[int, ...] = ()
         if active and (size <= SMALL_TABLE or len(active) <= 3):
             port_vars = tuple(self._variable(len(domains[i])) for i in active)
             for i, x in zip(active, port_vars):
@@ -133,7 +139,7 @@ class Encoding:
             return
         if len(free) <= 2:
             ports = ([made] if made.var is not None else []) + free
-            scope = tuple(sorted({p.var for p in ports}))
+            scope: tuple[int, ...] = tuple(sorted({p.var for p in ports if p.var is not None}))
             self._factor(scope, ("tree", value, made, tuple(free), fixed))
             return
         goals = tuple(sorted({f for p in free for f in p.formats} | set(fixed)))
@@ -144,6 +150,7 @@ class Encoding:
         scope = (available,) if made.var is None else (made.var, available)
         self._factor(scope, ("sets", value, made, goals, len(free) + len(fixed), masks))
         for port in free:
+            assert port.var is not None
             self._factor((port.var, available), ("member", port, goals, masks))
 
     # -- tables ------------------------------------------------------------------------------------------------------
@@ -235,10 +242,10 @@ class _Tables:
         costs[:, 1] *= self.memory_scale
         return np.rint(costs, out=costs).view(complex).ravel()
 
-    def _options(self, scope, options) -> np.ndarray:
+    def _options(self, scope: Scope, options: Options) -> np.ndarray:
         return self._costs(options)
 
-    def _ports(self, scope, options, domains) -> np.ndarray:
+    def _ports(self, scope: Scope, options: Options, domains: tuple[tuple[str, ...], ...]) -> np.ndarray:
         keys = (tuple(options), domains)
         places = self._places.get(keys)
         if places is None:
@@ -271,10 +278,10 @@ class _Tables:
             self._closures[key] = ({f: i for i, f in enumerate(nodes)}, closure(table, nodes, self.scale, CONVERSION))
         return self._closures[key]
 
-    def _tree(self, scope, value, made: Port, free: tuple[Port, ...], fixed) -> np.ndarray:
+    def _tree(self, scope: Scope, value: str, made: Port, free: tuple[Port, ...], fixed: tuple[str, ...]) -> np.ndarray:
         axes = {x: axis for axis, x in enumerate(scope)}
-        key = ("tree", self._content(value), made.formats, axes.get(made.var), fixed,
-               tuple((p.formats, axes[p.var]) for p in free))
+        key = ("tree", self._content(value), made.formats, None if made.var is None else axes[made.var], fixed,
+               tuple((p.formats, axes[p.var]) for p in free if p.var is not None))
         table = self._known.get(key)
         if table is None:
             index, price = self._closure(value, {f for p in (made, *free) for f in p.formats} | set(fixed))
@@ -296,7 +303,7 @@ class _Tables:
         return table
 
     @staticmethod
-    def _tree_with_fixed(price, root, targets, fixed) -> np.ndarray:
+    def _tree_with_fixed(price: np.ndarray, root: np.ndarray, targets: list[np.ndarray], fixed: list[int]) -> np.ndarray:
         """Trees to one or two free formats and some that are always needed."""
         goals = sorted({int(i) for t in targets for i in t.ravel()} | set(fixed))
         trees = tree_prices(price, goals, len(targets) + len(fixed))
@@ -309,7 +316,8 @@ class _Tables:
             mask = mask | bit[t]
         return trees[by_number[np.searchsorted(masks[by_number], mask)], root]
 
-    def _sets(self, scope, value, made: Port, goals, largest, masks) -> np.ndarray:
+    def _sets(self, scope: Scope, value: str, made: Port, goals: tuple[str, ...], largest: int,
+              masks: tuple[int, ...]) -> np.ndarray:
         key = ("sets", self._content(value), made.formats, goals, largest, masks)
         table = self._known.get(key)
         if table is None:
@@ -320,7 +328,7 @@ class _Tables:
             table = self._known[key] = np.ascontiguousarray(table if made.var is not None else table[0])
         return table
 
-    def _member(self, scope, port: Port, goals, masks) -> np.ndarray:
+    def _member(self, scope: Scope, port: Port, goals: tuple[str, ...], masks: tuple[int, ...]) -> np.ndarray:
         key = ("member", port.formats, goals, masks)
         table = self._known.get(key)
         if table is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from math import frexp, fsum, inf, isfinite, ldexp
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def evaluate(instance: Instance, choice: Mapping[str, Candidate]) -> Evaluation:
     return Evaluation(fsum(costs), conversions)
 
 
-def _ordered(instance: Instance, produced: dict[str, str]):
+def _ordered(instance: Instance, produced: dict[str, str]) -> Iterator[tuple[str, str]]:
     """(value, format) with the inputs first, by name, then the values in the order in which layers make them."""
     yield from ((value, produced[value]) for value in sorted(instance.inputs))
     yield from ((value, produced[value]) for layer in instance.layers for value in layer.outputs)
@@ -79,17 +79,18 @@ class _Conversions:
         self.edges: list[list[tuple[int, int]]] = [[] for _ in self.nodes]
         for (f, g), cost in sorted(edges.items()):
             self.edges[index[f]].append((index[g], int(ldexp(cost, shift))))
-        self.price: list[list[tuple]] = []
+        self.price: list[list[tuple[float, int]]] = []
         self.next: list[list[int]] = []
         self.known: dict[tuple[str, frozenset[str]], list[Edge] | None] = {}
 
     def _close(self) -> None:
         """Floyd and Warshall's shortest paths, with the first step of each."""
         n = len(self.nodes)
-        self.price = price = [[(0, 0) if i == j else (inf, 0) for j in range(n)] for i in range(n)]
+        price: list[list[tuple[float, int]]] = [[(0, 0) if i == j else (inf, 0) for j in range(n)] for i in range(n)]
+        self.price = price
         self.next = step = [list(range(n)) for _ in range(n)]
-        for i, row in enumerate(self.edges):
-            for j, cost in row:
+        for i, edges in enumerate(self.edges):
+            for j, cost in edges:
                 price[i][j] = (cost, 1)
         for m in range(n):
             for i in range(n):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 
@@ -16,7 +16,7 @@ def why_infeasible(instance: Instance, feasible: Callable[[Instance], bool | Non
     return _clash_of_two(instance) or _first_layer(instance, feasible)
 
 
-def _reachable(table, start: set[str]) -> set[str]:
+def _reachable(table: Mapping[tuple[str, str], float], start: set[str]) -> set[str]:
     seen, queue = set(start), sorted(start)
     while queue:
         f = queue.pop()
@@ -27,7 +27,7 @@ def _reachable(table, start: set[str]) -> set[str]:
     return seen
 
 
-def _list(formats) -> str:
+def _list(formats: Iterable[str]) -> str:
     return ", ".join(sorted(formats))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -28,11 +29,11 @@ class State:
     def cost(self) -> float:
         """Price of the choice; at least `arrays.big` where a conversion is impossible."""
         layers = sum(float(layer.costs[pick]) for layer, pick in zip(self.arrays.layers, self.picks))
-        return layers + float(self.arrays.trees[np.arange(len(self.made)), self.made, self.masks].sum())
+        return layers + float(self.arrays.tables[np.arange(len(self.made)), self.made, self.masks].sum())
 
     def prices(self, i: int) -> np.ndarray:
         """[c] price of layer i and the values it touches, for each of its candidates, all other layers kept."""
-        layer, trees = self.arrays.layers[i], self.arrays.trees
+        layer, trees = self.arrays.layers[i], self.arrays.tables
         prices = layer.costs
         if len(layer.values):
             own = layer.masks[self.picks[i]][:, None] >> self.bits & 1
@@ -80,16 +81,17 @@ def preferring(arrays: Arrays, fmt: str | None) -> np.ndarray:
     return np.array(picks, np.int64)
 
 
-def search(arrays: Arrays, starts: list[np.ndarray], kicks: int, enough: float, expired) -> tuple[float, np.ndarray]:
+def search(arrays: Arrays, starts: list[np.ndarray], kicks: int, enough: float,
+           expired: Callable[[], bool]) -> tuple[float, np.ndarray]:
     """Best choice found from given starts, uniform ones, and `kicks` disturbed ones; stops at a cost of `enough`.
 
     `expired()`: whether to stop early.
     """
     formats = sorted({f for layer in arrays.layers for c in layer.candidates for f in c.ins + c.outs})
     uniform = {f: preferring(arrays, f) for f in [None, *formats]}
-    best_cost, best = np.inf, None
-    for picks in [*starts, *uniform.values()]:
-        if best is not None and (expired() or best_cost <= enough):
+    best_cost, best = np.inf, np.zeros(0, np.int64)
+    for i, picks in enumerate([*starts, *uniform.values()]):
+        if i and (expired() or best_cost <= enough):
             break
         state = State(arrays, picks)
         cost = state.descend()

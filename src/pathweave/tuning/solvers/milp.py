@@ -11,9 +11,10 @@ Equal instances give equal answers as long as no step is cut off by the time lim
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,6 +85,7 @@ def closed(known: Known) -> bool:
 
 def stated(instance: Instance, known: Known, method: str, stats: dict) -> Solution:
     """The solution with its independently computed price and its certificate."""
+    assert known.choice is not None
     priced = evaluate(instance, known.choice)
     bound = min(known.bound, priced.cost)
     if closed(known):
@@ -110,7 +112,7 @@ def bounded(instance: Instance, known: Known, deadline: float, limit: float, sta
             known = _better(instance, known, arrays.choice(picks))
         return known, instance
 
-    def expired(share: float):
+    def expired(share: float) -> Callable[[], bool]:
         return lambda: monotonic() > deadline - (1 - share) * limit
 
     cost, picks = search(arrays, [], 0, known.bound, expired(0.2))
@@ -126,7 +128,7 @@ def bounded(instance: Instance, known: Known, deadline: float, limit: float, sta
     return known, _without_hopeless(instance, arrays, dual, known, bound, stats)
 
 
-def _without_hopeless(instance, arrays: Arrays, dual: Dual, known: Known, bound: float, stats: dict) -> Instance:
+def _without_hopeless(instance: Instance, arrays: Arrays, dual: Dual, known: Known, bound: float, stats: dict) -> Instance:
     if known.choice is None:
         return instance
     layers, struck = [], 0
@@ -201,7 +203,7 @@ def _polished(instance: Instance, choice: dict[str, Candidate]) -> dict[str, Can
     return arrays.choice(state.picks)
 
 
-def _highs_model(highspy, model: Model, unit: float):
+def _highs_model(highspy: Any, model: Model, unit: float) -> Any:
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(model.cost), len(model.row_lower)
     lp.col_cost_ = np.array(model.cost) / unit

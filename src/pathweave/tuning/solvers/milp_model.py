@@ -8,6 +8,8 @@ itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .contract import Candidate, Instance
@@ -42,7 +44,7 @@ class Model:
         ports = sum(len(layer.inputs) * len(layer.candidates) for layer in instance.layers)
         return 2 * ports + 9 * sum(len(table) for table in instance.adapts.values())
 
-    def _columns(self, costs, integer: bool, upper: float = 1.0) -> int:
+    def _columns(self, costs: Sequence[float], integer: bool, upper: float = 1.0) -> int:
         first = len(self.cost)
         self.cost += costs
         self.integer += [integer] * len(costs)
@@ -133,7 +135,7 @@ class Model:
                     columns[a + i], columns[u + i] = 1.0, available[v][f]
         return columns
 
-    def choice(self, columns) -> dict[str, Candidate]:
+    def choice(self, columns: Sequence[float]) -> dict[str, Candidate]:
         """The choice that column values stand for."""
         picked = {}
         for layer, (found, first) in zip(self.instance.layers, self.layers):

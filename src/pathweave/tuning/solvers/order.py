@@ -30,7 +30,7 @@ def find_order(sizes: Sequence[int], scopes: Sequence[tuple[int, ...]], max_tabl
     return min((o for o in (first, second) if o is not None), key=lambda o: o.total, default=None)
 
 
-def _greedy(sizes, scopes, max_table: int, fill: bool) -> Order | None:
+def _greedy(sizes: Sequence[int], scopes: Sequence[Sequence[int]], max_table: int, fill: bool) -> Order | None:
     neighbours: list[set[int]] = [set() for _ in sizes]
     for scope in scopes:
         for x in scope:

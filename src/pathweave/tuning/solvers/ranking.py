@@ -56,11 +56,13 @@ def _with_spread(instance: Instance, solution: Solution) -> Solution:
 
 
 def _exact(instance: Instance, max_table: int) -> Iterator[Solution]:
-    """All routes, cheapest first. No candidate has a spread."""
+    """All routes, cheapest first. No candidate has a spread. Where a part turns out too wide, its routes are left out."""
     parts: list[tuple[float, int, Solution, str, Candidate, Instance]] = []   # by price of the second best route
     ticket = count()
 
-    def add(prepared: Prepared, best: Solution) -> None:
+    def add(prepared: Prepared | None, best: Solution) -> None:
+        if prepared is None:
+            return
         margins = prepared.margins(best.choice)
         options = [(extra, i, name, c) for i, (name, (c, extra)) in enumerate(margins.items()) if c is not None]
         if options:
@@ -68,15 +70,18 @@ def _exact(instance: Instance, max_table: int) -> Iterator[Solution]:
             heappush(parts, (best.cost + extra, next(ticket), best, name, c, prepared.instance))
 
     prepared = prepare(instance, max_table)
+    if prepared is None:
+        return
     best = prepared.solution(max_table)
     yield best
     add(prepared, best)
     while parts:
         _, _, best, name, chosen, part = heappop(parts)
         prepared = prepare(_with(part, name, [chosen]), max_table)
-        second = prepared.solution(max_table)
-        yield second
-        add(prepared, second)
+        if prepared is not None:
+            second = prepared.solution(max_table)
+            yield second
+            add(prepared, second)
         kept = [c for x in part.layers if x.name == name for c in x.candidates if c != chosen]
         add(prepare(_with(part, name, kept), max_table), best)
 
@@ -90,7 +95,7 @@ def _with(instance: Instance, name: str, candidates: list[Candidate]) -> Instanc
 def _exchanges(instance: Instance, first: Solution, k: int) -> list[Solution]:
     """Each layer's winner exchanged for its runner-up in turn, cheapest first."""
     margins = local_margins(instance, first.choice)
-    found = []
+    found: list[Solution] = []
     for _, name, c in sorted((extra, name, c) for name, (c, extra) in margins.items() if c is not None):
         if len(found) >= k:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..builder import Node
+from ..node import Node
 from .elementwise import unary
 
 SELU_ALPHA = 1.67326319217681884765625

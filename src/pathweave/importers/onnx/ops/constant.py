@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....net.format import dtype_of
-from ..builder import Node
+from ..node import Node
 
 #: Attributes of Constant -> element type of those that are not tensors
 _CONSTANT_ATTRIBUTES = {"value": None, "value_float": np.float32, "value_floats": np.float32,

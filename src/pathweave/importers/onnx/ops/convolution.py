@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..builder import Node
+from ..node import Node
 from ._window import Window, explicit_pads
 
 

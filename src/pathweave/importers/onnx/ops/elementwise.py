@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....net.format import numpy_dtype
-from ..builder import Node
+from ..node import Node
 
 
 def unary(kind: str):
@@ -104,14 +104,14 @@ def cast_like(n: Node) -> None:
     """Cast to the element type of the second input."""
     n.required(2)
     n.ignore("saturate", "round_mode")
-    dtype = n.onnx_type(n.input(1))
+    dtype = n.file_type(n.input(1))
     if dtype is None:
         n.unsupported("the element type of its second input is not known")
     _cast(n, dtype)
 
 
 def _cast(n: Node, target: str) -> None:
-    n.emit("cast", [n.input(0)], n.builder.types.cast(n.onnx_type(n.input(0)), target), last=True)
+    n.emit("cast", [n.input(0)], n.builder.types.cast(n.file_type(n.input(0)), target), last=True)
     n.builder.types.declare(n.outputs[0], target)
 
 

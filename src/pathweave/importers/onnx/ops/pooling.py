@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..builder import Node
+from ..node import Node
 from ._window import Window
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..builder import Node
+from ..node import Node
 
 #: Opset from which the axes are an input.
 AXES_AS_INPUT = {"ReduceSum": 13}

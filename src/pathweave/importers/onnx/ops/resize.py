@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....layers.resample import COORDINATES, MODES, POLICIES, ROUNDING
-from ..builder import Node
+from ..node import Node
 
 
 def _word(n: Node, name: str, default: str, allowed) -> str:

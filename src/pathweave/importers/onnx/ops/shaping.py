@@ -8,7 +8,7 @@ import numpy as np
 
 from ....layers.split_even import even_sizes
 from ....words import counted
-from ..builder import Node
+from ..node import Node
 
 
 def reshape(n: Node) -> None:

@@ -1,0 +1,79 @@
+"""Timed runs of a plan: nanoseconds of a whole call, and of every step of one.
+
+`RunTimer` is what measuring takes all times from: the machine's, or the one that a test or a simulation hands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from ..runtime.native import time_limit
+from ..runtime.plan import Plan, Step
+from ..runtime.session import Session
+from ..timer import SystemTimer, Timer
+
+
+class RunTimer(Timer, Protocol):
+    """A timer that also times runs of plans. `out` of its methods: arrays that take the outputs."""
+
+    def call(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
+        """Run once without a timer per step: nanoseconds of the call."""
+        ...
+
+    def steps(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
+        """Run once: nanoseconds of every step of the plan, and of the whole call."""
+        ...
+
+    def limit(self, seconds: float) -> AbstractContextManager[None]:
+        """While the block runs, long work of this thread raises TimeoutError so many seconds from now."""
+        ...
+
+
+class SystemRunTimer(SystemTimer):
+    """Runs that really take place, timed by the clocks of the machine."""
+
+    def call(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> int:
+        """Run once without a timer per step: nanoseconds of the call."""
+        start = self.ns()
+        session.run(inputs, out)
+        return self.ns() - start
+
+    def steps(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[list[int], int]:
+        """Run once: nanoseconds of every step of the plan, and of the whole call."""
+        start = self.ns()
+        steps = session.run_timed(inputs, out)
+        total = self.ns() - start
+        return [int(ns) for ns in steps], total
+
+    def limit(self, seconds: float) -> AbstractContextManager[None]:
+        """While the block runs, long native work of this thread raises TimeoutError so many seconds from now."""
+        return time_limit(seconds)
+
+
+#: Times of this machine.
+MACHINE: RunTimer = SystemRunTimer()
+
+
+class StepTimes(NamedTuple):
+    """One run of a plan. `layers`: name -> ns, epilogue steps included. `adapts`: (step, ns) of every conversion.
+    `other`: ns of steps that are neither."""
+
+    layers: dict[str, float]
+    adapts: list[tuple[Step, float]]
+    other: float
+
+    @staticmethod
+    def of(plan: Plan, steps: Iterable[int]) -> StepTimes:
+        """From the times that `RunTimer.steps` gave."""
+        layers: dict[str, float] = {}
+        adapts, other = [], 0.0
+        for step, ns in zip(plan.steps, steps):
+            if not step.value:
+                layers[step.layer] = layers.get(step.layer, 0.0) + ns
+            elif step.problem.startswith("adapt "):
+                adapts.append((step, float(ns)))
+            else:
+                other += ns
+        return StepTimes(layers, adapts, other)

@@ -1,0 +1,91 @@
+"""Measuring again: the steps of raced routes, timed in the very route, where a prediction was wrong.
+
+The profile times a candidate among whatever neighbours a pass gives it. In a route the neighbours are fixed, and what
+lies in the caches may be something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..profiling.about import About
+from ..profiling.measurement import Key, Measurement, quantile
+from ..profiling.profile import Profile
+from ..profiling.reader import SHORT
+from ..profiling.timed import RunTimer, StepTimes
+from ..profiling.yardstick import CALL, Yardstick, call_problem, on_cpu, uninterrupted
+from ..runtime.plan import Plan
+from .race import Racer
+
+#: Seconds that measuring again takes, after the least number of runs of each route and up to the largest number.
+AGAIN_S = 0.7
+LEAST_AGAIN, MOST_AGAIN = 2, 30
+
+
+class Run(NamedTuple):
+    """One run of a route with a timer per step. `moment`: of the yardstick. `steps`: ns of each. `total`: ns of the call,
+    less what it takes longer because of the timers."""
+
+    racer: Racer
+    moment: int
+    steps: list[int]
+    total: float
+
+
+def runs_of(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer, latest: float,
+            read: Callable[[], None], yardstick: Yardstick) -> list[Run]:
+    """Runs of the routes in turn, for AGAIN_S seconds but not after `latest`, by the timer. `read`: takes a reading of the
+    yardstick; it is called before every run and after the last one."""
+    end = min(timer.now() + AGAIN_S, latest)
+    found: list[Run] = []
+    differences: dict[int, list[float]] = {id(r): [] for r in racers}  # of a call with timers and one without, ns
+    runs = 0
+    while runs < (1 if timer.now() > latest else LEAST_AGAIN) or (runs < MOST_AGAIN and timer.now() < end):
+        for racer in racers:
+            read()
+            plain = timer.call(racer.session, inputs, out) if racer.median < SHORT else None
+            moment = yardstick.tick()
+            steps, total = timer.steps(racer.session, inputs, out)
+            found.append(Run(racer, moment, steps, total))
+            differences[id(racer)].append(0.0 if plain is None else total - plain)
+        runs += 1
+    read()
+    timers = {key: max(0.0, quantile(sorted(ns), 0.5)) for key, ns in differences.items()}
+    return [run._replace(total=run.total - timers[id(run.racer)]) for run in found]
+
+
+def measurements(runs: list[Run], threads: int, profile: Profile, slowness: Callable[[int], tuple[float, bool]],
+                 date: float) -> list[Measurement]:
+    """What the runs say of every candidate and conversion, at the reference speed of the machine. `slowness`: of a moment,
+    and whether the speed was steady; runs of other moments say nothing. `date`: seconds since 1970."""
+    samples: dict[tuple[Key, str], list[float]] = {}
+    for run in runs:
+        slow, steady = slowness(run.moment)
+        if steady:
+            for key, about, ns, follows in _attribute(run.racer.plan, threads, run.steps, run.total):
+                samples.setdefault((key, about), []).append(ns / slow if follows else ns)
+    return [Measurement(profile.host, *key, tuple(uninterrupted(ns)), date, about=_about(profile, key, about))
+            for (key, about), ns in samples.items()]
+
+
+def _attribute(plan: Plan, threads: int, steps: list[int], total: float) -> Iterator[tuple[Key, str, float, bool]]:
+    """(key of a measurement, its `about`, ns, whether the yardstick tells its clock) of one run of a plan."""
+    times, bound = StepTimes.of(plan, steps), plan.bound
+    versions = {(c.value, c.target): c.version for c in plan.conversions}
+    for step, ns in times.adapts:
+        key = step.problem, step.routine, versions[step.value, step.outs[0]], step.variant
+        yield key, About(step.ins, step.outs).text(), max(1.0, ns), on_cpu((*step.ins, *step.outs))
+    for layer, problem in zip(bound.layers, bound.problems(threads)):
+        c = plan.choices[layer.name]
+        about = About(c.ins, c.outs, c.accuracy, 0, c.reference).text()
+        yield (problem.text, *c.key), about, max(1.0, times.layers.get(layer.name, 0.0)), on_cpu((*c.ins, *c.outs))
+    rest = total - sum(times.layers.values()) - sum(ns for _, ns in times.adapts)
+    if rest > 0 and all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):  # others have other clocks
+        yield (call_problem(bound, threads).text, CALL, 1, ""), About((), ()).text(), rest, True
+
+
+def _about(profile: Profile, key: Key, about: str) -> str:
+    """What the profile says of a routine already, else what a plan knows of it."""
+    known = profile.get(*key)
+    return known.about if known and known.about else about
