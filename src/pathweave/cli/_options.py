@@ -36,6 +36,9 @@ Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
                                        help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
 Budget = Annotated[float, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS",
                                        help="Stop measuring after this time; what was measured is kept.")]
+NarrowDouble = Annotated[bool, typer.Option("--narrow-double", help="Compute what an ONNX model has in float64 in float32.")]
+MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, metavar="N", show_default=False,
+                                               help="Pixels that an image may have; default: 100 million.")]
 OriginalOnnx = Annotated[str | None, typer.Option(
     "--onnx", metavar="FILE", show_default=False,
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
@@ -65,17 +68,24 @@ def common(
 
 
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
-               **options: Any) -> LoadedModel:
+               narrow_double: bool = False, **options: Any) -> LoadedModel:
     """The model of a path, with the importer's `options`. A path that is not there, or is a folder, is bad use; a damaged
     file is a failure."""
     existing_file(path, "model")
+    from ..importers import is_own
     from ..runtime.model import load
+    if narrow_double:
+        if is_own(path):
+            raise BadUse(f"--narrow-double: {cut(path)} is a .pw model, whose element types were chosen when it was imported; "
+                         "import the original again with this option")
+        options["narrow_double"] = True
     return load(path, preprocess, postprocess, threads=threads, **options)
 
 
-def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None) -> tuple[LoadedModel, Any]:
+def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None,
+               narrow_double: bool = False) -> tuple[LoadedModel, Any]:
     """The model of a path, and its net bound to `--shape` and `--batch`. Raises BadUse."""
-    loaded = load_model(path, threads)
+    loaded = load_model(path, threads, narrow_double=narrow_double)
     return loaded, bound_by_options(loaded, shape, batch)
 
 

@@ -14,7 +14,9 @@ from ._options import (
     Accuracy,
     Batch,
     Json,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     OriginalOnnx,
     Routine,
     Shapes,
@@ -59,6 +61,8 @@ def command(
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
                                             help="Write the result as JSON.")] = None,
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> int:
     """Time a model, verified and interleaved with other engines. Exit code 1 where an f32 engine's outputs differ."""
@@ -71,14 +75,14 @@ def command(
     if roof:
         _check_roof(order, names, default or uniform, memory)
     writable_target(out, "result")
-    loaded, bound = load_bound(model, threads, shape, batch)
+    loaded, bound = load_bound(model, threads, shape, batch, narrow_double=narrow_double)
     if onnx is not None and not peers:
         raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
     source = _onnx(model, loaded, onnx) if peers else None
     missing = _missing(accuracy)
     if accuracy == "quantised" and not missing and not bound.scales:
         bound = _calibrated(loaded, bound)
-    given = None if data is None else first_sample(loaded, data, bound)
+    given = None if data is None else first_sample(loaded, data, bound, max_pixels)
     if tune and not missing:
         loaded = _tuned(loaded, bound, accuracy)
     if roof:
@@ -91,8 +95,7 @@ def command(
         print_json(result)
     else:
         print_tables(bench.table(result), *_memory_table(result))
-    bad = [e for e in result["engines"] if _exact(e["accuracy"]) and e.get("difference", 0.0) > 1e-3]
-    return 1 if bad else 0
+    return int(any(_exact(e["accuracy"]) and e.get("difference", 0.0) > 1e-3 for e in result["engines"]))
 
 
 @dataclass

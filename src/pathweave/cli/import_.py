@@ -10,7 +10,17 @@ import typer
 
 from ._calibration import Calibrate, calibrate_with
 from ._errors import BadUse
-from ._options import Json, ModelPath, cut, existing_file, load_model, new_shapes, writable_target
+from ._options import (
+    Json,
+    MaxPixels,
+    ModelPath,
+    NarrowDouble,
+    cut,
+    existing_file,
+    load_model,
+    new_shapes,
+    writable_target,
+)
 from ._output import print_json
 
 ORDER = 10
@@ -31,6 +41,8 @@ def command(
         "--shape", "-s", metavar="NAME=Nx3x224x224", show_default=False,
         help="Shape of an input in place of the declared one, of sizes and symbols, or the size of a symbol (N=4); may be "
              "repeated.")] = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
@@ -42,10 +54,11 @@ def command(
     if external_root is not None and not Path(external_root).is_dir():
         raise BadUse(f"--external-root {cut(external_root)}: expected a folder that is there")
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
-    loaded = load_model(model, None, preprocess, postprocess, **options)
+    loaded = load_model(model, None, preprocess, postprocess, narrow_double, **options)
     if shape:
-        loaded = load_model(model, None, preprocess, postprocess, shapes=new_shapes(shape, loaded.main), **options)
-    samples = calibrate_with(loaded, calibrate)
+        loaded = load_model(model, None, preprocess, postprocess, narrow_double, shapes=new_shapes(shape, loaded.main),
+                            **options)
+    samples = calibrate_with(loaded, calibrate, max_pixels)
     loaded.save(out)
     nets: dict[str, dict[str, Any]] = {
         name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),

@@ -12,6 +12,7 @@ from ._options import (
     Budget,
     Json,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -39,6 +40,7 @@ def command(
     shape: Shapes = None,
     accuracy: Accuracy = "f32",
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
     json: Json = False,
 ) -> None:
     """Measure the routines of every layer. What the store knows already is not measured again."""
@@ -49,7 +51,7 @@ def command(
     writable_target(export, "export", "--export")
     if import_ is not None:
         existing_file(import_, "profile", "--import")
-    loaded, bound = load_bound(model, threads, shape)
+    loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double)
     allowed = restriction(routine)
     warn_uncalibrated(bound, accuracy, 1)
     imported = None

@@ -13,7 +13,9 @@ from ._errors import BadUse
 from ._options import (
     Batch,
     Json,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -44,6 +46,8 @@ def command(
     threads: Threads = None,
     routine: Routine = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say what came of packed weights in the file.")] = False,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
     """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
@@ -54,10 +58,10 @@ def command(
                      "; --random runs the model on random inputs, of sizes that --shape gives"))
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, narrow_double=narrow_double)
     feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs or [])
     allowed = restriction(routine)
-    results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
+    results = [(name, _run(loaded, feed, allowed, max_pixels)) for name, feed in feeds]
     if out is not None:
         from ..files.model import atomic_writer
         from ..net.floats import bits_of
@@ -149,16 +153,16 @@ def _read(text: str) -> list[tuple[str, Any]]:
 
 # ---- running --------------------------------------------------------------------------------------------------------
 
-def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
+def _run(model: Any, feed: Any, allowed: Any, max_pixels: int | None) -> dict[str, Any]:
     from ..net.net import Model
     from ..runtime.model import LoadedModel
     preprocess = model.nets.get("preprocess")
     if preprocess is not None and (isinstance(feed, str) or set(feed) <= set(preprocess.inputs)):
         if allowed is None:
-            return model.predict(feed)
+            return model.predict(feed, max_pixels=max_pixels)
         first = LoadedModel(Model({"main": preprocess}, {}), model.threads)
         from ..files.images import read_image, wanted_size
-        feed = first.run(read_image(feed, wanted_size(preprocess, next(iter(preprocess.inputs))))
+        feed = first.run(read_image(feed, wanted_size(preprocess, next(iter(preprocess.inputs))), max_pixels)
                          if isinstance(feed, str) else feed)
     if allowed is not None:
         from ..runtime.defaults import default_route

@@ -8,19 +8,20 @@ from typing import Any
 
 from ..errors import Error, OpenSizesError
 from ._errors import BadUse
-from ._options import Json, ModelPath, Shapes, Threads, bound_by_options, load_model
+from ._options import Json, ModelPath, NarrowDouble, Shapes, Threads, bound_by_options, load_model
 from ._output import print_json, print_tables
 
 ORDER = 20
 
 
-def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, json: Json = False) -> None:
+def command(model: ModelPath, shape: Shapes = None, threads: Threads = None, narrow_double: NarrowDouble = False,
+            json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, short_floats
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, narrow_double=narrow_double)
     try:
         bound = bound_by_options(loaded, shape)
     except BadUse as e:

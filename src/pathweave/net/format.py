@@ -38,14 +38,20 @@ class Format(NamedTuple):
         return f"{self.dtype}:{self.layout}:{self.device}"
 
     @staticmethod
-    @lru_cache(maxsize=None)
     def parse(text: str) -> "Format":
         """Read `f32:nhwc:cpu`. Raises ModelError on anything else."""
-        parts = text.split(":")
-        if len(parts) != 3 or parts[0] not in _ALL or parts[1] not in LAYOUTS or not parts[2]:
-            raise ModelError(f"format {text!r}: expected DTYPE:LAYOUT:DEVICE such as f32:nhwc:cpu "
-                             f"(dtypes {', '.join(_ALL)}; layouts {', '.join(LAYOUTS)})")
-        return Format(*parts)
+        if not isinstance(text, str):
+            raise ModelError(f"format: expected text such as f32:nhwc:cpu, got {type(text).__name__}")
+        return _parsed(text)
+
+
+@lru_cache(maxsize=None)
+def _parsed(text: str) -> Format:
+    parts = text.split(":")
+    if len(parts) != 3 or parts[0] not in _ALL or parts[1] not in LAYOUTS or not parts[2]:
+        raise ModelError(f"format {text!r}: expected DTYPE:LAYOUT:DEVICE such as f32:nhwc:cpu "
+                         f"(dtypes {', '.join(_ALL)}; layouts {', '.join(LAYOUTS)})")
+    return Format(*parts)
 
 
 def plain_layout(rank: int) -> str:
@@ -67,10 +73,17 @@ def dtype_of(numpy_dtype: object) -> str:
 
 
 def numpy_dtype(dtype: str) -> str:
-    """NumPy's name of a dtype (`f32` -> `float32`)."""
-    return _ALL[dtype][0]
+    """NumPy's name of a dtype (`f32` -> `float32`). Raises ModelError for an unknown one."""
+    return _facts(dtype)[0]
 
 
 def itemsize(dtype: str) -> int:
-    """Bytes of one element."""
-    return _ALL[dtype][1]
+    """Bytes of one element. Raises ModelError for an unknown dtype."""
+    return _facts(dtype)[1]
+
+
+def _facts(dtype: str) -> tuple[str, int]:
+    try:
+        return _ALL[dtype]
+    except (KeyError, TypeError):  # what cannot be a key is none
+        raise ModelError(f"element type: expected one of {', '.join(_ALL)}, got {dtype!r}") from None

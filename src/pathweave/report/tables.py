@@ -41,6 +41,11 @@ def show_percent(share: Any) -> str:
     return "" if share is None else f"{100 * share:+.1f} %"
 
 
+def show_difference(share: Any) -> str:
+    """A share of 1 in words: `3.1 % more`, `0.5 % less`; "" for None."""
+    return "" if share is None else f"{abs(100 * share):.1f} % {'more' if share >= 0 else 'less'}"
+
+
 def show_error(error: Any) -> str:
     """A relative error as `3.1e-07`; "" for None."""
     return "" if error is None else f"{error:.1e}"

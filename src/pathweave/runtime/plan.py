@@ -24,7 +24,7 @@ from .prepare import KernelCache, Prepared, kernel_of
 
 if TYPE_CHECKING:
     from .. import _native
-    from .session import Session
+    from .session import Session  # it stands on plans
 
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
 

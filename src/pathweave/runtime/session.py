@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
 from ..locks import lock
@@ -13,6 +14,7 @@ from ..net.arguments import as_array, by_name
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
+from .arguments import Inputs
 from .plan import Plan
 
 
@@ -26,6 +28,8 @@ class Session:
     """
 
     def __init__(self, plan: Plan):
+        if not isinstance(plan, Plan):
+            raise InputError(f"session: expected a Plan, as pathweave.plan gives, got {type(plan).__name__}")
         self.plan = plan
         self._inputs = [(name, s.sizes, np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
         self._outputs = [(name, s.sizes, host_dtype(s.dtype)) for name, s in plan.outputs.items()]
@@ -41,7 +45,7 @@ class Session:
         raise InputError("a session holds memory of this process and is not pickled or copied: make another one of its plan, "
                          "session.plan.session(); for another process pickle the model")
 
-    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
 
         Fresh arrays are returned unless `out` holds them; a dict may give some of the outputs. The interpreter's lock
@@ -54,14 +58,14 @@ class Session:
         results = self.run(inputs, out)
         return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
 
-    def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
+    def run(self, inputs: Inputs, out: Inputs = None) -> dict[str, np.ndarray]:
         """Like a call, but always gives a dict by name."""
         arrays, results = self._bound(inputs, out)
         with self._lock:
             self._handle.run(arrays, self._written(results))
         return results
 
-    def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
+    def run_timed(self, inputs: Inputs, out: Inputs = None) -> np.ndarray:
         """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
         arrays, results = self._bound(inputs, out)
         with self._lock:

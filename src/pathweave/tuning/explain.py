@@ -12,6 +12,7 @@ from ..net.route import Route
 from ..net.variant import Variant
 from ..profiling.measurement import Measurement
 from ..profiling.profile import Profile
+from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
 from ..runtime.routes import carried_from
@@ -72,8 +73,8 @@ class Explanation:
         return asdict(self)
 
 
-def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
-            shapes: Any = None, restrict: Any = None, route: Route | None = None,
+def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
+            shapes: Shapes = None, restrict: AnyRestrict = None, route: Route | None = None,
             time_limit_s: float = 10) -> Explanation:
     """Everything that decided how one layer (by name, or by its position from 0) is computed.
 
