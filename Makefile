@@ -24,8 +24,9 @@ test: install   ## run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST)
 
 lint: EXTRAS = demo test lint
-lint: install   ## check style, floors, the drawing in DESIGN.md, and symbols of micro-kernel objects
+lint: install   ## check style, types, floors, the drawing in DESIGN.md, and symbols of micro-kernel objects
 	@$(BIN)/ruff check .
+	@$(BIN)/mypy
 	@$(BIN)/python tools/floors.py
 	@$(BIN)/python tools/tree.py
 	@$(BIN)/python tools/isa_symbols.py build
@@ -39,5 +40,5 @@ bench: install  ## time the networks of bench/nets.toml in NETS against AGAINST,
 	@$(BIN)/python bench/peers/run.py --nets $(NETS) --against $(AGAINST)
 
 clean:          ## remove what was built
-	rm -rf build build-sanitize dist $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf build build-sanitize dist $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Check that imports and includes point downwards only: the floors of DESIGN section 3.
+"""Check that imports and includes point downwards only, and how large files and functions are: DESIGN sections 3 and 8.
 
     python tools/floors.py [ROOT]
 
-Prints one line per wrong arrow and exits with 1 when there is any. An import inside a function counts like any other:
-it is written there for speed, not to hide an arrow.
+Prints one line per finding and exits with 1 when there is any. An import inside a function counts like any other: it is
+written there for speed, not to hide an arrow. Only a cycle of imports may be opened by one, since it runs later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 #: Python: a floor may import floors with a smaller number, and its own. What stands between an importer and the rest is the
@@ -24,16 +24,21 @@ PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "progress": 0, "timer
 TOGETHER = [{"errors", "folder"}]
 #: The package's own __init__: it names everything lazily and imports nothing; from it comes `__version__`.
 PACKAGE = "pathweave"
+#: Lines of a Python file and of a function, and the folders that are held to them. Kernels in C++ are not, see DESIGN.
+MOST_FILE_LINES = 600
+MOST_FUNCTION_LINES = 60
+SIZED = ("src", "tools", "bench", "examples")
 
 #: C++: folder -> folders that its includes may start with (beside its own). `ukernels/kinds` holds the contracts between
-#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source. `values` and
-#: `products` are the library under the routines.
+#: micro-kernels and routines: plain structs, on the floor of spi. `ukernels/body` is the kernels' own source, which includes
+#: the list that is generated of `ukernels/activations`. `values` and `products` are the library under the routines.
 NATIVE = {
     "base": {"pathweave"},
     "types": {"base", "pathweave"},
     "ukernels/kinds": set(),
     "spi": {"base", "types", "ukernels/kinds", "pathweave"},
-    "ukernels/body": {"ukernels/kinds"},
+    "ukernels/activations": set(),
+    "ukernels/body": {"ukernels/kinds", "ukernels/activations"},
     "ukernels": {"spi", "ukernels/kinds", "ukernels/body"},
     "values": {"base", "types", "spi", "ukernels/kinds"},
     "products": {"base", "types", "spi", "ukernels/kinds", "values"},
@@ -105,7 +110,7 @@ def _allowed(floor: str, target: str) -> bool:
 def native_folder(path: str) -> str:
     """Floor of a file or include path: its first folder; `ukernels` is split into contracts, bodies and the rest."""
     parts = path.split("/")
-    if parts[0] == "ukernels" and len(parts) > 2 and parts[1] in ("kinds", "body"):
+    if parts[0] == "ukernels" and len(parts) > 2 and parts[1] in ("kinds", "body", "activations"):
         return f"ukernels/{parts[1]}"
     return parts[0]
 
@@ -143,13 +148,123 @@ def native_errors(root: Path) -> list[str]:
     return found
 
 
+# ---- cycles between modules ----------------------------------------------------------------------------------------
+
+def module_arrows(root: Path) -> dict[str, set[str]]:
+    """Module -> modules of the package that it imports while it is being imported itself.
+
+    Imports inside functions run later, those under TYPE_CHECKING never; neither counts. A package that is imported only
+    because a module lies in it does not count either.
+    """
+    source = root / "src"
+    files = {_module_name(path.relative_to(source)): path for path in sorted((source / PACKAGE).rglob("*.py"))}
+    arrows: dict[str, set[str]] = {}
+    for name, path in files.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        found = {t for node in _run_at_import(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+                 for t in _modules_named(node, package, files)}
+        arrows[name] = found - {name}
+    return arrows
+
+
+def _module_name(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements below a module that run when it is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield other
+                yield from _run_at_import(other)
+            continue
+        yield child
+        yield from _run_at_import(child)
+
+
+def _modules_named(node: ast.AST, package: str, files: Mapping[str, Path]) -> Iterator[str]:
+    """Modules of the package that an import statement runs."""
+    if isinstance(node, ast.Import):
+        yield from (a.name for a in node.names if a.name in files)
+    elif isinstance(node, ast.ImportFrom):
+        parts = package.split(".")
+        base = ".".join([*parts[:len(parts) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module
+        inner = [f"{base}.{a.name}" for a in node.names]
+        yield from (name for name in inner if name in files)
+        if base in files and not all(name in files for name in inner):
+            yield base
+
+
+def cycle_errors(root: Path) -> list[str]:
+    """One line per set of modules that import each other, with one way around."""
+    arrows = module_arrows(root)
+    reach = {name: _reached(arrows, name) for name in arrows}
+    found, seen = [], set()
+    for name in sorted(arrows):
+        if name in reach[name] and name not in seen:
+            seen |= {other for other in reach[name] if name in reach[other]}
+            found.append(f"{' imports '.join(_way_around(arrows, name))}: a cycle; put what both need into a module of its "
+                         f"own, or import inside the function that needs it")
+    return found
+
+
+def _reached(arrows: Mapping[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    todo = list(arrows[start])
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += arrows[name]
+    return seen
+
+
+def _way_around(arrows: Mapping[str, set[str]], start: str) -> list[str]:
+    """The shortest way from a module back to itself."""
+    before: dict[str, str] = {}
+    todo = [start]
+    while start not in before:
+        todo = [other for name in todo for other in sorted(arrows[name])
+                if other not in before and before.setdefault(other, name) == name]
+    way = [before[start]]
+    while way[-1] != start:
+        way.append(before[way[-1]])
+    return [*reversed(way), start]
+
+
+# ---- sizes ----------------------------------------------------------------------------------------------------------
+
+def size_errors(root: Path) -> list[str]:
+    """One line per Python file above MOST_FILE_LINES and per function above MOST_FUNCTION_LINES, its decorators left out.
+
+    A file without functions and classes is data and may be of any length.
+    """
+    found = []
+    for path in sorted(p for folder in SIZED for p in (root / folder).rglob("*.py")):
+        text, where = path.read_text(encoding="utf-8"), path.relative_to(root)
+        functions = [n for n in ast.walk(ast.parse(text, str(path))) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        lines = len(text.splitlines())
+        if lines > MOST_FILE_LINES and (functions or "class " in text):
+            found.append(f"{where}: {lines} lines; expected at most {MOST_FILE_LINES}: split it by what its parts are about")
+        for f in functions:
+            lines = f.end_lineno - f.lineno + 1
+            if lines > MOST_FUNCTION_LINES:
+                found.append(f"{where}:{f.lineno}: {f.name} has {lines} lines; expected at most {MOST_FUNCTION_LINES}: give "
+                             f"its parts names")
+    return found
+
+
 def main(arguments: list[str]) -> int:
-    """Exit code 1 when an arrow is wrong."""
+    """Exit code 1 when an arrow is wrong, or something too large."""
     root = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[1]
-    errors = [*python_errors(root), *native_errors(root)]
+    errors = [*python_errors(root), *native_errors(root), *cycle_errors(root), *size_errors(root)]
     for line in errors:
         print(line)
-    print(f"floors: {len(errors)} wrong arrows" if errors else "floors: every arrow points down")
+    print(f"floors: {len(errors)} findings" if errors else "floors: every arrow points down")
     return 1 if errors else 0
 
 

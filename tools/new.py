@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Begin a new file: a routine, a layer kind, a pass or a command. It is found by being there; nothing else is edited.
+"""Begin a new file: a routine, a layer kind, an activation, a pass or a command. It is found by being there; nothing else is
+edited.
 
     python tools/new.py routine conv2/ring        native/routines/conv2/ring.cpp
+    python tools/new.py activation soft_clip      native/ukernels/activations/soft_clip.inc, and the layer kind's files
     python tools/new.py layer swish2              src/pathweave/layers/swish2.py, its cases, its twin in ONNX
     python tools/new.py pass merge_pads           src/pathweave/passes/merge_pads.py
     python tools/new.py command diff              src/pathweave/cli/diff.py
@@ -82,6 +84,40 @@ class {Class}(LayerKind):
         return [x.copy()]
 '''
 
+ACTIVATION = '''\
+// Say here what it computes. x: a vector; a and b: the parameters, in the order of the layer kind's attributes.
+PW_ACTIVATION({name}, .parameters = {{"alpha"}}) {{ return select(x < 0.0f, x * a, x); }}
+'''
+
+ACTIVATION_LAYER = '''\
+"""{name}: say in one line what it computes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .activation import Activation
+
+
+class {Class}(Activation):
+    """x where x >= 0, else alpha x. Source: say where the definition stands."""
+
+    name = "{name}"
+    attributes = {{"alpha": 0.01}}
+
+    @staticmethod
+    def function(x, alpha):
+        return np.where(x >= 0, x, alpha * x)
+'''
+
+ACTIVATION_TWIN = '''\
+"""{name} in ONNX."""
+
+from __future__ import annotations
+
+OPERATORS = {{"{name}": "LeakyRelu"}}
+'''
+
 CASES = '''\
 """Cases of {name}."""
 
@@ -152,11 +188,16 @@ def files(what: str, name: str) -> dict[str, str]:
         return {f"src/pathweave/layers/{name}.py": LAYER.format(name=name, Class=class_),
                 f"src/pathweave/testing/cases/{name}.py": CASES.format(name=name),
                 f"tests/unit/layer_oracle/{name}.py": TWIN.format(name=name)}
+    if what == "activation":
+        return {f"native/ukernels/activations/{name}.inc": ACTIVATION.format(name=name),
+                f"src/pathweave/layers/{name}.py": ACTIVATION_LAYER.format(name=name, Class=class_),
+                f"src/pathweave/testing/cases/{name}.py": CASES.format(name=name),
+                f"tests/unit/layer_oracle/{name}.py": ACTIVATION_TWIN.format(name=name)}
     if what == "pass":
         return {f"src/pathweave/passes/{name}.py": PASS.format(name=name)}
     if what == "command":
         return {f"src/pathweave/cli/{name}.py": COMMAND.format(name=name)}
-    raise ValueError(f"{what!r}: expected routine, layer, pass or command")
+    raise ValueError(f"{what!r}: expected routine, layer, activation, pass or command")
 
 
 def main(arguments: list[str], root: Path = Path(__file__).resolve().parents[1]) -> int:

@@ -8,12 +8,14 @@ runtime, tuner, importers and plugins. thread: ThreadSanitizer, over sessions, r
 instrumented, and what is left out, stands in cmake/sanitize.cmake and tests/sanitizers/. Builds and reports lie in
 build-sanitize/. Needs what the extra `sanitize` installs, and GCC's sanitizers.
 
-Exit code 0: no report and every stage passed; 1: some did not; 2: nothing could be run.
+Tests that fail run once more alone, and are named. Exit code 0: no report and every stage passed; 1: some did not; 2:
+nothing could be run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -77,8 +79,8 @@ class Stage:
 
 
 def tests(sanitizer: str, *paths: str, part: str = "", tier: str = "avx2", name: str = "") -> Stage:
-    return Stage(sanitizer, name or " ".join(p.removeprefix("tests/") for p in paths), ["-m", "pytest", "-q", "-p",
-                 "no:cacheprovider", *deselected(sanitizer), *paths], tier, part)
+    return Stage(sanitizer, name or " ".join(p.removeprefix("tests/") for p in paths), ["-m", "pytest", "-q",
+                 *deselected(sanitizer), *paths], tier, part)
 
 
 def conformance(tier: str) -> Stage:
@@ -198,18 +200,32 @@ def run(stage: Stage, words: list[str], variables: dict[str, str], short: bool) 
         listed = LISTS / f"{kind}.supp"
         if listed.exists():
             variables[name] += f":suppressions={listed}"
-    begin = time.monotonic()
-    with open(folder / "output", "w") as output:
-        done = subprocess.run([*words, sys.executable, *stage.command, *(stage.short if short else [])], stdout=output,
-                              stderr=subprocess.STDOUT, env=variables, cwd=ROOT)
+    begin, output = time.monotonic(), folder / "output"
+
+    def carry_out(*more: str) -> int:
+        with open(output, "a") as file:
+            return subprocess.run([*words, sys.executable, *stage.command, *more], stdout=file, stderr=subprocess.STDOUT,
+                                  env={**variables, "PYTEST_ADDOPTS": f"-o cache_dir={folder / 'cache'}"}, cwd=ROOT).returncode
+    code = carry_out(*(stage.short if short else []))
+    text = output.read_text(errors="replace")
+    again = failed_tests(folder / "cache") if code == 1 else []
+    if again:
+        code = carry_out("--last-failed")
     stage.seconds = time.monotonic() - begin
     for path in folder.glob("*san.*"):
         stage.reports += found_in(path.read_text(errors="replace"))
-    lines = [line for line in (folder / "output").read_text(errors="replace").splitlines() if line.strip()] or [""]
-    stage.failed = "" if done.returncode == 0 else f"exit code {done.returncode}"
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    stage.failed = "" if code == 0 else f"exit code {code}"
     reports = stage.reports.total()
     print(f"{stage.sanitizer:8s} {stage.name:60s} {stage.seconds:6.0f} s  {reports} reports  {stage.failed or 'passed'}: "
-          f"{lines[-1].strip('= ')}", flush=True)
+          f"{lines[-1].strip('= ')}{''.join(f'; passed alone: {test}' for test in again if code == 0)}", flush=True)
+
+
+def failed_tests(cache: Path) -> list[str]:
+    """The tests that failed in pytest's last run. They run once more alone: instrumented code is several times as slow, and
+    beside another stage a test may miss a time that it allows itself. Reports count whenever they come."""
+    path = cache / "v" / "cache" / "lastfailed"
+    return sorted(json.loads(path.read_text())) if path.exists() else []
 
 
 def found_in(text: str) -> Counter:

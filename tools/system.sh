@@ -44,6 +44,26 @@ if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
   "$python" -m venv "$venv"
 fi
 
+# ---- progress ----------------------------------------------------------------------------------
+# Every so many seconds a line: what runs, and how many of the build's steps are done, which ninja writes as [DONE/ALL].
+every=${PROGRESS_SECONDS:-10}
+
+report_progress() {  # LOG PID: until the process PID is gone
+  local started=$SECONDS count pause=
+  trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null; exit 0' TERM
+  while :; do
+    sleep "$every" > /dev/null &  # holds nobody's pipe open when this ends
+    pause=$!
+    wait "$pause" && kill -0 "$2" 2>/dev/null || return 0
+    count=$(grep -oE '\[[0-9]+/[0-9]+\]' "$1" 2>/dev/null | tail -n 1 | tr -d '[]' || true)
+    if [ -n "$count" ]; then
+      say "$((SECONDS - started)) s: built ${count%/*} of ${count#*/}"
+    else
+      say "$((SECONDS - started)) s: fetching what the build needs"
+    fi
+  done
+}
+
 # ---- build and install -------------------------------------------------------------------------
 # The build folder (build/) stays, so that a second run compiles what changed only; nothing at all is done when no source
 # is newer than the last installation and it had these extras.
@@ -61,8 +81,20 @@ fi
 all=$(printf '%s\n' $had "${extras[@]}" | sort -u | paste -sd, | sed 's/^,//')
 rm -f "$stamp"
 echo "${all//,/ }" > "$stamp.begun"  # dated before the build: what changes meanwhile is built the next time
-say "building and installing pathweave${all:+ with $all} (a few minutes the first time)"
+say "building and installing pathweave${all:+ with $all}; the first time this takes two to five minutes on two cores"
 case ",$all," in *,test,*) export PATHWEAVE_EMULATED_TIERS=ON ;; esac
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc 2>/dev/null || echo 2)}
-"$venv/bin/python" -m pip install --disable-pip-version-check -qq ".${all:+[$all]}"
+log=$venv/pathweave-install.log
+: > "$log"
+report_progress "$log" $$ &
+reporter=$!
+trap 'kill "$reporter" 2>/dev/null || true' EXIT
+begun=$SECONDS
+if ! NINJA_STATUS='[%f/%t] ' PYTHONUNBUFFERED=1 "$venv/bin/python" -m pip install --disable-pip-version-check -v \
+     ".${all:+[$all]}" > "$log" 2>&1; then
+  tail -n 60 "$log" >&2
+  echo "system: the installation failed after $((SECONDS - begun)) s; the whole output is in $log" >&2
+  exit 1
+fi
+say "installed in $((SECONDS - begun)) s"
 mv "$stamp.begun" "$stamp"

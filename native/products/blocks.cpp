@@ -7,9 +7,9 @@
 
 namespace pw {
 
-std::vector<std::string> block_variants() {
+std::vector<std::string> block_variants(Act act) {
   std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemmF32>(PW_KIND_GEMM_INDEXED_F32, true))
+  for (const auto& [name, body] : ukernels_of<GemmF32>(PW_KIND_GEMM_INDEXED_F32, true, act))
     if (body->columns == kBlock) names.push_back(name);
   return names;
 }

@@ -17,7 +17,7 @@ inline Verdict accepts_zero_blocks(const Problem& p) {
 }
 
 // Variants: the indexed gemm micro-kernels whose tile is one block wide.
-std::vector<std::string> block_variants();
+std::vector<std::string> block_variants(Act act);
 
 // y = act(W x + bias + residual), W [outputs, depth]. Row r of image n of the input begins at
 // n * image_in + rows[r], what weight k multiplies lies offset(group of the output, k) floats behind.

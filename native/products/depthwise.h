@@ -12,14 +12,14 @@
 
 namespace pw {
 
-// The micro-kernels of a kind made for this kernel and stride, those first that make the most outputs per call of which a row
-// has as many; or the general one. None when the tier has none.
+// The micro-kernels of a kind that apply `act` and are made for this kernel and stride, those first that make the most outputs
+// per call of which a row has as many; or the general one. None when the tier has none.
 template <class Body>
-std::vector<std::string> depthwise_ukernels(const Geometry& g, const std::string& kind) {
+std::vector<std::string> depthwise_ukernels(const Geometry& g, const std::string& kind, Act act) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
   std::vector<std::tuple<bool, int64_t, std::string>> found;
   std::string any;
-  for (const auto& [name, body] : ukernels_of<Body>(kind, true)) {
+  for (const auto& [name, body] : ukernels_of<Body>(kind, true, act)) {
     const bool longer = body->outputs > g.out_width;
     if (body->kernel == 0) any = name;
     else if (square && body->kernel == g.kernel_width && body->stride == g.stride_x)
@@ -32,8 +32,8 @@ std::vector<std::string> depthwise_ukernels(const Geometry& g, const std::string
   return names;
 }
 // The first of them, "" when there is none: for routines that have no variant for it.
-inline std::string depthwise_ukernel(const Geometry& g) {
-  const auto names = depthwise_ukernels<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32);
+inline std::string depthwise_ukernel(const Geometry& g, Act act) {
+  const auto names = depthwise_ukernels<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32, act);
   return names.empty() ? "" : names.front();
 }
 

@@ -38,7 +38,7 @@ class GemvKernel : public PieceKernel {
  public:
   GemvKernel(const GemvProblem& problem, const std::string& variant) : p_(problem) {
     kernel_ = &variant_ukernel<GemvOf<W, X>>(gemv_kind<W, X>(), variant);
-    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, p_.act.act);
     if constexpr (!std::is_same_v<X, float>) convert_ = &best_ukernel<Convert>(stored_kind<X>(PW_KIND_CONVERT));
     // Pieces large enough to stream, small enough to even out the threads.
     grain_ = round_up(std::clamp<int64_t>(p_.columns / (8 * p_.threads), 1, kGrain), kernel_->rows);

@@ -9,11 +9,7 @@
 
 namespace pw {
 
-inline std::vector<std::string> gemv_u8_variants() {
-  std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemvU8>(PW_KIND_GEMV_U8, true)) names.push_back(name);
-  return names;
-}
+inline std::vector<std::string> gemv_u8_variants(Act act) { return ukernel_names(PW_KIND_GEMV_U8, act); }
 
 class GemvU8Kernel : public PieceKernel {
  public:

@@ -41,8 +41,9 @@ struct Geometry {
 };
 
 // accepts_weights, and layouts that fit.
-inline Verdict accepts_convolution(const Problem& p, Layout in, Layout out) {
-  if (Verdict v = accepts_weights(p); !v) return v;
+inline Verdict accepts_convolution(const Problem& p, Layout in, Layout out,
+                                   const std::string& applying = PW_KIND_GEMM_F32) {
+  if (Verdict v = accepts_weights(p, applying); !v) return v;
   if (p.in[0].shape.size() != 4 || p.in[1].shape.size() != 4) return Verdict::no("x or the weights are not of rank 4");
   if (p.out[0].shape.size() != 4) return Verdict::no("the output is not of rank 4");
   if (p.in[1].count() == 0) return Verdict::no("the weights are empty");
@@ -70,7 +71,7 @@ inline const float* residual_of(const Problem& p, const void* const* in) {
 class ConvolutionRoutine : public Routine {
  public:
   Verdict accepts(const Problem& p) const final {
-    if (Verdict v = accepts_convolution(p, in_, out_); !v) return v;
+    if (Verdict v = accepts_convolution(p, in_, out_, applying_); !v) return v;
     return suits(p, Geometry(p));
   }
   Ports ports(const Problem& p) const override { return convolution_ports(p, in_, out_, dtype_); }
@@ -83,6 +84,7 @@ class ConvolutionRoutine : public Routine {
   virtual Verdict suits(const Problem& p, const Geometry& g) const = 0;
   Layout in_, out_;
   DType dtype_;
+  std::string applying_ = PW_KIND_GEMM_F32;  // kind of the micro-kernels that apply the epilogue
 };
 
 // A tile of outputs of one row, all taps of which are pixels or rows of the kernel that lie within the image: pointers to

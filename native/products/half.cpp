@@ -8,19 +8,17 @@
 
 namespace pw {
 
-namespace {
-const char* gemm_kind(DType part) { return part == DType::f16 ? PW_KIND_GEMM_F16 : PW_KIND_GEMM_BF16; }
-}  // namespace
+const char* half_kind(DType part) { return part == DType::f16 ? PW_KIND_GEMM_F16 : PW_KIND_GEMM_BF16; }
 
-std::vector<std::string> half_variants(DType part, int parts) {
+std::vector<std::string> half_variants(DType part, int parts, Act act) {
   std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemmHalf>(gemm_kind(part), true))
+  for (const auto& [name, body] : ukernels_of<GemmHalf>(half_kind(part), true, act))
     if (body->parts >= parts) names.push_back(name);
   return names;
 }
 
 const GemmHalf& half_kernel(DType part, const std::string& name) {
-  if (const auto* body = ukernel<GemmHalf>(gemm_kind(part), name)) return *body;
+  if (const auto* body = ukernel<GemmHalf>(half_kind(part), name)) return *body;
   throw Error("micro-kernel '" + name + "' is not available on this machine");
 }
 
@@ -557,8 +555,9 @@ Ports HalfRoutine::ports(const Problem& p) const {
   return ports;
 }
 
-Verdict HalfRoutine::has_kernel() const {
-  return half_variants(forms_.part, forms_.parts).empty() ? Verdict::no("no micro-kernel in this tier") : Verdict::ok();
+Verdict HalfRoutine::has_kernel(const Problem& p) const {
+  if (half_variants(forms_.part, forms_.parts, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
+  return Verdict::ok();
 }
 
 }  // namespace pw

@@ -19,8 +19,10 @@ struct HalfForms {
   DType part = DType::bf16;
 };
 
-// Names of the best tier's gemm micro-kernels that multiply numbers in so many parts, and one of them by its name.
-std::vector<std::string> half_variants(DType part, int parts);
+// The kind of the gemm micro-kernels that multiply numbers in that form; names of those of the best tier that multiply numbers
+// in so many parts and apply `act`; and one of them by its name.
+const char* half_kind(DType part);
+std::vector<std::string> half_variants(DType part, int parts, Act act);
 const GemmHalf& half_kernel(DType part, const std::string& name);  // throws Error
 
 // How the input is brought to the unit.
@@ -74,13 +76,17 @@ Geometry half_matrices(int64_t images, int64_t rows, int64_t depth, int64_t colu
 // Base of the routines: `factors` of the values are factors, in forms.in; the residual and y are in forms.out.
 class HalfRoutine : public Routine {
  public:
-  std::vector<std::string> variants(const Problem&) const override { return half_variants(forms_.part, forms_.parts); }
+  std::vector<std::string> variants(const Problem& p) const override {
+    return half_variants(forms_.part, forms_.parts, epilogue_act(p));
+  }
   Ports ports(const Problem& p) const override;
 
  protected:
   // ID = STEM[_from_f32 | _to_f32 | _in_f32]:f16|bf16[x2|x3]:LAYOUT:cpu; rank 4 lies in `layout`.
   HalfRoutine(const std::string& stem, Layout layout, Layout images, const HalfForms& forms);
-  Verdict has_kernel() const;
+  // half_kind of these forms, and whether there is a kernel of it for the problem.
+  const char* kind() const { return half_kind(forms_.part); }
+  Verdict has_kernel(const Problem& p) const;
   HalfForms forms_;
 
  private:

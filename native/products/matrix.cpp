@@ -43,23 +43,22 @@ Buffer pack_bias(const float* bias, int64_t columns, int64_t tile, int64_t more)
   return packed;
 }
 
-std::vector<std::string> gemm_variants(Layout layout) {
+std::vector<std::string> gemm_variants(Layout layout, Act act) {
   std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<GemmF32>(PW_KIND_GEMM_F32, true))
+  for (const auto& [name, body] : ukernels_of<GemmF32>(PW_KIND_GEMM_F32, true, act))
     if (layout != Layout::nchw16c || body->columns % 16 == 0) names.push_back(name);
   return names;
 }
 
 const GemmF32& gemm_kernel(const std::string& name) { return variant_ukernel<GemmF32>(PW_KIND_GEMM_F32, name); }
 
-Verdict accepts_weights(const Problem& p) {
+Verdict accepts_weights(const Problem& p, const std::string& applying) {
   if (p.in.size() < 2 || p.in[0].dtype != DType::f32) return Verdict::no("x is not f32");
   if (!p.in[1].constant || p.in[1].dtype != DType::f32) return Verdict::no("the weights are not an f32 constant");
   if (p.arity() > 2 && p.has(2) && !p.in[2].constant) return Verdict::no("the bias is not a constant");
   if (p.in[0].constant || (p.epilogue.add && p.in.back().constant)) return Verdict::no("x or the residual is a constant");
   if (p.in[0].count() == 0 || p.out[0].count() == 0) return Verdict::no("a tensor is empty");
-  if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
-  return Verdict::ok();
+  return applies(applying, p.epilogue);
 }
 
 Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t tile_bytes, int threads) {

@@ -51,14 +51,9 @@ std::shared_ptr<const Buffer> pack_convolution(const Constant& weights, int64_t 
 // Bias of `columns` outputs, padded with zeros to whole panels, behind at least `more` zeros; zeros when there is none.
 Buffer pack_bias(const float* bias, int64_t columns, int64_t tile, int64_t more = 0);
 
-// Activation of an epilogue; nothing when the micro-kernels do not know it.
-inline std::optional<ActArgs> epilogue_activation(const Problem& p) {
-  return activation(p.epilogue.act, p.epilogue.params);
-}
-
 // What every routine with packed or direct weights asks of x, w[, b]: f32, w and b constant, x and the residual not,
-// nothing empty, an epilogue that the micro-kernels know.
-Verdict accepts_weights(const Problem& p);
+// nothing empty, an epilogue whose activation micro-kernels of kind `applying` apply.
+Verdict accepts_weights(const Problem& p, const std::string& applying = PW_KIND_GEMM_F32);
 // Bias of such a problem; nullptr when there is none.
 inline const float* bias_of(const Problem& p, const Constants& constants) {
   return p.arity() > 2 && p.has(2) ? constants[2].as<float>() : nullptr;
@@ -82,8 +77,8 @@ inline size_t bytes_of(const std::vector<std::shared_ptr<const Buffer>>& packing
   return bytes;
 }
 
-// Names of the gemm micro-kernels of the best tier whose columns suit the layout of C.
-std::vector<std::string> gemm_variants(Layout layout);
+// Names of the gemm micro-kernels of the best tier that apply `act` and whose columns suit the layout of C.
+std::vector<std::string> gemm_variants(Layout layout, Act act = Act::clip);
 const GemmF32& gemm_kernel(const std::string& name);  // throws Error
 
 // Splits C (rows x panels) into blocks such that the B panels of a block stay in L2 while rows pass over them, and that

@@ -36,9 +36,9 @@ SparseRows::SparseRows(const Constant& weights, int64_t outputs, int64_t depth, 
   for (int64_t o = 0; o < outputs; ++o) starts_.push_back(starts_.back() + counts()[o]);
 }
 
-std::vector<std::string> spmm_variants() {
+std::vector<std::string> spmm_variants(Act act) {
   std::vector<std::string> names;
-  for (const auto& [name, body] : ukernels_of<SpmmF32>(PW_KIND_SPMM_F32, true)) names.push_back(name);
+  for (const auto& [name, body] : ukernels_of<SpmmF32>(PW_KIND_SPMM_F32, true, act)) names.push_back(name);
   return names;
 }
 

@@ -38,7 +38,7 @@ class SparseRows {
   std::vector<int64_t> starts_;           // outputs + 1
 };
 
-std::vector<std::string> spmm_variants();
+std::vector<std::string> spmm_variants(Act act);
 const SpmmF32& spmm_kernel(const std::string& name);  // throws Error
 
 // Pixels of one image cut into vectors, and those into tiles. Vectors at the end of a line overlap where the line is

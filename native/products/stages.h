@@ -1,9 +1,11 @@
 // Stages of a region's layer: their activations, and 1x1 convolutions on pixels that are given at each call.
 #pragma once
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 
 #include "products/matrix.h"
+#include "spi/activation.h"
 
 namespace pw {
 
@@ -11,6 +13,20 @@ namespace pw {
 inline std::optional<ActArgs> stage_activation(const Problem& p, std::string_view stage) {
   const Epilogue e = Epilogue::parse(p.word(stage));
   return activation(e.act, e.params);
+}
+// Its code, for choosing micro-kernels that apply it.
+inline Act stage_act(const Problem& p, std::string_view stage) {
+  return stage_activation(p, stage).value_or(kNoActivation).act;
+}
+
+// Names of the gemm micro-kernels of the best tier that apply all of these.
+inline std::vector<std::string> stage_variants(std::initializer_list<Act> acts) {
+  std::vector<std::string> names = gemm_variants(Layout::nhwc);
+  for (Act act : acts) {
+    const auto its = gemm_variants(Layout::nhwc, act);
+    std::erase_if(names, [&](const std::string& name) { return std::find(its.begin(), its.end(), name) == its.end(); });
+  }
+  return names;
 }
 
 // A product whose rows are given at each call: pixels that lie one behind the other.

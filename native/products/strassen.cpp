@@ -12,7 +12,6 @@ constexpr int64_t kLeast = 32;         // of any dimension of a half
 constexpr int64_t kMostDepth = 65536;  // see docs/accuracy.md
 constexpr int64_t kArea = 256;         // bytes of row pointers per thread: up to 32 rows
 constexpr int64_t kChunk = 512;        // rows of packed B per pass: a panel of that many stays in L1
-constexpr ActArgs kNothing{Act::clip, -__builtin_inff(), __builtin_inff()};
 
 int most_levels(int64_t rows, int64_t depth, int64_t columns) {
   const int64_t least = std::min({rows, depth, columns});
@@ -42,10 +41,10 @@ constexpr Terms kTerms[7] = {
 
 }  // namespace
 
-std::vector<std::string> strassen_variants(int64_t rows, int64_t depth, int64_t columns) {
+std::vector<std::string> strassen_variants(int64_t rows, int64_t depth, int64_t columns, Act act) {
   std::vector<std::string> names;
   for (int level = 1; level <= most_levels(rows, depth, columns); ++level)
-    for (const auto& kernel : gemm_variants(Layout::plain)) names.push_back("level" + std::to_string(level) + "/" + kernel);
+    for (const auto& kernel : gemm_variants(Layout::plain, act)) names.push_back("level" + std::to_string(level) + "/" + kernel);
   return names;
 }
 
@@ -55,14 +54,15 @@ Verdict accepts_strassen(const Problem& p, int64_t rows, int64_t depth, int64_t 
   if (depth > kMostDepth)
     return Verdict::no("sums of more than " + std::to_string(kMostDepth) + " terms might leave accuracy class f32");
   if (p.epilogue.add) return Verdict::no("a residual is added in a step of its own");
-  if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
-  if (gemm_variants(Layout::plain).empty()) return Verdict::no("no micro-kernel in this tier");
+  for (const char* kind : {PW_KIND_GEMM_F32, PW_KIND_ACTIVATION_F32})
+    if (Verdict v = applies(kind, p.epilogue); !v) return v;
+  if (gemm_variants(Layout::plain, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
   return Verdict::ok();
 }
 
 StrassenProduct::StrassenProduct(const StrassenProblem& p, const std::string& variant)
     : p_(p), kernel_(&gemm_kernel(variant.substr(variant.find('/') + 1))) {
-  activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+  activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, p.act.act);
   bias_ = pack_bias(p.bias, p.columns, kernel_->columns, kernel_->columns);
   no_bias_ = pack_bias(nullptr, p.columns, kernel_->columns, kernel_->columns);
   zeros_ = zero_row(p.depth);
@@ -208,11 +208,11 @@ void StrassenProduct::multiply(const Node& node, View a, float* c, const Store& 
     multiply(node.parts[static_cast<size_t>(index - 1)], from, to, how, scratch, team);
     team.barrier();
   };
-  product(1, a11, u, {false, nullptr, nullptr, kNothing});
+  product(1, a11, u, {false, nullptr, nullptr, kNoActivation});
   product(2, a12, c, {adds, u, left, store.act});
-  product(6, s2, u, {true, nullptr, nullptr, kNothing});
-  product(7, s3, u3, {false, u, nullptr, kNothing});
-  product(5, s1, p5, {false, nullptr, nullptr, kNothing});
+  product(6, s2, u, {true, nullptr, nullptr, kNoActivation});
+  product(7, s3, u3, {false, u, nullptr, kNoActivation});
+  product(5, s1, p5, {false, nullptr, nullptr, kNoActivation});
   product(4, a22, c21, {adds, u3, left, store.act});
   combine(node, u, p5, u3, c22, {adds, nullptr, right, store.act}, team);
   team.barrier();

@@ -29,7 +29,7 @@ struct StrassenProblem {
 };
 
 // VARIANT = level1/MICRO-KERNEL, level2/MICRO-KERNEL: those whose halves are not too small to be tiles.
-std::vector<std::string> strassen_variants(int64_t rows, int64_t depth, int64_t columns);
+std::vector<std::string> strassen_variants(int64_t rows, int64_t depth, int64_t columns, Act act);
 
 // ok when the sizes can be split, and the sums are short enough for accuracy class f32.
 Verdict accepts_strassen(const Problem& p, int64_t rows, int64_t depth, int64_t columns);

@@ -1,83 +1,93 @@
 #include "spi/activation.h"
 
-#include <limits>
-#include <string_view>
+#include <algorithm>
 
 namespace pw {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-struct Row {
-  std::string_view kind;
-  Act act;
-  std::string_view first, second;  // attributes that become a and b, "" = none
-  float a, b;                      // values where the parameters are left out
-};
-
-// Defaults are those of the layer kinds.
-constexpr Row kRows[] = {
-    {"", Act::clip, "", "", -kInfinity, kInfinity},
-    {"relu", Act::clip, "", "", 0.0f, kInfinity},
-    {"clip", Act::clip, "min", "max", -kInfinity, kInfinity},
-    {"leaky_relu", Act::leaky_relu, "alpha", "", 0.01f, 0.0f},
-    {"sigmoid", Act::sigmoid, "", "", 0.0f, 0.0f},
-    {"hard_sigmoid", Act::hard_sigmoid, "alpha", "beta", 0.2f, 0.5f},
-    {"hard_swish", Act::hard_swish, "", "", 0.0f, 0.0f},
-    {"silu", Act::silu, "", "", 0.0f, 0.0f},
-    {"gelu", Act::gelu_erf, "approximate", "", 0.0f, 0.0f},
-    {"tanh", Act::tanh, "", "", 0.0f, 0.0f},
-    {"elu", Act::elu, "alpha", "", 1.0f, 0.0f},
-    {"selu", Act::selu, "alpha", "gamma", 1.67326324f, 1.05070102f},
-    {"celu", Act::celu, "alpha", "", 1.0f, 0.0f},
-    {"softplus", Act::softplus, "", "", 0.0f, 0.0f},
-    {"softsign", Act::softsign, "", "", 0.0f, 0.0f},
-    {"mish", Act::mish, "", "", 0.0f, 0.0f},
-    {"thresholded_relu", Act::thresholded_relu, "alpha", "", 1.0f, 0.0f},
-    {"exp", Act::exp, "", "", 0.0f, 0.0f},
-    {"log", Act::log, "", "", 0.0f, 0.0f},
-    {"sqrt", Act::sqrt, "", "", 0.0f, 0.0f},
-    {"reciprocal", Act::reciprocal, "", "", 0.0f, 0.0f},
-    {"neg", Act::neg, "", "", 0.0f, 0.0f},
-    {"abs", Act::abs, "", "", 0.0f, 0.0f},
-    {"floor", Act::floor, "", "", 0.0f, 0.0f},
-    {"ceil", Act::ceil, "", "", 0.0f, 0.0f},
-    {"round", Act::round, "", "", 0.0f, 0.0f},
-    {"sign", Act::sign, "", "", 0.0f, 0.0f},
-    {"erf", Act::erf, "", "", 0.0f, 0.0f},
-};
-
-const Row* find(std::string_view kind) {
-  for (const Row& row : kRows)
-    if (row.kind == kind) return &row;
-  return nullptr;
+bool within(Where where, float a) {
+  switch (where) {
+    case Where::any: return true;
+    case Where::zero: return a == 0.0f;
+    case Where::not_zero: return a != 0.0f;
+    case Where::positive: return a > 0.0f;
+  }
+  return false;
 }
 
-ActArgs with_params(const Row& row, const std::vector<float>& params) {
-  ActArgs args{row.act, row.a, row.b};
-  if (!row.first.empty() && !params.empty()) args.a = params[0];
-  if (!row.second.empty() && params.size() > 1) args.b = params[1];
-  if (row.act == Act::gelu_erf) return {args.a != 0.0f ? Act::gelu_tanh : Act::gelu_erf, 0.0f, 0.0f};
-  return args;
+size_t named(const ActivationKind& kind) {
+  return static_cast<size_t>(std::count_if(std::begin(kind.parameters), std::end(kind.parameters),
+                                           [](const char* name) { return name != nullptr; }));
+}
+
+std::optional<ActArgs> with_params(Act act, const ActivationKind& kind, const std::vector<float>& params) {
+  const size_t n = named(kind);
+  if (params.size() != n) return std::nullopt;
+  const ActArgs args{act, n > 0 ? params[0] : kind.a, n > 1 ? params[1] : kind.b};
+  return within(kind.where, args.a) ? std::optional(args) : std::nullopt;
+}
+
+// Calls body(act, kind) for what a table states, until it gives true.
+template <class Body>
+bool any_of(const ActivationEntry* entry, Body&& body) {
+  if (!entry) return false;
+  for (; entry->kinds; ++entry)
+    for (const ActivationKind* kind = entry->kinds; kind->kind; ++kind)
+      if (body(entry->act, *kind)) return true;
+  return false;
+}
+template <class Body>
+bool any_of_all(Body&& body) {
+  for (const UKernelTable& table : collected_ukernels())
+    for (const UKernel* k = table.entries; k->kind; ++k)
+      if (any_of(k->activations, [&](Act act, const ActivationKind& kind) { return body(*k, act, kind); })) return true;
+  return false;
 }
 
 }  // namespace
 
-std::optional<ActArgs> activation(const std::string& kind, const std::vector<float>& params) {
-  const Row* row = find(kind);
-  if (!row) return std::nullopt;
-  const ActArgs args = with_params(*row, params);
-  if (args.act == Act::celu && !(args.a > 0.0f)) return std::nullopt;  // two branches that overlap
-  return args;
+bool applies(const UKernel& ukernel, Act act) {
+  return act == Act::clip || any_of(ukernel.activations, [&](Act other, const ActivationKind&) { return act == other; });
+}
+
+std::optional<ActArgs> activation(std::string_view kind, const std::vector<float>& params) {
+  if (kind.empty()) return kNoActivation;
+  std::optional<ActArgs> found;
+  any_of_all([&](const UKernel&, Act act, const ActivationKind& stated) {
+    if (kind == stated.kind) found = with_params(act, stated, params);
+    return found.has_value();
+  });
+  return found;
 }
 
 std::optional<ActArgs> activation(const Problem& problem) {
-  const Row* row = problem.kind.empty() ? nullptr : find(problem.kind);
-  if (!row) return std::nullopt;
-  std::vector<float> params;
-  for (std::string_view name : {row->first, row->second})
-    if (!name.empty()) params.push_back(static_cast<float>(problem.number(name)));
-  return activation(problem.kind, params);
+  std::optional<ActArgs> found;
+  any_of_all([&](const UKernel&, Act act, const ActivationKind& stated) {
+    if (problem.kind != stated.kind) return false;
+    std::vector<float> params;
+    for (size_t i = 0; i < named(stated); ++i) params.push_back(static_cast<float>(problem.number(stated.parameters[i])));
+    found = with_params(act, stated, params);
+    return found.has_value();
+  });
+  return found;
+}
+
+std::vector<const ActivationKind*> activation_kinds(const std::string& ukernel) {
+  std::vector<const ActivationKind*> kinds;
+  any_of_all([&](const UKernel& k, Act, const ActivationKind& stated) {
+    const std::string_view name = stated.kind;
+    if (ukernel == k.kind && std::none_of(kinds.begin(), kinds.end(), [&](const auto* other) { return name == other->kind; }))
+      kinds.push_back(&stated);
+    return false;
+  });
+  return kinds;
+}
+
+Verdict applies(const std::string& ukernel, const Epilogue& epilogue) {
+  const auto args = activation(epilogue.act, epilogue.params);
+  if (args && (ukernels_of<void>(ukernel).empty() || !ukernels_of<void>(ukernel, false, args->act).empty()))
+    return Verdict::ok();
+  return Verdict::no("activation " + epilogue.act + " is not in the micro-kernels");
 }
 
 }  // namespace pw

@@ -50,7 +50,7 @@ inline RequantU8 requantise(const ActArgs& act, Scale out) {
 
 // The epilogue of a problem; nothing is known of its activation but that micro-kernels have it.
 inline RequantU8 requantise(const Problem& p, const Constants& constants) {
-  RequantU8 q = requantise(*activation(p.epilogue.act, p.epilogue.params), scale_out(p, constants));
+  RequantU8 q = requantise(*epilogue_activation(p), scale_out(p, constants));
   if (p.epilogue.add) {
     const Scale residual = scale_in(constants, static_cast<size_t>(p.residual()));
     q.residual_scale = residual.scale;
@@ -71,7 +71,7 @@ inline uint8_t byte_of(float t, const RequantU8& q) {
 }
 // A float as the adapt from f32 quantises it.
 inline uint8_t quantised_value(float x, Scale scale) {
-  const RequantU8 q = requantise(*activation("", {}), scale);
+  const RequantU8 q = requantise(kNoActivation, scale);
   return byte_of((x == x ? x : 0.0f) * q.inverse, q);
 }
 

@@ -105,15 +105,11 @@ inline Group group_of(Layout layout, const Dims& shape, const std::vector<int64_
 template <class T>
 class PostOf {
  public:
-  PostOf(const Problem& p) : args_(*activation(p.epilogue.act, p.epilogue.params)), add_(p.epilogue.add) {
+  PostOf(const Problem& p) : args_(*epilogue_activation(p)), add_(p.epilogue.add) {
     add_kernel_ = &best_ukernel<BinaryOf<T>>(stored_kind<T>(PW_KIND_BINARY));
-    act_kernel_ = &best_ukernel<ActivationOf<T>>(stored_kind<T>(PW_KIND_ACTIVATION));
+    act_kernel_ = &best_ukernel<ActivationOf<T>>(stored_kind<T>(PW_KIND_ACTIVATION), args_.act);
   }
-  static Verdict accepts(const Problem& p) {
-    if (!activation(p.epilogue.act, p.epilogue.params))
-      return Verdict::no("no micro-kernel knows the activation " + p.epilogue.act);
-    return Verdict::ok();
-  }
+  static Verdict accepts(const Problem& p) { return applies(stored_kind<T>(PW_KIND_ACTIVATION), p.epilogue); }
   bool nothing() const { return !add_ && args_.act == Act::clip; }
   // Bounds for the kernel itself.
   float low() const { return nothing() ? args_.a : -kInfinity; }

@@ -15,7 +15,8 @@ class ByteTable {
   ByteTable(Scale in, const RequantU8& out) {
     alignas(64) float y[256];
     for (int32_t q = 0; q < 256; ++q) y[q] = in.scale * static_cast<float>(q - in.zero);
-    if (out.act.act != Act::clip) best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32).run(&out.act, y, y, 256);
+    if (out.act.act != Act::clip)
+      best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, out.act.act).run(&out.act, y, y, 256);
     Buffer table(256);
     bool same = true;
     for (int32_t q = 0; q < 256; ++q) {
@@ -42,7 +43,7 @@ class ByteTable {
 
 // From one scale to another.
 inline ByteTable rescaling(Scale in, Scale out) {
-  return in == out ? ByteTable() : ByteTable(in, requantise(*activation("", {}), out));
+  return in == out ? ByteTable() : ByteTable(in, requantise(kNoActivation, out));
 }
 
 // As VectorRoutine, on u8.

@@ -8,7 +8,7 @@ import re
 _FLOAT = re.compile(r"(?<![\w.])-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)(?![\w.])")
 
 
-def counted(n: int, noun: str, plural: str = "") -> str:
+def counted(n: int | str, noun: str, plural: str = "") -> str:
     """A count with its noun: `1 thread`, `2 threads`; `plural`: where it is not the noun with an s."""
     return f"{n} {noun}" if n == 1 else f"{n} {plural or noun + 's'}"
 

@@ -203,6 +203,39 @@ def test_run_images_through_preprocess(pw, digits, pipeline, tmp_path):
     assert "rank" in text and len(re.findall("digit ", text.replace(str(images[0]), ""))) == 2
 
 
+def test_max_pixels_reaches_every_image(pw, digits, pipeline, tmp_path):
+    """The shipped images have 8 x 8 pixels."""
+    pytest.importorskip("PIL")
+    out, folder = tmp_path / "digits.pw", digits.parent / "images"
+    assert pw("import", digits, "-o", out, "--preprocess", pipeline).code == 0
+    for words in (["run", out, folder], ["verify", out, "--data", folder, "--samples", 1],
+                  ["bench", out, "--data", folder, "--rounds", 1],
+                  ["tune", out, "--no-save", "--calibrate", folder, "--budget", 0],
+                  ["import", out, "-o", tmp_path / "again.pw", "--calibrate", folder]):
+        refused = pw(*words, "--max-pixels", 63)
+        assert refused.code == 2 and "at most 63 pixels, got 8 x 8" in refused.err, refused.err
+    assert pw("run", out, folder, "--max-pixels", 64).code == 0
+
+
+def test_narrow_double_reaches_the_importer(pw, tmp_path):
+    from onnx import TensorProto, helper, numpy_helper
+    x, y = (helper.make_tensor_value_info(n, TensorProto.DOUBLE, [2, 3]) for n in "xy")
+    weights = numpy_helper.from_array(np.ones((3, 3)), "w")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "net", [x], [y], [weights])
+    file, out = tmp_path / "net.onnx", tmp_path / "net.pw"
+    file.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    assert "f64[2,3]" in pw("show", file).out
+    pw("profile", file, "--budget", 0, "--threads", 1, "--narrow-double")
+    for words in (["show", file, "--json"], ["explain", file, 0, "--threads", 1, "--json"],
+                  ["import", file, "-o", out, "--json"],
+                  ["run", file, "--random", "--json"], ["verify", file, "--samples", 1, "--json"],
+                  ["bench", file, "--rounds", 1, "--json"], ["tune", file, "--no-save", "--budget", 0, "--json"]):
+        assert pw(*words, "--narrow-double").code == 0, words
+    assert "f32[2,3]" in str(pw("show", file, "--json", "--narrow-double").json["layers"])
+    refused = pw("show", out, "--narrow-double")
+    assert refused.code == 2 and "--narrow-double" in refused.err and ".pw model" in refused.err
+
+
 def test_run_restricted_routine(pw, digits, batch):
     (plain,) = pw("run", digits, batch, "--json").json
     (naive,) = pw("run", digits, batch, "--json", "--routine", "naive").json
@@ -346,5 +379,25 @@ def test_tune_restricted(pw, digits):
 def test_tune_prints_tables(pw, digits):
     result = pw("tune", digits, "--no-save", "--budget", 0.5, "--threads", 1)
     assert result.code == 0
-    for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in"):
+    for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in", "variant: micro-kernel",
+                 "margin: by how", "prediction: + where a route ran faster"):
         assert word in result.out
+
+
+def nanoseconds(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[unit]
+
+
+def test_the_parts_of_a_prediction_add_up(pw, digits, tmp_path):
+    out = tmp_path / "tuned.pw"
+    facts = pw("tune", digits, "-o", out, "--budget", 0.5, "--threads", 1, "--json").json["route"]
+    text = pw("explain", out, "--all", "--threads", 1).out
+    time = r"(-?[\d.]+ \w+)"
+    whole, steps, call = re.search(f"predicted {time}: {time} of the steps, {time} of the call", text).groups()
+    assert nanoseconds(whole) == pytest.approx(facts["predicted_ns"], rel=0.01)
+    assert nanoseconds(steps) == pytest.approx(sum(s["predicted_ns"] for s in facts["steps"]), rel=0.01)
+    assert nanoseconds(steps) + nanoseconds(call) == pytest.approx(facts["predicted_ns"], rel=0.02)
+    difference, word = re.search(r"by the clock ([\d.]+) % (more|less) than predicted", text).groups()
+    signed = float(difference) * (1 if word == "more" else -1)
+    assert signed == pytest.approx(100 * (facts["end_to_end_ns"] / facts["predicted_ns"] - 1), abs=0.06)

@@ -19,7 +19,7 @@ def test_demo_runs(home, threads):
     done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py", "--budget", "0.5", "--threads", str(threads)],
                           capture_output=True, text=True, env=dict(os.environ), timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"; {threads} threads; " in done.stdout
+    assert f"; {threads} thread{'s' * (threads > 1)}; " in done.stdout
     found = re.search(r"accuracy on 300 images: ([\d.]+) % tuned, ([\d.]+) % with 8-bit integers, ([\d.]+) % with the default",
                       done.stdout).groups()
     assert min(map(float, found)) > 98

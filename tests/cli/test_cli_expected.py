@@ -40,7 +40,7 @@ def test_the_package_is_a_program():
 @pytest.mark.parametrize("arguments, code, kind", [
     (["show", "nowhere.onnx"], 2, "BadUse"), (["tune", "nowhere.onnx"], 2, "BadUse"),
     (["verify", "damaged.pw"], 1, "FileFormatError"),
-    (["bench", "DIGITS", "-r", "nonsense"], 1, "RouteError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse"),
+    (["bench", "DIGITS", "-r", "nonsense"], 2, "RestrictionError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse"),
     # what the parser refuses, of every command's options and of the program's
     (["nonsense"], 2, "BadUse"), (["show"], 2, "BadUse"), (["show", "DIGITS", "--nonsense"], 2, "BadUse"),
     (["devices", "more"], 2, "BadUse"), (["run", "DIGITS", "--threads", "0"], 2, "BadUse"),
@@ -57,7 +57,7 @@ def test_an_error_is_a_json_document_too(pw, digits, folder, arguments, code, ki
 def test_a_routine_that_is_not_there(pw, digits, command):
     if command != "show":
         done = pw(command, digits, "--routine", "nonsense", *(["--budget", 0] if command in ("profile", "tune") else []))
-        assert done.code == 1 and "'nonsense': it matches no candidate" in done.err
+        assert done.code == 2 and "--routine: routine descriptor 'nonsense': it matches no candidate" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["import", "MODEL", "-o"], ["tune", "MODEL", "-o"], ["run", "MODEL", "--random", "-o"],

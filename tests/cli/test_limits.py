@@ -90,6 +90,16 @@ def test_again_keeps_the_better_figures(file):
     assert faster.peak("f32", 1) == pytest.approx(32e9, rel=1e-3) and faster.barrier_ns(1) == BARRIER / 2
 
 
+def test_progress_tells_every_probe_and_never_goes_back(file):
+    told: list[tuple[float, str]] = []
+    limits([1, 2], path=file, machine=Machine(), tell=lambda share, text: told.append((share, text)))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == pytest.approx(1)
+    assert len(set(shares)) == 2 * module.PASSES * (2 + len(LEVELS)) + 1  # two peaks, one reader
+    assert {text for share, text in told if 0 < share < 0.5} == {"limits of 1 thread"}
+    assert told[-1][1] == "limits of 2 threads"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 0}', '{"version": 1, "host": "h"}'])
 def test_a_damaged_file_is_measured_anew(file, text):
     file.write_text(text)
@@ -181,7 +191,7 @@ def test_threads_meet():
 # ---- command --------------------------------------------------------------------------------------------------------
 
 def test_devices_shows_limits(pw, home, monkeypatch):
-    monkeypatch.setattr(module, "measure", lambda machine, n: {
+    monkeypatch.setattr(module, "measure", lambda machine, n, tell: {
         "peaks": {"peak_f32__x": {"dtype": "f32", "per_second": 16e9 * n}}, "reads": dict.fromkeys(LEVELS, 8e9),
         "barrier_ns": 120.0})
     shown = pw("devices", "--limits", "--json").json

@@ -9,8 +9,9 @@ import pytest
 
 from pathweave.layers import infer
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
+from pathweave.net.size import size_bytes
 from pathweave.profiling.limits import LEVELS, Limits
-from pathweave.report import roof, timing, work
+from pathweave.report import roof, timing
 from pathweave.report.algorithms import own_operations, winograd
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.defaults import default_choices
@@ -190,7 +191,7 @@ def test_units():
 
 def test_size_bytes():
     spec = TensorSpec("f32", (2, 3))
-    assert [work.size_bytes(spec, d) for d in (None, "f32", "bf16", "bf16x2", "bf16x3", "i8")] == [24, 24, 12, 24, 36, 6]
+    assert [size_bytes(spec, d) for d in (None, "f32", "bf16", "bf16x2", "bf16x3", "i8")] == [24, 24, 12, 24, 36, 6]
 
 
 def test_orders():

@@ -539,7 +539,7 @@ def test_shapes_that_do_not_fit_name_the_layer():
 
 def test_evaluate_checks_its_inputs():
     net = load(build([RELU], {"x": (X, ["N", 3, 4])})).main
-    with pytest.raises(InputError, match="'x' are missing"):
+    with pytest.raises(InputError, match="'x' missing; expected exactly the inputs"):
         evaluate(net, {})
     with pytest.raises(DTypeError, match="expected element type float32 .*, got float64"):
         evaluate(net, {"x": X.astype(np.float64)})

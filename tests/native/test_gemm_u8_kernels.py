@@ -24,6 +24,7 @@ def test_tails_and_extremes(tier, tmp_path):
     program = tmp_path / "kernels"
     subprocess.run([compiler("c++"), "-std=c++20", "-O1", "-ffp-contract=fast", "-Wno-psabi", *flags,
                     f'-DPW_SOURCE="ukernels/{unit}/gemm_u8.cpp"', "-I", ROOT / "native",
+                    "-I", ROOT / "tests/native/two_activations",
                     ROOT / "tests/native/gemm_u8_kernels.cpp", "-o", program], check=True)
     done = subprocess.run([program], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout

@@ -8,6 +8,7 @@ import inspect
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_functions_show_their_signature_and_what_they_do(name):
     assert inspect.isfunction(function) and function.__name__ == name
     assert len(inspect.getdoc(function)) > 40 and "return" in inspect.get_annotations(function)
     assert importlib.util.find_spec(f"pathweave.{name}") is None
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_have_types_that_can_be_resolved(name):
+    """Every argument has a type of its own, but what goes on to an importer."""
+    function = getattr(pw, name)
+    hints = typing.get_type_hints(function)
+    named = [p.name for p in inspect.signature(function).parameters.values() if p.kind != p.VAR_KEYWORD]
+    assert hints.keys() >= {*named, "return"}
+    assert not [n for n in (*named, "return") if hints[n] is typing.Any]
+
+
+@pytest.mark.parametrize("method", ["bind", "route", "plan", "session", "run", "predict", "image_inputs", "calibrate", "save"])
+def test_methods_of_a_model_have_types_that_can_be_resolved(method):
+    function = getattr(pw.Model, method)
+    hints = typing.get_type_hints(function)
+    named = [p for p in inspect.signature(function).parameters if p != "self"]
+    assert hints.keys() >= {*named, "return"} and typing.Any not in [hints[n] for n in named]
 
 
 def test_type_checkers_see_every_public_name():

@@ -122,7 +122,7 @@ def test_progress_and_samples_of_several_shapes(classifier):
     ([np.zeros((3, 16, 16), np.float32), np.zeros((4, 16, 16), np.float32)], InputError, r"samples\[1\]: input 'x'"),
     ([np.full((3, 16, 16), np.nan, np.float32)], InputError, r"samples\[0\], input 'x': expected finite"),
     ([np.zeros(5, np.float32)], InputError, r"samples\[0\]: input 'x': expected rank 4"),
-    ([{"y": np.zeros((3, 16, 16), np.float32)}], InputError, r"samples\[0\]: expected exactly the inputs 'x', got 'y'"),
+    ([{"y": np.zeros((3, 16, 16), np.float32)}], InputError, r"samples\[0\]: 'x' missing and 'y' unknown; expected"),
     ([["not an array"]], InputError, r"samples\[0\], input 'x'"),
     (["cat.png"], InputError, r"samples\[0\]: an image needs a preprocess net"),
     ("cat.png", InputError, "an iterable of samples, got str"), (7, InputError, "an iterable of samples, got int")])

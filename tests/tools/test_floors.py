@@ -66,8 +66,61 @@ def test_sideways_and_testing(house):
     ("native/routines/a/x.cpp", "routines/a/y.h", True), ("native/routines/a/x.cpp", "routines/b/y.h", False),
     ("native/routines/a/x.cpp", "routines/y.h", False), ("native/routines/x.h", "base/error.h", False),
     ("native/ukernels/avx2/x.cpp", "base/cpu.h", False), ("native/ukernels/avx2/x.cpp", "ukernels/body/vec.inc", True),
+    ("native/ukernels/activations/x.inc", "spi/ukernel.h", False),
+    ("native/ukernels/body/x.inc", "ukernels/activations/collected.inc", True),
     ("native/runtime/x.cpp", "products/matrix.h", False), ("native/python/x.cpp", "runtime/plan.h", True),
     ("native/python/x.cpp", "plan.h", False), ("include/pathweave/x.h", "base/cpu.h", False)])
 def test_includes(house, path, include, good):
     found = house(path, f'#include <vector>\n#include "{include}"\n')
     assert (found == []) == good, found
+
+
+def written(root: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        target = root / "src/pathweave" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize("a, b", [
+    ("from .b import x", "from .a import y"), ("from . import b", "from . import a"),
+    ("import pathweave.net.b", "from pathweave.net.a import y"),
+    ("from .b import x", "try:\n    from . import a\nexcept E:\n    pass"),
+    ("from .b import x", "class A:\n    from .a import y"), ("from ..net.b import x", "from ..net import a, c"),
+    ("from .b import x", "if TYPE_CHECKING:\n    pass\nelse:\n    from . import a")])
+def test_modules_that_import_each_other(tmp_path, a, b):
+    root = written(tmp_path, {"net/__init__.py": "", "net/a.py": a, "net/b.py": b, "net/c.py": "import numpy"})
+    (finding,) = floors.cycle_errors(root)
+    assert finding.startswith("pathweave.net.a imports pathweave.net.b imports pathweave.net.a: a cycle")
+
+
+def test_a_longer_cycle_is_one_finding_with_its_shortest_way(tmp_path):
+    root = written(tmp_path, {"net/a.py": "from . import b", "net/b.py": "from . import c\nfrom . import d", "net/c.py":
+                              "from . import a", "net/d.py": "from . import c", "net/e.py": "from . import a",
+                              "net/__init__.py": ""})
+    (finding,) = floors.cycle_errors(root)
+    assert finding.startswith("pathweave.net.a imports pathweave.net.b imports pathweave.net.c imports pathweave.net.a:")
+
+
+def test_a_package_and_its_module(tmp_path):
+    files = {"layers/__init__.py": "from .x import f", "layers/x.py": "from . import LayerKind"}
+    (finding,) = floors.cycle_errors(written(tmp_path, files))
+    assert finding.startswith("pathweave.layers imports pathweave.layers.x imports pathweave.layers:")
+
+
+@pytest.mark.parametrize("b", ["def f():\n    from .a import y", "f = lambda: __import__('a')", "import a",
+                               "if TYPE_CHECKING:\n    from .a import y", "if typing.TYPE_CHECKING:\n    from . import a",
+                               "class A:\n    def f(self):\n        from . import a", "from .c import a"])
+def test_what_does_not_run_at_import_makes_no_cycle(tmp_path, b):
+    root = written(tmp_path, {"net/__init__.py": "", "net/a.py": "from .b import x", "net/b.py": b, "net/c.py": "a = 1"})
+    assert floors.cycle_errors(root) == []
+
+
+@pytest.mark.parametrize("text, findings", [
+    ("def f():\n" + "    x = 1\n" * 59, 0), ("def f():\n" + "    x = 1\n" * 60, 1), ("@a\n@b\ndef f():\n" + "    x\n" * 59, 0),
+    ("class A:\n    async def f(self):\n" + "        x = 1\n" * 60, 1), ("class A:\n" + "    x = 1\n" * 599, 0),
+    ("class A:\n" + "    x = 1\n" * 600, 1), ("TABLE = (\n" + "    1,\n" * 700 + ")\n", 0)])
+def test_large_functions_and_files(tmp_path, text, findings):
+    found = floors.size_errors(written(tmp_path, {"net/x.py": text}))
+    assert len(found) == findings and all(f.startswith("src/pathweave/net/x.py") and "expected at most" in f for f in found)

@@ -21,6 +21,8 @@ import new  # noqa: E402
     ("routine", "conv2/ring", ["native/routines/conv2/ring.cpp"]),
     ("layer", "swish2", ["src/pathweave/layers/swish2.py", "src/pathweave/testing/cases/swish2.py",
                          "tests/unit/layer_oracle/swish2.py"]),
+    ("activation", "soft_clip", ["native/ukernels/activations/soft_clip.inc", "src/pathweave/layers/soft_clip.py",
+                                 "src/pathweave/testing/cases/soft_clip.py", "tests/unit/layer_oracle/soft_clip.py"]),
     ("pass", "merge_pads", ["src/pathweave/passes/merge_pads.py"]), ("command", "diff", ["src/pathweave/cli/diff.py"])])
 def test_writes_files_and_keeps_existing_ones(tmp_path, what, name, paths):
     assert new.main([what, name], tmp_path) == 0

@@ -56,6 +56,36 @@ def test_the_sanitizers_notice(sanitizer, tmp_path, monkeypatch):
     assert sanitize.unproved(sanitizer, words, variables) == expected
 
 
+FAILS_ONCE = """
+from pathlib import Path
+
+import pytest
+
+PLACE = Path(__file__).with_suffix(".seen")
+
+
+@pytest.mark.parametrize("word", ["a - b", "c"])
+def test_{name}(word):
+    seen, always = PLACE.exists(), {always}
+    PLACE.touch()
+    assert seen and not always
+"""
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_test_that_fails_runs_once_more_alone(always, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sanitize, "BUILDS", tmp_path)
+    monkeypatch.setattr(sanitize, "ROOT", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    path = tmp_path / "test_it.py"
+    path.write_text(FAILS_ONCE.format(name="it", always=always))
+    stage = sanitize.Stage("address", "it", ["-m", "pytest", "-q", str(path)])
+    sanitize.run(stage, [], {**sanitize.os.environ, "ASAN_OPTIONS": "", "UBSAN_OPTIONS": ""}, False)
+    printed = capsys.readouterr().out
+    assert bool(stage.failed) == always and printed.count("passed alone: ") == (0 if always else 1)
+    assert ("test_it[a - b]" in printed) != always
+
+
 def test_what_is_left_out_exists_and_has_a_reason():
     for sanitizer, test, reason in sanitize.left_out():
         path, _, name = test.partition("::")

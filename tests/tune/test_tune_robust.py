@@ -106,7 +106,7 @@ def test_a_route_that_cannot_be_planned_does_not_race(store, monkeypatch):
             raise OutOfMemoryError("plan: no memory")
         return plan_route(route, *rest)
     monkeypatch.setattr(tuner, "plan_route", failing)
-    found = tuned(model, store)
+    found = tuned(model, store)  # there may be time for the favourite alone, as on a busy machine
     assert right(found) and any("no memory" in row.get("reason", "") for row in found.report["not raced"])
 
     def never(route, *rest):
@@ -114,6 +114,22 @@ def test_a_route_that_cannot_be_planned_does_not_race(store, monkeypatch):
     monkeypatch.setattr(tuner, "plan_route", never)
     with pytest.raises(RouteError, match="no plan"):
         tuned(model, store)
+
+
+def test_without_time_for_others_they_stand_in_for_a_favourite_that_cannot_be_planned(store, monkeypatch):
+    """There is time for no race at all, and the favourite, which may be the default route too, has no plan."""
+    model, plan_route = pw.load(residual()), tuner.plan_route
+    tuned(model, store)
+    monkeypatch.setattr(tuner, "LATEST_S", -1e9)
+    refused = []
+
+    def failing(route, *rest):
+        refused.append(tuner.identity(route))
+        if refused[-1] == refused[0]:
+            raise OutOfMemoryError("plan: no memory")
+        return plan_route(route, *rest)
+    monkeypatch.setattr(tuner, "plan_route", failing)
+    assert right(tuned(model, store)) and len(set(refused)) > 1
 
 
 def test_what_everything_gets_wrong_is_left_to_reference_routines(store, monkeypatch):

@@ -294,6 +294,9 @@ def with_model(model: dict | str, tensors: dict | None = None) -> dict:
 def test_small_is_valid(tmp_path):
     (tmp_path / "h.pw").write_bytes(assemble(with_model(small())))
     assert read(tmp_path / "h.pw").main.layers[0].kind == "relu"
+    short = layer(epilogue={"add": False, "act": "hard_sigmoid", "params": [0.25]})  # the rest are the kind's defaults
+    (tmp_path / "h.pw").write_bytes(assemble(with_model(small(layers=short))))
+    assert read(tmp_path / "h.pw").main.layers[0].epilogue == Epilogue(False, "hard_sigmoid", (0.25, 0.5))
 
 
 def layer(**changes) -> list:

@@ -63,6 +63,27 @@ def test_an_image_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path, mon
         thumbnail().predict(opened)
 
 
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_pillows_own_guard_follows_the_limit_that_is_given(tmp_path, monkeypatch):
+    """Pillow refuses images above twice its guard, and warns of those above it."""
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels(40, 50)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)
+    with pytest.raises(InputError, match="Pillow's guard.*--max-pixels"):
+        thumbnail().predict(path)
+    opened = images.read_image(path, limit=2000)
+    assert opened.shape == (40, 50, 3) and Image.MAX_IMAGE_PIXELS == 900
+    with pytest.raises(InputError):
+        images.read_image(path, limit=1999)
+    assert Image.MAX_IMAGE_PIXELS == 900
+    with images._guarded(5000), images._guarded(3000):  # as two threads do
+        assert Image.MAX_IMAGE_PIXELS == 5000
+    assert Image.MAX_IMAGE_PIXELS == 900
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with images._guarded(5000):
+        assert Image.MAX_IMAGE_PIXELS is None
+
+
 def test_the_limit_can_be_raised_and_lowered(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.fromarray(pixels(40, 50)).save(path)

@@ -9,8 +9,9 @@ import pytest
 from layer_oracle import covers, elsewhere, oracle
 
 from pathweave.layers import compute, kinds
+from pathweave.net.compare import relative_error
 from pathweave.net.format import numpy_dtype
-from pathweave.testing import cases, relative_error, tolerance
+from pathweave.testing import cases, tolerance
 
 CASES = cases()
 _SLACK = {"resize2": 1e-5}  # ONNX Runtime finds the source coordinates in float32

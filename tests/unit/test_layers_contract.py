@@ -45,7 +45,7 @@ def test_missing_attribute(name):
 def test_no_input_and_too_many(name):
     (one, *_) = cases(name)
     attrs = kind_of(name).complete(one.attrs)
-    with pytest.raises(ShapeError, match="expected .* inputs"):
+    with pytest.raises(ShapeError, match="expected .* inputs?"):
         kind_of(name).infer(attrs, [])
     if name != "concat":
         with pytest.raises(ShapeError):

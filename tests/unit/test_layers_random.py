@@ -14,8 +14,9 @@ from pathweave.errors import ShapeError
 from pathweave.layers import kind_of
 from pathweave.layers._common import broadcast_shapes
 from pathweave.layers.activation import erf
+from pathweave.net.compare import relative_error
 from pathweave.net.net import TensorSpec
-from pathweave.testing import case, relative_error
+from pathweave.testing import case
 
 _FEW = settings(max_examples=60, deadline=None, derandomize=True)
 _pair = st.tuples(st.integers(1, 3), st.integers(1, 3))

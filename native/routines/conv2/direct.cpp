@@ -209,12 +209,12 @@ class Direct : public ConvolutionRoutine {
   Verdict suits(const Problem& p, const Geometry& g) const override {
     if (in_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
     if (g.inputs * g.in_pixels() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
-    if (gemm_variants(in_).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
+    if (gemm_variants(in_, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel writes whole blocks of 16 channels");
     return fits_table(p, saturated(g.out_pixels(), g.taps()), sizeof(int32_t));
   }
   // Few channels also with the taps of a kernel row merged: a tap is then long enough to be worth its pointers.
   std::vector<std::string> variants(const Problem& p) const override {
-    const std::vector<std::string> plain = gemm_variants(in_);
+    const std::vector<std::string> plain = gemm_variants(in_, epilogue_act(p));
     std::vector<std::string> names;
     const Geometry g(p);
     if (in_ == Layout::nhwc && g.few_channels_in_runs())

@@ -245,9 +245,9 @@ class DirectU8 : public Routine {
   DirectU8()
       : Routine({.id = "conv2/direct:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
-  Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p); }
+  Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p, PW_KIND_GEMM_U8); }
   std::vector<std::string> variants(const Problem& p) const override {
-    const std::vector<std::string> plain = gemm_u8_variants();
+    const std::vector<std::string> plain = gemm_u8_variants(epilogue_act(p));
     std::vector<std::string> names;
     const Geometry g(p);
     if (g.few_channels_in_runs() && g.inputs % 4 != 0)

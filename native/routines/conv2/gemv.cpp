@@ -11,7 +11,9 @@ class ConvolutionGemv : public ConvolutionRoutine {
  public:
   explicit ConvolutionGemv(Layout layout)
       : ConvolutionRoutine(gemv_id<W, X>("conv2/gemv", layout), layout, layout,
-                           std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced, kStored<X>) {}
+                           std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced, kStored<X>) {
+    applying_ = PW_KIND_ACTIVATION_F32;
+  }
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1 || g.groups != 1) return Verdict::no("the kernel is not 1x1 without groups");
     if (g.in_pixels() != 1 || g.out_pixels() != 1) return Verdict::no("the images are larger than 1x1");

@@ -9,7 +9,7 @@ class ConvolutionGemvU8 : public Routine {
  public:
   ConvolutionGemvU8() : Routine({.id = "conv2/gemv:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution_u8(p); !v) return v;
+    if (Verdict v = accepts_convolution_u8(p, PW_KIND_GEMV_U8); !v) return v;
     const Geometry g(p);
     if (g.taps() != 1 || g.groups != 1) return Verdict::no("the kernel is not 1x1 without groups");
     if (g.in_pixels() != 1 || g.out_pixels() != 1) return Verdict::no("the images are larger than 1x1");
@@ -18,7 +18,7 @@ class ConvolutionGemvU8 : public Routine {
                          " images, and each would read all weights again");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemv_u8_variants(); }
+  std::vector<std::string> variants(const Problem& p) const override { return gemv_u8_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);

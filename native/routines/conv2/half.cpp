@@ -10,15 +10,15 @@ class DirectHalf : public HalfRoutine {
  public:
   explicit DirectHalf(const HalfForms& forms) : HalfRoutine("conv2/direct", Layout::nhwc, Layout::nhwc, forms) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
-    return has_kernel();
+    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc, kind()); !v) return v;
+    return has_kernel(p);
   }
 
   // VARIANT = micro-kernel[/rows][/columns]: kernel rows merged into one tap; threads share the columns.
   std::vector<std::string> variants(const Problem& p) const override {
     const Geometry g(p);
     std::vector<std::string> names;
-    for (const auto& kernel : half_variants(forms_.part, forms_.parts)) {
+    for (const auto& kernel : half_variants(forms_.part, forms_.parts, epilogue_act(p))) {
       if (HalfScheme::can_be_in_place(g, forms_)) {
         names.push_back(kernel);
         continue;

@@ -157,12 +157,12 @@ class Im2colKernel : public PieceKernel {
 class Im2col : public ConvolutionRoutine {
  public:
   Im2col(Layout from, const char* id) : ConvolutionRoutine(id, from, Layout::nhwc) {}
-  Verdict suits(const Problem&, const Geometry& g) const override {
-    if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
+  Verdict suits(const Problem& p, const Geometry& g) const override {
+    if (gemm_variants(Layout::nhwc, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     if (g.taps() == 1) return Verdict::no("a 1x1 kernel has no patches to gather");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
+  std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(Layout::nhwc, epilogue_act(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<Im2colKernel>(p, in_, variant, c);
   }

@@ -112,12 +112,12 @@ class PaddedU8 : public Routine {
       : Routine({.id = "conv2/padded:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true,
                  .requires_ = "amx_tile+amx_int8"}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution_u8(p); !v) return v;
+    if (Verdict v = accepts_convolution_u8(p, PW_KIND_GEMM_U8); !v) return v;
     if (p.integer("groups") != 1) return Verdict::no("groups are not 1");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override {
-    std::vector<std::string> names = gemm_u8_variants();
+  std::vector<std::string> variants(const Problem& p) const override {
+    std::vector<std::string> names = gemm_u8_variants(epilogue_act(p));
     std::erase_if(names, [](const std::string& name) { return gemm_u8_kernel(name).most_step == 1; });
     return names;
   }

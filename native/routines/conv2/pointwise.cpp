@@ -24,7 +24,7 @@ class Pointwise : public ConvolutionRoutine {
   // Long sums also in passes, whose rows of B stay in L1.
   std::vector<std::string> variants(const Problem& p) const override {
     std::vector<std::string> names;
-    for (const auto& kernel : gemm_variants(Layout::nhwc)) {
+    for (const auto& kernel : gemm_variants(Layout::nhwc, epilogue_act(p))) {
       names.push_back(kernel);
       for (int64_t chunk : {256, 512})
         if (Geometry(p).inputs > chunk) names.push_back(kernel + "/k" + std::to_string(chunk));

@@ -11,7 +11,7 @@ class PointwiseU8 : public Routine {
       : Routine({.id = "conv2/pointwise:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution_u8(p); !v) return v;
+    if (Verdict v = accepts_convolution_u8(p, PW_KIND_GEMM_U8); !v) return v;
     const Geometry g(p);
     if (g.taps() != 1) return Verdict::no("the kernel is not 1x1");
     if (g.groups != 1) return Verdict::no("groups are not 1");
@@ -19,7 +19,7 @@ class PointwiseU8 : public Routine {
     if (g.pads()) return Verdict::no("the input is padded");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(); }
+  std::vector<std::string> variants(const Problem& p) const override { return gemm_u8_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);

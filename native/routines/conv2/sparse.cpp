@@ -156,9 +156,9 @@ class Sparse : public Routine {
  public:
   Sparse() : Routine({.id = "conv2/sparse:f32:nchw:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nchw, Layout::nchw); !v) return v;
+    if (Verdict v = accepts_convolution(p, Layout::nchw, Layout::nchw, PW_KIND_SPMM_F32); !v) return v;
     if (Verdict v = accepts_zeros(p); !v) return v;
-    if (spmm_variants().empty()) return Verdict::no("no micro-kernel in this tier");
+    if (spmm_variants(epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     const Geometry g(p);
     if (g.taps() > kMostTaps) return Verdict::no("a kernel of " + std::to_string(g.taps()) + " taps");
     const Planes planes(g, 16);
@@ -167,10 +167,10 @@ class Sparse : public Routine {
   }
   // 1x1 also with tiles copied to where their channels lie side by side.
   std::vector<std::string> variants(const Problem& p) const override {
-    std::vector<std::string> names = spmm_variants();
+    std::vector<std::string> names = spmm_variants(epilogue_act(p));
     const Geometry g(p);
     if (g.taps() == 1 && !Planes(g, 16).copied)
-      for (const auto& kernel : spmm_variants()) names.push_back(kernel + SparseKernel::kTiled);
+      for (const auto& kernel : spmm_variants(epilogue_act(p))) names.push_back(kernel + SparseKernel::kTiled);
     return names;
   }
   Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nchw, Layout::nchw); }

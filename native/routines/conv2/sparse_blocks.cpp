@@ -75,17 +75,17 @@ class SparseBlocks : public Routine {
  public:
   SparseBlocks() : Routine({.id = "conv2/sparse_blocks:f32:nhwc:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
+    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc, PW_KIND_GEMM_INDEXED_F32); !v) return v;
     if (Verdict v = accepts_zero_blocks(p); !v) return v;
     const Geometry g(p);
     if (g.groups > 1 && g.group_outputs() % kBlock != 0) return Verdict::no("groups do not align with blocks of 16 outputs");
-    if (block_variants().empty()) return Verdict::no("no micro-kernel in this tier");
+    if (block_variants(epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     if ((g.kernel_height + 1) * g.dilation_y * (g.width + 2 * g.pad_left + g.kernel_width * g.dilation_x) * g.inputs >
         INT32_MAX)
       return Verdict::no("a window spans more than 2^31 elements");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return block_variants(); }
+  std::vector<std::string> variants(const Problem& p) const override { return block_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<SparseBlocksKernel>(p, variant, c);

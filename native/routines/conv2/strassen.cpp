@@ -18,7 +18,7 @@ class ConvolutionStrassen : public Routine {
   }
   std::vector<std::string> variants(const Problem& p) const override {
     const Geometry g(p);
-    return strassen_variants(g.images * g.out_pixels(), g.inputs, g.outputs);
+    return strassen_variants(g.images * g.out_pixels(), g.inputs, g.outputs, epilogue_act(p));
   }
   Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

@@ -10,8 +10,8 @@ namespace {
 
 constexpr int64_t kMaxAlpha = 8;
 
-const WinogradF32* transforms(int64_t m) {
-  for (const auto& [name, body] : ukernels_of<WinogradF32>(PW_KIND_WINOGRAD_F32, true))
+const WinogradF32* transforms(int64_t m, Act act) {
+  for (const auto& [name, body] : ukernels_of<WinogradF32>(PW_KIND_WINOGRAD_F32, true, act))
     if (body->outputs == m) return body;
   return nullptr;
 }
@@ -71,7 +71,7 @@ class WinogradKernel : public Kernel {
  public:
   WinogradKernel(const Problem& p, int64_t m, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), threads_(p.threads), act_(*epilogue_activation(p)),
-        gemm_(gemm_kernel(variant.substr(0, variant.find('/')))), transforms_(*transforms(m)),
+        gemm_(gemm_kernel(variant.substr(0, variant.find('/')))), transforms_(*transforms(m, act_.act)),
         tiles_(g_, m, variant, gemm_.rows), padded_outputs_(round_up(g_.outputs, gemm_.columns)) {
     const std::string key = "winograd" + std::to_string(m) + "/" + std::to_string(gemm_.columns);
     weights_ = shared_packing(
@@ -126,14 +126,13 @@ class WinogradKernel : public Kernel {
     float* c = products + p * product_stride();
     const float* b = weights_->as<float>() + p * padded_outputs_ * g_.inputs;
     const RowTiles<const float*> rows(tiles, gemm_.rows, [&](int64_t i) { return a + i * g_.inputs; });
-    constexpr float inf = __builtin_inff();
     GemmF32Args args{};
     args.taps = 1;
     args.depth = g_.inputs;
     args.columns = gemm_.columns;
     args.c_row = padded_outputs_;
     args.c_group = 16;
-    args.act = {Act::clip, -inf, inf};
+    args.act = kNoActivation;
     args.first = args.last = true;
     for (int64_t panel = first; panel < last; ++panel) {
       args.b = b + panel * g_.inputs * gemm_.columns;
@@ -177,12 +176,14 @@ class Winograd : public ConvolutionRoutine {
                            Accuracy::f32),
         m_(m) {
     card_.version = 2;
+    applying_ = PW_KIND_WINOGRAD_F32;
   }
-  Verdict suits(const Problem&, const Geometry& g) const override {
+  Verdict suits(const Problem& p, const Geometry& g) const override {
     if (Verdict v = suits_winograd(g); !v) return v;
     if (m_ == 6 && g.inputs > kMostInputsOfF6)
       return Verdict::no("above " + std::to_string(kMostInputsOfF6) + " input channels its error leaves class f32");
-    if (!transforms(m_) || gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (!transforms(m_, epilogue_act(p)) || gemm_variants(Layout::nhwc).empty())
+      return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override {

@@ -63,7 +63,7 @@ class WinogradU8Kernel : public Kernel {
   WinogradU8Kernel(const Problem& p, const std::string& variant, const Constants& constants)
       : g_(p), add_(p.epilogue.add), threads_(p.threads), out_(requantise(p, constants)),
         gemm_(gemm_u8_kernel(variant.substr(0, variant.find('/')))),
-        transforms_(best_ukernel<WinogradU8>(PW_KIND_WINOGRAD_U8)),
+        transforms_(best_ukernel<WinogradU8>(PW_KIND_WINOGRAD_U8, out_.act.act)),
         tiles_(g_, kOutputs, variant, gemm_.rows), words_(divide_up(g_.inputs, 2)),
         padded_(round_up(g_.outputs, gemm_.columns)) {
     weights_ = shared_packing(constants[1].id, "winograd4_u8/" + std::to_string(gemm_.columns), [&] {
@@ -182,7 +182,7 @@ class WinogradU8Routine : public Routine {
       : Routine({.id = "conv2/winograd4:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution_u8(p); !v) return v;
+    if (Verdict v = accepts_convolution_u8(p, PW_KIND_WINOGRAD_U8); !v) return v;
     const Geometry g(p);
     if (Verdict v = suits_winograd(g); !v) return v;
     if (g.inputs > kMostWinogradInputs)

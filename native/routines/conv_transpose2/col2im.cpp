@@ -50,7 +50,7 @@ class Col2imKernel : public PieceKernel {
   Col2imKernel(const Problem& p, Layout in, Layout out, const std::string& micro_kernel, int64_t chunk,
                const Constants& constants)
       : g_(lying(TransposedGeometry(p))), in_(in), out_(out), add_(p.epilogue.add), act_(*epilogue_activation(p)),
-        none_(*activation("", {})), gemm_(gemm_kernel(micro_kernel)), sum_(best_ukernel<Col2imF32>(PW_KIND_COL2IM_F32)),
+        gemm_(gemm_kernel(micro_kernel)), sum_(best_ukernel<Col2imF32>(PW_KIND_COL2IM_F32, act_.act)),
         transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), rows_(g_.rows()), columns_(g_.columns()),
         chunk_(chunk), taps_y_(g_.rows().taps()), taps_x_(g_.columns().taps()), spans_(spans(taps_x_, g_.stride_x)),
         tiling_(best_tiling({g_, rows_, columns_, p.threads, gemm_.rows, gemm_.columns, copies()})) {
@@ -248,7 +248,7 @@ class Col2imKernel : public PieceKernel {
     args.b_panel = panel;
     args.c_row = step_;
     args.c_group = 16;
-    args.act = none_;
+    args.act = kNoActivation;
     for (int64_t column = 0; column < b.columns; column += block)
       for (int64_t k = 0; k < depth(); k += chunk_)
         for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -333,7 +333,7 @@ class Col2imKernel : public PieceKernel {
   TransposedGeometry g_;
   Layout in_, out_;
   bool add_;
-  ActArgs act_, none_;
+  ActArgs act_;
   const GemmF32& gemm_;
   const Col2imF32& sum_;
   const TransposeF32& transpose_;
@@ -351,7 +351,7 @@ class Col2imKernel : public PieceKernel {
 
 class Col2im : public ConvolutionRoutine {
  public:
-  Col2im(const char* id, Layout in, Layout out) : ConvolutionRoutine(id, in, out) {}
+  Col2im(const char* id, Layout in, Layout out) : ConvolutionRoutine(id, in, out) { applying_ = PW_KIND_COL2IM_F32; }
   Verdict suits(const Problem&, const Geometry&) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();

@@ -57,8 +57,8 @@ struct LineCost {
 class Col2imPlanarKernel : public PieceKernel {
  public:
   Col2imPlanarKernel(const Problem& p, const std::string& micro_kernel, const Constants& constants)
-      : g_(lying(TransposedGeometry(p))), act_(*epilogue_activation(p)), none_(*activation("", {})),
-        gemm_(gemm_kernel(micro_kernel)), taps_(best_ukernel<TapsF32>(PW_KIND_TAPS_F32)),
+      : g_(lying(TransposedGeometry(p))), act_(*epilogue_activation(p)),
+        gemm_(gemm_kernel(micro_kernel)), taps_(best_ukernel<TapsF32>(PW_KIND_TAPS_F32, act_.act)),
         transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), rows_(g_.rows()), columns_(g_.columns()),
         taps_y_(g_.rows().taps()), taps_x_(g_.columns().taps()),
         t_(LineCost{g_, rows_, columns_, p.threads, gemm_.columns}.tiling()) {
@@ -169,7 +169,7 @@ class Col2imPlanarKernel : public PieceKernel {
     args.taps = 1;
     args.c_row = pitch();
     args.c_group = 16;
-    args.act = none_;
+    args.act = kNoActivation;
     const int64_t wide = panels() * gemm_.columns;
     for (int64_t k = 0; k < depth(); k += chunk_) {
       args.depth = std::min(chunk_, depth() - k);
@@ -242,7 +242,7 @@ class Col2imPlanarKernel : public PieceKernel {
   }
 
   TransposedGeometry g_;
-  ActArgs act_, none_;
+  ActArgs act_;
   const GemmF32& gemm_;
   const TapsF32& taps_;
   const TransposeF32& transpose_;
@@ -257,7 +257,9 @@ class Col2imPlanarKernel : public PieceKernel {
 
 class Col2imPlanar : public ConvolutionRoutine {
  public:
-  Col2imPlanar() : ConvolutionRoutine("conv_transpose2/col2im_planar:f32:nchw:cpu", Layout::nchw, Layout::nchw) {}
+  Col2imPlanar() : ConvolutionRoutine("conv_transpose2/col2im_planar:f32:nchw:cpu", Layout::nchw, Layout::nchw) {
+    applying_ = PW_KIND_TAPS_F32;
+  }
   Verdict suits(const Problem& p, const Geometry&) const override {
     if (gemm_variants(Layout::nhwc).empty()) return Verdict::no("no micro-kernel in this tier");
     if (p.epilogue.add) return Verdict::no("it adds no residual");

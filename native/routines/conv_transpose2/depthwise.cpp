@@ -7,8 +7,8 @@ namespace pw {
 namespace {
 
 // The micro-kernel for any kernel and stride.
-std::string general_kernel() {
-  for (const auto& [name, body] : ukernels_of<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, true))
+std::string general_kernel(Act act) {
+  for (const auto& [name, body] : ukernels_of<DepthwiseF32>(PW_KIND_DEPTHWISE_F32, true, act))
     if (body->kernel == 0) return name;
   return {};
 }
@@ -108,14 +108,16 @@ class TransposedDepthwiseKernel : public PieceKernel {
 
 class TransposedDepthwise : public ConvolutionRoutine {
  public:
-  TransposedDepthwise() : ConvolutionRoutine("conv_transpose2/depthwise:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
+  TransposedDepthwise() : ConvolutionRoutine("conv_transpose2/depthwise:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {
+    applying_ = PW_KIND_DEPTHWISE_F32;
+  }
   Verdict suits(const Problem& p, const Geometry&) const override {
     const TransposedGeometry g(p);
     if (g.groups != g.inputs || g.outputs != g.inputs) return Verdict::no("it is not one filter per channel");
-    if (general_kernel().empty()) return Verdict::no("no micro-kernel in this tier");
+    if (general_kernel(epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     return g.few_phases();
   }
-  std::vector<std::string> variants(const Problem&) const override { return {general_kernel()}; }
+  std::vector<std::string> variants(const Problem& p) const override { return {general_kernel(epilogue_act(p))}; }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<TransposedDepthwiseKernel>(p, variant, c);
   }

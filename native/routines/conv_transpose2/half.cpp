@@ -58,14 +58,14 @@ class TransposedHalf : public HalfRoutine {
   explicit TransposedHalf(const HalfForms& forms)
       : HalfRoutine("conv_transpose2/direct", Layout::nhwc, Layout::nhwc, forms) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
+    if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc, kind()); !v) return v;
     const TransposedGeometry g(p);
     // Each phase brings x to the unit anew, and fills whole tiles of outputs.
     if (g.phase_count() > kMostPhases)
       return Verdict::no("there are " + std::to_string(g.phase_count()) + " phases, more than " + std::to_string(kMostPhases));
     for (const Phase& f : g.phases())
       if (f.taps.empty()) return Verdict::no("some outputs are reached by no tap");
-    return has_kernel();
+    return has_kernel(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const TransposedGeometry t(p);

@@ -149,7 +149,7 @@ class PlanarKernel : public PieceKernel {
 
 class Planar : public ConvolutionRoutine {
  public:
-  Planar(const char* id, Layout layout) : ConvolutionRoutine(id, layout, layout) {}
+  Planar(const char* id, Layout layout) : ConvolutionRoutine(id, layout, layout) { applying_ = PW_KIND_TAPS_F32; }
   Verdict suits(const Problem& p, const Geometry&) const override {
     const TransposedGeometry g = lying(TransposedGeometry(p));
     if (in_ == Layout::nhwc && g.inputs * g.outputs != 1) return Verdict::no("more than one channel, which nhwc interleaves");
@@ -160,7 +160,9 @@ class Planar : public ConvolutionRoutine {
       return Verdict::no("taps lie farther apart than the image is large");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_TAPS_F32); }
+  std::vector<std::string> variants(const Problem& p) const override {
+    return ukernel_names(PW_KIND_TAPS_F32, epilogue_act(p));
+  }
   // Groups of few inputs and outputs.
   Ports ports(const Problem& p) const override {
     Ports ports = ConvolutionRoutine::ports(p);

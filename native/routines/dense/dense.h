@@ -12,8 +12,9 @@ struct DenseShape {
         columns(p.in[1].shape[0]) {}
 };
 
-inline Verdict accepts_dense(const Problem& p) {
-  if (Verdict v = accepts_weights(p); !v) return v;
+// `applying`: kind of the micro-kernels that apply the epilogue.
+inline Verdict accepts_dense(const Problem& p, const std::string& applying = PW_KIND_GEMM_F32) {
+  if (Verdict v = accepts_weights(p, applying); !v) return v;
   return p.in[0].shape.empty() ? Verdict::no("x has rank 0") : Verdict::ok();
 }
 

@@ -13,10 +13,10 @@ class DenseGemm : public Routine {
   DenseGemm() : Routine({.id = "dense/gemm:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_dense(p); !v) return v;
-    if (gemm_variants(Layout::plain).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (gemm_variants(Layout::plain, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::plain); }
+  std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(Layout::plain, epilogue_act(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     return std::make_unique<RowsKernel>(RowsProblem{s.rows, s.depth, s.columns, c[1], bias_of(p, c),

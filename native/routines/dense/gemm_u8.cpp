@@ -10,8 +10,8 @@ class DenseGemmU8 : public Routine {
   DenseGemmU8()
       : Routine({.id = "dense/gemm:u8:plain:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
-  Verdict accepts(const Problem& p) const override { return accepts_dense_u8(p); }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(); }
+  Verdict accepts(const Problem& p) const override { return accepts_dense_u8(p, PW_KIND_GEMM_U8); }
+  std::vector<std::string> variants(const Problem& p) const override { return gemm_u8_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

@@ -14,7 +14,7 @@ class Gemv : public Routine {
                  .accuracy = std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, PW_KIND_ACTIVATION_F32); !v) return v;
     if (DenseShape(p).rows > kMostGemvRows)
       return Verdict::no("x has more than " + std::to_string(kMostGemvRows) +
                          " rows, and each would read all weights again");

@@ -10,13 +10,13 @@ class GemvU8Routine : public Routine {
  public:
   GemvU8Routine() : Routine({.id = "dense/gemv:u8:plain:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense_u8(p); !v) return v;
+    if (Verdict v = accepts_dense_u8(p, PW_KIND_GEMV_U8); !v) return v;
     if (DenseShape(p).rows > kMostGemvRows)
       return Verdict::no("x has more than " + std::to_string(kMostGemvRows) +
                          " rows, and each would read all weights again");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemv_u8_variants(); }
+  std::vector<std::string> variants(const Problem& p) const override { return gemv_u8_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

@@ -9,9 +9,9 @@ class DenseHalf : public HalfRoutine {
  public:
   explicit DenseHalf(const HalfForms& forms) : HalfRoutine("dense/gemm", Layout::plain, Layout::nchw, forms) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, kind()); !v) return v;
     if (p.in[0].shape.size() == 4) return Verdict::no("x has rank 4, whose rows are not whole in every layout");
-    return has_kernel();
+    return has_kernel(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

@@ -18,7 +18,7 @@ class SparseGemvKernel : public PieceKernel {
         bytes_((s_.depth + 7) / 8) {
     kernel_ = ukernel<SparseGemvF32>(PW_KIND_SPARSE_GEMV_F32, variant);
     if (!kernel_) throw Error("micro-kernel '" + variant + "' is not available on this machine");
-    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, act_.act);
     grain_ = std::clamp<int64_t>(s_.columns / (8 * p.threads), 1, 64);
     if (kernel_->pairs)
       pairs_ = SparseRows(constants[1], s_.columns, s_.depth, "dense",
@@ -106,7 +106,7 @@ class DenseSparse : public Routine {
  public:
   DenseSparse() : Routine({.id = "dense/sparse:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, PW_KIND_ACTIVATION_F32); !v) return v;
     if (Verdict v = accepts_zeros(p); !v) return v;
     if (DenseShape(p).rows > kMostGemvRows)
       return Verdict::no("x has more than " + std::to_string(kMostGemvRows) + " rows; see dense/sparse_batch");

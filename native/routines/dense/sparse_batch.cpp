@@ -56,16 +56,16 @@ class DenseSparseBatch : public Routine {
  public:
   DenseSparseBatch() : Routine({.id = "dense/sparse_batch:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, PW_KIND_SPMM_F32); !v) return v;
     if (Verdict v = accepts_zeros(p); !v) return v;
     if (p.epilogue.add) return Verdict::no("a residual does not lie as the results do before they are turned");
     const DenseShape s(p);
     if (s.rows < 2) return Verdict::no("x has one row");
     if (s.depth * (s.rows + 48) > INT32_MAX) return Verdict::no("x has more than 2^31 elements");
-    if (spmm_variants().empty()) return Verdict::no("no micro-kernel in this tier");
+    if (spmm_variants(epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return spmm_variants(); }
+  std::vector<std::string> variants(const Problem& p) const override { return spmm_variants(epilogue_act(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<SparseBatchKernel>(p, variant, c);
   }

@@ -23,12 +23,12 @@ class DenseBlocks : public Routine {
  public:
   DenseBlocks() : Routine({.id = "dense/sparse_blocks:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_dense(p); !v) return v;
+    if (Verdict v = accepts_dense(p, PW_KIND_GEMM_INDEXED_F32); !v) return v;
     if (Verdict v = accepts_zero_blocks(p); !v) return v;
-    if (block_variants().empty()) return Verdict::no("no micro-kernel in this tier");
+    if (block_variants(epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return block_variants(); }
+  std::vector<std::string> variants(const Problem& p) const override { return block_variants(epilogue_act(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     BlocksProblem b{s.columns, s.depth, 1, c[1], bias_of(p, c), *epilogue_activation(p), p.threads, 1, 0,

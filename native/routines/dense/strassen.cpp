@@ -15,7 +15,7 @@ class DenseStrassen : public Routine {
   }
   std::vector<std::string> variants(const Problem& p) const override {
     const DenseShape s(p);
-    return strassen_variants(s.rows, s.depth, s.columns);
+    return strassen_variants(s.rows, s.depth, s.columns, epilogue_act(p));
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

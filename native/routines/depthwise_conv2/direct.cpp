@@ -45,19 +45,20 @@ class Depthwise : public ConvolutionRoutine {
       : ConvolutionRoutine(std::string("depthwise_conv2/direct:") + text(kStored<T>) + ":" + text(layout) + ":cpu", layout,
                            layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {
     card_.version = 3;
+    applying_ = DepthwiseRowsOf<T>::kind();
   }
-  Verdict suits(const Problem&, const Geometry& g) const override {
-    if (micro_kernels(g).empty()) return Verdict::no("no micro-kernel in this tier");
+  Verdict suits(const Problem& p, const Geometry& g) const override {
+    if (micro_kernels(p, g).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(Geometry(p)); }
+  std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(p, Geometry(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DepthwiseKernel<T>>(p, in_, variant, c);
   }
 
  private:
-  static std::vector<std::string> micro_kernels(const Geometry& g) {
-    return depthwise_ukernels<DepthwiseOf<T>>(g, DepthwiseRowsOf<T>::kind());
+  static std::vector<std::string> micro_kernels(const Problem& p, const Geometry& g) {
+    return depthwise_ukernels<DepthwiseOf<T>>(g, DepthwiseRowsOf<T>::kind(), epilogue_act(p));
   }
 };
 

@@ -15,10 +15,10 @@ namespace {
 
 // The micro-kernels made for this kernel and stride, or the general ones; those first that have the fewest blocks, all of them
 // whole if that can be.
-std::vector<std::string> micro_kernels(const Geometry& g) {
+std::vector<std::string> micro_kernels(const Geometry& g, Act act) {
   const bool square = g.kernel_height == g.kernel_width && g.dilation_x == 1 && g.dilation_y == 1;
   std::vector<std::tuple<bool, bool, int64_t, std::string>> found;
-  for (const auto& [name, body] : ukernels_of<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, true)) {
+  for (const auto& [name, body] : ukernels_of<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, true, act)) {
     const bool general = body->kernel == 0, partial = body->block > g.inputs;
     if (!general && !(square && body->kernel == g.kernel_width && body->stride == g.stride_x)) continue;
     found.emplace_back(general, partial, partial ? body->block : divide_up(g.inputs, body->block), name);
@@ -153,8 +153,8 @@ class DepthwiseU8Routine : public Routine {
   DepthwiseU8Routine()
       : Routine({.id = "depthwise_conv2/direct:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
-  Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p); }
-  std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(Geometry(p)); }
+  Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p, PW_KIND_DEPTHWISE_U8); }
+  std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(Geometry(p), epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DepthwiseU8Kernel>(p, variant, c);

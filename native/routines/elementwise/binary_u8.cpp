@@ -83,11 +83,13 @@ class BinaryU8Routine : public VectorU8Routine {
     if (p.in[0].constant || p.in[1].constant) return Verdict::no("an operand is a constant");
     if (p.epilogue.add) return Verdict::no("it takes no residual");
     if (auto verdict = basics(p, p.out[0]); !verdict) return verdict;
+    if (auto verdict = applies(PW_KIND_BINARY_U8, p.epilogue); !verdict) return verdict;
     const Shape s = shape_of(p, layout_);
     if (!s.possible) return Verdict::no("neither operand is one number, or one per channel, for a value of the output's shape");
     if (s.swapped && op_ == BinaryQuantised::sub) return Verdict::no("the first operand is not of the output's shape");
     return Verdict::ok();
   }
+  std::vector<std::string> variants(const Problem& p) const override { return ukernel_names(kind_, epilogue_act(p)); }
   Ports ports(const Problem& p) const override {
     Ports ports = VectorU8Routine::ports(p);
     for (int i = 0; i < 2; ++i)

@@ -30,6 +30,9 @@ class Unary : public VectorRoutine {
     if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");
     return this->basics(p, p.out[0]);
   }
+  std::vector<std::string> variants(const Problem& p) const override {
+    return ukernel_names(this->kind_, activation(p)->act);
+  }
   Ports ports(const Problem& p) const override { return this->in_place(VectorRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<UnaryKernel<T>>(variant_ukernel<ActivationOf<T>>(this->kind_, variant), *activation(p),
@@ -41,16 +44,12 @@ class Unary : public VectorRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (const char* layer :
-       {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
-        "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
-        "floor", "ceil", "round", "sign", "erf"})
-    for (Layout layout : kAllLayouts) c.add<Unary<float>>(layer, layout);
-  // Those that do not enlarge what rounding x loses: no steps, and not exp, which soon leaves the range of f16 too.
-  for (const char* layer :
-       {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
-        "celu", "softplus", "softsign", "mish", "sqrt", "reciprocal", "neg", "abs", "erf"})
-    for (Layout layout : kNarrowLayouts) for_each_half([&](auto half) { c.add<Unary<decltype(half)>>(layer, layout); });
+  for (const ActivationKind* known : activation_kinds(PW_KIND_ACTIVATION_F32)) {
+    for (Layout layout : kAllLayouts) c.add<Unary<float>>(known->kind, layout);
+    if (known->f32_only) continue;
+    for (Layout layout : kNarrowLayouts)
+      for_each_half([&](auto half) { c.add<Unary<decltype(half)>>(known->kind, layout); });
+  }
 }
 }  // namespace PW_COLLECT
 

@@ -27,11 +27,8 @@ class UnaryU8 : public VectorU8Routine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (const char* layer :
-       {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "gelu", "tanh", "elu", "selu",
-        "celu", "softplus", "softsign", "mish", "thresholded_relu", "exp", "log", "sqrt", "reciprocal", "neg", "abs",
-        "floor", "ceil", "round", "sign", "erf"})
-    for (Layout layout : kNarrowLayouts) c.add<UnaryU8>(layer, layout);
+  for (const ActivationKind* known : activation_kinds(PW_KIND_ACTIVATION_F32))
+    for (Layout layout : kNarrowLayouts) c.add<UnaryU8>(known->kind, layout);
 }
 }  // namespace PW_COLLECT
 

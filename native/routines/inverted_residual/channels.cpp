@@ -15,7 +15,7 @@ class ChannelsKernel : public Kernel {
       : g_(depthwise_geometry(p)), width_(width), add_(p.epilogue.add), blocks_(divide_up(g_.inputs, width)),
         expand_(gemm, c[kExpand], stage_bias(p, c, kExpandBias), p.in[kX].shape[1], g_.inputs,
                 *stage_activation(p, "expand")),
-        depthwise_(g_, depthwise_ukernel(g_), width, c[kDepthwise].as<float>(), stage_bias(p, c, kDepthwiseBias),
+        depthwise_(g_, depthwise_kernel(p), width, c[kDepthwise].as<float>(), stage_bias(p, c, kDepthwiseBias),
                    *depthwise_activation(p), g_.inputs) {
     if (p.in[kProject].present) {
       project_.emplace(gemm, c[kProject], stage_bias(p, c, kProjectBias), g_.inputs, p.out[0].shape[1],
@@ -119,7 +119,7 @@ class Channels : public Routine {
     const int64_t pixels = p.in[kX].shape[2] * p.in[kX].shape[3], channels = p.in[kDepthwise].shape[0];
     std::vector<std::string> names;
     for (int64_t least : kWidths)
-      for (const auto& kernel : gemm_variants(Layout::nhwc))
+      for (const auto& kernel : product_variants(p))
         if (const int64_t width = block_width(gemm_kernel(kernel), least);
             pixels * width * 4 <= static_cast<int64_t>(cpu().l2) / 2 && (least == kWidths[0] || channels > width))
           names.push_back(kernel + "/c" + std::to_string(least));

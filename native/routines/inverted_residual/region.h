@@ -23,6 +23,15 @@ inline std::optional<ActArgs> depthwise_activation(const Problem& p) {
   return p.in[kProject].present ? stage_activation(p, "depthwise") : epilogue_activation(p);
 }
 
+// The micro-kernel of the depthwise stage, "" when there is none.
+inline std::string depthwise_kernel(const Problem& p) {
+  return depthwise_ukernel(depthwise_geometry(p), depthwise_activation(p).value_or(kNoActivation).act);
+}
+// Micro-kernels of both products.
+inline std::vector<std::string> product_variants(const Problem& p) {
+  return stage_variants({stage_act(p, "expand"), p.in[kProject].present ? epilogue_act(p) : Act::clip});
+}
+
 inline const float* stage_bias(const Problem& p, const Constants& c, int i) {
   return p.in[i].present ? c[i].as<float>() : nullptr;
 }
@@ -39,7 +48,7 @@ inline Verdict accepts_stages(const Problem& p) {
   for (const char* stage : {"expand", "depthwise"})
     if (!stage_activation(p, stage)) return Verdict::no("an activation is not in the micro-kernels");
   if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
-  if (depthwise_ukernel(depthwise_geometry(p)).empty()) return Verdict::no("no depthwise micro-kernel in this tier");
+  if (depthwise_kernel(p).empty()) return Verdict::no("no depthwise micro-kernel in this tier");
   return Verdict::ok();
 }
 

@@ -14,7 +14,7 @@ class RowsKernel : public PieceKernel {
   RowsKernel(const Problem& p, const GemmF32& gemm, int64_t step, const Constants& c)
       : g_(depthwise_geometry(p)), step_(step), add_(p.epilogue.add), threads_(p.threads),
         inputs_(p.in[kX].shape[1]), outputs_(p.out[0].shape[1]),
-        depthwise_(g_, depthwise_ukernel(g_), g_.inputs, c[kDepthwise].as<float>(), stage_bias(p, c, kDepthwiseBias),
+        depthwise_(g_, depthwise_kernel(p), g_.inputs, c[kDepthwise].as<float>(), stage_bias(p, c, kDepthwiseBias),
                    *depthwise_activation(p)) {
     if (p.in[kExpand].present)
       expand_.emplace(gemm, c[kExpand], stage_bias(p, c, kExpandBias), inputs_, g_.inputs, *stage_activation(p, "expand"));
@@ -121,7 +121,7 @@ class Rows : public Routine {
     std::vector<std::string> names;
     for (int64_t step : {1, 2, 4})
       if (step == 1 || step / 2 < p.out[0].shape[2])
-        for (const auto& kernel : gemm_variants(Layout::nhwc)) names.push_back(kernel + "/r" + std::to_string(step));
+        for (const auto& kernel : product_variants(p)) names.push_back(kernel + "/r" + std::to_string(step));
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc); }

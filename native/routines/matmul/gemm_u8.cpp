@@ -109,7 +109,7 @@ class MatmulGemmU8Kernel : public Kernel {
         b_zero_(scale_in(constants, 1).zero), row_terms_(kernel.group == 4 && b_zero_ != 128),
         product_(kernel, shape_.rows, shape_.columns, 1, shape_.depth, shape_.columns, requantise(p, constants), true,
                  p.threads),
-        padded_(product_.panels() * kernel.columns), finish_(best_ukernel<GemvU8>(PW_KIND_GEMV_U8)),
+        padded_(product_.panels() * kernel.columns), finish_(best_ukernel<GemvU8>(PW_KIND_GEMV_U8, epilogue_act(p))),
         factors_(static_cast<size_t>(padded_ * 8)) {
     const float scale = scale_in(constants, 0).scale * scale_in(constants, 1).scale;
     std::fill_n(factors_.as<float>(), padded_, scale);
@@ -231,13 +231,16 @@ class MatmulGemmU8 : public Routine {
   MatmulGemmU8()
       : Routine({.id = "matmul/gemm:u8:plain:cpu", .version = 2, .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_matmul(p); !v) return v;
+    for (const char* kind : {PW_KIND_GEMM_U8, PW_KIND_GEMV_U8})
+      if (Verdict v = accepts_matmul(p, kind); !v) return v;
     if (p.in[0].constant || p.in[1].constant) return Verdict::no("an operand is a constant");
     if (MatmulSizes(p).depth > kMostValueTerms)
       return Verdict::no(std::to_string(MatmulSizes(p).depth) + " terms may not fit a sum of 32 bits");
     return Verdict::ok();
   }
-  std::vector<std::string> variants(const Problem&) const override { return gemm_u8_variants(Operand::value); }
+  std::vector<std::string> variants(const Problem& p) const override {
+    return gemm_u8_variants(epilogue_act(p), Operand::value);
+  }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemmU8Kernel>(p, c, gemm_u8_kernel(variant));

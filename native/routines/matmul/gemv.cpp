@@ -12,7 +12,7 @@ class MatmulGemvKernel : public PieceKernel {
   MatmulGemvKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : shape_(p), operands_(p, constants), residual_(p.residual()), act_(*epilogue_activation(p)) {
     kernel_ = &variant_ukernel<GemvF32>(PW_KIND_GEMV_F32, variant);
-    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32);
+    activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, act_.act);
     // Pieces large enough to stream, small enough to even out the threads.
     grain_ = std::clamp<int64_t>(shape_.rows * shape_.batch() / (8 * p.threads), 1, 64);
     grain_ = round_up(grain_, kernel_->rows);
@@ -50,7 +50,7 @@ class MatmulGemv : public Routine {
  public:
   MatmulGemv() : Routine({.id = "matmul/gemv:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_matmul(p); !v) return v;
+    if (Verdict v = accepts_matmul(p, PW_KIND_ACTIVATION_F32); !v) return v;
     if (MatmulSizes(p).columns != 1) return Verdict::no("b has more than one column");
     if (variants(p).empty() || ukernels_of<ActivationF32>(PW_KIND_ACTIVATION_F32, true).empty())
       return Verdict::no("no micro-kernel in this tier");

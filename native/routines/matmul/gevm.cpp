@@ -20,7 +20,7 @@ class GevmKernel : public PieceKernel {
         residual_(p.residual()),
         act_(*epilogue_activation(p)),
         kernel_(variant_ukernel<GevmF32>(PW_KIND_GEVM_F32, variant)),
-        activation_(best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32)) {
+        activation_(best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, act_.act)) {
     // Whole cache lines, long runs, a piece or two a thread. Columns are summed one by one: the cut changes no result.
     const int64_t even = divide_up(shape_.columns * shape_.batch(), (p.threads == 1 ? 1 : 2) * p.threads);
     columns_ = std::clamp<int64_t>(round_up(even, 16), 64, kColumns);
@@ -71,7 +71,7 @@ class Gevm : public Routine {
  public:
   Gevm() : Routine({.id = "matmul/gevm:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_matmul(p); !v) return v;
+    if (Verdict v = accepts_matmul(p, PW_KIND_ACTIVATION_F32); !v) return v;
     if (MatmulSizes(p).rows != 1) return Verdict::no("a has more than one row");
     if (variants(p).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();

@@ -10,7 +10,7 @@ class MatmulHalf : public HalfRoutine {
  public:
   explicit MatmulHalf(const HalfForms& forms) : HalfRoutine("matmul/gemm", Layout::plain, Layout::nchw, forms) {}
   Verdict accepts(const Problem& p) const override {
-    if (Verdict v = accepts_matmul(p); !v) return v;
+    if (Verdict v = accepts_matmul(p, kind()); !v) return v;
     if (p.in[0].constant) return Verdict::no("a is a constant");
     if (p.in[1].shape.size() < 2) return Verdict::no("b is a vector");
     const MatmulSizes s(p);
@@ -20,7 +20,7 @@ class MatmulHalf : public HalfRoutine {
       for (const auto* list : {&p.in, &p.out})
         for (const Tensor& t : *list)
           if (!t.constant && t.shape.size() == 4) return Verdict::no("a value has rank 4, whose rows this form does not keep");
-    return has_kernel();
+    return has_kernel(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const MatmulShape s(p);

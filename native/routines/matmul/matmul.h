@@ -59,15 +59,15 @@ struct MatmulShape : MatmulSizes {
   }
 };
 
-inline Verdict accepts_matmul(const Problem& p) {
+// `applying`: kind of the micro-kernels that apply the epilogue.
+inline Verdict accepts_matmul(const Problem& p, const std::string& applying = PW_KIND_GEMM_F32) {
   if (p.arity() != 2 || p.in[0].shape.empty() || p.in[1].shape.empty())
     return Verdict::no("a and b are not two arrays");
   if (p.in[0].dtype != DType::f32 || p.in[1].dtype != DType::f32) return Verdict::no("a or b is not f32");
   if (p.in[0].constant && p.in[1].constant) return Verdict::no("a and b are both constant");
   if (p.epilogue.add && p.in.back().constant) return Verdict::no("the residual is a constant");
   if (p.in[0].count() == 0 || p.in[1].count() == 0) return Verdict::no("a tensor is empty");
-  if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
-  return Verdict::ok();
+  return applies(applying, p.epilogue);
 }
 
 }  // namespace pw

@@ -35,7 +35,7 @@ class MatmulStrassen : public Routine {
   }
   std::vector<std::string> variants(const Problem& p) const override {
     const MatmulSizes s(p);
-    return strassen_variants(all_rows(s), s.depth, s.columns);
+    return strassen_variants(all_rows(s), s.depth, s.columns, epilogue_act(p));
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

@@ -31,7 +31,7 @@ class PoolU8Kernel : public PieceKernel {
   PoolU8Kernel(const PoolU8& kernel, Mode mode, const Problem& p, const Constants& constants)
       : kernel_(kernel), max_(mode == Mode::max || mode == Mode::global_max), window_(p, mode),
         images_(p.in[0].shape[0]), channels_(p.in[0].shape[1]), in_(scale_in(constants, 0)),
-        out_(requantise(*activation("", {}), scale_out(p, constants))),
+        out_(requantise(kNoActivation, scale_out(p, constants))),
         table_(max_ ? rescaling(in_, scale_out(p, constants)) : ByteTable()) {}
   size_t packed_bytes() const override { return table_.bytes(); }
 

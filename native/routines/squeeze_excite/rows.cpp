@@ -30,8 +30,8 @@ class RowsKernel : public Kernel {
         excite_(gemm, c[kExcite], bias(p, c, kExciteBias), hidden_, g_.inputs, *stage_activation(p, "excite")),
         tile_(gemm.rows) {
     if (p.in[kDepthwise].present)
-      depthwise_.emplace(g_, depthwise_ukernel(g_), g_.inputs, c[kDepthwise].as<float>(), bias(p, c, kDepthwiseBias),
-                         *stage_activation(p, "depthwise"));
+      depthwise_.emplace(g_, depthwise_ukernel(g_, stage_act(p, "depthwise")), g_.inputs, c[kDepthwise].as<float>(),
+                         bias(p, c, kDepthwiseBias), *stage_activation(p, "depthwise"));
     area_ = round_up(pointer_bytes() + mean_floats() * 4 + 192, 4096);
   }
 
@@ -153,13 +153,15 @@ class Rows : public Routine {
     if (p.in[kX].count() == 0 || p.out[0].count() == 0) return Verdict::no("a tensor is empty");
     for (const char* stage : {"depthwise", "squeeze", "excite"})
       if (!stage_activation(p, stage)) return Verdict::no("an activation is not in the micro-kernels");
-    if (!epilogue_activation(p)) return Verdict::no("activation " + p.epilogue.act + " is not in the micro-kernels");
-    if (p.in[kDepthwise].present && depthwise_ukernel(depthwise_geometry(p)).empty())
+    if (Verdict v = Post::accepts(p); !v) return v;
+    if (p.in[kDepthwise].present && depthwise_ukernel(depthwise_geometry(p), stage_act(p, "depthwise")).empty())
       return Verdict::no("no depthwise micro-kernel in this tier");
     return Verdict::ok();
   }
   // VARIANT = micro-kernel of the two products.
-  std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::nhwc); }
+  std::vector<std::string> variants(const Problem& p) const override {
+    return stage_variants({stage_act(p, "squeeze"), stage_act(p, "excite")});
+  }
   // The output may overwrite x where each element depends on x's element alone.
   Ports ports(const Problem& p) const override {
     Ports ports = uniform_ports(p, Layout::nhwc);

@@ -22,5 +22,6 @@ namespace {
 constexpr GemmHalf kGemm{3, open_tiles, run<TileUnit>, close_tiles};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_BF16, "gemm_bf16_32x32__amx", &kGemm}, {nullptr, nullptr, nullptr}};
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_BF16, "gemm_bf16_32x32__amx", &kGemm, kActivations},
+                                      {nullptr, nullptr, nullptr}};
 }  // namespace pw

@@ -21,5 +21,6 @@ namespace {
 constexpr GemmU8 k32x32{32, 32, 4, gemm_tiles, stage_bytes, false, 16, open_tiles, close_tiles};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_32x32__amx", &k32x32}, {nullptr, nullptr, nullptr}};
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_32x32__amx", &k32x32, kActivations},
+                                      {nullptr, nullptr, nullptr}};
 }  // namespace pw

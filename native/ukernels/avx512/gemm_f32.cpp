@@ -19,9 +19,9 @@ constexpr GemmF32 k14x16{14, 16, gemm<14, 1>};
 constexpr GemmF32 k14x16indexed{14, 16, gemm<14, 1, true>};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F32, "gemm_f32_12x32__avx512", &k12x32},
-                                      {PW_KIND_GEMM_F32, "gemm_f32_8x48__avx512", &k8x48},
-                                      {PW_KIND_GEMM_F32, "gemm_f32_14x16__avx512", &k14x16},
-                                      {PW_KIND_GEMM_INDEXED_F32, "gemm_indexed_f32_14x16__avx512", &k14x16indexed},
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F32, "gemm_f32_12x32__avx512", &k12x32, kActivations},
+                                      {PW_KIND_GEMM_F32, "gemm_f32_8x48__avx512", &k8x48, kActivations},
+                                      {PW_KIND_GEMM_F32, "gemm_f32_14x16__avx512", &k14x16, kActivations},
+                                      {PW_KIND_GEMM_INDEXED_F32, "gemm_indexed_f32_14x16__avx512", &k14x16indexed, kActivations},
                                       {nullptr, nullptr, nullptr}};
 }  // namespace pw

@@ -24,8 +24,8 @@ constexpr GemmU8 k4x24{4, 24, 4, gemm<Bytes, 4, 3>, stage_bytes};
 constexpr GemmU8 kPairs6x16{6, 16, 2, gemm<FusedPairs, 6, 2>, stage_pairs};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_6x16__avxvnni", &k6x16},
-                                      {PW_KIND_GEMM_U8, "gemm_u8_4x24__avxvnni", &k4x24},
-                                      {PW_KIND_GEMM_U8, "gemm_u8_6x16_pairs__avxvnni", &kPairs6x16},
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_6x16__avxvnni", &k6x16, kActivations},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_4x24__avxvnni", &k4x24, kActivations},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_6x16_pairs__avxvnni", &kPairs6x16, kActivations},
                                       {nullptr, nullptr, nullptr}};
 }  // namespace pw

@@ -26,9 +26,9 @@ constexpr GemmHalf k14x16{1, open_nothing, run_tiles<14, 1>, close_nothing};
 constexpr GemmHalf k6x64{1, open_nothing, run_tiles<6, 4>, close_nothing};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_BF16, "gemm_bf16_8x32__bf16", &k8x32},
-                                      {PW_KIND_GEMM_BF16, "gemm_bf16_12x32__bf16", &k12x32},
-                                      {PW_KIND_GEMM_BF16, "gemm_bf16_14x16__bf16", &k14x16},
-                                      {PW_KIND_GEMM_BF16, "gemm_bf16_6x64__bf16", &k6x64},
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_BF16, "gemm_bf16_8x32__bf16", &k8x32, kActivations},
+                                      {PW_KIND_GEMM_BF16, "gemm_bf16_12x32__bf16", &k12x32, kActivations},
+                                      {PW_KIND_GEMM_BF16, "gemm_bf16_14x16__bf16", &k14x16, kActivations},
+                                      {PW_KIND_GEMM_BF16, "gemm_bf16_6x64__bf16", &k6x64, kActivations},
                                       {nullptr, nullptr, nullptr}};
 }  // namespace pw

@@ -22,5 +22,6 @@ namespace {
 constexpr GemmHalf kGemm{1, open_nothing, run<VectorUnit, 1>, close_nothing};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F16, "gemm_f16_8x32__fp16", &kGemm}, {nullptr, nullptr, nullptr}};
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F16, "gemm_f16_8x32__fp16", &kGemm, kActivations},
+                                      {nullptr, nullptr, nullptr}};
 }  // namespace pw

@@ -17,7 +17,7 @@ constexpr GemmF32 k2x16{2, 16, gemm<2, 4>};
 constexpr GemmF32 k2x16indexed{2, 16, gemm<2, 4, true>};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F32, "gemm_f32_2x16__generic", &k2x16},
-                                      {PW_KIND_GEMM_INDEXED_F32, "gemm_indexed_f32_2x16__generic", &k2x16indexed},
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_F32, "gemm_f32_2x16__generic", &k2x16, kActivations},
+                                      {PW_KIND_GEMM_INDEXED_F32, "gemm_indexed_f32_2x16__generic", &k2x16indexed, kActivations},
                                       {nullptr, nullptr, nullptr}};
 }  // namespace pw

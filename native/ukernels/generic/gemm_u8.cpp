@@ -17,5 +17,6 @@ namespace {
 constexpr GemmU8 k4x8{4, 8, 2, gemm<Pairs, 4, 2>, stage_pairs};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_4x8__generic", &k4x8}, {nullptr, nullptr, nullptr}};
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_4x8__generic", &k4x8, kActivations},
+                                      {nullptr, nullptr, nullptr}};
 }  // namespace pw

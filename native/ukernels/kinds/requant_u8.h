@@ -9,7 +9,7 @@ namespace pw {
 // q = rint(clamp(act(y) * inverse, low, high)) + zero, where
 //   y is the real value in float32,
 //   inverse = 1.0f / scale of the output, rounded to float32,
-//   low = -zero, high = 255 - zero, and for Act::clip these narrowed to [a * inverse, b * inverse] (the product in
+//   low = -zero, high = 255 - zero, and for `clip` these narrowed to [a * inverse, b * inverse] (the product in
 //   float32); the activation is then this clamp alone and `act` is not applied,
 //   the product t is rounded before rint, which rounds ties to even. A NaN, which only an activation makes, gives zero.
 //
@@ -19,7 +19,7 @@ namespace pw {
 // A residual adds fma(float(r - residual_zero), residual_scale, y) before the activation.
 //
 // Every operation is one IEEE operation in float32 with the named fused multiply-adds and no others, so that results are
-// equal to the bit on every instruction set, for Act::clip and Act::hard_swish, x * min(max(fma(x, 1/6, 0.5), 0), 1).
+// equal to the bit on every instruction set, for `clip` and `hard_swish`, x * min(max(fma(x, 1/6, 0.5), 0), 1).
 // The other activations are those of activation_f32, whose last bit may differ between `generic` and the wider sets:
 // an output may there differ by one.
 struct RequantU8 {

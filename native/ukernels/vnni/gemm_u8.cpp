@@ -26,10 +26,10 @@ constexpr GemmU8 kPairs14x32{14, 32, 2, gemm<FusedPairs, 14, 2>, stage_pairs};
 constexpr GemmU8 kPairs9x48{9, 48, 2, gemm<FusedPairs, 9, 3>, stage_pairs};
 }  // namespace
 
-extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_14x32__vnni", &k14x32},
-                                      {PW_KIND_GEMM_U8, "gemm_u8_9x48__vnni", &k9x48},
-                                      {PW_KIND_GEMM_U8, "gemm_u8_6x64__vnni", &k6x64},
-                                      {PW_KIND_GEMM_U8, "gemm_u8_14x32_pairs__vnni", &kPairs14x32},
-                                      {PW_KIND_GEMM_U8, "gemm_u8_9x48_pairs__vnni", &kPairs9x48},
+extern const UKernel PW_UKERNELS[] = {{PW_KIND_GEMM_U8, "gemm_u8_14x32__vnni", &k14x32, kActivations},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_9x48__vnni", &k9x48, kActivations},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_6x64__vnni", &k6x64, kActivations},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_14x32_pairs__vnni", &kPairs14x32, kActivations},
+                                      {PW_KIND_GEMM_U8, "gemm_u8_9x48_pairs__vnni", &kPairs9x48, kActivations},
                                       {nullptr, nullptr, nullptr}};
 }  // namespace pw

@@ -24,29 +24,30 @@ Data = Annotated[str | None, typer.Option(
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
-def calibrate_with(model: Any, path: str | None) -> int | None:
+def calibrate_with(model: Any, path: str | None, max_pixels: int | None = None) -> int | None:
     """Calibrate a model with the samples of a path, if there is one; gives their number. Raises BadUse, InputError."""
     if path is None:
         return None
     samples = _samples(model, path, "--calibrate")
     with progress("calibrating") as tell:
-        model.calibrate(samples, progress=tell)
+        model.calibrate(samples, progress=tell, max_pixels=max_pixels)
     return len(samples)
 
 
-def data(model: Any, path: str) -> tuple[int, Iterator[dict[str, Any]]]:
+def data(model: Any, path: str, max_pixels: int | None = None) -> tuple[int, Iterator[dict[str, Any]]]:
     """The number of samples of a path, and for each the main net's inputs. Raises BadUse, InputError."""
     from ..runtime.calibrate import sample_arrays
     samples = _samples(model, path, "--data")
-    return len(samples), (sample_arrays(model.main, f"{path}[{i}]", model.image_inputs(s) if isinstance(s, str) else s,
-                                        model.layouts)
-                          for i, s in enumerate(samples))
+    return len(samples), (
+        sample_arrays(model.main, f"{path}[{i}]", model.image_inputs(s, max_pixels=max_pixels) if isinstance(s, str) else s,
+                      model.layouts)
+        for i, s in enumerate(samples))
 
 
-def first_sample(model: Any, path: str, bound: Any) -> dict[str, Any]:
+def first_sample(model: Any, path: str, bound: Any, max_pixels: int | None = None) -> dict[str, Any]:
     """Inputs of a bound net from the first samples of a path: as many as its batch has. Raises BadUse, InputError."""
     import numpy as np
-    count, samples = data(model, path)
+    count, samples = data(model, path, max_pixels)
     rows = {n: s.shape[0] if s.shape else 1 for n, s in bound.inputs.items()}
     taken: list[dict[str, Any]] = []
     while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in rows):

@@ -8,12 +8,15 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import OpenSizesError
 from ._errors import BadUse
+
+if TYPE_CHECKING:
+    from ..runtime.model import LoadedModel
 
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A model: .pw, .onnx, or another format that is known.",
                                           show_default=False)]
@@ -37,6 +40,9 @@ Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
                                        help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
 Budget = Annotated[float, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS",
                                        help="Stop measuring after this time; what was measured is kept.")]
+NarrowDouble = Annotated[bool, typer.Option("--narrow-double", help="Compute what an ONNX model has in float64 in float32.")]
+MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, metavar="N", show_default=False,
+                                               help="Pixels that an image may have; default: 100 million.")]
 OriginalOnnx = Annotated[str | None, typer.Option(
     "--onnx", metavar="FILE", show_default=False,
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
@@ -66,16 +72,22 @@ def common(
 
 
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
-               layout: list[str] | None = None, **options: Any):
+               narrow_double: bool = False, layout: list[str] | None = None, **options: Any) -> LoadedModel:
     """The model of a path, with `--layout` and the importer's `options`. A path that is not there, or is a folder, is bad use;
     a damaged file is a failure."""
     existing_file(path, "model")
+    from ..importers import is_own
     from ..runtime.model import load
+    if narrow_double:
+        if is_own(path):
+            raise BadUse(f"--narrow-double: {cut(path)} is a .pw model, whose element types were chosen when it was imported; "
+                         "import the original again with this option")
+        options["narrow_double"] = True
     loaded = load(path, preprocess, postprocess, threads=threads, **options)
     return with_layouts(loaded, layout) if layout else loaded
 
 
-def with_layouts(loaded: Any, texts: list[str]) -> Any:
+def with_layouts(loaded: LoadedModel, texts: list[str]) -> LoadedModel:
     """A model with the layouts of `--layout` arguments. Raises BadUse."""
     from ..errors import InputError
     layouts = {}
@@ -94,9 +106,9 @@ def with_layouts(loaded: Any, texts: list[str]) -> Any:
 
 
 def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None,
-               layout: list[str] | None = None):
+               narrow_double: bool = False, layout: list[str] | None = None) -> tuple[LoadedModel, Any]:
     """The model of a path with `--layout`, and its net bound to `--shape` and `--batch`. Raises BadUse."""
-    loaded = load_model(path, threads, layout=layout)
+    loaded = load_model(path, threads, narrow_double=narrow_double, layout=layout)
     return loaded, bound_by_options(loaded, shape, batch)
 
 

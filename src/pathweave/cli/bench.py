@@ -3,6 +3,7 @@ with --roof, the time of every step against the least that the machine allows.""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,9 @@ from ._options import (
     Accuracy,
     Batch,
     Json,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     OriginalOnnx,
     Routine,
     Shapes,
@@ -58,6 +61,8 @@ def command(
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
                                             help="Write the result as JSON.")] = None,
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> int:
     """Time a model, verified and interleaved with other engines. Exit code 1 where an f32 engine's outputs differ."""
@@ -70,45 +75,67 @@ def command(
     if roof:
         _check_roof(order, names, default or uniform, memory)
     writable_target(out, "result")
-    loaded, bound = load_bound(model, threads, shape, batch)
+    loaded, bound = load_bound(model, threads, shape, batch, narrow_double=narrow_double)
     if onnx is not None and not peers:
         raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
     source = _onnx(model, loaded, onnx) if peers else None
     missing = _missing(accuracy)
     if accuracy == "quantised" and not missing and not bound.scales:
         bound = _calibrated(loaded, bound)
-    given = None if data is None else first_sample(loaded, data, bound)
+    given = None if data is None else first_sample(loaded, data, bound, max_pixels)
     if tune and not missing:
         loaded = _tuned(loaded, bound, accuracy)
     if roof:
         return _roof(model, loaded, bound, restriction(routine), order, out, json)
-    with progress("benchmark") as tell:
-        entries, inputs = _ours(loaded, bound, default, restriction(routine), accuracy, missing, given)
-        if uniform and not missing:
-            entries += _uniform(loaded, bound, restriction(routine), accuracy, inputs)
-        for peer in peers:
-            tell(0.0, f"loading {peer.name}")
-            entries.append(bench.prepare_peer(peer, _task(source, inputs, bound, loaded.threads)))
-        facts = bench.host_facts()
-        bench.check(entries)
-        bench.measure(entries, rounds, tell=tell)
-        facts["load_after"] = bench.load_average()
-        run = {"model": model, "shapes": bound.shapes, "threads": loaded.threads, "rounds": rounds, "calls": 2,
-               "seed": bench.SEED, "accuracy": accuracy, "route": entries[0].version,
-               "first": next((e.name for e in entries if e.call is not None), entries[0].name),
-               "reference": (bench.reference(entries) or entries[0]).name, "data": data}
-        result = bench.report(entries, facts, run)
-        if memory:
-            tell(1.0, "measuring memory")
-            result["memory"] = _memory(model, source, bound, loaded.threads, peers)
+    race = _Race(model, loaded, bound, accuracy, peers, source, rounds, data)
+    result = race.run(default, uniform, restriction(routine), missing, given, memory)
     if out is not None:
         _write(out, result)
     if json:
         print_json(result)
     else:
         print_tables(bench.table(result), *_memory_table(result))
-    bad = [e for e in result["engines"] if _exact(e["accuracy"]) and e.get("difference", 0.0) > 1e-3]
-    return 1 if bad else 0
+    return int(any(_exact(e["accuracy"]) and e.get("difference", 0.0) > 1e-3 for e in result["engines"]))
+
+
+@dataclass
+class _Race:
+    """What a benchmark runs on. `source`: the ONNX file that `peers` read; `data`: where the inputs come from."""
+
+    model: str
+    loaded: Any
+    bound: Any
+    accuracy: str
+    peers: list[Any]
+    source: str | None
+    rounds: int
+    data: str | None
+
+    def run(self, default: bool, uniform: bool, allowed: Any, missing: str, given: dict[str, Any] | None,
+            memory: bool) -> dict[str, Any]:
+        """Time all engines in turns and compare their outputs; the result as plain data."""
+        from ..report import bench
+        loaded, bound = self.loaded, self.bound
+        with progress("benchmark") as tell:
+            entries, inputs = _ours(loaded, bound, default, allowed, self.accuracy, missing, given)
+            if uniform and not missing:
+                entries += _uniform(loaded, bound, allowed, self.accuracy, inputs)
+            for peer in self.peers:
+                tell(0.0, f"loading {peer.name}")
+                entries.append(bench.prepare_peer(peer, _task(self.source or "", inputs, bound, loaded.threads)))
+            facts = bench.host_facts()
+            bench.check(entries)
+            bench.measure(entries, self.rounds, tell=tell)
+            facts["load_after"] = bench.load_average()
+            run = {"model": self.model, "shapes": bound.shapes, "threads": loaded.threads, "rounds": self.rounds, "calls": 2,
+                   "seed": bench.SEED, "accuracy": self.accuracy, "route": entries[0].version,
+                   "first": next((e.name for e in entries if e.call is not None), entries[0].name),
+                   "reference": (bench.reference(entries) or entries[0]).name, "data": self.data}
+            result = bench.report(entries, facts, run)
+            if memory:
+                tell(1.0, "measuring memory")
+                result["memory"] = _memory(self.model, self.source, bound, loaded.threads, self.peers)
+        return result
 
 
 def _exact(accuracy: str) -> bool:

@@ -15,7 +15,8 @@ ORDER = 90
 
 def command(
     limits: Annotated[bool, typer.Option("--limits", help="Show the processor's limits instead: peak rates, read bandwidth, "
-                                         "barriers. They are measured once, in some seconds, and kept.")] = False,
+                                         "barriers. They are measured once, in about half a minute per "
+                                         "number of threads, and kept.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Like --limits, but measure anew; keep the better figures.")] = False,
     json: Json = False,
 ) -> None:

@@ -13,6 +13,7 @@ from ._options import (
     Accuracy,
     Json,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -35,21 +36,30 @@ def command(
     shape: Shapes = None,
     accuracy: Accuracy = "f32",
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
     json: Json = False,
 ) -> None:
-    """Explain a choice from the measurements in the store; explains the tuned route where the model has one."""
+    """Explain a choice from the measurements in the store; explains the tuned route where the model has one.
+
+    Median, low decile and spread are of the layer in place in the net, at the machine's reference speed. Slower by:
+    against the fastest candidate of this layer alone. The runner-up is the candidate with the best whole route beside
+    the chosen one, conversions included, so it need not be the second fastest. Margin: by how much that route is
+    slower; below 0 the measurements say that it is faster, and the race chose this one, or the route is older.
+    Variant: micro-kernel, /what the routine varies, +1thread where one thread computes it. --all: the total is the
+    sum of the steps; the prediction adds what a call takes around them.
+    """
     check_accuracy(accuracy)
     if (layer is None) == (not all_):
         raise BadUse("explain: expected a layer, or --all")
-    loaded, bound = load_bound(model, threads, shape)
+    loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double)
     shapes = bound.shapes
     route = loaded.route(shapes) if loaded.routes else None
     number = threads or (route.threads if route else loaded.threads)
-    options = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
+    options: dict[str, Any] = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
     if options["restrict"] is not None:  # a word without effect is told whatever was measured
-        found = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
-                 for i in range(len(bound.layers))]
-        options["restrict"].check(bound.layers, found)
+        allowed = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
+                   for i in range(len(bound.layers))]
+        options["restrict"].check(bound.layers, allowed)
     profile = stored_profile(loaded.bind(shapes), number)
     try:
         if layer is None:
@@ -58,7 +68,7 @@ def command(
         from ..tuning.explain import explain
         found = explain(loaded, layer, profile, route=route, **options)
     except ProfileError as e:
-        command = _profile_command(model, number, shape, accuracy, routine)
+        command = _profile_command(model, number, shape, accuracy, routine, narrow_double)
         raise ProfileError(f"{e}\nto measure this model here, run: {command}") from e
     if json:
         print_json(found.to_json())
@@ -66,12 +76,14 @@ def command(
         print_tables(*_parts(found))
 
 
-def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None) -> str:
+def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None,
+                     narrow_double: bool) -> str:
     """The command that measures what an explanation with these options needs."""
     words = ["pathweave", "profile", model, "--threads", str(threads)]
     words += [w for text in shape or () for w in ("--shape", text)]
     words += ["--accuracy", accuracy] if accuracy != "f32" else []
     words += [w for text in routine or () for w in ("--routine", text)]
+    words += ["--narrow-double"] if narrow_double else []
     return shlex.join(words)
 
 
@@ -89,7 +101,7 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
 
 
 def _parts(e: Any) -> list[Any]:
-    from ..report.tables import Column, Table, show_bytes, show_time, time_column
+    from ..report.tables import Column, Table, show_bytes, time_column
     from ..words import short_floats
     lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {short_floats(e.problem)}"]
     rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
@@ -100,7 +112,10 @@ def _parts(e: Any) -> list[Any]:
         Column("accuracy", "class", fold=2), time_column("cost_ns", "median"), time_column("p10_ns", "low decile", fold=4),
         time_column("spread_ns", "spread", fold=5), Column("count", "samples", right=True, fold=3),
         time_column("extra_ns", "slower by"),
-        Column("memory", "memory", lambda b: show_bytes(b) if b else "", True, fold=6)], rows, "candidates")]
+        Column("memory", "memory", lambda b: show_bytes(b) if b else "", True, fold=6)], rows, "candidates", [
+            "times of the layer in the net, at the machine's reference speed; slower by: than the fastest of this layer alone",
+            "runner-up: the other candidate with the best whole route, conversions included; variant: micro-kernel, /what the "
+            "routine varies, +1thread: one thread computes it"])]
     if e.refusals:
         parts += ["", Table([Column("routine", "routine"), Column("reason", "because")],
                             [{"routine": r, "reason": why} for r, why in e.refusals], "refused")]
@@ -111,6 +126,15 @@ def _parts(e: Any) -> list[Any]:
     if e.chosen and e.runner_up and e.margin_ns is not None:
         how = "the best whole route with it" if e.exact else "the route with this layer exchanged"
         margin.append(f"runner-up: {e.runner_up.routine} {e.runner_up.variant}".rstrip()
-                      + f"; {how} takes {show_time(e.margin_ns)} more of {show_time(e.route_ns)}")
+                      + f"; {how} {_margin(e)}")
     sources = f"measured on host {e.host}" + (f"; route: {e.certificate}" if e.certificate else "")
     return [*parts, "", *margin, sources, *(f"note: {n}" for n in e.notes)]
+
+
+def _margin(e: Any) -> str:
+    """What the route with the runner-up is predicted to take more, or less where the race chose otherwise."""
+    from ..report.tables import show_time
+    if e.margin_ns < 0:
+        return (f"is predicted to take {show_time(-e.margin_ns)} less than {show_time(e.route_ns)}: the race chose this one, "
+                "or the route is older than the measurements")
+    return f"takes {show_time(e.margin_ns)} more than {show_time(e.route_ns)}"

@@ -10,7 +10,18 @@ import typer
 
 from ._calibration import Calibrate, calibrate_with
 from ._errors import BadUse
-from ._options import Json, Layouts, ModelPath, cut, existing_file, load_model, new_shapes, writable_target
+from ._options import (
+    Json,
+    Layouts,
+    MaxPixels,
+    ModelPath,
+    NarrowDouble,
+    cut,
+    existing_file,
+    load_model,
+    new_shapes,
+    writable_target,
+)
 from ._output import print_json
 
 ORDER = 10
@@ -32,6 +43,8 @@ def command(
         help="Shape of an input in place of the declared one, of sizes and symbols, or the size of a symbol (N=4); may be "
              "repeated.")] = None,
     layout: Layouts = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
@@ -44,19 +57,21 @@ def command(
     if external_root is not None and not Path(external_root).is_dir():
         raise BadUse(f"--external-root {cut(external_root)}: expected a folder that is there")
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
-    loaded = load_model(model, None, preprocess, postprocess, layout, **options)
+    loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, **options)
     if shape:
-        loaded = load_model(model, None, preprocess, postprocess, layout, shapes=new_shapes(shape, loaded.main), **options)
-    samples = calibrate_with(loaded, calibrate)
+        loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout,
+                            shapes=new_shapes(shape, loaded.main), **options)
+    samples = calibrate_with(loaded, calibrate, max_pixels)
     loaded.save(out)
     chosen = {"main": loaded.layouts}
-    nets = {name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
-                   "inputs": {n: in_layout(s, chosen.get(name, {}).get(n)) for n, s in net.inputs.items()},
-                   "outputs": net.outputs} for name, net in loaded.nets.items()}
+    nets: dict[str, dict[str, Any]] = {
+        name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
+               "inputs": {n: in_layout(s, chosen.get(name, {}).get(n)) for n, s in net.inputs.items()},
+               "outputs": net.outputs}
+        for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
-                    "layouts": loaded.layouts,
-                    "quantisation": loaded.quantisation, "notes": loaded.notes})
+                    "layouts": loaded.layouts, "quantisation": loaded.quantisation, "notes": loaded.notes})
         return
     print(f"{out}: written from {model}")
     for name, net in nets.items():

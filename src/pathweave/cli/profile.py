@@ -13,6 +13,7 @@ from ._options import (
     Json,
     Layouts,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -41,6 +42,7 @@ def command(
     layout: Layouts = None,
     accuracy: Accuracy = "f32",
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
     json: Json = False,
 ) -> None:
     """Measure the routines of every layer. What the store knows already is not measured again."""
@@ -51,7 +53,7 @@ def command(
     writable_target(export, "export", "--export")
     if import_ is not None:
         existing_file(import_, "profile", "--import")
-    loaded, bound = load_bound(model, threads, shape, layout=layout)
+    loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double, layout=layout)
     allowed = restriction(routine)
     warn_uncalibrated(bound, accuracy, 1)
     imported = None

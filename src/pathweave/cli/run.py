@@ -14,7 +14,9 @@ from ._options import (
     Batch,
     Json,
     Layouts,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -46,6 +48,8 @@ def command(
     threads: Threads = None,
     routine: Routine = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say what came of packed weights in the file.")] = False,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
     """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
@@ -56,17 +60,18 @@ def command(
                      "; --random runs the model on random inputs, of sizes that --shape gives"))
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
-    loaded = load_model(model, threads, layout=layout)
-    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs)
+    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout)
+    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs or [])
     allowed = restriction(routine)
-    results = [(name, _run(loaded, feed, allowed)) for name, feed in feeds]
+    results = [(name, _run(loaded, feed, allowed, max_pixels)) for name, feed in feeds]
     if out is not None:
         from ..files.model import atomic_writer
         from ..net.floats import bits_of
         arrays = {(key if len(results) == 1 else f"{i}.{key}"): value
                   for i, (_, values) in enumerate(results) for key, value in values.items()}
         with atomic_writer(out) as f:
-            np.savez(f, **{k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()})
+            written: dict[str, Any] = {k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()}
+            np.savez(f, **written)
     if json:
         print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v)}
                                                 for k, v in values.items()}} for name, values in results])
@@ -150,14 +155,14 @@ def _read(text: str) -> list[tuple[str, Any]]:
 
 # ---- running --------------------------------------------------------------------------------------------------------
 
-def _run(model: Any, feed: Any, allowed: Any) -> dict[str, Any]:
+def _run(model: Any, feed: Any, allowed: Any, max_pixels: int | None) -> dict[str, Any]:
     from ..net.net import Model
     from ..runtime.model import LoadedModel
     preprocess = model.nets.get("preprocess")
     if preprocess is not None and (isinstance(feed, str) or set(feed) <= set(preprocess.inputs)):
         if allowed is None:
-            return model.predict(feed)
-        feed = model.image_inputs(feed)
+            return model.predict(feed, max_pixels=max_pixels)
+        feed = model.image_inputs(feed, max_pixels=max_pixels)
     if allowed is not None:
         from ..runtime.defaults import default_route
         shapes = model.runnable().shapes_of(feed)

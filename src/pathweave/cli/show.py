@@ -8,21 +8,20 @@ from typing import Any
 
 from ..errors import Error, OpenSizesError
 from ._errors import BadUse
-from ._options import Json, Layouts, ModelPath, Shapes, Threads, bound_by_options, load_model
+from ._options import Json, Layouts, ModelPath, NarrowDouble, Shapes, Threads, bound_by_options, load_model
 from ._output import print_json, print_tables
 
 ORDER = 20
 
 
 def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, threads: Threads = None,
-            json: Json = False) -> None:
+            narrow_double: NarrowDouble = False, json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
-    from ..report import work
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, short_floats
-    loaded = load_model(model, threads, layout=layout)
+    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout)
     try:
         bound = bound_by_options(loaded, shape)
     except BadUse as e:
@@ -30,13 +29,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             raise
         _show_open(model, loaded, e.__cause__.symbols, json)
         return
-    net = bound.net
-    rows = []
-    for i, layer in enumerate(bound.layers):
-        rows.append({"index": i, "layer": layer.name, "kind": layer.kind,
-                     "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
-                     "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
-                     "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)})
+    net, rows = bound.net, _layers(bound)
     before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
@@ -84,6 +77,17 @@ def _arrays(bound: Any, name: str) -> str:
     """How the caller's array of an input or output lies, where it is not row-major."""
     layout = bound.layouts.get(name)
     return f", in {layout}: an array {list(bound.array_shape(name))}" if layout else ""
+
+
+def _layers(bound: Any) -> list[dict[str, Any]]:
+    """A row per layer of a bound net: specs of what it reads and makes, and its work."""
+    from ..report import work
+    net = bound.net
+    return [{"index": i, "layer": layer.name, "kind": layer.kind,
+             "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
+             "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
+             "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)}
+            for i, layer in enumerate(bound.layers)]
 
 
 def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:

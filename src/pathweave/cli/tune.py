@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..words import counted
 from ._calibration import Calibrate, calibrate_with
 from ._errors import BadUse
 from ._options import (
@@ -15,7 +17,9 @@ from ._options import (
     Budget,
     Json,
     Layouts,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     Routine,
     Shapes,
     Threads,
@@ -45,9 +49,20 @@ def command(
     batch: Batch = None,
     layout: Layouts = None,
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
-    """Find the fastest route of a model on this machine, and show what it was chosen from."""
+    """Find the fastest route of a model on this machine, and show what it was chosen from.
+
+    First table: the route. Times are predicted from the measurements of each step, and measured in steps. The total
+    is the sum of the steps; the prediction below adds what a call takes around them. Margin: by how much the best
+    whole route with the runner-up was predicted to be slower; below 0 the race chose otherwise. Variant:
+    micro-kernel, /what the routine varies, +1thread where one thread computes it.
+
+    Second table: the race of whole routes. Column `prediction`: + where a route ran faster than predicted, - where
+    slower.
+    """
     from ..report.routes import route_json, route_table
     from ..report.timing import time_steps
     from ..tuning.api import tune
@@ -56,8 +71,8 @@ def command(
         raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
     out = None if no_save else out or _default_target(model)
     writable_target(out, "model")
-    loaded, bound = load_bound(model, threads, shape, batch, layout)
-    calibrate_with(loaded, calibrate)
+    loaded, bound = load_bound(model, threads, shape, batch, narrow_double, layout)
+    calibrate_with(loaded, calibrate, max_pixels)
     shapes = bound.shapes
     allowed = restriction(routine)
     with progress("tuning") as report:
@@ -74,11 +89,8 @@ def command(
         print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
                     "notes": tuned.notes})
         return
-    from ..words import counted
-    sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
-    title = f"{model}   {sizes}   {counted(plan.threads, 'thread')}"
-    print_tables(route_table(plan, steps, route.measured_ns, title), "", _race(facts), _speed(facts),
-                 _seconds(facts["seconds"]),
+    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "", _race(facts),
+                 _speed(facts), _seconds(facts["seconds"]),
                  *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
 
@@ -91,6 +103,11 @@ def _default_target(model: str) -> str:
     return target
 
 
+def _title(model: str, shapes: Mapping[str, Sequence[int]], threads: int) -> str:
+    sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
+    return f"{model}   {sizes}   {counted(threads, 'thread')}"
+
+
 def _race(facts: dict[str, Any]) -> Any:
     from ..report.tables import Column, Table, show_percent, time_column
     rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "dropped",
@@ -99,12 +116,15 @@ def _race(facts: dict[str, Any]) -> Any:
     return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),
                   time_column("reference_ns", "at equal speed"), Column("gap", "prediction", show_percent, True),
                   time_column("median_ns", "median"), time_column("minimum_ns", "minimum"),
-                  Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end")
+                  Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end", [
+                      "predicted, at equal speed: at the machine's reference speed; prediction: + where a route ran faster "
+                      "than predicted, - where it ran slower",
+                      "median, minimum: of whole calls, by the clock; dropped: too slow for more rounds"])
 
 
 def _speed(facts: dict[str, Any]) -> str:
     """How far the machine was from its reference, and what that makes of the prediction."""
-    from ..report.tables import show_percent
+    from ..report.tables import show_difference
     speeds = facts["speed"]
     if speeds["reference_ns"] is None:
         return "the speed of the machine is not known: times are as the clock told them"
@@ -116,7 +136,8 @@ def _speed(facts: dict[str, Any]) -> str:
         ran += f"; while profiling at {profile['median']:.2f} ({profile['slowest']:.2f} to {profile['fastest']:.2f})"
     if facts["gap"] is None:
         return ran
-    return f"{ran}\nprediction: {show_percent(facts['gap'])} at equal speed, {show_percent(facts['gap_raw'])} by the clock"
+    return (f"{ran}\npredicted {show_difference(facts['gap'])} than measured at equal speed, "
+            f"{show_difference(facts['gap_raw'])} than measured by the clock")
 
 
 def _seconds(seconds: dict[str, float]) -> str:

@@ -12,7 +12,9 @@ from ._errors import BadUse
 from ._options import (
     Accuracy,
     Json,
+    MaxPixels,
     ModelPath,
+    NarrowDouble,
     OriginalOnnx,
     Routine,
     Shapes,
@@ -45,6 +47,8 @@ def command(
     shape: Shapes = None,
     threads: Threads = None,
     routine: Routine = None,
+    narrow_double: NarrowDouble = False,
+    max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> int:
     """Compare outputs with a reference, whole and channel by channel. Exit code 1 when they differ by more than the limit,
@@ -55,7 +59,7 @@ def command(
     from ..meaning.evaluate import evaluate
     from ..report import verification
     check_accuracy(accuracy)
-    loaded, bound = load_bound(model, threads, shape)
+    loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double)
     damaged = _damaged(model, loaded)
     allowed = restriction(routine)
     route = None
@@ -63,7 +67,7 @@ def command(
         from ..runtime.defaults import default_route
         route = default_route(bound, loaded.threads, accuracy, allowed)
     plan = loaded.plan(route, bound.shapes, loaded.threads)
-    count, tried = _inputs(loaded, bound, data, samples)
+    count, tried = _inputs(loaded, bound, data, samples, max_pixels)
     with progress("verifying") as tell:
         found = verification.verify(plan, tried, _reference(against, model, loaded, bound, onnx), limit=limit,
                                     meaning=lambda inputs, precision: evaluate(loaded.main, inputs, precision), layers=layers,
@@ -80,14 +84,14 @@ def command(
     return 0 if good else 1
 
 
-def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None) -> tuple[int, Any]:
+def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None, max_pixels: int | None) -> tuple[int, Any]:
     """How many inputs there are, and they, one after another."""
     from itertools import islice
 
     from ..runtime.inputs import random_inputs
     if data is None:
         return samples or 3, (random_inputs(bound, seed=i) for i in range(samples or 3))
-    count, found = samples_of(loaded, data)
+    count, found = samples_of(loaded, data, max_pixels)
     count = min(count, samples or count)
     if not count:
         raise BadUse(f"--data {data}: it has no sample")

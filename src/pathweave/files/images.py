@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import Error, InputError, OutOfMemoryError
+from ..locks import lock
 from ..net.net import Net
 
 #: Pixels that an image may have, unless the caller says otherwise.
@@ -17,6 +18,9 @@ VARIABLE = "PATHWEAVE_MAX_PIXELS"
 #: Images above this many pixels are made smaller before they become arrays, to no less than `MARGIN` times what is wanted.
 REDUCE_ABOVE, MARGIN = 16_000_000, 4
 _CONVERT = "convert it, or pass an array"
+#: See `_guarded`.
+_guard = lock()
+_raised: list[Any] = []
 
 
 def max_pixels(given: int | None = None) -> int:
@@ -57,7 +61,7 @@ def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, l
     except ImportError:
         raise InputError(f"{path}: reading images needs Pillow, got an environment without it; "
                          f"install it with: pip install 'pathweave[image]'") from None
-    with _typed(str(path)), Image.open(path) as image:
+    with _typed(str(path)), _guarded(limit), Image.open(path) as image:
         _check(image, str(path), limit)
         factor = _factor(image, wanted)
         if factor > 1 and image.format == "JPEG":
@@ -67,7 +71,7 @@ def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, l
 
 def pixels(image: Any, where: str, wanted: tuple[int, int] | None = None, limit: int | None = None) -> Any:
     """A Pillow image as a uint8 RGB array [H,W,3], as `read_image` gives it for a file. Alpha is dropped. Raises InputError."""
-    with _typed(where):
+    with _typed(where), _guarded(limit):
         _check(image, where, limit)
         return _array(image, where, wanted)
 
@@ -81,8 +85,8 @@ def _typed(where: str) -> Iterator[None]:
     except FileNotFoundError as e:
         raise InputError(f"{where}: cannot be read (no such file); check the path") from e
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise InputError(f"{where}: too large for Pillow ({e}); make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS, which is "
-                         f"Pillow's own guard against small files of huge images") from e
+        raise InputError(f"{where}: too large for Pillow's guard against small files of huge images ({e}); make it smaller, or "
+                         f"say how many pixels it may have (max_pixels=..., --max-pixels; {VARIABLE} lowers it)") from e
     except Error:
         raise
     except MemoryError as e:
@@ -92,13 +96,44 @@ def _typed(where: str) -> Iterator[None]:
                          f"({type(e).__name__}: {e}); {_CONVERT}") from e
 
 
+@contextlib.contextmanager
+def _guarded(limit: int | None) -> Iterator[None]:
+    """Pillow's own guard while the block runs: no lower than the limit that the caller gives, if any. Pillow has one guard for
+    the whole process; where several threads raise it at once, the largest limit counts until the last is done."""
+    from PIL import Image
+    if limit is None:
+        yield
+        return
+    most = max_pixels(limit)
+    with _guard:
+        if not _raised:
+            _raised.append(Image.MAX_IMAGE_PIXELS)
+        _raised.append(most)
+        _set_guard()
+    try:
+        yield
+    finally:
+        with _guard:
+            _raised.remove(most)
+            _set_guard()
+            if len(_raised) == 1:
+                _raised.clear()
+
+
+def _set_guard() -> None:
+    """Pillow's guard as `_raised` says: the first entry is its own, None for none, the others are limits of callers."""
+    from PIL import Image
+    own, *limits = _raised
+    Image.MAX_IMAGE_PIXELS = None if own is None else max([own, *limits])
+
+
 def _check(image: Any, where: str, limit: int | None) -> None:
     """Refuse an image with too many pixels, before they are decoded."""
     width, height = image.size
     most = max_pixels(limit)
     if width * height > most:
         raise InputError(f"{where}: expected an image of at most {most} pixels, got {width} x {height} = {width * height}; "
-                         f"make it smaller, or raise the limit (max_pixels=...; {VARIABLE} lowers it)")
+                         f"make it smaller, or raise the limit (max_pixels=..., --max-pixels; {VARIABLE} lowers it)")
 
 
 def _array(image: Any, where: str, wanted: tuple[int, int] | None) -> Any:

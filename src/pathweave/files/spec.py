@@ -419,6 +419,7 @@ def _kind_of_value(default: Any) -> str:
 
 def _epilogue(data: Any, where: str) -> Epilogue:
     from ..layers import kinds
+    from ..layers.activation import Activation
     where = f"{where}, epilogue"
     data = _object(data, where, ("add", "act", "params"), ())
     add, act = data["add"], data["act"]
@@ -430,7 +431,9 @@ def _epilogue(data: Any, where: str) -> Epilogue:
     allowed = len(kinds()[act].attributes) if act else 0
     if not isinstance(params, list) or len(params) > allowed or not all(map(is_number, params)):
         raise bad(f"{where}, params", f"a list of at most {allowed} numbers", params)
-    return Epilogue(add, act, tuple(params))
+    # Parameters that a file leaves out have the kind's defaults: whoever computes an epilogue is given all of them.
+    rest = list(kinds()[act].attributes.values())[len(params):] if act and isinstance(kinds()[act], Activation) else []
+    return Epilogue(add, act, (*params, *rest))
 
 
 # ---- routes ---------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def importers() -> dict[str, ModuleType]:
             if hasattr(m, "recognises") and hasattr(m, "read")}
 
 
-def load(source: str | os.PathLike | bytes, **options: Any) -> Model:
+def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: Any) -> Model:
     """Read a model from a path or from bytes; the content, not the name, chooses the importer.
 
     `options` go to that importer, or to `files.model.read`. Raises InputError for an option that it does not know,

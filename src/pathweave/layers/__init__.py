@@ -6,12 +6,13 @@ A file of this folder that defines subclasses of LayerKind adds them to the cata
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ..errors import ModelError, ShapeError, SizeError
 from ..folder import instances
 from ..net.net import Epilogue, Layer, Net, TensorSpec
 from ..net.size import check_value, check_windows
+from ._linear import Affine, Linear
 
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
 Outline = tuple[int | None, ...] | None
@@ -30,6 +31,13 @@ class LayerKind:
     `sums`: True where an output element is a sum or a difference of one element of each input.
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
+    `elementwise`: True where an output element depends on nothing but the elements at its place in the inputs, which broadcast.
+    `view`: True where the output is the first input, row-major, in another shape.
+    `formula`: the output written with + - * / ** of the inputs, for passes that put more than numbers there; None: no formula.
+    `linear`: how weights and a bias act on the first input; None: there are none, or not in this way.
+    `padding`: the number that an attribute `pad` (top, left, bottom, right) stands for around the first input [N,C,H,W]; None:
+    the kind has no such attribute.
+    `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     """
 
@@ -42,6 +50,12 @@ class LayerKind:
     sums: bool = False
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
+    elementwise: bool = False
+    view: bool = False
+    formula: Callable[..., Any] | None = None
+    linear: Linear | None = None
+    padding: float | None = None
+    whole_image: str = ""
     of_shapes: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +107,38 @@ class LayerKind:
         """
         return None
 
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        """True where the output equals the first input, of a layer that has no other.
+
+        `attrs`: as the layer has them, defaults may be absent; so in the methods below. `same`: True where both are known to
+        have the same element type and shape.
+        """
+        return same and self.view
+
+    def clamp(self, attrs: Mapping[str, Any]) -> tuple[float, float] | None:
+        """The range to whose ends the layer moves elements beyond it, leaving the others alone; None: it computes else."""
+        return None
+
+    def affine(self, attrs: Mapping[str, Any], constants: list) -> Affine | None:
+        """The affine map of one input that the layer computes; None where it is none, or not known to be one.
+
+        `constants`: an array per input that is one, else None.
+        """
+        return None
+
+    def before_transpose(self, attrs: Mapping[str, Any],
+                         perm: tuple[int, ...]) -> tuple[dict[str, Any], tuple[int, ...]] | None:
+        """(attributes, perm behind): the layer on transposed inputs is a transpose behind the layer with other attributes.
+
+        `perm`: an order of the axes; all inputs of this rank are transposed by it, and operands that broadcast with them.
+        None where there are no such attributes.
+        """
+        return (dict(attrs), perm) if self.elementwise else None
+
+    def takes_padding(self, attrs: Mapping[str, Any], pad: tuple[int, ...]) -> bool:
+        """True where the input with `padding` around it means the same as the attribute `pad` on the input alone."""
+        return self.padding is not None
+
     def operations(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None], outputs: list[TensorSpec]) -> int:
         """Operations, from what `infer` takes and gives: two per multiply-add, one for a transcendental function."""
         return self.per_element * sum(y.elements for y in outputs)
@@ -120,7 +166,7 @@ def kind_of(name: str) -> LayerKind:
         raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}") from None
 
 
-def apply_epilogue(y, epilogue: Epilogue, residual=None):
+def apply_epilogue(y: Any, epilogue: Epilogue, residual: Any = None) -> Any:
     """act(y + residual) in y's precision: the meaning of an epilogue."""
     if epilogue.add:
         y = y + residual
@@ -159,7 +205,7 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     if len(layer.outputs) > len(outputs):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}): expected {len(outputs)} "
                          f"output{'s' * (len(outputs) != 1)}, got the names {', '.join(map(repr, layer.outputs))}")
-    if any(d < 0 for s in outputs for d in s.shape):
+    if any(d < 0 for s in outputs for d in s.sizes):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")
     if layer.epilogue.add and (not specs or specs[-1] != outputs[0]):

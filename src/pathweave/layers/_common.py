@@ -12,7 +12,7 @@ from ..errors import ModelError, ShapeError
 from ..net.net import Epilogue, TensorSpec
 from ..net.size import check_value
 from ..words import counted
-from . import LayerKind, apply_epilogue, kind_of
+from . import LayerKind, Outline, apply_epilogue, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
 SIGNED = frozenset(("i8", "i16", "i32", "i64"))
@@ -24,7 +24,7 @@ def take(inputs: Sequence, least: int, most: int | None = None) -> list:
     """`inputs` padded with None up to `most`. Raises ShapeError for a wrong count or an absent one among the first."""
     most = least if most is None else most
     if len(inputs) > most or any(x is None for x in (*inputs, *[None] * least)[:least]):
-        count = str(least) if least == most else f"{least} to {most}"
+        count = least if least == most else f"{least} to {most}"
         raise ShapeError(f"expected {counted(count, 'input')}, got {len(inputs)}"
                          f"{' with a required one absent' if None in list(inputs)[:least] else ''}")
     return [*inputs, *[None] * (most - len(inputs))]
@@ -59,11 +59,11 @@ def integers(name: str, value: Any, count: int | None = None, least: int | None 
     """An attribute as a tuple of `count` integers not below `least`. Raises ModelError."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     try:
-        found = tuple(int(v) for v in values)
+        found: tuple[int, ...] | None = tuple(int(v) for v in values)
     except (TypeError, ValueError, OverflowError):
         found = None
     wrong = found is None or found != values or (least is not None and any(v < least for v in found))
-    if wrong or (count is not None and len(values) != count):
+    if found is None or wrong or (count is not None and len(values) != count):
         shown = repr(value)
         raise ModelError(f"attribute {name}={shown if len(shown) <= 200 else shown[:197] + '...'}: expected "
                          f"{'' if count is None else f'{count} '}integers"
@@ -114,25 +114,26 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 def broadcast(*specs: TensorSpec) -> tuple[int, ...]:
     """NumPy's broadcast of the shapes of specs. Raises ShapeError when they do not fit."""
-    return broadcast_shapes(*(s.shape for s in specs))
+    return broadcast_shapes(*(s.sizes for s in specs))
 
 
-def same_outline(self, attrs, shapes):
+def same_outline(self: LayerKind, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
     """`LayerKind.outline` of a kind whose outputs have the shape of the first input."""
     return shapes[0] if shapes else None
 
 
-def broadcast_outline(self, attrs, shapes):
+def broadcast_outline(self: LayerKind, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
     """`LayerKind.outline` of a kind whose inputs broadcast as in NumPy."""
     return broadcast_known(shapes)
 
 
-def broadcast_known(shapes):
+def broadcast_known(shapes: Sequence[Outline]) -> Outline:
     """Broadcast of shapes that are known in part; None where the rank of one is not."""
-    if any(s is None for s in shapes):
+    known = [s for s in shapes if s is not None]
+    if len(known) < len(shapes):
         return None
-    out = []
-    for dims in zip_longest(*(reversed(s) for s in shapes), fillvalue=1):
+    out: list[int | None] = []
+    for dims in zip_longest(*(reversed(s) for s in known), fillvalue=1):
         given = [d for d in dims if d not in (1, None)]
         out.append(given[0] if given else None if None in dims else 1)
     return tuple(reversed(out))
@@ -155,17 +156,17 @@ def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilati
 
 def padded_elements(x: TensorSpec, pad: Sequence[int]) -> int:
     """Elements of an image [N,C,H,W] with `pad` (top, left, bottom, right) around it."""
-    n, c, h, w = x.shape
+    n, c, h, w = x.sizes
     return n * c * (h + pad[0] + pad[2]) * (w + pad[1] + pad[3])
 
 
-def widen(*arrays):
+def widen(*arrays: Any) -> Any:
     """The arrays in the precision of the arithmetic: float16 as float32, everything else (None too) as it is."""
     out = [a.astype(np.float32) if a is not None and a.dtype == np.float16 else a for a in arrays]
     return out[0] if len(arrays) == 1 else out
 
 
-def as_type(y, dtype) -> np.ndarray:
+def as_type(y: np.ndarray, dtype: Any) -> np.ndarray:
     """An array (0-d stays one) of this dtype, not copied where it is already."""
     return np.asarray(y).astype(dtype, copy=False)
 
@@ -250,26 +251,27 @@ class Staged(LayerKind):
             kind_of(epilogue.act)
         return epilogue
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         for name in self.activations:
             self._activation(attrs, name)
 
-        def stage(kind, options, specs, activation=""):
+        def stage(kind: str, options: Mapping[str, Any], specs: list[Any], activation: str = "") -> Any:
             (y,) = kind_of(kind).infer(options, specs)
             check_value(f"the output of its stage {kind}", y)
             return y
         return [self.stages(attrs, inputs, stage)]
 
-    def meaning(self, attrs, inputs):
-        def stage(kind, options, arrays, activation=""):
-            return apply_epilogue(*kind_of(kind).meaning(options, arrays), self._activation(attrs, activation))
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
+        def stage(kind: str, options: Mapping[str, Any], arrays: list[Any], activation: str = "") -> Any:
+            (y,) = kind_of(kind).meaning(options, arrays)
+            return apply_epilogue(y, self._activation(attrs, activation))
         return [self.stages(attrs, inputs, stage)]
 
     def _sizes(self, attrs: Mapping[str, Any], inputs: list) -> list[tuple[int, int]]:
         """(terms, operations) of every stage, its activation included."""
         found = []
 
-        def stage(kind, options, specs, activation=""):
+        def stage(kind: str, options: Mapping[str, Any], specs: list[Any], activation: str = "") -> Any:
             (y,) = kind_of(kind).infer(options, specs)
             extra = y.elements if self._activation(attrs, activation) else 0
             found.append((kind_of(kind).terms(options, specs), kind_of(kind).operations(options, specs, [y]) + extra))
@@ -277,8 +279,8 @@ class Staged(LayerKind):
         self.stages(attrs, inputs, stage)
         return found
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return max(terms for terms, _ in self._sizes(attrs, inputs))
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return sum(operations for _, operations in self._sizes(attrs, inputs))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +18,14 @@ class Unary(LayerKind):
     """A function of one element; `function(x, *attributes in order)` gets an array in the arithmetic's precision."""
 
     attributes: dict[str, float] = {}
+    elementwise = True
     accepts = FLOATS
     output = ""  # element type of the output; "" = that of the input
 
-    @staticmethod
-    def function(x, *parameters):
-        raise NotImplementedError
+    #: function(x, *attributes in order)
+    function: Callable[..., np.ndarray]
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_dtype("x", x, self.accepts)
         numbers(attrs, *self.attributes)
@@ -30,7 +33,7 @@ class Unary(LayerKind):
 
     outline = same_outline
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         y = self.function(widen(x), *numbers(attrs, *self.attributes))
         return [as_type(y, np.bool_ if self.output == "bool" else x.dtype)]
@@ -40,16 +43,16 @@ class Activation(Unary):
     """A function of one element that may be an epilogue, with its attributes, all numbers, as parameters."""
 
 
-def _sigmoid(x):
+def _sigmoid(x: np.ndarray) -> np.ndarray:
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-def _softplus(x):
+def _softplus(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _clip(x, low, high):
+def _clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
     if x.dtype.kind in "iu":
         limits = np.iinfo(x.dtype)
         low = limits.min if low <= limits.min else min(math.ceil(low), limits.max)
@@ -81,12 +84,12 @@ _ERF_LARGE = ((-9.86494292470009928597e-03, -7.99283237680523006574e-01, -1.7757
                -2.24409524465858183362e+01))
 
 
-def _ratio(z, coefficients):
+def _ratio(z: np.ndarray, coefficients: tuple[Sequence[float], Sequence[float]]) -> np.ndarray:
     above, below = coefficients
     return np.polynomial.polynomial.polyval(z, above) / np.polynomial.polynomial.polyval(z, below)
 
 
-def erf(x):
+def erf(x: np.ndarray) -> np.ndarray:
     """The error function, in float64 inside whatever comes in; NaN stays NaN."""
     x = np.asarray(x)
     v = np.atleast_1d(x).astype(np.float64)
@@ -103,13 +106,13 @@ def erf(x):
     return np.copysign(y, v).reshape(x.shape).astype(x.dtype, copy=False)
 
 
-def _gelu(x, approximate):
+def _gelu(x: np.ndarray, approximate: str) -> np.ndarray:
     if approximate:
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
-def _expm1_below_zero(x, scale, alpha):
+def _expm1_below_zero(x: np.ndarray, scale: float, alpha: float) -> np.ndarray:
     """scale * (x > 0 ? x : alpha (e^x - 1)) without overflow."""
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
@@ -122,8 +125,11 @@ class Relu(Activation):
     accepts = NUMBERS
 
     @staticmethod
-    def function(x):
+    def function(x: np.ndarray) -> np.ndarray:
         return np.maximum(x, 0)
+
+    def clamp(self, attrs: Mapping[str, Any]) -> tuple[float, float] | None:
+        return 0.0, math.inf
 
 
 class Clip(Activation):
@@ -134,6 +140,12 @@ class Clip(Activation):
     accepts = NUMBERS
     function = staticmethod(_clip)
 
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return self.clamp(attrs) == (-math.inf, math.inf)
+
+    def clamp(self, attrs: Mapping[str, Any]) -> tuple[float, float] | None:
+        return float(attrs.get("min", -math.inf)), float(attrs.get("max", math.inf))
+
 
 class LeakyRelu(Activation):
     """x where x >= 0, else alpha x. Source: ONNX LeakyRelu."""
@@ -142,7 +154,7 @@ class LeakyRelu(Activation):
     attributes = {"alpha": 0.01}
 
     @staticmethod
-    def function(x, alpha):
+    def function(x: np.ndarray, alpha: float) -> np.ndarray:
         return np.where(x >= 0, x, alpha * x)
 
 
@@ -160,7 +172,7 @@ class HardSigmoid(Activation):
     attributes = {"alpha": 0.2, "beta": 0.5}
 
     @staticmethod
-    def function(x, alpha, beta):
+    def function(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
         return np.minimum(1, np.maximum(0, alpha * x + beta))
 
 
@@ -170,7 +182,7 @@ class HardSwish(Activation):
     name = "hard_swish"
 
     @staticmethod
-    def function(x):
+    def function(x: np.ndarray) -> np.ndarray:
         return x * np.minimum(1, np.maximum(0, x / 6 + 0.5))
 
 
@@ -180,7 +192,7 @@ class Silu(Activation):
     name = "silu"
 
     @staticmethod
-    def function(x):
+    def function(x: np.ndarray) -> np.ndarray:
         return x * _sigmoid(x)
 
 
@@ -206,7 +218,7 @@ class Elu(Activation):
     attributes = {"alpha": 1.0}
 
     @staticmethod
-    def function(x, alpha):
+    def function(x: np.ndarray, alpha: float) -> np.ndarray:
         return _expm1_below_zero(x, 1.0, alpha)
 
 
@@ -217,7 +229,7 @@ class Selu(Activation):
     attributes = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}
 
     @staticmethod
-    def function(x, alpha, gamma):
+    def function(x: np.ndarray, alpha: float, gamma: float) -> np.ndarray:
         return _expm1_below_zero(x, gamma, alpha)
 
 
@@ -228,7 +240,7 @@ class Celu(Activation):
     attributes = {"alpha": 1.0}
 
     @staticmethod
-    def function(x, alpha):
+    def function(x: np.ndarray, alpha: float) -> np.ndarray:
         return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x / alpha, 0) if alpha > 0 else x / alpha))
 
 
@@ -245,7 +257,7 @@ class Softsign(Activation):
     name = "softsign"
 
     @staticmethod
-    def function(x):
+    def function(x: np.ndarray) -> np.ndarray:
         return x / (1 + np.abs(x))
 
 
@@ -255,7 +267,7 @@ class Mish(Activation):
     name = "mish"
 
     @staticmethod
-    def function(x):
+    def function(x: np.ndarray) -> np.ndarray:
         return x * np.tanh(_softplus(x))
 
 
@@ -266,11 +278,11 @@ class ThresholdedRelu(Activation):
     attributes = {"alpha": 1.0}
 
     @staticmethod
-    def function(x, alpha):
+    def function(x: np.ndarray, alpha: float) -> np.ndarray:
         return np.where(x > alpha, x, 0)
 
 
-def _elementary(kind: str, f, what: str, **members) -> type[Unary]:
+def _elementary(kind: str, f: Any, what: str, **members: Any) -> type[Unary]:
     return type(kind.title().replace("_", ""), (Unary,), {
         "name": kind, "function": staticmethod(f), "__module__": __name__,
         "__doc__": f"{what}. Source: ONNX {kind.title().replace('_', '')}.", **members})
@@ -280,7 +292,7 @@ Exp = _elementary("exp", np.exp, "e^x")
 Log = _elementary("log", np.log, "Natural logarithm")
 Sqrt = _elementary("sqrt", np.sqrt, "Square root")
 Reciprocal = _elementary("reciprocal", lambda x: 1 / x, "1 / x")
-Neg = _elementary("neg", np.negative, "-x", accepts=FLOATS | SIGNED, exact=True)
+Neg = _elementary("neg", np.negative, "-x", accepts=FLOATS | SIGNED, exact=True, formula=operator.neg)
 Abs = _elementary("abs", np.abs, "|x|", accepts=NUMBERS, exact=True)
 Floor = _elementary("floor", np.floor, "Largest integer not above x", exact=True)
 Ceil = _elementary("ceil", np.ceil, "Smallest integer not below x", exact=True)

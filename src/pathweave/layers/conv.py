@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..net import memory
 from ..net.net import TensorSpec
+from . import Outline
 from ._common import (
     FLOATS,
     as_type,
@@ -22,39 +25,42 @@ from ._common import (
     widen,
     windows,
 )
+from ._linear import Linear
 from .dense import Product
 
 _GEOMETRY = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1)}
 _COLUMN_BYTES = 16 << 20  # unfolded input held at once
 
 
-def _geometry(attrs):
+def _geometry(attrs: Mapping[str, Any]) -> Any:
     return (integers("stride", attrs["stride"], 2, 1), integers("pad", attrs["pad"], 4, 0),
             integers("dilation", attrs["dilation"], 2, 1))
 
 
-def _check(x, w, b, out_channels):
+def _check(x: TensorSpec, w: TensorSpec, b: TensorSpec | None, out_channels: int) -> None:
     check_rank("x", x, 4)
     check_rank("w", w, 4)
     check_dtype("x", x, FLOATS)
     check_same_dtype(x, w, b)
     check_shape("b", b, (out_channels,))
-    if min(w.shape) < 1:
+    if min(w.sizes) < 1:
         raise ShapeError(f"w is {w}: expected no empty dimension")
 
 
-def _padded(x, pad):
+def _padded(x: np.ndarray, pad: Sequence[int]) -> np.ndarray:
     top, left, bottom, right = pad
     rows, columns = x.shape[2] + top + bottom, x.shape[3] + left + right
     memory.require(x.shape[0] * x.shape[1] * rows * columns * x.itemsize, "the padded input", "give a smaller pad")
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(pad) else x
 
 
-def _spatial(shape, kernel, stride, pad, dilation):
+def _spatial(shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int],
+             dilation: Sequence[int]) -> tuple[int, ...]:
     return tuple(windows(shape[2 + i], kernel[i], stride[i], (pad[i], pad[i + 2]), dilation[i]) for i in (0, 1))
 
 
-def _taps(x, kernel, out, stride, dilation):
+def _taps(x: np.ndarray, kernel: Sequence[int], out: Sequence[int], stride: Sequence[int],
+          dilation: Sequence[int]) -> np.ndarray:
     """View [N,C,kh,kw,OH,OW] of padded x: element [.., i, j, y, x] is what tap (i, j) sees at output (y, x)."""
     n, c, h, w = x.strides
     return np.lib.stride_tricks.as_strided(
@@ -62,7 +68,8 @@ def _taps(x, kernel, out, stride, dilation):
         (n, c, h * dilation[0], w * dilation[1], h * stride[0], w * stride[1]), writeable=False)
 
 
-def convolve(x, w, b, stride, pad, dilation, groups):
+def convolve(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Sequence[int], pad: Sequence[int],
+             dilation: Sequence[int], groups: int) -> np.ndarray:
     """2-D cross-correlation of x [N,C,H,W] with w [O,C/groups,kh,kw]: unfolded input times matrix, rows in chunks."""
     out = _spatial(x.shape, w.shape[2:], stride, pad, dilation)
     taps = _taps(_padded(x, pad), w.shape[2:], out, stride, dilation)
@@ -70,7 +77,7 @@ def convolve(x, w, b, stride, pad, dilation, groups):
     return y if b is None else y + b.reshape(-1, 1, 1)
 
 
-def _per_channel(taps, w, groups):
+def _per_channel(taps: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
     n, c, kh, kw, oh, ow = taps.shape
     w = w.reshape(groups, -1, kh, kw, 1, 1)
     y = np.zeros((n, groups, w.shape[1], oh, ow), np.result_type(taps, w))
@@ -80,7 +87,7 @@ def _per_channel(taps, w, groups):
     return y.reshape(n, -1, oh, ow)
 
 
-def _unfolded(taps, w, groups):
+def _unfolded(taps: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
     n, c, kh, kw, oh, ow = taps.shape
     length = c // groups * kh * kw
     matrix = w.reshape(groups, -1, length)
@@ -94,7 +101,11 @@ def _unfolded(taps, w, groups):
     return y.reshape(n, -1, oh, ow)
 
 
-def _channels_outline(shapes, channels):
+def _groups(attrs: Mapping[str, Any], w: np.ndarray) -> int:
+    return attrs.get("groups", 1)
+
+
+def _channels_outline(shapes: list[Any], channels: int | None) -> Outline:
     """An image of unknown size with these channels."""
     batch = shapes[0][0] if shapes[0] else None
     return (batch, channels, None, None)
@@ -104,14 +115,15 @@ class Convolution(Product):
     """Common part of those that see all of one kernel's weights in every output element."""
 
     epilogue = ("add", "act")
+    padding = 0.0
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return _channels_outline(shapes, shapes[1][0] if shapes[1] else None)
 
-    def effort(self, attrs, inputs, outputs):
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return super().effort(attrs, inputs, outputs) + padded_elements(inputs[0], attrs["pad"])
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[1].shape[1:])
 
 
@@ -121,8 +133,9 @@ class Conv2(Convolution):
     name = "conv2"
     attributes = {**_GEOMETRY, "groups": 1}
     weights = 1
+    linear = Linear(4, groups=_groups)
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, w, b = take(inputs, 2, 3)
         stride, pad, dilation = _geometry(attrs)
         (groups,) = integers("groups", attrs["groups"], 1, 1)
@@ -132,9 +145,10 @@ class Conv2(Convolution):
                              "with O a multiple of groups")
         return [TensorSpec(x.dtype, (x.shape[0], w.shape[0], *_spatial(x.shape, w.shape[2:], stride, pad, dilation)))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, w, b = take(inputs, 2, 3)
-        y = convolve(*widen(x, w, b), *_geometry(attrs), int(attrs["groups"]))
+        stride, pad, dilation = _geometry(attrs)
+        y = convolve(widen(x), widen(w), widen(b), stride, pad, dilation, int(attrs["groups"]))
         return [as_type(y, x.dtype)]
 
 
@@ -143,17 +157,19 @@ class DepthwiseConv2(Convolution):
 
     name = "depthwise_conv2"
     attributes = dict(_GEOMETRY)
+    linear = Linear(4, groups=lambda attrs, w: w.shape[0])
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, w, b = take(inputs, 2, 3)
         stride, pad, dilation = _geometry(attrs)
         _check(x, w, b, w.shape[0])
         check_shape("w", w, (x.shape[1], 1, *w.shape[2:]))
         return [TensorSpec(x.dtype, (*x.shape[:2], *_spatial(x.shape, w.shape[2:], stride, pad, dilation)))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, w, b = take(inputs, 2, 3)
-        y = convolve(*widen(x, w, b), *_geometry(attrs), x.shape[1])
+        stride, pad, dilation = _geometry(attrs)
+        y = convolve(widen(x), widen(w), widen(b), stride, pad, dilation, x.shape[1])
         return [as_type(y, x.dtype)]
 
 
@@ -166,13 +182,15 @@ class ConvTranspose2(Product):
     name = "conv_transpose2"
     epilogue = ("act",)
     attributes = {**_GEOMETRY, "groups": 1, "output_pad": (0, 0)}
+    linear = Linear(4, outputs=1, groups=_groups, whole=False)
 
     @staticmethod
-    def _full(x_shape, w_shape, stride, dilation, output_pad):
+    def _full(x_shape: Sequence[int], w_shape: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
+              output_pad: Sequence[int]) -> Any:
         return tuple(stride[i] * (x_shape[2 + i] - 1) + dilation[i] * (w_shape[2 + i] - 1) + 1 + output_pad[i]
                      for i in (0, 1))
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, w, b = take(inputs, 2, 3)
         stride, pad, dilation = _geometry(attrs)
         (groups,) = integers("groups", attrs["groups"], 1, 1)
@@ -190,22 +208,22 @@ class ConvTranspose2(Product):
             raise ShapeError(f"pad={pad} leaves nothing of {height} x {width}")
         return [TensorSpec(x.dtype, (x.shape[0], channels, *out))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         channels = shapes[1][1] if shapes[1] else None
         return _channels_outline(shapes, channels and channels * attrs["groups"])
 
-    def effort(self, attrs, inputs, outputs):
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return super().effort(attrs, inputs, outputs) + padded_elements(outputs[0], attrs["pad"])
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         """Every input element meets each weight of its group's outputs once; a bias counts as in the others."""
         bias = outputs[0].elements if len(inputs) > 2 and inputs[2] is not None else 0
         return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:]) + bias
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, w, b = take(inputs, 2, 3)
         dtype = x.dtype
         x, w, b = widen(x, w, b)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
-from . import LayerKind
+from . import LayerKind, Outline
 from ._common import (
     FLOATS,
     NUMBERS,
@@ -20,13 +23,14 @@ from ._common import (
     take,
     widen,
 )
+from ._linear import Linear
 
 
 class Product(LayerKind):
     """A kind that sums products of its first two inputs, and adds the third where there is one."""
 
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         bias = len(inputs) > 2 and inputs[2] is not None
         return sum(y.elements for y in outputs) * (2 * self.terms(attrs, inputs) + bias)
 
@@ -38,8 +42,9 @@ class Dense(Product):
     epilogue = ("add", "act")
     attributes = {}
     weights = 1
+    linear = Linear(None)
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, w, b = take(inputs, 2, 3)
         check_rank("w", w, 2)
         check_dtype("x", x, FLOATS)
@@ -49,13 +54,13 @@ class Dense(Product):
             raise ShapeError(f"x is {x}, w is {w}: expected the last dimension of both to be equal")
         return [TensorSpec(x.dtype, (*x.shape[:-1], w.shape[0]))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return shapes[0] and (*shapes[0][:-1], shapes[1][0] if shapes[1] else None)
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return inputs[0].shape[-1]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, w, b = take(inputs, 2, 3)
         dtype = x.dtype
         x, w, b = widen(x, w, b)
@@ -69,7 +74,7 @@ class MatMul(Product):
     name = "matmul"
     attributes = {}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         a, b = take(inputs, 2)
         check_dtype("a", a, NUMBERS)
         check_same_dtype(a, b)
@@ -84,16 +89,17 @@ class MatMul(Product):
         columns = right[-1:] if b.rank > 1 else ()
         return [TensorSpec(a.dtype, (*batch, *rows, *columns))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         a, b = shapes
         if not a or not b:
             return None
         batch = broadcast_known([a[:-2], b[:-2]])
+        assert batch is not None  # the ranks of both are known
         return (*batch, *(a[-2:-1] if len(a) > 1 else ()), *(b[-1:] if len(b) > 1 else ()))
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return inputs[0].shape[-1]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         a, b = take(inputs, 2)
         return [as_type(np.matmul(*widen(a, b)), np.result_type(a, b))]

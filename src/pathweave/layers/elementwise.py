@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from ..errors import ModelError, ShapeError
@@ -23,6 +27,7 @@ from ._common import (
     widen,
     word,
 )
+from ._linear import Affine
 
 _BOOL = frozenset(("bool",))
 
@@ -31,15 +36,15 @@ class Binary(LayerKind):
     """A function of two elements; shapes broadcast as in NumPy, either input may be a constant."""
 
     attributes: dict[str, float] = {}
+    elementwise = True
     accepts = NUMBERS
     same_dtype = True
     output = ""  # element type of the output; "" = that of the first input
 
-    @staticmethod
-    def function(a, b, attrs):
-        raise NotImplementedError
+    #: function(a, b, attributes)
+    function: Callable[..., np.ndarray]
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         a, b = take(inputs, 2)
         check_dtype("a", a, self.accepts)
         check_dtype("b", b, self.accepts)
@@ -49,7 +54,7 @@ class Binary(LayerKind):
 
     outline = broadcast_outline
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         a, b = take(inputs, 2)
         dtype = np.bool_ if self.output else np.result_type(a, b) if self.same_dtype else a.dtype
         return [as_type(self.function(*widen(a, b), attrs), dtype)]
@@ -60,7 +65,8 @@ class Comparison(Binary):
 
     output = "bool"
 
-    def sensible(self, attrs, position, inputs, constants):
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[Any], constants: list[Any]) -> tuple[int,
+                 int] | None:
         other = constants[1 - position]
         if other is None or not other.size or other.dtype.kind not in "iu":
             return None
@@ -68,7 +74,7 @@ class Comparison(Binary):
         return (least, largest) if least < largest else (min(0, least), max(1, largest))
 
 
-def _divide(a, b, attrs):
+def _divide(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """a / b; integers are divided towards zero, as in ONNX and C."""
     if np.result_type(a, b).kind not in "iu":
         return a / b
@@ -76,7 +82,7 @@ def _divide(a, b, attrs):
     return quotient + ((quotient < 0) & (quotient * b != a))
 
 
-def _power(a, b, attrs):
+def _power(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """a ^ b; of a base of integers the result is cut to integers, in float64 where the exponent is not a natural."""
     if a.dtype.kind not in "iu":
         return np.power(a, b.astype(a.dtype, copy=False))
@@ -85,25 +91,48 @@ def _power(a, b, attrs):
     return np.power(a.astype(np.float64), b)
 
 
-def _modulo(a, b, attrs):
+def _modulo(a: np.ndarray, b: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
     """fmod=0: the sign of b (as Python's %); fmod=1: the sign of a (as C's fmod)."""
     return np.fmod(a, b) if attrs["fmod"] else np.mod(a, b)
 
 
-def _binary(kind: str, f, what: str, base: type[Binary] = Binary, **members) -> type[Binary]:
+_ONE, _ZERO = np.ones(()), np.zeros(())
+
+
+def _affine(map_of: Callable[[np.ndarray, bool], tuple | None]) -> Callable[..., Affine | None]:
+    """`LayerKind.affine` where one operand is a floating-point constant.
+
+    `map_of`: (that constant, True where it comes first) -> (scale, shift), or None.
+    """
+    def affine(self: LayerKind, attrs: Mapping[str, Any], constants: list[Any]) -> Affine | None:
+        first = constants[0] is not None
+        array = constants[0 if first else 1]
+        if array is None or array.dtype.kind != "f" or all(c is not None for c in constants):
+            return None
+        with np.errstate(all="ignore"):
+            found = map_of(array.astype(np.float64), first)
+        return None if found is None else Affine(int(first), found[0], found[1], False)
+    return affine
+
+
+def _binary(kind: str, f: Any, what: str, base: type[Binary] = Binary, **members: Any) -> type[Binary]:
     return type(kind.title().replace("_", ""), (base,), {
         "name": kind, "function": staticmethod(f), "__module__": __name__, "__doc__": what, **members})
 
 
-def _plain(f):
+def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, b, attrs: f(a, b)
 
 
-Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True)
-Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True)
-Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.")
-Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.")
-Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False)
+Add = _binary("add", _plain(np.add), "a + b. Source: ONNX Add.", epilogue=("act",), sums=True,
+              formula=operator.add, affine=_affine(lambda c, first: (_ONE, c)))
+Sub = _binary("sub", _plain(np.subtract), "a - b. Source: ONNX Sub.", sums=True, formula=operator.sub,
+              affine=_affine(lambda c, first: (-_ONE, c) if first else (_ONE, -c)))
+Mul = _binary("mul", _plain(np.multiply), "a b. Source: ONNX Mul.", formula=operator.mul,
+              affine=_affine(lambda c, first: (c, _ZERO)))
+Div = _binary("div", _divide, "a / b, towards zero for integers. Source: ONNX Div.", formula=operator.truediv,
+              affine=_affine(lambda c, first: None if first or not np.all(c) else (1 / c, _ZERO)))
+Pow = _binary("pow", _power, "a ^ b in the type of a. Source: ONNX Pow.", same_dtype=False, formula=operator.pow)
 Minimum = _binary("minimum", _plain(np.minimum), "The smaller element; NaN wins. Source: ONNX Min.", exact=True)
 Maximum = _binary("maximum", _plain(np.maximum), "The larger element; NaN wins. Source: ONNX Max.", exact=True)
 Mod = _binary("mod", _modulo, "Remainder of a / b. Source: ONNX Mod.", attributes={"fmod": 0})
@@ -122,10 +151,11 @@ class Prelu(LayerKind):
     """x where x >= 0, else slope x; the slope broadcasts to x, trailing axes aligned. Source: ONNX PRelu."""
 
     name = "prelu"
+    elementwise = True
     outline = same_outline
     attributes = {}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, slope = take(inputs, 2)
         check_dtype("x", x, FLOATS)
         check_same_dtype(x, slope)
@@ -133,7 +163,7 @@ class Prelu(LayerKind):
             raise ShapeError(f"slope is {slope}: it does not broadcast to x, {x}")
         return [x]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, slope = widen(*take(inputs, 2))
         return [as_type(np.where(x >= 0, x, slope * x), inputs[0].dtype)]
 
@@ -142,13 +172,17 @@ class Identity(Mover):
     """y = x. Source: ONNX Identity."""
 
     name = "identity"
+    elementwise = True
     outline = same_outline
     attributes = {}
 
-    def infer(self, attrs, inputs):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return True
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         return take(inputs, 1)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         return take(inputs, 1)
 
 
@@ -164,12 +198,16 @@ class Cast(LayerKind):
     """
 
     name = "cast"
+    elementwise = True
     outline = same_outline
     exact = True
     per_element = 0
     attributes = {"dtype": None, "through": "", "source": ""}
 
-    def infer(self, attrs, inputs):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return same and not attrs.get("through")
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         word("through", attrs["through"], ("", *HALVES))
         word("source", attrs["source"], ("", "bf16"))
@@ -178,7 +216,7 @@ class Cast(LayerKind):
             raise ModelError(f"attribute source={attrs['source']!r} on {x}: expected bf16 for a value of bf16, and only there")
         return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL | {"bf16"})), x.shape)]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         if attrs["source"]:
             x = from_bf16(x)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ..errors import InputError, ModelError, ShapeError
 from ..net.net import TensorSpec
-from . import LayerKind
+from . import LayerKind, Outline
 from ._common import Mover, check_dtype, integers, take, word
 from .resize import interpolate, positions, taps
 from .shaping import permuted, transpose_spec
@@ -29,18 +32,18 @@ class Source(LayerKind):
     attributes = {"shape": None, "format": "rgb", "resize_mode": "bilinear", "keep_ar": 0, "padding_color": (0,)}
 
     @staticmethod
-    def _shape(attrs):
+    def _shape(attrs: Mapping[str, Any]) -> Any:
         shape = integers("shape", attrs["shape"], 4, 1)
         channels = _CHANNELS[word("format", attrs["format"], tuple(_CHANNELS))]
         if shape[:2] != (1, channels):
             raise ModelError(f"attribute shape={shape}: expected (1, {channels}, H, W) for format {attrs['format']}")
         return shape
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return self._shape(attrs)
 
     @staticmethod
-    def _padding(attrs, channels):
+    def _padding(attrs: Mapping[str, Any], channels: Any) -> Any:
         color = attrs["padding_color"]
         color = tuple(float(v) for v in (color if isinstance(color, (tuple, list)) else (color,)))
         if len(color) not in (1, channels):
@@ -48,11 +51,11 @@ class Source(LayerKind):
         return np.array(color * (channels // len(color)), np.float32)
 
     @staticmethod
-    def _check(shape):
+    def _check(shape: Any) -> None:
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
             raise ShapeError(f"an image of shape {list(shape)}: expected [H,W], [H,W,1], [H,W,3] or [H,W,4]")
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (image,) = take(inputs, 1)
         check_dtype("image", image, frozenset(("u8",)))
         self._check(image.shape)
@@ -61,7 +64,7 @@ class Source(LayerKind):
         self._padding(attrs, shape[1])
         return [TensorSpec("f32", shape)]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (image,) = take(inputs, 1)
         if image.dtype != np.uint8:
             raise InputError(f"source: an image of element type {image.dtype}: expected uint8")
@@ -90,7 +93,7 @@ class Source(LayerKind):
         return [y]
 
     @staticmethod
-    def _colors(image, form):
+    def _colors(image: np.ndarray, form: str) -> Any:
         """The image as float32 [H,W,C] in the wanted order of colours."""
         x = image.astype(np.float32)
         x = x[:, :, None] if x.ndim == 2 else x[:, :, :3]
@@ -107,19 +110,19 @@ class Permute(Mover):
     attributes = {"order": (), "perm": ()}
 
     @staticmethod
-    def _order(attrs):
+    def _order(attrs: Mapping[str, Any]) -> Any:
         if attrs["order"] and attrs["perm"] and attrs["order"] != attrs["perm"]:
             raise ModelError(f"permute: order={attrs['order']} and perm={attrs['perm']}: expected one of them")
         return attrs["order"] or attrs["perm"]
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         return [transpose_spec(x, self._order(attrs))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return permuted(shapes, self._order(attrs))
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         order = self._order(attrs)
         return [np.ascontiguousarray(x.transpose(order)).reshape([x.shape[i] for i in order])]
@@ -131,8 +134,8 @@ class Sink(Mover):
     name = "sink"
     attributes = {"name": ""}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         return take(inputs, 1)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         return take(inputs, 1)

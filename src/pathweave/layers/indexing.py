@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import TensorSpec
-from . import LayerKind
+from . import LayerKind, Outline
 from ._common import (
     FLOATS,
     NUMBERS,
@@ -33,24 +35,25 @@ class Gather(Mover):
     name = "gather"
     attributes = {"axis": 0}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         data, indices = take(inputs, 2)
         check_dtype("indices", indices, frozenset(("i32", "i64")))
         axis = axis_of(attrs["axis"], data.rank)
         return [TensorSpec(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1:]))]
 
-    def sensible(self, attrs, position, inputs, constants):
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[Any], constants: list[Any]) -> tuple[int,
+                 int] | None:
         rows = inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)]
         return (0, rows - 1) if position == 1 else None
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         data, indices = shapes
         if data is None or indices is None:
             return None
         axis = axis_of(attrs["axis"], len(data))
         return (*data[:axis], *indices, *data[axis + 1:])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         data, indices = take(inputs, 2)
         axis = axis_of(attrs["axis"], data.ndim)
         try:
@@ -69,7 +72,7 @@ class Where(LayerKind):
     per_element = 0
     attributes = {}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         condition, a, b = take(inputs, 3)
         check_dtype("condition", condition, frozenset(("bool",)))
         check_same_dtype(a, b)
@@ -77,15 +80,17 @@ class Where(LayerKind):
 
     outline = broadcast_outline
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         return [np.where(*take(inputs, 3))]
 
 
 class _ArgExtreme(LayerKind):
     attributes = {"axis": 0, "keepdims": 1, "select_last": 0}
     exact = True
+    #: function(x, axis, keepdims=)
+    function: Callable[..., Any]
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_dtype("x", x, NUMBERS)
         axis = axis_of(attrs["axis"], x.rank)
@@ -93,13 +98,13 @@ class _ArgExtreme(LayerKind):
             raise ShapeError(f"x is {x}: axis {axis} is empty")
         return [TensorSpec("i64", (*x.shape[:axis], *([1] if attrs["keepdims"] else []), *x.shape[axis + 1:]))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         if shapes[0] is None:
             return None
         axis = axis_of(attrs["axis"], len(shapes[0]))
         return (*shapes[0][:axis], *([1] if attrs["keepdims"] else []), *shapes[0][axis + 1:])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         axis, keep = axis_of(attrs["axis"], x.ndim), bool(attrs["keepdims"])
         if attrs["select_last"]:
@@ -108,7 +113,7 @@ class _ArgExtreme(LayerKind):
             y = self.function(x, axis, keepdims=keep)
         return [as_type(y, np.int64)]
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return inputs[0].elements
 
 
@@ -137,10 +142,10 @@ class TopK(ValueKind):
     attributes = {"k": (), "axis": -1, "largest": 1, "sorted": 1}
     value_inputs = {1: "k"}
 
-    def attribute(self, name, array):
+    def attribute(self, name: str, array: np.ndarray) -> Any:
         return int(np.asarray(array).reshape(()))
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         check_dtype("x", x, NUMBERS)
         (k,) = integers("k", attrs["k"], 1, 0)
@@ -150,7 +155,7 @@ class TopK(ValueKind):
         shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
         return [TensorSpec(x.dtype, shape), TensorSpec("i64", shape)]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         axis = axis_of(attrs["axis"], x.ndim)
         if attrs["largest"]:
@@ -172,14 +177,14 @@ class Shape(LayerKind):
     per_element = 0
     attributes = {"start": 0, "end": 99}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         return [TensorSpec("i64", (len(x.shape[int(attrs["start"]):int(attrs["end"])]),))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return (None,) if shapes[0] is None else (len(shapes[0][int(attrs["start"]):int(attrs["end"])]),)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         return [np.array(x.shape[int(attrs["start"]):int(attrs["end"])], np.int64)]
 
@@ -193,15 +198,15 @@ class ConstantOfShape(ValueKind):
     attributes = {"shape": (), "value": 0.0, "dtype": "f32"}
     value_inputs = {0: "shape"}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         take(self.plain(inputs), 0)
         word("dtype", attrs["dtype"], sorted(NUMBERS | {"bool"}))
         return [TensorSpec(attrs["dtype"], integers("shape", attrs["shape"], least=0))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return attrs["shape"]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, _ = self.resolve(attrs, inputs)
         return [np.full(integers("shape", attrs["shape"], least=0), attrs["value"], numpy_dtype(attrs["dtype"]))]
 
@@ -218,17 +223,17 @@ class Range(ValueKind):
     attributes = {"start": (), "limit": (), "delta": (), "dtype": ""}
     value_inputs = {0: "start", 1: "limit", 2: "delta"}
 
-    def attribute(self, name, array):
+    def attribute(self, name: str, array: np.ndarray) -> Any:
         return np.asarray(array).reshape(()).item()
 
-    def absorb(self, attrs, arrays):
+    def absorb(self, attrs: Mapping[str, Any], arrays: Sequence[Any]) -> tuple[dict[str, Any], set[int]]:
         out, gone = super().absorb(attrs, arrays)
         if gone and not attrs.get("dtype"):
             out["dtype"] = dtype_of(arrays[min(gone)].dtype)
         return out, gone
 
     @staticmethod
-    def _values(attrs):
+    def _values(attrs: Mapping[str, Any]) -> Any:
         """(first, step, count, element type)."""
         given = [attrs[k] for k in ("start", "limit", "delta")]
         start, limit, delta = (v[0] if isinstance(v, tuple) and len(v) == 1 else v for v in given)
@@ -238,15 +243,15 @@ class Range(ValueKind):
         dtype = word("dtype", attrs["dtype"] or ("i64" if whole else "f32"), sorted(NUMBERS))
         return start, delta, max(0, -((start - limit) // delta) if whole else math.ceil((limit - start) / delta)), dtype
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         take(self.plain(inputs), 0)
         _, _, count, dtype = self._values(attrs)
         return [TensorSpec(dtype, (count,))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return (None,)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, _ = self.resolve(attrs, inputs)
         start, delta, count, dtype = self._values(attrs)
         steps = np.arange(count, dtype=np.float64 if dtype in FLOATS else np.int64)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ..errors import ShapeError
+from ..net.net import TensorSpec
 from ._common import POINTWISE, Staged, geometry, take
 
 
@@ -20,7 +24,7 @@ class InvertedResidual(Staged):
 
     activations = ("expand", "depthwise")
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         _, we, _, wd, _, wp, _ = take(inputs, 1, 7)
         if wd is None:
             raise ShapeError("the weights of the depthwise stage are absent")
@@ -31,7 +35,7 @@ class InvertedResidual(Staged):
                 raise ShapeError(f"{stage} w is {w}: expected a 1x1 kernel")
         return super().infer(attrs, inputs)
 
-    def stages(self, attrs, inputs, stage):
+    def stages(self, attrs: Mapping[str, Any], inputs: list[Any], stage: Callable[..., Any]) -> Any:
         x, we, be, wd, bd, wp, bp = take(inputs, 1, 7)
         if we is not None:
             x = stage("conv2", POINTWISE, [x, we, be], "expand")

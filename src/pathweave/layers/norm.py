@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +24,10 @@ from ._common import (
     take,
     widen,
 )
+from ._linear import Affine
 
 
-def _per_channel(array, rank):
+def _per_channel(array: np.ndarray, rank: int) -> np.ndarray:
     """A [C] array shaped so that it broadcasts along axis 1 of a value of this rank; a scalar as it is."""
     return array if array.ndim == 0 else array.reshape(-1, *[1] * (rank - 2))
 
@@ -35,7 +38,7 @@ def _check_channels(x: TensorSpec, **parameters: TensorSpec | None) -> None:
     if x.rank < 2:
         raise ShapeError(f"x is {x}: expected rank 2 or more, channels on axis 1")
     for name, spec in parameters.items():
-        check_shape(name, spec, x.shape[1:2])
+        check_shape(name, spec, x.sizes[1:2])
 
 
 class BatchNorm(LayerKind):
@@ -48,17 +51,25 @@ class BatchNorm(LayerKind):
     outline = same_outline
     attributes = {"epsilon": 1e-5}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, scale, bias, mean, var = take(inputs, 5)
         _check_channels(x, scale=scale, bias=bias, mean=mean, var=var)
         numbers(attrs, "epsilon")
         return [x]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, *parameters = widen(*take(inputs, 5))
         scale, bias, mean, var = (_per_channel(p, x.ndim) for p in parameters)
         y = (x - mean) / np.sqrt(var + float(attrs["epsilon"])) * scale + bias
         return [as_type(y, inputs[0].dtype)]
+
+    def affine(self, attrs: Mapping[str, Any], constants: list[Any]) -> Affine | None:
+        if any(c is None for c in constants[1:]):
+            return None
+        scale, bias, mean, variance = (c.astype(np.float64) for c in constants[1:])
+        with np.errstate(all="ignore"):
+            factor = scale / np.sqrt(variance + float(attrs.get("epsilon", 1e-5)))
+            return Affine(0, factor, bias - mean * factor, True)
 
 
 class Madd(LayerKind):
@@ -69,14 +80,24 @@ class Madd(LayerKind):
     per_element = 2
     attributes = {}
 
-    def infer(self, attrs, inputs):
+    @staticmethod
+    def formula(x: Any, scale: Any, shift: Any) -> Any:
+        return x * scale + shift
+
+    def affine(self, attrs: Mapping[str, Any], constants: list[Any]) -> Affine | None:
+        if any(c is None for c in constants[1:]):
+            return None
+        scale, shift = (c.astype(np.float64) for c in constants[1:])
+        return Affine(0, scale, shift, True)
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, scale, shift = take(inputs, 3)
         _check_channels(x if scale.rank or shift.rank else TensorSpec(x.dtype, (1, 1)),
                         **{n: s for n, s in (("scale", scale), ("shift", shift)) if s.rank})
         check_same_dtype(x, scale, shift)
         return [x]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, shift = widen(*take(inputs, 3))
         return [as_type(x * _per_channel(scale, x.ndim) + _per_channel(shift, x.ndim), inputs[0].dtype)]
 
@@ -91,7 +112,7 @@ class InstanceNorm(LayerKind):
     outline = same_outline
     attributes = {"epsilon": 1e-5}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, scale, bias = take(inputs, 3)
         _check_channels(x, scale=scale, bias=bias)
         numbers(attrs, "epsilon")
@@ -99,10 +120,10 @@ class InstanceNorm(LayerKind):
             raise ShapeError(f"x is {x}: expected rank 3 or more")
         return [x]
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[0].shape[2:])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, bias = widen(*take(inputs, 3))
         axes = tuple(range(2, x.ndim))
         centred = x - x.mean(axes, keepdims=True)
@@ -121,7 +142,7 @@ class LayerNorm(LayerKind):
     outline = same_outline
     attributes = {"axis": -1, "epsilon": 1e-5}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, scale, bias = take(inputs, 2, 3)
         check_dtype("x", x, FLOATS)
         check_same_dtype(x, scale, bias)
@@ -133,10 +154,10 @@ class LayerNorm(LayerKind):
                 raise ShapeError(f"{name} is {spec}: it does not broadcast to x, {x}")
         return [x]
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank):])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, bias = widen(*take(inputs, 2, 3))
         axes = tuple(range(axis_of(attrs["axis"], x.ndim), x.ndim))
         centred = x - x.mean(axes, keepdims=True)
@@ -154,21 +175,21 @@ class Lrn(LayerKind):
     outline = same_outline
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         integers("size", attrs["size"], 1, 1)
         numbers(attrs, "alpha", "beta", "bias")
         _check_channels(x)
         return [x]
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return int(attrs["size"])
 
-    def effort(self, attrs, inputs, outputs):
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         images = math.prod(inputs[0].shape[2:]) * inputs[0].shape[0]
         return (inputs[0].shape[1] + int(attrs["size"])) * images + int(attrs["size"]) * outputs[0].elements
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         wide, size = widen(x), int(attrs["size"])
         most = max(0, x.shape[1] - 1)  # nothing lies further away

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
-from . import LayerKind
+from . import LayerKind, Outline
 from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, padded_elements, take, widen, windows
 
 _EVERY_TAP = 4096  # of a kernel with more, those that see nothing but padding are left out first
@@ -20,14 +21,20 @@ class _Window(LayerKind):
 
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
+    padding = 0.0
 
-    def _geometry(self, attrs):
+    def takes_padding(self, attrs: Mapping[str, Any], pad: tuple[int, ...]) -> bool:
+        """Where no window would hold nothing else; rounding up looks at the end of the padded input."""
+        reach = [(k - 1) * d for k, d in zip(attrs["kernel"], attrs.get("dilation", (1, 1)))]
+        return not attrs.get("ceil", 0) and all(pad[i] <= reach[i % 2] for i in range(4))
+
+    def _geometry(self, attrs: Mapping[str, Any]) -> Any:
         kernel = integers("kernel", attrs["kernel"], 2, 1)
         stride = integers("stride", attrs["stride"], 2, 1)
         pad = integers("pad", attrs["pad"], 4, 0)
         return kernel, stride, pad, integers("dilation", attrs["dilation"], 2, 1)
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_rank("x", x, 4)
         check_dtype("x", x, self.accepts)
@@ -39,19 +46,19 @@ class _Window(LayerKind):
                for i in (0, 1))
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return (*shapes[0][:2], None, None) if shapes[0] else (None,) * 4
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(integers("kernel", attrs["kernel"], 2, 1))
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return outputs[0].elements * self.terms(attrs, inputs)
 
-    def effort(self, attrs, inputs, outputs):
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return super().effort(attrs, inputs, outputs) + 2 * padded_elements(inputs[0], self._geometry(attrs)[2])
 
-    def _pool(self, x, attrs, fill, combine):
+    def _pool(self, x: np.ndarray, attrs: Mapping[str, Any], fill: float, combine: Callable[..., Any]) -> np.ndarray:
         """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value.
 
         Padding is skipped, not made: it takes neither time nor memory, however much of it there is.
@@ -88,11 +95,13 @@ class MaxPool2(_Window):
     """Largest element per window; padding never wins: x [N,C,H,W] -> [N,C,OH,OW]. Source: ONNX MaxPool."""
 
     name = "max_pool2"
+    padding = -math.inf
+    whole_image = "global_max_pool"
     moves = slice(1)
     exact = True
     accepts = NUMBERS
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         fill = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
         return [self._pool(x, attrs, fill, np.maximum)]
@@ -105,9 +114,13 @@ class AveragePool2(_Window):
     """
 
     name = "average_pool2"
+    whole_image = "global_average_pool"
     attributes = {**_Window.attributes, "count_pad": 0}
 
-    def _counts(self, length, attrs, i):
+    def takes_padding(self, attrs: Mapping[str, Any], pad: tuple[int, ...]) -> bool:
+        return bool(attrs.get("count_pad", 0)) and super().takes_padding(attrs, pad)
+
+    def _counts(self, length: int, attrs: Mapping[str, Any], i: int) -> np.ndarray:
         kernel, stride, pad, dilation = (v[i] for v in self._geometry(attrs))
         end = self._geometry(attrs)[2][i + 2]
         count = windows(length, kernel, stride, (pad, end), dilation, bool(attrs["ceil"]))
@@ -116,7 +129,7 @@ class AveragePool2(_Window):
         first, last = np.maximum(0, -((start - low) // dilation)), np.minimum(kernel, -((start - high) // dilation))
         return np.maximum(1, last - first)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         wide = widen(x)
         counts = np.multiply.outer(self._counts(x.shape[2], attrs, 0), self._counts(x.shape[3], attrs, 1))
@@ -129,11 +142,11 @@ class LpPool2(_Window):
     name = "lp_pool2"
     attributes = {**_Window.attributes, "p": 2}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         integers("p", attrs["p"], 1, 1)
         return super().infer(attrs, inputs)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         p = int(attrs["p"])
         total = self._pool(np.abs(widen(x)) ** p, attrs, 0, np.add)
@@ -144,7 +157,7 @@ class _Global(LayerKind):
     attributes = {"keepdims": 1}
     accepts = FLOATS
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_rank("x", x, 4)
         check_dtype("x", x, self.accepts)
@@ -152,10 +165,10 @@ class _Global(LayerKind):
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         return [TensorSpec(x.dtype, x.shape[:2] + ((1, 1) if attrs["keepdims"] else ()))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return (*(shapes[0][:2] if shapes[0] else (None, None)), *((1, 1) if attrs["keepdims"] else ()))
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return inputs[0].elements
 
 
@@ -164,10 +177,10 @@ class GlobalAveragePool(_Global):
 
     name = "global_average_pool"
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[0].shape[2:])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         return [as_type(widen(x).mean((2, 3), keepdims=bool(attrs["keepdims"])), x.dtype)]
 
@@ -180,6 +193,6 @@ class GlobalMaxPool(_Global):
     exact = True
     accepts = NUMBERS
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         return [x.max((2, 3), keepdims=bool(attrs["keepdims"]))]

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError
 from ..net.net import TensorSpec
-from . import LayerKind
+from . import LayerKind, Outline
 from ._common import FLOATS, NUMBERS, as_type, axes_of, check_dtype, integers, take, widen, word
 
 
-def _mean(x, axis, keepdims):
+def _mean(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
     if x.dtype.kind == "f":
         return x.mean(axis, keepdims=keepdims)
     total = x.sum(axis, keepdims=keepdims)
     return np.trunc(total / (x.size // max(1, total.size)))
 
 
-def _extreme(function, side):
+def _extreme(function: Callable[..., Any], side: Any) -> Callable[..., Any]:
     """Largest (side 0) or smallest (side 1) element; of none, the type's least or greatest number, as ONNX says."""
-    def reduced(x, axis, keepdims):
+    def reduced(x: np.ndarray, axis: Any, keepdims: bool) -> Any:
         if x.size:
             return function(x, axis, keepdims=keepdims)
         kind = x.dtype.kind
@@ -31,7 +33,7 @@ def _extreme(function, side):
     return reduced
 
 
-def _log_sum_exp(x, axis, keepdims):
+def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
     high = _extreme(np.max, 0)(x, axis, True)
     high = np.where(np.isfinite(high), high, 0)
     with np.errstate(divide="ignore"):
@@ -63,11 +65,22 @@ class Reduce(LayerKind):
     name = "reduce"
     attributes = {"op": None, "axes": None, "keepdims": 1}
 
+    def before_transpose(self, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any],
+                         tuple[int, ...]] | None:
+        if not attrs["axes"]:
+            return None
+        axes = {a % len(perm) for a in attrs["axes"]}
+        attrs = {**attrs, "axes": tuple(sorted(perm[a] for a in axes))}
+        if attrs.get("keepdims", 1):
+            return attrs, perm
+        rest = [p for i, p in enumerate(perm) if i not in axes]
+        return attrs, tuple(sorted(rest).index(p) for p in rest)
+
     @staticmethod
-    def _axes(attrs, rank):
+    def _axes(attrs: Mapping[str, Any], rank: int) -> tuple[int, ...]:
         return axes_of(integers("axes", attrs["axes"]), rank) or tuple(range(rank))
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_dtype("x", x, _OPS[word("op", attrs["op"], tuple(_OPS))][1])
         axes = self._axes(attrs, x.rank)
@@ -76,19 +89,19 @@ class Reduce(LayerKind):
         shape = [1 if i in axes else d for i, d in enumerate(x.shape) if attrs["keepdims"] or i not in axes]
         return [TensorSpec(x.dtype, tuple(shape))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         if shapes[0] is None:
             return None
         axes = self._axes(attrs, len(shapes[0]))
         return tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if attrs["keepdims"] or i not in axes)
 
-    def terms(self, attrs, inputs):
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[0].shape[a] for a in self._axes(attrs, inputs[0].rank))
 
-    def operations(self, attrs, inputs, outputs):
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return inputs[0].elements
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         y = _OPS[attrs["op"]][0](widen(x), self._axes(attrs, x.ndim), bool(attrs["keepdims"]))
         return [as_type(y, x.dtype)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..net.net import TensorSpec
+from ..net.net import Layer, TensorSpec
 from ._common import NUMBERS, ValueKind, as_type, axes_of, check_dtype, integers, numbers, take, widen, word
 from .resize import _ROUNDING, interpolate, positions
 from .resize import COORDINATES as SIMPLE_COORDINATES
@@ -18,7 +20,7 @@ ROUNDING = tuple(_ROUNDING)
 POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
-def places(out: int, length: int, scale: np.float32, coordinates: str, roi: tuple[float, float]) -> np.ndarray:
+def places(out: int, length: int, scale: float | np.floating, coordinates: str, roi: tuple[float, float]) -> np.ndarray:
     """Where `out` output elements lie among `length` input elements, float64. Source: ONNX Resize."""
     i = np.arange(out, dtype=np.float64)
     if coordinates == "half_pixel_symmetric":
@@ -32,7 +34,7 @@ def places(out: int, length: int, scale: np.float32, coordinates: str, roi: tupl
     return positions(out, length, scale, coordinates)
 
 
-def filter_taps(at: np.ndarray, length: int, scale: float, attrs) -> tuple[np.ndarray, np.ndarray]:
+def filter_taps(at: np.ndarray, length: int, scale: float, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """(indices, weights), both [out, taps], of the input elements that make each output. Source: ONNX Resize.
 
     With `antialias` the filter is as wide as the output's distance where that is larger than the input's.
@@ -73,7 +75,7 @@ class Resample(ValueKind):
                   "scale": (), "roi": ()}
     value_inputs = {1: "size", 2: "scale", 3: "roi"}
 
-    def _targets(self, attrs, shape) -> dict[int, tuple[int, float, tuple[float, float]]]:
+    def _targets(self, attrs: Mapping[str, Any], shape: Any) -> dict[int, tuple[int, float, tuple[float, float]]]:
         """axis -> (output length, scale, region)."""
         if bool(attrs["size"]) == bool(attrs["scale"]):
             raise ModelError(f"size={attrs['size']} scale={attrs['scale']}: expected exactly one of them")
@@ -100,7 +102,7 @@ class Resample(ValueKind):
             sizes = tuple(math.floor(np.float32(shape[a]) * s) for s, a in zip(scales, axes))
         return {a: (d, s, (roi[i], roi[i + len(axes)])) for i, (a, d, s) in enumerate(zip(axes, sizes, scales))}
 
-    def settle(self, layer, specs):
+    def settle(self, layer: Layer, specs: list[Any]) -> Layer:
         """An image whose height and width alone change is a `resize2`."""
         attrs = self.complete(layer.attrs)
         plain = (attrs["coordinates"] in SIMPLE_COORDINATES and attrs["policy"] == "stretch"
@@ -118,7 +120,7 @@ class Resample(ValueKind):
         mode = "bilinear" if attrs["mode"] == "linear" else attrs["mode"]
         return layer.with_(kind="resize2", attrs={**kept, "mode": mode, key: values})
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         check_dtype("x", x, NUMBERS)
         for name, allowed in (("mode", MODES), ("coordinates", COORDINATES), ("rounding", ROUNDING), ("policy", POLICIES)):
@@ -131,14 +133,14 @@ class Resample(ValueKind):
             raise ShapeError(f"x is {x}: the output would be {out}")
         return [TensorSpec(x.dtype, tuple(out))]
 
-    def effort(self, attrs, inputs, outputs):
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         shape, total = list(inputs[0].shape), 0
         for axis, (length, scale, _) in self._targets(attrs, shape).items():
             shape[axis] = length
             total += math.prod(shape) * (4 + 4 * math.ceil(1 / scale if attrs["antialias"] else 1))
         return super().effort(attrs, inputs, outputs) + total
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         y = widen(x)
         if attrs["mode"] != "nearest" and y.dtype.kind != "f":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from ..net.net import TensorSpec
 from ._common import NUMBERS, ValueKind, as_type, check_dtype, check_rank, integers, numbers, take, widen, word
 
 COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-_ROUNDING = {
+_ROUNDING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,
@@ -37,7 +39,7 @@ def positions(out: int, length: int, scale: float | np.floating, coordinates: st
     return at.astype(np.float64)
 
 
-def taps(at: np.ndarray, length: int, mode: str, rounding: str = "round_prefer_floor", cubic_a: float = -0.75):
+def taps(at: np.ndarray, length: int, mode: str, rounding: str = "round_prefer_floor", cubic_a: float = -0.75) -> Any:
     """(indices [out, taps], weights [out, taps] float64) of the input pixels; beyond the border the edge repeats."""
     if mode == "nearest":
         index = _ROUNDING[rounding](at)[:, None]
@@ -83,7 +85,7 @@ class Resize2(ValueKind):
     value_inputs = {1: "size", 2: "scale"}
 
     @staticmethod
-    def _target(attrs, shape):
+    def _target(attrs: Mapping[str, Any], shape: Any) -> Any:
         """[(output length, scale)] for H and W."""
         if bool(attrs["size"]) == bool(attrs["scale"]):
             raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']}: expected exactly one of them")
@@ -100,7 +102,7 @@ class Resize2(ValueKind):
             raise ModelError(f"attribute scale={given}: expected positive factors")
         return [(math.floor(np.float32(n) * s), s) for n, s in zip(shape[2:], scales)]
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         check_rank("x", x, 4)
         check_dtype("x", x, NUMBERS)
@@ -115,12 +117,12 @@ class Resize2(ValueKind):
             raise ShapeError(f"x is {x}, scale={attrs['scale']}: the output would be empty")
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 
-    def effort(self, attrs, inputs, outputs):
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         n, c, _, width = inputs[0].shape
         between = n * c * outputs[0].shape[2] * width  # rows are resampled first
         return super().effort(attrs, inputs, outputs) + 4 * (between + outputs[0].elements)
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         y = widen(x)
         if attrs["mode"] != "nearest" and y.dtype.kind != "f":

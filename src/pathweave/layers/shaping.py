@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.net import TensorSpec
+from . import Outline
 from ._common import (
     Mover,
     ValueKind,
@@ -30,7 +33,14 @@ class Concat(Mover):
     moves = slice(None)
     attributes = {"axis": None}
 
-    def infer(self, attrs, inputs):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return True
+
+    def before_transpose(self, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any],
+                         tuple[int, ...]] | None:
+        return {**attrs, "axis": perm[attrs["axis"]]}, perm
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         take(inputs, max(1, len(inputs)))
         check_same_dtype(*inputs)
         first = inputs[0]
@@ -42,16 +52,16 @@ class Concat(Mover):
         length = sum(s.shape[axis] for s in inputs)
         return [TensorSpec(first.dtype, (*first.shape[:axis], length, *first.shape[axis + 1:]))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         known = next((s for s in shapes if s is not None), None)
         if known is None:
             return None
         axis = axis_of(attrs["axis"], len(known))
-        at = [s[axis] if s is not None else None for s in shapes]
+        at: list[Any] = [s[axis] if s is not None else None for s in shapes]
         return tuple((None if None in at else sum(at)) if i == axis else
                      next((s[i] for s in shapes if s is not None and s[i] is not None), None) for i in range(len(known)))
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         return [np.concatenate(inputs, int(attrs["axis"]))]
 
 
@@ -61,14 +71,18 @@ class Split(Mover):
     name = "split"
     attributes = {"axis": 0, "sizes": None}
 
-    def infer(self, attrs, inputs):
+    def before_transpose(self, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any],
+                         tuple[int, ...]] | None:
+        return {**attrs, "axis": perm[attrs.get("axis", 0)]}, perm
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         axis, sizes = axis_of(attrs["axis"], x.rank), integers("sizes", attrs["sizes"], least=0)
         if sum(sizes) != x.shape[axis]:
             raise ShapeError(f"sizes={sizes} add up to {sum(sizes)}, axis {axis} of {x} has {x.shape[axis]}")
         return [TensorSpec(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1:])) for size in sizes]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         return np.split(x, np.cumsum(integers("sizes", attrs["sizes"]))[:-1], int(attrs["axis"]))
 
@@ -83,8 +97,18 @@ class Slice(Mover, ValueKind):
     attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
     value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
 
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return same and bool(attrs.get("starts")) and all(s > 0 for s in attrs.get("steps") or (1,))
+
+    def before_transpose(self, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any],
+                         tuple[int, ...]] | None:
+        if not attrs.get("starts"):
+            return None
+        axes = attrs.get("axes") or range(len(attrs["starts"]))
+        return {**attrs, "axes": tuple(perm[a] for a in axes)}, perm
+
     @staticmethod
-    def _slices(attrs, shape):
+    def _slices(attrs: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, ...]:
         starts = integers("starts", attrs["starts"])
         ends = integers("ends", attrs["ends"], len(starts))
         axes = axes_of(integers("axes", attrs["axes"] or tuple(range(len(starts))), len(starts)), len(shape))
@@ -103,12 +127,12 @@ class Slice(Mover, ValueKind):
                 found[axis] = slice(0, 0, step)
         return tuple(found)
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         slices = self._slices(attrs, x.shape)
         return [TensorSpec(x.dtype, tuple(len(range(*s.indices(d))) for s, d in zip(slices, x.shape)))]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         x = shapes[0]
         if x is None or any(attrs[k] is None or None in attrs[k] for k in self.attributes):
             return x and (None,) * len(x)
@@ -118,7 +142,7 @@ class Slice(Mover, ValueKind):
         return tuple(d if i not in touched else None if d is None else len(range(*s.indices(d)))
                      for i, (d, s) in enumerate(zip(x, slices)))
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         return [x[self._slices(attrs, x.shape)]]
 
@@ -133,11 +157,24 @@ class Pad(Mover, ValueKind):
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 
-    def attribute(self, name, array):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return bool(attrs.get("pads")) and not any(attrs["pads"])
+
+    def before_transpose(self, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any],
+                         tuple[int, ...]] | None:
+        rank = len(perm)
+        if len(attrs.get("pads", ())) != 2 * rank or attrs.get("axes"):
+            return None
+        pads = [0] * 2 * rank
+        for i, p in enumerate(perm):
+            pads[p], pads[p + rank] = attrs["pads"][i], attrs["pads"][i + rank]
+        return {**attrs, "pads": tuple(pads)}, perm
+
+    def attribute(self, name: str, array: np.ndarray) -> Any:
         return array.reshape(-1)[0].item() if name == "value" and array.size else super().attribute(name, array)
 
     @staticmethod
-    def _widths(attrs, rank):
+    def _widths(attrs: Mapping[str, Any], rank: int) -> Any:
         axes = axes_of(integers("axes", attrs["axes"]), rank) or tuple(range(rank))
         pads = integers("pads", attrs["pads"], 2 * len(axes))
         widths = [(0, 0)] * rank
@@ -145,7 +182,7 @@ class Pad(Mover, ValueKind):
             widths[axis] = (pads[i], pads[i + len(axes)])
         return widths
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         word("mode", attrs["mode"], ("constant", "edge", "reflect", "wrap"))
         widths = self._widths(attrs, x.rank)
@@ -157,7 +194,7 @@ class Pad(Mover, ValueKind):
                 raise ShapeError(f"pads={attrs['pads']}, mode={attrs['mode']}: axis of length {kept} is too short")
         return [TensorSpec(x.dtype, tuple(d + a + b for (a, b), d in zip(widths, x.shape)))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         widths = self._widths(attrs, x.ndim)
         x = x[tuple(slice(max(0, -a), d - max(0, -b)) for (a, b), d in zip(widths, x.shape))]
@@ -167,7 +204,7 @@ class Pad(Mover, ValueKind):
         return [np.pad(x, widths, mode=attrs["mode"])]
 
 
-def transpose_spec(x: TensorSpec, perm) -> TensorSpec:
+def transpose_spec(x: TensorSpec, perm: Any) -> TensorSpec:
     """Spec of x with axes in the order `perm`. Raises ShapeError."""
     perm = integers("perm", perm)
     if sorted(perm) != list(range(x.rank)):
@@ -175,7 +212,7 @@ def transpose_spec(x: TensorSpec, perm) -> TensorSpec:
     return TensorSpec(x.dtype, tuple(x.shape[p] for p in perm))
 
 
-def permuted(shapes, perm):
+def permuted(shapes: list[Any], perm: Any) -> Outline:
     return tuple(shapes[0][p] for p in perm) if shapes[0] else (None,) * len(perm)
 
 
@@ -185,14 +222,17 @@ class Transpose(Mover):
     name = "transpose"
     attributes = {"perm": None}
 
-    def infer(self, attrs, inputs):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return list(attrs["perm"]) == list(range(len(attrs["perm"])))
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         return [transpose_spec(x, attrs["perm"])]
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return permuted(shapes, attrs["perm"])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         return [np.ascontiguousarray(x.transpose(attrs["perm"])).reshape([x.shape[p] for p in attrs["perm"]])]
 
@@ -201,14 +241,14 @@ class Reshaping(Mover, ValueKind):
     """x row-major in another shape, which `_shape(attrs, old shape)` gives."""
 
     @staticmethod
-    def _shape(attrs, old):
+    def _shape(attrs: Mapping[str, Any], old: Any) -> Any:
         raise NotImplementedError
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         return [TensorSpec(x.dtype, self._shape(attrs, x.shape))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         return [x.reshape(self._shape(attrs, x.shape))]
 
@@ -220,11 +260,12 @@ class Reshape(Reshaping):
     """
 
     name = "reshape"
+    view = True
     attributes = {"shape": (), "allowzero": 0}
     value_inputs = {1: "shape"}
 
     @staticmethod
-    def _shape(attrs, old):
+    def _shape(attrs: Mapping[str, Any], old: Any) -> Any:
         new = list(integers("shape", attrs["shape"], least=-1))
         if not attrs["allowzero"]:
             if any(d == 0 and i >= len(old) for i, d in enumerate(new)):
@@ -238,7 +279,7 @@ class Reshape(Reshaping):
             raise ShapeError(f"shape={tuple(attrs['shape'])} has {math.prod(new)} elements, {list(old)} has {count}")
         return tuple(new)
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         if attrs["shape"] is None:
             return None
         old = shapes[0] or ()
@@ -254,17 +295,18 @@ class Squeeze(Reshaping):
     """x without `axes` of length 1; () means all such axes. Source: ONNX Squeeze."""
 
     name = "squeeze"
+    view = True
     attributes = {"axes": ()}
     value_inputs = {1: "axes"}
 
     @staticmethod
-    def _shape(attrs, old):
+    def _shape(attrs: Mapping[str, Any], old: Any) -> Any:
         axes = axes_of(integers("axes", attrs["axes"]), len(old)) or [i for i, d in enumerate(old) if d == 1]
         if any(old[a] != 1 for a in axes):
             raise ShapeError(f"axes={tuple(axes)}: expected length 1 in {list(old)}")
         return tuple(d for i, d in enumerate(old) if i not in axes)
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         old, axes = shapes[0], attrs["axes"]
         if old is None or axes is None or None in axes or (not axes and None in old):
             return None
@@ -280,13 +322,13 @@ class Unsqueeze(Squeeze):
     name = "unsqueeze"
 
     @staticmethod
-    def _shape(attrs, old):
+    def _shape(attrs: Mapping[str, Any], old: Any) -> Any:
         axes = integers("axes", attrs["axes"])
         rank = len(old) + len(axes)
         found, rest = set(axes_of(axes, rank)), iter(old)
         return tuple(1 if i in found else next(rest) for i in range(rank))
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         old, axes = shapes[0], attrs["axes"]
         if old is None or axes is None:
             return None
@@ -300,14 +342,17 @@ class Expand(Reshaping):
     attributes = {"shape": ()}
     value_inputs = {1: "shape"}
 
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return same
+
     @staticmethod
-    def _shape(attrs, old):
+    def _shape(attrs: Mapping[str, Any], old: Any) -> Any:
         return broadcast_shapes(old, integers("shape", attrs["shape"], least=0))
 
-    def outline(self, attrs, shapes):
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return broadcast_known([shapes[0], attrs["shape"]])
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         return [np.broadcast_to(x, self._shape(attrs, x.shape)).copy()]
 
@@ -319,12 +364,15 @@ class Tile(Mover, ValueKind):
     attributes = {"repeats": ()}
     value_inputs = {1: "repeats"}
 
-    def infer(self, attrs, inputs):
+    def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
+        return same
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         repeats = integers("repeats", attrs["repeats"], x.rank, 0)
         return [TensorSpec(x.dtype, tuple(d * r for d, r in zip(x.shape, repeats)))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         return [np.tile(x, integers("repeats", attrs["repeats"], x.ndim, 0))]
 
@@ -335,7 +383,7 @@ class DepthToSpace(Mover):
     name = "depth_to_space"
     attributes = {"block": None, "mode": "DCR"}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_rank("x", x, 4)
         (b,) = integers("block", attrs["block"], 1, 1)
@@ -345,7 +393,7 @@ class DepthToSpace(Mover):
             raise ShapeError(f"x is {x}: expected channels to be a multiple of block^2 = {b * b}")
         return [TensorSpec(x.dtype, (n, c // (b * b), h * b, w * b))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         b = int(attrs["block"])
         n, c, h, w = x.shape
@@ -362,7 +410,7 @@ class SpaceToDepth(Mover):
     name = "space_to_depth"
     attributes = {"block": None}
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         check_rank("x", x, 4)
         (b,) = integers("block", attrs["block"], 1, 1)
@@ -371,7 +419,7 @@ class SpaceToDepth(Mover):
             raise ShapeError(f"x is {x}: expected height and width to be multiples of block = {b}")
         return [TensorSpec(x.dtype, (n, c * b * b, h // b, w // b))]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         b = int(attrs["block"])
         n, c, h, w = x.shape

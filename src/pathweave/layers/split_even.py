@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..errors import ShapeError
-from ..net.net import TensorSpec
+from ..net.net import Layer, TensorSpec
 from . import kind_of
 from ._common import Mover, axis_of, integers, take
 
@@ -32,20 +35,20 @@ class SplitEven(Mover):
     attributes = {"axis": 0, "parts": None}
 
     @staticmethod
-    def _split(attrs, shape):
+    def _split(attrs: Mapping[str, Any], shape: Any) -> Any:
         axis = axis_of(attrs["axis"], len(shape))
         (parts,) = integers("parts", attrs["parts"], 1, 1)
         return axis, {"axis": axis, "sizes": even_sizes(shape[axis], parts)}
 
-    def settle(self, layer, specs):
+    def settle(self, layer: Layer, specs: list[Any]) -> Layer:
         _, attrs = self._split(self.complete(layer.attrs), specs[0].shape)
         return layer.with_(kind="split", attrs=attrs)
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         axis, split = self._split(attrs, x.shape)
         return [TensorSpec(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1:])) for size in split["sizes"]]
 
-    def meaning(self, attrs, inputs):
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         return kind_of("split").meaning(self._split(attrs, x.shape)[1], [x])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ..errors import ShapeError
+from ..net.net import TensorSpec
 from ._common import POINTWISE, Staged, geometry, take
 
 
@@ -20,7 +24,7 @@ class SqueezeExcite(Staged):
 
     activations = ("depthwise", "squeeze", "excite")
 
-    def infer(self, attrs, inputs):
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         _, wd, bd, ws, _, we, _ = take(inputs, 1, 7)
         if ws is None or we is None:
             raise ShapeError("the weights of the squeeze or of the excite stage are absent")
@@ -31,7 +35,7 @@ class SqueezeExcite(Staged):
                 raise ShapeError(f"{stage} w is {w}: expected a 1x1 kernel")
         return super().infer(attrs, inputs)
 
-    def stages(self, attrs, inputs, stage):
+    def stages(self, attrs: Mapping[str, Any], inputs: list[Any], stage: Callable[..., Any]) -> Any:
         x, wd, bd, ws, bs, we, be = take(inputs, 1, 7)
         if wd is not None:
             x = stage("depthwise_conv2", geometry(attrs), [x, wd, bd], "depthwise")

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
 from ..net import memory
-from ..net.arrays import check_on_host
+from ..net.arguments import by_name, check_on_host
 from ..net.border import advice, logical_shapes, of_caller
 from ..net.floats import host_dtype, numbers_of, taken
-from ..net.format import dtype_of, itemsize, numpy_dtype
+from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
+from ..net.size import size_bytes
 
 #: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
 MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
@@ -67,7 +68,7 @@ def _check_room(layer: Layer, arguments: list) -> None:
         raise
     except (Error, *MEANING_ERRORS):
         return  # its meaning says what is wrong
-    memory.require(sum(s.elements * itemsize(s.dtype) for s in outputs), f"layer {layer.name!r} ({layer.kind})",
+    memory.require(sum(map(size_bytes, outputs)), f"layer {layer.name!r} ({layer.kind})",
                    "give smaller inputs")
 
 
@@ -86,7 +87,7 @@ def run_layer(layer: Layer, arguments: list) -> list:
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
 
 
-def spec_of(array) -> TensorSpec:
+def spec_of(array: Any) -> TensorSpec:
     """The spec of an array."""
     return TensorSpec(dtype_of(array.dtype), tuple(array.shape))
 
@@ -136,13 +137,10 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
 
 
 def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) -> dict[str, np.ndarray]:
-    missing = [name for name in net.inputs if name not in inputs]
-    if missing:
-        raise InputError(f"inputs {', '.join(map(repr, missing))} are missing; "
-                         f"the model's inputs are {', '.join(map(repr, net.inputs))}")
-    for name, array in inputs.items():
+    given = by_name("evaluate", net.inputs, inputs)
+    for name, array in given.items():
         check_on_host(f"input {name!r}", array)
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    arrays = {name: np.asarray(array) for name, array in given.items()}
     match_symbols(net.inputs, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():
         expected = np.dtype(numpy_dtype(net.inputs[name].dtype))
@@ -151,14 +149,14 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     return arrays
 
 
-def _in_precision(array, precision: str | None):
+def _in_precision(array: Any, precision: str | None) -> np.ndarray:
     array = np.asarray(array)
     if precision is None or array.dtype.kind != "f":
         return array
     return array.astype(numpy_dtype(precision), copy=False)
 
 
-def _argument(net: Net, values: dict, name: str, precision: str | None):
+def _argument(net: Net, values: dict, name: str, precision: str | None) -> Any:
     if not name:
         return None
     if name in values:

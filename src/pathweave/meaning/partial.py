@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import Error, ShapeError
-from ..net.format import dtype_of, itemsize, numpy_dtype
+from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, TensorSpec
+from ..net.size import size_bytes
 from .evaluate import MEANING_ERRORS, run_layer
 
 #: A value of at most this many elements is followed by its contents, not only by its shape.
@@ -42,7 +44,7 @@ class Folding:
 def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
     """Move the inputs of a layer that hold shapes or sizes into its attributes, where their contents are known."""
     from ..layers import kind_of
-    kind = kind_of(layer.kind)
+    kind: Any = kind_of(layer.kind)
     if not any(i < len(layer.inputs) and layer.inputs[i] for i in getattr(kind, "value_inputs", ())):
         return layer
     attrs, gone = kind.absorb(layer.attrs, [contents.get(v) if v else None for v in layer.inputs])
@@ -96,7 +98,7 @@ class Follower:
 
     def _follow_empty(self, specs: Iterable[tuple[str, TensorSpec]]) -> None:
         """A value without elements is known without being computed."""
-        self.contents.update((v, np.empty(s.shape, numpy_dtype(s.dtype))) for v, s in specs
+        self.contents.update((v, np.empty(s.sizes, numpy_dtype(s.dtype))) for v, s in specs
                              if s.elements == 0 and s.dtype != "bf16")
 
     def _follow_contents(self, layer: Layer, outputs: list[TensorSpec]) -> None:
@@ -122,7 +124,7 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
     from ..layers import kind_of
     arguments = [contents[v] if v else None for v in layer.inputs]
     made_from = sum(a.nbytes for a in arguments if a is not None)
-    size = sum(s.elements * itemsize(s.dtype) for s in outputs)
+    size = sum(map(size_bytes, outputs))
     if size > max(folding.free, GROWTH * made_from) or size > folding.total:
         return None
     try:

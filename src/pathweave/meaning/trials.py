@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Trials:
         general = [{d: base + step * i for i, d in enumerate(symbols)} for base, step in GENERAL_SIZES]
         singles = [{**general[0], d: 1} for d in symbols] if 1 < len(symbols) <= MOST_SINGLES else []
         self.sizes = [*general, dict.fromkeys(symbols, 1), *singles] if symbols else [{}]
-        self.followers = [Follower({n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape))
+        self.followers = [Follower({n: TensorSpec(s.dtype, tuple(sizes[d] if isinstance(d, str) else d for d in s.shape))
                                     for n, s in inputs.items()}, lenient=True) for sizes in self.sizes]
         self._apart = self.followers[:len(GENERAL_SIZES) + 1]
         self._enough = min(2, len(self._apart))
@@ -45,7 +46,8 @@ class Trials:
 
     def rename(self, value: str, name: str) -> None:
         """Know a value by another name from now on."""
-        for table in (self._outlines, *(t for f in self.followers for t in (f.specs, f.contents))):
+        tables: list[dict[str, Any]] = [self._outlines, *(t for f in self.followers for t in (f.specs, f.contents))]
+        for table in tables:
             if value in table:
                 table[name] = table.pop(value)
 
@@ -77,7 +79,7 @@ class Trials:
         shape = self.shape(value)
         if shape is None:
             return None
-        named = list(shape)
+        named: list[Any] = list(shape)
         for axis, size in enumerate(shape):
             at = [(sizes, f.specs[value].shape[axis]) for sizes, f in zip(self.sizes, self.followers) if value in f.specs]
             if size is None:

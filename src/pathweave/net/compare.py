@@ -71,7 +71,7 @@ def comparable(got: Any, wanted: Any) -> tuple[np.ndarray, np.ndarray]:
 def compare(got: Any, wanted: Any) -> Agreement:
     """Agreement of one output with its reference; integers agree wholly or not at all."""
     got, wanted = comparable(got, wanted)
-    if got.dtype.kind != "f":
+    if got.dtype.kind != "f" or wanted.dtype.kind != "f":
         return Agreement(0.0, 0.0) if np.array_equal(got, wanted) else NO_AGREEMENT
     if not fits(got, wanted):
         return NO_AGREEMENT
@@ -84,6 +84,14 @@ def compare(got: Any, wanted: Any) -> Agreement:
     error = float(np.sqrt(np.mean(np.square(difference))))
     return Agreement(float(difference.max()) / largest if largest else float(difference.max()),
                      error / size if size else error)
+
+
+def relative_error(got: Any, wanted: Any) -> float:
+    """RMS of the difference over that of what is wanted, in float64; infinite for another shape or misplaced NaN, infinity.
+
+    Where all that is wanted is 0, the RMS of the difference itself. Integers and bool: 0 where equal, else infinite.
+    """
+    return compare(got, wanted).rms
 
 
 def shares_of_one(array: np.ndarray, axis: int) -> bool:

@@ -25,6 +25,7 @@ _ALL = {**DTYPES, **STORED}
 FORMS = ("bf16", "f16", *STORED)
 _FROM_NUMPY = {numpy_name: name for name, (numpy_name, _) in DTYPES.items() if name != "bf16"}
 
+
 class Layout(NamedTuple):
     """How the values of a layout lie in memory, one number after the other and nothing padded.
 
@@ -72,14 +73,20 @@ class Format(NamedTuple):
         return f"{self.dtype}:{self.layout}:{self.device}"
 
     @staticmethod
-    @lru_cache(maxsize=None)
     def parse(text: str) -> "Format":
         """Read `f32:nhwc:cpu`. Raises ModelError on anything else."""
-        parts = text.split(":")
-        if len(parts) != 3 or parts[0] not in _ALL or parts[1] not in LAYOUTS or not parts[2]:
-            raise ModelError(f"format {text!r}: expected DTYPE:LAYOUT:DEVICE such as f32:nhwc:cpu "
-                             f"(dtypes {', '.join(_ALL)}; layouts {', '.join(LAYOUTS)})")
-        return Format(*parts)
+        if not isinstance(text, str):
+            raise ModelError(f"format: expected text such as f32:nhwc:cpu, got {type(text).__name__}")
+        return _parsed(text)
+
+
+@lru_cache(maxsize=None)
+def _parsed(text: str) -> Format:
+    parts = text.split(":")
+    if len(parts) != 3 or parts[0] not in _ALL or parts[1] not in LAYOUTS or not parts[2]:
+        raise ModelError(f"format {text!r}: expected DTYPE:LAYOUT:DEVICE such as f32:nhwc:cpu "
+                         f"(dtypes {', '.join(_ALL)}; layouts {', '.join(LAYOUTS)})")
+    return Format(*parts)
 
 
 def plain_layout(rank: int) -> str:
@@ -109,10 +116,11 @@ def physical_shape(layout: str, shape: Sequence[D]) -> tuple[D, ...]:
     facts = LAYOUTS[layout]
     if facts.row_major:
         return tuple(shape)
-    if not facts.block:
-        return tuple(shape[axis] for axis in facts.order)
-    blocks = int(shape[1]) // facts.block
-    return (*(blocks if axis == 1 else shape[axis] for axis in facts.order), facts.block)  # type: ignore[return-value]
+    sizes = [shape[axis] for axis in facts.order]
+    if facts.block:
+        sizes[facts.order.index(1)] = int(shape[1]) // facts.block
+        sizes.append(facts.block)
+    return tuple(sizes)
 
 
 def logical_shape(layout: str, physical: Sequence[D]) -> tuple[D, ...]:
@@ -122,7 +130,7 @@ def logical_shape(layout: str, physical: Sequence[D]) -> tuple[D, ...]:
         return tuple(physical)
     found = [physical[dimension] for dimension in facts.back]
     if facts.block:
-        found[1] = int(found[1]) * facts.block  # type: ignore[call-overload]
+        found[1] = int(found[1]) * facts.block
     return tuple(found)
 
 
@@ -135,10 +143,17 @@ def dtype_of(numpy_dtype: object) -> str:
 
 
 def numpy_dtype(dtype: str) -> str:
-    """NumPy's name of a dtype (`f32` -> `float32`)."""
-    return _ALL[dtype][0]
+    """NumPy's name of a dtype (`f32` -> `float32`). Raises ModelError for an unknown one."""
+    return _facts(dtype)[0]
 
 
 def itemsize(dtype: str) -> int:
-    """Bytes of one element."""
-    return _ALL[dtype][1]
+    """Bytes of one element. Raises ModelError for an unknown dtype."""
+    return _facts(dtype)[1]
+
+
+def _facts(dtype: str) -> tuple[str, int]:
+    try:
+        return _ALL[dtype]
+    except (KeyError, TypeError):  # what cannot be a key is none
+        raise ModelError(f"element type: expected one of {', '.join(_ALL)}, got {dtype!r}") from None

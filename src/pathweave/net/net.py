@@ -19,6 +19,11 @@ class TensorSpec:
     dtype: str
     shape: tuple[Dim, ...]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.dtype, str) or not isinstance(self.shape, (tuple, list)):
+            raise ModelError(f"tensor: expected an element type such as 'f32' and a tuple of sizes and symbols, got "
+                             f"{self.dtype!r} and {self.shape!r}")
+
     @property
     def rank(self) -> int:
         return len(self.shape)
@@ -65,13 +70,19 @@ class Epilogue:
 
     @staticmethod
     def parse(text: str) -> "Epilogue":
+        """Read `add+leaky_relu:0.1`. Raises ModelError for anything that is no epilogue."""
+        if not isinstance(text, str):
+            raise ModelError(f"epilogue: expected text such as add+relu, got {type(text).__name__}")
         parts = [p for p in text.replace("e+", "e").split("+") if p]
         add = bool(parts) and parts[0] == "add"
         rest = parts[1:] if add else parts
         if len(rest) > 1:
             raise ModelError(f"epilogue {text!r}: expected [add+][ACTIVATION[:PARAM...]]")
         act, *params = rest[0].split(":") if rest else [""]
-        return Epilogue(add, act, tuple(float(p) for p in params))
+        try:
+            return Epilogue(add, act, tuple(float(p) for p in params))
+        except ValueError:
+            raise ModelError(f"epilogue {text!r}: expected numbers after {act!r}, got {', '.join(params)}") from None
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,13 @@ class Layer:
     outputs: tuple[str, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     epilogue: Epilogue = Epilogue()
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.inputs, (tuple, list)) and isinstance(self.outputs, (tuple, list))
+                and isinstance(self.attrs, Mapping) and isinstance(self.epilogue, Epilogue)):
+            kinds = [type(x).__name__ for x in (self.inputs, self.outputs, self.attrs, self.epilogue)]
+            raise ModelError(f"layer {self.name!r}: expected inputs and outputs as tuples of names, attrs as a mapping, the "
+                             f"epilogue as an Epilogue, got {', '.join(kinds)}")
 
     def with_(self, **changes: Any) -> "Layer":
         """Copy with some fields changed."""
@@ -123,6 +141,13 @@ class Net:
     layers: list[Layer]
     constants: dict[str, Any]
     specs: dict[str, TensorSpec] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (all(isinstance(x, Mapping) for x in (self.inputs, self.constants, self.specs))
+                and all(isinstance(x, (list, tuple)) for x in (self.outputs, self.layers))):
+            kinds = [type(x).__name__ for x in (self.inputs, self.outputs, self.layers, self.constants, self.specs)]
+            raise ModelError("net: expected inputs as a dict, outputs and layers as lists, constants and specs as dicts, got "
+                             f"{', '.join(kinds)}")
 
     def producer(self) -> dict[str, Layer]:
         """Value name -> the layer that makes it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ModelError
 from .net import Epilogue, TensorSpec
 from .size import check_number_of_threads
 
@@ -52,8 +53,9 @@ class Problem:
     def make(kind: str, inputs: Sequence[TensorSpec | None], constant: Sequence[bool], outputs: Sequence[TensorSpec],
              attrs: Mapping[str, Any], epilogue: Epilogue = Epilogue(), threads: int = 1, zeros: str = "") -> "Problem":
         """Build a problem and its canonical text. `attrs` must hold every attribute of the kind. Raises InputError for a
-        number of threads that no team has."""
+        number of threads that no team has, ModelError for what is of another type."""
         check_number_of_threads(threads)
+        _check(kind, inputs, constant, outputs, attrs, epilogue)
         ins = ["-" if s is None else ("const:" if c else "") + tensor_text(s) for s, c in zip(inputs, constant)]
         parts = [kind, "in=" + ",".join(ins), "out=" + ",".join(tensor_text(s) for s in outputs)]
         parts += [f"{k}={attr_text(v)}" for k, v in sorted(attrs.items())]
@@ -69,6 +71,21 @@ class Problem:
         """The same problem for another number of threads."""
         return Problem.make(self.kind, self.inputs, self.constant, self.outputs, dict(self.attrs), self.epilogue, threads,
                             self.zeros)
+
+
+def _check(kind: Any, inputs: Any, constant: Any, outputs: Any, attrs: Any, epilogue: Any) -> None:
+    """Raise ModelError for an argument of a problem that is of another type."""
+    for what, good, wanted, got in (
+            ("kind", isinstance(kind, str), "text", kind),
+            ("inputs", isinstance(inputs, (list, tuple)) and all(s is None or isinstance(s, TensorSpec) for s in inputs),
+             "a list of TensorSpec, None where one is absent", inputs),
+            ("constant", isinstance(constant, (list, tuple)), "a list of bool", constant),
+            ("outputs", isinstance(outputs, (list, tuple)) and all(isinstance(s, TensorSpec) for s in outputs),
+             "a list of TensorSpec", outputs),
+            ("attrs", isinstance(attrs, Mapping), "a mapping", attrs),
+            ("epilogue", isinstance(epilogue, Epilogue), "an Epilogue", epilogue)):
+        if not good:
+            raise ModelError(f"problem: {what}: expected {wanted}, got {got!r}")
 
 
 def adapt_problem(spec: TensorSpec, source: object, target: object, threads: int) -> Problem:

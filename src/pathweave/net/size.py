@@ -8,12 +8,13 @@ padding, and what windows and their steps reach over, is held to a wider limit, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 from ..errors import InputError, SizeError
-from .format import itemsize
+from .format import DTYPES, itemsize
 from .net import TensorSpec
 
 #: Bytes of one value; VARIABLE lowers it.
@@ -63,6 +64,17 @@ def product(sizes: Sequence[int]) -> int:
     for d in sizes:
         result *= d or 1
     return result
+
+
+def size_bytes(spec: TensorSpec, dtype: str | None = None) -> int:
+    """Bytes of a bound value in its element type or in another form; the same in every layout, for nothing is ever padded.
+
+    Forms such as bf16x2 are planes of a known type; what has an unknown name counts as the element type.
+    """
+    word, planes = dtype or spec.dtype, 1
+    if word not in DTYPES and (found := re.fullmatch(r"(\w+?)x(\d)", word)):
+        word, planes = found[1], int(found[2])
+    return spec.elements * itemsize(word if word in DTYPES else spec.dtype) * planes
 
 
 def readable(count: int) -> str:

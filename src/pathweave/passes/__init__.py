@@ -65,7 +65,8 @@ def _bound_inputs(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     if any(free.values()):
         raise InputError("the sizes of " + ", ".join(f"{', '.join(map(repr, d))} of input {n!r} ({net.inputs[n]})"
                                                      for n, d in free.items() if d) + " are not known; give its shape")
-    bound = {n: TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for n, s in net.inputs.items()}
+    bound = {n: TensorSpec(s.dtype, tuple(sizes[d] if isinstance(d, str) else d for d in s.shape))
+             for n, s in net.inputs.items()}
     check_inputs(bound)
     return bound
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ..layers import kind_of
 from ..net.net import Layer
 from ._graph import Graph
 
@@ -13,8 +16,6 @@ MAX_DEGREE = 4
 TOLERANCE = 2e-5
 DOUBLE_TOLERANCE = 1e-14
 
-_PRODUCTS = ("mul", "div", "madd")
-
 
 def close(a: float, b: float) -> bool:
     """Equal to the precision in which exporters write constants; NumPy float64 are constants of that type."""
@@ -22,63 +23,74 @@ def close(a: float, b: float) -> bool:
     return abs(a - b) <= (DOUBLE_TOLERANCE if doubles else TOLERANCE) * max(abs(a), abs(b))
 
 
+class _Other(Exception):
+    """What comes out is not of the form that is looked for."""
+
+
+class _Polynomial:
+    """Coefficients by degree. Operators raise _Other where the result is no polynomial of a degree up to MAX_DEGREE."""
+
+    def __init__(self, terms: dict[int, float]):
+        if max(terms, default=0) > MAX_DEGREE:
+            raise _Other
+        self.terms = terms
+
+    def __add__(self, other: _Polynomial) -> _Polynomial:
+        a, b = self.terms, other.terms
+        return _Polynomial({d: a.get(d, 0.0) + b.get(d, 0.0) for d in a.keys() | b.keys()})
+
+    def __neg__(self) -> _Polynomial:
+        return _Polynomial({d: -c for d, c in self.terms.items()})
+
+    def __sub__(self, other: _Polynomial) -> _Polynomial:
+        return self + -other
+
+    def __mul__(self, other: _Polynomial) -> _Polynomial:
+        result: dict[int, float] = {}
+        for i, p in self.terms.items():
+            for j, q in other.terms.items():
+                result[i + j] = result.get(i + j, 0.0) + p * q
+        return _Polynomial(result)
+
+    def __truediv__(self, other: _Polynomial) -> _Polynomial:
+        number = other.terms.get(0, 0.0)
+        if set(other.terms) != {0} or number == 0:
+            raise _Other
+        return _Polynomial({d: c / number for d, c in self.terms.items()})
+
+    def __pow__(self, other: _Polynomial) -> _Polynomial:
+        exponent = other.terms.get(0, 0.0)
+        if set(other.terms) - {0} or exponent not in (1.0, 2.0, 3.0):
+            raise _Other
+        result = self
+        for _ in range(int(exponent) - 1):
+            result = result * self
+        return result
+
+
 def polynomial(graph: Graph, value: str, x: str, depth: int = MAX_DEPTH) -> dict[int, float] | None:
     """Coefficients by degree of a value as a polynomial in `x`; None where it is none.
 
-    Sees through add, sub, mul, div, neg, madd and pow with scalar constants.
+    Sees through the kinds that state a formula, with scalar constants.
     """
+    try:
+        return _polynomial(graph, value, x, depth).terms
+    except _Other:
+        return None
+
+
+def _polynomial(graph: Graph, value: str, x: str, depth: int) -> _Polynomial:
     if value == x:
-        return {1: 1.0}
+        return _Polynomial({1: 1.0})
     number = graph.scalar(value)
     if number is not None:
-        return {0: number * 1.0}
-    layer = graph.producer(value)
-    if layer is None or depth == 0 or layer.epilogue or layer.kind not in _OPERATIONS:
-        return None
-    parts = [polynomial(graph, v, x, depth - 1) for v in layer.inputs]
-    if any(p is None for p in parts):
-        return None
-    result = _OPERATIONS[layer.kind](*parts)
-    if result is None or max(result, default=0) > MAX_DEGREE:
-        return None
-    return {d: c for d, c in result.items() if c != 0}
-
-
-def _add(a, b):
-    return {d: a.get(d, 0.0) + b.get(d, 0.0) for d in a.keys() | b.keys()}
-
-
-def _multiply(a, b):
-    result: dict[int, float] = {}
-    for i, p in a.items():
-        for j, q in b.items():
-            result[i + j] = result.get(i + j, 0.0) + p * q
-    return result
-
-
-def _negate(a):
-    return {d: -c for d, c in a.items()}
-
-
-def _divide(a, b):
-    number = b.get(0, 0.0)
-    return {d: c / number for d, c in a.items()} if set(b) == {0} and number != 0 else None
-
-
-def _power(a, b):
-    exponent = b.get(0, 0.0)
-    if set(b) - {0} or exponent not in (1.0, 2.0, 3.0):
-        return None
-    result = a
-    for _ in range(int(exponent) - 1):
-        result = _multiply(result, a)
-    return result
-
-
-_OPERATIONS = {
-    "add": _add, "sub": lambda a, b: _add(a, _negate(b)), "mul": _multiply, "div": _divide, "pow": _power,
-    "neg": _negate, "madd": lambda x, scale, shift: _add(_multiply(x, scale), shift),
-}
+        return _Polynomial({0: number * 1.0})
+    layer = graph.bare_producer(value)
+    formula = kind_of(layer.kind).formula if layer is not None and depth else None
+    if layer is None or formula is None:
+        raise _Other
+    result = formula(*(_polynomial(graph, v, x, depth - 1) for v in layer.inputs))
+    return _Polynomial({d: c for d, c in result.terms.items() if c != 0})
 
 
 def same_polynomial(found: dict[int, float] | None, expected: dict[int, float]) -> bool:
@@ -86,43 +98,61 @@ def same_polynomial(found: dict[int, float] | None, expected: dict[int, float]) 
     return found is not None and set(found) == set(expected) and all(close(found[d], c) for d, c in expected.items())
 
 
+class _Product:
+    """number * value * value ... Operators raise _Other where the result is no such product."""
+
+    def __init__(self, number: float, values: list[str]):
+        self.number, self.values = number, values
+
+    def __mul__(self, other: _Product) -> _Product:
+        return _Product(self.number * other.number, [*self.values, *other.values])
+
+    def __truediv__(self, other: _Product) -> _Product:
+        if other.values or other.number == 0:
+            raise _Other
+        return _Product(self.number / other.number, self.values)
+
+    def __add__(self, other: _Product) -> _Product:
+        if other.values or other.number != 0:
+            raise _Other
+        return self
+
+    def _refuse(self, *_: Any) -> _Product:
+        raise _Other
+
+    __neg__ = __sub__ = __pow__ = _refuse
+
+
 def product(graph: Graph, layer: Layer) -> tuple[float, list[str]] | None:
     """A layer's output as number * value * value ...; None where it is no product.
 
     Opens the products it is made of as long as nobody else sees them.
     """
-    if layer.epilogue or layer.kind not in _PRODUCTS:
+    try:
+        found = _opened(graph, layer, MAX_DEPTH)
+    except _Other:
         return None
-    factors: list[str] = []
-    number = 1.0
-    pending = [(v, layer.kind == "div" and i == 1, MAX_DEPTH) for i, v in enumerate(_factors(graph, layer) or ())]
-    if not pending:
-        return None
-    while pending:
-        value, below, depth = pending.pop()
-        constant = graph.scalar(value)
-        if constant is not None:
-            if below and constant == 0:
-                return None
-            number = number / constant if below else number * constant
-            continue
-        if below:
-            return None
-        inner = graph.made_by(value, *_PRODUCTS)
-        opened = _factors(graph, inner) if inner is not None and depth and graph.private(value) else None
-        if opened is None:
-            factors.append(value)
-        else:
-            pending += [(v, inner.kind == "div" and i == 1, depth - 1) for i, v in enumerate(opened)]
-    return number, factors
+    return found.number, found.values
 
 
-def _factors(graph: Graph, layer: Layer) -> tuple[str, ...] | None:
-    if layer.kind == "madd":
-        return layer.inputs[:2] if graph.scalar(layer.inputs[2]) == 0 else None
-    if layer.kind == "div" and graph.scalar(layer.inputs[1]) is None:
-        return None
-    return layer.inputs
+def _opened(graph: Graph, layer: Layer, depth: int) -> _Product:
+    formula = None if layer.epilogue else kind_of(layer.kind).formula
+    if formula is None:
+        raise _Other
+    return formula(*(_factor(graph, v, depth) for v in layer.inputs))
+
+
+def _factor(graph: Graph, value: str, depth: int) -> _Product:
+    number = graph.scalar(value)
+    if number is not None:
+        return _Product(number, [])
+    inner = graph.producer(value) if depth and graph.private(value) else None
+    if inner is not None:
+        try:
+            return _opened(graph, inner, depth - 1)
+        except _Other:
+            pass
+    return _Product(1.0, [value])
 
 
 def affine_of(graph: Graph, value: str, *kinds: str) -> tuple[Layer, float, float] | None:
@@ -136,7 +166,7 @@ def affine_of(graph: Graph, value: str, *kinds: str) -> tuple[Layer, float, floa
             return layer, scale, shift
         inner = next((v for v in layer.inputs if graph.is_dynamic(v)), None)
         found = polynomial(graph, value, inner, 1) if inner is not None else None
-        if found is None or set(found) - {0, 1} or 1 not in found:
+        if inner is None or found is None or set(found) - {0, 1} or 1 not in found:
             return None
         scale, shift = scale * found[1], scale * found.get(0, 0.0) + shift
         value = inner

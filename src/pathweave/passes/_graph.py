@@ -74,6 +74,11 @@ class Graph:
         layer = self._producer.get(value)
         return layer if layer is not None and layer.kind in kinds and not layer.epilogue else None
 
+    def bare_producer(self, value: str) -> Layer | None:
+        """The layer that makes a value, if it has no epilogue."""
+        layer = self._producer.get(value)
+        return layer if layer is not None and not layer.epilogue else None
+
     def consumers(self, value: str) -> list[Layer]:
         """The layers that use a value, each once."""
         return list(self._consumers.get(value, {}).values())
@@ -178,7 +183,7 @@ class Graph:
             return False
         self._drop(layer)
         self.rename({source: value})
-        maker = self.producer(source)
+        maker = self.layer(maker.name)
         self.replace(maker, maker.with_(outputs=tuple(value if v == source else v for v in maker.outputs)))
         return True
 

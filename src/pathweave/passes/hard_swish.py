@@ -50,8 +50,8 @@ def _hard_sigmoid_of(graph: Graph, layer: Layer) -> str | None:
     if found is None or len(found[1]) != 1 or not close(found[0], _ALPHA) or not graph.private(found[1][0]):
         return None
     clip = graph.made_by(found[1][0], "clip")
-    before = graph.made_by(clip.inputs[0], "add", "madd", "sub") if clip is not None else None
-    if before is None:
+    before = graph.bare_producer(clip.inputs[0]) if clip is not None else None
+    if clip is None or before is None:
         return None
     return next((v for v in before.inputs if graph.is_dynamic(v) and _shifted_clip(graph, clip, v)), None)
 

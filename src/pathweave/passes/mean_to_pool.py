@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..layers import kind_of
 from ..net.net import Layer, TensorSpec
 from ._graph import Graph
 
@@ -9,7 +10,6 @@ order = 30
 needs_shapes = True
 
 _REDUCTIONS = {"mean": "global_average_pool", "max": "global_max_pool"}
-_POOLS = {"average_pool2": "global_average_pool", "max_pool2": "global_max_pool"}
 _FLOATS = ("f16", "f32", "f64")
 
 
@@ -31,7 +31,8 @@ def _global(layer: Layer, spec: TensorSpec) -> tuple[str, int]:
     attrs = layer.attrs
     if layer.kind == "reduce" and sorted(a % 4 for a in attrs["axes"]) == [2, 3]:
         return _REDUCTIONS.get(attrs["op"], ""), attrs.get("keepdims", 1)
-    if layer.kind in _POOLS and tuple(attrs["kernel"]) == tuple(spec.shape[2:]) and not any(attrs.get("pad", (0,))) \
+    whole = kind_of(layer.kind).whole_image
+    if whole and tuple(attrs["kernel"]) == tuple(spec.shape[2:]) and not any(attrs.get("pad", (0,))) \
             and set(attrs.get("dilation", (1, 1))) == {1} and not attrs.get("ceil", 0):
-        return _POOLS[layer.kind], 1
+        return whole, 1
     return "", 0

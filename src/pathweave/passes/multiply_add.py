@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..net.net import Layer
-from ._affine import KINDS, affine, by_channel
+from ._affine import affine, by_channel
 from ._graph import Graph
 
 order = 55
@@ -16,19 +16,18 @@ def apply(graph: Graph) -> bool:
     """Two at a time; a chain of any length ends as one."""
     changed = False
     for layer in graph.layers():
-        if layer.kind in KINDS:
-            changed |= _merge(graph, layer)
+        changed |= _merge(graph, layer)
     return changed
 
 
-def _vectors(graph: Graph, layer: Layer):
+def _vectors(graph: Graph, layer: Layer) -> tuple[str, np.ndarray, np.ndarray] | None:
     """(source, scale, shift) of a layer as a madd could hold them; None where it cannot."""
     found = affine(graph, layer)
     spec = graph.specs.get(found.source) if found is not None else None
     # A constant that broadcasts the value to a larger shape is no madd.
-    if spec is None or spec != graph.specs.get(layer.outputs[0]):
+    if found is None or spec is None or spec != graph.specs.get(layer.outputs[0]):
         return None
-    channels, from_right = (spec.shape[1], spec.rank - 1) if spec.rank > 1 else (1, 1)
+    channels, from_right = (spec.sizes[1], spec.rank - 1) if spec.rank > 1 else (1, 1)
     scale, shift = (by_channel(a, found.by_channel, channels, from_right, spec.rank) for a in found[1:3])
     if scale is None or shift is None or (spec.rank < 2 and (scale.ndim or shift.ndim)):
         return None
@@ -41,16 +40,16 @@ def _merge(graph: Graph, layer: Layer) -> bool:
         return False
     source, scale, shift = second
     before = graph.producer(source)
-    first = _vectors(graph, before) if before is not None and before.kind in KINDS and graph.private(source) else None
+    first = _vectors(graph, before) if before is not None and graph.private(source) else None
     if first is not None:
         source, shift, scale = first[0], first[2] * scale + shift, first[1] * scale
     elif layer.kind != "batch_norm":
         return False
-    dtype = graph.constant(next(v for v in layer.inputs if v in graph.constants)).dtype
+    dtype = graph.constants[next(v for v in layer.inputs if v in graph.constants)].dtype
     inputs = [source]
     for array, what in ((scale, "scale"), (shift, "shift")):
         inputs.append(graph.add_constant(np.asarray(array, dtype), f"{layer.outputs[0]}:{what}"))
     graph.replace(layer, layer.with_(kind="madd", inputs=tuple(inputs), attrs={}))
-    if first is not None:
+    if first is not None and before is not None:
         graph.remove(before)
     return True

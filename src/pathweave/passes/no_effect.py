@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..layers import kind_of
 from ..net.net import Layer
-from ._affine import KINDS, affine
+from ._affine import affine
 from ._graph import Graph
 
 order = 20
 needs_shapes = True
-
-#: Kinds that only move elements, so that an equal shape means an equal value.
-_EQUAL_SHAPE_IS_ENOUGH = ("reshape", "squeeze", "unsqueeze", "expand", "tile", "cast")
 
 
 def apply(graph: Graph) -> bool:
@@ -37,12 +35,9 @@ def _found(graph: Graph) -> Iterator[tuple[Layer, str]]:
 
 def _source_of_nothing(graph: Graph, layer: Layer) -> str | None:
     """The input that the layer's output equals when both have the same spec."""
-    if layer.kind in _EQUAL_SHAPE_IS_ENOUGH and not layer.attrs.get("through"):
+    if len([v for v in layer.inputs if v]) == 1 and kind_of(layer.kind).hands_on(layer.attrs, True):
         return layer.inputs[0]
-    if layer.kind == "slice" and all(s > 0 for s in layer.attrs.get("steps") or (1,)) and layer.attrs.get("starts"):
-        return layer.inputs[0]
-    if layer.kind in KINDS:
-        found = affine(graph, layer)
-        if found is not None and np.all(found.scale == 1) and np.all(found.shift == 0):
-            return found.source
+    found = affine(graph, layer)
+    if found is not None and np.all(found.scale == 1) and np.all(found.shift == 0):
+        return found.source
     return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from ..layers import kind_of
 from ..net.net import Layer
 from ._graph import Graph
 
 order = 35
 needs_shapes = True
 
-KINDS = ("reshape", "squeeze", "unsqueeze")
 _POOLS = ("global_average_pool", "global_max_pool")
 
 
@@ -18,7 +18,7 @@ def apply(graph: Graph) -> bool:
     for layer in graph.layers():
         if layer.epilogue or not layer.inputs or not graph.is_dynamic(layer.inputs[0]):
             continue
-        if layer.kind in KINDS:
+        if kind_of(layer.kind).view:
             changed |= _canonical(graph, layer)
     return changed
 
@@ -29,7 +29,9 @@ def _canonical(graph: Graph, layer: Layer) -> bool:
         return False
     attrs = {"shape": tuple(out.shape)}
     inputs = layer.inputs[:1]
-    before = graph.made_by(inputs[0], *KINDS)
+    before = graph.bare_producer(inputs[0])
+    if before is not None and not kind_of(before.kind).view:
+        before = None
     if before is not None:
         inputs = before.inputs[:1]
     pool = graph.made_by(inputs[0], *_POOLS) if before is None else None

@@ -1,19 +1,18 @@
-"""A transpose moves behind element-wise layers, concat, softmax, reduce, pad, slice and split, to meet its inverse."""
+"""A transpose moves behind the layers that compute the same with other attributes in front of it, to meet its inverse."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..layers import kind_of
-from ..layers.activation import Unary
-from ..layers.elementwise import Binary
 from ..net.net import Layer
 from ._graph import Graph
 
 order = 28
 needs_shapes = False
-
-_ALONG_AN_AXIS = ("softmax", "log_softmax", "hardmax")
 
 
 def apply(graph: Graph) -> bool:
@@ -50,11 +49,14 @@ def _may_leave(graph: Graph, front: Layer, layer: Layer) -> bool:
         any(kind == "transpose" or several for kind, _, several in users)
 
 
-def _moves(kind: str) -> bool:
-    return kind in ("cast", "identity", "concat") or isinstance(kind_of(kind), (Unary, Binary))
+def _moves(name: str) -> bool:
+    """True for a kind that takes transposed inputs whatever its attributes are."""
+    kind = kind_of(name)
+    return kind.elementwise or kind.moves == slice(None)
 
 
-def _sink(graph: Graph, layer: Layer, fronts, inputs, attrs, perm) -> None:
+def _sink(graph: Graph, layer: Layer, fronts: Sequence[Layer | None], inputs: list[str], attrs: Mapping[str, Any],
+          perm: tuple[int, ...]) -> None:
     """Put the layer on the untransposed values, and a transpose behind each of its outputs."""
     used = list({f.name: f for f in fronts if f is not None}.values())
     inner = [graph.fresh(f"{v}:untransposed") for v in layer.outputs]
@@ -70,42 +72,23 @@ def _sink(graph: Graph, layer: Layer, fronts, inputs, attrs, perm) -> None:
     graph.replace(body, body, *behind)
 
 
-def _moved(graph: Graph, layer: Layer, fronts, perm):
+def _moved(graph: Graph, layer: Layer, fronts: Sequence[Layer | None], perm: tuple[int, ...]) -> tuple[list[str],
+           Mapping[str, Any], tuple[int, ...]] | None:
     """(inputs, attributes, perm behind) of the layer on untransposed values; None where it cannot move."""
     sources = [f.inputs[0] if f is not None else v for f, v in zip(fronts, layer.inputs)]
-    attrs = dict(layer.attrs)
     kind = kind_of(layer.kind)
-    rank = len(perm)
-    if sorted(perm) != list(range(rank)):
+    found = kind.before_transpose(layer.attrs, perm) if sorted(perm) == list(range(len(perm))) else None
+    if found is None:
         return None
-    if isinstance(kind, Unary) or layer.kind in ("cast", "identity"):
-        return sources, attrs, perm
-    if isinstance(kind, Binary) or layer.kind == "prelu":
-        return _elementwise(graph, layer, fronts, sources, attrs, perm)
-    if layer.kind == "concat":
-        if any(f is None for f in fronts):
-            return None
-        return sources, {**attrs, "axis": perm[attrs["axis"]]}, perm
-    if len(layer.inputs) != 1:
-        return None
-    if layer.kind in _ALONG_AN_AXIS:
-        return sources, {**attrs, "axis": perm[attrs.get("axis", -1)]}, perm
-    if layer.kind == "split":
-        return sources, {**attrs, "axis": perm[attrs.get("axis", 0)]}, perm
-    if layer.kind == "reduce" and attrs["axes"]:
-        return _reduce(sources, attrs, perm)
-    if layer.kind == "pad" and len(attrs.get("pads", ())) == 2 * rank and not attrs.get("axes"):
-        pads = [0] * 2 * rank
-        for i, p in enumerate(perm):
-            pads[p], pads[p + rank] = attrs["pads"][i], attrs["pads"][i + rank]
-        return sources, {**attrs, "pads": tuple(pads)}, perm
-    if layer.kind == "slice" and attrs.get("starts"):
-        axes = attrs.get("axes") or range(len(attrs["starts"]))
-        return sources, {**attrs, "axes": tuple(perm[a] for a in axes)}, perm
-    return None
+    if kind.elementwise:
+        inputs = _operands(graph, fronts, sources, perm)
+        return None if inputs is None else (inputs, *found)
+    # Beside element-wise kinds, only those that move the elements of all their inputs may have several.
+    return (sources, *found) if len(sources) == 1 or kind.moves == slice(None) and None not in fronts else None
 
 
-def _elementwise(graph: Graph, layer: Layer, fronts, sources, attrs, perm):
+def _operands(graph: Graph, fronts: Sequence[Layer | None], sources: list[str],
+              perm: tuple[int, ...]) -> list[str] | None:
     """Operands that are not transposed must be constants, which are transposed back here."""
     inverse = np.argsort(perm)
     inputs = []
@@ -115,18 +98,8 @@ def _elementwise(graph: Graph, layer: Layer, fronts, sources, attrs, perm):
             return None
     for front, value in zip(fronts, sources):
         array = graph.constant(value)
-        if front is None and array.size > 1:
+        if front is None and array is not None and array.size > 1:
             full = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
             value = graph.add_constant(np.ascontiguousarray(full.transpose(inverse)), f"{value}:transposed")
         inputs.append(value)
-    return inputs, attrs, perm
-
-
-def _reduce(sources, attrs, perm):
-    rank = len(perm)
-    axes = {a % rank for a in attrs["axes"]}
-    attrs = {**attrs, "axes": tuple(sorted(perm[a] for a in axes))}
-    if attrs.get("keepdims", 1):
-        return sources, attrs, perm
-    rest = [p for i, p in enumerate(perm) if i not in axes]
-    return sources, attrs, tuple(sorted(rest).index(p) for p in rest)
+    return inputs

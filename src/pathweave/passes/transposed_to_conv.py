@@ -20,7 +20,9 @@ def apply(graph: Graph) -> bool:
     changed = False
     for layer in graph.layers():
         w = graph.constant(layer.inputs[1]) if layer.kind == "conv_transpose2" else None
-        pad = _pad(layer, w.shape[2:]) if w is not None and w.ndim == 4 else None
+        if w is None or w.ndim != 4:
+            continue
+        pad = _pad(layer, w.shape[2:])
         groups = int(layer.attrs.get("groups", 1))
         if pad is None or groups < 1 or w.shape[0] % groups or not (w.shape[1] >= MANY or groups == w.shape[0] > 1):
             continue

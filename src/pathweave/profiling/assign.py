@@ -8,9 +8,9 @@ from ..net.format import Format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import adapt_problem
 from ..net.route import Conversion
+from ..net.size import size_bytes
 from ..runtime.bound import BoundNet
 from ..runtime.conversions import adapt_candidates, chain, ports
-from ..runtime.layouts import size_bytes
 from .measurement import Key, Measurement
 from .slots import SETTLED, Entry, Slot
 

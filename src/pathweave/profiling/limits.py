@@ -12,9 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from ..errors import ProfileError
+from ..progress import part
 from ..words import counted
 
 #: Of the file; another one is measured anew.
@@ -26,7 +27,33 @@ TRIAL_NS, TRIALS = 250_000, 50
 PASSES = 3
 #: Trials that read memory, and the most that they read, bytes.
 MEMORY_TRIALS, MEMORY_BYTES = 3, 1 << 30
+#: What progress counts for one trial of memory, whose buffer is filled first, against one of anything else.
+MEMORY_WEIGHT = 20
 _PAGE = 4096
+
+
+class Machine(Protocol):
+    """The native probes; `_native` has them. Times are nanoseconds, the least of `trials`."""
+
+    def cpu_info(self) -> dict[str, Any]:
+        """Sizes of the caches, among others."""
+        ...
+
+    def limit_probes(self) -> list[dict[str, Any]]:
+        """Every probe of a limit: kind, name, dtype, operations."""
+        ...
+
+    def time_peak(self, name: str, threads: int, rounds: int, trials: int) -> int:
+        """Of so many rounds of arithmetic on every thread."""
+        ...
+
+    def time_read(self, name: str, bytes: int, threads: int, times: int, trials: int) -> int:
+        """Of every thread reading bytes of its own so many times."""
+        ...
+
+    def time_barriers(self, threads: int, count: int, trials: int) -> int:
+        """Of so many meetings of all threads."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +129,8 @@ def thread_counts(most: int) -> list[int]:
     return [*(1 << i for i in range(most.bit_length()) if 1 << i < most), most]
 
 
-def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None, machine: Any = None,
+def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLike | None = None,
+           machine: Machine | None = None,
            tell: Callable[[float, str], None] = lambda share, what: None) -> Limits:
     """The limits of this host for some numbers of threads; what is not known yet, of a unit that older versions had no
     probe for too, is measured and kept.
@@ -110,22 +138,28 @@ def limits(threads: Iterable[int], *, again: bool = False, path: str | os.PathLi
     `again`: measure anyway, and keep the better figure of old and new. `path`: the file (default: beside the profile
     store). `machine`: what offers the native probes. Raises ValueError when the threads are not to be had. A file that
     cannot be read is replaced, one that cannot be written is passed over: the figures then last as long as the process.
+    Measuring takes about half a minute per number of threads; `tell`: called with (0..1, text).
     """
     from ..runtime.native import native
     from .protocol import this_host
-    machine = native() if machine is None else machine
+    machine = cast(Machine, native()) if machine is None else machine
     here = this_host().id
     file = default_path(here) if path is None else Path(path)
     known = _read(file, here)
     probes = {p["name"] for p in machine.limit_probes() if p["kind"] == "peak"}
     wanted = [n for n in dict.fromkeys(threads) if again or n not in known or not probes <= set(known[n]["peaks"])]
     for i, n in enumerate(wanted):
-        tell(i / len(wanted), f"limits of {counted(n, 'thread')}")
-        known[n] = _better(known.get(n), measure(machine, n))
+        what, share = f"limits of {counted(n, 'thread')}", part(tell, i / len(wanted), (i + 1) / len(wanted))
+        known[n] = _better(known.get(n), measure(machine, n, _named(share, what)))
     result = Limits(here, _caches(machine), known)
     if wanted:
         _write(file, result)
     return result
+
+
+def _named(tell: Callable[[float, str], None], what: str) -> Callable[[float], None]:
+    """A callback that says the share that is done of one thing, by its name."""
+    return lambda share: tell(share, what)
 
 
 def default_path(host: str) -> Path:
@@ -134,7 +168,7 @@ def default_path(host: str) -> Path:
     return home() / f"limits-{host}.json"
 
 
-def _caches(machine: Any) -> dict[str, int]:
+def _caches(machine: Machine) -> dict[str, int]:
     cpu = machine.cpu_info()
     return {"L1": int(cpu["l1d"]), "L2": int(cpu["l2"]), "L3": int(cpu["l3"])}
 
@@ -166,22 +200,33 @@ def _better(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Mapping[st
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
-def measure(machine: Any, threads: int) -> dict[str, Any]:
-    """One entry of `Limits.measured`, in one or two seconds."""
+def measure(machine: Machine, threads: int, tell: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
+    """One entry of `Limits.measured`. `tell`: called with the share that is done, after each probe."""
     found: Mapping[str, Any] | None = None
+    probes = machine.limit_probes()
+    readers = sum(p["kind"] == "read" for p in probes)
+    whole = PASSES * (len(probes) - readers + readers * (len(LEVELS) - 1 + MEMORY_WEIGHT))
+    done = 0
+
+    def step(weight: int) -> None:
+        nonlocal done
+        done += weight
+        tell(done / whole)
+    tell(0.0)
     for _ in range(PASSES):
-        found = _better(found, _measure_once(machine, threads))
+        found = _better(found, _measure_once(machine, probes, threads, step))
     assert found is not None
     return dict(found)
 
 
-def _measure_once(machine: Any, threads: int) -> dict[str, Any]:
-    probes = machine.limit_probes()
-    peaks = {p["name"]: {"dtype": p["dtype"], "per_second": _peak(machine, p, threads)}
+def _measure_once(machine: Machine, probes: list[dict[str, Any]], threads: int, step: Callable[[int], None]) -> dict[str, Any]:
+    """One pass over all probes; `step` is called after each with its weight."""
+    peaks = {p["name"]: {"dtype": p["dtype"], "per_second": _peak(machine, p, threads, step)}
              for p in probes if p["kind"] == "peak"}
     readers = [p["name"] for p in probes if p["kind"] == "read"]
     sizes = working_sets(_caches(machine), threads)
-    reads = {level: max(_bandwidth(machine, name, level, sizes[level], threads) for name in readers) for level in LEVELS}
+    reads = {level: max(_bandwidth(machine, name, level, sizes[level], threads, step) for name in readers)
+             for level in LEVELS}
     # A smaller cache is never slower; where a level cannot be told from the next one, noise must not say so.
     for nearer, farther in zip(LEVELS[-2::-1], LEVELS[::-1]):
         reads[nearer] = max(reads[nearer], reads[farther])
@@ -206,15 +251,18 @@ def _count(once: Callable[[int], int]) -> int:
     return max(1, round(n * TRIAL_NS / max(ns, 1)))
 
 
-def _peak(machine: Any, probe: Mapping[str, Any], threads: int) -> float:
+def _peak(machine: Machine, probe: Mapping[str, Any], threads: int, step: Callable[[int], None]) -> float:
     rounds = _count(lambda n: machine.time_peak(probe["name"], threads, n, 1))
     ns = machine.time_peak(probe["name"], threads, rounds, TRIALS)
+    step(1)
     return probe["operations"] * rounds * threads / ns * 1e9
 
 
-def _bandwidth(machine: Any, name: str, level: str, size: int, threads: int) -> float:
+def _bandwidth(machine: Machine, name: str, level: str, size: int, threads: int, step: Callable[[int], None]) -> float:
     if level == "memory":
         times, trials = 1, MEMORY_TRIALS
     else:
         times, trials = _count(lambda n: machine.time_read(name, size, threads, n, 1)), TRIALS
-    return size * times * threads / machine.time_read(name, size, threads, times, trials) * 1e9
+    ns = machine.time_read(name, size, threads, times, trials)
+    step(MEMORY_WEIGHT if level == "memory" else 1)
+    return size * times * threads / ns * 1e9

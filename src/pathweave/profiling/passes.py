@@ -1,4 +1,8 @@
-"""Passes of the profile run: a plan in which every layer uses one of its candidates, timed step by step."""
+"""Passes of the profile run: a plan in which every layer uses one of its candidates, timed step by step.
+
+A *run* (`Run`) is one profiling of one net; a *pass* is one plan of it, run a few times. What it measured is in `samples.py`,
+what it keeps in memory in `kernels.py`, and the yardstick's part in `reader.py`. See docs/statistics.md.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,8 @@ from .timed import MACHINE, RunTimer
 
 #: Seconds after the end of its time that a pass may go on, to finish what it began: native work is stopped then.
 GRACE_S = 1.0
+#: After its first run a plan runs three times; twice where a call takes LONG_NS, ns, or more, once from VERY_LONG_NS on.
+LONG_NS, VERY_LONG_NS = 30e6, 120e6
 
 
 class OutOfTime(Exception):
@@ -35,8 +41,8 @@ class OutOfTime(Exception):
 
 
 def _runs_of(total: float) -> int:
-    """Timed runs of a plan whose call takes so many ns."""
-    return 3 if total < 30e6 else 2 if total < 120e6 else 1
+    """Timed runs of a plan, beside the first one, whose call takes so many ns."""
+    return 3 if total < LONG_NS else 2 if total < VERY_LONG_NS else 1
 
 
 class Run:

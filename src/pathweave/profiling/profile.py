@@ -21,6 +21,8 @@ class Profile:
     """
 
     def __init__(self, host: str, measurements: Iterable[Measurement] = (), facts: Mapping[str, Any] | None = None):
+        if not isinstance(host, str):
+            raise ProfileError(f"profile: expected the id of a host, got {type(host).__name__}; Profile.load reads a file")
         self.host, self.facts = host, dict(facts or {})
         self.notes: dict[str, Any] = {}
         self._runs: dict[str, Measurement] = {}
@@ -91,6 +93,7 @@ class Profile:
     def save(self, path: str | os.PathLike) -> None:
         """Write JSON Lines, atomically. Raises ProfileError when the file cannot be written."""
         from ..files.model import atomic_writer
+        _check_path(path)
         runs = sorted(self._runs.values(), key=lambda m: (m.key, m.when, m.id))
         try:
             with atomic_writer(path) as f:
@@ -105,6 +108,7 @@ class Profile:
 
         Raises ProfileError naming the bad line, or when the file cannot be read or holds no single host.
         """
+        _check_path(path)
         facts: dict[str, dict] = {}
         runs: list[Measurement] = []
         try:
@@ -128,3 +132,9 @@ class Profile:
             raise ProfileError(f"{path}: expected measurements of host {chosen}, got those of {', '.join(hosts)}; "
                                f"choose one of them, or profile on that machine")
         return Profile(chosen, [m for m in runs if m.host == chosen], facts.get(chosen))
+
+
+def _check_path(path: Any) -> None:
+    """Raise ProfileError for what names no file; a number would be taken for a file that is open already."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ProfileError(f"profile: expected the path of a file, got {type(path).__name__}")

@@ -22,6 +22,7 @@ from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..net.size import check_seconds
 from ..progress import Progress, progress_bar
+from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
@@ -33,7 +34,7 @@ from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
 from .slots import SETTLED, Entry, Slot
-from .store import Store
+from .store import AnyStore, Store
 from .timed import MACHINE, RunTimer
 from .yardstick import call_problem
 
@@ -52,7 +53,7 @@ def this_host() -> HostFingerprint:
 
 
 @contextlib.contextmanager
-def opened(store: Any) -> Iterator[Store]:
+def opened(store: AnyStore) -> Iterator[Store]:
     """A Store: the one given, one at a path, or the user's. Raises StoreError when it cannot be written."""
     if isinstance(store, Store):
         yield store
@@ -68,9 +69,9 @@ def opened(store: Any) -> Iterator[Store]:
         mine.close()
 
 
-def profile(model: Any, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32", shapes: Any = None,
-            restrict: Any = None, store: Any = None, progress: bool | Progress = True, verify: bool = False,
-            timer: RunTimer = MACHINE) -> Profile:
+def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32",
+            shapes: Shapes = None, restrict: AnyRestrict = None, store: AnyStore = None,
+            progress: bool | Progress = True, verify: bool = False, timer: RunTimer = MACHINE) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or

@@ -17,7 +17,7 @@ import threading
 import time
 from array import array
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping
+from typing import Iterable, Iterator, Mapping, TypeAlias
 
 from ..errors import Error, ModelError, ProfileError, StoreError
 from ..locks import lock
@@ -360,3 +360,7 @@ def _measurements(rows: Iterable[tuple]) -> Iterator[Measurement]:
                               about).check()
         except ProfileError as e:
             raise ValueError(f"damaged row: {e}") from None
+
+
+#: A store, the path of one, or None for the user's.
+AnyStore: TypeAlias = Store | str | os.PathLike[str] | None

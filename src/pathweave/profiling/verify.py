@@ -11,7 +11,7 @@ from ..errors import Error
 from ..layers import kind_of
 from ..meaning.evaluate import run_layer
 from ..net.accuracy import largest_error
-from ..net.floats import bits_of
+from ..net.compare import relative_error
 from ..net.net import Layer, Net
 from ..net.scales import INTEGER_RANGE
 from ..runtime.bound import BoundNet
@@ -120,17 +120,3 @@ def _check(single: BoundNet, reference: _Reference, c: Candidate, threads: int) 
             return (f"output {name!r} has a relative RMS error of {error:.3g} against float64, "
                     f"its class {c.accuracy} allows {allowed:.3g}")
     return ""
-
-
-def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
-    """RMS of the difference over RMS of what is wanted; 0 for equal arrays, infinite where NaN or infinity differ."""
-    got, wanted = bits_of(got), bits_of(wanted)
-    if got.dtype.kind != "f":
-        return 0.0 if np.array_equal(got, wanted) else float("inf")
-    got = got.astype(np.float64)
-    fine = np.isfinite(wanted)
-    if not np.array_equal(fine, np.isfinite(got)) or not np.array_equal(got[~fine], wanted[~fine], equal_nan=True):
-        return float("inf")
-    difference, size = (float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
-                        for x in (got[fine] - wanted[fine], wanted[fine]))
-    return difference / size if size else difference

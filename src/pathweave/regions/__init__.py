@@ -122,7 +122,8 @@ def disjoint(regions: Iterable[Region]) -> Iterator[list[Region]]:
     waiting = list(regions)
     while waiting:
         taken: set[str] = set()
-        group, rest = [], []
+        group: list[Region] = []
+        rest: list[Region] = []
         for region in waiting:
             fits = taken.isdisjoint(region.layers)
             (group if fits else rest).append(region)

@@ -22,7 +22,9 @@ def find(net: Net) -> Iterator[Region]:
             excite = makers.get(gate)
             squeeze = makers.get(excite.inputs[0]) if excite else None
             pool = makers.get(squeeze.inputs[0]) if squeeze else None
-            if not (pool and pool.kind == "global_average_pool" and pool.inputs == (x,) and _keeps(pool)):
+            if not (pool and squeeze and excite):
+                continue
+            if not (pool.kind == "global_average_pool" and pool.inputs == (x,) and _keeps(pool)):
                 continue
             products = (squeeze, excite)
             if not all(pointwise(net, p) and not p.epilogue.add for p in products) or not _a_factor_per_channel(net, products):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..net.compare import Agreement, compare
 from ..net.floats import numbers_of
+
+if TYPE_CHECKING:
+    from ..runtime.plan import Plan
 
 
 def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
@@ -19,7 +22,7 @@ def same_class(got: Any, wanted: Any) -> tuple[int, int] | None:
     return int((got.argmax(1) == wanted.argmax(1)).sum()), len(wanted)
 
 
-def least_accurate(plan: Any) -> str:
+def least_accurate(plan: Plan) -> str:
     """The least accurate class among the chosen routines of a plan."""
     from ..net import accuracy
     return accuracy.least_accurate(c.accuracy for c in plan.choices.values())
@@ -31,7 +34,7 @@ def worst(agreements: Any) -> Agreement:
     return Agreement(max((a.largest for a in all_), default=0.0), max((a.rms for a in all_), default=0.0))
 
 
-def layer_errors(plan: Any, inputs: Mapping[str, Any],
+def layer_errors(plan: Plan, inputs: Mapping[str, Any],
                  tell: Callable[[float, str], None] = lambda share, what: None) -> list[dict[str, Any]]:
     """Error of every layer's chosen routine against its meaning in float64, both on the reference's inputs.
 

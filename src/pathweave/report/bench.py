@@ -107,10 +107,12 @@ def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = S
         for entry in running:
             tell(i / rounds, f"round {i + 1} of {rounds}: {entry.name}")
             settle(timer=timer)
-            entry.call()
+            call = entry.call
+            assert call is not None
+            call()
             for _ in range(calls):
                 begin = timer.ns()
-                entry.call()
+                call()
                 entry.samples.append(float(timer.ns() - begin))
     settle(timer=timer)
 

@@ -47,7 +47,7 @@ def _main(request: dict[str, Any]) -> dict[str, Any]:
         if model.layouts:
             from ..runtime.inputs import as_caller
             inputs = as_caller(model.bind(shapes), inputs)
-        outputs = None
+        outputs: Any = None
         for _ in range(RUNS):
             outputs = model.run(inputs)
     else:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..net.size import size_bytes
 from ..profiling.limits import LEVELS, Limits
 from ..runtime.interpreted import Interpreted, interpreted
 from ..words import counted
@@ -24,6 +25,9 @@ from .algorithms import own_operations
 from .routes import origin_of
 from .tables import Column, Table, count_column, show_bytes, show_time, time_column
 from .timing import Times
+
+if TYPE_CHECKING:
+    from ..runtime.plan import Plan, Step
 
 #: Element type of a routine -> element type of the unit that multiplies, and its products per product of the layer.
 _UNITS = {"bf16x2": ("bf16", 3), "bf16x3": ("bf16", 6), "u8": ("i8", 1), "s8": ("i8", 1), "qint8": ("i8", 1)}
@@ -50,7 +54,7 @@ class Work:
     bytes: dict[str, int] = field(default_factory=dict)
 
 
-def works(plan: Any, limits: Limits) -> list[Work]:
+def works(plan: Plan, limits: Limits) -> list[Work]:
     """Work of every layer and conversion of a plan, in the order of running; steps of an epilogue belong to their layer."""
     rows: list[Work] = []
     for i, step in enumerate(plan.steps):
@@ -66,7 +70,7 @@ def works(plan: Any, limits: Limits) -> list[Work]:
     return rows
 
 
-def _layer_work(plan: Any, step: Any, i: int, dtype: str) -> Work:
+def _layer_work(plan: Plan, step: Step, i: int, dtype: str) -> Work:
     net, index = plan.bound.net, plan.bound.index[step.layer]
     layer = plan.bound.layers[index]
     chosen = plan.choices[layer.name]
@@ -96,7 +100,7 @@ class _Uses:
         self._last[value] = (self.weights, self.values)
 
 
-def _place(plan: Any, rows: Sequence[Work], limits: Limits) -> None:
+def _place(plan: Plan, rows: Sequence[Work], limits: Limits) -> None:
     """Fill `bytes` of all rows: one run to know what the last one left, and one that counts."""
     # Some routines read weights where they lie, others pack more than there were.
     everything = max(plan.packed_bytes, sum(_touched(plan, row)[2] for row in rows)) + plan.peak_bytes
@@ -124,21 +128,21 @@ def _place(plan: Any, rows: Sequence[Work], limits: Limits) -> None:
                 row.bytes = {level: found[level] for level in LEVELS if level in found}
 
 
-def _touched(plan: Any, row: Work) -> tuple[list[tuple[Any, int]], list[tuple[Any, int]], int]:
+def _touched(plan: Plan, row: Work) -> tuple[list[tuple[Any, int]], list[tuple[Any, int]], int]:
     """((value, format), bytes) read and written, and bytes of constants read."""
     step, bound = plan.steps[row.steps[0]], plan.bound
     if row.index is None:
         spec = bound.spec(row.layer)
-        return ([((row.layer, f), work.size_bytes(spec, f.dtype)) for f in step.ins],
-                [((row.layer, f), work.size_bytes(spec, f.dtype)) for f in step.outs], 0)
+        return ([((row.layer, f), size_bytes(spec, f.dtype)) for f in step.ins],
+                [((row.layer, f), size_bytes(spec, f.dtype)) for f in step.outs], 0)
     layer, chosen = bound.layers[row.index], plan.choices[row.layer]
     if work.moves(layer.kind) and (chosen.reuse or chosen.share):
         return [], [], 0  # what it moves may lie where it belongs already
-    reads = [((v, f), work.size_bytes(bound.spec(v), f.dtype)) for v, f in zip(bound.dynamic(layer), chosen.ins)]
-    writes = [((v, f), work.size_bytes(bound.spec(v), f.dtype)) for v, f in zip(layer.outputs, chosen.outs)]
+    reads = [((v, f), size_bytes(bound.spec(v), f.dtype)) for v, f in zip(bound.dynamic(layer), chosen.ins)]
+    writes = [((v, f), size_bytes(bound.spec(v), f.dtype)) for v, f in zip(layer.outputs, chosen.outs)]
     held = {v for v in layer.inputs if v in bound.net.constants}
     specs = [bound.spec(v) for v in held]
-    return reads, writes, sum(work.size_bytes(s, row.dtype if s.dtype == "f32" else None) for s in specs)
+    return reads, writes, sum(size_bytes(s, row.dtype if s.dtype == "f32" else None) for s in specs)
 
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -153,7 +157,7 @@ def compute_ns(operations: int, dtype: str, limits: Limits, threads: int) -> flo
     return operations * products / peak * 1e9
 
 
-def roof_rows(plan: Any, samples: np.ndarray, limits: Limits) -> list[dict[str, Any]]:
+def roof_rows(plan: Plan, samples: np.ndarray, limits: Limits) -> list[dict[str, Any]]:
     """One dict per row of the table. `samples`: nanoseconds, runs x steps of the plan."""
     threads, rows = plan.threads, []
     for w in works(plan, limits):
@@ -203,7 +207,7 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 # ---- the report -----------------------------------------------------------------------------------------------------
 
-def report(plan: Any, samples: np.ndarray, limits: Limits, calls: Times, model: str) -> dict[str, Any]:
+def report(plan: Plan, samples: np.ndarray, limits: Limits, calls: Times, model: str) -> dict[str, Any]:
     """The whole result as plain data. `samples`, `calls`: what `timing.step_samples` gave."""
     rows = roof_rows(plan, samples, limits)
     route = plan.route

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..net.route import Route
 from ..runtime.interpreted import of_plan
 from ..words import counted
-from .tables import Column, Table, show_percent, show_time, time_column
+from .tables import Column, Table, show_difference, show_time, time_column
+
+if TYPE_CHECKING:
+    from ..runtime.plan import Plan
 
 _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"), Column("routine", "routine"),
             Column("variant", "variant", fold=2), Column("formats", "formats", fold=3),
@@ -17,14 +20,14 @@ _COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Column("
             Column("runner_up", "runner-up", fold=4), time_column("margin_ns", "margin", fold=5))
 
 
-def origin_of(plan: Any) -> str:
+def origin_of(plan: Plan) -> str:
     """What a plan's route is, in words; see `runtime.routes.origin`."""
     from ..profiling.protocol import this_host
     from ..runtime.routes import origin
     return origin(plan.route, plan.signature, plan.threads, this_host().id)
 
 
-def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,
+def route_table(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None,
                 title: str = "") -> Table:
     """Table of a plan's route.
 
@@ -39,11 +42,11 @@ def route_table(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
     rows.append({"index": None, "layer": "total", "kind": counted(len(conversions), "conversion"), "routine": "", "variant": "",
                  "formats": "", "predicted_ns": sum(predicted) if all(p is not None for p in predicted) else None,
                  "measured_ns": measured, "runner_up": None, "margin_ns": None, "emphasis": "bold"})
-    return Table(_COLUMNS, rows, title, [*_notes(route, conversions, measured, end_to_end_ns),
-                                         str(of_plan(plan, steps_ns))])
+    return Table(_COLUMNS, rows, title, [*_notes(route, rows, measured, end_to_end_ns), str(of_plan(plan, steps_ns)),
+                                         *_legend(rows)])
 
 
-def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
+def _rows(plan: Plan, route: Route | None, steps_ns: np.ndarray | None) -> list[dict[str, Any]]:
     chosen = route.layers if route else {}
     paid = {(c.value, c.source, c.target): c.predicted_ns for c in (route.conversions if route else ())}
     rows: list[dict[str, Any]] = []
@@ -62,7 +65,7 @@ def _rows(plan: Any, route: Route | None, steps_ns: np.ndarray | None) -> list[d
             "kind": step.layer if adapt else plan.bound.layers[plan.bound.index[step.layer]].kind,
             "routine": step.routine, "variant": step.variant,
             "formats": _formats(step.ins, step.outs),
-            "predicted_ns": paid.get((step.value, *step.ins, *step.outs)) if adapt else
+            "predicted_ns": paid.get((step.value, step.ins[0], step.outs[0])) if adapt else
             choice.predicted_ns if choice else None,
             "measured_ns": ns,
             "runner_up": f"{runner['routine']} {runner.get('variant', '')}".strip() if runner else None,
@@ -80,21 +83,24 @@ def _formats(ins: tuple, outs: tuple) -> str:
     return left if left == right else f"{left} > {right}"
 
 
-def _notes(route: Route | None, conversions: list, measured: float | None, end_to_end: float | None) -> list[str]:
-    notes = []
+def _notes(route: Route | None, rows: list[dict[str, Any]], measured: float | None, end_to_end: float | None) -> list[str]:
+    """Sentences on the whole route; the last row is the total."""
+    notes, conversions, steps = [], [r for r in rows if r["kind"] == "adapt"], rows[-1]["predicted_ns"]
     if route is not None and route.predicted_ns is not None:
         proved = route.certificate == "optimal" or route.lower_bound_ns is None
         bound = "" if proved else f", lower bound {show_time(route.lower_bound_ns)}"
-        notes.append(f"predicted {show_time(route.predicted_ns)} ({route.certificate or 'no certificate'}{bound}; "
+        parts = "" if steps is None else \
+            f": {show_time(steps)} of the steps, {show_time(route.predicted_ns - steps)} of the call around them"
+        notes.append(f"predicted {show_time(route.predicted_ns)}{parts} ({route.certificate or 'no certificate'}{bound}; "
                      f"solver {route.solver or 'none'})")
     elif route is not None:
         notes.append(f"route: {route.certificate or 'none'}, no predicted times")
     if end_to_end is not None:
         line = f"measured {show_time(end_to_end)} end to end"
         if measured is not None:
-            line += f", {show_time(measured)} in steps"
+            line += f", {show_time(measured)} in the steps, timed one by one"
         if route is not None and route.predicted_ns:
-            line += f"; against predicted {show_percent(end_to_end / route.predicted_ns - 1)}"
+            line += f"; by the clock {show_difference(end_to_end / route.predicted_ns - 1)} than predicted"
         notes.append(line)
     if conversions and all(c["measured_ns"] is not None for c in conversions):
         takes = "takes" if len(conversions) == 1 else "take"
@@ -103,7 +109,20 @@ def _notes(route: Route | None, conversions: list, measured: float | None, end_t
     return notes
 
 
-def route_json(plan: Any, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None) -> dict[str, Any]:
+def _legend(rows: list[dict[str, Any]]) -> list[str]:
+    """What the columns mean that do not say it themselves, as far as they are there."""
+    notes = []
+    if any(r["variant"] for r in rows):
+        notes.append("variant: micro-kernel with its tile and instruction set, /what the routine varies, +1thread: one thread "
+                     "computes it")
+    margins = [r["margin_ns"] for r in rows if r["margin_ns"] is not None]
+    if margins:
+        notes.append("margin: by how much the best whole route with the runner-up was predicted to be slower"
+                     + ("; below 0 it was predicted to be faster; the race chose this one" if min(margins) < 0 else ""))
+    return notes
+
+
+def route_json(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: float | None = None) -> dict[str, Any]:
     """The same as plain data, with the route's totals."""
     route, table = plan.route, route_table(plan, steps_ns, end_to_end_ns)
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",

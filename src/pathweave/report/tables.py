@@ -41,6 +41,11 @@ def show_percent(share: Any) -> str:
     return "" if share is None else f"{100 * share:+.1f} %"
 
 
+def show_difference(share: Any) -> str:
+    """A share of 1 in words: `3.1 % more`, `0.5 % less`; "" for None."""
+    return "" if share is None else f"{abs(100 * share):.1f} % {'more' if share >= 0 else 'less'}"
+
+
 def show_error(error: Any) -> str:
     """A relative error as `3.1e-07`; "" for None."""
     return "" if error is None else f"{error:.1e}"
@@ -114,7 +119,7 @@ class Table:
     """
 
     columns: Sequence[Column]
-    rows: list[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
     title: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -154,8 +159,9 @@ class Table:
             while excess() > 0 and any(c.fold for c in columns):
                 i = max(range(len(columns)), key=lambda i: columns[i].fold)
                 folded.append(columns[i].heading)
-                for row in (columns, widths, *cells):
-                    del row[i]  # type: ignore[union-attr]
+                del columns[i], widths[i]
+                for row in cells:
+                    del row[i]
             shorten(TIGHT)
             whole, cells = cells, [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
                                    for row in cells]

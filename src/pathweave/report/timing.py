@@ -58,7 +58,8 @@ def step_samples(session: Any, inputs: Mapping[str, Any], seconds: float = 0.5, 
     runs; the first of each does not count."""
     session.run_timed(inputs)
     session.run(inputs)
-    runs, calls = [], []
+    runs: list[np.ndarray] = []
+    calls: list[float] = []
     end = timer.now() + seconds
     while len(runs) < at_least or (timer.now() < end and len(runs) < at_most):
         runs.append(session.run_timed(inputs))

@@ -88,7 +88,8 @@ def verify(plan: Any, inputs: Iterable[Arrays], reference: Callable[[Arrays], Ar
     least = least_accurate(plan)
     below = accuracy_rank(least) > accuracy_rank("f32")
     given = limit is not None
-    limit = limit if given else LIMIT_BELOW if below else LIMIT
+    if limit is None:
+        limit = LIMIT_BELOW if below else LIMIT
     found = {name: _Judge(name, limit, below) for name in plan.outputs}
     result = Verification([], least, limit, below)
     rows: dict[str, dict[str, Any]] = {}

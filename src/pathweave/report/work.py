@@ -1,12 +1,9 @@
-"""How much a layer computes, holds and moves: operations, parameters and bytes, from shapes alone."""
+"""How much a layer computes and holds: operations and parameters, from shapes alone."""
 
 from __future__ import annotations
 
-import re
-
 from ..layers import kind_of
-from ..net.format import DTYPES, itemsize
-from ..net.net import Layer, Net, TensorSpec
+from ..net.net import Layer, Net
 
 
 def parameters(net: Net, layer: Layer) -> int:
@@ -27,12 +24,3 @@ def operations(net: Net, layer: Layer) -> int:
 def moves(kind: str) -> bool:
     """Whether a kind only moves elements."""
     return kind_of(kind).per_element == 0
-
-
-def size_bytes(spec: TensorSpec, dtype: str | None = None) -> int:
-    """Bytes of a bound value in an element type of its own or another one; of unknown names such as bf16x2, planes of a
-    known one."""
-    word, planes = dtype or spec.dtype, 1
-    if found := re.fullmatch(r"(\w+?)x(\d)", word):
-        word, planes = found[1], int(found[2])
-    return spec.elements * (itemsize(word) if word in DTYPES else itemsize(spec.dtype)) * planes

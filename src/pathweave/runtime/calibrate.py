@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, OutOfMemoryError
-from ..net.arrays import as_array
+from ..net.arguments import as_array, by_name
 from ..net.border import of_caller
 from ..net.floats import numbers_of, taken
 from ..net.format import numpy_dtype
@@ -28,6 +28,9 @@ from .ranges import Ranges
 from .routes import plan_route
 from .sharing import Scales, scales_of
 from .trial import SAMPLES, trial
+
+if TYPE_CHECKING:
+    from .session import Session
 
 #: Bytes of the values that one plan hands out.
 GROUP_BYTES = 128 << 20
@@ -74,7 +77,7 @@ class Recorder:
                 layers.append(layer)
         return BoundNet(Net(net.inputs, values, layers[::-1], net.constants, net.specs))
 
-    def _places(self, session: Any) -> dict[str, np.ndarray]:
+    def _places(self, session: Session) -> dict[str, np.ndarray]:
         """Arrays for the outputs, in memory that all groups share."""
         places, at = {}, -self._memory.ctypes.data % _ALIGNMENT
         for name, spec in session.plan.outputs.items():
@@ -180,15 +183,7 @@ def _doubts(bound: BoundNet, found: Scales, samples: list[dict[str, np.ndarray]]
 def sample_arrays(net: Net, where: str, sample: Any, layouts: Mapping[str, str]) -> dict[str, np.ndarray]:
     """The arrays of a sample by input, checked, as a call takes them. Raises InputError, DTypeError."""
     from ..meaning.evaluate import match_arrays
-    if not isinstance(sample, Mapping):
-        if len(net.inputs) != 1:
-            raise InputError(f"{where}: expected a dict with the inputs {', '.join(map(repr, net.inputs))}, got "
-                             f"{type(sample).__name__}")
-        sample = {next(iter(net.inputs)): sample}
-    if set(sample) != set(net.inputs):
-        raise InputError(f"{where}: expected exactly the inputs {', '.join(map(repr, net.inputs))}, got "
-                         f"{', '.join(map(repr, sample)) or 'none'}")
-    arrays = {}
+    sample, arrays = by_name(where, net.inputs, sample), {}
     for name, spec in net.inputs.items():
         try:
             array = as_array(name, sample[name])

@@ -13,11 +13,11 @@ from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import Format, of_rank, plain_layout
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
-from .layouts import host_formats, size_bytes
+from ..net.size import size_bytes
+from ..net.variant import Variant
+from .layouts import host_formats
 from .native import native
 
-#: Ends the variant of a candidate that one thread runs while the others of the plan go on to the next step.
-ALONE = "+1thread"
 #: Candidates of one thread are listed for problems of at most so many bytes, constants included: moving more than that
 #: through a core's caches takes longer than the meeting of all threads that is saved.
 ALONE_BYTES = 256 << 10
@@ -40,7 +40,7 @@ class Candidate:
 
     `problem`: what is asked, the key of the profile. `base`: what the routine itself is handed: the same, or the
     problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest,
-    for one thread where the variant ends in ALONE.
+    for one thread where the variant is `alone`.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
     `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
     means that the output lies inside the input.
@@ -74,12 +74,12 @@ class Candidate:
     @property
     def alone(self) -> bool:
         """True when one thread runs it, although the problem is for several."""
-        return self.variant.endswith(ALONE)
+        return Variant.parse(self.variant).alone
 
     @property
     def own_variant(self) -> str:
         """The variant as the routine itself calls it."""
-        return self.variant.removesuffix(ALONE)
+        return Variant.parse(self.variant).own
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -131,7 +131,7 @@ def candidates(problem: Problem, *, accuracy: str = "f32", restrict: Callable[[C
 def find(problem: Problem, routine: str, variant: str | None = None) -> Candidate | Refusal:
     """One routine (its first variant, unless one is named) for a problem, or why there is none."""
     if variant is not None and problem.threads == 1:
-        variant = variant.removesuffix(ALONE)
+        variant = str(Variant.parse(variant)._replace(alone=False))
     everything, refusals = _all(problem)
     same = [c for c in everything if c.routine == routine]
     for c in same:
@@ -199,7 +199,8 @@ def _of_one_thread(problem: Problem) -> list[Candidate]:
     if problem.threads == 1 or sum(map(size_bytes, specs)) > ALONE_BYTES:
         return []
     found, _ = _of_team(problem.with_threads(1))
-    return [replace(c, problem=problem, variant=c.variant + ALONE) for c in found if c.device == "cpu" and not c.reference]
+    return [replace(c, problem=problem, variant=str(Variant(c.variant, alone=True)))
+            for c in found if c.device == "cpu" and not c.reference]
 
 
 def _asked(problem: Problem) -> list[dict]:

@@ -23,8 +23,8 @@ from typing import Any
 from ..errors import NoneAllowedError, RestrictionError
 from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
+from ..net.variant import ALONE_WORD
 from ..words import counted
-from . import catalogue
 from .catalogue import Candidate, Restrict
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
@@ -106,7 +106,7 @@ def _word_test(text: str, word: str, devices: set[str]) -> Test:
         return lambda c: not c.reference and c.accuracy == "strict"
     if word == "faster":
         return lambda c: not c.reference and c.accuracy != "strict"
-    if word == catalogue.ALONE[1:]:
+    if word == ALONE_WORD:
         return lambda c: c.alone
     return lambda c: c.algorithm == word or c.variant == word
 

@@ -12,8 +12,9 @@ from ..net import memory
 from ..net.floats import host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
+from ..net.size import size_bytes
 from .bound import BoundNet
-from .layouts import laid_out, size_bytes, to_logical
+from .layouts import laid_out, to_logical
 
 #: Integers where the net says nothing: masks and flags are frequent, and 0 and 1 are in the range of nearly everything.
 UNKNOWN_RANGE = (0, 1)

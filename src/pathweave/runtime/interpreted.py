@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..net.route import Route
 from .catalogue import PYTHON
+
+if TYPE_CHECKING:
+    from .bound import BoundNet
+    from .plan import Plan
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def interpreted(rows: Iterable[tuple[str, str, str, float | None]]) -> Interpret
     return Interpreted(tuple((name, kind) for name, kind, _ in found), len(known), share)
 
 
-def of_plan(plan: Any, steps_ns: np.ndarray | None = None) -> Interpreted:
+def of_plan(plan: Plan, steps_ns: np.ndarray | None = None) -> Interpreted:
     """Of a plan's steps; `steps_ns`: measured nanoseconds of each, else the prices of the plan's route."""
     if steps_ns is None and plan.route is not None:
         return of_route(plan.route, plan.bound)
@@ -62,7 +66,7 @@ def of_plan(plan: Any, steps_ns: np.ndarray | None = None) -> Interpreted:
     return interpreted(rows)
 
 
-def of_route(route: Route, bound: Any) -> Interpreted:
+def of_route(route: Route, bound: BoundNet) -> Interpreted:
     """Of a route's layers and conversions at their predicted times."""
     kinds = {layer.name: layer.kind for layer in (*bound.base.layers, *bound.layers)}
     rows = [(name, kinds.get(name, "region"), c.routine, c.predicted_ns) for name, c in route.layers.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..net.format import LAYOUTS, Format, fits, itemsize, plain_layout
+from ..net.format import LAYOUTS, Format, fits, plain_layout
 from ..net.net import TensorSpec
 from ..net.scales import INTEGER_RANGE, needs_scale
 
@@ -40,11 +40,6 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
     if value.shape != out.shape:
         raise ValueError(f"a result of shape {list(value.shape)}; expected {list(out.shape)}")
     out[...] = value
-
-
-def size_bytes(spec: TensorSpec, form: Format | None = None) -> int:
-    """Bytes of a bound value in a format (None: the caller's); the same in every layout, for nothing is ever padded."""
-    return spec.elements * itemsize(form.dtype if form else spec.dtype)
 
 
 def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:

@@ -6,11 +6,15 @@ import os
 import warnings
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
-from ..net.arrays import as_array
+from ..net.arguments import as_array, by_name
 from ..net.border import checked_layouts, in_layout, logical_shapes
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
 from ..net.route import Route
@@ -18,11 +22,12 @@ from ..net.scales import Scale
 from ..net.size import MOST_THREADS, check_number_of_threads
 from ..words import counted
 from . import defaults
+from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
 from .bound import BoundNet, resolve_shapes
 from .native import native
 from .plan import Plan
 from .routes import plan_route
-from .session import Session, by_name
+from .session import Session
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
@@ -83,11 +88,11 @@ class Runnable:
         """Inputs by name."""
         return self.net.inputs
 
-    def bind(self, shapes: Any = None) -> BoundNet:
+    def bind(self, shapes: Shapes = None) -> BoundNet:
         """The net at concrete shapes; see `bound.resolve_shapes`."""
         return BoundNet.bind(self.net, shapes, self.scales, self.layouts)
 
-    def route(self, shapes: Any = None, threads: int | None = None) -> Route:
+    def route(self, shapes: Shapes = None, threads: int | None = None) -> Route:
         """The route that runs at these shapes: the tuned one, one carried over, or the default."""
         return self._choose(self.bind(shapes), self.threads if threads is None else check_threads(threads))
 
@@ -97,7 +102,7 @@ class Runnable:
             return defaults.default_route(bound, threads)
         return route
 
-    def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
+    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None) -> Plan:
         """A plan for some shapes. With a route it is made anew, without one it is kept and shared.
 
         Raises InputError, ShapeError, RouteError, OutOfMemoryError.
@@ -154,7 +159,7 @@ class Runnable:
         self.scales = scales
         self.forget_plans()
 
-    def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
+    def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
         arrays = {n: as_array(n, array) for n, array in by_name("call", self.net.inputs, inputs).items()}
         threads = self.threads
@@ -171,7 +176,7 @@ class Runnable:
         from ..meaning.evaluate import match_arrays
         return match_arrays(self.net.inputs, self.layouts, {n: as_array(n, a).shape for n, a in arrays.items()})
 
-    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
         if named:
             if inputs is not None:
@@ -192,6 +197,8 @@ class LoadedModel(Model):
     __hash__ = object.__hash__
 
     def __init__(self, model: Model, threads: int | None = None):
+        if not isinstance(model, Model):
+            raise ModelError(f"model: expected a Model, as pathweave.load gives for a path, got {type(model).__name__}")
         nets = {n: model.nets[n] for n in (*NET_ORDER, *model.nets) if n in model.nets}
         super().__init__(nets, dict(model.meta), dict(model.routes), dict(model.quantisation))
         if "main" not in self.nets:
@@ -295,14 +302,14 @@ class LoadedModel(Model):
         from ..files.pipeline import output_specs
         return output_specs(self.main)
 
-    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
 
         An input that has a default value (`meta["default_inputs"]`) may be left out or given.
         """
         return self._for(named or inputs).runnable()(inputs, out=out, **named)
 
-    def run(self, inputs: Any = None, out: Any = None) -> dict[str, Any]:
+    def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Run the main net; always a dict by name."""
         return self._for(inputs).runnable().run(inputs, out)
 
@@ -321,19 +328,19 @@ class LoadedModel(Model):
                 self._with_given[given] = self._reopen(sorted(given)).with_layouts(self.layouts)
             return self._with_given[given]
 
-    def bind(self, shapes: Any = None) -> BoundNet:
+    def bind(self, shapes: Shapes = None) -> BoundNet:
         """The main net at concrete shapes: what profiles and solvers work on."""
         return self.runnable().bind(shapes)
 
-    def route(self, shapes: Any = None, threads: int | None = None) -> Route:
+    def route(self, shapes: Shapes = None, threads: int | None = None) -> Route:
         """The route that the main net takes at these shapes."""
         return self.runnable().route(shapes, threads)
 
-    def plan(self, route: Route | None = None, shapes: Any = None, threads: int | None = None) -> Plan:
+    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None) -> Plan:
         """A plan of the main net; see `Runnable.plan`."""
         return self.runnable().plan(route, shapes, threads)
 
-    def session(self, shapes: Any = None) -> Session:
+    def session(self, shapes: Shapes = None) -> Session:
         """A session of the main net for some shapes."""
         return self.plan(shapes=shapes).session()
 
@@ -350,7 +357,8 @@ class LoadedModel(Model):
         if "main" in self._runnables:
             self._runnables["main"].forget_plans()
 
-    def calibrate(self, samples: Iterable[Any], *, progress: Callable[[float, str], None] | None = None) -> LoadedModel:
+    def calibrate(self, samples: Iterable[Inputs | Image], *, progress: Callable[[float, str], None] | None = None,
+                  max_pixels: int | None = None) -> LoadedModel:
         """Find the scales of the main net's values on samples, so that quantised routines may be used; gives the model.
 
         `samples`: an iterable of what a call takes, with or without the batch dimension (an array [N,...] is N samples),
@@ -358,12 +366,12 @@ class LoadedModel(Model):
         range that it has on them (0 always in it) in 256 steps; what is outside saturates. The model itself changes, and
         `save` keeps the scales; `pathweave.tune(model, accuracy="quantised")` makes use of them. Values that one scale
         would spoil stay in float; `notes` and a CalibrationWarning tell which, and where large errors are to be expected.
-        `progress`: called with (0..1, text). Raises InputError, DTypeError naming the sample that is wrong; the model is then
-        as before.
+        `progress`: called with (0..1, text). `max_pixels`: as in `predict`. Raises InputError, DTypeError naming the sample
+        that is wrong; the model is then as before.
         """
         from .calibrate import CalibrationWarning, Samples, calibrate
         runnable = self.runnable()
-        images = self.image_inputs if "preprocess" in self.nets else None
+        images = partial(self.image_inputs, max_pixels=max_pixels) if "preprocess" in self.nets else None
         scales, notes = calibrate(self.main, Samples(samples, images), self.threads, progress, self.layouts)
         self.quantisation["main"], self._calibration = scales, [f"calibration: {note}" for note in notes]
         runnable.set_scales(scales)
@@ -371,12 +379,12 @@ class LoadedModel(Model):
             warnings.warn(note, CalibrationWarning, stacklevel=2)
         return self
 
-    def image_inputs(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
+    def image_inputs(self, image: Image, *, max_pixels: int | None = None) -> dict[str, np.ndarray]:
         """The main net's inputs from an image, by the preprocess net; see `predict`."""
         values = self.runnable("preprocess").run(self._images(image, max_pixels))
         return dict(zip(self.main.inputs, values.values()))
 
-    def predict(self, image: Any, *, max_pixels: int | None = None) -> dict[str, Any]:
+    def predict(self, image: Image, *, max_pixels: int | None = None) -> dict[str, np.ndarray]:
         """Run all nets on an image: preprocess, main, postprocess; results by name.
 
         `image`: path of an image file, uint8 array [H,W,3] (RGB) or [H,W], a Pillow image, or a dict of those by name
@@ -414,11 +422,10 @@ class LoadedModel(Model):
         integers = [a for a in values.values() if a.dtype.kind in "iu"]
         if not integers or "labels" in values:
             return values
-        import numpy as np
         table = np.array([*map(str, labels), ""], dtype=object)
         return {**values, "labels": table[np.where((integers[0] >= 0) & (integers[0] < len(labels)), integers[0], -1)]}
 
-    def save(self, path: str | os.PathLike, packed: bool = False) -> None:
+    def save(self, path: Path, packed: bool = False) -> None:
         """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError).
 
         `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
@@ -471,8 +478,6 @@ def _rebuilt(kind: type, model: Model, threads: int | None) -> LoadedModel:
 
 
 def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: int | None) -> Any:
-    import numpy as np
-
     from ..files.images import pixels, read_image
     if isinstance(value, (str, os.PathLike)):
         return read_image(value, wanted, max_pixels)
@@ -484,7 +489,7 @@ def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: i
     return array
 
 
-def load(path: Any, preprocess: Any = None, postprocess: Any = None, threads: int | None = None,
+def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = None, threads: int | None = None,
          layouts: Mapping[str, str] | None = None, **options: Any) -> LoadedModel:
     """Read a model: a `.pw` file, or one of another framework that the importers know; the content decides.
 
@@ -543,7 +548,7 @@ def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
     return pipeline, folder
 
 
-def plan(model: Any, route: Route | None = None, *, shapes: Any = None, threads: int | None = None) -> Plan:
+def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, threads: int | None = None) -> Plan:
     """A plan of a model's main net: everything prepared for one set of shapes.
 
     `model`: a model, or a path. `route`: what `solve` or `tune` gave (None: the model's own, or the default).
@@ -553,8 +558,8 @@ def plan(model: Any, route: Route | None = None, *, shapes: Any = None, threads:
     return load(model).plan(route, shapes, threads)
 
 
-def default_route(model: Any, threads: int | None = None, *, shapes: Any = None, accuracy: str = "f32",
-                  restrict: Any = None) -> Route:
+def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, shapes: Shapes = None, accuracy: str = "f32",
+                  restrict: AnyRestrict = None) -> Route:
     """The route that a model's main net takes where nothing was measured.
 
     `model`: a model, a path, or a net that is bound already. `shapes`: as in `plan`. `accuracy`: the least accurate class

@@ -13,18 +13,18 @@ from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Conversion, Route
 from ..net.scales import needs_scale
-from ..net.size import advice, max_bytes
+from ..net.size import advice, max_bytes, size_bytes
 from ..words import counted
 from . import catalogue
 from .bound import BoundNet, constant_id
 from .catalogue import Candidate
 from .conversions import shortest
-from .layouts import size_bytes
 from .native import native
 from .prepare import KernelCache, Prepared, kernel_of
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .. import _native
+    from .session import Session  # it stands on plans
 
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
 
@@ -56,7 +56,7 @@ class Plan:
     was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once.
     """
 
-    def __init__(self, bound: BoundNet, handle: Any, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
+    def __init__(self, bound: BoundNet, handle: _native.Plan, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
                  conversions: list[Conversion], threads: int, kernels: tuple[tuple[str, Any], ...] = (),
                  route: Route | None = None):
         self.bound = bound
@@ -96,7 +96,7 @@ class Plan:
         return self._handle.workspace_bytes
 
     @property
-    def native(self) -> Any:
+    def native(self) -> _native.Plan:
         """The plan of the native core."""
         return self._handle
 
@@ -199,7 +199,7 @@ class _Builder:
             self.outputs.append(self._output(name))
 
     def _value(self, spec: TensorSpec, form: Format) -> int:
-        self.values.append((size_bytes(spec, form), form.device))
+        self.values.append((size_bytes(spec, form.dtype), form.device))
         return len(self.values) - 1
 
     def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int]) -> None:

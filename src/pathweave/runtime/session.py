@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import DTypeError, InputError, OutOfMemoryError
 from ..locks import lock
-from ..net.arrays import as_array, check_on_host
+from ..net.arguments import as_array, by_name, check_on_host
 from ..net.border import advice
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import Format, numpy_dtype
 from ..net.net import TensorSpec
+from .arguments import Inputs
 from .plan import Plan
 
 
@@ -28,6 +30,8 @@ class Session:
     """
 
     def __init__(self, plan: Plan):
+        if not isinstance(plan, Plan):
+            raise InputError(f"session: expected a Plan, as pathweave.plan gives, got {type(plan).__name__}")
         self.plan = plan
         shape = plan.bound.array_shape
         self._inputs = [(name, shape(name), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
@@ -44,7 +48,7 @@ class Session:
         raise InputError("a session holds memory of this process and is not pickled or copied: make another one of its plan, "
                          "session.plan.session(); for another process pickle the model")
 
-    def __call__(self, inputs: Any = None, /, *, out: Any = None, **named: Any) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
 
         Fresh arrays are returned unless `out` holds them; a dict may give some of the outputs. The interpreter's lock
@@ -57,14 +61,14 @@ class Session:
         results = self.run(inputs, out)
         return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
 
-    def run(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> dict[str, np.ndarray]:
+    def run(self, inputs: Inputs, out: Inputs = None) -> dict[str, np.ndarray]:
         """Like a call, but always gives a dict by name."""
         arrays, results = self._bound(inputs, out)
         with self._lock:
             self._handle.run(arrays, self._written(results))
         return results
 
-    def run_timed(self, inputs: Mapping[str, Any] | Any, out: Any = None) -> np.ndarray:
+    def run_timed(self, inputs: Inputs, out: Inputs = None) -> np.ndarray:
         """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
         arrays, results = self._bound(inputs, out)
         with self._lock:
@@ -129,21 +133,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session over {self.plan!r}>"
-
-
-def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
-    """Inputs of a call in the order of the net's; one array stands for the input of a net that has one. Raises InputError."""
-    if not isinstance(inputs, (dict, Mapping)):  # dict first: to ask the abstract class takes a microsecond
-        if len(specs) == 1:
-            return {name: inputs for name in specs}
-        problem = f"expected a dict, got {'nothing' if inputs is None else type(inputs).__name__}"
-    elif inputs.keys() == specs.keys():
-        return {name: inputs[name] for name in specs}
-    else:
-        named = {"missing": [n for n in specs if n not in inputs], "unknown": [n for n in inputs if n not in specs]}
-        problem = " and ".join(f"{', '.join(map(repr, names))} {word}" for word, names in named.items() if names)
-    listed = ", ".join(f"{name!r} {spec}" for name, spec in specs.items())
-    raise InputError(f"{where}: {problem}; expected exactly the inputs {listed}")
 
 
 def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, form: Format) -> None:

@@ -229,8 +229,7 @@ def _listed(named: Sequence[str]) -> str:
 
 
 def _cuts(layer: Layer) -> bool:
-    """True for a relu, or a clip whose ends have 0 between them."""
-    if layer.epilogue:
-        return False
-    return layer.kind == "relu" or layer.kind == "clip" and \
-        float(layer.attrs.get("min", -np.inf)) <= 0 <= float(layer.attrs.get("max", np.inf))
+    """True for what moves elements to the ends of a range that has 0 in it: a relu, most clips."""
+    from ..layers import kind_of
+    found = None if layer.epilogue else kind_of(layer.kind).clamp(layer.attrs)
+    return found is not None and found[0] <= 0 <= found[1]

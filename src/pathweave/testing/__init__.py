@@ -182,25 +182,6 @@ def tolerance(case: Case, accuracy_class: str, dtype: str = "") -> float:
     return largest_error(accuracy_class, case.reduction_length(), dtype)
 
 
-def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
-    """RMS of the difference over RMS of what is wanted, in float64; infinite for another shape or misplaced NaN, inf.
-
-    Where everything wanted is 0, the RMS of the difference itself. Integers and bool: 0 when equal, else infinite.
-    """
-    got, wanted = np.asarray(got), np.asarray(wanted)
-    if got.shape != wanted.shape:
-        return math.inf
-    if wanted.dtype.kind in "iub":
-        return 0.0 if np.array_equal(got, wanted) else math.inf
-    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
-    finite = np.isfinite(wanted)
-    if not np.array_equal(got[~finite], wanted[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
-        return math.inf
-    difference, size = (float(np.sqrt(np.mean(v[finite] ** 2))) if finite.any() else 0.0
-                        for v in (got - np.where(finite, wanted, 0), wanted))
-    return difference / size if size else difference
-
-
 @lru_cache(maxsize=1)
 def _collected() -> tuple[Case, ...]:
     found: dict[str, Case] = {}

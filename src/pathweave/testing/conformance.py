@@ -21,12 +21,14 @@ import numpy as np
 
 from ..locks import cached_property
 from ..net.accuracy import LIMITS
+from ..net.compare import relative_error
 from ..net.format import Format, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.scales import UNKNOWN, Scale, needs_scale
+from ..net.size import size_bytes
 from ..runtime.native import native
-from . import Case, cases, quantised, relative_error, tolerance
+from . import Case, cases, quantised, tolerance
 from .guard import Guarded, fence, guarded
 from .layouts import decode, encode, lay_out, logical
 
@@ -448,7 +450,7 @@ class _Wiring:
         steps: list[tuple] = []
 
         def value(spec: TensorSpec, form: Format, device: str) -> int:
-            values.append((spec.elements * itemsize(form.dtype), device))
+            values.append((size_bytes(spec, form.dtype), device))
             return len(values) - 1
 
         def carry(spec: TensorSpec, source: Format, target: Format, at: int, to: int) -> None:

@@ -1,4 +1,8 @@
-"""What `pathweave.solve` and `pathweave.tune` are."""
+"""What `pathweave.solve` and `pathweave.tune` are.
+
+From a call of `tune` to the route: here the model is loaded and bound to shapes, the store is opened, and the winner is kept.
+`tuner.Tuner.tune` does what lies between: measure, solve, race.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from ..net.net import Model
 from ..net.route import Route
 from ..net.size import check_seconds
 from ..profiling.profile import Profile
+from ..profiling.store import AnyStore
 from ..profiling.timed import MACHINE, RunTimer
 from ..progress import Progress, progress_bar
+from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.model import LoadedModel, check_threads, load
 from .costs import Costs
@@ -42,8 +48,8 @@ def profiled_threads(bound: BoundNet, profile: Profile) -> int:
     return max(found)
 
 
-def solve(model: Any, profile: Profile, *, accuracy: str = "f32", threads: int | None = None, shapes: Any = None,
-          restrict: Any = None, time_limit_s: float = 10) -> Route:
+def solve(model: AnyModel, profile: Profile, *, accuracy: str = "f32", threads: int | None = None, shapes: Shapes = None,
+          restrict: AnyRestrict = None, time_limit_s: float = 10) -> Route:
     """The fastest route of a model's main net under measured costs, with a certificate.
 
     A pure function of its arguments: no clock decides, nothing is run, and the profile may be another machine's; the
@@ -62,8 +68,8 @@ def solve(model: Any, profile: Profile, *, accuracy: str = "f32", threads: int |
     return solved_routes(costs, time_limit_s)[0]
 
 
-def tune(model: Any, *, accuracy: str = "f32", threads: int | None = None, budget_s: float = 30, shapes: Any = None,
-         restrict: Any = None, progress: bool | Progress = True, store: Any = None,
+def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, budget_s: float = 30, shapes: Shapes = None,
+         restrict: AnyRestrict = None, progress: bool | Progress = True, store: AnyStore = None,
          profile: Profile | None = None, timer: RunTimer = MACHINE) -> TunedModel:
     """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
 

@@ -9,14 +9,16 @@ from typing import Any
 from ..errors import DeviceError, InputError
 from ..net.problem import adapt_problem
 from ..net.route import Route
+from ..net.variant import Variant
 from ..profiling.measurement import Measurement
 from ..profiling.profile import Profile
+from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.model import check_threads, load
 from ..runtime.routes import carried_from
 from ..words import counted
 from .costs import Costs
-from .fusion import MEMBER, whole
+from .fusion import MEMBER, stands_for
 
 
 @dataclass
@@ -71,8 +73,8 @@ class Explanation:
         return asdict(self)
 
 
-def explain(model: Any, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
-            shapes: Any = None, restrict: Any = None, route: Route | None = None,
+def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
+            shapes: Shapes = None, restrict: AnyRestrict = None, route: Route | None = None,
             time_limit_s: float = 10) -> Explanation:
     """Everything that decided how one layer (by name, or by its position from 0) is computed.
 
@@ -132,7 +134,8 @@ def _rows(costs: Costs, layer: str) -> list[Row]:
     for name in costs.fusion.around(layer):
         for p in sorted(costs.fusion.priced[name], key=lambda p: (p.cost, p.candidate.key)):
             c, m = p.candidate, p.measurement
-            rows.append(Row(c.routine, c.version, whole(c.variant, name), list(map(str, c.ins)), list(map(str, c.outs)),
+            variant = str(Variant.parse(c.variant).for_region(name))
+            rows.append(Row(c.routine, c.version, variant, list(map(str, c.ins)), list(map(str, c.outs)),
                             c.accuracy, c.reference, p.memory, m.median, m.p10, m.spread, m.count, m.when,
                             source=_source(m)))
     return rows
@@ -168,7 +171,8 @@ def _find(e: Explanation, routine: str, variant: str) -> Row | None:
 def _mark(e: Explanation, route: Route, solved: bool) -> None:
     region = next((name for name, members in route.regions.items() if e.layer in members), None)
     choice = route.layers[region or e.layer]
-    e.chosen = _find(e, choice.routine, choice.variant if region is None else whole(choice.variant, region))
+    variant = choice.variant if region is None else str(Variant.parse(choice.variant).for_region(region))
+    e.chosen = _find(e, choice.routine, variant)
     if region is not None:
         e.notes.append(f"computed together with {', '.join(repr(m) for m in route.regions[region] if m != e.layer)}; "
                        f"prices of routines for {region!r} are for all of these layers")
@@ -197,7 +201,7 @@ def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> Non
         return
     e.margin_ns = extra
     e.runner_up = _find(e, other.routine, other.variant) if other.routine != MEMBER else \
-        next((r for r in e.candidates if r.variant.endswith(whole("", other.variant.partition("/")[0]))), None)
+        next((r for r in e.candidates if stands_for(other.variant, Variant.parse(r.variant).region)), None)
     if e.runner_up is not None:
         e.runner_up.runner_up = True
 

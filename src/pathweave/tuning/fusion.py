@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..net.format import Format
+from ..net.variant import Variant
 from ..regions import Region
 from .solvers import contract
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 MEMBER = "region"
 
 
-def whole(variant: str, region: str) -> str:
-    """The variant of a routine for a region, as the solver and `explain` call it."""
-    return f"{variant} for {region}"
+def stands_for(token: str, region: str) -> bool:
+    """True for a format inside of a region: its name, or NAME/NUMBER. Names may hold slashes themselves."""
+    return bool(region) and (token == region or token.rpartition("/")[0] == region)
 
 
 class Fusion:
@@ -72,7 +73,7 @@ class Fusion:
             outs = tuple(ports.get(v, token) for v in layer.outputs)
             if member == region.last:
                 c = p.to_solver()
-                found[member] = c._replace(variant=whole(c.variant, name), ins=ins, outs=outs)
+                found[member] = c._replace(variant=str(Variant.parse(c.variant).for_region(name)), ins=ins, outs=outs)
                 self._behind[member, c.routine, found[member].variant] = name, p
             else:
                 found[member] = contract.Candidate(MEMBER, token, ins, outs, 0.0)

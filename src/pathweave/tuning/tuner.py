@@ -225,18 +225,16 @@ class Tuner:
             routes.setdefault(identity(route), ([], route))[0].append(name)
         return routes
 
-    def _affordable(self, routes: Routes) -> Routes:
+    def _affordable(self, routes: Routes) -> set[Identity]:
         """The routes for whose least race there is time, the yardstick's runs included: the favourite and the default route
         in any case."""
         runs = 1 + racing.LEAST_ROUNDS
         left = self.latest - self.timer.now() - (runs * self.yardstick.reference / 1e9 if self.yardstick else 0.0)
-        kept = {}
+        kept = set()
         for i, (key, (names, route)) in enumerate(routes.items()):
             left -= runs * (route.predicted_ns or 0.0) / 1e9
             if i == 0 or left > 0 or "default" in names:
-                kept[key] = names, route
-            else:
-                self.left_out += [{"name": name, "predicted_ns": route.predicted_ns} for name in names]
+                kept.add(key)
         return kept
 
     # ---- the race ---------------------------------------------------------------------------------------------------
@@ -246,11 +244,16 @@ class Tuner:
         return max(RACE_S, RACE_SHARE * self.seconds["profile"])
 
     def _race(self, routes: Routes, previous: racing.Racer | None = None) -> racing.Racer:
-        """Race routes, and who won before; gives the winner. A route that does not fit into memory as a whole is left out.
-        Raises OutOfMemoryError, RouteError where none can be planned."""
+        """Race routes, and who won before; gives the winner. A route that does not fit into memory as a whole is left out; one
+        for which there is no time takes part where no other can be planned. Raises OutOfMemoryError, RouteError where none
+        can be planned."""
         running = [previous] if previous else []
         failure: Error | None = None
-        for key, (names, route) in self._affordable(routes).items():
+        affordable = self._affordable(routes)
+        for key, (names, route) in sorted(routes.items(), key=lambda entry: entry[0] not in affordable):
+            if key not in affordable and running:
+                self.left_out += [{"name": n, "predicted_ns": route.predicted_ns} for n in names]
+                continue
             self.progress(0.82, f"preparing {names[0]}")
             try:
                 plan = plan_route(route, self.bound, self.threads, self.cache)

@@ -5,10 +5,9 @@ Sums of the second operand are made once where it is constant.
 
 from __future__ import annotations
 
-import re
-
 from ...layers import kind_of
 from ...net.net import Layer, Net
+from ...net.variant import Variant
 from .. import work
 
 #: Columns are halved in whole tiles.
@@ -18,13 +17,13 @@ QUADRANTS = (1, 1, 1, 4, 2, 3, 2)
 
 
 def operations(net: Net, layer: Layer, algorithm: str, variant: str) -> int | None:
-    level = re.match(r"level(\d)/", variant) if algorithm == "strassen" else None
+    level = Variant.parse(variant).level if algorithm == "strassen" else None
     if level is None:
         return None
     kind, y = kind_of(layer.kind), net.specs[layer.outputs[0]]
-    columns = y.shape[1 if layer.kind == "conv2" else -1]
+    columns = y.sizes[1 if layer.kind == "conv2" else -1]
     rows, depth = y.elements // columns, kind.terms(kind.complete(layer.attrs), [net.specs[v] for v in layer.inputs[:2]])
-    own = _product(rows, depth, columns, int(level[1]), 0 if layer.inputs[1] in net.constants else 1)
+    own = _product(rows, depth, columns, level, 0 if layer.inputs[1] in net.constants else 1)
     return work.operations(net, layer) - 2 * rows * depth * columns + own
 
 

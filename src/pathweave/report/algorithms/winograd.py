@@ -21,8 +21,8 @@ def operations(net: Net, layer: Layer, algorithm: str, variant: str) -> int | No
     m = int(found[1]) if found and layer.kind == "conv2" else 0
     if m not in LINES:
         return None
-    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].shape, net.specs[layer.inputs[1]].shape[1]
+    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].sizes, net.specs[layer.inputs[1]].sizes[1]
     alpha, (line_in, line_out) = m + 2, LINES[m]
     tile = 2 * alpha * line_in * inputs + 2 * alpha * alpha * inputs * outputs + (alpha + m) * line_out * outputs
-    direct = 2 * n * outputs * height * width * prod(net.specs[layer.inputs[1]].shape[1:])
+    direct = 2 * n * outputs * height * width * prod(net.specs[layer.inputs[1]].sizes[1:])
     return n * -(-height // m) * -(-width // m) * tile + work.operations(net, layer) - direct

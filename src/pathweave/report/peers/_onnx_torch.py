@@ -44,7 +44,7 @@ def convert(path: str) -> Any:
                 else:
                     self.register_buffer(f"c{i}", tensor)
 
-        def forward(self, *arguments):
+        def forward(self, *arguments: Any) -> tuple[Any, ...]:
             values = {**plain, **dict(zip(inputs, arguments))}
             values.update((name, getattr(self, own)) for name, own in self.names.items())
             for function, ins, outs, attributes in nodes:
@@ -69,7 +69,7 @@ def _pads(attributes: dict, rank: int = 2) -> list[int]:
     return list(attributes.get("pads", [0] * 2 * rank))
 
 
-def _padded(x, attributes: dict, value: float = 0.0):
+def _padded(x: Any, attributes: dict[str, Any], value: float = 0.0) -> tuple[Any, tuple[int, int]]:
     """The input with explicit padding where it is not symmetric, and the symmetric rest."""
     from torch.nn import functional
     top, left, bottom, right = _pads(attributes)
@@ -78,21 +78,21 @@ def _padded(x, attributes: dict, value: float = 0.0):
     return functional.pad(x, (left, right, top, bottom), value=value), (0, 0)
 
 
-def _conv(ins: list, a: dict):
+def _conv(ins: list[Any], a: dict[str, Any]) -> Any:
     from torch.nn import functional
     x, pad = _padded(ins[0], a)
     bias = ins[2] if len(ins) > 2 else None
     return functional.conv2d(x, ins[1], bias, a.get("strides", (1, 1)), pad, a.get("dilations", (1, 1)), a.get("group", 1))
 
 
-def _max_pool(ins: list, a: dict):
+def _max_pool(ins: list[Any], a: dict[str, Any]) -> Any:
     from torch.nn import functional
     x, pad = _padded(ins[0], a, float("-inf"))
     return functional.max_pool2d(x, a["kernel_shape"], a.get("strides", (1, 1)), pad, a.get("dilations", (1, 1)),
                                  bool(a.get("ceil_mode", 0)))
 
 
-def _average_pool(ins: list, a: dict):
+def _average_pool(ins: list[Any], a: dict[str, Any]) -> Any:
     from torch.nn import functional
     top, left, bottom, right = _pads(a)
     if (top, left) != (bottom, right):
@@ -101,7 +101,7 @@ def _average_pool(ins: list, a: dict):
                                  bool(a.get("ceil_mode", 0)), bool(a.get("count_include_pad", 0)))
 
 
-def _gemm(ins: list, a: dict):
+def _gemm(ins: list[Any], a: dict[str, Any]) -> Any:
     x = ins[0].t() if a.get("transA", 0) else ins[0]
     w = ins[1] if a.get("transB", 0) else ins[1].t()
     from torch.nn import functional
@@ -111,13 +111,13 @@ def _gemm(ins: list, a: dict):
     return y + ins[2] * a.get("beta", 1.0) if len(ins) > 2 else y
 
 
-def _batch_norm(ins: list, a: dict):
+def _batch_norm(ins: list[Any], a: dict[str, Any]) -> Any:
     from torch.nn import functional
     x, scale, bias, mean, variance = ins[:5]
     return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, a.get("epsilon", 1e-5))
 
 
-def _clip(ins: list, a: dict):
+def _clip(ins: list[Any], a: dict[str, Any]) -> Any:
     import torch
     low = ins[1] if len(ins) > 1 and ins[1] is not None else a.get("min")
     high = ins[2] if len(ins) > 2 and ins[2] is not None else a.get("max")
@@ -128,7 +128,7 @@ def _axes(ins: list, a: dict) -> list[int]:
     return list(ins[1] if len(ins) > 1 and ins[1] is not None else a.get("axes", []))
 
 
-def _mean(ins: list, a: dict):
+def _mean(ins: list[Any], a: dict[str, Any]) -> Any:
     axes = _axes(ins, a) or list(range(ins[0].dim()))
     return ins[0].mean(axes, keepdim=bool(a.get("keepdims", 1)))
 
@@ -154,7 +154,7 @@ def _table() -> dict[str, Any]:
     }
 
 
-def _flatten(x, a: dict):
+def _flatten(x: Any, a: dict[str, Any]) -> Any:
     axis = a.get("axis", 1)
     rows = 1
     for d in x.shape[:axis]:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from dataclasses import replace
+from typing import Any
 
 from . import Engine, Peer, Task, converted
 from .onnxruntime import load as load_f32
@@ -28,7 +29,7 @@ def quantise(task: Task, path: str) -> None:
         def __init__(self) -> None:
             self.left = iter(task.samples())
 
-        def get_next(self):
+        def get_next(self) -> Any:
             return next(self.left, None)
     prepared, temporary = f"{path}.prepared", f"{path}.{os.getpid()}.tmp"
     logging.getLogger().setLevel(logging.ERROR)

@@ -1,18 +1,35 @@
-"""Arrays that callers hand over: NumPy's, and those of others that offer DLPack and lie in memory of the CPU."""
+"""Arguments of a call: one array or arrays by name, of NumPy or what offers DLPack and lies in memory of the CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputDeviceError, InputError
+from .net import TensorSpec
 
 #: Names of DLPack's device types. Source: https://dmlc.github.io/dlpack/latest/c_api.html (DLDeviceType).
 _DEVICES = {1: "cpu", 2: "cuda", 3: "cuda_host", 4: "opencl", 7: "vulkan", 8: "metal", 9: "vpi", 10: "rocm", 11: "rocm_host",
             12: "ext_dev", 13: "cuda_managed", 14: "oneapi", 15: "webgpu", 16: "hexagon", 17: "maia"}
 #: Those whose memory the CPU reads.
 _HOST = ("cpu", "cuda_host", "rocm_host", "cuda_managed")
+
+
+def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
+    """Inputs of a call in the order of the net's; one array stands for the input of a net that has one. Raises InputError."""
+    if not isinstance(inputs, (dict, Mapping)):  # dict first: to ask the abstract class takes a microsecond
+        if len(specs) == 1:
+            return {name: inputs for name in specs}
+        problem = f"expected a dict, got {'nothing' if inputs is None else type(inputs).__name__}"
+    elif inputs.keys() == specs.keys():
+        return {name: inputs[name] for name in specs}
+    else:
+        named = {"missing": [n for n in specs if n not in inputs], "unknown": [n for n in inputs if n not in specs]}
+        problem = " and ".join(f"{', '.join(map(repr, names))} {word}" for word, names in named.items() if names)
+    listed = ", ".join(f"{name!r} {spec}" for name, spec in specs.items())
+    raise InputError(f"{where}: {problem}; expected exactly the inputs {listed}")
 
 
 def device_of(value: Any) -> str:
