@@ -21,6 +21,9 @@ import new  # noqa: E402
     ("routine", "conv2/ring", ["native/routines/conv2/ring.cpp"]),
     ("layer", "swish2", ["src/pathweave/layers/swish2.py", "src/pathweave/testing/cases/swish2.py",
                          "tests/unit/layer_oracle/swish2.py"]),
+    ("operator", "swish2", ["src/pathweave/importers/onnx/ops/swish2.py", "src/pathweave/layers/swish2.py",
+                            "src/pathweave/testing/cases/swish2.py", "tests/unit/layer_oracle/swish2.py"]),
+    ("importer", "toy", ["src/pathweave/importers/toy.py"]), ("region", "pad_pool", ["src/pathweave/regions/pad_pool.py"]),
     ("pass", "merge_pads", ["src/pathweave/passes/merge_pads.py"]), ("command", "diff", ["src/pathweave/cli/diff.py"])])
 def test_writes_files_and_keeps_existing_ones(tmp_path, what, name, paths):
     assert new.main([what, name], tmp_path) == 0
@@ -89,3 +92,44 @@ def test_pass_and_command_fit_their_folders(tmp_path):
     new.main(["command", "diff"], tmp_path)
     module = loaded(tmp_path / "src/pathweave/cli/diff.py", "pathweave.cli.diff")
     assert callable(module.command) and module.ORDER > 0
+
+
+def test_region_and_operator_fit_their_folders(tmp_path):
+    from pathweave.net.net import Layer, Net, TensorSpec
+    new.main(["region", "pad_pool"], tmp_path)
+    module = loaded(tmp_path / "src/pathweave/regions/pad_pool.py", "pathweave.regions.pad_pool")
+    net = Net({"x": TensorSpec("f32", (2,))}, ["y"], [Layer("l", "relu", ("x",), ("y",), {})], {})
+    assert list(module.find(net)) == []
+    new.main(["operator", "swish2"], tmp_path)
+    module = loaded(tmp_path / "src/pathweave/importers/onnx/ops/swish2.py", "pathweave.importers.onnx.ops.swish2")
+    assert {"Swish2": module.swish2} == module.OPERATORS
+
+
+def test_an_operator_is_imported_without_an_edit_elsewhere(tmp_path):
+    """In a copy of the package: ONNX's Swish2 becomes the new layer, which runs through its NumPy meaning."""
+    shutil.copytree(ROOT / "src/pathweave", tmp_path / "src/pathweave", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    new.main(["operator", "swish2"], tmp_path)
+    code = """
+import numpy as np, onnx
+from onnx import helper
+from pathweave.importers import load
+from pathweave.meaning.evaluate import evaluate
+value = lambda name: helper.make_tensor_value_info(name, 1, [2, 3])
+graph = helper.make_graph([helper.make_node("Swish2", ["x"], ["y"])], "g", [value("x")], [value("y")])
+model = load(helper.make_model(graph).SerializeToString())
+x = np.arange(6, dtype=np.float32).reshape(2, 3)
+print([layer.kind for layer in model.main.layers], np.array_equal(evaluate(model.main, {"x": x})["y"], x))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path / "src")})
+    assert done.stdout.split() == ["['swish2']", "True"], done.stderr
+
+
+@pytest.mark.parametrize("what", ["layer", "operator", "importer", "pass", "region", "command"])
+def test_what_it_writes_is_in_good_style(tmp_path, what):
+    ruff = Path(sys.executable).with_name("ruff")
+    if not ruff.exists():
+        pytest.skip("needs ruff beside the interpreter")
+    new.main([what, "swish2"], tmp_path)
+    done = subprocess.run([ruff, "check", "--config", ROOT / "pyproject.toml", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
