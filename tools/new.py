@@ -2,6 +2,7 @@
 """Begin a new thing of its own file. It is found by being there; nothing else is edited.
 
     python tools/new.py routine conv2/ring        native/routines/conv2/ring.cpp
+    python tools/new.py ukernel avx2/gemm_f32_4x24  native/ukernels/avx2/gemm_f32_4x24.cpp
     python tools/new.py layer swish2              src/pathweave/layers/swish2.py, its cases, its twin in ONNX
     python tools/new.py operator swish2           the same, and the operator in ONNX that becomes it
     python tools/new.py importer toy              src/pathweave/importers/toy.py
@@ -17,6 +18,9 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+
+#: Where the tiers and the contracts of micro-kernels are.
+UKERNELS = Path(__file__).resolve().parents[1] / "native/ukernels"
 
 ROUTINE = '''\
 // {layer}/{algorithm}: say here in one line how it computes, and where the method comes from.
@@ -57,6 +61,25 @@ namespace PW_COLLECT {{
 void collect(Collector& c) {{ c.add<{Class}>(); }}
 }}  // namespace PW_COLLECT
 
+}}  // namespace pw
+'''
+
+UKERNEL = '''\
+// {stem} for {isa}: say here in one line which tile it computes, and how. The contract: ukernels/kinds/{kind}.h.
+#include "spi/ukernel.h"
+#include "ukernels/kinds/{kind}.h"
+
+namespace pw {{
+namespace {{
+
+// A plain function over pointers, and a constant of the contract's struct that holds it. No STL, no static initialiser, no
+// inline function from outside: this file is compiled for one instruction set, and the linker must not keep it for others.
+
+}}  // namespace
+
+// An entry is {{PW_KIND_{KIND}, "{stem}__{isa}", &kTable}}; the one without a kind ends the table. Routines that enumerate
+// {kind} gain a variant per entry.
+extern const UKernel PW_UKERNELS[] = {{{{nullptr, nullptr, nullptr}}}};
 }}  // namespace pw
 '''
 
@@ -266,13 +289,16 @@ def command(model: ModelPath, json: Json = False) -> None:
 def files(what: str, name: str) -> dict[str, str]:
     """Path below the root -> contents of the files of a new thing. Raises ValueError for a bad name or kind."""
     word = r"[a-z][a-z0-9_]*"
-    if not re.fullmatch(f"{word}/{word}" if what == "routine" else word, name):
-        form = "LAYER/ALGORITHM" if what == "routine" else "a word"
+    pair = {"routine": "LAYER/ALGORITHM", "ukernel": "TIER/KIND_TILE"}.get(what)
+    if not re.fullmatch(f"{word}/{word}" if pair else word, name):
+        form = pair or "a word"
         raise ValueError(f"{name!r}: expected {form} in lower case, digits and underscores")
     class_ = "".join(part.capitalize() for part in name.rpartition("/")[2].split("_"))
     if what == "routine":
         layer, _, algorithm = name.partition("/")
         return {f"native/routines/{layer}/{algorithm}.cpp": ROUTINE.format(layer=layer, algorithm=algorithm, Class=class_)}
+    if what == "ukernel":
+        return _ukernel(*name.split("/"))
     if what in ("layer", "operator"):
         own = {f"src/pathweave/importers/onnx/ops/{name}.py": OPERATOR.format(name=name, Class=class_)}
         return {f"src/pathweave/layers/{name}.py": LAYER.format(name=name, Class=class_),
@@ -286,7 +312,19 @@ def files(what: str, name: str) -> dict[str, str]:
         return {f"src/pathweave/passes/{name}.py": PASS.format(name=name)}
     if what == "command":
         return {f"src/pathweave/cli/{name}.py": COMMAND.format(name=name)}
-    raise ValueError(f"{what!r}: expected routine, layer, operator, importer, pass, region or command")
+    raise ValueError(f"{what!r}: expected routine, ukernel, layer, operator, importer, pass, region or command")
+
+
+def _ukernel(isa: str, stem: str) -> dict[str, str]:
+    """The file of a micro-kernel. Raises ValueError for a tier or a kind that is not there."""
+    tiers = sorted(p.name for p in UKERNELS.iterdir() if p.is_dir() and p.name not in ("kinds", "body", "tiers"))
+    kinds = sorted((p.stem for p in (UKERNELS / "kinds").glob("*.h")), key=len, reverse=True)
+    kind = next((k for k in kinds if stem == k or stem.startswith(f"{k}_")), None)
+    if isa not in tiers or kind is None:
+        raise ValueError(f"{isa}/{stem}: expected one of {', '.join(tiers)}, and a name that begins with one of "
+                         f"{', '.join(sorted(kinds))}; a new kind is a header of native/ukernels/kinds")
+    text = UKERNEL.format(isa=isa, stem=stem, kind=kind, KIND=kind.upper())
+    return {f"native/ukernels/{isa}/{stem}.cpp": text}
 
 
 def main(arguments: list[str], root: Path = Path(__file__).resolve().parents[1]) -> int:

@@ -21,6 +21,7 @@ import new  # noqa: E402
     ("routine", "conv2/ring", ["native/routines/conv2/ring.cpp"]),
     ("layer", "swish2", ["src/pathweave/layers/swish2.py", "src/pathweave/testing/cases/swish2.py",
                          "tests/unit/layer_oracle/swish2.py"]),
+    ("ukernel", "avx2/gemm_f32_4x24", ["native/ukernels/avx2/gemm_f32_4x24.cpp"]),
     ("operator", "swish2", ["src/pathweave/importers/onnx/ops/swish2.py", "src/pathweave/layers/swish2.py",
                             "src/pathweave/testing/cases/swish2.py", "tests/unit/layer_oracle/swish2.py"]),
     ("importer", "toy", ["src/pathweave/importers/toy.py"]), ("region", "pad_pool", ["src/pathweave/regions/pad_pool.py"]),
@@ -37,6 +38,7 @@ def test_writes_files_and_keeps_existing_ones(tmp_path, what, name, paths):
 
 
 @pytest.mark.parametrize("arguments", [[], ["routine"], ["routine", "ring"], ["layer", "../x"], ["pass", "Bad"],
+                                       ["ukernel", "gemm_f32"], ["ukernel", "avx9/gemm_f32"], ["ukernel", "avx2/rocket_4x4"],
                                        ["device", "x"]])
 def test_bad_use(tmp_path, arguments):
     assert new.main(arguments, tmp_path) == 2
@@ -51,6 +53,20 @@ def test_routine_compiles(tmp_path):
     subprocess.run([compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT}/native",
                     f"-I{ROOT}/include", "-DPW_COLLECT=collect_conv2_ring",
                     tmp_path / "native/routines/conv2/ring.cpp"], check=True)
+
+
+@pytest.mark.parametrize("name, macro", [("avx2/gemm_f32_4x24", "PW_KIND_GEMM_F32"), ("generic/table_u8", "PW_KIND_TABLE_U8"),
+                                         ("vnni/depthwise_u8_wide", "PW_KIND_DEPTHWISE_U8")])
+def test_micro_kernel_compiles(tmp_path, name, macro):
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        pytest.skip("needs a C++ compiler")
+    new.main(["ukernel", name], tmp_path)
+    path = tmp_path / f"native/ukernels/{name}.cpp"
+    assert f"{{{macro}, " in path.read_text()
+    path.write_text(path.read_text() + f"const char* kind = {macro};\n")  # the macro that the text names is there
+    subprocess.run([compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT}/native",
+                    f"-I{ROOT}/include", "-DPW_UKERNELS=kernels", path], check=True)
 
 
 def loaded(path: Path, name: str):
