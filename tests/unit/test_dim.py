@@ -208,6 +208,9 @@ def test_size_is_limited():
         for _ in range(10_000):
             x = x * N
     with pytest.raises(SizeError):
+        for _ in range(10_000):
+            x = x + x
+    with pytest.raises(SizeError):
         for i in range(10_000):
             x = smallest(x, C * i + symbol(f"t{i}"))
 

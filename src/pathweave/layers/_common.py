@@ -183,7 +183,7 @@ def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilati
     count = (-(-room // stride) if ceil else room // stride) + 1
     if type(count) is not int:
         count = smallest(count, ceiling(length + pads[0], stride)) if ceil else count
-        fits = at_least(room, 0) and at_least(count, 1)
+        fits = at_least(room, 0) and (not ceil or at_least(count, 1))
     else:
         if ceil and (count - 1) * stride >= length + pads[0]:
             count -= 1

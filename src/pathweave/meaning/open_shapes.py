@@ -17,6 +17,8 @@ from .partial import FOLLOWED_ELEMENTS, Folding, fold, resolve
 
 #: Elements of a value whose contents are followed as expressions: as many as a shape has.
 MOST_OPEN_ELEMENTS = MOST_RANK
+#: Sizes that stand for open ones: the first is tried for images, the second for all else, then one after the other for all.
+REPRESENTATIVE = (224, 16, 256, 64, 32, 8, 4, 2, 1)
 #: Element type -> up to where whole numbers are exact in it.
 _EXACT = {"f16": 2**11, "f32": 2**24, "f64": 2**53, "i8": 2**7 - 1, "u8": 2**8 - 1, "i16": 2**15 - 1, "u16": 2**16 - 1,
           "i32": 2**31 - 1, "u32": 2**32 - 1, "i64": 2**63 - 1, "u64": 2**64 - 1}
@@ -117,6 +119,19 @@ class OpenShapes:
                 continue
             found[value] = TensorSpec(spec.dtype, tuple(known[d] if isinstance(d, Expr) else d for d in spec.shape))
         return found
+
+    def representative(self, inputs: Mapping[str, TensorSpec]) -> dict[str, int] | None:
+        """Sizes of the inputs' symbols that stand for all others where one has to be named; None where none is found to fit.
+
+        1 for the first dimension of an input, the batch; for the others, one size of REPRESENTATIVE at a time.
+        """
+        batch = {s.shape[0] for s in inputs.values() if s.shape}
+        image = {d for s in inputs.values() if s.rank == 4 for d in s.shape[2:]}
+        rest = [d for d in dict.fromkeys(d for s in inputs.values() for d in s.shape) if isinstance(d, str) and d not in batch]
+        ones = {d: 1 for d in batch if isinstance(d, str)}
+        usual = {d: REPRESENTATIVE[0] if d in image else REPRESENTATIVE[1] for d in rest}
+        return next((sizes for sizes in ({**ones, **usual}, *({**ones, **dict.fromkeys(rest, size)} for size in REPRESENTATIVE))
+                     if self.shapes_at(sizes)), None)
 
     def _resolve(self, layer: Layer) -> Layer:
         """The layer with inputs that hold sizes in its attributes; what is not known of them are unknown numbers."""

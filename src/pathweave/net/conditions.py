@@ -32,7 +32,11 @@ class Relation(NamedTuple):
         return left == right if self.word == "==" else left >= right
 
     def __str__(self) -> str:
-        return f"{self.left} {self.word} {self.right}"
+        left, right = self.left, self.right
+        if self.word != "divides" and isinstance(left, Expr) and isinstance(right, int):  # H-3 >= 0 is H >= 3
+            constant = dict(left.terms).get((), 0)
+            left, right = left - constant, right - constant
+        return f"{left} {self.word} {right}"
 
 
 class Condition(tuple[Relation, ...]):

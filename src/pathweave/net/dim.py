@@ -8,8 +8,8 @@ left to right. A symbol whose name is no word stands in double quotes. `//` of P
 is -(-a // b), or `ceiling(a, b)`, and both have one form. A result that does not depend on a symbol is an integer.
 
 An expression never changes. `==` compares canonical forms: equal ones have the same value at all sizes, different ones may
-have too; `is_equal` knows more. What has more than MOST_TERMS terms, or is built from more than MOST_NODES parts, raises
-SizeError, so that no model makes a comparison slow.
+have too; `is_equal` knows more. What has more than MOST_TERMS terms, is built from more than MOST_NODES parts, or has a
+coefficient beyond MOST_COEFFICIENT raises SizeError, so that no model makes a comparison slow.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MOST_SIZE = 2**40
 MOST_TERMS = 48
 #: Symbols, numbers and operations of one expression, those inside its quotients and extremes included.
 MOST_NODES = 192
+#: The largest coefficient: the product of a few sizes at their limit.
+MOST_COEFFICIENT = 2**200
 #: Cases of the remainders of symbols that `is_equal` looks at.
 MOST_CASES = 64
 #: Results of each operation that are kept: layers of one net do the same ones again and again.
@@ -223,9 +225,9 @@ def _made(terms: dict[_Product, int]) -> int | Expr:
     if not kept or kept[0][0] == ():
         return kept[0][1] if kept else 0
     nodes = sum(1 + sum(a.nodes for a in p) for p, _ in kept)
-    if len(kept) > MOST_TERMS or nodes > MOST_NODES:
+    if len(kept) > MOST_TERMS or nodes > MOST_NODES or any(abs(c) > MOST_COEFFICIENT for _, c in kept):
         raise SizeError(f"a size would be a sum of {len(kept)} terms with {nodes} parts: expected at most {MOST_TERMS} "
-                        f"terms and {MOST_NODES} parts; bind the shapes of the inputs first")
+                        f"terms, {MOST_NODES} parts and coefficients up to 2^200; bind the shapes of the inputs first")
     low = high = 0
     for product, c in kept:
         least, most = _product_bounds(product)
