@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -131,6 +134,14 @@ def test_binding_again_evaluates_to_what_binding_infers(name):
     assert shapes is not None and shapes.specs == infer(net.copy()).specs
 
 
+def test_a_net_that_was_bound_can_be_pickled_and_copied():
+    net = _image_net()
+    for height in (8, 9, 10):
+        bind(net, {"x": (1, 3, height, 8)})
+    for again in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert again.specs == net.specs and repr(_bound(again, (2, 3, 11, 8))) == repr(_bound(net, (2, 3, 11, 8)))
+
+
 def _bound(net: Net, shape):
     try:
         bound = bind(net, {"x": shape})
@@ -180,6 +191,18 @@ def test_what_depends_on_contents_has_symbols_of_its_own():
     t.step(Layer("slice", "slice", ("x", "k", "k"), ("c",), {}))
     assert t.named_shape("v") == ("N", "v.1") and t.named_shape("r") == ("r.0", "r.1") and t.dtype("i") == "i64"
     assert t.named_shape("c") == ("c.0", 4) and not t.shapes_at({"N": 3}).keys() & {"v", "i", "r", "c"}
+
+
+def test_after_much_effort_sizes_are_symbols_of_their_own(monkeypatch):
+    layers = [("pad", f"v{i}", f"v{i + 1}", {"pads": (i, 0, 0, 1)}) for i in range(40)]
+    layers += [("max_pool2", "z", "p", {"kernel": (2, 2), "stride": (2, 2)})]
+    inputs = ("transpose", "x", "v0", {"perm": (0, 1)}), ("reshape", "x", "z", {"shape": (1, 1, 0, -1)})
+    assert _followed(("N", "M"), *inputs, *layers).named_shape("v40") == ("v40.0", "v40.1")
+    assert str(_followed(("N", "M"), *inputs, *layers).specs["v40"]) == "f32[N+780,M+40]"
+    monkeypatch.setattr("pathweave.meaning.open_shapes.MOST_EFFORT", 100)
+    monkeypatch.setattr("pathweave.meaning.open_shapes.FEW_NODES", 2)
+    shapes = _followed(("N", "M"), *inputs, *layers)
+    assert str(shapes.specs["v40"]) == "f32[v40.0,v40.1]" and str(shapes.specs["v1"]) == "f32[N,M+1]"
 
 
 def test_hostile_nets_take_bounded_time():

@@ -70,6 +70,9 @@ class LayerKind:
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
         """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
 
+        Asked where `infer` cannot be: the rank or the element type of an input is not known, or how many elements one has
+        that holds a shape.
+
         `shapes`: per input its sizes, None for one that is not known; None for an input that is absent or of unknown
         rank. `attrs`: complete; one that comes from an input whose contents are not known is a tuple of None, or None.
         Here: the rank of the first input, as most kinds have it.

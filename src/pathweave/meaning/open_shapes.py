@@ -19,6 +19,10 @@ from .partial import FOLLOWED_ELEMENTS, Folding, fold, resolve
 MOST_OPEN_ELEMENTS = MOST_RANK
 #: Sizes that stand for open ones: the first is tried for images, the second for all else, then one after the other for all.
 REPRESENTATIVE = (224, 16, 256, 64, 32, 8, 4, 2, 1)
+#: Squares of the numbers of parts of all sizes that were inferred, up to where sizes may be complicated: what a net of some
+#: thousand layers has, and some seconds of a hostile one.
+MOST_EFFORT = 20_000_000
+FEW_NODES = 8
 #: Element type -> up to where whole numbers are exact in it.
 _EXACT = {"f16": 2**11, "f32": 2**24, "f64": 2**53, "i8": 2**7 - 1, "u8": 2**8 - 1, "i16": 2**15 - 1, "u16": 2**16 - 1,
           "i32": 2**31 - 1, "u32": 2**32 - 1, "i64": 2**63 - 1, "u64": 2**64 - 1}
@@ -28,16 +32,18 @@ class OpenShapes:
     """Shapes, element types and small contents of values, followed layer by layer, as far as they are the same at all sizes.
 
     A size is an integer or an expression (net/dim.py). `contents`: arrays of values that depend on constants and on shapes
-    alone; one that holds open sizes has dtype object. `conditions`: what must hold for a set of sizes, or else the shapes
-    are other ones, or none. A size that no expression says, such as one that depends on contents, is a symbol of its own,
-    named after the value and the axis: `y.2`. A value of which not even the rank is known has no shape.
+    alone; one that holds open sizes has dtype object. `conditions`: what must hold for a set of sizes, or else the shapes are
+    other ones, or none, each with the values of the layers that ask for it. A size that no expression says, such as one that
+    depends on contents, is a symbol of its own, named after the value and the axis: `y.2`. So is one with more than FEW_NODES
+    parts after MOST_EFFORT. A value of which not even the rank is known has no shape.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec]):
         self.specs = {n: TensorSpec(s.dtype, tuple(as_dim(d) for d in s.shape)) for n, s in inputs.items()}
         self.contents: dict[str, np.ndarray] = {}
-        self.conditions: dict[Condition, None] = {}
+        self.conditions: dict[Condition, list[str]] = {}
         self.folding = Folding()
+        self._effort = 0
         self._outlines: dict[str, tuple[int | Expr, ...]] = {}
         self._names = frozenset(s.name for spec in self.specs.values() for d in spec.shape for s in symbols_of(d))
         for name in inputs:
@@ -68,9 +74,10 @@ class OpenShapes:
         if found is None:
             outline = self._outline(layer)
             if outline is not None:
-                self._outlines.update((v, _own(v, outline)) for v in layer.outputs)
+                self._outlines.update((v, self._own(v, outline)) for v in layer.outputs)
         else:
-            self.conditions.update(dict.fromkeys(conditions))
+            for condition in conditions:
+                self.conditions.setdefault(condition, []).extend(found)
 
     def dims(self, value: str) -> tuple[int | Expr, ...] | None:
         """Shape of a value; None when not even the rank is known."""
@@ -104,13 +111,17 @@ class OpenShapes:
         """
         if any(not 1 <= sizes.get(name, 0) <= MOST_SIZE for name in self._names):
             return {}
-        try:
-            if not all(c.holds(sizes) for c in self.conditions):
-                return {}
-        except (OpenSizesError, ArithmeticError):
-            return {}
+        unsure: set[str] = set()
+        for condition, values in self.conditions.items():
+            try:
+                if not condition.holds(sizes):
+                    return {}
+            except (OpenSizesError, ArithmeticError):
+                unsure.update(values)
         found, known = {}, {}
         for value, spec in self.specs.items():
+            if value in unsure:
+                continue
             try:
                 for d in spec.shape:
                     if isinstance(d, Expr) and d not in known:
@@ -158,9 +169,22 @@ class OpenShapes:
         outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], limited=False)
         if any(s.rank > MOST_RANK for s in outputs):
             return None
-        found = {v: TensorSpec(s.dtype, _own(v, s.shape)) for v, s in zip(layer.outputs, outputs)}
+        found = {v: TensorSpec(s.dtype, self._own(v, s.shape)) for v, s in zip(layer.outputs, outputs)}
         self.specs.update(found)
         return found
+
+    def _own(self, value: str, dims: tuple[int | Expr | None, ...]) -> tuple[int | Expr, ...]:
+        """Dimensions with a symbol of the value's own for each that is not known."""
+        shape = list(dims)
+        for axis, d in enumerate(dims):
+            nodes = d.nodes if isinstance(d, Expr) else 0
+            self._effort += nodes * nodes
+            if d is None or is_unknown(d) or nodes > FEW_NODES and self._effort > MOST_EFFORT:
+                name = f"{value}.{axis}"
+                while name in self._names:
+                    name += "_"
+                shape[axis] = symbol(name, 0 if d is None else max(0, lowest(d)), MOST_SIZE if d is None else highest(d))
+        return tuple(shape)
 
     def _follow_empty(self, value: str) -> None:
         """A value without elements is known without being computed."""
@@ -251,12 +275,6 @@ def named(value: str, dims: tuple[int | Expr, ...], names: frozenset[str] | set[
     """Dimensions as an input may declare them: integers, some symbols by name, and symbols of the value's own for all else."""
     plain = {str(symbol(n)): n for n in names}
     return tuple(d if not isinstance(d, Expr) else plain.get(str(d), f"{value}.{axis}") for axis, d in enumerate(dims))
-
-
-def _own(value: str, dims: tuple[int | Expr | None, ...]) -> tuple[int | Expr, ...]:
-    """Dimensions with a symbol of the value's own for each that is not known."""
-    return tuple(symbol(f"{value}.{axis}", max(0, -1 if d is None else lowest(d)), MOST_SIZE if d is None else highest(d))
-                 if d is None or is_unknown(d) else d for axis, d in enumerate(dims))
 
 
 def _objects(numbers: list) -> np.ndarray:

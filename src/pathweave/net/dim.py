@@ -30,8 +30,9 @@ MOST_TERMS = 48
 MOST_NODES = 192
 #: The largest coefficient: the product of a few sizes at their limit.
 MOST_COEFFICIENT = 2**200
-#: Cases of the remainders of symbols that `is_equal` looks at.
+#: Cases of the remainders of symbols that `is_equal` looks at, and these times the parts of an expression.
 MOST_CASES = 64
+MOST_CASE_NODES = 2000
 #: Results of each operation that are kept: layers of one net do the same ones again and again.
 _REMEMBERED = 4096
 
@@ -517,9 +518,10 @@ def _cases(x: Expr) -> Iterator[int | Expr]:
                 elif isinstance(a, _Extreme):
                     pending += a.parts
     names = sorted(symbols_of(x), key=lambda s: s.key)
-    if quotients == 1 or quotients ** len(names) > MOST_CASES:
+    cases = quotients ** len(names)
+    if quotients == 1 or cases > MOST_CASES or cases * x.nodes > MOST_CASE_NODES:
         return
-    for index in range(quotients ** len(names)):
+    for index in range(cases):
         sizes: dict[str, int | Expr] = {}
         for s in names:
             index, remainder = divmod(index, quotients)
