@@ -17,9 +17,6 @@ from pathweave.net.dim import (
     ceiling,
     evaluate,
     highest,
-    is_at_least,
-    is_equal,
-    is_less,
     largest,
     lowest,
     smallest,
@@ -27,6 +24,7 @@ from pathweave.net.dim import (
     symbol,
     symbols_of,
 )
+from pathweave.net.dim_compare import is_at_least, is_equal, is_less
 from pathweave.net.dim_text import parse
 
 N, M, H, W, C = (symbol(name) for name in "NMHWC")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..net.dim import is_at_least, is_equal, is_less, largest, smallest
+from ..net.dim import largest, smallest
+from ..net.dim_compare import is_at_least, is_equal, is_less
 from ..net.floats import HALVES, from_bf16, rounded, to_bf16
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec

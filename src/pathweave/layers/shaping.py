@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.conditions import assumed, at_least, divides, equal
-from ..net.dim import Expr, ceiling, highest, is_at_least, is_equal, largest, smallest, unknown
+from ..net.dim import Expr, ceiling, highest, largest, smallest, unknown
+from ..net.dim_compare import is_at_least, is_equal
 from ..net.net import TensorSpec
 from ._common import (
     Mover,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from .dim import Expr, evaluate, is_at_least, is_equal
+from .dim import Expr, evaluate
+from .dim_compare import is_at_least, is_equal
 
 
 class Relation(NamedTuple):

@@ -8,14 +8,14 @@ left to right. A symbol whose name is no word stands in double quotes. `//` of P
 is -(-a // b), or `ceiling(a, b)`, and both have one form. A result that does not depend on a symbol is an integer.
 
 An expression never changes. `==` compares canonical forms: equal ones have the same value at all sizes, different ones may
-have too; `is_equal` knows more. What has more than MOST_TERMS terms, is built from more than MOST_NODES parts, or has a
-coefficient beyond MOST_COEFFICIENT raises SizeError, so that no model makes a comparison slow.
+have too; `is_equal` of net/dim_compare.py knows more. What has more than MOST_TERMS terms, is built from more than MOST_NODES
+parts, or has a coefficient beyond MOST_COEFFICIENT raises SizeError, so that no model makes a comparison slow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import count
 from math import gcd, lcm
@@ -30,9 +30,10 @@ MOST_TERMS = 48
 MOST_NODES = 192
 #: The largest coefficient: the product of a few sizes at their limit.
 MOST_COEFFICIENT = 2**200
-#: Cases of the remainders of symbols that `is_equal` looks at, and these times the parts of an expression.
-MOST_CASES = 64
-MOST_CASE_NODES = 2000
+#: Up to so many parts, the bounds of a sum are made narrower by those of its quotients.
+_RELAXED_NODES = 48
+#: ... where the least common multiple of the divisors is no larger.
+_MOST_SCALE = 2**20
 #: Results of each operation that are kept: layers of one net do the same ones again and again.
 _REMEMBERED = 4096
 
@@ -61,7 +62,9 @@ class _Symbol(_Atom):
         self.name = name
 
 
-class _Quotient(_Atom):
+class Quotient(_Atom):
+    """floor(over / under)."""
+
     __slots__ = ("over", "under")
 
     def __init__(self, over: Expr, under: int | Expr):
@@ -70,7 +73,9 @@ class _Quotient(_Atom):
         self.over, self.under = over, under
 
 
-class _Extreme(_Atom):
+class Extreme(_Atom):
+    """`word` (min or max) of parts."""
+
     __slots__ = ("word", "parts")
 
     def __init__(self, word: str, parts: tuple[int | Expr, ...]):
@@ -196,7 +201,8 @@ def _is_dim(x: object) -> bool:
     return isinstance(x, (int, Expr)) and not isinstance(x, bool)
 
 
-def _terms(x: int | Expr) -> tuple[tuple[_Product, int], ...]:
+def terms_of(x: int | Expr) -> tuple[tuple[_Product, int], ...]:
+    """(factors, coefficient) of every term of a size."""
     return x.terms if isinstance(x, Expr) else (((), x),)
 
 
@@ -233,7 +239,31 @@ def _made(terms: dict[_Product, int]) -> int | Expr:
     for product, c in kept:
         least, most = _product_bounds(product)
         low, high = (low + c * least, high + c * most) if c > 0 else (low + c * most, high + c * least)
+    if len(kept) > 1 and nodes <= _RELAXED_NODES:
+        low, high = max(low, _relaxed(kept, 1, low)), min(high, -_relaxed(kept, -1, -high))
     return low if low == high else Expr(tuple(kept), low, high, nodes)
+
+
+def _relaxed(terms: list[tuple[_Product, int]], sign: int, found: int) -> int:
+    """A lower bound of sign * sum by linear ones of its quotients, (x - b + 1) / b <= floor(x / b) <= x / b; else `found`.
+
+    Bounds of T and T/2 alone do not say that T - T/2 is positive.
+    """
+    quotients = [p[0].under for p, _ in terms if len(p) == 1 and isinstance(p[0], Quotient) and isinstance(p[0].under, int)]
+    scale = lcm(*quotients)
+    if not quotients or scale > _MOST_SCALE:
+        return found
+    total: int | Expr = 0
+    for product, c in terms:
+        c, atom = sign * c, product[0] if len(product) == 1 else None
+        try:
+            if isinstance(atom, Quotient) and isinstance(atom.under, int):
+                total = total + (atom.over - (atom.under - 1 if c > 0 else 0)) * (scale // atom.under * c)
+            else:
+                total = total + _made({product: c * scale})
+        except SizeError:
+            return found
+    return -(-lowest(total) // scale)
 
 
 def _product_bounds(product: _Product) -> tuple[int, int]:
@@ -249,7 +279,7 @@ def _sum(a: Expr, b: int | Expr, sign: int):
     if not _is_dim(b):
         return NotImplemented
     terms = dict(a.terms)
-    for product, c in _terms(b):
+    for product, c in terms_of(b):
         terms[product] = terms.get(product, 0) + sign * c
     return _made(terms)
 
@@ -279,7 +309,7 @@ def _extreme(word: str, sizes: tuple[int | Expr, ...]) -> int | Expr:
     parts: dict[int | Expr, None] = {}
     for size in sizes:
         inner = size.terms[0] if isinstance(size, Expr) and len(size.terms) == 1 else None
-        if inner and inner[1] == 1 and len(inner[0]) == 1 and isinstance(inner[0][0], _Extreme) and inner[0][0].word == word:
+        if inner and inner[1] == 1 and len(inner[0]) == 1 and isinstance(inner[0][0], Extreme) and inner[0][0].word == word:
             parts.update(dict.fromkeys(inner[0][0].parts))
         else:
             parts[size] = None
@@ -289,7 +319,7 @@ def _extreme(word: str, sizes: tuple[int | Expr, ...]) -> int | Expr:
             kept.remove(part)
     if len(kept) == 1:
         return kept[0]
-    return _made({(_Extreme(word, tuple(sorted(kept, key=lambda p: _text(p, True)))),): 1})
+    return _made({(Extreme(word, tuple(sorted(kept, key=lambda p: _text(p, True)))),): 1})
 
 
 # ---- quotients ------------------------------------------------------------------------------------------------------
@@ -301,7 +331,7 @@ def _divided(a: int | Expr, b: int | Expr) -> int | Expr:
     if isinstance(b, int):
         if b == 0:
             raise ZeroDivisionError(f"{a} / 0")
-        return _by_number(dict(_terms(a)), b) if b > 0 else _by_number(dict(_terms(-a)), -b)
+        return _by_number(dict(terms_of(a)), b) if b > 0 else _by_number(dict(terms_of(-a)), -b)
     return _by_expression(-a, -b) if b.high < 0 else _by_expression(a, b)
 
 
@@ -333,13 +363,13 @@ def _reduced(rest: dict[_Product, int], constant: int, b: int) -> int | Expr:
     inner = _lone_quotient(over, constant)
     if inner is not None:  # floor((floor(x / d) + k) / b) = floor((x + k d) / (b d))
         return _divided(inner.over + inner.under * constant, inner.under * b)
-    return _made({(_Quotient(over, b),): 1})
+    return _made({(Quotient(over, b),): 1})
 
 
-def _lone_quotient(x: Expr, constant: int) -> _Quotient | None:
+def _lone_quotient(x: Expr, constant: int) -> Quotient | None:
     """The quotient of a positive divisor of which x is the sum with a constant."""
     product, c = x.terms[0]
-    lone = len(x.terms) == 1 + bool(constant) and c == 1 and len(product) == 1 and isinstance(product[0], _Quotient)
+    lone = len(x.terms) == 1 + bool(constant) and c == 1 and len(product) == 1 and isinstance(product[0], Quotient)
     return product[0] if lone and lowest(product[0].under) >= 1 else None
 
 
@@ -361,7 +391,7 @@ def _by_expression(a: int | Expr, b: Expr) -> int | Expr:
 
 def _open_quotient(over: int | Expr, under: Expr) -> int | Expr:
     over = over if isinstance(over, Expr) else _number(over)
-    atom = _Quotient(over, under)
+    atom = Quotient(over, under)
     return atom.low if atom.low == atom.high and under.low >= 1 else _made({(atom,): 1})
 
 
@@ -375,7 +405,7 @@ def _parts_of(a: int | Expr, b: Expr) -> tuple[int | Expr, int | Expr]:
     if len(b.terms) == 1:
         (product, c), = b.terms
         q, r = {}, {}
-        for p, d in _terms(a):
+        for p, d in terms_of(a):
             left = _without(p, product)
             if left is None or d % c:
                 r[p] = d
@@ -386,7 +416,7 @@ def _parts_of(a: int | Expr, b: Expr) -> tuple[int | Expr, int | Expr]:
     if rest == 0:
         return quotient, 0
     first = b.terms[0]
-    factor = next((d // first[1] for p, d in _terms(a) if p == first[0] and d % first[1] == 0), 0)
+    factor = next((d // first[1] for p, d in terms_of(a) if p == first[0] and d % first[1] == 0), 0)
     return (factor, a - b * factor) if factor else (0, a)
 
 
@@ -395,7 +425,8 @@ def _long_division(a: int | Expr, b: Expr) -> tuple[int | Expr, int | Expr]:
     product, c = b.terms[0]
     quotient: int | Expr = 0
     for _ in range(MOST_TERMS):
-        found = next(((left, d // c) for p, d in _terms(a) if d % c == 0 and (left := _without(p, product)) is not None), None)
+        found = next(((left, d // c) for p, d in terms_of(a)
+                      if d % c == 0 and (left := _without(p, product)) is not None), None)
         if found is None or a == 0:
             break
         term = _made({found[0]: found[1]})
@@ -415,12 +446,12 @@ def _without(product: _Product, factors: _Product) -> _Product | None:
 
 def _cancelled(a: int | Expr, b: Expr) -> tuple[int | Expr, int | Expr]:
     """Both sides without common factors that are positive."""
-    terms = [*_terms(a), *b.terms]
+    terms = [*terms_of(a), *b.terms]
     divisor = gcd(*(c for _, c in terms))
     for atom in terms[-1][0] if all(p for p, _ in terms) else ():
         if atom.low >= 1 and all(atom in p for p, _ in terms):
             terms = [(_without(p, (atom,)) or (), c) for p, c in terms]
-    count = len(_terms(a))
+    count = len(terms_of(a))
     return tuple(_made({p: c // divisor for p, c in part}) for part in (terms[:count], terms[count:]))
 
 
@@ -440,11 +471,11 @@ def symbols_of(size: int | Expr) -> set[_Symbol]:
     found: set[_Symbol] = set()
     pending = [size]
     while pending:
-        for product, _ in _terms(pending.pop()):
+        for product, _ in terms_of(pending.pop()):
             for a in product:
                 if isinstance(a, _Symbol):
                     found.add(a)
-                elif isinstance(a, _Quotient):
+                elif isinstance(a, Quotient):
                     pending += (a.over, a.under)
                 else:
                     pending += a.parts
@@ -467,7 +498,7 @@ def substitute(size: int | Expr, sizes: Mapping[str, int | Expr]) -> int | Expr:
 def _replaced(a: _Atom, sizes: Mapping[str, int | Expr]) -> int | Expr:
     if isinstance(a, _Symbol):
         return sizes[a.name] if a.name in sizes else _made({(a,): 1})
-    if isinstance(a, _Quotient):
+    if isinstance(a, Quotient):
         return substitute(a.over, sizes) // substitute(a.under, sizes)
     return _extreme(a.word, tuple(substitute(p, sizes) for p in a.parts))
 
@@ -484,69 +515,6 @@ def evaluate(size: int | Expr, sizes: Mapping[str, int]) -> int:
 def shape_at(shape: tuple[int | Expr, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """A shape with its sizes evaluated; see `evaluate`."""
     return tuple(evaluate(d, sizes) if isinstance(d, Expr) else d for d in shape)
-
-
-# ---- comparisons ----------------------------------------------------------------------------------------------------
-
-def is_equal(a: int | Expr, b: int | Expr) -> bool | None:
-    """True where a = b at all sizes, False where at none, None where it depends or is not known."""
-    difference = a - b
-    if not isinstance(difference, Expr):
-        return difference == 0
-    if difference.low > 0 or difference.high < 0:
-        return False
-    cases = list(_cases(difference))
-    if cases and all(not isinstance(d, Expr) and d == 0 for d in cases):
-        return True
-    return False if cases and all(lowest(d) > 0 or highest(d) < 0 for d in cases) else None
-
-
-def _cases(x: Expr) -> Iterator[int | Expr]:
-    """x for each remainder of its symbols by what they are divided by; nothing where there are too many, or other quotients.
-
-    Quotients then are exact, and what differs in form differs in value.
-    """
-    quotients, pending = 1, [x]
-    while pending:
-        for product, _ in _terms(pending.pop()):
-            for a in product:
-                if isinstance(a, _Quotient):
-                    if not isinstance(a.under, int):
-                        return
-                    quotients = lcm(quotients, a.under)
-                    pending.append(a.over)
-                elif isinstance(a, _Extreme):
-                    pending += a.parts
-    names = sorted(symbols_of(x), key=lambda s: s.key)
-    cases = quotients ** len(names)
-    if quotients == 1 or cases > MOST_CASES or cases * x.nodes > MOST_CASE_NODES:
-        return
-    for index in range(cases):
-        sizes: dict[str, int | Expr] = {}
-        for s in names:
-            index, remainder = divmod(index, quotients)
-            low, high = -((remainder - s.low) // quotients), (s.high - remainder) // quotients
-            if low > high:
-                break
-            multiple = symbol(f"{s.name}/{quotients}", low, high) if low < high else low
-            sizes[s.name] = multiple * quotients + remainder
-        else:
-            try:
-                yield substitute(x, sizes)
-            except SizeError:
-                yield x
-
-
-def is_at_least(a: int | Expr, b: int | Expr) -> bool | None:
-    """True where a >= b at all sizes, False where at none, None where it depends or is not known."""
-    difference = a - b
-    return True if lowest(difference) >= 0 else False if highest(difference) < 0 else None
-
-
-def is_less(a: int | Expr, b: int | Expr) -> bool | None:
-    """True where a < b at all sizes, False where at none, None where it depends or is not known."""
-    found = is_at_least(a, b)
-    return None if found is None else not found
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------
@@ -573,13 +541,13 @@ def _inner(x: int | Expr, full: bool) -> str:
 
 def _is_simple(x: Expr) -> bool:
     product, c = x.terms[0]
-    return len(x.terms) == 1 and c == 1 and len(product) == 1 and not isinstance(product[0], _Quotient)
+    return len(x.terms) == 1 and c == 1 and len(product) == 1 and not isinstance(product[0], Quotient)
 
 
 def _atom_text(a: _Atom, full: bool) -> str:
     if isinstance(a, _Symbol):
         return a.key if full else _quoted(a.name)
-    if isinstance(a, _Quotient):
+    if isinstance(a, Quotient):
         return f"{_inner(a.over, full)}/{_inner(a.under, full)}"
     return f"{a.word}({', '.join(_text(p, full) for p in a.parts)})"
 
@@ -591,7 +559,7 @@ def _sum_text(terms: tuple[tuple[_Product, int], ...], full: bool) -> str:
     for product, c in (terms[first], *terms[:first], *terms[first + 1:]):
         factors = [_atom_text(a, full) for a in product]
         if len(product) + (abs(c) != 1) > 1:
-            factors = [f"({t})" if isinstance(a, _Quotient) else t for a, t in zip(product, factors)]
+            factors = [f"({t})" if isinstance(a, Quotient) else t for a, t in zip(product, factors)]
         if abs(c) != 1 or not product:
             factors.insert(0, str(abs(c)))
         parts.append(("-" if c < 0 else "+") + "*".join(factors))
