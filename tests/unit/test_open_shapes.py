@@ -215,3 +215,7 @@ def test_hostile_nets_take_bounded_time():
                                                                           for i in range(3)), **{f"w{i}": np.ones(1, np.float32)
                                                                                                 for i in range(3)})
     assert t.shape("y2") == (None,)
+    t = OpenShapes({f"x{i}": TensorSpec("f32", (f"a{i}", 3)) for i in range(30)})
+    for i in range(1, 30):
+        t.step(Layer(f"l{i}", "add", (f"x{i}", f"y{i - 1}" if i > 1 else "x0"), (f"y{i}",)))
+    assert str(t.specs["y2"]) == "f32[max(a0, a1, a2),3]" and t.dtype("y29") == "f32" and t.shape("y29") == (None, 3)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import Error, OpenSizesError
+from ..errors import Error, OpenSizesError, SizeError
 from ..net.conditions import Condition, assumed, recording
 from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of, unknown
 from ..net.format import dtype_of, numpy_dtype
@@ -19,9 +19,9 @@ from .partial import FOLLOWED_ELEMENTS, Folding, fold, resolve
 MOST_OPEN_ELEMENTS = MOST_RANK
 #: Sizes that stand for open ones: the first is tried for images, the second for all else, then one after the other for all.
 REPRESENTATIVE = (224, 16, 256, 64, 32, 8, 4, 2, 1)
-#: Squares of the numbers of parts of all sizes that were inferred, up to where sizes may be complicated: what a net of some
+#: Squares of the numbers of parts of all sizes that were inferred, up to where sizes may be complicated: what a net of ten
 #: thousand layers has, and some seconds of a hostile one.
-MOST_EFFORT = 20_000_000
+MOST_EFFORT = 2_000_000
 FEW_NODES = 8
 #: Element type -> up to where whole numbers are exact in it.
 _EXACT = {"f16": 2**11, "f32": 2**24, "f64": 2**53, "i8": 2**7 - 1, "u8": 2**8 - 1, "i16": 2**15 - 1, "u16": 2**16 - 1,
@@ -35,7 +35,8 @@ class OpenShapes:
     alone; one that holds open sizes has dtype object. `conditions`: what must hold for a set of sizes, or else the shapes are
     other ones, or none, each with the values of the layers that ask for it. A size that no expression says, such as one that
     depends on contents, is a symbol of its own, named after the value and the axis: `y.2`. So is one with more than FEW_NODES
-    parts after MOST_EFFORT. A value of which not even the rank is known has no shape.
+    parts after MOST_EFFORT, or where what is made of it would be too large. A value of which not even the rank is known has no
+    shape.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec]):
@@ -62,15 +63,14 @@ class OpenShapes:
 
     def step(self, layer: Layer) -> None:
         """Follow one layer. What does not fit together is left out: binding says what is wrong."""
-        conditions: list[Condition] = []
         try:
-            with recording(conditions):
-                resolved = self._resolve(layer)
-                found = self._infer(resolved)
-                if found is not None:
-                    self._follow_contents(resolved, found)
+            try:
+                found, conditions = self._followed(layer)
+            except SizeError:
+                self._simplify(layer)
+                found, conditions = self._followed(layer)
         except (Error, *MEANING_ERRORS):
-            found = None
+            found, conditions = None, []
         if found is None:
             outline = self._outline(layer)
             if outline is not None:
@@ -172,6 +172,22 @@ class OpenShapes:
         found = {v: TensorSpec(s.dtype, self._own(v, s.shape)) for v, s in zip(layer.outputs, outputs)}
         self.specs.update(found)
         return found
+
+    def _followed(self, layer: Layer) -> tuple[dict[str, TensorSpec] | None, list[Condition]]:
+        conditions: list[Condition] = []
+        with recording(conditions):
+            resolved = self._resolve(layer)
+            found = self._infer(resolved)
+            if found is not None:
+                self._follow_contents(resolved, found)
+        return found, conditions
+
+    def _simplify(self, layer: Layer) -> None:
+        """Forget what the larger expressions among a layer's inputs say: what is made of them is too large."""
+        for value in layer.inputs:
+            if value in self.specs and not self.specs[value].bound:
+                dims = tuple(None if isinstance(d, Expr) and d.nodes > FEW_NODES else d for d in self.specs[value].shape)
+                self.specs[value] = TensorSpec(self.specs[value].dtype, self._own(value, dims))
 
     def _own(self, value: str, dims: tuple[int | Expr | None, ...]) -> tuple[int | Expr, ...]:
         """Dimensions with a symbol of the value's own for each that is not known."""

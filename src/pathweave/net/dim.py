@@ -28,6 +28,8 @@ MOST_SIZE = 2**40
 MOST_TERMS = 48
 #: Symbols, numbers and operations of one expression, those inside its quotients and extremes included.
 MOST_NODES = 192
+#: Sizes of which one is the largest or the smallest.
+MOST_PARTS = 8
 #: The largest coefficient: the product of a few sizes at their limit.
 MOST_COEFFICIENT = 2**200
 #: Up to so many parts, the bounds of a sum are made narrower by those of its quotients.
@@ -69,7 +71,7 @@ class Quotient(_Atom):
 
     def __init__(self, over: Expr, under: int | Expr):
         low, high = _quotient_bounds(over, under)
-        super().__init__(f"{_inner(over, False)}/{_inner(under, False)}", low, high, 1 + over.nodes + _nodes(under))
+        super().__init__(f"{_inner(over, True)}/{_inner(under, True)}", low, high, 1 + over.nodes + _nodes(under))
         self.over, self.under = over, under
 
 
@@ -80,7 +82,7 @@ class Extreme(_Atom):
 
     def __init__(self, word: str, parts: tuple[int | Expr, ...]):
         pick = max if word == "max" else min
-        super().__init__(f"{word}({', '.join(_text(p, False) for p in parts)})", pick(lowest(p) for p in parts),
+        super().__init__(f"{word}({', '.join(_text(p, True) for p in parts)})", pick(lowest(p) for p in parts),
                          pick(highest(p) for p in parts), 1 + sum(map(_nodes, parts)))
         self.word, self.parts = word, parts
 
@@ -96,15 +98,14 @@ class Expr:
     // is Python's floor. Raises SizeError for what grows too large, ZeroDivisionError for a division by 0.
     """
 
-    __slots__ = ("terms", "key", "low", "high", "nodes", "_hash")
+    __slots__ = ("terms", "low", "high", "nodes", "_hash")
 
     def __init__(self, terms: tuple[tuple[_Product, int], ...], low: int, high: int, nodes: int):
         self.terms, self.low, self.high, self.nodes = terms, low, high, nodes
-        self.key = _sum_text(terms, True)
-        self._hash = hash(self.key)
+        self._hash = hash(terms)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or isinstance(other, Expr) and self.key == other.key
+        return self is other or isinstance(other, Expr) and self._hash == other._hash and self.terms == other.terms
 
     def __hash__(self) -> int:
         return self._hash
@@ -314,12 +315,22 @@ def _extreme(word: str, sizes: tuple[int | Expr, ...]) -> int | Expr:
         else:
             parts[size] = None
     sign, kept = (1 if word == "max" else -1), list(parts)
+    if len(kept) > MOST_PARTS:
+        raise SizeError(f"the {word} of {len(kept)} sizes: expected at most {MOST_PARTS}; bind the shapes of the inputs first")
+    names = {part: symbols_of(part) for part in kept}
     for part in tuple(kept):
-        if any(other is not part and lowest(_scaled(other - part, sign)) >= 0 for other in kept):
+        if any(other is not part and _is_beyond(other, part, sign, names[other].isdisjoint(names[part])) for other in kept):
             kept.remove(part)
     if len(kept) == 1:
         return kept[0]
     return _made({(Extreme(word, tuple(sorted(kept, key=lambda p: _text(p, True)))),): 1})
+
+
+def _is_beyond(a: int | Expr, b: int | Expr, sign: int, apart: bool) -> bool:
+    """Whether sign * a >= sign * b at all sizes; `apart`: they have no symbol in common, so that bounds say all."""
+    if apart:
+        return lowest(a) >= highest(b) if sign > 0 else highest(a) <= lowest(b)
+    return lowest(_scaled(a - b, sign)) >= 0
 
 
 # ---- quotients ------------------------------------------------------------------------------------------------------
