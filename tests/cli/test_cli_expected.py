@@ -40,7 +40,7 @@ def test_the_package_is_a_program():
 @pytest.mark.parametrize("arguments, code, kind", [
     (["show", "nowhere.onnx"], 2, "BadUse"), (["tune", "nowhere.onnx"], 2, "BadUse"),
     (["verify", "damaged.pw"], 1, "FileFormatError"),
-    (["bench", "DIGITS", "-r", "nonsense"], 1, "RouteError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse"),
+    (["bench", "DIGITS", "-r", "nonsense"], 2, "RestrictionError"), (["run", "DIGITS", "nowhere.npy"], 2, "BadUse"),
     # what the parser refuses, of every command's options and of the program's
     (["nonsense"], 2, "BadUse"), (["show"], 2, "BadUse"), (["show", "DIGITS", "--nonsense"], 2, "BadUse"),
     (["devices", "more"], 2, "BadUse"), (["run", "DIGITS", "--threads", "0"], 2, "BadUse"),
@@ -57,7 +57,7 @@ def test_an_error_is_a_json_document_too(pw, digits, folder, arguments, code, ki
 def test_a_routine_that_is_not_there(pw, digits, command):
     if command != "show":
         done = pw(command, digits, "--routine", "nonsense", *(["--budget", 0] if command in ("profile", "tune") else []))
-        assert done.code == 1 and "'nonsense': it matches no candidate" in done.err
+        assert done.code == 2 and "'nonsense': it matches no candidate" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["import", "MODEL", "-o"], ["tune", "MODEL", "-o"], ["run", "MODEL", "--random", "-o"],
@@ -88,6 +88,25 @@ def test_show_prints_symbols(pw, open_sizes):
     rows = pw("show", open_sizes, "--json").json
     assert rows["open"] == ["S"] and [r["outputs"] for r in rows["layers"]] == [["f32[N,S,8]"]] * 2
     assert "f32[1,16,8]" in pw("show", open_sizes, "--shape", "S=16").out
+    assert rows["representative"] == {"N": 1, "S": 16} and [r["operations"] for r in rows["layers"]] == [128, 128]
+    assert "operations are those at N=1, S=16" in done.out
+
+
+def test_show_prints_sizes_as_expressions(pw, tmp_path):
+    """A strided convolution of an image of open size, whose channels alone are known."""
+    weights = onnx.numpy_helper.from_array(np.zeros((64, 3, 3, 3), np.float32), "w")
+    node = helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2], pads=[1, 1, 0, 0])
+    for shape, output in ((["N", 3, "H", "W"], "f32[N,64,H/2,W/2]"), (["N", 3, "H", ""], "f32[N,64,H/2,x_3/2]")):
+        graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [weights])
+        path = tmp_path / "image.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        done = pw("show", path)
+        assert done.code == 0 and f"output  y: {output}" in done.out and "H=224" in done.out
+        assert pw("show", path, "--json").json["conditions"] == [f"{n} >= 2" for n in ("H", "W" if "W" in shape else "x_3")]
+
+def test_show_names_the_batch_for_which_it_shows_sizes(pw, digits):
+    assert "output  logits: f32[N,10], shown for f32[1,10]" in pw("show", digits).out
 
 
 @pytest.mark.parametrize("shapes, wanted", [(["S=16"], ("N", 16, 8)), (["S=16", "N=2"], (2, 16, 8)),

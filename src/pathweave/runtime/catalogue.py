@@ -40,7 +40,7 @@ class Candidate:
 
     `problem`: what is asked, the key of the profile. `base`: what the routine itself is handed: the same, or the
     problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest,
-    for one thread where the variant ends in ALONE.
+    for one thread where the variant is `alone`.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
     `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
     means that the output lies inside the input.
