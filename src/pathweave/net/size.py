@@ -91,6 +91,16 @@ def advice(limit: int) -> str:
     return f"give smaller shapes, or correct the attribute or the shape that makes it so large{lowered}"
 
 
+def surely_fits(spec: TensorSpec) -> bool:
+    """True where `check_value` takes a value, found without making an error's text; False: ask it."""
+    size = itemsize(spec.dtype)
+    for d in spec.shape:
+        if type(d) is not int or d < 0:
+            return False
+        size *= d or 1
+    return len(spec.shape) <= MOST_RANK and size <= max_bytes()
+
+
 def check_value(name: str, spec: TensorSpec) -> None:
     """Raise SizeError unless a value is of at most MOST_RANK dimensions and `max_bytes()` bytes.
 
