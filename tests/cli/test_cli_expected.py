@@ -88,6 +88,25 @@ def test_show_prints_symbols(pw, open_sizes):
     rows = pw("show", open_sizes, "--json").json
     assert rows["open"] == ["S"] and [r["outputs"] for r in rows["layers"]] == [["f32[N,S,8]"]] * 2
     assert "f32[1,16,8]" in pw("show", open_sizes, "--shape", "S=16").out
+    assert rows["representative"] == {"N": 1, "S": 16} and [r["operations"] for r in rows["layers"]] == [128, 128]
+    assert "operations are those at N=1, S=16" in done.out
+
+
+def test_show_prints_sizes_as_expressions(pw, tmp_path):
+    """A strided convolution of an image of open size, whose channels alone are known."""
+    weights = onnx.numpy_helper.from_array(np.zeros((64, 3, 3, 3), np.float32), "w")
+    node = helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2], pads=[1, 1, 0, 0])
+    for shape, output in ((["N", 3, "H", "W"], "f32[N,64,H/2,W/2]"), (["N", 3, "H", ""], "f32[N,64,H/2,x_3/2]")):
+        graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [weights])
+        path = tmp_path / "image.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        done = pw("show", path)
+        assert done.code == 0 and f"output  y: {output}" in done.out and "H=224" in done.out
+        assert pw("show", path, "--json").json["conditions"] == [f"{n} >= 2" for n in ("H", "W" if "W" in shape else "x_3")]
+
+def test_show_names_the_batch_for_which_it_shows_sizes(pw, digits):
+    assert "output  logits: f32[N,10], shown for f32[1,10]" in pw("show", digits).out
 
 
 @pytest.mark.parametrize("shapes, wanted", [(["S=16"], ("N", 16, 8)), (["S=16", "N=2"], (2, 16, 8)),

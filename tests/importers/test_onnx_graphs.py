@@ -18,6 +18,7 @@ import pathweave
 from pathweave.errors import InputError, ModelError, UnsupportedOperatorError
 from pathweave.importers import load
 from pathweave.meaning.evaluate import evaluate
+from pathweave.meaning.open_shapes import infer
 from pathweave.passes import bind, optimise
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
@@ -549,3 +550,49 @@ def test_a_vector_of_sizes_that_doubles(op):
         model._repr_html_()
         model.plan(shapes={"N": 2, "M": 2})
     assert time.process_time() - begin < 60  # it took minutes
+
+
+def _sizes_of(what: str) -> list[onnx.NodeProto]:
+    """Nodes that make the scalar-like sizes n, t of x [N,T,12], each of shape [1]."""
+    return [node("Shape", what, "d"), node("Slice", "d zero one", "n"), node("Slice", "d one two", "t")]
+
+
+#: name -> (nodes behind `_sizes_of`, the text of the output's shape), as exporters write dynamic shapes
+DYNAMIC = {
+    "heads": ([node("Concat", "n t heads", "s", axis=0), node("Reshape", "x s", "r"),
+               node("Transpose", "r", "q", perm=[0, 2, 1, 3]), node("Transpose", "r", "k", perm=[0, 2, 3, 1]),
+               node("MatMul", "q k", "y")], "f32[N,3,T,T]"),
+    "halves": ([node("Div", "t two", "h"), node("Slice", "x zero h one", "a"), node("Slice", "x h end one", "b"),
+                node("Concat", "b a", "y", axis=1)], "f32[N,T,12]"),
+    "pooled": ([node("Unsqueeze", "x one", "i"),
+                node("MaxPool", "i", "y", kernel_shape=[3, 4], strides=[2, 2], pads=[1, 1, 1, 1])],
+               "f32[N,1,(T+1)/2,6]"),
+    "doubled": ([node("Mul", "t two", "t2"), node("Concat", "n t2 twelve", "s", axis=0), node("Resize", "x", "y")], ""),
+    "expanded": ([node("Concat", "n one t twelve", "s", axis=0), node("Equal", "s minus", "e"),
+                  node("ConstantOfShape", "four", "m", value=numpy_helper.from_array(i64(1))),
+                  node("Where", "e m s", "w"), node("Expand", "twelves w", "y")], "f32[N,1,T,12]"),
+    "positions": ([node("Squeeze", "t zero", "t0"), node("Squeeze", "zero zero", "z0"), node("Squeeze", "one zero", "o0"),
+                   node("Range", "z0 t0 o0", "r"), node("Cast", "r", "f", to=TensorProto.FLOAT),
+                   node("Unsqueeze", "f one", "c"), node("Add", "x c", "y")], "f32[N,T,12]"),
+    "flat": ([node("Mul", "n t", "nt"), node("Concat", "nt minus", "s", axis=0), node("Reshape", "x s", "y")], "f32[N*T,12]"),
+    "tail": ([node("Slice", "x last end one", "y")], "f32[N,min(3, T),12]"),
+}
+DYNAMIC["doubled"][0][-1].input[:] = ["x", "", "", "s"]
+DYNAMIC["doubled"] = (DYNAMIC["doubled"][0], "f32[N,2*T,12]")
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_open_shapes_are_those_of_onnx_runtime(name):
+    """Expressions of one pass, evaluated, and the shapes of ONNX Runtime's results; the net agrees too."""
+    nodes, text = DYNAMIC[name]
+    constants = {"zero": i64(0), "one": i64(1), "two": i64(2), "four": i64(4), "twelve": i64(12), "minus": i64(-1),
+                 "last": i64(-3), "end": i64(2**63 - 1), "heads": i64(3, 4), "twelves": np.ones(12, np.float32)}
+    model = build([*_sizes_of("x"), *nodes], {"x": (X, ["N", "T", 12])}, constants, opset=13)
+    net = optimise(load(model).main)
+    shapes = infer(net)
+    assert str(shapes.specs["y"]) == text
+    for n, t in ((1, 5), (2, 4), (3, 7), (1, 2), (2, 1)):
+        x = np.random.default_rng(n).standard_normal((n, t, 12)).astype(np.float32)
+        (wanted,) = run_reference(model, {"x": x})
+        assert shapes.shapes_at({"N": n, "T": t})["y"].shape == wanted.shape
+    check_sizes(model, [{"x": np.ones((n, t, 12), np.float32)} for n, t in ((1, 5), (2, 4), (2, 1))])

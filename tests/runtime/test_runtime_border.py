@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import pathweave as pw
-from pathweave.errors import DTypeError, InputDeviceError, InputError
+from pathweave.errors import DTypeError, InputDeviceError, InputError, ModelError
+from pathweave.net.dim import symbol
 from pathweave.net.format import LAYOUTS, Format, fits, logical_shape, physical_shape
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.runtime import catalogue
@@ -70,6 +71,15 @@ def test_which_shapes_fit(shape):
     image = len(shape) == 4
     wanted = {"plain": not image, "nchw": image, "nhwc": image, "nchw16c": image and shape[1] % 16 == 0}
     assert {layout: fits(layout, shape) for layout in LAYOUTS} == wanted
+
+
+@pytest.mark.parametrize("channels", ["C", symbol("C")])
+def test_open_channels_lie_in_no_blocks(channels):
+    shape = (1, channels, 2, 3)
+    assert fits("nhwc", shape) and not fits("nchw16c", shape)
+    assert physical_shape("nhwc", shape) == (1, 2, 3, channels)
+    with pytest.raises(ModelError, match="known number of channels, got C"):
+        physical_shape("nchw16c", shape)
 
 
 # ---- layouts of a call's arrays -------------------------------------------------------------------------------------

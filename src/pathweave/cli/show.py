@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
-from ..errors import Error, OpenSizesError
+from ..errors import OpenSizesError
 from ._errors import BadUse
 from ._options import Json, Layouts, ModelPath, NarrowDouble, Shapes, Threads, bound_by_options, load_model
 from ._output import print_json, print_tables
@@ -52,7 +51,9 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
     lines = [f"{model}"]
     lines += [f"  input   {n}: {s}" + (f", shown for {bound.inputs[n]}" if not s.bound else "") + _arrays(bound, n)
               for n, s in loaded.main.inputs.items()]
-    lines += [f"  output  {n}: {s}{_arrays(bound, n)}" for n, s in bound.outputs.items()]
+    opened = {} if loaded.main.bound else _open_shapes(loaded.main).specs
+    lines += [f"  output  {n}: " + (f"{opened[n]}, shown for {s}" if n in opened and not opened[n].bound else str(s))
+              + _arrays(bound, n) for n, s in bound.outputs.items()]
     lines += [f"  {name:11s} {counted(len(n.layers), 'layer')}: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
@@ -90,37 +91,60 @@ def _layers(bound: Any) -> list[dict[str, Any]]:
             for i, layer in enumerate(bound.layers)]
 
 
+def _open_shapes(net: Any) -> Any:
+    """Shapes of a copy of a net as expressions of its symbols."""
+    from ..meaning import open_shapes
+    return open_shapes.infer(net.copy())
+
+
 def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
-    """What is known of a net without the sizes of its symbols."""
-    from ..files.pipeline import value_specs
+    """A net without the sizes of its symbols: shapes as expressions, work at sizes that stand for others."""
     from ..net.border import in_layout
-    from ..report.tables import Column, Table
+    from ..report.tables import Column, Table, count_column
     from ..words import short_floats
     net = loaded.main
-    try:
-        specs: dict[str, Any] = value_specs(net)
-    except Error:  # it takes certain sizes only
-        specs = dict(net.inputs)
+    shapes = _open_shapes(net)
+    sizes = shapes.representative(net.inputs)
+    at = _work(net, shapes.shapes_at(sizes) if sizes else {})
 
-    def shown(names: Iterable[str]) -> list[str]:
-        return [str(specs.get(v, "?")) for v in names if v and v not in net.constants]
-    rows = [{"index": i, "layer": layer.name, "kind": layer.kind, "inputs": shown(layer.inputs),
-             "outputs": shown(layer.outputs), "epilogue": str(layer.epilogue)} for i, layer in enumerate(net.layers)]
-    advice = f"sizes and work depend on {', '.join(symbols)}: --shape {symbols[0]}=16 shows them"
+    def shown(value: str) -> str:
+        dims = shapes.dims(value)
+        return str(shapes.specs[value]) if value in shapes.specs else "?" if dims is None else f"[{','.join(map(str, dims))}]"
+    rows = [{"index": i, "layer": layer.name, "kind": layer.kind,
+             "inputs": [shown(v) for v in layer.inputs if v and v not in net.constants],
+             "outputs": [shown(v) for v in layer.outputs], "epilogue": str(layer.epilogue), "operations": at.get(layer.name)}
+            for i, layer in enumerate(net.layers)]
+    option = f"--shape {symbols[0]}=16"
+    if sizes:
+        stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
+    else:
+        stated = f"sizes and work depend on {', '.join(symbols)}: {option} shows them"
+    conditions = [str(c) for c in shapes.conditions]
     if json:
         print_json({"model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"}, "open": symbols,
-                    "nets": {name: len(n.layers) for name, n in loaded.nets.items()},
-                    "inputs": {n: {"declared": str(s), "bound": None} for n, s in net.inputs.items()},
-                    "outputs": {n: str(specs.get(n, "?")) for n in net.outputs}, "layers": rows, "notes": loaded.notes,
+                    "nets": {name: len(n.layers) for name, n in loaded.nets.items()}, "representative": sizes,
+                    "conditions": conditions, "inputs": {n: {"declared": str(s), "bound": None} for n, s in net.inputs.items()},
+                    "outputs": {n: shown(n) for n in net.outputs}, "layers": rows, "notes": loaded.notes,
                     "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     layouts = loaded.layouts
     lines = [model, *(f"  input   {n}: {in_layout(s, layouts.get(n))}" for n, s in net.inputs.items()),
-             *(f"  output  {n}: {in_layout(specs.get(n, '?'), layouts.get(n))}" for n in net.outputs)]
-    print_tables("\n".join(lines), Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                                          Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
-                                          Column("epilogue", "epilogue", short_floats, fold=2)], rows, notes=[advice]),
-                 *loaded.notes)
+             *(f"  output  {n}: {in_layout(shown(n), layouts.get(n))}" for n in net.outputs)]
+    table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
+                   Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
+                   Column("epilogue", "epilogue", short_floats, fold=2),
+                   *([count_column("operations", "operations")] if sizes else [])], rows,
+                  notes=[stated, *([f"sizes must fit: {'; '.join(conditions)}"] if conditions else [])])
+    print_tables("\n".join(lines), table, *loaded.notes)
+
+
+def _work(net: Any, specs: Any) -> dict[str, int]:
+    """Operations by layer at the sizes of these specs, of layers whose inputs and outputs are among them."""
+    from ..report import work
+    bound = net.copy()
+    bound.specs = specs
+    return {layer.name: work.operations(bound, layer) for layer in net.layers
+            if all(v in specs for v in (*layer.inputs, *layer.outputs) if v)}
 
 
 def _scales(bound: Any) -> Any:

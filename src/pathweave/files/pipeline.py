@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ..errors import Error, InputError, ModelError
-from ..meaning.trials import Trials
+from ..meaning.open_shapes import OpenShapes, named
+from ..net.dim import as_dim
 from ..net.floats import HALVES
 from ..net.net import Layer, Model, Net, TensorSpec
 from . import spec
@@ -152,32 +153,26 @@ def labels_from_json(data: Any, folder: str | os.PathLike = ".") -> list[str] | 
 
 
 def output_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
-    """Specs of a net's outputs, for given input specs where its own hold symbols; see `value_specs`."""
-    found = value_specs(main_net, inputs)
-    return {v: found[v] for v in main_net.outputs}
-
-
-def value_specs(main_net: Net, inputs: Mapping[str, TensorSpec] | None = None) -> dict[str, TensorSpec]:
-    """Specs of all values of a net, for given input specs where its own hold symbols.
+    """Specs of a net's outputs, for given input specs where its own hold symbols.
 
     A dimension that follows a symbol of the inputs keeps its name, one that changes in another way gets a name of its own.
     Raises ModelError when shapes cannot be inferred.
     """
     inputs = dict(inputs or main_net.inputs)
     if all(s.bound for s in inputs.values()):
-        return _specs(main_net, inputs)
-    trials = Trials(inputs)
+        found = _specs(main_net, inputs)
+        return {v: found[v] for v in main_net.outputs}
+    shapes = OpenShapes(inputs)
     for name, array in main_net.constants.items():
-        trials.constant(name, array)
+        shapes.constant(name, array)
     for layer in main_net.layers:
-        trials.step(layer)
-    values = [*inputs, *(v for layer in main_net.layers for v in layer.outputs), *main_net.constants]
-    found = {v: (trials.dtype(v), trials.named_shape(v)) for v in values}
-    missing = [v for v, (dtype, shape) in found.items() if dtype is None or shape is None]
+        shapes.step(layer)
+    missing = [v for v in main_net.outputs if shapes.dtype(v) is None]
     if missing:
         raise ModelError(f"pipeline: the main net's shapes cannot be inferred: the rank of {missing[0]!r} depends on the sizes "
                          f"of its inputs; bind its input shapes first")
-    return {v: TensorSpec(dtype, shape) for v, (dtype, shape) in found.items() if dtype is not None and shape is not None}
+    return {v: TensorSpec(shapes.specs[v].dtype, shape) for v in main_net.outputs
+            if (shape := shapes.named_shape(v)) is not None}
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -317,22 +312,14 @@ def _coefficients(where: str, value: Any, at: TensorSpec) -> Any:
 def _infer(where: str, layer: Layer, specs: list[TensorSpec]) -> list[TensorSpec]:
     """Output specs of one layer; a symbol is carried through as far as every size of it allows."""
     from ..layers import infer_layer
-    symbols = list(dict.fromkeys(d for s in specs for d in s.shape if isinstance(d, str)))
-    sizes: dict[int | str, int] = {d: 1009 + i for i, d in enumerate(symbols)}
+    opened = [TensorSpec(s.dtype, tuple(map(as_dim, s.shape))) for s in specs]
     try:
-        results = infer_layer(layer, [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in s.shape)) for s in specs],
-                              limited=not symbols)
+        results = infer_layer(layer, [*opened], limited=all(s.bound for s in opened))
     except Error as e:
         raise ModelError(f"{where}: {e}; correct its fields") from e
-    if not symbols:
-        return results
-    trials = Trials(dict(zip(layer.inputs, specs)))
-    trials.step(layer)
-    shapes = [shape for v in layer.outputs if (shape := trials.named_shape(v)) is not None]
-    if len(shapes) < len(layer.outputs):
-        raise ModelError(f"{where}: the rank of its result depends on the sizes {', '.join(symbols)}; correct its fields, or "
-                         f"fix the sizes")
-    return [TensorSpec(s.dtype, shape) for s, shape in zip(results, shapes)]
+    names = {d for s in specs for d in s.shape if isinstance(d, str)}
+    values = (*layer.outputs, *[layer.name] * len(results))
+    return [TensorSpec(s.dtype, named(v, s.dims, names)) for v, s in zip(values, results)]
 
 
 def _image_inputs(net: Net) -> dict[str, TensorSpec]:

@@ -1,6 +1,8 @@
-"""Importers: files of other frameworks become a Model. One folder per source format.
+"""Importers: files of other frameworks become a Model. One file or folder per source format.
 
-A package of this folder that offers `recognises(head, path) -> bool` and `read(source, **options) -> Model` is an
+What all of them need stands here: `builder` (the net under construction, a node), `conversion` (nodes become layers, all
+that is not covered is one error), `types` (float16 and its like), `inputs` and `source`. `tools/new.py importer` begins one.
+A module or package of this folder that offers `recognises(head, path) -> bool` and `read(source, **options) -> Model` is an
 importer by being there; `EXPECTED`, a line of text, says what it reads.
 """
 
@@ -53,7 +55,7 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
         if path is None:
             raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
         return _read(own_file.read, path, options, "a .pw model")
-    foreign = identify(Peek(head, path, size, source if path is None else None))
+    foreign = identify(Peek(head, path, size, source if path is None else None), importers())
     if foreign is None:
         for name, importer in importers().items():
             if importer.recognises(head, path):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error, ModelError, UnsupportedOperatorError
+from ..meaning.open_shapes import OpenShapes
 from ..meaning.partial import Folding, Follower, fold
-from ..meaning.trials import Trials
 from ..net.floats import HALVES
 from ..net.format import numpy_dtype
 from ..net.names import Names
@@ -30,7 +30,7 @@ class Builder:
 
     `names`: of values in the file, which new ones keep clear of. `read`: those that a node or the model's caller reads.
     `declared_ranks`: value -> rank that the file states, for those whose shape cannot be found out.
-    `trials` walk along: a rank, a dimension or a content is known where it is the same at all sizes of the symbols.
+    `shapes` walks along: a rank, a dimension or a content is known where it is the same at all sizes of the symbols.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec], names: Iterable[str] = (), read: Iterable[str] = (),
@@ -49,7 +49,7 @@ class Builder:
         self._layer_names = Names()
         self._unfolded: dict[str, Layer] = {}
         self._computed: dict[str, str] = {}
-        self.trials = Trials(inputs)
+        self.shapes = OpenShapes(inputs)
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
@@ -70,7 +70,7 @@ class Builder:
         self.define(name)
         self.values.discard(name)
         self.constants[name] = array
-        self.trials.constant(name, array)
+        self.shapes.constant(name, array)
         return name
 
     def add_stored(self, name: str, array: np.ndarray, dtype: str) -> str:
@@ -94,7 +94,7 @@ class Builder:
             return tuple(name if v == value else v for v in names)
         self.layers = [layer.with_(inputs=changed(layer.inputs), outputs=changed(layer.outputs))
                        if value in layer.inputs or value in layer.outputs else layer for layer in self.layers]
-        self.trials.rename(value, name)
+        self.shapes.rename(value, name)
         return name
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
@@ -112,7 +112,7 @@ class Builder:
         self.layers.append(layer)
         for v in outputs:
             self.define(v)
-        self.trials.step(layer)
+        self.shapes.step(layer)
 
     def _folded(self, layer: Layer, folding: Folding) -> dict[str, np.ndarray] | None:
         if any(v and v not in self.constants for v in layer.inputs):
@@ -170,7 +170,7 @@ class Builder:
 
     def shape(self, value: str) -> tuple[int | None, ...] | None:
         """Shape of a value with None for sizes that depend on symbols; None when not even the rank is known."""
-        shape = self.trials.shape(value)
+        shape = self.shapes.shape(value)
         if shape is None and value in self._declared_ranks:
             return (None,) * self._declared_ranks[value]
         return shape
@@ -179,11 +179,11 @@ class Builder:
         """Content of a constant, or of a value that depends on fixed dimensions alone."""
         if value in self.constants:
             return self.constants[value]
-        return self.trials.content(value)
+        return self.shapes.content(value)
 
     def dtype(self, value: str) -> str | None:
         """Element type of a value, where it is known."""
-        return self.trials.dtype(value)
+        return self.shapes.dtype(value)
 
     def to_net(self, outputs: Iterable[str], where: str) -> Net:
         """The net with these outputs; one that is named twice is one result. Raises ModelError where one does not exist."""

@@ -10,8 +10,9 @@ from typing import Any, Callable, Mapping
 
 from ..errors import ModelError, ShapeError, SizeError
 from ..folder import instances
+from ..net.conditions import at_least, equal
 from ..net.net import Epilogue, Layer, Net, TensorSpec
-from ..net.size import check_value, check_windows
+from ..net.size import check_value, check_windows, surely_fits
 from ._linear import Affine, Linear
 
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
@@ -60,22 +61,31 @@ class LayerKind:
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
-        unknown = set(attrs) - set(self.attributes)
-        if unknown:
-            raise ModelError(f"layer kind {self.name}: unknown attributes {sorted(unknown)}; "
-                             f"expected some of {sorted(self.attributes)}")
         full = {**self.attributes, **attrs}
-        missing = [k for k, v in full.items() if v is None]
-        if missing:
-            raise ModelError(f"layer kind {self.name}: attributes {missing} are required")
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in full.items()}
+        if len(full) != len(self.attributes):
+            raise ModelError(f"layer kind {self.name}: unknown attributes {sorted(set(attrs) - set(self.attributes))}; "
+                             f"expected some of {sorted(self.attributes)}")
+        for k, v in full.items():
+            if v is None:
+                raise ModelError(f"layer kind {self.name}: attributes {[k for k, v in full.items() if v is None]} are required")
+            if isinstance(v, list):
+                full[k] = tuple(v)
+        return full
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
-        """Output specs from complete attributes and bound input specs. Raises ShapeError when they do not fit."""
+        """Output specs from complete attributes and input specs. Raises ShapeError when they do not fit.
+
+        A size may be an expression of open sizes (net/dim.py), in `inputs` and in an attribute that comes from an input. What
+        depends on one is asked of net/conditions.py (`equal`, `at_least`, `divides`), which assumes what is open and
+        records it; only the number 1 is broadcast, and a size that cannot be said is `dim.unknown`.
+        """
         raise NotImplementedError
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
         """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
+
+        Asked where `infer` cannot be: the rank or the element type of an input is not known, or how many elements one has
+        that holds a shape.
 
         `shapes`: per input its sizes, None for one that is not known; None for an input that is absent or of unknown
         rank. `attrs`: complete; one that comes from an input whose contents are not known is a tuple of None, or None.
@@ -94,6 +104,14 @@ class LayerKind:
         float64 out: the reference of every test); the epilogue is not part of it.
         """
         raise NotImplementedError
+
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list, inputs: list[TensorSpec | None]) -> list | None:
+        """Outputs of the meaning where inputs hold sizes that may be open: arrays of dtype object, of integers and expressions.
+
+        `attrs`: complete. `arrays`: an array per input; not looked at by kinds that are `of_shapes`. `inputs`: their specs.
+        Raises or gives None, also for single outputs, where the result is not known: what stands here.
+        """
+        return None
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> int:
         """How many terms the longest sum of one output element has, from what `infer` takes; 1 where nothing is summed."""
@@ -188,7 +206,7 @@ def compute(layer: Layer, inputs: list) -> list:
 
 
 def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = True) -> list[TensorSpec]:
-    """Output specs of a layer from bound input specs. Raises ShapeError naming the layer.
+    """Output specs of a layer from input specs, whose sizes may be expressions. Raises ShapeError naming the layer.
 
     `limited`: held to the limits of net/size.py (SizeError); False for sizes that only stand for unknown ones.
     """
@@ -205,15 +223,28 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     if len(layer.outputs) > len(outputs):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}): expected {len(outputs)} "
                          f"output{'s' * (len(outputs) != 1)}, got the names {', '.join(map(repr, layer.outputs))}")
-    if any(d < 0 for s in outputs for d in s.sizes):
+    if _is_negative(outputs):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs))}: "
                          f"the output shape would be {', '.join(map(str, outputs))}")
-    if layer.epilogue.add and (not specs or specs[-1] != outputs[0]):
+    if layer.epilogue.add and not (specs and _fits(specs[-1], outputs[0])):
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) on {', '.join(map(str, specs)) or 'nothing'}: its epilogue adds "
                          f"the last input, expected {outputs[0]} as its output is")
     for name, spec in zip(layer.outputs, outputs) if limited else ():
-        check_value(f"layer {layer.name!r} ({layer.kind}): value {name!r}", spec)
+        if not surely_fits(spec):
+            check_value(f"layer {layer.name!r} ({layer.kind}): value {name!r}", spec)
     return outputs
+
+
+def _is_negative(outputs: list[TensorSpec]) -> bool:
+    try:
+        return any(d < 0 for s in outputs for d in s.sizes)
+    except TypeError:  # expressions have no order
+        return not all(at_least(d, 0) for s in outputs for d in s.dims)
+
+
+def _fits(residual: TensorSpec | None, output: TensorSpec) -> bool:
+    return residual == output or residual is not None and residual.dtype == output.dtype \
+        and residual.rank == output.rank and all(map(equal, residual.dims, output.dims))
 
 
 def check_inputs(inputs: Mapping[str, TensorSpec]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.conditions import assumed, at_least, equal
+from ..net.dim import Expr, ceiling, largest, smallest
 from ..net.net import Epilogue, TensorSpec
 from ..net.size import check_value
 from ..words import counted
@@ -49,20 +51,41 @@ def check_rank(what: str, spec: TensorSpec, rank: int) -> None:
         raise ShapeError(f"{what} is {spec}: expected rank {rank}")
 
 
-def check_shape(what: str, spec: TensorSpec | None, shape: Sequence[int]) -> None:
+def check_shape(what: str, spec: TensorSpec | None, shape: Sequence[int | Expr]) -> None:
     """Raise ShapeError unless the spec is absent or has exactly this shape."""
-    if spec is not None and tuple(spec.shape) != tuple(shape):
+    if spec is not None and not same_shape(spec.dims, shape):
         raise ShapeError(f"{what} is {spec}: expected shape {list(shape)}")
 
 
+def same_shape(a: Sequence[int | Expr], b: Sequence[int | Expr]) -> bool:
+    """Whether two shapes are equal; sizes that are open are assumed to be."""
+    return tuple(a) == tuple(b) or len(a) == len(b) and all(map(equal, a, b))
+
+
+def is_empty(shape: Sequence[int | Expr]) -> bool:
+    """Whether a size is 0 or less; one that is open is assumed not to be."""
+    try:
+        return min(cast("Sequence[int]", shape), default=1) < 1
+    except TypeError:  # expressions have no order
+        return not all(at_least(d, 1) for d in shape)
+
+
+def broadcasts_to(shape: Sequence[int | Expr], target: Sequence[int | Expr]) -> bool:
+    """Whether NumPy's broadcast of both is the target; sizes that are open are assumed to fit."""
+    return len(shape) <= len(target) and all(
+        d == t or d == 1 or not (type(d) is int and type(t) is int) and assumed((d, "==", t), (d, "==", 1))
+        for d, t in zip(reversed(shape), reversed(target)))
+
+
 def integers(name: str, value: Any, count: int | None = None, least: int | None = None) -> tuple[int, ...]:
-    """An attribute as a tuple of `count` integers not below `least`. Raises ModelError."""
+    """An attribute as a tuple of `count` integers not below `least`; a size may be open. Raises ModelError."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     try:
-        found: tuple[int, ...] | None = tuple(int(v) for v in values)
+        found: tuple[Any, ...] | None = tuple(v if type(v) is Expr else int(v) for v in values)
     except (TypeError, ValueError, OverflowError):
         found = None
-    wrong = found is None or found != values or (least is not None and any(v < least for v in found))
+    wrong = found is None or found != values or (least is not None and any(
+        not at_least(v, least) if type(v) is Expr else v < least for v in found))
     if found is None or wrong or (count is not None and len(values) != count):
         shown = repr(value)
         raise ModelError(f"attribute {name}={shown if len(shown) <= 200 else shown[:197] + '...'}: expected "
@@ -101,20 +124,33 @@ def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return found
 
 
-def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """NumPy's broadcast of shapes, of any size. Raises ShapeError when they do not fit."""
-    out: list[int] = []
+def broadcast_shapes(*shapes: Sequence[int | Expr]) -> tuple[int | Expr, ...]:
+    """NumPy's broadcast of shapes, of any size. Raises ShapeError when they do not fit.
+
+    Where it is open which size is 1: a number other than 1 is the result, else the largest.
+    """
+    out: list[int | Expr] = []
     for dims in zip_longest(*(reversed(s) for s in shapes), fillvalue=1):
         lengths = {d for d in dims if d != 1}
         if len(lengths) > 1:
-            raise ShapeError(f"shapes do not broadcast: {', '.join(str(list(s)) for s in shapes)}")
-        out.append(lengths.pop() if lengths else 1)
+            numbers = {d for d in lengths if type(d) is int}
+            size = numbers.pop() if numbers else largest(*lengths)
+            if numbers or not all(d == size or assumed((d, "==", 1), (d, "==", size)) for d in lengths):
+                raise ShapeError(f"shapes do not broadcast: {', '.join(listed(s) for s in shapes)}")
+            out.append(size)
+        else:
+            out.append(lengths.pop() if lengths else 1)
     return tuple(reversed(out))
 
 
-def broadcast(*specs: TensorSpec) -> tuple[int, ...]:
+def listed(shape: Sequence[int | Expr]) -> str:
+    """A shape as an error shows it."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def broadcast(*specs: TensorSpec) -> tuple[int | Expr, ...]:
     """NumPy's broadcast of the shapes of specs. Raises ShapeError when they do not fit."""
-    return broadcast_shapes(*(s.sizes for s in specs))
+    return broadcast_shapes(*(s.dims for s in specs))
 
 
 def same_outline(self: LayerKind, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
@@ -139,17 +175,23 @@ def broadcast_known(shapes: Sequence[Outline]) -> Outline:
     return tuple(reversed(out))
 
 
-def windows(length: int, kernel: int, stride: int, pads: tuple[int, int], dilation: int, ceil: bool = False) -> int:
+def windows(length: Any, kernel: Any, stride: int, pads: tuple[int, int], dilation: int, ceil: bool = False) -> Any:
     """How many windows fit along one axis. Raises ShapeError when none does.
 
+    `length` and `kernel` are integers, or expressions where they are open; so is the result.
     Source: ONNX MaxPool; with `ceil` a window that would start in the padding behind the end is dropped
     (onnx/onnx pull request 5741, as PyTorch does).
     """
-    room = length + sum(pads) - ((kernel - 1) * dilation + 1)
+    room = length + pads[0] + pads[1] - ((kernel - 1) * dilation + 1)
     count = (-(-room // stride) if ceil else room // stride) + 1
-    if ceil and (count - 1) * stride >= length + pads[0]:
-        count -= 1
-    if room < 0 or count < 1:
+    if type(count) is not int:
+        count = smallest(count, ceiling(length + pads[0], stride)) if ceil else count
+        fits = at_least(room, 0) and (not ceil or at_least(count, 1))
+    else:
+        if ceil and (count - 1) * stride >= length + pads[0]:
+            count -= 1
+        fits = room >= 0 and count >= 1
+    if not fits:
         raise ShapeError(f"a window of {(kernel - 1) * dilation + 1} does not fit into {length} + padding {sum(pads)}")
     return count
 
@@ -216,6 +258,22 @@ class Mover(LayerKind):
     moves = slice(1)
     exact = True
     per_element = 0
+
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
+        return self.meaning(attrs, arrays)
+
+
+def per_element(function: Callable[..., Any], *arrays: Any) -> np.ndarray | None:
+    """A function of sizes, element by element, with broadcasting; None where it gives None for one of them.
+
+    Floats that are no whole numbers are no sizes: the result is not known.
+    """
+    wide = [np.asarray(a).astype(object) for a in arrays]
+    if any(isinstance(v, float) and not v.is_integer() for a in wide for v in a.flat):
+        return None
+    wide = [np.frompyfunc(lambda v: int(v) if isinstance(v, float) else v, 1, 1)(a) for a in wide]
+    result = np.asarray(np.frompyfunc(function, len(wide), 1)(*wide), object)
+    return None if any(v is None for v in result.flat) else result
 
 
 #: Attributes of a 1x1 convolution that is a stage of a region's layer.

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..net import memory
+from ..net.conditions import divides, equal
 from ..net.net import TensorSpec
 from . import Outline
 from ._common import (
@@ -20,6 +21,7 @@ from ._common import (
     check_same_dtype,
     check_shape,
     integers,
+    is_empty,
     padded_elements,
     take,
     widen,
@@ -43,7 +45,7 @@ def _check(x: TensorSpec, w: TensorSpec, b: TensorSpec | None, out_channels: int
     check_dtype("x", x, FLOATS)
     check_same_dtype(x, w, b)
     check_shape("b", b, (out_channels,))
-    if min(w.sizes) < 1:
+    if is_empty(w.dims):
         raise ShapeError(f"w is {w}: expected no empty dimension")
 
 
@@ -140,7 +142,7 @@ class Conv2(Convolution):
         stride, pad, dilation = _geometry(attrs)
         (groups,) = integers("groups", attrs["groups"], 1, 1)
         _check(x, w, b, w.shape[0])
-        if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        if not equal(x.shape[1], w.shape[1] * groups) or not divides(groups, w.shape[0]):
             raise ShapeError(f"x is {x}, w is {w}, groups={groups}: expected w of shape [O, C/groups, kh, kw] "
                              "with O a multiple of groups")
         return [TensorSpec(x.dtype, (x.shape[0], w.shape[0], *_spatial(x.shape, w.shape[2:], stride, pad, dilation)))]
@@ -197,14 +199,14 @@ class ConvTranspose2(Product):
         output_pad = integers("output_pad", attrs["output_pad"], 2, 0)
         channels = w.shape[1] * groups if w.rank == 4 else 0
         _check(x, w, b, channels)
-        if x.shape[1] != w.shape[0] or w.shape[0] % groups:
+        if not equal(x.shape[1], w.shape[0]) or not divides(groups, w.shape[0]):
             raise ShapeError(f"x is {x}, w is {w}, groups={groups}: expected w of shape [C, O/groups, kh, kw] "
                              "with C a multiple of groups")
         if any(p >= max(s, d) for p, s, d in zip(output_pad, stride, dilation)):
             raise ShapeError(f"output_pad={output_pad}: expected less than the stride or the dilation")
         height, width = self._full(x.shape, w.shape, stride, dilation, output_pad)
         out = (height - pad[0] - pad[2], width - pad[1] - pad[3])
-        if min(out) < 1:
+        if is_empty(out):
             raise ShapeError(f"pad={pad} leaves nothing of {height} x {width}")
         return [TensorSpec(x.dtype, (x.shape[0], channels, *out))]
 

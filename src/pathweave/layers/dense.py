@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
+from ..net.conditions import equal
 from ..net.net import TensorSpec
 from . import LayerKind, Outline
 from ._common import (
@@ -50,7 +51,7 @@ class Dense(Product):
         check_dtype("x", x, FLOATS)
         check_same_dtype(x, w, b)
         check_shape("b", b, w.shape[:1])
-        if x.rank < 1 or x.shape[-1] != w.shape[1]:
+        if x.rank < 1 or not equal(x.shape[-1], w.shape[1]):
             raise ShapeError(f"x is {x}, w is {w}: expected the last dimension of both to be equal")
         return [TensorSpec(x.dtype, (*x.shape[:-1], w.shape[0]))]
 
@@ -82,7 +83,7 @@ class MatMul(Product):
             raise ShapeError(f"a is {a}, b is {b}: expected rank 1 or more")
         left = a.shape if a.rank > 1 else (1, *a.shape)
         right = b.shape if b.rank > 1 else (*b.shape, 1)
-        if left[-1] != right[-2]:
+        if not equal(left[-1], right[-2]):
             raise ShapeError(f"a is {a}, b is {b}: expected the summed dimensions to be equal")
         batch = broadcast_shapes(left[:-2], right[:-2])
         rows = left[-2:-1] if a.rank > 1 else ()

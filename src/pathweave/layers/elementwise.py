@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.dim import Expr, largest, smallest
+from ..net.dim_compare import is_at_least, is_equal, is_less
 from ..net.floats import HALVES, from_bf16, rounded, to_bf16
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
@@ -20,8 +22,10 @@ from ._common import (
     as_type,
     broadcast,
     broadcast_outline,
+    broadcasts_to,
     check_dtype,
     check_same_dtype,
+    per_element,
     same_outline,
     take,
     widen,
@@ -54,10 +58,38 @@ class Binary(LayerKind):
 
     outline = broadcast_outline
 
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
+        function = _ON_SIZES.get(self.name)
+        if self.name == "div" and inputs[0].dtype in FLOATS:
+            function = _exact_quotient
+        return None if function is None else [per_element(function, *arrays)]
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         a, b = take(inputs, 2)
         dtype = np.bool_ if self.output else np.result_type(a, b) if self.same_dtype else a.dtype
         return [as_type(self.function(*widen(a, b), attrs), dtype)]
+
+
+def _whole_quotient(a: int | Expr, b: int | Expr) -> int | Expr | None:
+    """a / b of sizes that are not negative, rounded down; None where a sign is not known."""
+    return a // b if is_at_least(a, 0) and is_at_least(b, 1) else None
+
+
+def _exact_quotient(a: int | Expr, b: int | Expr) -> int | Expr | None:
+    quotient = _whole_quotient(a, b)
+    return quotient if quotient is not None and is_equal(quotient * b, a) else None
+
+
+def _remainder(a: int | Expr, b: int | Expr) -> int | Expr | None:
+    return a % b if is_at_least(a, 0) and is_at_least(b, 1) else None
+
+
+#: kind -> the function of two sizes that may be open; None for what is not known
+_ON_SIZES: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": _whole_quotient, "mod": _remainder,
+    "minimum": smallest, "maximum": largest, "equal": is_equal, "less": is_less, "greater": lambda a, b: is_less(b, a),
+    "less_equal": lambda a, b: is_at_least(b, a), "greater_equal": is_at_least,
+}
 
 
 class Comparison(Binary):
@@ -159,7 +191,7 @@ class Prelu(LayerKind):
         x, slope = take(inputs, 2)
         check_dtype("x", x, FLOATS)
         check_same_dtype(x, slope)
-        if broadcast(x, slope) != tuple(x.shape):
+        if not broadcasts_to(slope.shape, x.shape):
             raise ShapeError(f"slope is {slope}: it does not broadcast to x, {x}")
         return [x]
 
@@ -215,6 +247,9 @@ class Cast(LayerKind):
         if x.dtype not in (("bf16", "u16") if attrs["source"] else NUMBERS | _BOOL):
             raise ModelError(f"attribute source={attrs['source']!r} on {x}: expected bf16 for a value of bf16, and only there")
         return [TensorSpec(word("dtype", attrs["dtype"], sorted(NUMBERS | _BOOL | {"bf16"})), x.shape)]
+
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
+        return None if attrs["through"] or attrs["source"] or attrs["dtype"] == "bool" else arrays
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)

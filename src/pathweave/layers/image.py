@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ModelError, ShapeError
+from ..net.conditions import assumed
 from ..net.net import TensorSpec
 from . import LayerKind, Outline
-from ._common import Mover, check_dtype, integers, take, word
+from ._common import Mover, check_dtype, integers, is_empty, listed, take, word
 from .resize import interpolate, positions, taps
 from .shaping import permuted, transpose_spec
 
@@ -52,8 +53,10 @@ class Source(LayerKind):
 
     @staticmethod
     def _check(shape: Any) -> None:
-        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
-            raise ShapeError(f"an image of shape {list(shape)}: expected [H,W], [H,W,1], [H,W,3] or [H,W,4]")
+        channels = shape[2] if len(shape) == 3 else 1
+        if len(shape) not in (2, 3) or is_empty(shape) or channels not in (1, 3, 4) and (
+                isinstance(channels, int) or not assumed(*((channels, "==", count) for count in (1, 3, 4)))):
+            raise ShapeError(f"an image of shape {listed(shape)}: expected [H,W], [H,W,1], [H,W,3] or [H,W,4]")
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (image,) = take(inputs, 1)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.conditions import at_least
+from ..net.dim import Expr, ceiling, largest
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import TensorSpec
 from . import LayerKind, Outline
@@ -24,6 +26,7 @@ from ._common import (
     check_dtype,
     check_same_dtype,
     integers,
+    is_empty,
     take,
     word,
 )
@@ -80,6 +83,9 @@ class Where(LayerKind):
 
     outline = broadcast_outline
 
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
+        return None if arrays[0].dtype == object else self.meaning(attrs, arrays)
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         return [np.where(*take(inputs, 3))]
 
@@ -94,7 +100,7 @@ class _ArgExtreme(LayerKind):
         (x,) = take(inputs, 1)
         check_dtype("x", x, NUMBERS)
         axis = axis_of(attrs["axis"], x.rank)
-        if x.shape[axis] == 0:
+        if is_empty(x.shape[axis:axis + 1]):
             raise ShapeError(f"x is {x}: axis {axis} is empty")
         return [TensorSpec("i64", (*x.shape[:axis], *([1] if attrs["keepdims"] else []), *x.shape[axis + 1:]))]
 
@@ -143,14 +149,15 @@ class TopK(ValueKind):
     value_inputs = {1: "k"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        return int(np.asarray(array).reshape(()))
+        k = np.asarray(array).reshape(()).item()
+        return k if isinstance(k, Expr) else int(k)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         check_dtype("x", x, NUMBERS)
         (k,) = integers("k", attrs["k"], 1, 0)
         axis = axis_of(attrs["axis"], x.rank)
-        if k > x.shape[axis]:
+        if not at_least(x.shape[axis], k):
             raise ShapeError(f"k={k}: axis {axis} of {x} has only {x.shape[axis]} elements")
         shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
         return [TensorSpec(x.dtype, shape), TensorSpec("i64", shape)]
@@ -180,6 +187,9 @@ class Shape(LayerKind):
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         return [TensorSpec("i64", (len(x.shape[int(attrs["start"]):int(attrs["end"])]),))]
+
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
+        return [np.array(inputs[0].shape, object)[int(attrs["start"]):int(attrs["end"])]]
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return (None,) if shapes[0] is None else (len(shapes[0][int(attrs["start"]):int(attrs["end"])]),)
@@ -237,6 +247,10 @@ class Range(ValueKind):
         """(first, step, count, element type)."""
         given = [attrs[k] for k in ("start", "limit", "delta")]
         start, limit, delta = (v[0] if isinstance(v, tuple) and len(v) == 1 else v for v in given)
+        if any(isinstance(v, Expr) for v in (start, limit)) and all(isinstance(v, (int, Expr)) for v in (start, limit)) \
+                and isinstance(delta, int) and delta:
+            dtype = word("dtype", attrs["dtype"] or "i64", sorted(NUMBERS))
+            return start, delta, largest(0, ceiling(limit - start, delta)), dtype
         if any(isinstance(v, (tuple, str)) or not math.isfinite(v) for v in (start, limit, delta)) or delta == 0:
             raise ModelError(f"range: start={start} limit={limit} delta={delta}: expected three numbers, delta not 0")
         whole = all(isinstance(v, int) for v in (start, limit, delta))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
-from ._common import POINTWISE, Staged, geometry, take
+from ._common import POINTWISE, Staged, geometry, same_shape, take
 
 
 class InvertedResidual(Staged):
@@ -31,7 +31,7 @@ class InvertedResidual(Staged):
         if we is None and wp is None:
             raise ShapeError("expected an expansion or a projection, got neither")
         for stage, w in (("expand", we), ("project", wp)):
-            if w is not None and tuple(w.shape[2:]) != (1, 1):
+            if w is not None and not same_shape(w.shape[2:], (1, 1)):
                 raise ShapeError(f"{stage} w is {w}: expected a 1x1 kernel")
         return super().infer(attrs, inputs)
 

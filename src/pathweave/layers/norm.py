@@ -15,6 +15,7 @@ from ._common import (
     FLOATS,
     as_type,
     axis_of,
+    broadcasts_to,
     check_dtype,
     check_same_dtype,
     check_shape,
@@ -38,7 +39,7 @@ def _check_channels(x: TensorSpec, **parameters: TensorSpec | None) -> None:
     if x.rank < 2:
         raise ShapeError(f"x is {x}: expected rank 2 or more, channels on axis 1")
     for name, spec in parameters.items():
-        check_shape(name, spec, x.sizes[1:2])
+        check_shape(name, spec, x.dims[1:2])
 
 
 class BatchNorm(LayerKind):
@@ -149,8 +150,7 @@ class LayerNorm(LayerKind):
         axis_of(attrs["axis"], x.rank)
         numbers(attrs, "epsilon")
         for name, spec in (("scale", scale), ("bias", bias)):
-            if spec is not None and (spec.rank > x.rank or any(
-                    d not in (1, e) for d, e in zip(spec.shape[::-1], x.shape[::-1]))):
+            if spec is not None and not broadcasts_to(spec.shape, x.shape):
                 raise ShapeError(f"{name} is {spec}: it does not broadcast to x, {x}")
         return [x]
 

@@ -11,7 +11,19 @@ import numpy as np
 from ..errors import ShapeError
 from ..net.net import TensorSpec
 from . import LayerKind, Outline
-from ._common import FLOATS, NUMBERS, as_type, check_dtype, check_rank, integers, padded_elements, take, widen, windows
+from ._common import (
+    FLOATS,
+    NUMBERS,
+    as_type,
+    check_dtype,
+    check_rank,
+    integers,
+    is_empty,
+    padded_elements,
+    take,
+    widen,
+    windows,
+)
 
 _EVERY_TAP = 4096  # of a kernel with more, those that see nothing but padding are left out first
 
@@ -161,7 +173,7 @@ class _Global(LayerKind):
         (x,) = take(inputs, 1)
         check_rank("x", x, 4)
         check_dtype("x", x, self.accepts)
-        if 0 in x.shape[2:]:
+        if is_empty(x.shape[2:]):
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         return [TensorSpec(x.dtype, x.shape[:2] + ((1, 1) if attrs["keepdims"] else ()))]
 

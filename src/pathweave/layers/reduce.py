@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
+from ..net.dim import largest, smallest
 from ..net.net import TensorSpec
 from . import LayerKind, Outline
 from ._common import FLOATS, NUMBERS, as_type, axes_of, check_dtype, integers, take, widen, word
@@ -56,6 +57,10 @@ _OPS = {
 }
 
 
+#: word -> the function of two sizes that may be open
+_ON_SIZES = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": largest, "min": smallest}
+
+
 class Reduce(LayerKind):
     """`op` over `axes` of x; the axes stay with length 1, or go with keepdims=0. Source: ONNX Reduce*.
 
@@ -94,6 +99,15 @@ class Reduce(LayerKind):
             return None
         axes = self._axes(attrs, len(shapes[0]))
         return tuple(1 if i in axes else d for i, d in enumerate(shapes[0]) if attrs["keepdims"] or i not in axes)
+
+    def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
+        (x,) = take(arrays, 1)
+        function, axes = _ON_SIZES.get(attrs["op"]), self._axes(attrs, x.ndim)
+        if function is None or x.size == 0:
+            return None
+        for axis in axes:
+            x = np.asarray(np.frompyfunc(function, 2, 1).reduce(x, axis, keepdims=True), object)
+        return [x if attrs["keepdims"] else x.reshape([d for i, d in enumerate(x.shape) if i not in axes])]
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[0].shape[a] for a in self._axes(attrs, inputs[0].rank))

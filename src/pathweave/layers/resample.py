@@ -9,9 +9,24 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.conditions import at_least
+from ..net.dim import Expr, unknown
 from ..net.net import Layer, TensorSpec
-from ._common import NUMBERS, ValueKind, as_type, axes_of, check_dtype, integers, numbers, take, widen, word
-from .resize import _ROUNDING, interpolate, positions
+from ._common import (
+    NUMBERS,
+    ValueKind,
+    as_type,
+    axes_of,
+    check_dtype,
+    integers,
+    is_empty,
+    listed,
+    numbers,
+    take,
+    widen,
+    word,
+)
+from .resize import _ROUNDING, interpolate, positions, ratio, scaled_length
 from .resize import COORDINATES as SIMPLE_COORDINATES
 
 MODES = ("nearest", "linear", "cubic")
@@ -83,15 +98,17 @@ class Resample(ValueKind):
         given = attrs["size"] or attrs["scale"]
         if not isinstance(given, tuple) or len(given) != len(axes):
             raise ModelError(f"size={attrs['size']} scale={attrs['scale']}: expected one number for each of the axes {axes}")
-        if any(shape[a] == 0 for a in axes):
-            raise ShapeError(f"shape {list(shape)}: expected axes {axes} that are not empty")
+        if is_empty([shape[a] for a in axes]):
+            raise ShapeError(f"shape {listed(shape)}: expected axes {axes} that are not empty")
         roi = tuple(float(v) for v in attrs["roi"]) or (0.0,) * len(axes) + (1.0,) * len(axes)
         if len(roi) != 2 * len(axes):
             raise ModelError(f"roi={roi}: expected a start and an end for each of the axes {axes}")
         if attrs["size"]:
-            sizes = integers("size", given, len(axes), 1)
-            scales = [np.float32(d) / np.float32(shape[a]) for d, a in zip(sizes, axes)]
-            if attrs["policy"] != "stretch":
+            sizes: tuple[Any, ...] = integers("size", given, len(axes), 1)
+            scales: list[Any] = [ratio(d, shape[a]) for d, a in zip(sizes, axes)]
+            if attrs["policy"] != "stretch" and any(isinstance(d, Expr) for d in (*sizes, *(shape[a] for a in axes))):
+                sizes = tuple(unknown() for _ in axes)
+            elif attrs["policy"] != "stretch":
                 one = min(scales) if attrs["policy"] == "not_larger" else max(scales)
                 scales = [one] * len(axes)
                 sizes = tuple(math.floor(float(one) * shape[a] + 0.5) for a in axes)
@@ -99,7 +116,7 @@ class Resample(ValueKind):
             scales = [np.float32(s) for s in given]
             if not all(0 < s < 1e9 for s in scales):
                 raise ModelError(f"scale={given}: expected positive factors")
-            sizes = tuple(math.floor(np.float32(shape[a]) * s) for s, a in zip(scales, axes))
+            sizes = tuple(scaled_length(shape[a], s) for s, a in zip(scales, axes))
         return {a: (d, s, (roi[i], roi[i + len(axes)])) for i, (a, d, s) in enumerate(zip(axes, sizes, scales))}
 
     def settle(self, layer: Layer, specs: list[Any]) -> Layer:
@@ -129,8 +146,8 @@ class Resample(ValueKind):
         out = list(x.shape)
         for axis, (length, _, _) in self._targets(attrs, x.shape).items():
             out[axis] = length
-        if any(d < 1 <= n for d, n in zip(out, x.shape)):
-            raise ShapeError(f"x is {x}: the output would be {out}")
+        if any(n != 0 and not at_least(d, 1) for d, n in zip(out, x.shape)):
+            raise ShapeError(f"x is {x}: the output would be {listed(out)}")
         return [TensorSpec(x.dtype, tuple(out))]
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:

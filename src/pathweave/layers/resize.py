@@ -9,8 +9,24 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.conditions import assumed
+from ..net.dim import Expr, highest, unknown
 from ..net.net import TensorSpec
-from ._common import NUMBERS, ValueKind, as_type, check_dtype, check_rank, integers, numbers, take, widen, word
+from ._common import (
+    NUMBERS,
+    ValueKind,
+    as_type,
+    check_dtype,
+    check_rank,
+    integers,
+    is_empty,
+    listed,
+    numbers,
+    same_shape,
+    take,
+    widen,
+    word,
+)
 
 COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 _ROUNDING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -19,6 +35,29 @@ _ROUNDING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "floor": np.floor,
     "ceil": np.ceil,
 }
+
+
+#: Numbers up to here are exact in float32.
+_EXACT = 2**24
+#: Of a scale as a fraction, such as 3/2: the largest numerator for which an open length is followed.
+_MOST_NUMERATOR = 4096
+
+
+def scaled_length(length: int | Expr, scale: np.float32) -> int | Expr:
+    """floor(length * scale) in float32. An open length is assumed to be so small that the product is exact."""
+    if not isinstance(length, Expr):
+        return math.floor(np.float32(length) * scale)
+    over, under = float(scale).as_integer_ratio()
+    if over <= _MOST_NUMERATOR and assumed((_EXACT, ">=", length * over)):
+        return length * over // under
+    return unknown(0, math.ceil(highest(length) * float(scale) * (1 + 2**-20)) + 1)
+
+
+def ratio(size: int | Expr, length: int | Expr) -> np.float32:
+    """The scale from a length to a size; NaN where one of them is open."""
+    if isinstance(size, Expr) or isinstance(length, Expr):
+        return np.float32(np.nan)
+    return np.float32(size) / np.float32(length)
 
 
 def positions(out: int, length: int, scale: float | np.floating, coordinates: str) -> np.ndarray:
@@ -91,16 +130,16 @@ class Resize2(ValueKind):
             raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']}: expected exactly one of them")
         given = attrs["size"] or attrs["scale"]
         kept = shape[:2] if attrs["size"] else (1, 1)
-        if not isinstance(given, tuple) or (len(given) == 4 and given[:2] != tuple(kept)) or len(given) not in (2, 4):
-            raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']} on shape {list(shape)}: expected "
+        if not isinstance(given, tuple) or (len(given) == 4 and not same_shape(given[:2], kept)) or len(given) not in (2, 4):
+            raise ModelError(f"resize2: size={attrs['size']} scale={attrs['scale']} on shape {listed(shape)}: expected "
                              "two numbers, for H and W, or four that leave N and C as they are")
         if attrs["size"]:
             sizes = integers("size", given[-2:], 2, 1)
-            return [(d, np.float32(d) / np.float32(n)) for d, n in zip(sizes, shape[2:])]
+            return [(d, ratio(d, n)) for d, n in zip(sizes, shape[2:])]
         scales = tuple(np.float32(s) for s in given[-2:])
         if not all(0 < s < 1e9 for s in scales):
             raise ModelError(f"attribute scale={given}: expected positive factors")
-        return [(math.floor(np.float32(n) * s), s) for n, s in zip(shape[2:], scales)]
+        return [(scaled_length(n, s), s) for n, s in zip(shape[2:], scales)]
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
@@ -110,10 +149,10 @@ class Resize2(ValueKind):
         word("coordinates", attrs["coordinates"], COORDINATES)
         word("rounding", attrs["rounding"], tuple(_ROUNDING))
         numbers(attrs, "cubic_a")
-        if 0 in x.shape[2:]:
+        if is_empty(x.shape[2:]):
             raise ShapeError(f"x is {x}: expected an image that is not empty")
         out = tuple(d for d, _ in self._target(attrs, x.shape))
-        if min(out) < 1:
+        if is_empty(out):
             raise ShapeError(f"x is {x}, scale={attrs['scale']}: the output would be empty")
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
+from ..net.conditions import assumed, at_least, divides, equal
+from ..net.dim import Expr, ceiling, highest, largest, smallest, unknown
+from ..net.dim_compare import is_at_least, is_equal
 from ..net.net import TensorSpec
 from . import Outline
 from ._common import (
@@ -21,6 +24,7 @@ from ._common import (
     check_rank,
     check_same_dtype,
     integers,
+    listed,
     take,
     word,
 )
@@ -47,10 +51,12 @@ class Concat(Mover):
         axis = axis_of(attrs["axis"], first.rank)
         for other in inputs[1:]:
             if other.rank != first.rank or any(
-                    a != b for i, (a, b) in enumerate(zip(first.shape, other.shape)) if i != axis):
+                    not equal(a, b) for i, (a, b) in enumerate(zip(first.shape, other.shape)) if i != axis):
                 raise ShapeError(f"{first} and {other} differ in more than axis {axis}")
         length = sum(s.shape[axis] for s in inputs)
-        return [TensorSpec(first.dtype, (*first.shape[:axis], length, *first.shape[axis + 1:]))]
+        shape = first.shape if first.bound else [next((d for d in dims if type(d) is int), dims[0])
+                                                 for dims in zip(*(s.shape for s in inputs))]
+        return [TensorSpec(first.dtype, (*shape[:axis], length, *shape[axis + 1:]))]
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         known = next((s for s in shapes if s is not None), None)
@@ -78,7 +84,7 @@ class Split(Mover):
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
         axis, sizes = axis_of(attrs["axis"], x.rank), integers("sizes", attrs["sizes"], least=0)
-        if sum(sizes) != x.shape[axis]:
+        if not equal(sum(sizes), x.shape[axis]):
             raise ShapeError(f"sizes={sizes} add up to {sum(sizes)}, axis {axis} of {x} has {x.shape[axis]}")
         return [TensorSpec(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1:])) for size in sizes]
 
@@ -129,8 +135,23 @@ class Slice(Mover, ValueKind):
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
+        if not x.bound or any(isinstance(v, Expr) for k in self.value_inputs.values() for v in attrs[k]):
+            return [TensorSpec(x.dtype, self._open_shape(attrs, x.shape))]
         slices = self._slices(attrs, x.shape)
         return [TensorSpec(x.dtype, tuple(len(range(*s.indices(d))) for s, d in zip(slices, x.shape)))]
+
+    def _open_shape(self, attrs: Mapping[str, Any], shape: Sequence[int | Expr]) -> tuple[int | Expr, ...]:
+        """The shape of the result where a size of x, a start or an end is open."""
+        starts = integers("starts", attrs["starts"])
+        ends = integers("ends", attrs["ends"], len(starts))
+        axes = axes_of(integers("axes", attrs["axes"] or tuple(range(len(starts))), len(starts)), len(shape))
+        steps = integers("steps", attrs["steps"] or (1,) * len(starts), len(starts))
+        if 0 in steps:
+            raise ModelError(f"attribute steps={steps}: expected none to be 0")
+        out = list(shape)
+        for start, end, axis, step in zip(starts, ends, axes, steps):
+            out[axis] = _sliced(shape[axis], start, end, step)
+        return tuple(out)
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         x = shapes[0]
@@ -145,6 +166,28 @@ class Slice(Mover, ValueKind):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         return [x[self._slices(attrs, x.shape)]]
+
+
+#: A slice that ends here or behind goes to the end, whatever the length: what exporters write for "no end".
+_NO_END = 2**31 - 1
+
+
+def _sliced(n: int | Expr, start: int | Expr, end: int | Expr, step: int | Expr) -> int | Expr:
+    """How many elements of n a slice has, for sizes that may be open; one of its own where a sign is not known."""
+    if isinstance(step, Expr) or any(is_at_least(v, 0) is None for v in (start, end)):
+        return unknown(0, highest(n))
+    if not isinstance(end, Expr) and abs(end) >= _NO_END and assumed((abs(end), ">=", n)):
+        end = n if end > 0 else -1 if step < 0 else 0
+    elif is_at_least(end, 0) is False:
+        end = largest(end + n, -1) if step < 0 else end + n
+    if is_at_least(start, 0) is False:
+        start = start + n
+    if step > 0:  # from max(start, 0) to min(end, n)
+        span = smallest(end - start, n - start, end, n)
+    else:  # from min(max(start, 0), n - 1) down to end, which is not included
+        start = largest(start, 0)
+        span = smallest(start - end, n - 1 - end)
+    return largest(0, ceiling(span, abs(step)))
 
 
 class Pad(Mover, ValueKind):
@@ -187,10 +230,11 @@ class Pad(Mover, ValueKind):
         word("mode", attrs["mode"], ("constant", "edge", "reflect", "wrap"))
         widths = self._widths(attrs, x.rank)
         for (a, b), d in zip(widths, x.shape):
-            kept = d + min(a, 0) + min(b, 0)
-            if kept < 0:
+            kept = d + smallest(a, 0) + smallest(b, 0)
+            if not at_least(kept, 0):
                 raise ShapeError(f"pads={attrs['pads']} cut off more than there is of {x}")
-            if attrs["mode"] != "constant" and max(a, b) > 0 and kept < (2 if attrs["mode"] == "reflect" else 1):
+            if attrs["mode"] != "constant" and is_at_least(0, largest(a, b)) is not True \
+                    and not at_least(kept, 2 if attrs["mode"] == "reflect" else 1):
                 raise ShapeError(f"pads={attrs['pads']}, mode={attrs['mode']}: axis of length {kept} is too short")
         return [TensorSpec(x.dtype, tuple(d + a + b for (a, b), d in zip(widths, x.shape)))]
 
@@ -269,14 +313,15 @@ class Reshape(Reshaping):
         new = list(integers("shape", attrs["shape"], least=-1))
         if not attrs["allowzero"]:
             if any(d == 0 and i >= len(old) for i, d in enumerate(new)):
-                raise ShapeError(f"shape={tuple(new)}: 0 keeps a dimension that {list(old)} does not have")
+                raise ShapeError(f"shape={listed(new)}: 0 keeps a dimension that {listed(old)} does not have")
             new = [old[i] if d == 0 else d for i, d in enumerate(new)]
         count, known = math.prod(old), math.prod(d for d in new if d != -1)
-        if new.count(-1) > 1 or (new.count(-1) == 1 and (known == 0 or count % known)):
-            raise ShapeError(f"shape={tuple(attrs['shape'])}: -1 cannot be found from {list(old)}")
-        new = [count // known if d == -1 else d for d in new]
-        if math.prod(new) != count:
-            raise ShapeError(f"shape={tuple(attrs['shape'])} has {math.prod(new)} elements, {list(old)} has {count}")
+        if new.count(-1) > 1 or (new.count(-1) == 1 and not divides(known, count)):
+            raise ShapeError(f"shape={listed(attrs['shape'])}: -1 cannot be found from {listed(old)}")
+        if -1 in new:
+            new[new.index(-1)] = count // known
+        elif not equal(known, count):
+            raise ShapeError(f"shape={listed(attrs['shape'])} has {known} elements, {listed(old)} has {count}")
         return tuple(new)
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
@@ -302,8 +347,11 @@ class Squeeze(Reshaping):
     @staticmethod
     def _shape(attrs: Mapping[str, Any], old: Any) -> Any:
         axes = axes_of(integers("axes", attrs["axes"]), len(old)) or [i for i, d in enumerate(old) if d == 1]
-        if any(old[a] != 1 for a in axes):
-            raise ShapeError(f"axes={tuple(axes)}: expected length 1 in {list(old)}")
+        if not attrs["axes"] and any(isinstance(d, Expr) and is_equal(d, 1) is None for d in old):
+            raise ShapeError(f"which axes of {listed(old)} are of length 1 depends on open sizes: give the attribute axes, or "
+                             f"bind the shapes")
+        if not all(equal(old[a], 1) for a in axes):
+            raise ShapeError(f"axes={tuple(axes)}: expected length 1 in {listed(old)}")
         return tuple(d for i, d in enumerate(old) if i not in axes)
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
@@ -389,7 +437,7 @@ class DepthToSpace(Mover):
         (b,) = integers("block", attrs["block"], 1, 1)
         word("mode", attrs["mode"], ("DCR", "CRD"))
         n, c, h, w = x.shape
-        if c % (b * b):
+        if not divides(b * b, c):
             raise ShapeError(f"x is {x}: expected channels to be a multiple of block^2 = {b * b}")
         return [TensorSpec(x.dtype, (n, c // (b * b), h * b, w * b))]
 
@@ -415,7 +463,7 @@ class SpaceToDepth(Mover):
         check_rank("x", x, 4)
         (b,) = integers("block", attrs["block"], 1, 1)
         n, c, h, w = x.shape
-        if h % b or w % b:
+        if not divides(b, h) or not divides(b, w):
             raise ShapeError(f"x is {x}: expected height and width to be multiples of block = {b}")
         return [TensorSpec(x.dtype, (n, c * b * b, h // b, w // b))]
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ShapeError
+from ..net.conditions import at_least
+from ..net.dim import Expr
 from ..net.net import Layer, TensorSpec
 from . import kind_of
 from ._common import Mover, axis_of, integers, take
@@ -14,7 +16,7 @@ from ._common import Mover, axis_of, integers, take
 MOST_PARTS = 1 << 16
 
 
-def even_sizes(length: int, parts: int) -> tuple[int, ...]:
+def even_sizes(length: int | Expr, parts: int) -> tuple[int | Expr, ...]:
     """Sizes of `parts` equal parts, the last one smaller where they do not divide the length. Source: ONNX Split, opset 18.
 
     Raises ShapeError where nothing would be left for the last part, and for more than MOST_PARTS.
@@ -23,7 +25,7 @@ def even_sizes(length: int, parts: int) -> tuple[int, ...]:
         raise ShapeError(f"{parts} parts: expected at most {MOST_PARTS}")
     size = -(-length // parts)
     last = length - size * (parts - 1)
-    if last < 0:
+    if not at_least(last, 0):
         raise ShapeError(f"a length of {length} has no {parts} parts of {size}")
     return (size,) * (parts - 1) + (last,)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
-from ._common import POINTWISE, Staged, geometry, take
+from ._common import POINTWISE, Staged, geometry, same_shape, take
 
 
 class SqueezeExcite(Staged):
@@ -31,7 +31,7 @@ class SqueezeExcite(Staged):
         if wd is None and (bd is not None or attrs["depthwise"]):
             raise ShapeError("a depthwise bias or activation without depthwise weights")
         for stage, w in (("squeeze", ws), ("excite", we)):
-            if w.rank != 4 or tuple(w.shape[2:]) != (1, 1):
+            if w.rank != 4 or not same_shape(w.shape[2:], (1, 1)):
                 raise ShapeError(f"{stage} w is {w}: expected a 1x1 kernel")
         return super().infer(attrs, inputs)
 
@@ -41,6 +41,6 @@ class SqueezeExcite(Staged):
             x = stage("depthwise_conv2", geometry(attrs), [x, wd, bd], "depthwise")
         mean = stage("global_average_pool", {"keepdims": 1}, [x])
         gate = stage("conv2", POINTWISE, [stage("conv2", POINTWISE, [mean, ws, bs], "squeeze"), we, be], "excite")
-        if gate.shape != mean.shape:
+        if not same_shape(gate.shape, mean.shape):
             raise ShapeError(f"excite w has {we.shape[0]} outputs: expected as many as x has channels, {x.shape[1]}")
         return stage("mul", {}, [x, gate])

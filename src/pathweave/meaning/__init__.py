@@ -1,1 +1,1 @@
-"""What nets compute: evaluation in NumPy, partial evaluation, and trials of what an input may be."""
+"""What nets compute: evaluation in NumPy, partial evaluation, and shapes with open sizes."""

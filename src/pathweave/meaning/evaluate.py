@@ -123,16 +123,16 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
         if len(shape) != spec.rank:
             raise InputError(f"input {name!r}: expected rank {spec.rank} ({spec}), got shape {tuple(shape)}")
         for axis, (dim, size) in enumerate(zip(spec.shape, shape)):
-            where = f"input {name!r}, dimension {axis}"
+            where, symbol = f"input {name!r}, dimension {axis}", str(dim)
             if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
                 raise InputError(f"{where}: expected a size of 0 or more, got {size!r}")
             if isinstance(dim, int):
                 if dim != size:
                     raise InputError(f"{where}: expected {dim} ({declares} {spec}), got {size}")
-            elif sizes.setdefault(dim, int(size)) != size:
-                raise InputError(f"{where}: symbol {dim!r} is {sizes[dim]} at {origin[dim]} and {size} here")
+            elif sizes.setdefault(symbol, int(size)) != size:
+                raise InputError(f"{where}: symbol {symbol!r} is {sizes[symbol]} at {origin[symbol]} and {size} here")
             else:
-                origin.setdefault(dim, where)
+                origin.setdefault(symbol, where)
     return sizes
 
 

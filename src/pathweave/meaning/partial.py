@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import Error, ShapeError
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, TensorSpec
-from ..net.size import size_bytes
+from ..net.size import check_value, size_bytes, surely_fits
 from .evaluate import MEANING_ERRORS, run_layer
 
 #: A value of at most this many elements is followed by its contents, not only by its shape.
@@ -56,19 +56,54 @@ def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
     return layer.with_(inputs=tuple(inputs), attrs=attrs)
 
 
+class Known:
+    """Specs of layers' outputs that have been found before, for concrete inputs.
+
+    `evaluated`: specs by value, from `OpenShapes.shapes_at`, for the layers of the net that it has followed.
+    """
+
+    def __init__(self, evaluated: Mapping[str, TensorSpec] | None = None):
+        self._evaluated = evaluated or {}
+        self._found: dict[str, tuple[Layer, list[TensorSpec | None], list[TensorSpec]]] = {}
+
+    def get(self, layer: Layer, specs: list[TensorSpec | None]) -> list[TensorSpec] | None:
+        """Outputs of this very layer on these inputs. Raises SizeError for one that is too large."""
+        found = self._found.get(layer.name)
+        if found is not None and found[0] is layer and found[1] == specs:
+            return found[2]
+        outputs = [s for v in layer.outputs if (s := self._evaluated.get(v)) is not None] if self._evaluated else []
+        if not self._evaluated or len(outputs) < len(layer.outputs):
+            return None
+        for value, spec in zip(layer.outputs, outputs):
+            if not surely_fits(spec):
+                check_value(f"layer {layer.name!r} ({layer.kind}): value {value!r}", spec)
+        self.add(layer, specs, outputs)
+        return outputs
+
+    def add(self, layer: Layer, specs: list[TensorSpec | None], outputs: list[TensorSpec]) -> None:
+        """Remember what was inferred."""
+        self._found[layer.name] = (layer, specs, outputs)
+
+    def forget_evaluated(self) -> None:
+        """From now on layers may be others than those of the net that was followed with open sizes."""
+        self._evaluated = {}
+
+
 class Follower:
     """Specs of all values, and contents of the small ones that depend on constants and shapes alone.
 
-    `specs` and `contents` may be read at any time. A `lenient` follower leaves out what it cannot infer, and limits no
-    size, since those of its inputs may only stand for unknown ones; a strict one raises the ShapeError.
+    `known`: specs that need not be inferred again. `specs` and `contents` may be read at any time. A `lenient` follower
+    leaves out what it cannot infer, and limits no size, since those of its inputs may only stand for unknown ones; a strict
+    one raises the ShapeError.
     """
 
-    def __init__(self, inputs: Mapping[str, TensorSpec], lenient: bool = False):
+    def __init__(self, inputs: Mapping[str, TensorSpec], lenient: bool = False, known: Known | None = None):
         self.folding = Folding()
         self.specs: dict[str, TensorSpec] = dict(inputs)
         self.contents: dict[str, np.ndarray] = {}
         self.lenient = lenient
         self.limited = not lenient
+        self.known = known
         self._follow_empty(inputs.items())
 
     def constant(self, name: str, array: np.ndarray) -> None:
@@ -85,7 +120,11 @@ class Follower:
                 return layer
             specs = [self.specs[v] if v else None for v in layer.inputs]
             layer = kind_of(layer.kind).settle(layer, specs)
-            outputs = infer_layer(layer, specs, self.limited)
+            outputs = self.known.get(layer, specs) if self.known else None
+            if outputs is None:
+                outputs = infer_layer(layer, specs, self.limited)
+                if self.known:
+                    self.known.add(layer, specs, outputs)
             self.specs.update(zip(layer.outputs, outputs))
             self._follow_contents(layer, outputs)
         except Error:

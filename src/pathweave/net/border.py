@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from .format import LAYOUTS, fits, logical_shape, of_rank, physical_shape, plain_layout
-from .net import TensorSpec
+from .net import Dim, TensorSpec
 
 
 def checked_layouts(layouts: Any, inputs: Mapping[str, TensorSpec],
@@ -32,7 +32,7 @@ def checked_layouts(layouts: Any, inputs: Mapping[str, TensorSpec],
             raise InputError(f"layouts: {name!r} is to lie in {layout!r}; expected one of {', '.join(LAYOUTS)}")
         for what, specs in (("input", inputs), ("output", outputs)):
             spec = specs.get(name)
-            open_channels = what == "output" and spec is not None and spec.rank > 1 and isinstance(spec.shape[1], str)
+            open_channels = what == "output" and spec is not None and spec.rank > 1 and not isinstance(spec.shape[1], int)
             if spec is not None and not (open_channels and of_rank(layout, spec.rank)):
                 _check_fits(what, name, spec, layout)
     return dict(layouts)
@@ -95,6 +95,6 @@ def advice(name: str, spec: TensorSpec, layout: str | None, shape: tuple[int, ..
                        f"leave {name!r} out of layouts")
 
 
-def _like(wanted: tuple[int | str, ...], shape: tuple[int, ...]) -> bool:
-    """True where a shape may be one with these dimensions; a symbol is of any size."""
-    return len(wanted) == len(shape) and all(isinstance(w, str) or w == s for w, s in zip(wanted, shape))
+def _like(wanted: tuple[Dim, ...], shape: tuple[int, ...]) -> bool:
+    """True where a shape may be one with these dimensions; an open size may be any."""
+    return len(wanted) == len(shape) and all(not isinstance(w, int) or w == s for w, s in zip(wanted, shape))

@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from ..errors import ModelError
+from .dim import Expr
 
-D = TypeVar("D", int, int | str)
+D = TypeVar("D", int, int | str | Expr)
 
 #: dtype name -> (NumPy name, bytes per element). bf16 has no NumPy type: it travels as uint16.
 DTYPES = {
@@ -105,32 +106,38 @@ def of_rank(layout: str, rank: int) -> bool:
     return rank not in _ROW_MAJOR if wanted is None else rank == wanted
 
 
-def fits(layout: str, shape: Sequence[int | str]) -> bool:
-    """True when a value of this shape can lie in this layout. Symbols are of no known size: no block divides them."""
+def fits(layout: str, shape: Sequence[int | str | Expr]) -> bool:
+    """True when a value of this shape can lie in this layout. Open sizes are not known: no block divides them."""
     block = LAYOUTS[layout].block
     return of_rank(layout, len(shape)) and (not block or isinstance(shape[1], int) and shape[1] % block == 0)
 
 
 def physical_shape(layout: str, shape: Sequence[D]) -> tuple[D, ...]:
-    """Dimensions as they lie in memory, outermost first, of a logical shape that fits."""
+    """Dimensions as they lie in memory, outermost first, of a logical shape that fits.
+
+    Raises ModelError for blocks of an open number of channels.
+    """
     facts = LAYOUTS[layout]
     if facts.row_major:
         return tuple(shape)
     sizes = [shape[axis] for axis in facts.order]
     if facts.block:
-        sizes[facts.order.index(1)] = int(shape[1]) // facts.block
+        channels = shape[1]
+        if not isinstance(channels, int):
+            raise ModelError(f"layout {layout}: expected a known number of channels, got {channels}; bind the shapes first")
+        sizes[facts.order.index(1)] = channels // facts.block
         sizes.append(facts.block)
     return tuple(sizes)
 
 
-def logical_shape(layout: str, physical: Sequence[D]) -> tuple[D, ...]:
+def logical_shape(layout: str, physical: Sequence[int]) -> tuple[int, ...]:
     """The inverse of `physical_shape`."""
     facts = LAYOUTS[layout]
     if facts.row_major:
         return tuple(physical)
     found = [physical[dimension] for dimension in facts.back]
     if facts.block:
-        found[1] = int(found[1]) * facts.block
+        found[1] *= facts.block
     return tuple(found)
 
 

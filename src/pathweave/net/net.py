@@ -7,9 +7,11 @@ from math import prod
 from typing import Any, Mapping, cast
 
 from ..errors import ModelError
+from .dim import Expr
 from .scales import Scale
 
-Dim = int | str  # a str is a symbol, such as "N"
+#: A word names a symbol, such as "N", in the shape of a net's input; elsewhere symbols and what is made of them are Expr.
+Dim = int | str | Expr
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class TensorSpec:
         return len(self.shape)
 
     @property
+    def dims(self) -> tuple[int | Expr, ...]:
+        """The shape of a value inside a net, where no size is a word."""
+        return cast("tuple[int | Expr, ...]", self.shape)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The shape of a bound value, which is of integers alone."""
         return cast("tuple[int, ...]", self.shape)
@@ -40,7 +47,7 @@ class TensorSpec:
 
     @property
     def bound(self) -> bool:
-        """True when no dimension is a symbol."""
+        """True when no dimension depends on a symbol."""
         return all(isinstance(d, int) for d in self.shape)
 
     def __str__(self) -> str:
@@ -133,7 +140,7 @@ class Net:
 
     `inputs`: name -> TensorSpec, shapes may hold symbols. `outputs`: value names, in the model's order.
     `constants`: name -> numpy array. `specs`: name -> TensorSpec of every value, filled by `layers.infer(net)`
-    for a net whose inputs are bound.
+    for a net whose inputs are bound, by `meaning.open_shapes.infer(net)` for one with open sizes.
     """
 
     inputs: dict[str, TensorSpec]
@@ -141,6 +148,7 @@ class Net:
     layers: list[Layer]
     constants: dict[str, Any]
     specs: dict[str, TensorSpec] = field(default_factory=dict)
+    opened: Any = field(default=None, repr=False, compare=False)  # what meaning.open_shapes remembers of it
 
     def __post_init__(self) -> None:
         if not (all(isinstance(x, Mapping) for x in (self.inputs, self.constants, self.specs))

@@ -14,13 +14,13 @@ from numbers import Real
 from typing import Any
 
 from ..errors import InputError, SizeError
+from .dim import MOST_SIZE as MOST_SIZE
+from .dim import Expr, lowest
 from .format import DTYPES, itemsize
 from .net import TensorSpec
 
 #: Bytes of one value; VARIABLE lowers it.
 MOST_BYTES = 2**40
-#: The largest dimension.
-MOST_SIZE = 2**40
 #: Dimensions of a value: what NumPy can hold.
 MOST_RANK = 64
 #: Elements of a value with its padding, or of what its windows and their steps reach over.
@@ -91,24 +91,42 @@ def advice(limit: int) -> str:
     return f"give smaller shapes, or correct the attribute or the shape that makes it so large{lowered}"
 
 
-def check_value(name: str, spec: TensorSpec) -> None:
-    """Raise SizeError unless a value of concrete shape is of at most MOST_RANK dimensions and `max_bytes()` bytes.
+def surely_fits(spec: TensorSpec) -> bool:
+    """True where `check_value` takes a value, found without making an error's text; False: ask it."""
+    size = itemsize(spec.dtype)
+    for d in spec.shape:
+        if type(d) is not int or d < 0:
+            return False
+        size *= d or 1
+    return len(spec.shape) <= MOST_RANK and size <= max_bytes()
 
-    `name`: as the error shows it.
+
+def check_value(name: str, spec: TensorSpec) -> None:
+    """Raise SizeError unless a value is of at most MOST_RANK dimensions and `max_bytes()` bytes.
+
+    `name`: as the error shows it. A size that is open counts as the least that it may be.
     """
     if len(spec.shape) > MOST_RANK:
         raise SizeError(f"{name} has rank {len(spec.shape)}: expected at most {MOST_RANK} dimensions; merge some of them")
-    if any(not isinstance(d, int) or d < 0 for d in spec.shape):
-        raise SizeError(f"{name} is {spec}: expected sizes of at least 0")
-    size = product(spec.sizes) * itemsize(spec.dtype)
+    sizes = spec.sizes
+    if any(not isinstance(d, int) or d < 0 for d in sizes):
+        if not all(isinstance(d, Expr) or isinstance(d, int) and d >= 0 for d in spec.dims):
+            raise SizeError(f"{name} is {spec}: expected sizes of at least 0")
+        sizes = tuple(max(0, lowest(d)) for d in spec.dims)
+    size = product(sizes) * itemsize(spec.dtype)
     limit = max_bytes()
     if size > limit:
         raise SizeError(f"{name}, {spec}, would take {readable(size)}: expected at most {readable(limit)} for one value "
                         f"({limit} bytes); {advice(limit)}")
 
 
+def _comparable(*shapes: Sequence[Any]) -> bool:
+    return Expr not in [type(d) for shape in shapes for d in shape]
+
+
 def check_windows(attrs: Mapping[str, Any], inputs: Sequence[TensorSpec | None], outputs: Sequence[TensorSpec]) -> None:
-    """Hold a layer whose attributes speak of windows over images (stride, pad, dilation) to the limits.
+    """Hold a layer whose attributes speak of windows over images (stride, pad, dilation) to the limits, where its sizes are
+    known.
 
     Raises SizeError where padding, windows and steps reach over more than MOST_SPAN elements, or look at more than
     MOST_VISITS.
@@ -116,7 +134,7 @@ def check_windows(attrs: Mapping[str, Any], inputs: Sequence[TensorSpec | None],
     if not {"stride", "pad", "dilation"} <= attrs.keys() or not inputs or inputs[0] is None:
         return
     x, y = inputs[0].sizes, outputs[0].sizes
-    if len(x) != 4 or len(y) != 4:
+    if len(x) != 4 or len(y) != 4 or not _comparable(x, y, *(s.shape for s in inputs[1:] if s is not None)):
         return
     stride, pad, dilation = attrs["stride"], attrs["pad"], attrs["dilation"]
     weights = [s.sizes for s in inputs[1:] if s is not None and s.rank == 4]

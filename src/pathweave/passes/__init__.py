@@ -16,8 +16,9 @@ import numpy as np
 from ..errors import InputError, ModelError
 from ..folder import modules
 from ..layers import check_inputs
+from ..meaning import open_shapes
 from ..meaning.evaluate import MEANING_ERRORS, match_symbols
-from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower
+from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower, Known
 from ..net.net import Net, TensorSpec
 from ._graph import Graph
 
@@ -46,13 +47,18 @@ def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     """The net for concrete input shapes, optimised, with `specs` of every value. The given net is not changed.
 
     `shapes`: input name -> shape; inputs that are left out take theirs from the symbols of the others. What depends
-    on shapes alone is folded. Raises InputError where a symbol gets two values or none or a fixed dimension differs,
-    ShapeError where shapes do not fit.
+    on shapes alone is folded. The first binding of a net infers its shapes; the second one infers them with open sizes, and
+    evaluates, as all further ones do; the result's own shapes are always inferred. Raises InputError where a symbol gets two
+    values or none or a fixed dimension differs, ShapeError where shapes do not fit.
     """
     from ..layers import infer
     net.check()
-    bound = _fold_shapes(net, _bound_inputs(net, shapes or {}))
+    inputs = _bound_inputs(net, shapes or {})
+    known = Known(_evaluated(net, inputs))
+    bound = _fold_shapes(net, inputs, known)
+    known.forget_evaluated()
     graph = Graph(bound, Folding(FREE_BYTES_BOUND))
+    graph.known = known
     _fixed_point(graph, list(passes()))
     result = graph.to_net()
     infer(result)
@@ -71,9 +77,15 @@ def _bound_inputs(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
     return bound
 
 
-def _fold_shapes(net: Net, inputs: dict[str, TensorSpec]) -> Net:
+def _evaluated(net: Net, inputs: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Specs of the values of a net that has been bound before; empty for one that has not, or that has no open sizes."""
+    shapes = None if net.bound else open_shapes.of_bound_again(net)
+    return {} if shapes is None else shapes.shapes_at(match_symbols(net.inputs, {n: s.sizes for n, s in inputs.items()}))
+
+
+def _fold_shapes(net: Net, inputs: dict[str, TensorSpec], known: Known) -> Net:
     """Follow the net with its shapes: values that depend on them alone become constants, shape inputs attributes."""
-    follower = Follower(inputs)
+    follower = Follower(inputs, known=known)
     for name, array in net.constants.items():
         follower.constant(name, array)
     layers, constants = [], dict(net.constants)
@@ -134,7 +146,7 @@ def _applied(module: ModuleType, graph: Graph) -> bool:
 
 
 def _specs(graph: Graph) -> dict[str, TensorSpec]:
-    follower = Follower(graph.inputs)
+    follower = Follower(graph.inputs, known=graph.known)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     for layer in graph.layers():

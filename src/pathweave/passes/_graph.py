@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..meaning.partial import Folding
+from ..meaning.partial import Folding, Known
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
 
@@ -16,7 +16,8 @@ from ..net.net import Layer, Net, TensorSpec
 class Graph:
     """A net under rewriting. Replaced layers keep their place, so that the order stays topological.
 
-    `specs` is filled while passes that need shapes run, else empty. Names of net outputs never change.
+    `specs` is filled while passes that need shapes run, else empty; `known` remembers what was inferred for it. Names of net
+    outputs never change.
     """
 
     def __init__(self, net: Net, folding: Folding | None = None):
@@ -27,6 +28,7 @@ class Graph:
         self.outputs = tuple(net.outputs)
         self.constants: dict[str, Any] = dict(net.constants)
         self.specs: dict[str, TensorSpec] = {}
+        self.known = Known()
         self._output_set = frozenset(net.outputs)
         self._slots: list[list[Layer]] = []
         self._slot_of: dict[str, int] = {}

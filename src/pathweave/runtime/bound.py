@@ -61,7 +61,7 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
         raise OpenSizesError(f"shapes: the size of {', '.join(map(repr, absent))} is not known ({listed}); give sizes as "
                              f"shapes={{{', '.join(f'{s!r}: 16' for s in absent)}}}, or the shapes of the inputs",
                              absent, listed)
-    return {n: tuple(sizes[d] if isinstance(d, str) else d for d in s.shape) for n, s in net.inputs.items()}
+    return {n: tuple(d if isinstance(d, int) else sizes[str(d)] for d in s.shape) for n, s in net.inputs.items()}
 
 
 def _sizes(name: str, shape: Any) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ others.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,9 +86,12 @@ class Peek:
             return f.read(count)
 
 
-def identify(peek: Peek) -> Foreign | None:
-    """What a file is that no importer reads, and what to do with it; None where that is not known either."""
-    asked = [m for m in modules(__name__) if hasattr(m, "identify")]
+def identify(peek: Peek, importers: Collection[str] = ()) -> Foreign | None:
+    """What a file is that no importer reads, and what to do with it; None where that is not known either.
+
+    `importers`: names of those that are there; a file of this folder with such a name is not asked any more.
+    """
+    asked = [m for m in modules(__name__) if hasattr(m, "identify") and m.__name__.rpartition(".")[2] not in importers]
     for module in sorted(asked, key=lambda m: getattr(m, "last", False)):
         found = module.identify(peek)
         if found is not None:

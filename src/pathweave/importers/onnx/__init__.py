@@ -5,7 +5,6 @@ The operators are in `ops/<family>.py`, each a table `OPERATORS`: operator name 
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from ...net.size import MOST_RANK
 from .. import types
 from ..conversion import operator_table
 from ..inputs import is_anonymous, with_shapes
+from ..source import opened
 from . import ops
 from .external import External
 from .functions import inlined
@@ -74,18 +74,8 @@ def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = N
     weights, `meta["notes"]` says so in words. Raises UnsupportedOperatorError (with all operators that are not covered),
     FileFormatError, ModelError; InputError where `shapes` does not fit.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data, where = bytes(source), "the given bytes"
-        base = Path(folder) if folder is not None else None
-        path = None
-    else:
-        path = Path(source)
-        where = str(path)
-        base = Path(folder) if folder is not None else path.parent
-        try:
-            data = _mapped(path)
-        except (OSError, ValueError) as e:
-            raise FileFormatError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
+    data, where, path = opened(source)
+    base = Path(folder) if folder is not None else path and path.parent
     small, large = detach(data)
     proto = _parse(bytes(small), where, len(data))
     try:
@@ -95,12 +85,6 @@ def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = N
         raise
     except _PROTO_ERRORS as e:
         raise FileFormatError(f"{where}: malformed ONNX model: {type(e).__name__}: {e}") from e
-
-
-def _mapped(path: Path) -> bytes | mmap.mmap:
-    """A file's bytes, mapped: weights are copied from there once, and the rest of the file never."""
-    with open(path, "rb") as f:
-        return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(f.fileno()).st_size else b""
 
 
 def _parse(data: bytes, where: str, size: int):

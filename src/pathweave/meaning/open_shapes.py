@@ -1,0 +1,310 @@
+"""Shapes of a net with open sizes: one pass gives the spec of every value as expressions of the inputs' symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error, OpenSizesError, SizeError
+from ..net.conditions import Condition, assumed, recording
+from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of, unknown
+from ..net.format import dtype_of, numpy_dtype
+from ..net.net import Layer, Net, TensorSpec
+from ..net.size import MOST_RANK, MOST_SIZE
+from .evaluate import MEANING_ERRORS
+from .partial import FOLLOWED_ELEMENTS, Folding, fold, resolve
+
+#: Elements of a value whose contents are followed as expressions: as many as a shape has.
+MOST_OPEN_ELEMENTS = MOST_RANK
+#: Sizes that stand for open ones: the first is tried for images, the second for all else, then one after the other for all.
+REPRESENTATIVE = (224, 16, 256, 64, 32, 8, 4, 2, 1)
+#: Squares of the numbers of parts of all sizes that were inferred, up to where sizes may be complicated: what a net of ten
+#: thousand layers has, and some seconds of a hostile one.
+MOST_EFFORT = 2_000_000
+FEW_NODES = 8
+#: Element type -> up to where whole numbers are exact in it.
+_EXACT = {"f16": 2**11, "f32": 2**24, "f64": 2**53, "i8": 2**7 - 1, "u8": 2**8 - 1, "i16": 2**15 - 1, "u16": 2**16 - 1,
+          "i32": 2**31 - 1, "u32": 2**32 - 1, "i64": 2**63 - 1, "u64": 2**64 - 1}
+
+
+class OpenShapes:
+    """Shapes, element types and small contents of values, followed layer by layer, as far as they are the same at all sizes.
+
+    A size is an integer or an expression (net/dim.py). `contents`: arrays of values that depend on constants and on shapes
+    alone; one that holds open sizes has dtype object. `conditions`: what must hold for a set of sizes, or else the shapes are
+    other ones, or none, each with the values of the layers that ask for it. A size that no expression says, such as one that
+    depends on contents, is a symbol of its own, named after the value and the axis: `y.2`. So is one with more than FEW_NODES
+    parts after MOST_EFFORT, or where what is made of it would be too large. A value of which not even the rank is known has no
+    shape.
+    """
+
+    def __init__(self, inputs: Mapping[str, TensorSpec]):
+        self.specs = {n: TensorSpec(s.dtype, tuple(as_dim(d) for d in s.shape)) for n, s in inputs.items()}
+        self.contents: dict[str, np.ndarray] = {}
+        self.conditions: dict[Condition, list[str]] = {}
+        self.folding = Folding()
+        self._effort = 0
+        self._outlines: dict[str, tuple[int | Expr, ...]] = {}
+        self._names = frozenset(s.name for spec in self.specs.values() for d in spec.dims for s in symbols_of(d))
+        for name in inputs:
+            self._follow_empty(name)
+
+    def constant(self, name: str, array: np.ndarray) -> None:
+        """Make a constant known."""
+        self.specs[name] = TensorSpec(dtype_of(array.dtype), tuple(array.shape))
+        self.contents[name] = array
+
+    def rename(self, value: str, name: str) -> None:
+        """Know a value by another name from now on."""
+        tables: list[dict[str, Any]] = [self.specs, self.contents, self._outlines]
+        for table in tables:
+            if value in table:
+                table[name] = table.pop(value)
+
+    def step(self, layer: Layer) -> None:
+        """Follow one layer. What does not fit together is left out: binding says what is wrong."""
+        try:
+            try:
+                found, conditions = self._followed(layer)
+            except SizeError:
+                self._simplify(layer)
+                found, conditions = self._followed(layer)
+        except (Error, *MEANING_ERRORS):
+            found, conditions = None, []
+        if found is None:
+            outline = self._outline(layer)
+            if outline is not None:
+                self._outlines.update((v, self._own(v, outline)) for v in layer.outputs)
+        else:
+            for condition in conditions:
+                self.conditions.setdefault(condition, []).extend(found)
+
+    def dims(self, value: str) -> tuple[int | Expr, ...] | None:
+        """Shape of a value; None when not even the rank is known."""
+        return self.specs[value].dims if value in self.specs else self._outlines.get(value)
+
+    def shape(self, value: str) -> tuple[int | None, ...] | None:
+        """Shape of a value with None for sizes that are open; None when not even the rank is known."""
+        dims = self.dims(value)
+        return None if dims is None else tuple(None if isinstance(d, Expr) else d for d in dims)
+
+    def named_shape(self, value: str) -> tuple[int | str, ...] | None:
+        """Shape of a value as an input may declare it: with a symbol of the net's inputs where a size equals one, else one of
+        its own for what is open."""
+        dims = self.dims(value)
+        return None if dims is None else named(value, dims, self._names)
+
+    def content(self, value: str) -> np.ndarray | None:
+        """Content of a value that is the same at all sizes."""
+        array = self.contents.get(value)
+        return None if array is None or array.dtype == object else array
+
+    def dtype(self, value: str) -> str | None:
+        """Element type of a value, where it is known."""
+        return self.specs[value].dtype if value in self.specs else None
+
+    def shapes_at(self, sizes: Mapping[str, int]) -> dict[str, TensorSpec]:
+        """Specs of the values at these sizes of the symbols, as far as they depend on nothing else.
+
+        Empty where a size is beyond its bounds, or a condition does not hold: then shape inference says what is wrong, or
+        that these sizes have shapes of their own.
+        """
+        if any(not 1 <= sizes.get(name, 0) <= MOST_SIZE for name in self._names):
+            return {}
+        unsure: set[str] = set()
+        for condition, values in self.conditions.items():
+            try:
+                if not condition.holds(sizes):
+                    return {}
+            except (OpenSizesError, ArithmeticError):
+                unsure.update(values)
+        found, known = {}, {}
+        for value, spec in self.specs.items():
+            if value in unsure:
+                continue
+            try:
+                for d in spec.shape:
+                    if isinstance(d, Expr) and d not in known:
+                        known[d] = evaluate(d, sizes)
+            except (OpenSizesError, ArithmeticError):
+                continue
+            found[value] = TensorSpec(spec.dtype, tuple(known[d] if isinstance(d, Expr) else d for d in spec.shape))
+        return found
+
+    def representative(self, inputs: Mapping[str, TensorSpec]) -> dict[str, int] | None:
+        """Sizes of the inputs' symbols that stand for all others where one has to be named; None where none is found to fit.
+
+        1 for the first dimension of an input, the batch; for the others, one size of REPRESENTATIVE at a time.
+        """
+        batch = {s.shape[0] for s in inputs.values() if s.shape}
+        image = {d for s in inputs.values() if s.rank == 4 for d in s.shape[2:]}
+        rest = [d for d in dict.fromkeys(d for s in inputs.values() for d in s.shape) if isinstance(d, str) and d not in batch]
+        ones = {d: 1 for d in batch if isinstance(d, str)}
+        usual = {d: REPRESENTATIVE[0] if d in image else REPRESENTATIVE[1] for d in rest}
+        return next((sizes for sizes in ({**ones, **usual}, *({**ones, **dict.fromkeys(rest, size)} for size in REPRESENTATIVE))
+                     if self.shapes_at(sizes)), None)
+
+    def _resolve(self, layer: Layer) -> Layer:
+        """The layer with inputs that hold sizes in its attributes; what is not known of them are unknown numbers."""
+        from ..layers import kind_of
+        kind = kind_of(layer.kind)
+        value_inputs = [i for i in getattr(kind, "value_inputs", ()) if i < len(layer.inputs) and layer.inputs[i]]
+        if not value_inputs:
+            return layer
+        if kind.attributes.get("dtype") == "" and layer.inputs[value_inputs[0]] in self.specs:
+            layer = layer.with_(attrs={"dtype": self.specs[layer.inputs[value_inputs[0]]].dtype, **layer.attrs})
+        contents = dict(self.contents)
+        for i in value_inputs:
+            shape: Any = self.shape(layer.inputs[i])
+            if layer.inputs[i] not in contents and shape is not None and None not in shape and len(shape) <= 1 \
+                    and sum(shape) <= MOST_OPEN_ELEMENTS:
+                numbers = [unknown(-MOST_SIZE, MOST_SIZE) for _ in range(shape[0] if shape else 1)]
+                contents[layer.inputs[i]] = _objects(numbers).reshape(shape)
+        return resolve(layer, contents)
+
+    def _infer(self, layer: Layer) -> dict[str, TensorSpec] | None:
+        from ..layers import infer_layer
+        if any(v and v not in self.specs for v in layer.inputs):
+            return None
+        outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], limited=False)
+        if any(s.rank > MOST_RANK for s in outputs):
+            return None
+        found = {v: TensorSpec(s.dtype, self._own(v, s.dims)) for v, s in zip(layer.outputs, outputs)}
+        self.specs.update(found)
+        return found
+
+    def _followed(self, layer: Layer) -> tuple[dict[str, TensorSpec] | None, list[Condition]]:
+        conditions: list[Condition] = []
+        with recording(conditions):
+            resolved = self._resolve(layer)
+            found = self._infer(resolved)
+            if found is not None:
+                self._follow_contents(resolved, found)
+        return found, conditions
+
+    def _simplify(self, layer: Layer) -> None:
+        """Forget what the larger expressions among a layer's inputs say: what is made of them is too large."""
+        for value in layer.inputs:
+            if value in self.specs and not self.specs[value].bound:
+                dims = tuple(None if isinstance(d, Expr) and d.nodes > FEW_NODES else d for d in self.specs[value].dims)
+                self.specs[value] = TensorSpec(self.specs[value].dtype, self._own(value, dims))
+
+    def _own(self, value: str, dims: tuple[int | Expr | None, ...]) -> tuple[int | Expr, ...]:
+        """Dimensions with a symbol of the value's own for each that is not known."""
+        shape: list[Any] = list(dims)
+        for axis, d in enumerate(dims):
+            nodes = d.nodes if isinstance(d, Expr) else 0
+            self._effort += nodes * nodes
+            if d is None or is_unknown(d) or nodes > FEW_NODES and self._effort > MOST_EFFORT:
+                name = f"{value}.{axis}"
+                while name in self._names:
+                    name += "_"
+                shape[axis] = symbol(name, 0 if d is None else max(0, lowest(d)), MOST_SIZE if d is None else highest(d))
+        return tuple(shape)
+
+    def _follow_empty(self, value: str) -> None:
+        """A value without elements is known without being computed."""
+        spec = self.specs[value]
+        if spec.bound and spec.elements == 0 and spec.dtype != "bf16":
+            self.contents[value] = np.empty(spec.sizes, numpy_dtype(spec.dtype))
+
+    def _follow_contents(self, layer: Layer, outputs: Mapping[str, TensorSpec]) -> None:
+        from ..layers import kind_of
+        kind = kind_of(layer.kind)
+        for value in outputs:
+            self._follow_empty(value)
+        if not all(s.bound and s.elements <= FOLLOWED_ELEMENTS for s in outputs.values()):
+            return
+        arrays = [self.contents.get(v) if v else None for v in layer.inputs]
+        if kind.of_shapes or any(a is not None and a.dtype == object for a in arrays):
+            self._follow_sizes(layer, arrays, outputs)
+        elif all(a is not None for a, v in zip(arrays, layer.inputs) if v):
+            self.contents.update(fold(layer, list(outputs.values()), self.contents, self.folding) or {})
+
+    def _follow_sizes(self, layer: Layer, arrays: list, outputs: Mapping[str, TensorSpec]) -> None:
+        """Contents that may be open, by `LayerKind.on_sizes`."""
+        from ..layers import kind_of
+        kind = kind_of(layer.kind)
+        if not kind.of_shapes and any(a is None for a, v in zip(arrays, layer.inputs) if v) or layer.epilogue \
+                or any(s.elements > MOST_OPEN_ELEMENTS for s in outputs.values()):
+            return
+        found = kind.on_sizes(kind.complete(layer.attrs), arrays, [self.specs[v] if v else None for v in layer.inputs])
+        for (value, spec), array in zip(outputs.items(), found or ()):
+            numbers = [] if array is None else np.asarray(array, object).reshape(-1).tolist()
+            if len(numbers) == spec.elements and all(_fits(n, spec.dtype) for n in numbers):
+                whole = not any(isinstance(n, Expr) for n in numbers)
+                flat = np.array(numbers, numpy_dtype(spec.dtype)) if whole else _objects(numbers)
+                self.contents[value] = flat.reshape(spec.shape)
+
+    def _outline(self, layer: Layer) -> tuple[int | None, ...] | None:
+        from ..layers import kind_of
+        try:
+            kind = kind_of(layer.kind)
+            common = {v: c for v in layer.inputs if v and (c := self.content(v)) is not None}
+            attrs = kind.complete(resolve(layer, common).attrs)
+            for i, name in getattr(kind, "value_inputs", {}).items():
+                if i < len(layer.inputs) and layer.inputs[i] and layer.inputs[i] not in common:
+                    attrs[name] = self._numbers(layer.inputs[i])
+            outline = kind.outline(attrs, [self.shape(v) if v else None for v in layer.inputs])
+            return None if outline is not None and len(outline) > MOST_RANK else outline
+        except (Error, *MEANING_ERRORS):
+            return None
+
+    def _numbers(self, value: str) -> tuple[int | None, ...] | None:
+        """Elements of a value that holds sizes, None for those that are open; None where not even their number is known."""
+        if value in self.contents:
+            return tuple(None if isinstance(n, Expr) else n for n in self.contents[value].reshape(-1).tolist())
+        shape = self.shape(value)
+        if shape is None or len(shape) != 1 or shape[0] is None or shape[0] > FOLLOWED_ELEMENTS:
+            return None
+        return (None,) * shape[0]
+
+
+def infer(net: Net) -> OpenShapes:
+    """Fill `net.specs` for a net with open sizes, as far as ranks are known; returns all that was found out.
+
+    Nothing is raised for a net that fits no sizes: binding does that.
+    """
+    shapes = OpenShapes(net.inputs)
+    for name, array in net.constants.items():
+        shapes.constant(name, array)
+    for layer in net.layers:
+        shapes.step(layer)
+    net.specs = dict(shapes.specs)
+    return shapes
+
+
+def of_bound_again(net: Net) -> OpenShapes | None:
+    """The open shapes of a net, None when it is asked for the first time: inferring them takes longer than binding once."""
+    parts = (*net.inputs.values(), *net.layers, *net.constants.values())
+    known, shapes = net.opened or ((), None)
+    if len(parts) != len(known) or any(a is not b for a, b in zip(parts, known)):
+        net.opened = (parts, None)
+        return None
+    if shapes is None:
+        shapes = infer(net)
+        net.opened = (parts, shapes)
+    return shapes
+
+
+def named(value: str, dims: tuple[int | Expr, ...], names: frozenset[str] | set[str]) -> tuple[int | str, ...]:
+    """Dimensions as an input may declare them: integers, some symbols by name, and symbols of the value's own for all else."""
+    plain = {str(symbol(n)): n for n in names}
+    return tuple(d if not isinstance(d, Expr) else plain.get(str(d), f"{value}.{axis}") for axis, d in enumerate(dims))
+
+
+def _objects(numbers: list) -> np.ndarray:
+    array = np.empty(len(numbers), object)
+    array[:] = numbers
+    return array
+
+
+def _fits(number: object, dtype: str) -> bool:
+    """Whether a value of this type holds a number exactly; what is open is assumed to be small enough."""
+    if isinstance(number, bool) or dtype == "bool":
+        return isinstance(number, bool) and dtype == "bool"
+    if not isinstance(number, (int, Expr)) or dtype not in _EXACT:
+        return False
+    return abs(number) <= _EXACT[dtype] if isinstance(number, int) else assumed((_EXACT[dtype], ">=", number))

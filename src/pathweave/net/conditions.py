@@ -1,0 +1,95 @@
+"""Conditions: what a shape rule assumes of sizes that are open, so that binding can check it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from .dim import Expr, evaluate
+from .dim_compare import is_at_least, is_equal
+
+
+class Relation(NamedTuple):
+    """`left` word `right`: word is ==, >= or "divides"."""
+
+    left: int | Expr
+    word: str
+    right: int | Expr
+
+    def known(self) -> bool | None:
+        """Whether it holds at all sizes (True), at none (False), or is open."""
+        if self.word == "divides":
+            exact = is_equal(self.right % self.left, 0) if is_equal(self.left, 0) is False else None
+            return exact
+        return is_equal(self.left, self.right) if self.word == "==" else is_at_least(self.left, self.right)
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it holds at these sizes. Raises OpenSizesError where a symbol is not among them."""
+        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        if self.word == "divides":
+            return left != 0 and right % left == 0
+        return left == right if self.word == "==" else left >= right
+
+    def __str__(self) -> str:
+        left, right = self.left, self.right
+        if self.word != "divides" and isinstance(left, Expr) and isinstance(right, int):  # H-3 >= 0 is H >= 3
+            constant = dict(left.terms).get((), 0)
+            left, right = left - constant, right - constant
+        return f"{left} {self.word} {right}"
+
+
+class Condition(tuple[Relation, ...]):
+    """Relations of which one must hold for the shapes of a net to be what they were inferred to be."""
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether one holds at these sizes. Raises OpenSizesError where a symbol is not among them."""
+        return any(relation.holds(sizes) for relation in self)
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self))
+
+
+_RECORD: ContextVar[list[Condition] | None] = ContextVar("conditions", default=None)
+
+
+@contextmanager
+def recording(conditions: list[Condition]) -> Iterator[None]:
+    """Append what is assumed within to `conditions`."""
+    token = _RECORD.set(conditions)
+    try:
+        yield
+    finally:
+        _RECORD.reset(token)
+
+
+def assumed(*relations: tuple[int | Expr, str, int | Expr]) -> bool:
+    """False where none of these relations can hold. What is open is assumed to hold, and recorded as a Condition."""
+    opened = []
+    for relation in relations:
+        relation = Relation(*relation)
+        known = relation.known()
+        if known:
+            return True
+        if known is None:
+            opened.append(relation)
+    record = _RECORD.get()
+    if opened and record is not None:
+        record.append(Condition(opened))
+    return bool(opened)
+
+
+def equal(a: int | Expr, b: int | Expr) -> bool:
+    """Whether two sizes are equal; for shape rules: what is open is assumed and recorded."""
+    return a == b or not (type(a) is int and type(b) is int) and assumed((a, "==", b))
+
+
+def at_least(a: int | Expr, b: int | Expr) -> bool:
+    """Whether a >= b; for shape rules: what is open is assumed and recorded."""
+    return a >= b if type(a) is int and type(b) is int else assumed((a, ">=", b))
+
+
+def divides(a: int | Expr, b: int | Expr) -> bool:
+    """Whether a divides b and is not 0; for shape rules: what is open is assumed and recorded."""
+    return a != 0 and b % a == 0 if type(a) is int and type(b) is int else assumed((a, "divides", b))
