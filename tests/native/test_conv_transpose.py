@@ -85,7 +85,10 @@ def test_more_phases_than_the_outputs_are_worth_are_refused():
     assert any(c["ok"] and c["id"] == "conv_transpose2/col2im:f32:nchw:cpu" for c in cards)
 
 
-def test_units_are_not_offered_hundreds_of_phases():
+def test_units_are_not_offered_hundreds_of_phases(monkeypatch):
+    if not all("amx-emulated" in _native.cpu_info()[k] for k in ("compiled", "found")):
+        pytest.skip("amx-emulated is not built, or this processor has no AVX2")
+    monkeypatch.setenv("PATHWEAVE_ISA", "amx-emulated")  # for the other process: the one tier with all units
     # Each phase brings all of x to the unit: an inverse STFT took 0.2 to 4 s where the product takes 10 ms.
     text = problem_of((1, 34, 1, 40), (34, 1, 1, 1024), 256, (0, 0), (1, 1, 1, 39 * 256 + 1024))
     reasons = {c["id"]: c.get("reason", "") for c in isolated(candidates, text) if not c["ok"]}
