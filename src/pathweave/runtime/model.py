@@ -447,7 +447,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     """Read a model: a `.pw` file, or one of another framework that the importers know; the content decides.
 
     `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.files.pipeline`): path of a JSON file, a
-    list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: the importer's.
+    list of layers, or a dict; a file that holds both is given once. `threads`: per call. `options`: of an
+    ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of a `.pw` file: `mapped=False` (read a copy).
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
     if isinstance(path, Model):
