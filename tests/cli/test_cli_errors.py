@@ -36,6 +36,8 @@ def test_missing_model(pw, command, tmp_path, batch):
     extra = {"explain": ["0"], "run": [batch], "import": ["-o", tmp_path / "x.pw"]}.get(command, [])
     check(pw(command, tmp_path / "none.onnx", *extra), 2, "none.onnx", "no such file")
     check(pw(command, tmp_path, *extra), 2, "folder")
+    (tmp_path / "net.onnx").write_bytes(b"x")
+    check(pw(command, tmp_path, *extra), 2, "folder", "give a file in it: net.onnx")
 
 
 @pytest.mark.parametrize("text, words", [
@@ -53,6 +55,19 @@ def test_shape_needs_a_name_for_two_inputs(pw, two_inputs):
 
 def test_bad_batch(pw, two_inputs):
     check(pw("bench", two_inputs, "--batch", 5), 2, "--batch 5", "fixed")
+
+
+def test_arrays_that_are_called_otherwise(pw, digits, two_inputs, tmp_path):
+    file = tmp_path / "data.npz"
+    np.savez(file, images=np.zeros((1, 1, 8, 8), np.float32), labels=np.zeros(1, np.int64))
+    check(pw("run", digits, file), 2, "the input x is missing", "called images, labels", f"such as x={file}:images")
+    check(pw("run", digits, f"x={file}"), 2, "one array for 'x'", "images, labels", f"such as x={file}:images")
+    assert pw("run", digits, f"x={file}:images").code == 0
+    check(pw("run", two_inputs, f"c={file}:images"), 2, "'c' is no input; the inputs are a, b")
+
+
+def test_an_image_that_is_not_there(pw, digits, tmp_path):
+    check(pw("run", digits, tmp_path / "none.png"), 2, "none.png", "no such file")
 
 
 @pytest.mark.parametrize("text", ["", "cpu:f99:?", "@2", "conv2/", "cpu@5..2"])

@@ -253,6 +253,21 @@ def test_a_table_that_fits_is_left_as_it_is():
     assert cut("abcdefghij", 5) == "ab…ij" and cut("abc", 3) == "abc"
 
 
+@pytest.mark.parametrize("width", [20, 30, 40, 60])
+def test_a_table_of_columns_that_should_stay_loses_the_last_ones(width):
+    """No column is squeezed to nothing: those that do not fit are folded away, and named."""
+    from rich.console import Console
+    table = Table([Column("name", "output"), *(time_column(f"t{i}", f"time {i}") for i in range(6))],
+                  [{"name": "logits", **{f"t{i}": 1000.0 * (i + 1) for i in range(6)}}])
+    out = io.StringIO()
+    Console(file=out, width=width, force_terminal=False).print(table.rich(width))
+    heading, _, row, *said = [line.strip() for line in out.getvalue().splitlines() if line.strip()]
+    shown = heading.count("time")
+    assert row.split()[0] == "logits" and row.count("us") == shown < 6
+    assert all((f"time {i}" in heading) == (i < shown) == (f"time {i}" not in " ".join(said)) for i in range(6)), out.getvalue()
+    assert max(map(len, table.text(width).splitlines()[:3])) <= width
+
+
 @pytest.mark.parametrize("width", [50, 60, 80, 100, 120])
 def test_a_narrow_table_in_colour(width):
     """As on a terminal: nothing is wider, and no cell goes on in a second line."""

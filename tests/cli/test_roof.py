@@ -250,4 +250,9 @@ def test_command_as_text(pw, digits, quick):
 @pytest.mark.parametrize("arguments", [("--against", "onnxruntime"), ("--memory",), ("--default",), ("--order", "x")])
 def test_bad_use(pw, digits, arguments):
     done = pw("bench", "--roof", digits, *arguments)
-    assert done.code == 2 and "--roof" in done.err or "--order" in done.err
+    assert done.code == 2 and ("--roof" in done.err or "--order" in done.err)
+
+
+def test_an_order_without_rows_to_order(pw, digits):
+    done = pw("bench", digits, "--order", "share")
+    assert done.code == 2 and "give that too" in done.err and "--roof" in done.err

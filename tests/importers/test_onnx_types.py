@@ -157,7 +157,8 @@ def test_double_layers_are_said_and_can_be_narrowed():
     data = model_of(nodes, {"x": ("f64", [2, 5])}, {"y": "f64"}, {"w": ("f64", w)})
     x = np.random.default_rng(1).standard_normal((2, 5))
     model, narrow = pathweave.load(data), pathweave.load(data, narrow_double=True)
-    assert "float64" in model.notes[0] and "narrow_double" in model.notes[0]
+    assert "1 layer with results in float64" in model.notes[0] and "narrow_double" in model.notes[0]
+    assert narrow.notes == ["values of float64 are computed in float32, as asked for"]
     np.testing.assert_allclose(model(x), x @ w, rtol=1e-14)
     assert narrow(x).dtype == np.float64
     np.testing.assert_allclose(narrow(x), x @ w, rtol=1e-5, atol=1e-6)

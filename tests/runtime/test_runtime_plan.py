@@ -244,6 +244,11 @@ def test_wrong_shapes(classifier, shapes):
         resolve_shapes(classifier.main, shapes)
 
 
+def test_a_shape_of_what_is_no_input_says_so(classifier):
+    with pytest.raises(InputError, match=r"'M' is neither an input nor a symbol; the inputs are x f32\[N,3,16,16\]"):
+        resolve_shapes(classifier.main, {"M": 2})
+
+
 def test_plans_are_kept_per_shape(classifier, batch_of):
     runnable = Runnable(classifier.main, kept=2, threads=1)
     one, two = runnable.plan(), runnable.plan(shapes={"N": 2})

@@ -125,7 +125,10 @@ def test_progress_and_samples_of_several_shapes(classifier):
     ([{"y": np.zeros((3, 16, 16), np.float32)}], InputError, r"samples\[0\]: 'x' missing and 'y' unknown; expected"),
     ([["not an array"]], InputError, r"samples\[0\], input 'x'"),
     (["cat.png"], InputError, r"samples\[0\]: an image needs a preprocess net"),
-    ("cat.png", InputError, "an iterable of samples, got str"), (7, InputError, "an iterable of samples, got int")])
+    ("cat.png", InputError, "an iterable of samples, got str; read a file of arrays with numpy.load"),
+    ({"x": np.zeros((3, 16, 16), np.float32)}, InputError, "got dict; put a single one into a list"),
+    (np.load(DIGITS / "heldout.npz"), InputError, r"got NpzFile; give one of its arrays by name \(images, labels\)"),
+    (7, InputError, "an iterable of samples, got int")])
 def test_wrong_samples_change_nothing(calibrated, samples, error, words):
     before = dict(calibrated.quantisation["main"])
     with pytest.raises(error, match=words):

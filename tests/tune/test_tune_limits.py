@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -260,14 +261,19 @@ def test_tuned_model_agrees_with_onnxruntime(net_bytes, tmp_path):
     assert route.measured_ns > 0 and route.predicted_ns > 0 and route.host == protocol.this_host().id
 
 
-def test_routes_race_that_there_is_time_for_the_yardstick_included():
+def test_routes_race_that_there_is_time_for_the_yardstick_included(monkeypatch):
     """Ten seconds are left. Every route runs three times at least, for 3 s, and so does the yardstick, for 6 s."""
-    def route(ns):
-        return SimpleNamespace(predicted_ns=ns)
-    from pathweave.tuning.tuner import Tuner
-    routes = {n: ([n], route(1e9)) for n in ("solved 1", "solved 2", "nhwc only", "default")}
+    from pathweave.tuning import race as racing
+    from pathweave.tuning import tuner as module
+    routes = {n: ([n], SimpleNamespace(predicted_ns=1e9)) for n in ("solved 1", "solved 2", "nhwc only", "default")}
+    monkeypatch.setattr(module, "plan_route", lambda *_: SimpleNamespace(session=lambda: None))
+    monkeypatch.setattr(racing, "race", lambda running, *_: (running[0], []))
     for reference, kept in ((None, ["solved 1", "solved 2", "nhwc only", "default"]), (2e9, ["solved 1", "default"])):
-        tuner = SimpleNamespace(latest=10.0, timer=Clock(), left_out=[],
-                                yardstick=SimpleNamespace(reference=reference) if reference else None)
-        assert list(Tuner._affordable(tuner, routes)) == kept
+        tuner = SimpleNamespace(
+            latest=10.0, timer=Clock(), left_out=[], racers={}, races=[], progress=lambda *_: None, bound=None, threads=1,
+            cache=None, inputs=None, out=None, _race_s=lambda: 1.0, _compare=lambda: None, _yardstick_racer=lambda _: None,
+            yardstick=SimpleNamespace(reference=reference) if reference else None)
+        tuner._affordable = partial(module.Tuner._affordable, tuner)
+        module.Tuner._race(tuner, routes)
+        assert list(tuner.racers) == kept
         assert [x["name"] for x in tuner.left_out] == [n for n in routes if n not in kept]

@@ -137,7 +137,9 @@ def existing_file(path: str, what: str, option: str = "") -> Path:
     article = "an" if what[0] in "aeiouAEIO" else "a"
     try:
         if file.is_dir():
-            raise BadUse(f"{path}: expected {article} {what} file, got a folder")
+            models = sorted(p.name for p in file.iterdir() if p.suffix in (".onnx", ".pw")) if what == "model" else []
+            raise BadUse(f"{path}: expected {article} {what} file, got a folder"
+                         + (f"; give a file in it: {', '.join(models[:4])}" if models else ""))
         file.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise BadUse(f"{path}: no such file; expected {article} {what} file") from None

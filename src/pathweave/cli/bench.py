@@ -72,8 +72,7 @@ def command(
         _list(json)
         return 0
     peers = _select(names, check_accuracy(accuracy))
-    if roof:
-        _check_roof(order, names, default or uniform, memory)
+    _check_roof(roof, order, names, default or uniform, memory)
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch, narrow_double=narrow_double)
     if onnx is not None and not peers:
@@ -144,9 +143,11 @@ def _exact(accuracy: str) -> bool:
     return common_class(accuracy) == "f32"
 
 
-def _check_roof(order: str, names: list[str], default: bool, memory: bool) -> None:
+def _check_roof(roof: bool, order: str, names: list[str], default: bool, memory: bool) -> None:
     from ..report.roof import ORDERS
-    if names or default or memory:
+    if not roof and order != "net":
+        raise BadUse(f"--order {cut(order)}: it orders the rows of --roof; give that too")
+    if roof and (names or default or memory):
         raise BadUse("--roof: a report of its own; leave out --against, --default, --uniform and --memory")
     if order not in ORDERS:
         raise BadUse(f"--order {order}: expected one of {', '.join(ORDERS)}")

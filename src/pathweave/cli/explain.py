@@ -50,7 +50,7 @@ def command(
     """
     check_accuracy(accuracy)
     if (layer is None) == (not all_):
-        raise BadUse("explain: expected a layer, or --all")
+        raise BadUse("explain: expected a layer, by name or position as pathweave show prints them, or --all")
     loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double)
     shapes = bound.shapes
     route = loaded.route(shapes) if loaded.routes else None

@@ -98,6 +98,7 @@ def _feeds(model: Any, texts: list[str]) -> list[tuple[str, Any]]:
     if images and len(images) < len(texts):
         raise BadUse(f"run: expected images or arrays, got both ({images[0]} and others); run them one after the other")
     if images:
+        existing_file(images[0], "image")
         if "preprocess" not in model.nets:
             raise BadUse(f"{images[0]}: an image needs a preprocess net, and the model has none; attach one with "
                          f"pathweave import MODEL -o OUT.pw --preprocess JSON, or pass a .npy file")
@@ -115,28 +116,44 @@ def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
     """Arrays by input name of the net that they feed: `preprocess` for uint8 images, else `main`."""
     arrays: dict[str, Any] = {}
     loose: list[Any] = []
-    known = {*model.main.inputs, *(model.nets["preprocess"].inputs if "preprocess" in model.nets else ())}
+    known = list(dict.fromkeys([*model.main.inputs,
+                                *(model.nets["preprocess"].inputs if "preprocess" in model.nets else ())]))
+    unused: dict[str, str] = {}
     for text in texts:
         name, equals, file = text.partition("=") if not Path(text).exists() else ("", "", text)
-        for key, array in _read(file if equals else text):
+        if equals and name not in known:
+            raise BadUse(f"{text}: {name!r} is no input; the inputs are {', '.join(known)}")
+        found = _read(file if equals else text)
+        if equals and len(found) > 1:
+            raise BadUse(f"{text}: expected one array for {name!r}, got a file of {len(found)}: "
+                         f"{', '.join(key for key, _ in found)}; say which, such as {text}:{found[0][0]}")
+        for key, array in found:
             target = name if equals else key if key in known else ""
-            if equals and name not in known:
-                raise BadUse(f"{text}: {name!r} is no input; the inputs are {', '.join(known)}")
             if target:
                 if target in arrays:
                     raise BadUse(f"{text}: the input {target!r} is given twice")
                 arrays[target] = array
             elif not key:
                 loose.append(array)
+            else:
+                unused[key] = f"{text}:{key}"
     free = [n for n in model.main.inputs if n not in arrays]
     if len(loose) > len(free):
         raise BadUse(f"run: {counted(len(loose), 'array')} without a name, and {counted(len(free), 'input')} left; "
                      f"the inputs are {', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
     arrays.update(zip(free, loose))
     missing = [n for n in model.main.inputs if n not in arrays]
-    if missing and not any(n in arrays for n in known - {*model.main.inputs}):
-        raise BadUse(f"run: the inputs {', '.join(missing)} are missing; give NAME=FILE.npy or NAME=FILE.npz:KEY")
+    if missing and not any(n in arrays for n in set(known) - {*model.main.inputs}):
+        raise BadUse(_missing(missing, unused))
     return arrays
+
+
+def _missing(inputs: list[str], unused: dict[str, str]) -> str:
+    """What to do about inputs that no array feeds. `unused`: arrays that are called otherwise -> how the line names them."""
+    advice = (f"the arrays that are given are called {', '.join(unused)}; say which is meant, such as "
+              f"{inputs[0]}={next(iter(unused.values()))}" if unused else "give NAME=FILE.npy or NAME=FILE.npz:KEY")
+    what = f"the input {inputs[0]} is" if len(inputs) == 1 else f"the inputs {', '.join(inputs)} are"
+    return f"run: {what} missing; {advice}"
 
 
 def _read(text: str) -> list[tuple[str, Any]]:

@@ -115,8 +115,8 @@ def _race(facts: dict[str, Any]) -> Any:
             for r in sorted(facts["race"], key=lambda r: r["reference_ns"])]
     return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),
                   time_column("reference_ns", "at equal speed"), Column("gap", "prediction", show_percent, True),
-                  time_column("median_ns", "median"), time_column("minimum_ns", "minimum"),
-                  Column("runs", "runs", right=True), Column("state", "")], rows, "the race, interleaved, end to end", [
+                  time_column("median_ns", "median"), time_column("minimum_ns", "minimum", fold=1),
+                  Column("runs", "runs", right=True, fold=2), Column("state", "")], rows, "the race, interleaved, end to end", [
                       "predicted, at equal speed: at the machine's reference speed; prediction: + where a route ran faster "
                       "than predicted, - where it ran slower",
                       "median, minimum: of whole calls, by the clock; dropped: too slow for more rounds"])

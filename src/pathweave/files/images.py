@@ -60,7 +60,7 @@ def read_image(path: str | os.PathLike, wanted: tuple[int, int] | None = None, l
         from PIL import Image
     except ImportError:
         raise InputError(f"{path}: reading images needs Pillow, got an environment without it; "
-                         f"install it with: pip install 'pathweave[image]'") from None
+                         f"install it with: pip install pillow") from None
     with _typed(str(path)), _guarded(limit), Image.open(path) as image:
         _check(image, str(path), limit)
         factor = _factor(image, wanted)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..net.floats import HALVES
+from ..words import counted
 
 FLOATS = ("f16", "bf16", "f32", "f64")
 
@@ -93,10 +94,10 @@ def notes(builder: Any, narrow_double: bool) -> list[str]:
         names = " and ".join({"f16": "float16", "bf16": "bfloat16"}[h] for h in halves)
         found.append(f"values of {names} are computed in float32, and rounded where the model casts and at its border; "
                      f"inputs of these types take float32 arrays too")
-    layers = sum(builder.dtype(layer.outputs[0]) == "f64" for layer in builder.layers)
+    layers = 0 if narrow_double else sum(builder.dtype(layer.outputs[0]) == "f64" for layer in builder.layers)
     if layers:
-        found.append(f"{layers} layers compute in float64, through NumPy, which is slow where they are large; "
-                     f"load(..., narrow_double=True) computes them in float32")
+        found.append(f"{counted(layers, 'layer')} with results in float64: computed through NumPy, which is slow for large "
+                     f"ones; load(..., narrow_double=True), or --narrow-double, computes in float32")
     if narrow_double and "f64" in {*builder.converted, *(s.dtype for s in builder.inputs.values())}:
         found.append("values of float64 are computed in float32, as asked for")
     return found

@@ -264,9 +264,9 @@ _STEP_COLUMNS = (Column("index", "#", right=True), Column("layer", "layer"), Col
                  time_column("roof_ns", "roof"), Column("share", "share", _percent, True),
                  Column("own_share", "own", _percent, True, fold=3),
                  Column("share_with_barrier", "+ barrier", _percent, True, fold=7))
-_TOTAL_COLUMNS = (Column("kind", "kind"), Column("count", "steps", right=True), time_column("minimum_ns", "minimum"),
-                  time_column("median_ns", "median"), count_column("operations", "operations"),
-                  Column("bytes", "bytes", show_bytes, True), time_column("roof_ns", "roof"),
+_TOTAL_COLUMNS = (Column("kind", "kind"), Column("count", "steps", right=True, fold=3), time_column("minimum_ns", "minimum"),
+                  time_column("median_ns", "median", fold=4), count_column("operations", "operations", fold=1),
+                  Column("bytes", "bytes", show_bytes, True, fold=2), time_column("roof_ns", "roof"),
                   Column("share", "share", _percent, True), Column("own_share", "own", _percent, True),
                   Column("of_net", "of the net", _percent, True))
 

@@ -66,8 +66,9 @@ def _digits(value: float) -> str:
 class Column:
     """One column: the key of its values in a row, its heading, how a value is shown, and whether to align it right.
 
-    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: never. `whole`: its
-    texts are not cut, since the reader needs every letter.
+    `fold`: where a terminal is too narrow, columns fold away, those with the largest number first; 0: only where that is
+    not enough, the last column first, and never the first one. `whole`: its texts are not cut, since the reader needs every
+    letter.
     """
 
     key: str
@@ -154,15 +155,19 @@ class Table:
                     return
                 below = max([least_here, *(widths[j] for j in texts if widths[j] < widths[i])])
                 widths[i] = max(below, widths[i] - excess()) if below < widths[i] else widths[i] - 1
+
+        def fold(i: int) -> None:
+            folded.append(columns[i].heading)
+            del columns[i], widths[i]
+            for row in cells:
+                del row[i]
         if width is not None:
             shorten(ROOMY)
             while excess() > 0 and any(c.fold for c in columns):
-                i = max(range(len(columns)), key=lambda i: columns[i].fold)
-                folded.append(columns[i].heading)
-                del columns[i], widths[i]
-                for row in cells:
-                    del row[i]
+                fold(max(range(len(columns)), key=lambda i: columns[i].fold))
             shorten(TIGHT)
+            while excess() > 0 and len(columns) > 1:
+                fold(len(columns) - 1)
             whole, cells = cells, [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
                                    for row in cells]
             shortened = whole != cells

@@ -11,6 +11,7 @@ import numpy as np
 from ..net.accuracy import accuracy_rank
 from ..net.compare import Agreement, Channel, Channels, Place, comparable, compare, fits, largest_difference
 from ..runtime.inputs import as_declared
+from ..words import counted
 from .agreement import layer_errors, least_accurate, same_class, worst
 
 Arrays = Mapping[str, Any]
@@ -224,17 +225,18 @@ def tables(result: Verification, against: str, samples: int) -> list[Any]:
     errors = [Column("largest", "largest", show_error, True), Column("rms", "RMS", show_error, True)]
     made: list[Any] = []
     if result.layers:
-        made.append(Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
-                           Column("routine", "routine"), Column("variant", "variant"), Column("accuracy", "class"),
+        made.append(Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind", fold=2),
+                           Column("routine", "routine"), Column("variant", "variant", fold=3),
+                           Column("accuracy", "class", fold=1),
                            *errors], result.layers, "layers, each on exact inputs, against float64"))
     rows = [{"output": o.name, "sample": o.sample, **o.agreement.to_json(),
              "channel": o.channel and f"{o.channel.number} of axis {o.channel.axis}",
              "own": o.channel and _measure(o.channel.agreement, result.below),
              "at": o.place and str(list(o.place.index)), "got": o.place and _number(o.place.got),
              "expected": o.place and _number(o.place.expected)} for o in result.outputs]
-    made.append(Table([Column("output", "output"), Column("sample", "worst sample", right=True), *errors,
-                       Column("channel", "worst channel"), Column("own", "RMS of it" if result.below else "largest of it",
-                                                                 show_error, True),
-                       Column("at", "differs most at"), Column("got", "got", right=True),
-                       Column("expected", "expected", right=True)], rows, f"outputs against {against}, {samples} samples"))
-    return made
+    columns = [Column("output", "output"), Column("sample", "worst sample", right=True), *errors,
+               Column("channel", "worst channel", fold=1),
+               Column("own", "RMS of it" if result.below else "largest of it", show_error, True, fold=2),
+               Column("at", "differs most at", fold=3), Column("got", "got", right=True, fold=5),
+               Column("expected", "expected", right=True, fold=4)]
+    return [*made, Table(columns, rows, f"outputs against {against}, {counted(samples, 'sample')}")]

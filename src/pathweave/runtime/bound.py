@@ -43,6 +43,10 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
                              f"got {shapes!r}")
         shapes = {next(iter(net.inputs)): shapes}
     symbols = {d for spec in net.inputs.values() for d in spec.shape if isinstance(d, str)}
+    for name in shapes:
+        if name not in symbols and name not in net.inputs:
+            listed = ", ".join(f"{n} {s}" for n, s in net.inputs.items())
+            raise InputError(f"shapes: {name!r} is neither an input nor a symbol; the inputs are {listed}")
     given = {n: _sizes(n, s) for n, s in shapes.items() if not (n in symbols and n not in net.inputs)}
     sizes = match_symbols(net.inputs, given)
     for symbol, size in shapes.items():

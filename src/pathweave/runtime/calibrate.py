@@ -115,8 +115,11 @@ class Samples:
 
     def __init__(self, samples: Iterable[Any], from_image: Callable[[Any], Mapping[str, Any]] | None):
         if isinstance(samples, (str, os.PathLike, Mapping)) or not hasattr(samples, "__iter__"):
-            raise InputError(f"calibrate: expected an iterable of samples, got {type(samples).__name__}; put a single one "
-                             f"into a list")
+            advice = ("read a file of arrays with numpy.load first, list the images of a folder, put a single image into a list"
+                      if isinstance(samples, (str, os.PathLike)) else
+                      f"give one of its arrays by name ({', '.join(samples)}), or a list of a dict by input name"
+                      if hasattr(samples, "files") else "put a single one into a list")
+            raise InputError(f"calibrate: expected an iterable of samples, got {type(samples).__name__}; {advice}")
         self.samples, self.from_image = samples, from_image
 
     def __len__(self) -> int:

@@ -183,8 +183,8 @@ class Restriction:
             if not any(d.covers(i) and any(d.matches(c) for c in cs) for i, cs in enumerate(found)):
                 offered = sorted({c.routine for cs in found for c in cs})
                 shown = ", ".join(offered[:40]) + (f", and {len(offered) - 40} more" if len(offered) > 40 else "")
-                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net; "
-                                 f"there are {shown}")
+                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net, on this "
+                                           f"machine and in the accuracy class that is allowed; there are {shown}")
 
 
 def restriction(value: Any) -> Restrict | None:

@@ -496,7 +496,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.files.pipeline`): path of a JSON file, a
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `layouts`: of a call's
     arrays, name of an input or output -> layout; None: those in the file, else row-major; see `LoadedModel.with_layouts`.
-    `options`: the importer's.
+    `options`: of an ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of a `.pw` file: `mapped=False`
+    (read a copy).
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
     """
     if isinstance(path, Model):

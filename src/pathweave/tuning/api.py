@@ -73,7 +73,10 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
          profile: Profile | None = None, timer: RunTimer = MACHINE) -> TunedModel:
     """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
 
-    `model`: a path or a model, which is left as it is. `threads` None: the processors that the process may use.
+    `model`: a path or a model, which is left as it is. `accuracy`: the least accurate class that may be used: strict, f32,
+    reduced, quantised (see docs/accuracy.md; quantised wants a model that `calibrate` was called on). `threads` None: the
+    processors that the process may use. `shapes`: input name or symbol -> shape or size, or one shape; None: those of the
+    model, batch 1. `restrict`: routine descriptors that alone are allowed, such as "cpu:f32:nhwc".
     `budget_s`: seconds for measuring, the race included; kept within a fifth and two seconds, unless one run of every layer
     takes longer. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `store`: a Store or the path of one (None: the user's). `profile`: measurements of this machine to start from, kept in

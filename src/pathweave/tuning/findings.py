@@ -50,7 +50,7 @@ def of_profile(profile: Profile) -> Iterator[str]:
         yield "some outputs were infinite or not numbers on random inputs; their times may be untypical"
     if notes.get("unmeasured"):
         yield (f"the budget ended before {notes['unmeasured']} of {notes['candidates']} "
-               f"candidates were measured; tune again, or with a larger budget_s")
+               f"candidates were measured; tune again, or with a larger budget_s (--budget)")
 
 
 #: Said where integers were allowed and could not take part.
