@@ -167,17 +167,19 @@ def symbol(name: str, low: int = 1, high: int = MOST_SIZE) -> Expr:
     return cast(Expr, _made({(_Symbol(name, low, high),): 1}))
 
 
+#: What names of unknown sizes start with. Models have symbols such as ?1.
+_UNKNOWN = "(unknown) "
 _unknowns = count(1)
 
 
 def unknown(low: int = 0, high: int = MOST_SIZE) -> int | Expr:
     """A symbol that equals no other: a size of which only the bounds are known, such as one that depends on contents."""
-    return symbol.__wrapped__(f"?{next(_unknowns)}", low, high) if low < high else low
+    return symbol.__wrapped__(f"{_UNKNOWN}{next(_unknowns)}", low, high) if low < high else low
 
 
 def is_unknown(size: int | Expr) -> bool:
-    """True for what `unknown` has made."""
-    return isinstance(size, Expr) and str(size).startswith('"?')
+    """True for what `unknown` has made, and for what was made of it."""
+    return isinstance(size, Expr) and any(s.name.startswith(_UNKNOWN) for s in symbols_of(size))
 
 
 def as_dim(size: int | str | Expr) -> int | Expr:
