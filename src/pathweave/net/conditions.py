@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from .dim import Expr, evaluate
+from .dim import Expr, evaluate, terms_of
 from .dim_compare import is_at_least, is_equal
 
 
@@ -49,6 +49,21 @@ class Condition(tuple[Relation, ...]):
 
     def __str__(self) -> str:
         return " or ".join(map(str, self))
+
+
+def strongest(conditions: Iterable[Condition]) -> list[Condition]:
+    """Conditions without those that another one implies: of H >= 2 and H >= 3 the second, where it stands first."""
+    kept: dict[object, tuple[int, Condition]] = {}
+    for condition in conditions:
+        key: object = condition
+        constant = 0
+        if len(condition) == 1 and condition[0].word == ">=":
+            terms = dict(terms_of(condition[0].left - condition[0].right))
+            constant = terms.pop((), 0)
+            key = frozenset(terms.items())
+        if key not in kept or constant < kept[key][0]:
+            kept[key] = constant, condition
+    return [condition for _, condition in kept.values()]
 
 
 _RECORD: ContextVar[list[Condition] | None] = ContextVar("conditions", default=None)
