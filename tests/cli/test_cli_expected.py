@@ -105,6 +105,22 @@ def test_show_prints_sizes_as_expressions(pw, tmp_path):
         assert done.code == 0 and f"output  y: {output}" in done.out and "H=224" in done.out
         assert pw("show", path, "--json").json["conditions"] == [f"{n} >= 2" for n in ("H", "W" if "W" in shape else "x_3")]
 
+
+def test_show_of_many_conditions_names_some(pw, tmp_path):
+    """A deep net shrinks its image in every layer: the last condition implies all others; and not all of many are printed."""
+    nodes = [helper.make_node("MaxPool", [f"v{i}"], [f"v{i + 1}"], kernel_shape=[2, 2]) for i in range(30)]
+    nodes += [helper.make_node("Reshape", ["v0", f"s{i}"], [f"r{i}"]) for i in range(2, 42)]
+    sizes = [onnx.numpy_helper.from_array(np.array([i, -1]), f"s{i}") for i in range(2, 42)]
+    outputs = ["v30", *(f"r{i}" for i in range(2, 42))]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("v0", TensorProto.FLOAT, ["N", 3, "H", "W"])],
+                              [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs], sizes)
+    path = tmp_path / "deep.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    found = pw("show", path, "--json").json["conditions"]
+    assert found[:2] == ["H >= 31", "W >= 31"] and "41 divides 3*H*N*W" in found and len(found) == 2 + 39
+    assert "H >= 31; W >= 31; 2 divides 3*H*N*W; " in pw("show", path).out and "and 25 more" in pw("show", path).out
+
+
 def test_show_names_the_batch_for_which_it_shows_sizes(pw, digits):
     assert "output  logits: f32[N,10], shown for f32[1,10]" in pw("show", digits).out
 

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from pathweave.errors import InputError, ModelError, OpenSizesError, SizeError
-from pathweave.net.conditions import Condition, Relation, at_least, divides, equal, recording
+from pathweave.net.conditions import Condition, Relation, at_least, divides, equal, recording, strongest
 from pathweave.net.dim import (
     MOST_SIZE,
     MOST_TERMS,
@@ -128,6 +128,8 @@ def test_comparisons_of_random_expressions_are_never_wrong(seed):
     (N * (C + H) // (C + H), N), (3 * (N + 1) // (N + 1), 3), ((N + M) * 2 // (2 * N + 2 * M), 1), ((N - 1) // N, 0),
     ((4 * N + 2) // 6, (2 * N + 1) // 3), (largest(N, M), largest(M, N)), (largest(largest(N, M), C), largest(C, N, M)),
     ((N + M) % 1, 0), ((4 * N + 3) % 4, 3), (5 // largest(N, 6), 0), (N // -2, -((N + 1) // 2)), ((N // M) // 3, N // (3 * M)),
+    (largest(0, largest(0, N - 2) - 2), largest(0, N - 4)), (smallest(smallest(N, M) + 3, M + 9), smallest(N, M) + 3),
+    (largest(smallest(N, M) - 1, 0), largest(0, smallest(N, M) - 1)), (largest(N + 1, M + 2), largest(N, M + 1) + 1),
     (N * M - M * N, 0), (symbol("x", 3, 4) // 2 * 0 + 1, 1), (symbol("x", 4, 5) // 2, 2),
 ])
 def test_canonical_form(got, wanted):
@@ -228,3 +230,11 @@ def test_conditions():
     assert found[2].holds({"N": 6}) and not found[2].holds({"N": 7})
     either = Condition((Relation(N, "==", M), Relation(N, "==", 1)))
     assert str(either) == "N == M or N == 1" and either.holds({"N": 1, "M": 5}) and not either.holds({"N": 2, "M": 5})
+
+
+def test_only_the_strongest_conditions_are_shown():
+    found: list[Condition] = []
+    with recording(found):
+        assert all(at_least(N, n) for n in (2, 7, 5)) and at_least(N + M, 7) and at_least(9, N) and at_least(8, N)
+        assert divides(3, N) and equal(N, M) and at_least(2**63 - 1, N * M * C)
+    assert len(found) == 9 and [str(c) for c in strongest(found)] == ["N >= 7", "M+N >= 7", "8 >= N", "3 divides N", "N == M"]

@@ -219,3 +219,33 @@ def test_hostile_nets_take_bounded_time():
     for i in range(1, 30):
         t.step(Layer(f"l{i}", "add", (f"x{i}", f"y{i - 1}" if i > 1 else "x0"), (f"y{i}",)))
     assert str(t.specs["y2"]) == "f32[max(a0, a1, a2),3]" and t.dtype("y29") == "f32" and t.shape("y29") == (None, 3)
+
+
+def _computed(less: int, dtype: str = "i64") -> OpenShapes:
+    """x [N,4,3] without its first row, reshaped to 4, N - `less` cast to `dtype`, 3; and as many zeros as that number says."""
+    return _followed(("N", 4, 3), ("slice", "x", "c", {"starts": (1,), "ends": (2**40,), "axes": (0,)}),
+                     ("shape", "x", "d", {}), ("gather", "d zero", "n", {}), ("sub", "n less", "m", {}),
+                     ("cast", "m", "s", {"dtype": dtype}),
+                     ("cast", "s", "t", {"dtype": "i64"}), ("concat", "four t three", "r", {"axis": 0}),
+                     ("reshape", "c r", "y", {}), ("constant_of_shape", "t", "z", {}), zero=np.array([0]),
+                     less=np.array([less]), four=np.array([4]), three=np.array([3]))
+
+
+def test_an_open_number_of_a_reshape_that_is_0_means_another_size():
+    """At N = 1 the shape is (4, 0, 3), which keeps the 4 rows of an empty axis: no shape that holds at other sizes."""
+    shapes = _computed(1)
+    assert str(shapes.specs["y"]) == "f32[4,N-1,3]" and shapes.shapes_at({"N": 2})["y"].shape == (4, 1, 3)
+    assert not shapes.shapes_at({"N": 1})
+
+
+def test_a_negative_size_in_an_unsigned_type_is_another_number():
+    shapes = _computed(3, "u8")
+    assert shapes.shapes_at({"N": 3})["z"].shape == (0,) and not shapes.shapes_at({"N": 2}) and not shapes.shapes_at({"N": 259})
+    assert np.array(2 - 3).astype(np.uint8) == 255
+
+
+@pytest.mark.parametrize("name", ["?1", "?batch", "(unknown)", "y.0", "min", "1", "a b", 'q"u', "\\", "ü", "max(N, 1)",
+                                  " ", "-"])
+def test_symbols_may_have_any_name(name):
+    t = _followed((name, 4), ("relu", "x", "r", {}), ("concat", "r r", "y", {"axis": 0}))
+    assert t.named_shape("r") == (name, 4) and t.shapes_at({name: 3})["y"].shape == (6, 4)

@@ -11,6 +11,9 @@ from ._options import Json, Layouts, ModelPath, NarrowDouble, Shapes, Threads, b
 from ._output import print_json, print_tables
 
 ORDER = 20
+#: Conditions that a table's note lists, and how much of each.
+MOST_CONDITIONS = 16
+CONDITION_LENGTH = 120
 
 
 def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, threads: Threads = None,
@@ -100,6 +103,7 @@ def _open_shapes(net: Any) -> Any:
 def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """A net without the sizes of its symbols: shapes as expressions, work at sizes that stand for others."""
     from ..net.border import in_layout
+    from ..net.conditions import strongest
     from ..report.tables import Column, Table, count_column
     from ..words import short_floats
     net = loaded.main
@@ -119,7 +123,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
         stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
     else:
         stated = f"sizes and work depend on {', '.join(symbols)}: {option} shows them"
-    conditions = [str(c) for c in shapes.conditions]
+    conditions = [str(c) for c in strongest(shapes.conditions)]
     if json:
         print_json({"model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"}, "open": symbols,
                     "nets": {name: len(n.layers) for name, n in loaded.nets.items()}, "representative": sizes,
@@ -134,8 +138,15 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                    Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=2),
                    *([count_column("operations", "operations")] if sizes else [])], rows,
-                  notes=[stated, *([f"sizes must fit: {'; '.join(conditions)}"] if conditions else [])])
+                  notes=[stated, *([_must_fit(conditions)] if conditions else [])])
     print_tables("\n".join(lines), table, *loaded.notes)
+
+
+def _must_fit(conditions: list[str]) -> str:
+    """A note of the first conditions, and how many more there are."""
+    short = [c if len(c) <= CONDITION_LENGTH else c[:CONDITION_LENGTH - 3] + "..." for c in conditions[:MOST_CONDITIONS]]
+    more = len(conditions) - len(short)
+    return f"sizes must fit: {'; '.join(short)}" + (f"; and {more} more, which --json lists" if more else "")
 
 
 def _work(net: Any, specs: Any) -> dict[str, int]:

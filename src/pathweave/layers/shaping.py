@@ -315,6 +315,9 @@ class Reshape(Reshaping):
             if any(d == 0 and i >= len(old) for i, d in enumerate(new)):
                 raise ShapeError(f"shape={listed(new)}: 0 keeps a dimension that {listed(old)} does not have")
             new = [old[i] if d == 0 else d for i, d in enumerate(new)]
+        least = 0 if attrs["allowzero"] else 1  # an open number may be -1 or 0, which mean something else
+        if not all(at_least(d, least) for d in attrs["shape"] if isinstance(d, Expr)):
+            raise ShapeError(f"shape={listed(new)}: sizes that are open are expected to be at least {least}")
         count, known = math.prod(old), math.prod(d for d in new if d != -1)
         if new.count(-1) > 1 or (new.count(-1) == 1 and not divides(known, count)):
             raise ShapeError(f"shape={listed(attrs['shape'])}: -1 cannot be found from {listed(old)}")

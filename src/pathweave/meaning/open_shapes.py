@@ -307,4 +307,8 @@ def _fits(number: object, dtype: str) -> bool:
         return isinstance(number, bool) and dtype == "bool"
     if not isinstance(number, (int, Expr)) or dtype not in _EXACT:
         return False
-    return abs(number) <= _EXACT[dtype] if isinstance(number, int) else assumed((_EXACT[dtype], ">=", number))
+    most = _EXACT[dtype]
+    least = 0 if dtype.startswith("u") else -most
+    if isinstance(number, int):
+        return least <= number <= most
+    return assumed((most, ">=", number)) and assumed((number, ">=", least))

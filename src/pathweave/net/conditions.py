@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from .dim import Expr, evaluate
+from .dim import MOST_SIZE, Expr, evaluate, terms_of
 from .dim_compare import is_at_least, is_equal
 
 
@@ -49,6 +49,28 @@ class Condition(tuple[Relation, ...]):
 
     def __str__(self) -> str:
         return " or ".join(map(str, self))
+
+
+def strongest(conditions: Iterable[Condition]) -> list[Condition]:
+    """Conditions without those that another one implies, in the order in which they first stand.
+
+    Of H >= 2 and H >= 3 the second one stays; none where a number of MOST_SIZE or more is the larger side, such as the largest
+    of i64: that no reader has to look at.
+    """
+    kept: dict[object, tuple[int, Condition]] = {}
+    for condition in conditions:
+        key: object = condition
+        constant = 0
+        if len(condition) == 1 and condition[0].word == ">=":
+            left = condition[0].left
+            if isinstance(left, int) and left >= MOST_SIZE:
+                continue
+            terms = dict(terms_of(left - condition[0].right))
+            constant = terms.pop((), 0)
+            key = frozenset(terms.items())
+        if key not in kept or constant < kept[key][0]:
+            kept[key] = constant, condition
+    return [condition for _, condition in kept.values()]
 
 
 _RECORD: ContextVar[list[Condition] | None] = ContextVar("conditions", default=None)

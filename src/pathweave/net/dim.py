@@ -167,17 +167,19 @@ def symbol(name: str, low: int = 1, high: int = MOST_SIZE) -> Expr:
     return cast(Expr, _made({(_Symbol(name, low, high),): 1}))
 
 
+#: What names of unknown sizes start with. Models have symbols such as ?1.
+_UNKNOWN = "(unknown) "
 _unknowns = count(1)
 
 
 def unknown(low: int = 0, high: int = MOST_SIZE) -> int | Expr:
     """A symbol that equals no other: a size of which only the bounds are known, such as one that depends on contents."""
-    return symbol.__wrapped__(f"?{next(_unknowns)}", low, high) if low < high else low
+    return symbol.__wrapped__(f"{_UNKNOWN}{next(_unknowns)}", low, high) if low < high else low
 
 
 def is_unknown(size: int | Expr) -> bool:
-    """True for what `unknown` has made."""
-    return isinstance(size, Expr) and str(size).startswith('"?')
+    """True for what `unknown` has made, and for what was made of it."""
+    return isinstance(size, Expr) and any(s.name.startswith(_UNKNOWN) for s in symbols_of(size))
 
 
 def as_dim(size: int | str | Expr) -> int | Expr:
@@ -311,11 +313,7 @@ def _extreme(word: str, sizes: tuple[int | Expr, ...]) -> int | Expr:
     """Without what another one is always beyond, or equal to."""
     parts: dict[int | Expr, None] = {}
     for size in sizes:
-        inner = size.terms[0] if isinstance(size, Expr) and len(size.terms) == 1 else None
-        if inner and inner[1] == 1 and len(inner[0]) == 1 and isinstance(inner[0][0], Extreme) and inner[0][0].word == word:
-            parts.update(dict.fromkeys(inner[0][0].parts))
-        else:
-            parts[size] = None
+        parts.update(dict.fromkeys(_members(word, size)))
     sign, kept = (1 if word == "max" else -1), list(parts)
     if len(kept) > MOST_PARTS:
         raise SizeError(f"the {word} of {len(kept)} sizes: expected at most {MOST_PARTS}; bind the shapes of the inputs first")
@@ -325,7 +323,21 @@ def _extreme(word: str, sizes: tuple[int | Expr, ...]) -> int | Expr:
             kept.remove(part)
     if len(kept) == 1:
         return kept[0]
+    number = min(dict(terms_of(part)).get((), 0) for part in kept)
+    if number and all(isinstance(part, Expr) for part in kept):  # max(a+1, b+1) is max(a, b)+1
+        return _extreme(word, tuple(part - number for part in kept)) + number
     return _made({(Extreme(word, tuple(sorted(kept, key=lambda p: _text(p, True)))),): 1})
+
+
+def _members(word: str, size: int | Expr) -> tuple[int | Expr, ...]:
+    """The parts of an extreme of this word, each with the number that the size adds: max(a, b) + 1 is max(a+1, b+1)."""
+    if isinstance(size, Expr) and len(size.terms) <= 2:
+        product, c = size.terms[0]
+        number = dict(size.terms[1:]).get((), 0)
+        atom = product[0] if c == 1 and len(product) == 1 and len(size.terms) == 1 + bool(number) else None
+        if isinstance(atom, Extreme) and atom.word == word:
+            return tuple(part + number for part in atom.parts)
+    return (size,)
 
 
 def _is_beyond(a: int | Expr, b: int | Expr, sign: int, apart: bool) -> bool:
