@@ -243,7 +243,7 @@ def _is_negative(outputs: list[TensorSpec]) -> bool:
 
 
 def _fits(residual: TensorSpec | None, output: TensorSpec) -> bool:
-    return residual == output or residual is not None and residual.dtype == output.dtype \
+    return residual == output or isinstance(residual, TensorSpec) and residual.dtype == output.dtype \
         and residual.rank == output.rank and all(map(equal, residual.dims, output.dims))
 
 
