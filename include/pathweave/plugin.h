@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define PW_ABI 1u
+#define PW_ABI 2u
 
 /* The threads that run one step together. Kernels with `serial` set see count == 1. */
 typedef struct pw_team {
@@ -25,20 +25,42 @@ typedef struct pw_team {
   void (*barrier)(struct pw_team *team); /* all threads of the team must call it */
 } pw_team;
 
+/* One run of a kernel. in: the dynamic inputs of the problem in order (absent and constant ones left out); out: the
+ * outputs. in_sizes, out_sizes: the logical sizes of each in this run, as many as its rank: those of the problem, but for
+ * the axes that the kernel says are `open`. A value lies densely in memory, whatever its sizes are in this run. Where
+ * the size of an output depends on contents, the kernel writes it to out_sizes; it finds the bound there, or -1 where there is none:
+ * out is NULL then, and `take` gives the memory once the kernel knows the bytes (NULL: there is no memory). */
+typedef struct pw_context {
+  uint32_t size;
+  uint32_t reserved;
+  const void *const *in;
+  void *const *out;
+  const int64_t *const *in_sizes;
+  int64_t *const *out_sizes;
+  void *workspace;
+  pw_team *team;
+  void *queue; /* of the device; NULL: what `run` starts is done when it returns */
+  void *(*take)(const struct pw_context *, uint32_t output, uint64_t bytes);
+  void *owner; /* of `take` */
+} pw_context;
+
 /* A routine bound to one problem. `run` neither throws nor allocates host memory; it is called by every thread of the
- * team. in: the dynamic inputs of the problem in order (absent and constant ones left out); out: the outputs. */
+ * team, with a context that is the same for all of them but for the team. */
 typedef struct pw_kernel {
   uint32_t size;
   uint32_t serial; /* 1: call from one thread only */
   void *self;
   uint64_t workspace_bytes; /* handed to run, 64-byte aligned, not shared with a concurrent run */
   uint64_t packed_bytes;    /* memory that the kernel itself owns */
-  int (*run)(void *self, const void *const *in, void *const *out, void *workspace, pw_team *team);
+  int (*run)(void *self, const pw_context *context);
   void (*destroy)(void *self);
   uint64_t phases; /* of the CPU's own kernels: calls of run per step, each over with its last piece; 0 = one, to which
                       every thread of the team comes */
   /* Of the CPU's own kernels, may be NULL: memory of the kernel that thread `index` of `count` reads first in a phase. */
   void (*reads_first)(const void *self, uint64_t phase, uint32_t index, uint32_t count, const void **data, uint64_t *bytes);
+  /* May be NULL: 1 where `run` goes by the size of this axis in the context, which may be any from 0 to that of the problem;
+   * where it is larger, the caller prepares another kernel. port: inputs as in `in`, then outputs. */
+  int (*open)(const void *self, uint32_t port, uint32_t axis);
 } pw_kernel;
 
 /* One input or output of the problem: contents of a constant, or data == NULL for a value or an absent input.

@@ -130,15 +130,16 @@ nb::object wrap(const PythonKernel& kernel, const Spec& spec, void* data, int ac
   return kernel.array(nb::arg("shape") = spec.shape, nb::arg("dtype") = spec.dtype, nb::arg("buffer") = memory);
 }
 
-int run_python(void* self, const void* const* in, void* const* out, void*, pw_team*) {
+int run_python(void* self, const pw_context* context) {
   const auto& kernel = *static_cast<const PythonKernel*>(self);
   Locked gil;
   try {
     unless_over([&] {
       nb::list inputs, outputs;
       for (size_t i = 0; i < kernel.in.size(); ++i)
-        inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(in[i]), PyBUF_READ));
-      for (size_t i = 0; i < kernel.out.size(); ++i) outputs.append(wrap(kernel, kernel.out[i], out[i], PyBUF_WRITE));
+        inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(context->in[i]), PyBUF_READ));
+      for (size_t i = 0; i < kernel.out.size(); ++i)
+        outputs.append(wrap(kernel, kernel.out[i], context->out[i], PyBUF_WRITE));
       // Nearly all the time is spent in here: nothing is unwound.
       nb::object done = nb::steal(unless_over(
           [&] { return PyObject_CallFunctionObjArgs(kernel.callable.ptr(), inputs.ptr(), outputs.ptr(), nullptr); }));
@@ -165,7 +166,7 @@ std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector
     for (int64_t d : shape) dims.append(d);
     const uint64_t bytes = bytes_of(dtype, shape);
     specs.push_back({numpy.attr("dtype")(numpy_names[static_cast<int>(dtype)]), nb::tuple(dims), bytes});
-    ports.push_back({bytes, "cpu"});
+    ports.push_back({bytes, "cpu", shape});
   }
   return specs;
 }
@@ -227,19 +228,28 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
   // The kernel's phases, as a session runs them.
   struct Phases : Stages {
     const pw_kernel& raw;
-    const void* const* in;
-    void* const* out;
-    void* workspace;
+    const pw_context& context;
     std::atomic<int> code{0};
-    Phases(const pw_kernel& raw, const void* const* in, void* const* out, void* workspace)
-        : raw(raw), in(in), out(out), workspace(workspace) {}
+    Phases(const pw_kernel& raw, const pw_context& context) : raw(raw), context(context) {}
     Gather run(uint32_t stage, Team& team) noexcept override {
       team.phase = stage;
-      const int own = raw.run(raw.self, in, out, workspace, &team);
+      pw_context own_context = context;
+      own_context.team = &team;
+      const int own = raw.run(raw.self, &own_context);
       if (own != 0) code = own;
       return raw.phases ? Gather::pieces : Gather::everyone;
     }
-  } phases(raw, in.data(), out.data(), scratch.data());
+  };
+  std::vector<Dims> sizes;
+  for (const auto* ports : {&kernel.in(), &kernel.out()})
+    for (const Port& port : *ports) sizes.push_back(port.sizes);
+  std::vector<int64_t*> lists;
+  for (Dims& one : sizes) lists.push_back(one.data());
+  const pw_context context{.size = sizeof context, .reserved = 0, .in = in.data(), .out = out.data(),
+                           .in_sizes = lists.data(), .out_sizes = lists.data() + kernel.in().size(),
+                           .workspace = scratch.data(), .team = nullptr, .queue = nullptr,
+                           .take = nullptr, .owner = nullptr};
+  Phases phases(raw, context);
   {
     Unlocked unlocked;
     const auto stages = std::max<uint32_t>(1, static_cast<uint32_t>(raw.phases));

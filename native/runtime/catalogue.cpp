@@ -204,9 +204,10 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   std::vector<Port> in, out;
   const auto dynamic = problem.dynamic();
   for (size_t i = 0; i < dynamic.size(); ++i)
-    in.push_back({bytes_of(ports.in[i].dtype, problem.in[dynamic[i]].shape), ports.in[i].device});
+    in.push_back({bytes_of(ports.in[i].dtype, problem.in[dynamic[i]].shape), ports.in[i].device,
+                  problem.in[dynamic[i]].shape});
   for (size_t i = 0; i < problem.out.size(); ++i)
-    out.push_back({bytes_of(ports.out[i].dtype, problem.out[i].shape), ports.out[i].device});
+    out.push_back({bytes_of(ports.out[i].dtype, problem.out[i].shape), ports.out[i].device, problem.out[i].shape});
   auto kernel = std::make_shared<const PreparedKernel>(raw, device, std::move(in), std::move(out), problem.threads,
                                                        std::move(keep));
   if (!raw.run) throw fail("it prepared a kernel without a run function");

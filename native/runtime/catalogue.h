@@ -27,6 +27,7 @@ std::vector<Candidate> candidates(const std::string& problem);
 struct Port {
   uint64_t bytes;
   std::string device;
+  Dims sizes;  // of the problem, per logical axis
 };
 
 // A kernel with what the plan must know about it. Immutable, shared by threads.
@@ -47,6 +48,10 @@ class PreparedKernel {
   const DevicePtr& device() const { return device_; }
   const std::vector<Port>& in() const { return in_; }
   const std::vector<Port>& out() const { return out_; }
+  // Whether it goes by the size that an axis has in a run; ports: inputs, then outputs.
+  bool open(size_t port, size_t axis) const {
+    return raw_.open && raw_.open(raw_.self, static_cast<uint32_t>(port), static_cast<uint32_t>(axis)) != 0;
+  }
   // Run by one thread: the kernel asks for it, or its device's memory is not the host's.
   bool serial() const { return raw_.serial != 0 || !device_->host_memory(); }
   // The team that it may run in, at most.

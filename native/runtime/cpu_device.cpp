@@ -85,10 +85,15 @@ struct Bound {
   std::unique_ptr<Kernel> kernel;
 };
 
-int run_bound(void* self, const void* const* in, void* const* out, void* workspace, pw_team* team) {
+int run_bound(void* self, const pw_context* c) {
   // A host kernel is always handed a Team; the C part is what other languages see of it.
-  static_cast<Bound*>(self)->kernel->run(in, out, workspace, *static_cast<Team*>(team));
+  static_cast<Bound*>(self)->kernel->run(
+      Context{c->in, c->out, c->in_sizes, c->out_sizes, c->workspace, *static_cast<Team*>(c->team), c});
   return 0;
+}
+
+int bound_open(const void* self, uint32_t port, uint32_t axis) {
+  return static_cast<const Bound*>(self)->kernel->open(port, axis) ? 1 : 0;
 }
 
 void bound_reads_first(const void* self, uint64_t phase, uint32_t index, uint32_t count, const void** data, uint64_t* bytes) {
@@ -121,6 +126,7 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
     kernel->packed_bytes = bound->kernel->packed_bytes();
     kernel->run = run_bound;
     kernel->reads_first = bound_reads_first;
+    kernel->open = bound_open;
     kernel->destroy = [](void* self) { delete static_cast<Bound*>(self); };
     kernel->self = bound.release();
     return 0;

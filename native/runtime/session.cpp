@@ -25,10 +25,12 @@ void Session::bind_steps() {
     Step step{from.kernel->raw(), in_.size(), out_.size(), memory_[2 * runner + 1].data(),
               plan_->devices()[runner].get(), from.kernel->serial(), false};
     for (int v : from.in) {
+      in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
       in_.push_back(place_of(v, in_.size(), in_patches_));
       step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
     }
     for (int v : from.out) {
+      out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
       out_.push_back(place_of(v, out_.size(), out_patches_));
       step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
     }
@@ -170,7 +172,10 @@ void Session::run_serial(const Stage& stage) noexcept {
 }
 
 int Session::run_phase(const Step& step, Team& team) const noexcept {
-  return step.kernel.run(step.kernel.self, in_.data() + step.in, out_.data() + step.out, step.workspace, &team);
+  const pw_context context{.size = sizeof context, .reserved = 0, .in = in_.data() + step.in, .out = out_.data() + step.out,
+                           .in_sizes = in_sizes_.data() + step.in, .out_sizes = out_sizes_.data() + step.out,
+                           .workspace = step.workspace, .team = &team, .queue = nullptr, .take = nullptr, .owner = nullptr};
+  return step.kernel.run(step.kernel.self, &context);
 }
 
 // All phases, by one thread.

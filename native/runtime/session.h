@@ -110,6 +110,8 @@ class Session : private Stages {
   std::vector<Memory> ahead_;  // what each thread reads first behind a stage, stage by stage
   std::vector<const void*> in_;
   std::vector<void*> out_;
+  std::vector<const int64_t*> in_sizes_;  // per entry of in_, and of out_
+  std::vector<int64_t*> out_sizes_;
   std::vector<Copy> copies_;
   std::vector<Patch> in_patches_, out_patches_, copy_patches_;
   int threads_ = 1;

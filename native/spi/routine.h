@@ -55,6 +55,17 @@ struct Constant {
 };
 using Constants = std::vector<Constant>;  // one per problem input, then one per output
 
+// One run of a kernel; see pw_context in plugin.h.
+struct Context {
+  const void* const* in;
+  void* const* out;
+  const int64_t* const* in_sizes;  // of each input, one per axis
+  int64_t* const* out_sizes;
+  void* workspace;
+  Team& team;
+  const pw_context* raw;
+};
+
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -75,8 +86,18 @@ class Kernel {
     (void)phase, (void)index, (void)count;
     return {};
   }
-  // in: dynamic inputs in order, out: outputs. Called by every thread of the team. No exceptions, no allocation.
-  virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept = 0;
+  // True where `run` goes by the size of this axis in its context, from 0 to that of the problem. Ports: the dynamic inputs
+  // in order, then the outputs. Kernels of which all axes are fixed leave it at that.
+  virtual bool open(size_t port, size_t axis) const {
+    (void)port, (void)axis;
+    return false;
+  }
+  // Called by every thread of the team. No exceptions, no allocation. A kernel overrides one of the two: the first where
+  // some axis is open, else the second, which is handed the same without sizes.
+  virtual void run(const Context& context) noexcept { run(context.in, context.out, context.workspace, context.team); }
+  virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept {
+    (void)in, (void)out, (void)workspace, (void)team;
+  }
 };
 
 // A kernel whose work is one loop of pieces, or several that may run at the same time.

@@ -62,9 +62,9 @@ def test_the_device_is_listed_with_all_that_it_says(null_device):
 @pytest.mark.parametrize("mode, reason", [
     ("absent", "no null hardware in this machine"),
     ("open", "it cannot be opened: the null driver is too old"),
-    ("abi", "it was built for ABI 2, this build speaks 1"),
+    ("abi", "it was built for ABI 3, this build speaks 2"),
     ("size", "its table has 16 bytes, expected at least"),
-    ("refuse", "it refuses ABI 1"),
+    ("refuse", "it refuses ABI 2"),
 ])
 def test_an_absent_or_failing_device_is_listed_with_its_reason(null_device, mode, reason):
     opened, devices = isolated(described, null_device, mode)

@@ -224,10 +224,11 @@ static int null_synchronise(void *device, void *stream) {
   return 0;
 }
 
-static int run_kernel(void *self, const void *const *in, void *const *out, void *workspace, pw_team *team) {
+static int run_kernel(void *self, const pw_context *context) {
   const kernel *k = self;
-  (void)workspace;
-  if (team->count != 1) return 99; /* a kernel of foreign memory is called by one thread */
+  const void *const *in = context->in;
+  void *const *out = context->out;
+  if (context->team->count != 1) return 99; /* a kernel of foreign memory is called by one thread */
   if (k->code) return k->code;
   if (queued == MAX_JOBS) null_synchronise(NULL, NULL);
   job *j = &queue[queued++];
