@@ -4,39 +4,49 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "runtime/flow.h"
 
 namespace pw {
 
-Session::Session(std::shared_ptr<const Plan> plan)
+std::unique_ptr<Session> Session::make(std::shared_ptr<const Plan> plan) {
+  if (plan->straight()) return std::make_unique<Session>(std::move(plan));
+  return std::make_unique<FlowSession>(std::move(plan));
+}
+
+Session::Session(std::shared_ptr<const Plan> plan, Unbound)
     : plan_(std::move(plan)), wall_(plan_->devices()[0].get()) {
   for (size_t d = 0; d < plan_->devices().size(); ++d) {
     memory_.emplace_back(plan_->devices()[d], plan_->placement().arena[d]);
     memory_.emplace_back(plan_->devices()[d], plan_->workspace()[d]);
   }
+}
+
+Session::Session(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Unbound{}) {
   bind_steps();
   bind_copies();
   bind_stages();
 }
 
 void Session::bind_steps() {
-  for (size_t s = 0; s < plan_->steps().size(); ++s) {
-    const PlanStep& from = plan_->steps()[s];
-    const int runner = plan_->runner(static_cast<int>(s));
-    Step step{from.kernel->raw(), in_.size(), out_.size(), memory_[2 * runner + 1].data(),
-              plan_->devices()[runner].get(), from.kernel->serial(), false};
-    for (int v : from.in) {
-      in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
-      in_.push_back(place_of(v, in_.size(), in_patches_));
-      step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
-    }
-    for (int v : from.out) {
-      out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
-      out_.push_back(place_of(v, out_.size(), out_patches_));
-      step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
-    }
-    if (!step.serial) threads_ = plan_->threads();
-    steps_.push_back(step);
+  for (size_t s = 0; s < plan_->steps().size(); ++s) bind_step(plan_->steps()[s], s);
+}
+
+void Session::bind_step(const PlanStep& from, size_t index) {
+  const int runner = plan_->runner(static_cast<int>(index));
+  Step step{from.kernel->raw(), in_.size(), out_.size(), memory_[2 * static_cast<size_t>(runner) + 1].data(),
+            plan_->devices()[static_cast<size_t>(runner)].get(), from.kernel->serial(), false};
+  for (int v : from.in) {
+    in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
+    in_.push_back(place_of(v, in_.size(), in_patches_));
+    step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
   }
+  for (int v : from.out) {
+    out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
+    out_.push_back(place_of(v, out_.size(), out_patches_));
+    step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
+  }
+  if (!step.serial) threads_ = plan_->threads();
+  steps_.push_back(step);
 }
 
 void Session::bind_copies() {
@@ -45,7 +55,7 @@ void Session::bind_copies() {
     const Spot& spot = plan_->placement().values[v];
     if (spot.where == Where::output && spot.root == static_cast<int>(j) && spot.offset == 0) continue;
     const void* source = place_of(v, copies_.size(), copy_patches_);
-    copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes});
+    copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes, v});
   }
 }
 
@@ -105,7 +115,7 @@ void Session::bind_caller(const void* const* inputs, void* const* outputs) noexc
   for (const Patch& p : copy_patches_) copies_[p.entry].source = address(p);
 }
 
-int Session::start(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept {
+int Session::run(const void* const* inputs, void* const* outputs, const int64_t* sizes, int64_t* step_ns) noexcept {
   if (busy_.exchange(true, std::memory_order_acquire)) return kBusy;
   bind_caller(inputs, outputs);
   outputs_ = outputs;
@@ -113,7 +123,7 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   if (step_ns) std::fill(step_ns, step_ns + steps_.size(), 0);
   failed_step_.store(INT_MAX, std::memory_order_relaxed);
   code_.store(0, std::memory_order_relaxed);
-  const bool whole = parallel(threads_, step_ns ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
+  const bool whole = walk(sizes);
   const int step = failed_step_.load(std::memory_order_relaxed);
   int code = code_.load(std::memory_order_relaxed);
   if (!whole && code == 0) code = kStopped;
@@ -123,6 +133,10 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   last_error_ = {code, step == INT_MAX ? -1 : step};
   busy_.store(false, std::memory_order_release);
   return code;
+}
+
+bool Session::walk(const int64_t*) noexcept {
+  return parallel(threads_, step_ns_ ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
 }
 
 Gather Session::run(uint32_t at, Team& team) noexcept {
@@ -171,7 +185,7 @@ void Session::run_serial(const Stage& stage) noexcept {
   }
 }
 
-int Session::run_phase(const Step& step, Team& team) const noexcept {
+int Session::run_phase(const Step& step, Team& team) noexcept {
   const pw_context context{.size = sizeof context, .reserved = 0, .in = in_.data() + step.in, .out = out_.data() + step.out,
                            .in_sizes = in_sizes_.data() + step.in, .out_sizes = out_sizes_.data() + step.out,
                            .workspace = step.workspace, .team = &team, .queue = nullptr, .take = nullptr, .owner = nullptr};
@@ -179,7 +193,7 @@ int Session::run_phase(const Step& step, Team& team) const noexcept {
 }
 
 // All phases, by one thread.
-int Session::run_step(const Step& step, Team& alone) const noexcept {
+int Session::run_step(const Step& step, Team& alone) noexcept {
   int code = 0;
   const auto phases = std::max<int64_t>(1, static_cast<int64_t>(step.kernel.phases));
   for (alone.phase = 0; code == 0 && alone.phase < phases; ++alone.phase) code = run_phase(step, alone);
