@@ -39,6 +39,8 @@ class LayerKind:
     `padding`: the number that an attribute `pad` (top, left, bottom, right) stands for around the first input [N,C,H,W]; None:
     the kind has no such attribute.
     `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
+    `implied`: attributes that say no more of a layer than the sizes of its outputs do.
+    `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     """
 
@@ -58,6 +60,8 @@ class LayerKind:
     padding: float | None = None
     whole_image: str = ""
     of_shapes: bool = False
+    implied: tuple[str, ...] = ()
+    finds_sizes: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..layers import kind_of
 from ..layers.problems import problem_of
 from ..locks import cached_property
 from ..net.border import checked_layouts
@@ -16,6 +17,7 @@ from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
 from ..net.scales import UNKNOWN, Scale, needs_scale
+from ..meaning.opened import OpenNet
 from ..regions import Region
 from ..words import counted
 from . import catalogue
@@ -81,16 +83,18 @@ class BoundNet:
     `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
     problems, names and structure, whatever the constants hold besides zeros. `scales`: how integer formats of f32 values
     are read, for those that were calibrated. `base`: the net of which this one has regions fused. `layouts`: those of the
-    inputs and outputs whose arrays do not lie row-major; `input_format` and `output_format` say what that means.
+    inputs and outputs whose arrays do not lie row-major; `input_format` and `output_format` say what that means. `opened`: the
+    same net with sizes that are known when a plan runs, for which those of `net` are examples.
     """
 
     def __init__(self, net: Net, scales: Mapping[str, Scale] | None = None, base: BoundNet | None = None,
-                 layouts: Mapping[str, str] | None = None):
+                 layouts: Mapping[str, str] | None = None, opened: OpenNet | None = None):
         if not net.specs:
             from ..layers import infer
             infer(net)
         self.net = net
         self.base = base or self
+        self.opened: OpenNet | None = base.opened if base else opened
         self.scales: dict[str, Scale] = {v: s for v, s in (scales or {}).items() if v not in net.constants
                                           and v in net.specs and net.specs[v].dtype == "f32"}
         self.layouts: dict[str, str] = base.layouts if base else self._border(layouts or {})
@@ -128,6 +132,8 @@ class BoundNet:
         add("outputs", *self.net.outputs)
         for name in sorted(self.layouts):
             add("layout", name, self.layouts[name])
+        for name, (low, high) in self.opened.given.items() if self.opened else ():
+            add("open", name, f"{low}..{high}")
         return digest.hexdigest()
 
     def problems(self, threads: int) -> list[Problem]:
@@ -222,6 +228,16 @@ class BoundNet:
                         f"--calibrate)")
         return ""
 
+    def _needs_meaning(self, layer: Layer) -> bool:
+        """True where only NumPy computes a layer: the contents of an input decide on sizes of its outputs."""
+        assert self.opened is not None
+        kind = kind_of(layer.kind)
+        if kind.finds_sizes:
+            return False
+        places = set(self.opened.late.values())
+        return any((v, axis) in places for v in layer.outputs for axis in range(self.spec(v).rank)) or \
+            any(i < len(layer.inputs) and layer.inputs[i] for i in getattr(kind, "value_inputs", ()))
+
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
         """All allowed ways to compute one layer, never empty, and the refusals; see `catalogue.candidates`.
@@ -232,6 +248,8 @@ class BoundNet:
         layer, problem = self.layers[index], self.problems(threads)[index]
         found, refusals = catalogue.candidates(problem, accuracy=accuracy,
                                                include_reference=include_reference or restrict is not None)
+        if self.opened is not None and self._needs_meaning(layer):
+            found = [catalogue.numpy_candidate(problem)]
         unscaled = {c.routine: reason for c in found if (reason := self.uncalibrated(layer, c))}
         if unscaled:
             found = [c for c in found if c.routine not in unscaled]
