@@ -15,6 +15,9 @@ from ..net.net import Epilogue, Layer, Net, TensorSpec
 from ..net.size import check_value, check_windows, surely_fits
 from ._linear import Affine, Linear
 
+#: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
+MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
+
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
 Outline = tuple[int | None, ...] | None
 
@@ -40,6 +43,7 @@ class LayerKind:
     the kind has no such attribute.
     `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
+    `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
     """
 
     name: str = ""
@@ -58,6 +62,7 @@ class LayerKind:
     padding: float | None = None
     whole_image: str = ""
     of_shapes: bool = False
+    nested: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
