@@ -134,7 +134,7 @@ def run_block(block: Block, arrays: Sequence[Any]) -> list[Any]:
         raise ShapeError(f"a block with {len(net.inputs)} inputs is given {len(arrays)} values")
     values: dict[str, Any] = dict(zip(net.inputs, arrays))
     constants = {v: _cast(a, precision) for v, a in net.constants.items()}
-    for i, (layer, last) in enumerate(zip(net.layers, _last_uses(block))):
+    for layer, last in zip(net.layers, _last_uses(block)):
         try:
             made = compute(layer, [None if not v else values[v] if v in values else constants[v] for v in layer.inputs])
         except Error:
@@ -182,6 +182,11 @@ class Stack:
             self._asked = self._bytes
             memory.require(2 * self._bytes, self._what, "let the loop end earlier, or give smaller inputs")
 
+    @property
+    def rank(self) -> int:
+        """Rank of one part, of which there must be one."""
+        return self._parts[0].ndim
+
     def array(self, axis: int, empty: TensorSpec | None, backwards: bool = False) -> np.ndarray:
         """All along a new axis; `empty`: the spec of one part where there is none, open sizes become 0."""
         if self._parts:
@@ -227,4 +232,5 @@ def with_constants(block: Block, known: Mapping[int, np.ndarray]) -> Block:
     """The block with arrays in place of some inputs, by position: they become constants of it."""
     net, names = block.net, list(block.net.inputs)
     constants = {**net.constants, **{names[i]: a for i, a in known.items()}}
-    return Block(Net({v: s for i, (v, s) in enumerate(net.inputs.items()) if i not in known}, net.outputs, net.layers, constants))
+    inputs = {v: s for i, (v, s) in enumerate(net.inputs.items()) if i not in known}
+    return Block(Net(inputs, net.outputs, net.layers, constants))

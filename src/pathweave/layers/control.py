@@ -118,7 +118,8 @@ class If(_Control):
         check_truth("condition", inputs[0])
         then, other = (attrs[name] for name in self.block_names)
         if len(then.net.outputs) != len(other.net.outputs):
-            raise ShapeError(f"its branches have {len(then.net.outputs)} and {len(other.net.outputs)} outputs: expected as many")
+            raise ShapeError(f"its branches have {len(then.net.outputs)} and {len(other.net.outputs)} outputs: expected equal "
+                             f"numbers")
         found = infer_block(then, inputs[1:])
         if other is not then:
             outputs = infer_block(other, inputs[1:])
@@ -322,7 +323,7 @@ class Scan(_Control):
                 stack.add(part)
         if ends:
             return [*states, *(np.empty([d if isinstance(d, int) else 0 for d in s.dims], _numpy(s)) for s in ends)]
-        return [*states, *(s.array(axis_of(axis, s.rank + 1), None, bool(back)) for s, axis, back in zip(stacks, axes, backwards))]
+        return [*states, *(s.array(axis_of(axis, s.rank + 1), None, bool(b)) for s, axis, b in zip(stacks, axes, backwards))]
 
     def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
         states, scanned, captured = self._parts(attrs, inputs)
@@ -432,7 +433,8 @@ def _settled(body: Block, fixed: list[TensorSpec], initial: Sequence[Any], other
         changed = False
         for i, (a, b) in enumerate(zip(carried, after)):
             if a.dtype != b.dtype or a.rank != b.rank:
-                raise ShapeError(f"carried value {i} is {a} before a trip and {b} behind it: expected one element type and rank")
+                raise ShapeError(f"carried value {i} is {a} before a trip and {b} behind it: expected one element type and "
+                                 f"rank")
             moved = [d != e and not _own(d, initial[i].dims[k]) for k, (d, e) in enumerate(zip(a.dims, b.dims))]
             if any(moved):
                 every = round_ == MOST_ROUNDS - 1

@@ -34,8 +34,8 @@ class Block:
         inner = [b.depth for layer in self.net.layers for b in layer.blocks.values()]
         self.depth = 1 + max(inner, default=0)
         if self.depth > MOST_DEPTH:
-            raise ModelError(f"block: nets nested {self.depth} deep: expected at most {MOST_DEPTH} (conditions and loops inside "
-                             f"each other); flatten the model")
+            raise ModelError(f"block: nets nested {self.depth} deep: expected at most {MOST_DEPTH} (conditions and loops "
+                             f"inside each other); flatten the model")
         self.remembered: dict[str, Any] = {}
         self._digest = ""
 
