@@ -180,6 +180,7 @@ class Loop(_Control):
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (count,) = integers("carried", attrs["carried"], 1, 0)
+        inputs = _padded(inputs)
         self._check_count(attrs, inputs, 2 + count)
         if inputs[0] is not None:
             check_number("trip count", inputs[0])
@@ -215,7 +216,7 @@ class Loop(_Control):
         return ["", "", *[s.dtype for s in attrs["body"].net.inputs.values()][2:]]
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
-        count, body = int(attrs["carried"]), attrs["body"]
+        count, body, inputs = int(attrs["carried"]), attrs["body"], _padded(inputs)
         self._check_count(attrs, inputs, 2 + count)
         limit = int(np.asarray(inputs[0]).reshape(())) if inputs[0] is not None else int(attrs["trips"])
         endless = inputs[0] is None and limit < 0
@@ -241,11 +242,11 @@ class Loop(_Control):
         return block_work(attrs["body"], [*fixed, *carried, *inputs[2 + count:]], of)
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        trips = attrs["trips"] if inputs[0] is None and isinstance(attrs["trips"], int) else -1
+        trips = attrs["trips"] if _padded(inputs)[0] is None and isinstance(attrs["trips"], int) else -1
         return (1 if trips < 0 else trips) * self._work(attrs, inputs, "operations")
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        trips = attrs["trips"] if inputs[0] is None and isinstance(attrs["trips"], int) else -1
+        trips = attrs["trips"] if _padded(inputs)[0] is None and isinstance(attrs["trips"], int) else -1
         return ENDLESS if trips < 0 else trips * (1 + self._work(attrs, inputs, "effort"))
 
 
@@ -370,6 +371,11 @@ class NonZero(LayerKind):
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return inputs[0].elements * (2 + 8 * max(1, inputs[0].rank))
+
+
+def _padded(inputs: list[Any]) -> list[Any]:
+    """The inputs of a loop with both of its first ones, which a layer may leave out at the end."""
+    return [*inputs, None, None][:max(2, len(inputs))]
 
 
 def check_truth(what: str, spec: TensorSpec | None) -> None:
