@@ -86,6 +86,10 @@ class LayerKind:
         """
         raise NotImplementedError
 
+    def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
+        """The same, where shapes may depend on contents of inputs that are not known: such sizes are unknown ones."""
+        return self.infer(attrs, inputs)
+
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
         """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
 
@@ -219,7 +223,7 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     body = specs[:-1] if layer.epilogue.add else specs
     try:
         attrs = kind.complete(layer.attrs)
-        outputs = kind.infer(attrs, body)
+        outputs = kind.infer_open(attrs, body)
         if limited:
             check_windows(attrs, body, outputs)
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:

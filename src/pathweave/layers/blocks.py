@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,7 +13,7 @@ from ..errors import Error, ModelError, ShapeError
 from ..net import memory
 from ..net.block import Block
 from ..net.conditions import equal
-from ..net.dim import Expr, highest, lowest, symbols_of, unknown
+from ..net.dim import Expr, highest, lowest, unknown
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
 from . import MEANING_ERRORS, compute, infer_layer, kind_of
@@ -90,14 +90,6 @@ def _contents(layer: Layer, inputs: list[TensorSpec | None], outputs: Mapping[st
     except (Error, *MEANING_ERRORS):
         pass  # contents are not needed: what is wrong shows when the layer runs
     return found
-
-
-def own_symbols(outputs: Iterable[TensorSpec], inputs: Iterable[TensorSpec | None]) -> list[TensorSpec]:
-    """Specs as they leave a layer: a size that depends on more than the layer's inputs is an unknown one."""
-    known = {s for spec in inputs if spec is not None for d in spec.dims for s in symbols_of(d)}
-    return [TensorSpec(spec.dtype, tuple(
-        unknown(max(0, lowest(d)), max(0, highest(d))) if isinstance(d, Expr) and not known.issuperset(symbols_of(d)) else d
-        for d in spec.dims)) for spec in outputs]
 
 
 def joined(what: str, a: TensorSpec, b: TensorSpec) -> TensorSpec:

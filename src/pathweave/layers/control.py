@@ -17,8 +17,8 @@ from ..net.conditions import equal
 from ..net.dim import Expr, highest, largest, unknown
 from ..net.net import Layer, TensorSpec
 from . import LayerKind, Outline
-from ._common import NUMBERS, axis_of, check_dtype, integers, take
-from .blocks import Stack, block_work, infer_block, joined, own_symbols, run_block, with_constants
+from ._common import NUMBERS, axis_of, check_dtype, integers, own_symbols, take
+from .blocks import Stack, block_work, infer_block, joined, run_block, with_constants
 
 #: Effort of a loop of which it is not known when it ends: no folding bears it.
 ENDLESS = 2**62
