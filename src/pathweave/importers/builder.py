@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import Error, ModelError, UnsupportedOperatorError
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.partial import Folding, Follower, fold
+from ..net.block import Block
 from ..net.floats import HALVES
 from ..net.format import numpy_dtype
 from ..net.names import Names
@@ -184,6 +185,34 @@ class Builder:
     def dtype(self, value: str) -> str | None:
         """Element type of a value, where it is known."""
         return self.shapes.dtype(value)
+
+    def known(self, value: str) -> np.ndarray | None:
+        """Content of a value where a net inside takes it as a constant: one of the net, or what is small and known."""
+        return self.content(value)
+
+    def spec(self, value: str) -> TensorSpec | None:
+        """Spec of a value as an input of a net inside may declare it; None where its rank or element type is not known."""
+        dtype, shape = self.dtype(value), self.shapes.named_shape(value)
+        if shape is None and value in self._declared_ranks:
+            shape = tuple(f"{value}.{axis}" for axis in range(self._declared_ranks[value]))
+        return None if dtype is None or shape is None else TensorSpec(dtype, shape)
+
+    def shares(self, outer: "Builder") -> None:
+        """Say that the net is one inside another: what is folded, computed and converted counts there."""
+        self.folding, self._computing, self.converted = outer.folding, outer._computing, outer.converted
+
+    def to_block(self, outputs: Sequence[str]) -> Block:
+        """The net as a block with these outputs by position. Raises ModelError where one does not exist."""
+        results: list[str] = []
+        for v in outputs:
+            if v not in self.values and v not in self.constants:
+                raise ModelError(f"a graph inside returns {v!r}, which is neither made by a node nor an input or initializer")
+            if v in results:
+                copy = self.fresh(v)
+                self.add_layer(copy, "identity", [v], [copy], {})
+                v = copy
+            results.append(v)
+        return Block(Net(self.inputs, results, self.layers, self.constants))
 
     def to_net(self, outputs: Iterable[str], where: str) -> Net:
         """The net with these outputs; one that is named twice is one result. Raises ModelError where one does not exist."""

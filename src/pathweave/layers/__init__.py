@@ -15,6 +15,9 @@ from ..net.net import Epilogue, Layer, Net, TensorSpec
 from ..net.size import check_value, check_windows, surely_fits
 from ._linear import Affine, Linear
 
+#: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
+MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
+
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
 Outline = tuple[int | None, ...] | None
 
@@ -42,6 +45,7 @@ class LayerKind:
     `implied`: attributes that say no more of a layer than the sizes of its outputs do.
     `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
+    `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
     """
 
     name: str = ""
@@ -62,6 +66,7 @@ class LayerKind:
     of_shapes: bool = False
     implied: tuple[str, ...] = ()
     finds_sizes: bool = False
+    nested: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
@@ -84,6 +89,10 @@ class LayerKind:
         records it; only the number 1 is broadcast, and a size that cannot be said is `dim.unknown`.
         """
         raise NotImplementedError
+
+    def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
+        """The same, where shapes may depend on contents of inputs that are not known: such sizes are unknown ones."""
+        return self.infer(attrs, inputs)
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
         """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
@@ -218,7 +227,7 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     body = specs[:-1] if layer.epilogue.add else specs
     try:
         attrs = kind.complete(layer.attrs)
-        outputs = kind.infer(attrs, body)
+        outputs = kind.infer_open(attrs, body)
         if limited:
             check_windows(attrs, body, outputs)
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:

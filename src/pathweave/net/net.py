@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Mapping, cast
+from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ..errors import ModelError
 from .dim import Expr
 from .scales import Scale
+
+if TYPE_CHECKING:
+    from .block import Block
 
 #: A word names a symbol, such as "N", in the shape of a net's input; elsewhere symbols and what is made of them are Expr.
 Dim = int | str | Expr
@@ -97,7 +100,7 @@ class Layer:
     """What is computed: kind, attributes, names of inputs and outputs. Knows no routine and no device.
 
     An input names a value, or a constant of the net (weights, bias), or is "" where an optional one is absent.
-    `attrs` holds numbers, words and tuples of numbers only; absent attributes have the kind's defaults.
+    `attrs` holds numbers, words, tuples of numbers, and blocks (net/block.py); absent attributes have the kind's defaults.
     """
 
     name: str
@@ -113,6 +116,12 @@ class Layer:
             kinds = [type(x).__name__ for x in (self.inputs, self.outputs, self.attrs, self.epilogue)]
             raise ModelError(f"layer {self.name!r}: expected inputs and outputs as tuples of names, attrs as a mapping, the "
                              f"epilogue as an Epilogue, got {', '.join(kinds)}")
+
+    @property
+    def blocks(self) -> "dict[str, Block]":
+        """The nets that are attributes of the layer: attribute -> Block."""
+        from .block import blocks_of
+        return blocks_of(self)
 
     def with_(self, **changes: Any) -> "Layer":
         """Copy with some fields changed."""
