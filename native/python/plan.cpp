@@ -55,8 +55,8 @@ nb::dict place_values(std::vector<uint64_t> bytes, std::vector<int> device, cons
 using OpenValueArgs = std::tuple<uint32_t, std::vector<int>, bool>;
 // (word, a, b) of an operation on sizes.
 using SizeArgs = std::tuple<std::string, int64_t, int64_t>;
-// (operation, target, loop, axis, (counted, tested, reversed))
-using ControlArgs = std::tuple<std::string, int, int, int, std::tuple<bool, bool, bool>>;
+// (operation, target, loop, axis, count, (counted, tested, reversed))
+using ControlArgs = std::tuple<std::string, int, int, int, int, std::tuple<bool, bool, bool>>;
 // (output, axis, symbol)
 using SetArgs = std::tuple<int, int, int>;
 // (sizes, what gives a kernel for them: a function, or (parts of a problem's text, routine, variant, constants, scales)
@@ -77,11 +77,12 @@ SizeProgram size_program(const std::vector<SizeArgs>& args) {
 
 void set_control(PlanStep& step, const ControlArgs& args) {
   static constexpr const char* words[kOps] = {"kernel", "copy", "branch", "jump", "loop", "again", "rounds", "take", "append"};
-  const auto& [word, target, loop, axis, flags] = args;
+  const auto& [word, target, loop, axis, count, flags] = args;
   step.op = static_cast<Op>(word_of(words, kOps, word));
   step.target = target;
   step.loop = loop;
   step.axis = axis;
+  step.count = count;
   std::tie(step.counted, step.tested, step.reversed) = flags;
 }
 
@@ -300,7 +301,7 @@ void bind_plan(nb::module_& m) {
            nb::arg("late") = std::vector<int>{},
            "values: (bytes, device name); steps: (label, Kernel or None, ins, outs, [(in, out, offset)], [(in, out)]). What "
            "is not straight, see native/runtime/plan.h: sizes (word, a, b); open value -> (element bytes, sizes, pooled); "
-           "control of step -> (word, target, loop, axis, (counted, tested, reversed)); sets of step -> (output, axis, "
+           "control of step -> (word, target, loop, axis, count, (counted, tested, reversed)); sets of step -> (output, axis, "
            "symbol); maker of step -> (sizes, what makes a kernel of them); steps whose kernels take sizes as they come; "
            "how many symbols are given; values that are fetched after a run.")
       .def_prop_ro("peak_bytes", [](const Plan& p) { return p.placement().peak; })

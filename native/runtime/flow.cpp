@@ -155,7 +155,7 @@ const void* FlowSession::late(size_t index, Dims& sizes) const {
 // ---- kernels ------------------------------------------------------------------------------------------------------
 
 // Whether a kernel does for the sizes of this moment.
-bool FlowSession::serves(int step, const PreparedKernel& kernel) const noexcept {
+bool FlowSession::serves(int step, const PreparedKernel& kernel, bool opens) const noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   const auto side = [&](const std::vector<int>& values, const std::vector<Port>& ports, size_t first) {
     for (size_t i = 0; i < values.size(); ++i) {
@@ -167,7 +167,7 @@ bool FlowSession::serves(int step, const PreparedKernel& kernel) const noexcept 
         const bool found = first > 0 && std::any_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) {
           return s.out == static_cast<int>(i) && s.axis == static_cast<int>(axis);
         });
-        if (!found && (now > made || !kernel.open(first + i, axis))) return false;
+        if (!found && (!opens || now > made || !kernel.open(first + i, axis))) return false;
       }
     }
     return true;
@@ -211,20 +211,25 @@ void FlowSession::prepare(int step) {
             value.pooled ? -1 : plan_->sizes().program[static_cast<size_t>(set.symbol)].b;
     entry += value.axes.size();
   }
-  for (int v : from.out)
-    if (const PlanValue& value = plan_->values()[static_cast<size_t>(v)]; value.pooled && from.sets.empty()) {
+  for (size_t i = 0; i < from.out.size(); ++i) {
+    const int v = from.out[i];
+    if (!plan_->values()[static_cast<size_t>(v)].pooled) continue;
+    if (!from.sets.empty()) {
+      out_[steps_[static_cast<size_t>(step)].out + i] = nullptr;  // the kernel takes what it needs
+    } else {
       const uint64_t bytes = bytes_of(v);
       if (bytes == UINT64_MAX) throw Error("an output's sizes are none");
       char* data = static_cast<char*>(reserve(v, bytes, false));
       for (size_t e : pools_[static_cast<size_t>(v)].in) in_[e] = data;
       for (size_t e : pools_[static_cast<size_t>(v)].out) out_[e] = data;
     }
+  }
   if (from.op != Op::kernel || !open.open) return;
   const auto& sizes = from.maker ? from.maker->sizes : std::vector<int>{};
   std::vector<int64_t> now;
   for (int size : sizes) now.push_back(results_[static_cast<size_t>(size)]);
   if (!open.bound.empty() && open.bound == now) return;
-  if (serves(step, *from.kernel) && from.opens) {
+  if (serves(step, *from.kernel, from.opens)) {
     open.bound.clear();
     if (open.kernel != from.kernel) use(step, from.kernel);
     return;
@@ -233,7 +238,7 @@ void FlowSession::prepare(int step) {
   auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
   if (kept == open.kept.end()) {
     KernelPtr kernel = from.maker->make(now.data());
-    if (!serves(step, *kernel)) throw Error("the kernel that was made for them is for others");
+    if (!serves(step, *kernel, false)) throw Error("the kernel that was made for them is for others");
     if (open.kept.size() >= kKept)
       open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
                                        [](const Open::Kept& a, const Open::Kept& b) { return a.used < b.used; }));
@@ -382,8 +387,9 @@ void FlowSession::settle(int step) noexcept {
   Open& open = open_[static_cast<size_t>(step)];
   const Step& used = steps_[static_cast<size_t>(step)];
   for (const SizeSet& set : from.sets) {
-    const int64_t size = from.op == Op::copy ? in_sizes_[used.in][set.axis]
-                                             : out_sizes_[used.out + static_cast<size_t>(set.out)][set.axis];
+    const int axis = from.op == Op::append && set.axis > from.axis ? set.axis - 1 : set.axis;
+    const int64_t size = from.op == Op::kernel ? out_sizes_[used.out + static_cast<size_t>(set.out)][axis]
+                                               : in_sizes_[used.in][axis];
     if (!plan_->sizes().program.within(set.symbol, size)) return stop(step, kUnfit, "a size that it found is outside its bounds");
     results_[static_cast<size_t>(set.symbol)] = size;
   }
@@ -403,7 +409,9 @@ bool FlowSession::round_begins(const PlanStep& step) noexcept {
   Round& round = rounds_[static_cast<size_t>(step.loop)];
   const Step& used = steps_[static_cast<size_t>(&step - plan_->steps().data())];
   round.at = 0;
-  round.count = step.counted ? *static_cast<const int64_t*>(in_[used.in]) : INT64_MAX;
+  round.count = step.counted      ? *static_cast<const int64_t*>(in_[used.in])
+                : step.count >= 0 ? results_[static_cast<size_t>(step.count)]
+                                  : INT64_MAX;
   std::memcpy(out_[used.out], &round.at, sizeof round.at);
   const bool wanted = !step.tested || *static_cast<const uint8_t*>(in_[used.in + (step.counted ? 1 : 0)]) != 0;
   return wanted && round.count > 0;

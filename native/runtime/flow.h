@@ -69,7 +69,7 @@ class FlowSession final : public Session {
   bool must_meet(int step) const noexcept;
   bool fits(int step) const noexcept;
   void prepare(int step);
-  bool serves(int step, const PreparedKernel& kernel) const noexcept;
+  bool serves(int step, const PreparedKernel& kernel, bool opens) const noexcept;
   void use(int step, KernelPtr kernel);
   void settle(int step) noexcept;
   bool decide(int& step) noexcept;

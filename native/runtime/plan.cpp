@@ -69,6 +69,7 @@ void Plan::check_control(const PlanStep& step, const std::string& where) const {
                                           : size_t{step.counted} + size_t{step.tested};
   const size_t out = step.op == Op::take || step.op == Op::loop ? 1 : 0;
   if (step.in.size() < in || step.out.size() < out) throw Error(where + "it has too few values");
+  if (step.count >= static_cast<int>(sizes_.program.count())) throw Error(where + "its rounds are no size of the plan");
   const bool looped = step.op == Op::loop || step.op == Op::again || step.op == Op::rounds || step.op == Op::take ||
                       step.op == Op::append;
   if (looped && (step.loop < 0 || step.loop >= static_cast<int>(steps_.size())))

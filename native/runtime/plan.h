@@ -26,9 +26,9 @@ struct PlanValue {
 //   copy    in[0] to out[0], or to in[1] where there is no output: a value that is written again and again.
 //   branch  goes on at `target` where the truth value in[0] is false.
 //   jump    goes on at `target`.
-//   loop    begins loop number `loop`: in[0] is the number of rounds (i64) where `counted`, the next input a truth value
-//           without which it ends where `tested`; out[0] is the number of the round (i64), further outputs are values that
-//           the rounds write. Goes on at `target` when there is no round left.
+//   loop    begins loop number `loop`: size `count` of the plan is the number of rounds, or in[0] (i64) where `counted`, the
+//           next input a truth value without which it ends where `tested`; out[0] is the number of the round (i64), further
+//           outputs are values that the rounds write. Goes on at `target` when there is no round left.
 //   again   ends a round: in[0] is a truth value where `tested`; goes back to `target` when there is another round.
 //   rounds  sets sizes to the number of rounds of a loop that has ended.
 //   take    out[0] is the slice of in[0] that belongs to this round, along `axis`, from the end where `reversed`.
@@ -37,7 +37,7 @@ struct PlanValue {
 enum class Op : uint8_t { kernel, copy, branch, jump, loop, again, rounds, take, append };
 constexpr int kOps = 9;
 
-// Size `symbol` of the plan is what axis `axis` of output `out` turns out to have.
+// Size `symbol` of the plan is what axis `axis` of output `out` turns out to have; of the target of a copy or an append.
 struct SizeSet {
   int out, axis, symbol;
 };
@@ -56,7 +56,7 @@ struct PlanStep {
   std::vector<Share> share;
   std::vector<Reuse> reuse;
   Op op = Op::kernel;
-  int target = -1, loop = -1, axis = 0;
+  int target = -1, loop = -1, axis = 0, count = -1;
   bool counted = false, tested = false, reversed = false;
   bool opens = false;  // nothing but sizes of values changes with sizes: a kernel with open axes serves others too
   std::vector<SizeSet> sets{};

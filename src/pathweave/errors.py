@@ -59,6 +59,10 @@ class OpenSizesError(InputError):
         self.symbols, self.inputs = symbols or [], inputs
 
 
+class UnfitSizesError(InputError):
+    """A plan does not do for the sizes that a call has, or that were met while it ran."""
+
+
 class DTypeError(InputError, TypeError):
     """A call's input has another element type than the model declares."""
 

@@ -43,6 +43,7 @@ class LayerKind:
     the kind has no such attribute.
     `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
     `implied`: attributes that say no more of a layer than the sizes of its outputs do.
+    `late`: True where sizes of its outputs depend on contents.
     `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
@@ -65,6 +66,7 @@ class LayerKind:
     whole_image: str = ""
     of_shapes: bool = False
     implied: tuple[str, ...] = ()
+    late: bool = False
     finds_sizes: bool = False
     nested: bool = False
 

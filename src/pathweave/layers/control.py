@@ -348,6 +348,7 @@ class NonZero(LayerKind):
     """
 
     name = "nonzero"
+    late = True
     exact = True
     attributes: Mapping[str, Any] = {}
 

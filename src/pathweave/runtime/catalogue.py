@@ -179,6 +179,8 @@ def _all(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
     answer = _of_team(problem)
     answer[0].extend(_of_one_thread(problem))
     if problem.kind != "adapt":
+        if _is_nested(problem.kind):
+            answer[0].append(program_candidate(problem))
         answer[0].append(numpy_candidate(problem))
     else:
         answer[0].extend(_numpy_adapt(problem))
@@ -306,6 +308,21 @@ def _in_place(problem: Problem, form: Format) -> Candidate | None:
             and not any(problem.constant):
         return numpy_candidate(problem, form.layout)
     return None
+
+
+def _is_nested(kind: str) -> bool:
+    from ..layers import kind_of
+    return kind_of(kind).nested
+
+
+#: The algorithm of layers with blocks, whose layers are steps of the same plan.
+PROGRAM = "program"
+
+
+def program_candidate(problem: Problem) -> Candidate:
+    """A layer with blocks as steps of the plan around it: values go in and out row-major."""
+    return replace(numpy_candidate(problem), routine=f"{problem.kind}/{PROGRAM}:any:plain:cpu", version=1, reference=False,
+                   takes_epilogue=False)
 
 
 #: The device of routines that are NumPy code.

@@ -26,7 +26,7 @@ def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict
 def route_of(bound: BoundNet, choices: Mapping[str, Candidate], conversions: list[Conversion], threads: int,
              accuracy: str) -> Route:
     """A route with certificate "default" from candidates."""
-    layers = {name: choice_of(choices[name]) for name in bound.index}
+    layers = {layer.name: choice_of(choices[layer.name]) for layer in bound.all_layers()}
     return Route(bound.signature, threads, accuracy, layers, conversions, certificate="default", solver="default")
 
 
@@ -53,7 +53,11 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
                                         for c in bound.region_candidates(region, threads, accuracy))]
                              for layer, found in zip(bound.layers, options)])
     walks = [_walk(bound, options, layout) for layout in IMAGE_LAYOUTS]
-    return min(walks, key=lambda walk: walk[1])[0]
+    chosen = min(walks, key=lambda walk: walk[1])[0]
+    for blocks in bound.nested.values():
+        for block in blocks.values():
+            chosen.update(default_choices(block, threads, accuracy, None, {n: c for n, c in fixed.items() if n not in chosen}))
+    return chosen
 
 
 def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple[dict[str, Candidate], int]:

@@ -39,6 +39,13 @@ class OpenSteps:
         self.opens: list[int] = []
         self._layers = {layer.name: layer for layer in self.net.layers} if self.net else {}
 
+    def of_block(self, bound: BoundNet) -> OpenSteps:
+        """The same for the layers of a block: all tables are shared."""
+        child = OpenSteps(bound)
+        child.table, child.values, child.makers = self.table, self.values, self.makers
+        child.sets, child.opens = self.sets, self.opens
+        return child
+
     def dims(self, value: str) -> Dims:
         """The sizes of a value, as expressions where they are open."""
         specs = self.bound.net.specs if self.net is None or value not in self.net.specs else self.net.specs
@@ -64,6 +71,10 @@ class OpenSteps:
     def add_value(self, index: int, value: str, dtype: str, pooled: bool) -> None:
         """State the sizes of native value `index`."""
         self.values[index] = itemsize(dtype), self.table.slots(self.dims(value)), pooled
+
+    def add_fixed(self, index: int, sizes: tuple[int, ...], dtype: str) -> None:
+        """State the sizes of a native value of fixed size."""
+        self.values[index] = itemsize(dtype), self.table.slots(sizes), False
 
     def keeps(self, ins: Sequence[int], outs: Sequence[int], values: Sequence[tuple[int, str]],
               share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]]) -> tuple[list[Any], list[Any]]:
@@ -92,7 +103,7 @@ class OpenSteps:
         late = self._found_by(layer)
         if late:
             self.sets[step] = late
-        self._add(step, own, ins, outs, self._attrs(layer), self.bound.constants_of(layer, problem),
+        self._add(step, own, ins, outs, self.attributes(layer), self.bound.constants_of(layer, problem),
                   self.bound.scales_of(layer, problem), bool(late))
 
     def add_adapt_step(self, step: int, value: str, own: Candidate, scale: Scale | None) -> None:
@@ -101,10 +112,11 @@ class OpenSteps:
             dims = self.dims(value)
             self._add(step, own, [dims], [dims], {}, [(None, 0)], [scale or UNKNOWN] * 2)
 
-    def _attrs(self, layer: Layer) -> dict[str, Any]:
+    def attributes(self, layer: Layer) -> dict[str, Any]:
+        """Complete attributes of a layer, with expressions where sizes are open."""
         from ..layers import kind_of
         opened = self._layers.get(layer.name)
-        return {} if opened is None else kind_of(layer.kind).complete(opened.attrs)
+        return kind_of(layer.kind).complete((opened or layer).attrs)
 
     def _found_by(self, layer: Layer) -> list[tuple[int, int, int]]:
         """(output, axis, size) of what a layer finds out."""

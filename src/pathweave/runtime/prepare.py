@@ -74,7 +74,8 @@ class KernelCache:
         n, m, own = len(c.ins), len(c.outs), sum(1 for s, k in zip(c.base.inputs, c.base.constant) if s and not k)
         # The last step writes output 0; those before it write temporaries.
         targets = [n + m + i for i in range(len(c.steps))] + [n]
-        kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base))
+        kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base),
+                           self.bound.finds_sizes(layer))
         steps = [Prepared(c.routine, kernel, tuple(range(own)), (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
         for i, step in enumerate(c.steps):
             constants: list[tuple[Any, int]] = [(None, 0)]
@@ -104,11 +105,13 @@ class KernelCache:
             del self._kernels[key]
 
 
-def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = ()) -> Kernel:
-    """The kernel of a candidate's own problem (`base`). `scales`: per input, then per output; none are known without."""
+def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = (),
+              late: bool = False) -> Kernel:
+    """The kernel of a candidate's own problem (`base`). `scales`: per input, then per output; none are known without. `late`:
+    sizes of its outputs depend on contents."""
     try:
         if is_python(c):
-            return python_kernel(c, [array for array, _ in constants])
+            return python_kernel(c, [array for array, _ in constants], late)
         arrays = [(None if array is None else np.asarray(array, order="C"), number) for array, number in constants]
         return native().prepare(c.base.text, c.routine, c.own_variant, arrays, list(scales))
     except MemoryError as e:
