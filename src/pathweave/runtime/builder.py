@@ -136,7 +136,8 @@ class Builder:
         self.controls[at] = control
         if sets:
             self.sets[at] = sets
-            self.state_sizes(ins[0])
+            if ins:
+                self.state_sizes(ins[0])
         return at
 
     def state_sizes(self, index: int) -> None:
