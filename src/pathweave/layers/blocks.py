@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error, ModelError, ShapeError
+from ..errors import Error, ShapeError
 from ..net import memory
 from ..net.block import Block
 from ..net.conditions import equal
@@ -179,13 +179,9 @@ class Stack:
         """Rank of one part, of which there must be one."""
         return self._parts[0].ndim
 
-    def array(self, axis: int, empty: TensorSpec | None, backwards: bool = False) -> np.ndarray:
-        """All along a new axis; `empty`: the spec of one part where there is none, open sizes become 0."""
-        if self._parts:
-            return np.stack(self._parts[::-1] if backwards else self._parts, axis)
-        if empty is None:
-            raise ModelError(f"{self._what} has no parts, and their shape is not known")
-        return np.empty([0, *(d if isinstance(d, int) else 0 for d in empty.dims)], numpy_dtype(empty.dtype))
+    def array(self, axis: int, backwards: bool = False) -> np.ndarray:
+        """All, of which there is one at least, along a new axis."""
+        return np.stack(self._parts[::-1] if backwards else self._parts, axis)
 
 
 # ---- work -----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.block import Block
-from ..net.conditions import equal
+from ..net.conditions import Condition, assumed, equal, recording
 from ..net.dim import Expr, highest, largest, unknown
+from ..net.format import numpy_dtype
 from ..net.net import Layer, TensorSpec
 from . import LayerKind, Outline
 from ._common import NUMBERS, axis_of, check_dtype, integers, own_symbols, take
@@ -198,7 +199,7 @@ class Loop(_Control):
 
     def _trips(self, attrs: Mapping[str, Any], inputs: Sequence[Any]) -> int | Expr:
         """How many trips there will be, unknown where that depends on contents."""
-        trips = attrs["trips"]
+        (trips,) = integers("trips", attrs["trips"], 1, -1)
         limit = trips if inputs[0] is None and not (isinstance(trips, int) and trips < 0) else None
         if limit is not None and inputs[1] is None and self.runs_to_the_end(attrs):
             return limit
@@ -231,9 +232,10 @@ class Loop(_Control):
             for stack, part in zip(stacks, made[1 + count:]):
                 stack.add(part)
             trip += 1
-        empty = [] if trip or not stacks else self.infer(attrs, [None, None, *map(_spec, inputs[2:])])[count:]
-        parts = [TensorSpec(s.dtype, s.shape[1:]) for s in empty] or [None] * len(stacks)
-        return [*carried, *(stack.array(0, part) for stack, part in zip(stacks, parts))]
+        if stacks and not trip:
+            given = [None, None, *_specs(list(body.net.inputs.values())[2:], inputs[2:])]
+            return [*carried, *_empty(self.infer(attrs, given)[count:], given, inputs)]
+        return [*carried, *(stack.array(0) for stack in stacks)]
 
     def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
         count = int(attrs["carried"])
@@ -316,15 +318,15 @@ class Scan(_Control):
         count = len(attrs["body"].net.outputs) - len(states)
         stacks = [Stack(f"output {len(states) + i} of a scan") for i in range(count)]
         axes, backwards = (self._each(attrs, name, count) for name in ("output_axes", "output_directions"))
-        ends = [] if len(sequences[0]) or not stacks else self.infer(attrs, list(map(_spec, inputs)))[len(states):]
         for slices in zip(*sequences):
             made = run_block(attrs["body"], [*states, *slices, *captured])
             states = made[:len(states)]
             for stack, part in zip(stacks, made[len(states):]):
                 stack.add(part)
-        if ends:
-            return [*states, *(np.empty([d if isinstance(d, int) else 0 for d in s.dims], _numpy(s)) for s in ends)]
-        return [*states, *(s.array(axis_of(axis, s.rank + 1), None, bool(b)) for s, axis, b in zip(stacks, axes, backwards))]
+        if stacks and not len(sequences[0]):
+            given = _specs(list(attrs["body"].net.inputs.values()), inputs)
+            return [*states, *_empty(self.infer(attrs, given)[len(states):], given, inputs)]
+        return [*states, *(s.array(axis_of(axis, s.rank + 1), bool(b)) for s, axis, b in zip(stacks, axes, backwards))]
 
     def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
         states, scanned, captured = self._parts(attrs, inputs)
@@ -404,14 +406,16 @@ def truth(what: str, array: Any) -> bool:
     return bool(array.reshape(()))
 
 
-def _spec(array: Any) -> TensorSpec | None:
-    from ..net.format import dtype_of
-    return None if array is None else TensorSpec(dtype_of(np.asarray(array).dtype), tuple(np.shape(array)))
+def _specs(declared: Sequence[TensorSpec], arrays: Sequence[Any]) -> list[TensorSpec | None]:
+    """Specs of arrays in the element types that a block declares: they may be given in another precision."""
+    return [TensorSpec(s.dtype, tuple(np.shape(a))) for s, a in zip(declared, arrays)]
 
 
-def _numpy(spec: TensorSpec) -> str:
-    from ..net.format import numpy_dtype
-    return numpy_dtype(spec.dtype)
+def _empty(specs: Sequence[TensorSpec], given: Sequence[TensorSpec | None], arrays: Sequence[Any]) -> list[np.ndarray]:
+    """Parts of no trip, in the precision of the arrays, whose declared specs are `given`; open sizes become 0."""
+    types = {s.dtype: np.asarray(a).dtype for s, a in zip(given, arrays) if s is not None}
+    return [np.empty([d if isinstance(d, int) else 0 for d in s.dims], types.get(s.dtype, numpy_dtype(s.dtype)))
+            for s in specs]
 
 
 def _origin(net: Any, value: str) -> str:
@@ -434,7 +438,9 @@ def _settled(body: Block, fixed: list[TensorSpec], initial: Sequence[Any], other
     if any(s is None for s in carried):
         raise ShapeError("expected all carried values, got an absent one")
     for round_ in range(MOST_ROUNDS + 1):
-        made = infer_block(body, [*fixed, *carried, *others])
+        conditions: list[Condition] = []
+        with recording(conditions):
+            made = infer_block(body, [*fixed, *carried, *others])
         after = made[ahead:ahead + len(carried)]
         changed = False
         for i, (a, b) in enumerate(zip(carried, after)):
@@ -447,6 +453,8 @@ def _settled(body: Block, fixed: list[TensorSpec], initial: Sequence[Any], other
                 carried[i] = TensorSpec(a.dtype, tuple(unknown() if m or every else d for m, d in zip(moved, a.dims)))
                 changed = True
         if not changed:
+            for condition in conditions:
+                assumed(*condition)
             return carried, made
     raise ShapeError("the shapes of what it carries do not settle")
 
