@@ -18,7 +18,7 @@ from ..net.dim import Expr, highest, largest, unknown
 from ..net.format import numpy_dtype
 from ..net.net import Layer, TensorSpec
 from . import LayerKind, Outline
-from ._common import NUMBERS, axis_of, check_dtype, integers, own_symbols, take
+from ._common import NUMBERS, axis_of, check_dtype, check_rank, integers, own_symbols, take
 from .blocks import Stack, block_work, infer_block, joined, run_block, with_constants
 
 #: Effort of a loop of which it is not known when it ends: no folding bears it.
@@ -373,6 +373,53 @@ class NonZero(LayerKind):
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return inputs[0].elements * (2 + 8 * max(1, inputs[0].rank))
+
+
+class Compress(LayerKind):
+    """Slices of x along `axis` where the condition (bool, one dimension, maybe shorter) holds; their number is unknown.
+
+    `axis` as a tuple of one axis, or () for elements of x as a row. Source: ONNX Compress.
+    """
+
+    name = "compress"
+    exact = True
+    per_element = 0
+    moves = slice(1)
+    attributes: Mapping[str, Any] = {"axis": ()}
+
+    @staticmethod
+    def _axis(attrs: Mapping[str, Any], rank: int) -> int | None:
+        axis = integers("axis", attrs["axis"])
+        if len(axis) > 1:
+            raise ModelError(f"attribute axis={axis}: expected one axis or ()")
+        return axis_of(axis[0], rank) if axis else None
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
+        x, condition = take(inputs, 2)
+        check_dtype("condition", condition, frozenset(("bool",)))
+        check_rank("condition", condition, 1)
+        axis = self._axis(attrs, x.rank)
+        length: int | Expr = 1
+        for d in x.dims if axis is None else (x.dims[axis],):
+            length = length * d
+        count = unknown(0, min(highest(length), highest(condition.dims[0])))
+        return [TensorSpec(x.dtype, (count,) if axis is None else (*x.shape[:axis], count, *x.shape[axis + 1:]))]
+
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
+        if shapes[0] is None:
+            return None if attrs["axis"] else (None,)
+        axis = self._axis(attrs, len(shapes[0]))
+        return (None,) if axis is None else (*shapes[0][:axis], None, *shapes[0][axis + 1:])
+
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
+        x, condition = take(inputs, 2)
+        try:
+            return [np.compress(condition, x, self._axis(attrs, np.ndim(x)))]
+        except IndexError as e:
+            raise ShapeError(f"compress: {e}") from None
+
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
+        return 2 * inputs[0].elements + inputs[1].elements
 
 
 def _padded(inputs: list[Any]) -> list[Any]:

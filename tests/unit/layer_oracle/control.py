@@ -70,4 +70,8 @@ def _scan(g, case, a, names):
     return g.node("Scan", names[:fixed], len(a["body"].net.outputs), body=graph, num_scan_inputs=a["scanned"], **given)
 
 
-OPERATORS = {"if": _if, "loop": _loop, "scan": _scan, "nonzero": "NonZero"}
+def _compress(g, case, a, names):
+    return g.node("Compress", names, **({"axis": a["axis"][0]} if a["axis"] else {}))
+
+
+OPERATORS = {"compress": _compress, "if": _if, "loop": _loop, "scan": _scan, "nonzero": "NonZero"}

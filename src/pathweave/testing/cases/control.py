@@ -50,4 +50,6 @@ CASES = [
          output_axes=(2, 0), output_directions=(0, 1)),
     *(case("nonzero", TensorSpec(t, s), values=("ties",)) for t, s in (
         ("f32", (3, 4)), ("i64", (7,)), ("bool", (2, 3, 5)), ("i32", (1, 16, 5, 5)), ("f32", (0, 3)), ("f32", ()))),
+    *(case("compress", (3, 4), TensorSpec("bool", (3,)), axis=(a,)) for a in (0, -1)),
+    case("compress", (2, 3, 5), TensorSpec("bool", (20,))),
 ]
