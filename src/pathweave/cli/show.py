@@ -20,6 +20,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             narrow_double: NarrowDouble = False, json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
+    from ..report.inside import with_inner_rows
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, short_floats
@@ -63,7 +64,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
                    Column("inputs", "inputs", fold=2), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
-                  rows, notes=[_total(held, total), _passes(before, after, is_own(model))])
+                  list(with_inner_rows(rows)), notes=[_total(held, total), _passes(before, after, is_own(model))])
     parts: list[Any] = ["\n".join(lines), table]
     if bound.scales:
         parts += ["", _scales(bound)]
@@ -85,13 +86,17 @@ def _arrays(bound: Any, name: str) -> str:
 
 def _layers(bound: Any) -> list[dict[str, Any]]:
     """A row per layer of a bound net: specs of what it reads and makes, and its work."""
-    from ..report import work
+    from ..report import inside, work
     net = bound.net
-    return [{"index": i, "layer": layer.name, "kind": layer.kind,
+    rows = [{"index": i, "layer": layer.name, "kind": layer.kind,
              "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
              "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
              "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)}
             for i, layer in enumerate(bound.layers)]
+    for row, layer in zip(rows, bound.layers):
+        if found := inside.blocks(layer, [net.specs[v] if v else None for v in layer.inputs]):
+            row["blocks"] = found
+    return rows
 
 
 def _open_shapes(net: Any) -> Any:
@@ -104,6 +109,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """A net without the sizes of its symbols: shapes as expressions, work at sizes that stand for others."""
     from ..net.border import in_layout
     from ..net.conditions import strongest
+    from ..report.inside import blocks, with_inner_rows
     from ..report.tables import Column, Table, count_column
     from ..words import short_floats
     net = loaded.main
@@ -118,6 +124,10 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
              "inputs": [shown(v) for v in layer.inputs if v and v not in net.constants],
              "outputs": [shown(v) for v in layer.outputs], "epilogue": str(layer.epilogue), "operations": at.get(layer.name)}
             for i, layer in enumerate(net.layers)]
+    for row, layer in zip(rows, net.layers):
+        known = all(v in shapes.specs for v in layer.inputs if v)
+        if found := blocks(layer, [shapes.specs[v] if v else None for v in layer.inputs] if known else None):
+            row["blocks"] = found
     option = f"--shape {symbols[0]}=16"
     if sizes:
         stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
@@ -137,7 +147,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                    Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=2),
-                   *([count_column("operations", "operations")] if sizes else [])], rows,
+                   *([count_column("operations", "operations")] if sizes else [])], list(with_inner_rows(rows)),
                   notes=[stated, *([_must_fit(conditions)] if conditions else [])])
     print_tables("\n".join(lines), table, *loaded.notes)
 

@@ -205,6 +205,8 @@ def block_work(block: Block, specs: Sequence[TensorSpec | None], of: str) -> int
 
 def closed(spec: TensorSpec) -> TensorSpec:
     """A spec with numbers in place of open sizes: the least that each may be, at least 1."""
+    if spec.bound:
+        return spec
     return TensorSpec(spec.dtype, tuple(max(1, lowest(d)) if isinstance(d, Expr) else d for d in spec.dims))
 
 

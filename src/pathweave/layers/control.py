@@ -42,6 +42,10 @@ class _Control(LayerKind):
         """How many inputs a block has before the captured ones."""
         raise NotImplementedError
 
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
+        """Specs of the inputs of each block, from those of the layer; what a trip changes is unknown."""
+        raise NotImplementedError
+
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         full = super().complete(attrs)
         for name in self.block_names:
@@ -133,6 +137,9 @@ class If(_Control):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         self._check_count(attrs, inputs, 1)
         return run_block(attrs["then_branch" if truth("condition", inputs[0]) else "else_branch"], inputs[1:])
+
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
+        return {name: list(inputs[1:]) for name in self.block_names}
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return max(block_work(attrs[name], inputs[1:], "operations") for name in self.block_names)
@@ -237,11 +244,14 @@ class Loop(_Control):
             return [*carried, *_empty(self.infer(attrs, given)[count:], given, inputs)]
         return [*carried, *(stack.array(0) for stack in stacks)]
 
-    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
         count = int(attrs["carried"])
         fixed = [TensorSpec("i64", ()), TensorSpec("bool", ())]
         carried, _ = _settled(attrs["body"], fixed, inputs[2:2 + count], inputs[2 + count:], 1)
-        return block_work(attrs["body"], [*fixed, *carried, *inputs[2 + count:]], of)
+        return {"body": [*fixed, *carried, *inputs[2 + count:]]}
+
+    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+        return block_work(attrs["body"], self.inside(attrs, inputs)["body"], of)
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         trips = attrs["trips"] if _padded(inputs)[0] is None and isinstance(attrs["trips"], int) else -1
@@ -328,13 +338,18 @@ class Scan(_Control):
             return [*states, *_empty(self.infer(attrs, given)[len(states):], given, inputs)]
         return [*states, *(s.array(axis_of(axis, s.rank + 1), bool(b)) for s, axis, b in zip(stacks, axes, backwards))]
 
-    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
         states, scanned, captured = self._parts(attrs, inputs)
         axes = [axis_of(a, s.rank) for a, s in zip(self._each(attrs, "input_axes", len(scanned)), scanned)]
         slices = [TensorSpec(s.dtype, s.shape[:a] + s.shape[a + 1:]) for s, a in zip(scanned, axes)]
         carried, _ = _settled(attrs["body"], [], states, [*slices, *captured], 0)
-        length = scanned[0].dims[axes[0]]
-        return (1 if isinstance(length, Expr) else length) * (1 + block_work(attrs["body"], [*carried, *slices, *captured], of))
+        return {"body": [*carried, *slices, *captured]}
+
+    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+        scanned = self._parts(attrs, inputs)[1]
+        length = scanned[0].dims[axis_of(self._each(attrs, "input_axes", len(scanned))[0], scanned[0].rank)]
+        once = block_work(attrs["body"], self.inside(attrs, inputs)["body"], of)
+        return (1 if isinstance(length, Expr) else length) * (1 + once if of == "effort" else once)
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return self._work(attrs, inputs, "operations")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..layers import kind_of
+from ..layers.blocks import closed
 from ..net.net import Layer, Net
 
 
@@ -12,10 +13,13 @@ def parameters(net: Net, layer: Layer) -> int:
 
 
 def operations(net: Net, layer: Layer) -> int:
-    """Operations of a layer of a bound net: those of its kind, and one per element and part of the epilogue."""
+    """Operations of a layer of a bound net: those of its kind, and one per element and part of the epilogue.
+
+    A size that depends on contents counts as the least that it may be, at least 1.
+    """
     kind = kind_of(layer.kind)
-    inputs = [net.specs[v] if v else None for v in layer.inputs]
-    outputs = [net.specs[v] for v in layer.outputs]
+    inputs = [closed(net.specs[v]) if v else None for v in layer.inputs]
+    outputs = [closed(net.specs[v]) for v in layer.outputs]
     own = kind.operations(kind.complete(layer.attrs), inputs[:-1] if layer.epilogue.add else inputs, outputs)
     parts = int(layer.epilogue.add) + int(bool(layer.epilogue.act))
     return own + parts * sum(y.elements for y in outputs)
