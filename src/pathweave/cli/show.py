@@ -36,8 +36,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
     before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
-    constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
-    held = sum(int(net.constants[v].size) for v in constants)
+    held = _held(bound)
     route = loaded.route(bound.shapes) if loaded.routes else None
     through = of_route(route or loaded.route(bound.shapes), bound)
     if json:
@@ -78,6 +77,14 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
     print_tables(*parts, *loaded.notes)
 
 
+def _held(bound: Any) -> int:
+    """Numbers in all constants, those of blocks included."""
+    from ..report.work import inner_parameters
+    constants = {v for layer in bound.layers for v in layer.inputs if v in bound.net.constants}
+    return sum(int(bound.net.constants[v].size) for v in constants) + \
+        sum(inner_parameters(b) for layer in bound.layers for b in layer.blocks.values())
+
+
 def _arrays(bound: Any, name: str) -> str:
     """How the caller's array of an input or output lies, where it is not row-major."""
     layout = bound.layouts.get(name)
@@ -115,7 +122,8 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     net = loaded.main
     shapes = _open_shapes(net)
     sizes = shapes.representative(net.inputs)
-    at = _work(net, shapes.shapes_at(sizes) if sizes else {})
+    sized = shapes.shapes_at(sizes) if sizes else {}
+    at = _work(net, sized)
 
     def shown(value: str) -> str:
         dims = shapes.dims(value)
@@ -125,8 +133,9 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
              "outputs": [shown(v) for v in layer.outputs], "epilogue": str(layer.epilogue), "operations": at.get(layer.name)}
             for i, layer in enumerate(net.layers)]
     for row, layer in zip(rows, net.layers):
-        known = all(v in shapes.specs for v in layer.inputs if v)
-        if found := blocks(layer, [shapes.specs[v] if v else None for v in layer.inputs] if known else None):
+        specs, there = ([d[v] if v else None for v in layer.inputs] if all(v in d for v in layer.inputs if v) else None
+                        for d in (shapes.specs, sized))
+        if found := blocks(layer, specs, there):
             row["blocks"] = found
     option = f"--shape {symbols[0]}=16"
     if sizes:

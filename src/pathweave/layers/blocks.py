@@ -161,7 +161,8 @@ class Stack:
     """Results of the trips of a loop that become one array, with a new axis; asks for memory before it takes much."""
 
     def __init__(self, what: str):
-        self._what, self._parts, self._bytes, self._asked = what, [], 0, 0
+        self._what, self._bytes, self._asked = what, 0, 0
+        self._parts: list[np.ndarray] = []
 
     def add(self, array: np.ndarray) -> None:
         """One more. Raises ShapeError for another shape than the first one's, OutOfMemoryError."""

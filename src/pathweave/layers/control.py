@@ -299,13 +299,14 @@ class Scan(_Control):
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         states, scanned, captured = self._parts(attrs, inputs)
-        slices, length = [], None
+        slices: list[TensorSpec] = []
+        length: int | Expr = 0
         self._each(attrs, "input_directions", len(scanned))
         for spec, axis in zip(scanned, self._each(attrs, "input_axes", len(scanned))):
             axis = axis_of(axis, spec.rank)
-            if length is not None and not equal(length, spec.dims[axis]):
+            if slices and not equal(length, spec.dims[axis]):
                 raise ShapeError(f"a scanned input is {spec}: expected {length} along axis {axis}, as the first one has")
-            length = spec.dims[axis] if length is None else length
+            length = length if slices else spec.dims[axis]
             slices.append(TensorSpec(spec.dtype, spec.shape[:axis] + spec.shape[axis + 1:]))
         carried, made = _settled(attrs["body"], [], states, [*slices, *captured], 0)
         parts = own_symbols(made[len(states):], inputs)

@@ -128,8 +128,9 @@ class GatherNd(Mover):
         batch, depth = int(attrs["batch"]), indices.shape[-1]
         common = indices.shape[:batch]
         at = [np.arange(n).reshape((n,) + (1,) * (indices.ndim - 2 - i)) for i, n in enumerate(common)]
+        where = tuple(at) + tuple(indices[..., k] for k in range(depth))
         try:
-            return [np.asarray(data[(*at, *(indices[..., k] for k in range(depth)))])]
+            return [np.asarray(data[where])]
         except IndexError as e:
             raise ModelError(f"gather_nd: {e}") from None
 

@@ -11,47 +11,58 @@ from ..layers.blocks import closed, follow_block
 from ..layers.contents import resolve_open
 from ..net.block import Block
 from ..net.net import Layer, TensorSpec
+from .work import inner_parameters
 
 #: How far the layers of a block stand to the right of the layer around them.
 INDENT = "    "
 
 
-def blocks(layer: Layer, specs: Sequence[TensorSpec | None] | None) -> dict[str, Any]:
+_Specs = Sequence[TensorSpec | None] | None
+
+
+def blocks(layer: Layer, specs: _Specs, sized: _Specs = None) -> dict[str, Any]:
     """The blocks of a layer as JSON: attribute -> digest, inputs, outputs and layers, each with its own blocks.
 
-    `specs`: of the layer's inputs; None where they are not known, which leaves specs and operations out.
+    `specs`: of the layer's inputs; None where they are not known, which leaves specs out. `sized`: the same at sizes for which
+    operations are counted, by default those.
     """
     if not layer.blocks:
         return {}
+    shown, counted = _given(layer, specs), _given(layer, sized if sized is not None else specs)
+    return {name: _block(block, shown.get(name), counted.get(name)) for name, block in layer.blocks.items()}
+
+
+def _given(layer: Layer, specs: _Specs) -> dict[str, list[TensorSpec]]:
     kind: Any = kind_of(layer.kind)
     try:
-        given = kind.inside(kind.complete(layer.attrs), list(specs)) if specs is not None else {}
+        return kind.inside(kind.complete(layer.attrs), list(specs)) if specs is not None else {}
     except (Error, *MEANING_ERRORS):
-        given = {}
-    return {name: _block(block, given.get(name)) for name, block in layer.blocks.items()}
+        return {}
 
 
-def _block(block: Block, given: Sequence[TensorSpec] | None) -> dict[str, Any]:
-    found: dict[str, TensorSpec] = {}
-    if given is not None:
-        try:
-            found = follow_block(block, given)
-        except (Error, *MEANING_ERRORS):
-            pass
+def _followed(block: Block, given: Sequence[TensorSpec] | None) -> dict[str, TensorSpec]:
+    try:
+        return follow_block(block, given) if given is not None else {}
+    except (Error, *MEANING_ERRORS):
+        return {}
+
+
+def _block(block: Block, given: Sequence[TensorSpec] | None, sized: Sequence[TensorSpec] | None) -> dict[str, Any]:
+    found, at = _followed(block, given), _followed(block, sized)
     net = block.net
 
     def shown(value: str) -> str:
         return str(found[value]) if value in found else "?"
     rows = []
     for i, layer in enumerate(net.layers):
-        specs = [found.get(v) if v else None for v in layer.inputs] if found else None
+        specs, there = ([d.get(v) if v else None for v in layer.inputs] if d else None for d in (found, at))
         row = {"index": i, "layer": layer.name, "kind": layer.kind,
                "inputs": [shown(v) for _, v in net.dynamic_inputs(layer)], "outputs": [shown(v) for v in layer.outputs],
-               "epilogue": str(layer.epilogue), "operations": _operations(block, layer, found)}
-        inner = blocks(layer, specs)
+               "epilogue": str(layer.epilogue), "operations": _operations(block, layer, at)}
+        inner = blocks(layer, specs, there)
         rows.append({**row, "blocks": inner} if inner else row)
     return {"digest": block.text, "inputs": {v: shown(v) for v in net.inputs}, "outputs": [shown(v) for v in net.outputs],
-            "constants": sum(int(a.size) for a in net.constants.values()), "layers": rows}
+            "parameters": inner_parameters(block), "layers": rows}
 
 
 def _operations(block: Block, layer: Layer, found: dict[str, TensorSpec]) -> int | None:
@@ -72,5 +83,5 @@ def with_inner_rows(rows: Sequence[dict[str, Any]], indent: str = "") -> Iterato
         for name, block in row.get("blocks", {}).items():
             yield {"index": "", "layer": f"{indent}  {name}:", "kind": block["digest"],
                    "inputs": list(block["inputs"].values()), "outputs": block["outputs"], "epilogue": "",
-                   "parameters": block["constants"], "operations": None}
+                   "parameters": block["parameters"], "operations": None}
             yield from with_inner_rows([{"parameters": None, **r} for r in block["layers"]], indent + INDENT)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from ..layers import kind_of
 from ..layers.blocks import closed
+from ..net.block import Block
 from ..net.net import Layer, Net
 
 
 def parameters(net: Net, layer: Layer) -> int:
-    """Numbers in the layer's constants."""
-    return sum(net.specs[v].elements for v in set(layer.inputs) if v in net.constants)
+    """Numbers in the layer's constants, those of its blocks included."""
+    own = sum(net.specs[v].elements for v in set(layer.inputs) if v in net.constants)
+    return own + sum(map(inner_parameters, layer.blocks.values()))
+
+
+def inner_parameters(block: Block) -> int:
+    """Numbers in the constants of a block, and of the blocks inside it."""
+    inner = (b for layer in block.net.layers for b in layer.blocks.values())
+    return sum(int(a.size) for a in block.net.constants.values()) + sum(map(inner_parameters, inner))
 
 
 def operations(net: Net, layer: Layer) -> int:
