@@ -218,19 +218,19 @@ def with_unknown_sizes(kind: Any, attrs: Mapping[str, Any],
     """(attributes, inputs) of a kind with `value_inputs`, with unknown numbers for integer inputs whose contents are not
     known; the very same inputs where there are none."""
     arrays: list[Any] = [None] * len(inputs)
-    attrs = dict(attrs)
+    full = dict(attrs)
     for i in kind.value_inputs:
         spec = inputs[i] if i < len(inputs) else None
         if spec is not None and spec.dtype in INTEGERS and spec.rank <= 1 and spec.bound and spec.elements <= MOST_RANK:
             arrays[i] = np.empty(spec.elements, object)
             arrays[i][:] = [unknown(-MOST_SIZE, MOST_SIZE) for _ in range(spec.elements)]
             arrays[i] = arrays[i].reshape(spec.sizes)
-            if attrs.get("dtype") == "" == kind.attributes.get("dtype"):
-                attrs["dtype"] = spec.dtype
+            if full.get("dtype") == "" == kind.attributes.get("dtype"):
+                full["dtype"] = spec.dtype
     if all(a is None for a in arrays):
-        return attrs, inputs
-    attrs, gone = kind.absorb(attrs, arrays)
-    return attrs, [None if i in gone else s for i, s in enumerate(inputs)]
+        return full, inputs
+    full, gone = kind.absorb(full, arrays)
+    return full, [None if i in gone else s for i, s in enumerate(inputs)]
 
 
 def own_symbols(outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec | None]) -> list[TensorSpec]:
@@ -258,8 +258,9 @@ class ValueKind(LayerKind):
             return own_symbols(self.infer(open_, body), body)
         except (ModelError, *MEANING_ERRORS):  # its shape rule takes no unknown numbers: the rank may be known all the same
             for i, name in self.value_inputs.items():
-                if i < len(inputs) and inputs[i] is not None:
-                    open_[name] = (None,) * inputs[i].elements if inputs[i].bound else None
+                spec = inputs[i] if i < len(inputs) else None
+                if spec is not None:
+                    open_[name] = (None,) * spec.elements if spec.bound else None
             outline = self.outline(open_, [None if s is None else tuple(None if isinstance(d, Expr) else d for d in s.dims)
                                            for s in inputs])
             dtype = body[0].dtype if self.moves.stop and body and body[0] is not None else open_.get("dtype")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error, ModelError, ShapeError
+from ..errors import Error, ShapeError
 from ..net import memory
 from ..net.block import Block
 from ..net.conditions import equal
@@ -161,7 +161,8 @@ class Stack:
     """Results of the trips of a loop that become one array, with a new axis; asks for memory before it takes much."""
 
     def __init__(self, what: str):
-        self._what, self._parts, self._bytes, self._asked = what, [], 0, 0
+        self._what, self._bytes, self._asked = what, 0, 0
+        self._parts: list[np.ndarray] = []
 
     def add(self, array: np.ndarray) -> None:
         """One more. Raises ShapeError for another shape than the first one's, OutOfMemoryError."""
@@ -179,13 +180,9 @@ class Stack:
         """Rank of one part, of which there must be one."""
         return self._parts[0].ndim
 
-    def array(self, axis: int, empty: TensorSpec | None, backwards: bool = False) -> np.ndarray:
-        """All along a new axis; `empty`: the spec of one part where there is none, open sizes become 0."""
-        if self._parts:
-            return np.stack(self._parts[::-1] if backwards else self._parts, axis)
-        if empty is None:
-            raise ModelError(f"{self._what} has no parts, and their shape is not known")
-        return np.empty([0, *(d if isinstance(d, int) else 0 for d in empty.dims)], numpy_dtype(empty.dtype))
+    def array(self, axis: int, backwards: bool = False) -> np.ndarray:
+        """All, of which there is one at least, along a new axis."""
+        return np.stack(self._parts[::-1] if backwards else self._parts, axis)
 
 
 # ---- work -----------------------------------------------------------------------------------------------------------
@@ -209,6 +206,8 @@ def block_work(block: Block, specs: Sequence[TensorSpec | None], of: str) -> int
 
 def closed(spec: TensorSpec) -> TensorSpec:
     """A spec with numbers in place of open sizes: the least that each may be, at least 1."""
+    if spec.bound:
+        return spec
     return TensorSpec(spec.dtype, tuple(max(1, lowest(d)) if isinstance(d, Expr) else d for d in spec.dims))
 
 

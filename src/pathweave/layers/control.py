@@ -13,11 +13,12 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.block import Block
-from ..net.conditions import equal
+from ..net.conditions import Condition, assumed, equal, recording
 from ..net.dim import Expr, highest, largest, unknown
+from ..net.format import numpy_dtype
 from ..net.net import Layer, TensorSpec
 from . import LayerKind, Outline
-from ._common import NUMBERS, axis_of, check_dtype, integers, own_symbols, take
+from ._common import NUMBERS, axis_of, check_dtype, check_rank, integers, own_symbols, take
 from .blocks import Stack, block_work, infer_block, joined, run_block, with_constants
 
 #: Effort of a loop of which it is not known when it ends: no folding bears it.
@@ -39,6 +40,10 @@ class _Control(LayerKind):
 
     def captured(self, attrs: Mapping[str, Any], name: str) -> int:
         """How many inputs a block has before the captured ones."""
+        raise NotImplementedError
+
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
+        """Specs of the inputs of each block, from those of the layer; what a trip changes is unknown."""
         raise NotImplementedError
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +138,9 @@ class If(_Control):
         self._check_count(attrs, inputs, 1)
         return run_block(attrs["then_branch" if truth("condition", inputs[0]) else "else_branch"], inputs[1:])
 
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
+        return {name: list(inputs[1:]) for name in self.block_names}
+
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return max(block_work(attrs[name], inputs[1:], "operations") for name in self.block_names)
 
@@ -198,7 +206,7 @@ class Loop(_Control):
 
     def _trips(self, attrs: Mapping[str, Any], inputs: Sequence[Any]) -> int | Expr:
         """How many trips there will be, unknown where that depends on contents."""
-        trips = attrs["trips"]
+        (trips,) = integers("trips", attrs["trips"], 1, -1)
         limit = trips if inputs[0] is None and not (isinstance(trips, int) and trips < 0) else None
         if limit is not None and inputs[1] is None and self.runs_to_the_end(attrs):
             return limit
@@ -231,15 +239,19 @@ class Loop(_Control):
             for stack, part in zip(stacks, made[1 + count:]):
                 stack.add(part)
             trip += 1
-        empty = [] if trip or not stacks else self.infer(attrs, [None, None, *map(_spec, inputs[2:])])[count:]
-        parts = [TensorSpec(s.dtype, s.shape[1:]) for s in empty] or [None] * len(stacks)
-        return [*carried, *(stack.array(0, part) for stack, part in zip(stacks, parts))]
+        if stacks and not trip:
+            given = [None, None, *_specs(list(body.net.inputs.values())[2:], inputs[2:])]
+            return [*carried, *_empty(self.infer(attrs, given)[count:], given, inputs)]
+        return [*carried, *(stack.array(0) for stack in stacks)]
 
-    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
         count = int(attrs["carried"])
         fixed = [TensorSpec("i64", ()), TensorSpec("bool", ())]
         carried, _ = _settled(attrs["body"], fixed, inputs[2:2 + count], inputs[2 + count:], 1)
-        return block_work(attrs["body"], [*fixed, *carried, *inputs[2 + count:]], of)
+        return {"body": [*fixed, *carried, *inputs[2 + count:]]}
+
+    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+        return block_work(attrs["body"], self.inside(attrs, inputs)["body"], of)
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         trips = attrs["trips"] if _padded(inputs)[0] is None and isinstance(attrs["trips"], int) else -1
@@ -287,13 +299,14 @@ class Scan(_Control):
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         states, scanned, captured = self._parts(attrs, inputs)
-        slices, length = [], None
+        slices: list[TensorSpec] = []
+        length: int | Expr = 0
         self._each(attrs, "input_directions", len(scanned))
         for spec, axis in zip(scanned, self._each(attrs, "input_axes", len(scanned))):
             axis = axis_of(axis, spec.rank)
-            if length is not None and not equal(length, spec.dims[axis]):
+            if slices and not equal(length, spec.dims[axis]):
                 raise ShapeError(f"a scanned input is {spec}: expected {length} along axis {axis}, as the first one has")
-            length = spec.dims[axis] if length is None else length
+            length = length if slices else spec.dims[axis]
             slices.append(TensorSpec(spec.dtype, spec.shape[:axis] + spec.shape[axis + 1:]))
         carried, made = _settled(attrs["body"], [], states, [*slices, *captured], 0)
         parts = own_symbols(made[len(states):], inputs)
@@ -316,23 +329,28 @@ class Scan(_Control):
         count = len(attrs["body"].net.outputs) - len(states)
         stacks = [Stack(f"output {len(states) + i} of a scan") for i in range(count)]
         axes, backwards = (self._each(attrs, name, count) for name in ("output_axes", "output_directions"))
-        ends = [] if len(sequences[0]) or not stacks else self.infer(attrs, list(map(_spec, inputs)))[len(states):]
         for slices in zip(*sequences):
             made = run_block(attrs["body"], [*states, *slices, *captured])
             states = made[:len(states)]
             for stack, part in zip(stacks, made[len(states):]):
                 stack.add(part)
-        if ends:
-            return [*states, *(np.empty([d if isinstance(d, int) else 0 for d in s.dims], _numpy(s)) for s in ends)]
-        return [*states, *(s.array(axis_of(axis, s.rank + 1), None, bool(b)) for s, axis, b in zip(stacks, axes, backwards))]
+        if stacks and not len(sequences[0]):
+            given = _specs(list(attrs["body"].net.inputs.values()), inputs)
+            return [*states, *_empty(self.infer(attrs, given)[len(states):], given, inputs)]
+        return [*states, *(s.array(axis_of(axis, s.rank + 1), bool(b)) for s, axis, b in zip(stacks, axes, backwards))]
 
-    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+    def inside(self, attrs: Mapping[str, Any], inputs: list[Any]) -> dict[str, list[TensorSpec]]:
         states, scanned, captured = self._parts(attrs, inputs)
         axes = [axis_of(a, s.rank) for a, s in zip(self._each(attrs, "input_axes", len(scanned)), scanned)]
         slices = [TensorSpec(s.dtype, s.shape[:a] + s.shape[a + 1:]) for s, a in zip(scanned, axes)]
         carried, _ = _settled(attrs["body"], [], states, [*slices, *captured], 0)
-        length = scanned[0].dims[axes[0]]
-        return (1 if isinstance(length, Expr) else length) * (1 + block_work(attrs["body"], [*carried, *slices, *captured], of))
+        return {"body": [*carried, *slices, *captured]}
+
+    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+        scanned = self._parts(attrs, inputs)[1]
+        length = scanned[0].dims[axis_of(self._each(attrs, "input_axes", len(scanned))[0], scanned[0].rank)]
+        once = block_work(attrs["body"], self.inside(attrs, inputs)["body"], of)
+        return (1 if isinstance(length, Expr) else length) * (1 + once if of == "effort" else once)
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return self._work(attrs, inputs, "operations")
@@ -374,6 +392,53 @@ class NonZero(LayerKind):
         return inputs[0].elements * (2 + 8 * max(1, inputs[0].rank))
 
 
+class Compress(LayerKind):
+    """Slices of x along `axis` where the condition (bool, one dimension, maybe shorter) holds; their number is unknown.
+
+    `axis` as a tuple of one axis, or () for elements of x as a row. Source: ONNX Compress.
+    """
+
+    name = "compress"
+    exact = True
+    per_element = 0
+    moves = slice(1)
+    attributes: Mapping[str, Any] = {"axis": ()}
+
+    @staticmethod
+    def _axis(attrs: Mapping[str, Any], rank: int) -> int | None:
+        axis = integers("axis", attrs["axis"])
+        if len(axis) > 1:
+            raise ModelError(f"attribute axis={axis}: expected one axis or ()")
+        return axis_of(axis[0], rank) if axis else None
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
+        x, condition = take(inputs, 2)
+        check_dtype("condition", condition, frozenset(("bool",)))
+        check_rank("condition", condition, 1)
+        axis = self._axis(attrs, x.rank)
+        length: int | Expr = 1
+        for d in x.dims if axis is None else (x.dims[axis],):
+            length = length * d
+        count = unknown(0, min(highest(length), highest(condition.dims[0])))
+        return [TensorSpec(x.dtype, (count,) if axis is None else (*x.shape[:axis], count, *x.shape[axis + 1:]))]
+
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
+        if shapes[0] is None:
+            return None if attrs["axis"] else (None,)
+        axis = self._axis(attrs, len(shapes[0]))
+        return (None,) if axis is None else (*shapes[0][:axis], None, *shapes[0][axis + 1:])
+
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
+        x, condition = take(inputs, 2)
+        try:
+            return [np.compress(condition, x, self._axis(attrs, np.ndim(x)))]
+        except IndexError as e:
+            raise ShapeError(f"compress: {e}") from None
+
+    def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
+        return 2 * inputs[0].elements + inputs[1].elements
+
+
 def _padded(inputs: list[Any]) -> list[Any]:
     """The inputs of a loop with both of its first ones, which a layer may leave out at the end."""
     return [*inputs, None, None][:max(2, len(inputs))]
@@ -405,14 +470,16 @@ def truth(what: str, array: Any) -> bool:
     return bool(array.reshape(()))
 
 
-def _spec(array: Any) -> TensorSpec | None:
-    from ..net.format import dtype_of
-    return None if array is None else TensorSpec(dtype_of(np.asarray(array).dtype), tuple(np.shape(array)))
+def _specs(declared: Sequence[TensorSpec], arrays: Sequence[Any]) -> list[TensorSpec | None]:
+    """Specs of arrays in the element types that a block declares: they may be given in another precision."""
+    return [TensorSpec(s.dtype, tuple(np.shape(a))) for s, a in zip(declared, arrays)]
 
 
-def _numpy(spec: TensorSpec) -> str:
-    from ..net.format import numpy_dtype
-    return numpy_dtype(spec.dtype)
+def _empty(specs: Sequence[TensorSpec], given: Sequence[TensorSpec | None], arrays: Sequence[Any]) -> list[np.ndarray]:
+    """Parts of no trip, in the precision of the arrays, whose declared specs are `given`; open sizes become 0."""
+    types = {s.dtype: np.asarray(a).dtype for s, a in zip(given, arrays) if s is not None}
+    return [np.empty([d if isinstance(d, int) else 0 for d in s.dims], types.get(s.dtype, numpy_dtype(s.dtype)))
+            for s in specs]
 
 
 def _origin(net: Any, value: str) -> str:
@@ -435,7 +502,9 @@ def _settled(body: Block, fixed: list[TensorSpec], initial: Sequence[Any], other
     if any(s is None for s in carried):
         raise ShapeError("expected all carried values, got an absent one")
     for round_ in range(MOST_ROUNDS + 1):
-        made = infer_block(body, [*fixed, *carried, *others])
+        conditions: list[Condition] = []
+        with recording(conditions):
+            made = infer_block(body, [*fixed, *carried, *others])
         after = made[ahead:ahead + len(carried)]
         changed = False
         for i, (a, b) in enumerate(zip(carried, after)):
@@ -448,6 +517,8 @@ def _settled(body: Block, fixed: list[TensorSpec], initial: Sequence[Any], other
                 carried[i] = TensorSpec(a.dtype, tuple(unknown() if m or every else d for m, d in zip(moved, a.dims)))
                 changed = True
         if not changed:
+            for condition in conditions:
+                assumed(*condition)
             return carried, made
     raise ShapeError("the shapes of what it carries do not settle")
 

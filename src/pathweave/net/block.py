@@ -31,8 +31,8 @@ class Block:
             raise ModelError(f"block: expected a Net, got {type(net).__name__}")
         net.check()
         self.net = Net(dict(net.inputs), list(net.outputs), list(net.layers), dict(net.constants))
-        inner = [b.depth for layer in self.net.layers for b in layer.blocks.values()]
-        self.depth = 1 + max(inner, default=0)
+        inner: list[int] = [b.depth for layer in self.net.layers for b in layer.blocks.values()]
+        self.depth: int = 1 + max(inner, default=0)
         if self.depth > MOST_DEPTH:
             raise ModelError(f"block: nets nested {self.depth} deep: expected at most {MOST_DEPTH} (conditions and loops "
                              f"inside each other); flatten the model")
@@ -91,7 +91,8 @@ def _digest(net: Net) -> str:
             seen.add(value)
             array = np.ascontiguousarray(net.constants[value])
             add("constant", values(value), array.dtype.str, *map(str, array.shape))
-            total.update(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
+            if array.size:
+                total.update(array.reshape(-1).view(np.uint8).data)
         return values(value) if value else "-"
     for layer in net.layers:
         inputs = [named(v) for v in layer.inputs]

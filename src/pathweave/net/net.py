@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ..errors import ModelError
-from .dim import Expr
+from .dim import Expr, highest
 from .scales import Scale
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class TensorSpec:
     def bound(self) -> bool:
         """True when no dimension depends on a symbol."""
         return all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def upper(self) -> "TensorSpec":
+        """The largest that a value inside a net may be: open sizes at their upper bound."""
+        return self if self.bound else TensorSpec(self.dtype, tuple(map(highest, self.dims)))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"

@@ -57,8 +57,8 @@ class Case:
         return infer_layer(self.layer(), list(self.inputs))
 
     def problem(self, threads: int = 1) -> Problem:
-        """The problem that routines are asked about."""
-        return Problem.make(self.kind, self.inputs, self.constant, self.outputs(),
+        """The problem that routines are asked about; an output whose size depends on contents has its upper bound."""
+        return Problem.make(self.kind, self.inputs, self.constant, [s.upper for s in self.outputs()],
                             kind_of(self.kind).complete(self.attrs), self.epilogue, threads, self._zeros)
 
     @cached_property

@@ -15,6 +15,12 @@ CASES = [
         ((7, 5), _indices(4), 0, (1,)), ((7, 5), _indices(2, 3), 1, ()), ((1, 16, 5, 5), _indices(8), 1, (1,)),
         ((7,), _indices(), 0, (1,)), ((2, 3, 4), _indices(5, dtype="i32"), 2, ()), ((30, 16), _indices(2, 5), 0, ()))),
     case("gather", TensorSpec("i64", (4,)), _indices(), axis=0, values=("integral", "index:4")),
+    *(case("gather_elements", x, i, values=("", f"index:{x[a]}"), axis=a) for x, i, a in (
+        ((7, 5), _indices(4, 5), 0), ((7, 5), _indices(7, 9), 1), ((2, 3, 4), _indices(2, 1, 4, dtype="i32"), -2),
+        ((9,), _indices(3), 0))),
+    *(case("gather_nd", x, i, values=("", "index:3"), batch=b) for x, i, b in (
+        ((5, 4, 3), _indices(6, 2), 0), ((3, 4), _indices(2, 5, 2), 0), ((2, 5, 4, 3), _indices(2, 6, 2), 1),
+        ((5, 7), _indices(4, 1), 0), ((2, 3, 4, 5), _indices(2, 3, 2, 1), 2))),
     *(case("where", TensorSpec("bool", c), a, b) for c, a, b in (
         ((1, 16, 7, 7), (1, 16, 7, 7), (1, 16, 7, 7)), ((3, 1), (1, 5), (3, 5)), ((1, 16, 1, 1), (1, 16, 4, 4), ()),
         ((7,), (2, 1), (1,)))),

@@ -119,4 +119,10 @@ def nonzero(n: Node) -> None:
     n.emit("nonzero", [n.input(0)], last=True)
 
 
-OPERATORS = {"If": if_, "Loop": loop, "Scan": scan, "NonZero": nonzero}
+def compress(n: Node) -> None:
+    """Slices where a condition holds."""
+    n.required(2)
+    n.emit("compress", [n.input(0), n.input(1)], {"axis": (n.int("axis"),)} if n.has("axis") else {}, last=True)
+
+
+OPERATORS = {"If": if_, "Loop": loop, "Scan": scan, "NonZero": nonzero, "Compress": compress}

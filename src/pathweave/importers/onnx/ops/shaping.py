@@ -148,6 +148,18 @@ def gather(n: Node) -> None:
     n.emit("gather", [n.input(0), n.input(1)], {"axis": n.int("axis")}, last=True)
 
 
+def gather_elements(n: Node) -> None:
+    """Elements at indices along an axis."""
+    n.required(2)
+    n.emit("gather_elements", [n.input(0), n.input(1)], {"axis": n.int("axis")}, last=True)
+
+
+def gather_nd(n: Node) -> None:
+    """Slices at index vectors."""
+    n.required(2)
+    n.emit("gather_nd", [n.input(0), n.input(1)], {"batch": n.int("batch_dims")}, last=True)
+
+
 def with_shape(kind: str):
     """An operator whose second input is a shape or repeats."""
     def operator(n: Node) -> None:
@@ -203,7 +215,8 @@ def dropout(n: Node) -> None:
 
 OPERATORS = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
-    "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "Expand": with_shape("expand"),
+    "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "GatherElements": gather_elements,
+    "GatherND": gather_nd, "Expand": with_shape("expand"),
     "Tile": with_shape("tile"), "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
     "Dropout": dropout,
 }
