@@ -145,7 +145,7 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
       throw;
     }
   }
-  throw std::runtime_error(where + " failed with code " + std::to_string(code));
+  throw std::runtime_error(where + " " + failure_text(code));
 }
 
 // Runs `body` without the GIL, as long as nobody wants it to end; raises what it fails with.
