@@ -48,7 +48,7 @@ class BlocksKernel : public MoverKernel {
     const Operand x = operands_.in(0, c), y = operands_.out(0, c);
     // `deep` has the blocks among its channels, `wide` among its pixels.
     const Operand &deep = to_space_ ? x : y, &wide = to_space_ ? y : x;
-    int64_t d[4], w[4];
+    int64_t d[4] = {}, w[4] = {};
     steps_of(deep, d);
     steps_of(wide, w);
     const int64_t b = block_, channels = wide.size[1];
