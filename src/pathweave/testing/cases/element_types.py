@@ -154,4 +154,41 @@ def _picks() -> Iterator[Case]:
     yield case("range", start=0.5, limit=9.0, delta=1.75, dtype="i32")
 
 
-CASES = [*_moves(), *_pairs(), *_functions(), *_picks()]
+def _casts() -> Iterator[Case]:
+    every = ("bool", "f32", "bf16", *NUMBERS)
+    for a in every:
+        for b in every:
+            source = {"source": "bf16"} if a == "bf16" else {}
+            # Floats that lie in the range of every type.
+            values = "positive" if b.startswith("u") else "wide" if a in ("f16", "f32", "f64") else ""
+            yield case("cast", *_specs(a, (5, 13)), dtype=b, values=(values,), **source)
+    for through in ("f16", "bf16"):
+        for to in ("f64", "i32", "bool"):
+            yield case("cast", *_specs("f64", (3, 1100)), dtype=to, through=through, values=("wide",))
+    for to in ("f16", "bf16", "f32", "bool"):
+        yield case("cast", *_specs("f64", (90,)), dtype=to, values=("special",))
+    yield case("cast", *_specs("i64", (0, 3)), dtype="f32")
+
+
+_AXES = [((3, 5, 4), (1,)), ((3, 5, 4), (0, 2)), ((2, 70), (0,)), ((4, 33), (1,)), ((2, 3, 4, 5), (1, 3))]
+
+
+def _reductions() -> Iterator[Case]:
+    for op in ("sum", "mean", "max", "min", "prod", "l1", "sum_square", "l2", "log_sum", "log_sum_exp"):
+        floating = op in ("l2", "log_sum", "log_sum_exp")
+        for dtype in ("f16", "f64") if floating else NUMBERS:
+            for shape, axes in _AXES[:2] if dtype not in ("i64", "f64") else _AXES:
+                whole = "nonzero" if op == "prod" else "integral"
+                word = "positive" if dtype in ("f16", "f64") else whole
+                yield case("reduce", *_specs(dtype, shape), op=op, axes=axes, values=(word,),
+                           name=f"reduce {dtype} {shape} {op} {axes} of types")
+        for shape, axes in (((2, 5, 7, 3), (0, 2)), ((3, 0, 2), (1,)), ((6, 2, 5), (0, 2))):
+            if not (op == "mean" and 0 in shape):
+                yield case("reduce", shape, op=op, axes=axes, keepdims=0, values=("positive",))
+        yield case("reduce", *_specs("f64", (3, 4, 2, 5)), op=op, axes=(1,), keepdims=0, values=("positive",))
+    for op in ("max", "min"):
+        yield case("reduce", *_specs("bool", (3, 5)), op=op, axes=(1,))
+        yield case("reduce", *_specs("f64", (30, 2)), op=op, axes=(1,), values=("special",))
+
+
+CASES = [*_moves(), *_casts(), *_reductions(), *_pairs(), *_functions(), *_picks()]
