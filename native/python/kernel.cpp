@@ -238,6 +238,31 @@ KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecAr
           "python"};
 }
 
+using SizeArgs = std::vector<std::vector<int64_t>>;
+
+// The ports of one side of a kernel at the sizes of one run. Throws Error for sizes that the kernel does not take.
+std::vector<Port> ports_at(const PreparedKernel& kernel, bool output, const SizeArgs& sizes) {
+  std::vector<Port> ports = output ? kernel.out() : kernel.in();
+  const size_t first = output ? kernel.in().size() : 0;
+  for (size_t i = 0; i < ports.size() && !sizes.empty(); ++i) {
+    const Dims &given = sizes[first + i], &bound = ports[i].sizes;
+    const std::string where = "port " + std::to_string(first + i);
+    if (given.size() != bound.size())
+      throw Error(where + ": expected " + std::to_string(bound.size()) + " sizes, got " + std::to_string(given.size()));
+    uint64_t elements = 1, before = 1;
+    for (size_t d = 0; d < given.size(); ++d) {
+      if (given[d] < 0 || given[d] > bound[d] || (given[d] != bound[d] && !kernel.open(first + i, d)))
+        throw Error(where + ": axis " + std::to_string(d) + " has size " + std::to_string(given[d]) + ", expected " +
+                    (kernel.open(first + i, d) ? "0 to " : "") + std::to_string(bound[d]));
+      elements *= static_cast<uint64_t>(given[d]);
+      before *= static_cast<uint64_t>(bound[d]);
+    }
+    if (before) ports[i].bytes = ports[i].bytes / before * elements;
+    ports[i].sizes = given;
+  }
+  return ports;
+}
+
 // The arrays of one side of a kernel, checked against its ports.
 std::vector<void*> addresses(std::vector<HostArray>& held, nb::sequence objects, const std::vector<Port>& ports,
                              bool output) {
@@ -258,7 +283,7 @@ std::vector<void*> addresses(std::vector<HostArray>& held, nb::sequence objects,
 }
 
 void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence outputs, nb::object workspace,
-                int threads, bool apart) {
+                int threads, bool apart, const SizeArgs& given) {
   const PreparedKernel& kernel = *handle.kernel;
   const pw_kernel& raw = kernel.raw();
   if (!kernel.device()->host_memory())
@@ -267,8 +292,12 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     throw Error(std::to_string(threads) + " threads: expected 1 to " + std::to_string(kernel.threads()) +
                 ", for which the kernel was prepared");
   std::vector<HostArray> held;
-  held.reserve(kernel.in().size() + kernel.out().size());
-  const auto in = addresses(held, inputs, kernel.in(), false), out = addresses(held, outputs, kernel.out(), true);
+  const size_t count = kernel.in().size() + kernel.out().size();
+  if (!given.empty() && given.size() != count)
+    throw Error("expected the sizes of " + std::to_string(count) + " ports, got " + std::to_string(given.size()));
+  const auto in_ports = ports_at(kernel, false, given), out_ports = ports_at(kernel, true, given);
+  held.reserve(count);
+  const auto in = addresses(held, inputs, in_ports, false), out = addresses(held, outputs, out_ports, true);
   const HostArray scratch(workspace, true, "workspace");
   if (scratch.bytes() < raw.workspace_bytes || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0)
     throw Error("workspace: expected " + std::to_string(raw.workspace_bytes) + " bytes at a multiple of 64, got " +
@@ -289,7 +318,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     }
   };
   std::vector<Dims> sizes;
-  for (const auto* ports : {&kernel.in(), &kernel.out()})
+  for (const auto* ports : {&in_ports, &out_ports})
     for (const Port& port : *ports) sizes.push_back(port.sizes);
   std::vector<int64_t*> lists;
   for (Dims& one : sizes) lists.push_back(one.data());
@@ -306,7 +335,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
   }
   const int code = phases.code;
   if (const std::exception_ptr error = take_python_error()) std::rethrow_exception(error);
-  if (code != 0) throw std::runtime_error("the kernel failed with code " + std::to_string(code));
+  if (code != 0) throw std::runtime_error("the kernel " + failure_text(code));
 }
 
 Memory first_memory(const pw_kernel& raw, uint64_t phase, uint32_t index, uint32_t count) {
@@ -392,11 +421,15 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
       .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
-           nb::arg("apart") = false,
+           nb::arg("apart") = false, nb::arg("sizes") = SizeArgs{},
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
            "handed to the kernel. `threads`: at most those of its problem. `apart`: in kernels with phases each does its "
-           "own share of the pieces and nothing else, one after another. Raises ValueError for arrays of other sizes, "
-           "RuntimeError when the kernel fails.")
+           "own share of the pieces and nothing else, one after another. `sizes`: those of the inputs, then of the outputs, "
+           "in this run; [] for those of the problem. Raises ValueError for arrays of other sizes and for sizes that the "
+           "kernel does not take, RuntimeError when the kernel fails.")
+      .def("open", [](const KernelHandle& k, size_t port, size_t axis) { return k.kernel->open(port, axis); },
+           nb::arg("port"), nb::arg("axis"),
+           "Whether a run may have fewer along this axis than the problem. Ports: inputs, then outputs.")
       .def("reads_first", reads_first, nb::arg("phase"), nb::arg("index"), nb::arg("count"),
            "What thread `index` of `count` reads first in a phase, of the kernel's own memory: what is fetched while it "
            "waits for the step before. Raises ValueError where there is no such thread.")

@@ -238,7 +238,7 @@ struct Unfit : std::runtime_error {
     }
   }
   if (code == Session::kUnfit) throw Unfit(where + ": " + session.message());
-  throw std::runtime_error(where + " failed with code " + std::to_string(code));
+  throw std::runtime_error(where + " " + failure_text(code));
 }
 
 // Runs `body` without the GIL, as long as nobody wants it to end; raises what it fails with.

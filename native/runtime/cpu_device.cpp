@@ -87,9 +87,8 @@ struct Bound {
 
 int run_bound(void* self, const pw_context* c) {
   // A host kernel is always handed a Team; the C part is what other languages see of it.
-  static_cast<Bound*>(self)->kernel->run(
+  return static_cast<Bound*>(self)->kernel->run(
       Context{c->in, c->out, c->in_sizes, c->out_sizes, c->workspace, *static_cast<Team*>(c->team), c});
-  return 0;
 }
 
 int bound_open(const void* self, uint32_t port, uint32_t axis) {

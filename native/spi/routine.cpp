@@ -24,6 +24,11 @@ Ports uniform_ports(const Problem& problem, Layout layout, DType dtype) {
   return ports;
 }
 
+std::string failure_text(int code) {
+  if (code == kOutside) return "was given an index that lies outside of the axis that it counts along";
+  return "failed with code " + std::to_string(code);
+}
+
 Routine::Routine(Card card) : card_(std::move(card)) {
   if (card_.layer.empty()) card_.layer = card_.id.substr(0, card_.id.find('/'));
 }

@@ -55,6 +55,12 @@ struct Constant {
 };
 using Constants = std::vector<Constant>;  // one per problem input, then one per output
 
+// What a run may fail with. An index that lies outside of its axis is not read with.
+constexpr int kOutside = 101;
+
+// What a code of a run means, as the end of the sentence "the step ...".
+std::string failure_text(int code);
+
 // One run of a kernel; see pw_context in plugin.h.
 struct Context {
   const void* const* in;
@@ -93,8 +99,12 @@ class Kernel {
     return false;
   }
   // Called by every thread of the team. No exceptions, no allocation. A kernel overrides one of the two: the first where
-  // some axis is open, else the second, which is handed the same without sizes.
-  virtual void run(const Context& context) noexcept { run(context.in, context.out, context.workspace, context.team); }
+  // some axis is open or where contents may be wrong, else the second, which is handed the same without sizes. Gives 0, or
+  // why the run failed, such as kOutside: the rest of the run is passed over then, and outputs may hold anything.
+  virtual int run(const Context& context) noexcept {
+    run(context.in, context.out, context.workspace, context.team);
+    return 0;
+  }
   virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept {
     (void)in, (void)out, (void)workspace, (void)team;
   }

@@ -3,6 +3,7 @@
 Each check compares with the layer's meaning in float64 at the tolerance of the routine's accuracy class, with poisoned
 outputs, forbidden pages around inputs, outputs, constants and all that the kernel holds, a second run that must be equal
 to the bit, as must a run in a session, and, for routines that may work in place or without a copy, a run in which they do.
+Kernels that go by the sizes of a run are run at smaller ones (`open.py`).
 Routines that hold values as integers are compared with an integer reference too (`quantised.py`). With more threads, more
 than there are pieces or processors, the kernel is prepared anew, and a session must give the same to the bit.
 """
@@ -31,6 +32,7 @@ from ..runtime.native import native
 from . import Case, cases, quantised, tolerance
 from .guard import Guarded, fence, guarded
 from .layouts import decode, encode, lay_out, logical
+from .open import fault as at_smaller_sizes
 
 #: Numbers of threads with which a kernel is compared with its meaning; with the others it is compared with itself.
 FULL = (1, 2)
@@ -325,7 +327,10 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
     if earlier and not _equal(earlier, results):
         return error, "the result depends on the number of threads"
     subject.first.setdefault((check.routine, check.variant), results)
-    return error, _teams(wiring, physical, results)
+    failure = _teams(wiring, physical, results)
+    if not failure and subject.case and not integers and kernel.host_memory:
+        failure = at_smaller_sizes(kernel, subject.case, subject.arrays, ins, outs, allowed, check.threads)
+    return error, failure
 
 
 def _earlier(subject: Subject, check: Check) -> list[np.ndarray] | None:
