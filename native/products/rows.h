@@ -76,11 +76,12 @@ class RowsKernel : public PackedRows {
 
   bool open(size_t, size_t axis) const override { return axes_.open(axis); }
 
-  void run(const Context& c) noexcept override {
+  int run(const Context& c) noexcept override {
     Product product = product_;
     if (const int64_t rows = axes_.rows(c.in_sizes[0]); rows != product.rows) size(product, rows);
     walk(product, static_cast<float*>(c.out[0]), add_ ? static_cast<const float*>(c.in[1]) : nullptr,
          areas_.own<const float*>(c.workspace, c.team), c.team, rows_of(static_cast<const float*>(c.in[0]), product));
+    return 0;
   }
 
  private:

@@ -44,7 +44,7 @@ class MatmulGemmKernel : public Kernel {
     return port == 0 ? axis != last : b_shape_.size() < 2 || a_shape_.size() < b_shape_.size() ? false : axis != last;
   }
 
-  void run(const Context& c) noexcept override {
+  int run(const Context& c) noexcept override {
     const MatmulRun shape = at(operands_.sizes(0, c.in_sizes, a_shape_), operands_.sizes(1, c.in_sizes, b_shape_));
     Product product = product_;
     size(product, shape);
@@ -58,9 +58,10 @@ class MatmulGemmKernel : public Kernel {
     if (!packed_ && c.team.phase == 0) {
       const auto* b = operands_.get<float>(1, c.in);
       const int64_t all = shape.b_matrices * product.panels();
-      return c.team.each(all, std::max<int64_t>(1, all / (8 * c.team.count)), [&](int64_t first, int64_t last) {
+      c.team.each(all, std::max<int64_t>(1, all / (8 * c.team.count)), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) pack_panel(b, i, shape, own + i * panel);
       });
+      return 0;
     }
     const int64_t blocks = product.blocking.count(), results = shape.rows * shape.columns;
     // Small products are taken several at a time.
@@ -79,6 +80,7 @@ class MatmulGemmKernel : public Kernel {
                    });
       }
     });
+    return 0;
   }
 
  private:

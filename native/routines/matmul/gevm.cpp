@@ -28,7 +28,7 @@ class GevmKernel : public PieceKernel {
   // All sizes but those of constants: the row of a is one whatever the sizes are, as none is larger than that of the problem.
   bool open(size_t, size_t) const override { return !constant_; }
 
-  void run(const Context& c) noexcept override {
+  int run(const Context& c) noexcept override {
     const MatmulRun shape(operands_.sizes(0, c.in_sizes, a_shape_), a_shape_.size(),
                           operands_.sizes(1, c.in_sizes, b_shape_), b_shape_.size());
     const auto* a = operands_.get<float>(0, c.in);
@@ -45,6 +45,7 @@ class GevmKernel : public PieceKernel {
       one_piece(a + of_a * shape.depth, b + of_b * shape.depth * shape.columns + first, shape, count,
                 residual ? residual + at : nullptr, y + at);
     });
+    return 0;
   }
 
  private:

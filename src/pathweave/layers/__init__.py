@@ -12,6 +12,7 @@ from ..errors import ModelError, ShapeError, SizeError
 from ..folder import instances
 from ..net.conditions import at_least, equal
 from ..net.net import Epilogue, Layer, Net, TensorSpec
+from ..net.roles import Roles, image_roles
 from ..net.size import check_value, check_windows, surely_fits
 from ._linear import Affine, Linear
 
@@ -36,6 +37,8 @@ class LayerKind:
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
     `elementwise`: True where an output element depends on nothing but the elements at its place in the inputs, which broadcast.
+    `space`: how many axes of space the first input and the outputs have behind batch and channels, as images have two; -1 for
+    any number; None where the kind does not say. See `roles`.
     `view`: True where the output is the first input, row-major, in another shape.
     `formula`: the output written with + - * / ** of the inputs, for passes that put more than numbers there; None: no formula.
     `linear`: how weights and a bias act on the first input; None: there are none, or not in this way.
@@ -59,6 +62,7 @@ class LayerKind:
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
     elementwise: bool = False
+    space: int | None = None
     view: bool = False
     formula: Callable[..., Any] | None = None
     linear: Linear | None = None
@@ -111,6 +115,18 @@ class LayerKind:
     def settle(self, layer: Layer, specs: list[TensorSpec | None]) -> Layer:
         """The layer in the form that it has at these bound input specs; a kind whose attributes depend on them says so."""
         return layer
+
+    def roles(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> tuple[list[Roles | None], list[Roles | None]]:
+        """What each axis of the inputs and of the outputs is for (net/roles.py), per value; None for a value of which the kind
+        says nothing, as for all behind those of a list.
+
+        `attrs`: complete. `inputs`: their specs, None where one is absent or not known. Here: as `space` says.
+        """
+        spec = inputs[0] if inputs else None
+        rank = 2 + self.space if self.space is not None and self.space >= 0 else spec.rank if spec is not None else 0
+        if self.space is None or rank < 2 or spec is not None and spec.rank != rank:
+            return [], []
+        return [image_roles(rank - 2)], [image_roles(rank - 2)]
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list) -> list:
         """Outputs as NumPy arrays, from complete attributes and arrays (None = absent).

@@ -432,6 +432,7 @@ class DepthToSpace(Mover):
     """Channels to pixels: [N,C,H,W] -> [N,C/b^2,Hb,Wb], mode DCR or CRD. Source: ONNX DepthToSpace."""
 
     name = "depth_to_space"
+    space = 2
     attributes = {"block": None, "mode": "DCR"}
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
@@ -459,6 +460,7 @@ class SpaceToDepth(Mover):
     """Pixels to channels: [N,C,H,W] -> [N,Cb^2,H/b,W/b]. Source: ONNX SpaceToDepth."""
 
     name = "space_to_depth"
+    space = 2
     attributes = {"block": None}
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:

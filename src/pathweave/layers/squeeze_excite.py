@@ -20,6 +20,7 @@ class SqueezeExcite(Staged):
     """
 
     name = "squeeze_excite"
+    space = 2
     attributes = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "depthwise": "", "squeeze": "", "excite": ""}
 
     activations = ("depthwise", "squeeze", "excite")

@@ -13,6 +13,7 @@ from ..net.conditions import Condition, recording
 from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
+from ..net.roles import space_axes, usual_roles
 from ..net.size import MOST_RANK, MOST_SIZE
 from .evaluate import MEANING_ERRORS
 from .partial import FOLLOWED_ELEMENTS, Folding, fold
@@ -135,7 +136,7 @@ class OpenShapes:
         1 for the first dimension of an input, the batch; for the others, one size of REPRESENTATIVE at a time.
         """
         batch = {s.shape[0] for s in inputs.values() if s.shape}
-        image = {d for s in inputs.values() if s.rank == 4 for d in s.shape[2:]}
+        image = {s.shape[axis] for s in inputs.values() for axis in space_axes(usual_roles(s.rank))}
         rest = [d for d in dict.fromkeys(d for s in inputs.values() for d in s.shape) if isinstance(d, str) and d not in batch]
         ones = {d: 1 for d in batch if isinstance(d, str)}
         usual = {d: REPRESENTATIVE[0] if d in image else REPRESENTATIVE[1] for d in rest}

@@ -101,8 +101,11 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
     names = [d["name"] for d in devices() if d["available"]]
     values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
-    for spec, scaled in {(bound.spec(v), v in bound.scales): None for v in values}:
+    border = {v: (form,) for v, form in (*((v, bound.input_format(v)) for v in bound.inputs),
+                                        *((v, bound.output_format(v)) for v in bound.outputs))}
+    for spec, scaled, of_caller in {(bound.spec(v), v in bound.scales, border.get(v, ())): None for v in values}:
         formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
+        formats += [form for form in of_caller if form not in formats]
         pairs = list(itertools.permutations(formats, 2))
         plain = [f for f in formats if f.dtype == "f32"]
         for form in FORMS if plain else ():  # to and from f32, and among layouts

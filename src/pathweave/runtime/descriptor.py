@@ -3,7 +3,7 @@
 A descriptor is words joined by `:` and `/`; each narrows the choice:
 
     cpu  cuda0  python         device                f32  bf16  i8  qint8       element type
-    nchw  nhwc  nchw16c        layout                chf (= nchw)  chl (= nhwc)
+    nchw  nhwc  nchw16c        layout                chf (= nchw)  chl (= nhwc, of other ranks nlc, ndhwc)
     1thread                    run by one thread, the others go on to the next step (small layers)
     naive                      reference routines    fast       the others, at the accuracy class strict
     faster                     the others, below it  winograd4  an algorithm (a word that is none of the above)
@@ -22,6 +22,7 @@ from typing import Any
 
 from ..errors import NoneAllowedError, RestrictionError
 from ..net.format import DTYPES, LAYOUTS, STORED
+from ..net.layouts import alike
 from ..net.net import Layer
 from ..net.variant import ALONE_WORD
 from ..words import counted
@@ -29,8 +30,8 @@ from .catalogue import Candidate, Restrict
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
-#: Word -> layouts that it allows: values of other ranks than that of a layout lie as they always do.
-_LAYOUT_ALIASES = {word: tuple(dict.fromkeys((layout, "plain")))
+#: Word -> layouts that it allows: the channels of values of other ranks lie alike, or the values lie in `plain`.
+_LAYOUT_ALIASES = {word: alike(layout)
                    for word, layout in {"chf": "nchw", "chl": "nhwc", **{x: x for x in LAYOUTS}}.items()}
 LEVELS = ("naive", "fast", "faster")
 _DEVICE = re.compile(r"(cpu|python|null|cuda|opencl|vulkan|hexagon|hvx)\d*")

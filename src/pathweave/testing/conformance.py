@@ -23,7 +23,7 @@ import numpy as np
 from ..locks import cached_property
 from ..net.accuracy import LIMITS
 from ..net.compare import relative_error
-from ..net.format import Format, itemsize, numpy_dtype
+from ..net.format import LAYOUTS, Format, fits, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.scales import UNKNOWN, Scale, needs_scale
@@ -164,6 +164,10 @@ def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
 
 def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarray, np.ndarray, Scale]:
     """A value before and after a conversion, in the formats' element types, and its scale."""
+    if spec.dtype != "f32":  # moved as it is
+        most = {"bool": 2, "u8": 256, "i8": 128}.get(spec.dtype, 2000)
+        array = np.random.default_rng(spec.elements).integers(0, most, spec.shape).astype(numpy_dtype(spec.dtype))
+        return array, array, UNKNOWN
     if {source.dtype, target.dtype} & set(STORED_FORMS):
         array = _values_of(spec, source, target)
         return array, decode(encode(array, target.dtype), target.dtype), UNKNOWN
@@ -231,10 +235,25 @@ def adapts() -> list[tuple[TensorSpec, Format, Format]]:
     for dtype in (d for d in STORED_FORMS if itemsize(d) == 2):
         ends = Format("f32", "plain"), Format(dtype, "plain")
         found += [(TensorSpec("f32", (_EVERY,)), a, b) for a, b in (ends, ends[::-1])]
+    found += _moved_as_they_are()
     for shape in [(), (1,), (17,), (1000,), (3, 17), (3, 64), (2, 5, 31), (2, 5, 64), (1, 1000), (2, 3, 1, 2, 33)]:
         for dtype in ("u8", *STORED_FORMS):
             ends = Format("f32", "plain"), Format(dtype, "plain")
             found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
+    return found
+
+
+def _moved_as_they_are() -> list[tuple[TensorSpec, Format, Format]]:
+    """Changes of layout of elements of every size, and of values of rank 3 and 5."""
+    shapes = [(1, 1, 1), (2, 3, 17), (3, 20, 1), (1, 67, 33), (1, 3, 5000), (2, 3, 2, 5, 7), (1, 33, 3, 4, 5), (1, 1, 2, 3, 4),
+              (1, 1, 1, 1), (2, 3, 7, 5), (1, 32, 9, 7), (1, 70, 20, 21)]
+    found = []
+    for shape in shapes:
+        layouts = [x for x in LAYOUTS if fits(x, shape)]
+        for dtype in ("f32", "u8", "f16", "i32", "f64", "bool", "bf16"):
+            if len(shape) != 4 or dtype != "f32":
+                found += [(TensorSpec(dtype, shape), Format(dtype, a), Format(dtype, b))
+                          for a in layouts for b in layouts if a != b]
     return found
 
 
