@@ -11,7 +11,8 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
                                    "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
      "meta": {...}, "routes": {SIGNATURE: route},
      "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of values, see scales.py
-     "layouts"?: {"x": "nhwc"}}                               of a call's arrays, see border.py
+     "layouts"?: {"x": "nhwc"},                               of a call's arrays, see border.py
+     "plugins"?: {"swish2": "swish 1.0"}}                     layer kind -> package and version of the plugin that defines it
 
 JSON has no infinities and no NaN: such a float is written as `{"$float": "inf"}`, `"-inf"` or `"nan"`.
 """
@@ -33,6 +34,7 @@ from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import LARGEST_SCALE, LEAST_SCALE, Scale
 from ..net.size import MOST_RANK, MOST_SIZE
+from ..plugins import left_out, owner
 
 #: Format written, and the formats that can be read.
 FORMAT = 1
@@ -180,7 +182,15 @@ def encode(model: Model) -> dict:
                                 for net, scales in model.quantisation.items()}
     if model.layouts:
         data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
+    added = {kind: plugin for kind in sorted(_kinds_used(model)) if (plugin := owner("layers", kind)) is not None}
+    if added:
+        data["plugins"] = {kind: f"{plugin.package} {plugin.version}" for kind, plugin in added.items()}
     return data
+
+
+def _kinds_used(model: Model) -> set[str]:
+    layers = [layer for net in model.nets.values() for layer in net.layers]
+    return {layer.kind for layer in layers} | {layer.epilogue.act for layer in layers if layer.epilogue.act}
 
 
 def _encode_layer(layer: Layer, where: str) -> dict:
@@ -208,11 +218,11 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     if type(version) is not int or version not in READABLE:
         raise bad("model format", " or ".join(map(str, READABLE)), version,
                   "update pathweave to read it, or save the model again with this version")
-    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts"))
+    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts", "plugins"))
     nets = _object(data["nets"], "nets", None, ())
     if "main" not in nets or not set(nets) <= set(NET_ORDER):
         raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
-    _check_kinds(nets)
+    _check_kinds(nets, _object(data.get("plugins", {}), "plugins", None, ()))
     claimed: set[str] = set()
     decoded = {name: _net(nets[name], name, constants, claimed) for name in NET_ORDER if name in nets}
     stray = sorted(set(constants) - claimed)
@@ -291,20 +301,25 @@ def _names(x: Any, where: str, empty: bool = False) -> list[str]:
     return x
 
 
-def _check_kinds(nets: dict) -> None:
-    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`."""
+def _check_kinds(nets: dict[str, Any], packages: dict[str, Any]) -> None:
+    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`. `packages`: kind -> who defines it."""
     from ..layers import kinds
     unknown: dict[str, str] = {}
     for net in nets.values():
         layers = net.get("layers") if isinstance(net, dict) else None
         for layer in layers if isinstance(layers, list) else ():
-            kind = layer.get("kind") if isinstance(layer, dict) else None
-            if isinstance(kind, str) and kind not in kinds():
-                unknown.setdefault(kind, str(layer.get("name")))
+            epilogue = layer.get("epilogue") if isinstance(layer, dict) else None
+            act = epilogue.get("act") if isinstance(epilogue, dict) else None
+            for kind in (layer.get("kind"), act) if isinstance(layer, dict) else ():
+                if isinstance(kind, str) and kind and kind not in kinds():
+                    unknown.setdefault(kind, str(layer.get("name")))
     if unknown:
-        listed = ", ".join(f"{shown(k)} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        by = {kind: f" of the package {shown(packages[kind])}" for kind in unknown if isinstance(packages.get(kind), str)}
+        listed = ", ".join(f"{shown(k)}{by.get(k, '')} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        advice = "install the package, whose plugin defines them" if len(by) == len(unknown) else \
+            "update pathweave, or install the plugin that defines them"
         raise FileFormatError(f"model: expected layer kinds that this version knows, got {len(unknown)} unknown: "
-                              f"{listed}; update pathweave, or install the plugin that defines them")
+                              f"{listed}; {advice}{left_out('layers')}")
 
 
 def _net(data: Any, name: str, constants: Mapping[str, Any], claimed: set[str]) -> Net:

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any, Callable, Mapping
 
 from ..errors import ModelError, ShapeError, SizeError
-from ..folder import instances
+from ..folder import instances_in
 from ..net.conditions import at_least, equal
 from ..net.net import Epilogue, Layer, Net, TensorSpec
 from ..net.size import check_value, check_windows, surely_fits
+from ..plugins import collect, left_out
 from ._linear import Affine, Linear
 
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
@@ -172,8 +173,8 @@ class LayerKind:
 
 @lru_cache(maxsize=None)
 def kinds() -> dict[str, LayerKind]:
-    """Every layer kind by name, collected from the files of this folder."""
-    return instances(__name__, LayerKind, "layer kind")
+    """Every layer kind by name, collected from the files of this folder and from plugins."""
+    return collect(__name__, "layers", lambda module: instances_in(module, LayerKind), "layer kind")
 
 
 def kind_of(name: str) -> LayerKind:
@@ -181,7 +182,8 @@ def kind_of(name: str) -> LayerKind:
     try:
         return kinds()[name]
     except KeyError:
-        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}") from None
+        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}"
+                         f"{left_out('layers')}") from None
 
 
 def apply_epilogue(y: Any, epilogue: Epilogue, residual: Any = None) -> Any:

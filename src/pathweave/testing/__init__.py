@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..errors import Error
-from ..folder import modules
+from ..errors import ModelError
 from ..layers import compute, infer_layer, kind_of
 from ..layers.dense import Product
 from ..locks import cached_property
@@ -24,6 +24,7 @@ from ..net.format import numpy_dtype
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.zeros import zeros_of
+from ..plugins import collect
 from . import cases as _folder  # imported before the function of the same name takes its place in this module
 
 
@@ -184,13 +185,16 @@ def tolerance(case: Case, accuracy_class: str, dtype: str = "") -> float:
 
 @lru_cache(maxsize=1)
 def _collected() -> tuple[Case, ...]:
+    return tuple(collect(_folder.__name__, "cases", _cases_in, "case").values())
+
+
+def _cases_in(module: ModuleType) -> dict[str, Case]:
     found: dict[str, Case] = {}
-    for module in modules(_folder.__name__):
-        for item in module.CASES:
-            if item.name in found:
-                raise Error(f"two cases are named {item.name!r}")
-            found[item.name] = item
-    return tuple(found.values())
+    for item in module.CASES:
+        if item.name in found:
+            raise ModelError(f"two cases of {module.__name__} are named {item.name!r}")
+        found[item.name] = item
+    return found
 
 
 def cases(kind: str | None = None) -> list[Case]:
