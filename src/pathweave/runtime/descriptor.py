@@ -26,6 +26,7 @@ from ..net.net import Layer
 from ..net.variant import ALONE_WORD
 from ..words import counted
 from .catalogue import Candidate, Restrict
+from .native import native
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
@@ -191,5 +192,5 @@ def restriction(value: Any) -> Restrict | None:
     """None, a callable, a descriptor, or several -> what `restrict` arguments are turned into."""
     if value is None or callable(value):
         return value
-    found = Restriction(value)
+    found = Restriction(value, [d["name"] for d in native().devices()])
     return found or None
