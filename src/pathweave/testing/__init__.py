@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,13 @@ from ..net.problem import Problem
 from ..net.zeros import zeros_of
 from ..plugins import collect
 from . import cases as _folder  # imported before the function of the same name takes its place in this module
+
+#: A shape of an image, and shapes of all ranks; and what stands for an input of a case: its shape, of f32, or its spec.
+Image: TypeAlias = "tuple[int, int, int, int]"
+Shape: TypeAlias = "tuple[int, ...]"
+Given: TypeAlias = "Shape | TensorSpec"
+#: Attributes of a layer by name, and arguments of `case`.
+Attrs: TypeAlias = "dict[str, Any]"
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,8 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
     the blocks of 16 outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
     """
     word, _, parameter = word.partition(":")
-    shape, kind = spec.shape, np.dtype(numpy_dtype(spec.dtype))
+    shape, kind = spec.sizes, np.dtype(numpy_dtype(spec.dtype))
+    y: np.ndarray
     if kind.kind == "b":
         y = rng.integers(0, 2, shape)
     elif word == "index":
@@ -142,8 +150,8 @@ def _kept(shape: tuple[int, ...], word: str, percent: float, rng: np.random.Gene
     return np.repeat(kept, 16, axis=0)[:shape[0]] if word == "blocks" else kept
 
 
-def case(kind: str, *inputs, name: str = "", constant: Sequence[int] = (), epilogue: str = "",
-         values: Sequence[str] = (), **attrs) -> Case:
+def case(kind: str, *inputs: Given | None, name: str = "", constant: Sequence[int] = (), epilogue: str = "",
+         values: Sequence[str] = (), **attrs: Any) -> Case:
     """Short form for case files.
 
     An input is a shape (f32), a TensorSpec, or None; `constant` lists the indices of constants; `epilogue` is the text

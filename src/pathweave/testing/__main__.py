@@ -44,7 +44,8 @@ def main() -> int:
     # What is asked for by name is carried out.
     named = arguments.case or arguments.routine or arguments.everything
     unit = "" if named else conformance.unit_of(isa)
-    number, done, failed, left_out, worst = 0, 0, 0, 0, {}
+    number, done, failed, left_out = 0, 0, 0, 0
+    worst: dict[str, tuple[float, str]] = {}
     for subject in conformance.subjects(arguments.case):
         for check, card in conformance.checks_of(subject, arguments.routine, arguments.variant,
                                                  arguments.threads or conformance.THREADS):
