@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Callable
 
 from ..errors import Error, InputError, InterruptedTuning, RestrictionError
+from ..words import printable
 
 FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
 
@@ -40,7 +41,7 @@ def is_wide() -> bool:
 
 def say(message: str) -> None:
     """One message on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message, "\n"), file=sys.stderr, flush=True)
 
 
 def exit_code(error: BaseException) -> int:

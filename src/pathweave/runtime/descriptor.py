@@ -24,7 +24,7 @@ from ..errors import NoneAllowedError, RestrictionError
 from ..net.format import DTYPES, LAYOUTS, STORED
 from ..net.net import Layer
 from ..net.variant import ALONE_WORD
-from ..words import counted
+from ..words import counted, meant
 from .catalogue import Candidate, Restrict
 from .native import native
 
@@ -184,8 +184,16 @@ class Restriction:
             if not any(d.covers(i) and any(d.matches(c) for c in cs) for i, cs in enumerate(found)):
                 offered = sorted({c.routine for cs in found for c in cs})
                 shown = ", ".join(offered[:40]) + (f", and {len(offered) - 40} more" if len(offered) > 40 else "")
-                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net, on this "
-                                           f"machine and in the accuracy class that is allowed; there are {shown}")
+                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net, on this machine "
+                                       f"and in the accuracy class that is allowed{_meant(d.text, found)}; there are {shown}")
+
+
+def _meant(text: str, found: list[list[Candidate]]) -> str:
+    """What may have been meant by the first word that is nothing that a descriptor can name in this net."""
+    known = {word for cs in found for c in cs for word in (c.problem.kind, c.algorithm, c.variant, *c.routine.split(":")[1:])}
+    known |= {*DTYPES, *STORED, *_DTYPE_ALIASES, *_LAYOUT_ALIASES, *LEVELS, ALONE_WORD, *_layer_kinds()}
+    words = re.split("[:/]", text.partition("@")[0].strip())
+    return next((hint for word in words if word not in known and (hint := meant(word, known))), "")
 
 
 def restriction(value: Any) -> Restrict | None:
