@@ -99,6 +99,10 @@ class StoreError(Error, OSError):
     """The profile store cannot be opened, read or written."""
 
 
+class PluginError(Error, ImportError):
+    """An installed package that adds to pathweave cannot be used, or a part of it; see plugins.py."""
+
+
 class DeviceError(Error, RuntimeError):
     """A device is absent or failed; the message gives its reason."""
 

@@ -23,7 +23,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
     from ..report.inside import with_inner_rows
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
-    from ..words import counted, short_floats
+    from ..words import counted, printable, short_floats
     loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout)
     try:
         bound = bound_by_options(loaded, shape)
@@ -64,7 +64,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
                    Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
                   list(with_inner_rows(rows)), notes=[_total(held, total), _passes(before, after, is_own(model))])
-    parts: list[Any] = ["\n".join(lines), table]
+    parts: list[Any] = ["\n".join(map(printable, lines)), table]
     if bound.scales:
         parts += ["", _scales(bound)]
     if route is not None:
@@ -118,7 +118,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     from ..net.conditions import strongest
     from ..report.inside import blocks, with_inner_rows
     from ..report.tables import Column, Table, count_column
-    from ..words import short_floats
+    from ..words import printable, short_floats
     net = loaded.main
     shapes = _open_shapes(net)
     sizes = shapes.representative(net.inputs)
@@ -158,7 +158,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                    Column("epilogue", "epilogue", short_floats, fold=2),
                    *([count_column("operations", "operations")] if sizes else [])], list(with_inner_rows(rows)),
                   notes=[stated, *([_must_fit(conditions)] if conditions else [])])
-    print_tables("\n".join(lines), table, *loaded.notes)
+    print_tables("\n".join(map(printable, lines)), table, *loaded.notes)
 
 
 def _must_fit(conditions: list[str]) -> str:
@@ -180,6 +180,7 @@ def _work(net: Any, specs: Any) -> dict[str, int]:
 def _scales(bound: Any) -> Any:
     """Calibrated values, in the order in which they are made."""
     from ..report.tables import Column, Table
+    from ..words import counted
 
     def short(x: float) -> str:
         return f"{x:.5g}"
@@ -188,13 +189,15 @@ def _scales(bound: Any) -> Any:
             for v in made if (s := bound.scales.get(v))]
     return Table([Column("value", "value"), Column("least", "least", short, True), Column("largest", "largest", short, True),
                   Column("scale", "scale", short, True), Column("zero_point", "zero point", right=True)], rows,
-                 f"calibrated: {len(rows)} of {sum(bound.spec(v).dtype == 'f32' for v in made)} values",
+                 f"calibrated: {len(rows)} of {counted(sum(bound.spec(v).dtype == 'f32' for v in made), 'value')}",
                  ["as integers q of 8 bits: real = scale * (q - zero point)"])
 
 
 def _total(parameters: int, operations: int) -> str:
     from ..report.tables import show_count
-    return f"{show_count(parameters)} parameters, {show_count(operations)} operations per call (a multiply-add is two)"
+    from ..words import counted
+    return f"{counted(show_count(parameters), 'parameter')}, {counted(show_count(operations), 'operation')} per call " \
+           "(a multiply-add is two)"
 
 
 def _passes(before: Counter, after: Counter, own: bool) -> str:

@@ -11,7 +11,8 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
                                    "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
      "meta": {...}, "routes": {SIGNATURE: route},
      "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of values, see scales.py
-     "layouts"?: {"x": "nhwc"}}                               of a call's arrays, see border.py
+     "layouts"?: {"x": "nhwc"},                               of a call's arrays, see border.py
+     "plugins"?: {"swish2": "swish 1.0"}}                     layer kind -> package and version of the plugin that defines it
 
 An attribute may be a net inside the layer: see blocks.py.
 
@@ -37,6 +38,7 @@ from ..net.route import Route
 from ..net.scales import LARGEST_SCALE, LEAST_SCALE, Scale
 from ..net.size import MOST_RANK, MOST_SIZE
 from . import blocks
+from ..plugins import left_out, owner
 
 #: Format written, and the formats that can be read.
 FORMAT = 1
@@ -179,6 +181,9 @@ def encode(model: Model) -> dict:
                                 for net, scales in model.quantisation.items()}
     if model.layouts:
         data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
+    added = {kind: plugin for kind in sorted(_kinds_used(model)) if (plugin := owner("layers", kind)) is not None}
+    if added:
+        data["plugins"] = {kind: f"{plugin.package} {plugin.version}" for kind, plugin in added.items()}
     return data
 
 
@@ -196,6 +201,11 @@ def _encode_attr(value: Any, where: str, tensors: Mapping[int, str]) -> Any:
         return {blocks.TAG: {**_encode_net(value.net, where, tensors),
                              "constants": {name: tensors[id(array)] for name, array in value.net.constants.items()}}}
     return to_plain(int(value) if isinstance(value, bool) else value, where)
+
+
+def _kinds_used(model: Model) -> set[str]:
+    layers = [layer for net in model.nets.values() for layer in net.all_layers()]
+    return {layer.kind for layer in layers} | {layer.epilogue.act for layer in layers if layer.epilogue.act}
 
 
 def _encode_layer(layer: Layer, where: str, tensors: Mapping[int, str]) -> dict:
@@ -222,11 +232,11 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     if type(version) is not int or version not in READABLE:
         raise bad("model format", " or ".join(map(str, READABLE)), version,
                   "update pathweave to read it, or save the model again with this version")
-    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts"))
+    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts", "plugins"))
     nets = _object(data["nets"], "nets", None, ())
     if "main" not in nets or not set(nets) <= set(NET_ORDER):
         raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
-    _check_kinds(nets)
+    _check_kinds(nets, _object(data.get("plugins", {}), "plugins", None, ()))
     claimed: set[str] = set()
     decoded = {name: _net(nets[name], f"net {name}", _Tensors(name, constants, claimed)) for name in NET_ORDER if name in nets}
     stray = sorted(set(constants) - claimed)
@@ -305,8 +315,8 @@ def _names(x: Any, where: str, empty: bool = False) -> list[str]:
     return x
 
 
-def _check_kinds(nets: dict) -> None:
-    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`."""
+def _check_kinds(nets: dict[str, Any], packages: dict[str, Any]) -> None:
+    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`. `packages`: kind -> who defines it."""
     from ..layers import kinds
     unknown: dict[str, str] = {}
     pending = list(reversed(nets.values()))
@@ -316,15 +326,20 @@ def _check_kinds(nets: dict) -> None:
         for layer in layers if isinstance(layers, list) else ():
             if not isinstance(layer, dict):
                 continue
-            kind, attrs = layer.get("kind"), layer.get("attrs")
-            if isinstance(kind, str) and kind not in kinds():
-                unknown.setdefault(kind, str(layer.get("name")))
+            attrs, epilogue = layer.get("attrs"), layer.get("epilogue")
+            act = epilogue.get("act") if isinstance(epilogue, dict) else None
+            for kind in (layer.get("kind"), act):
+                if isinstance(kind, str) and kind and kind not in kinds():
+                    unknown.setdefault(kind, str(layer.get("name")))
             pending += [v[blocks.TAG] for v in (attrs.values() if isinstance(attrs, dict) else ())
                         if isinstance(v, dict) and blocks.TAG in v]
     if unknown:
-        listed = ", ".join(f"{shown(k)} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        by = {kind: f" of the package {shown(packages[kind])}" for kind in unknown if isinstance(packages.get(kind), str)}
+        listed = ", ".join(f"{shown(k)}{by.get(k, '')} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        advice = "install the package, whose plugin defines them" if len(by) == len(unknown) else \
+            "update pathweave, or install the plugin that defines them"
         raise FileFormatError(f"model: expected layer kinds that this version knows, got {len(unknown)} unknown: "
-                              f"{listed}; update pathweave, or install the plugin that defines them")
+                              f"{listed}; {advice}{left_out('layers')}")
 
 
 class _Tensors:

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import FileFormatError, InputError
-from ..folder import modules
 from ..net.net import Model
+from ..plugins import by_module, collect
 from .foreign import Peek, identify
 
 #: Bytes that importers get to see to recognise a file.
@@ -28,9 +28,8 @@ HEAD_BYTES = 4096
 
 @cache
 def importers() -> dict[str, ModuleType]:
-    """Every importer by the name of its folder."""
-    return {m.__name__.rpartition(".")[2]: m for m in modules(__name__)
-            if hasattr(m, "recognises") and hasattr(m, "read")}
+    """Every importer by the name of its folder, those of plugins last."""
+    return collect(__name__, "importers", by_module("recognises", "read"), "importer")
 
 
 def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: Any) -> Model:

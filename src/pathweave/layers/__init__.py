@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any, Callable, Mapping
 
 from ..errors import ModelError, ShapeError, SizeError
-from ..folder import instances
+from ..folder import instances_in
 from ..net.conditions import at_least, equal
 from ..net.net import Epilogue, Layer, Net, TensorSpec
 from ..net.roles import Roles, image_roles
 from ..net.size import check_value, check_windows, surely_fits
+from ..plugins import collect, left_out
 from ._linear import Affine, Linear
 
 #: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
@@ -203,8 +204,8 @@ class LayerKind:
 
 @lru_cache(maxsize=None)
 def kinds() -> dict[str, LayerKind]:
-    """Every layer kind by name, collected from the files of this folder."""
-    return instances(__name__, LayerKind, "layer kind")
+    """Every layer kind by name, collected from the files of this folder and from plugins."""
+    return collect(__name__, "layers", lambda module: instances_in(module, LayerKind), "layer kind")
 
 
 def kind_of(name: str) -> LayerKind:
@@ -212,7 +213,8 @@ def kind_of(name: str) -> LayerKind:
     try:
         return kinds()[name]
     except KeyError:
-        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}") from None
+        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}"
+                         f"{left_out('layers')}") from None
 
 
 def apply_epilogue(y: Any, epilogue: Epilogue, residual: Any = None) -> Any:

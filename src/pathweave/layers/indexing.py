@@ -13,6 +13,7 @@ from ..net.conditions import at_least, equal
 from ..net.dim import Expr, ceiling, largest
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import TensorSpec
+from ..words import counted
 from . import LayerKind, Outline
 from ._common import (
     FLOATS,
@@ -227,7 +228,7 @@ class TopK(ValueKind):
         (k,) = integers("k", attrs["k"], 1, 0)
         axis = axis_of(attrs["axis"], x.rank)
         if not at_least(x.shape[axis], k):
-            raise ShapeError(f"k={k}: axis {axis} of {x} has only {x.shape[axis]} elements")
+            raise ShapeError(f"k={k}: axis {axis} of {x} has only {counted(str(x.shape[axis]), 'element')}")
         shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
         return [TensorSpec(x.dtype, shape), TensorSpec("i64", shape)]
 

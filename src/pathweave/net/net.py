@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Mapping, cast
@@ -183,6 +184,13 @@ class Net:
                 if v:
                     out.setdefault(v, []).append((layer, i))
         return out
+
+    def all_layers(self) -> Iterator[Layer]:
+        """The layers, and those of the nets inside them."""
+        for layer in self.layers:
+            yield layer
+            for block in layer.blocks.values():
+                yield from block.net.all_layers()
 
     def dynamic_inputs(self, layer: Layer) -> list[tuple[int, str]]:
         """(index, name) of the inputs that are values, not constants and not absent."""

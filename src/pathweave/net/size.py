@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any
 
 from ..errors import InputError, SizeError
+from ..words import counted
 from .dim import MOST_SIZE as MOST_SIZE
 from .dim import Expr, lowest
 from .format import DTYPES, itemsize
@@ -82,7 +83,7 @@ def readable(count: int) -> str:
     number, unit = float(count), 0
     while number >= 1000 and unit < 8:
         number, unit = number / 1000, unit + 1
-    return f"{count} bytes" if unit == 0 else f"{number:.3g} {' kMGTPEZY'[unit]}B"
+    return counted(count, "byte") if unit == 0 else f"{number:.3g} {' kMGTPEZY'[unit]}B"
 
 
 def advice(limit: int) -> str:

@@ -14,12 +14,12 @@ from types import ModuleType
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..folder import modules
 from ..layers import check_inputs
 from ..meaning import open_shapes
 from ..meaning.evaluate import MEANING_ERRORS, match_symbols
 from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower, Known
 from ..net.net import Net, TensorSpec
+from ..plugins import collect
 from ._graph import Graph
 
 #: Rounds of all passes after which rewriting stops; the net is right after every single rewrite.
@@ -28,8 +28,16 @@ MAX_ROUNDS = 100
 
 @cache
 def passes() -> tuple[ModuleType, ...]:
-    """Every pass, in order."""
-    return tuple(sorted((m for m in modules(__name__) if hasattr(m, "apply")), key=lambda m: (m.order, m.__name__)))
+    """Every pass, in order, those of plugins among them."""
+    return tuple(sorted(collect(__name__, "passes", _pass_in, "pass").values(), key=lambda m: (m.order, m.__name__)))
+
+
+def _pass_in(module: ModuleType) -> dict[str, ModuleType]:
+    """A module that is a pass, by its name. Raises AttributeError where it does not say all that a pass says."""
+    if not hasattr(module, "apply"):
+        return {}
+    float(module.order), bool(module.needs_shapes)
+    return {module.__name__.rpartition(".")[2]: module}
 
 
 def optimise(net: Net) -> Net:

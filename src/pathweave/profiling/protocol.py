@@ -27,6 +27,7 @@ from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
+from ..words import counted
 from .fingerprint import HostFingerprint, host
 from .kernels import HEAVY
 from .measurement import PROTOCOL, Key, Measurement, quantile
@@ -152,7 +153,7 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     except KeyboardInterrupt as e:
         runs[-1].samples.flush()
         where = store.path or "a store in memory"
-        raise InterruptedTuning(f"profiling was interrupted after {sum(r.passes for r in runs)} passes; "
+        raise InterruptedTuning(f"profiling was interrupted after {counted(sum(r.passes for r in runs), 'pass', 'passes')}; "
                                 f"{len(set().union(*(r.samples.measured for r in runs)))} candidates and conversions measured "
                                 f"in this run are kept in {where}: start again to go on") from e
     finally:
