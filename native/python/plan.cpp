@@ -134,6 +134,9 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
 [[noreturn]] void raise(const Session& session, int code) {
   if (code == Session::kBusy)
     throw std::runtime_error("this session is running in another thread; give each thread its own");
+  if (code == Session::kForked)
+    throw std::runtime_error("this session uses a device that belongs to the process that opened it, and a forked child has no "
+                             "part in it; start processes that use the device by 'spawn'");
   const int step = session.last_error().step;
   const std::string label = step < 0 ? "" : session.plan().steps()[static_cast<size_t>(step)].label;
   const std::string where = step < 0 ? "the end of the run" : "step " + std::to_string(step) + " ('" + label + "')";
@@ -167,14 +170,41 @@ void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
   run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data()); });
 }
 
-nb::ndarray<nb::numpy, int64_t> run_timed(Session& session, nb::sequence inputs, nb::sequence outputs) {
+using TouchText = std::tuple<int, uint64_t, uint64_t, bool>;
+
+nb::list queue_waits(const std::vector<std::pair<int, std::vector<TouchText>>>& steps, const std::vector<int>& devices) {
+  std::vector<QueuedWork> work;
+  for (const auto& [queue, touches] : steps) {
+    if (queue < -1 || queue >= static_cast<int>(devices.size()))
+      throw Error("queue " + std::to_string(queue) + " of " + std::to_string(devices.size()));
+    work.push_back({queue, {}});
+    for (const auto& [space, first, last, write] : touches) work.back().touches.push_back({space, first, last, write});
+  }
+  nb::list all;
+  for (const StepWaits& waits : waits_of(work, devices))
+    all.append(nb::make_tuple(nb::cast(waits.host), nb::cast(waits.queue), waits.record));
+  return all;
+}
+
+using Times = nb::ndarray<nb::numpy, int64_t>;
+
+// Of a timed run: the nanoseconds of each step, and from the begin of the run to its begin.
+std::pair<Times, Times> run_timeline(Session& session, nb::sequence inputs, nb::sequence outputs) {
   const Arrays arrays = bind(session.plan(), inputs, outputs);
   const size_t count = session.plan().steps().size();
-  auto times = std::make_unique<int64_t[]>(count ? count : 1);
-  run_without_gil(session, [&] { return session.run_timed(arrays.in.data(), arrays.out.data(), times.get()); });
-  int64_t* data = times.release();
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
-  return nb::ndarray<nb::numpy, int64_t>(data, {count}, owner);
+  auto times = std::make_unique<int64_t[]>(count ? count : 1), starts = std::make_unique<int64_t[]>(count ? count : 1);
+  run_without_gil(session,
+                  [&] { return session.run_timed(arrays.in.data(), arrays.out.data(), times.get(), starts.get()); });
+  const auto give = [&](std::unique_ptr<int64_t[]> list) {
+    int64_t* data = list.release();
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
+    return Times(data, {count}, owner);
+  };
+  return {give(std::move(times)), give(std::move(starts))};
+}
+
+Times run_timed(Session& session, nb::sequence inputs, nb::sequence outputs) {
+  return run_timeline(session, inputs, outputs).first;
 }
 
 }  // namespace
@@ -184,6 +214,10 @@ void bind_plan(nb::module_& m) {
         nb::arg("outputs"),
         "Lays out values. steps: (ins, outs, [(in, out, offset)], [(in, out)]). Gives values [(root, offset, where)], "
         "arena bytes per device, peak, unshared.");
+  m.def("queue_waits", queue_waits, nb::arg("steps"), nb::arg("devices"),
+        "For tests. steps: (queue or -1 for the host, [(space, first byte, last byte, whether it writes)]); devices: of each "
+        "queue. Gives for each step (steps that the host waits for before, steps that its queue waits for, whether anybody "
+        "waits for it).");
   nb::class_<Plan>(m, "Plan", "Prepared kernels in order, with every value's place; immutable, shared by threads.")
       .def(nb::new_(&make_plan), nb::arg("values"), nb::arg("steps"), nb::arg("inputs"), nb::arg("outputs"),
            nb::arg("threads"),
@@ -201,7 +235,10 @@ void bind_plan(nb::module_& m) {
            "Runs the plan on contiguous arrays, in place. Raises ValueError for wrong sizes, RuntimeError when a step "
            "fails, or what a Python kernel raised.")
       .def("run_timed", run_timed, nb::arg("inputs"), nb::arg("outputs"),
-           "The same; gives the nanoseconds of each step, by the clock of its device.");
+           "The same; gives the nanoseconds of each step, by the clock of its device.")
+      .def("run_timeline", run_timeline, nb::arg("inputs"), nb::arg("outputs"),
+           "The same; gives (nanoseconds of each step, nanoseconds from the begin of the run to its begin), by the clock of "
+           "its device: steps of devices with queues may run at the same time.");
 }
 
 }  // namespace pw::python
