@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -23,6 +24,7 @@ class Space {
   // The earlier steps that must be over before `step` touches these bytes.
   template <class Found>
   void touch(int step, const Touch& t, Found&& found) {
+    if (t.first == t.last) return;
     for (const Access& a : accesses_)
       if (a.step != step && (a.write || t.write) && a.first < t.last && t.first < a.last) found(a.step);
     // Who waits for this step waits for those before it, where it covers all that they touched.
@@ -58,7 +60,11 @@ std::vector<StepWaits> waits_of(const std::vector<QueuedWork>& work, const std::
       });
     Known own = host;  // what the host knows when it puts the step into its queue is over
     if (one.queue >= 0) learn(own, queues[one.queue]);
-    for (size_t q = 0; q < devices.size(); ++q) {
+    // The latest first: what it waited for need not be waited for again.
+    std::vector<size_t> order(devices.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return needed[a] > needed[b]; });
+    for (size_t q : order) {
       if (needed[q] <= own[q]) continue;
       const bool same = one.queue >= 0 && devices[q] == devices[one.queue];
       (same ? wait.queue : wait.host).push_back(needed[q]);

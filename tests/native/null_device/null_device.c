@@ -126,6 +126,10 @@ static int64_t counted(const int64_t *counter) {
 EXPORT int64_t null_device_event_waits(void) { return counted(&event_waits); }
 EXPORT int64_t null_device_queue_waits(void) { return counted(&queue_waits); }
 EXPORT int64_t null_device_alive(void) { return counted(&queues_alive) + counted(&events_alive); }
+EXPORT void *null_device_take(uint32_t kind) {
+  void *memory = NULL;
+  return take_memory(0, kind, 64, &memory) == 0 ? memory : NULL;
+}
 EXPORT uint64_t null_device_now(void) { return host_clock; }
 EXPORT void null_device_spend(uint64_t nanoseconds) { host_clock += nanoseconds; }
 
