@@ -58,6 +58,10 @@ constexpr uint32_t kIdle = 5;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
+void c_loop(pw_team* team, int64_t n, int64_t grain, void* self, void (*body)(void*, int64_t, int64_t)) {
+  static_cast<Team*>(team)->each(n, grain, [&](int64_t first, int64_t last) { body(self, first, last); });
+}
+
 }  // namespace
 
 // A thread's way through a region.
@@ -333,7 +337,7 @@ class OneLoop : public Stages {
 }  // namespace
 
 Team::Team(uint32_t index, uint32_t count, uint32_t patience, TeamShared* shared)
-    : pw_team{sizeof(pw_team), index, count, c_barrier}, shared(shared), patience(patience) {}
+    : pw_team{sizeof(pw_team), index, count, c_barrier, 0, c_loop}, shared(shared), patience(patience) {}
 
 void Team::barrier() {
   if (count == 1) return;

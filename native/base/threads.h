@@ -45,7 +45,6 @@ struct alignas(64) TeamShared {
 // One thread's view of its team. The C part comes first: plugins see only that.
 struct Team : pw_team {
   TeamShared* shared = nullptr;
-  int64_t phase = 0;  // which of the kernel's phases runs
   Stop* stop = nullptr;  // of the thread that called
 
   // `patience`: spins before a waiting thread offers its processor to others.

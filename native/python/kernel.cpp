@@ -286,7 +286,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
                 int threads, bool apart, const SizeArgs& given) {
   const PreparedKernel& kernel = *handle.kernel;
   const pw_kernel& raw = kernel.raw();
-  if (!kernel.device()->host_memory())
+  if (!kernel.device()->host())
     throw Error("a kernel of " + handle.device + " runs on memory of its own; run it in a plan");
   if (threads < 1 || threads > kernel.threads())
     throw Error(std::to_string(threads) + " threads: expected 1 to " + std::to_string(kernel.threads()) +
@@ -322,7 +322,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     for (const Port& port : *ports) sizes.push_back(port.sizes);
   std::vector<int64_t*> lists;
   for (Dims& one : sizes) lists.push_back(one.data());
-  const pw_context context{.size = sizeof context, .reserved = 0, .in = in.data(), .out = out.data(),
+  const pw_context context{.size = sizeof context, .step = 0, .in = in.data(), .out = out.data(),
                            .in_sizes = lists.data(), .out_sizes = lists.data() + kernel.in().size(),
                            .workspace = scratch.data(), .team = nullptr, .queue = nullptr,
                            .take = nullptr, .owner = nullptr};
@@ -419,7 +419,7 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("phases", [](const KernelHandle& k) { return k.kernel->raw().phases; },
                    "Loops of pieces that a run is; 0: every thread of the team comes to it, once.")
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
-      .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
+      .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
            nb::arg("apart") = false, nb::arg("sizes") = SizeArgs{},
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "

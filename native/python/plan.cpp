@@ -226,6 +226,9 @@ struct Unfit : std::runtime_error {
   if (code == Session::kBusy)
     throw std::runtime_error("this session is running in another thread; give each thread its own");
   if (code == Session::kNoMemory) throw std::bad_alloc();
+  if (code == Session::kForked)
+    throw std::runtime_error("this session uses a device that belongs to the process that opened it, and a forked child has no "
+                             "part in it; start processes that use the device by 'spawn'");
   const int step = session.last_error().step;
   const std::string label = step < 0 ? "" : session.plan().steps()[static_cast<size_t>(step)].label;
   const std::string where = step < 0 ? "the end of the run" : "step " + std::to_string(step) + " ('" + label + "')";
@@ -260,15 +263,42 @@ void run(Session& session, nb::sequence inputs, nb::sequence outputs, const std:
   run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data(), sizes.data()); });
 }
 
-nb::ndarray<nb::numpy, int64_t> run_timed(Session& session, nb::sequence inputs, nb::sequence outputs,
-                                          const std::vector<int64_t>& sizes) {
+using TouchText = std::tuple<int, uint64_t, uint64_t, bool>;
+
+nb::list queue_waits(const std::vector<std::pair<int, std::vector<TouchText>>>& steps, const std::vector<int>& devices) {
+  std::vector<QueuedWork> work;
+  for (const auto& [queue, touches] : steps) {
+    if (queue < -1 || queue >= static_cast<int>(devices.size()))
+      throw Error("queue " + std::to_string(queue) + " of " + std::to_string(devices.size()));
+    work.push_back({queue, {}});
+    for (const auto& [space, first, last, write] : touches) work.back().touches.push_back({space, first, last, write});
+  }
+  nb::list all;
+  for (const StepWaits& waits : waits_of(work, devices))
+    all.append(nb::make_tuple(nb::cast(waits.host), nb::cast(waits.queue), waits.record));
+  return all;
+}
+
+using Times = nb::ndarray<nb::numpy, int64_t>;
+
+// Of a timed run: the nanoseconds of each step, and from the begin of the run to its begin.
+std::pair<Times, Times> run_timeline(Session& session, nb::sequence inputs, nb::sequence outputs,
+                                     const std::vector<int64_t>& sizes) {
   const Arrays arrays = bind(session.plan(), inputs, outputs, sizes);
   const size_t count = session.plan().steps().size();
-  auto times = std::make_unique<int64_t[]>(count ? count : 1);
-  run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data(), sizes.data(), times.get()); });
-  int64_t* data = times.release();
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
-  return nb::ndarray<nb::numpy, int64_t>(data, {count}, owner);
+  auto times = std::make_unique<int64_t[]>(count ? count : 1), starts = std::make_unique<int64_t[]>(count ? count : 1);
+  run_without_gil(session,
+                  [&] { return session.run(arrays.in.data(), arrays.out.data(), sizes.data(), times.get(), starts.get()); });
+  const auto give = [&](std::unique_ptr<int64_t[]> list) {
+    int64_t* data = list.release();
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
+    return Times(data, {count}, owner);
+  };
+  return {give(std::move(times)), give(std::move(starts))};
+}
+
+Times run_timed(Session& session, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes) {
+  return run_timeline(session, inputs, outputs, sizes).first;
 }
 
 // The sizes of a late value, and its bytes.
@@ -293,6 +323,10 @@ void bind_plan(nb::module_& m) {
         "Lays out values. steps: (ins, outs, [(in, out, offset)], [(in, out)]). Gives values [(root, offset, where)], "
         "arena bytes per device, peak, unshared.");
   nb::exception<Unfit>(m, "UnfitSizes", PyExc_RuntimeError);
+  m.def("queue_waits", queue_waits, nb::arg("steps"), nb::arg("devices"),
+        "For tests. steps: (queue or -1 for the host, [(space, first byte, last byte, whether it writes)]); devices: of each "
+        "queue. Gives for each step (steps that the host waits for before, steps that its queue waits for, whether anybody "
+        "waits for it).");
   nb::class_<Plan>(m, "Plan", "Prepared kernels in order, with every value's place; immutable, shared by threads.")
       .def(nb::new_(&make_plan), nb::arg("values"), nb::arg("steps"), nb::arg("inputs"), nb::arg("outputs"),
            nb::arg("threads"), nb::arg("sizes") = std::vector<SizeArgs>{}, nb::arg("open") = std::map<int, OpenValueArgs>{},
@@ -318,7 +352,11 @@ void bind_plan(nb::module_& m) {
            "fails, or what a Python kernel raised.")
       .def("late", late, nb::arg("index"), "Sizes and bytes of a value that is fetched after a run, of the last one.")
       .def("run_timed", run_timed, nb::arg("inputs"), nb::arg("outputs"), nb::arg("sizes") = std::vector<int64_t>{},
-           "The same; gives the nanoseconds of each step, by the clock of its device.");
+           "The same; gives the nanoseconds of each step, by the clock of its device.")
+      .def("run_timeline", run_timeline, nb::arg("inputs"), nb::arg("outputs"),
+           nb::arg("sizes") = std::vector<int64_t>{},
+           "The same; gives (nanoseconds of each step, nanoseconds from the begin of the run to its begin), by the clock of "
+           "its device: steps of devices with queues may run at the same time.");
 }
 
 }  // namespace pw::python

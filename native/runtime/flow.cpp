@@ -46,7 +46,8 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   const int runner = plan_->runner(static_cast<int>(index));
   const Device* device = plan_->devices()[static_cast<size_t>(runner)].get();
   Step step{from.kernel ? from.kernel->raw() : pw_kernel{}, in_.size(), out_.size(),
-            memory_[2 * static_cast<size_t>(runner) + 1].data(), device, from.kernel && from.kernel->serial(), false};
+            workspace_of(index), device, from.kernel && from.kernel->serial(),
+            queues_ ? queues_->of(static_cast<int>(index)) : nullptr};
   open.kernel = from.kernel;
   const auto is_open = [&](int v) { return !plan_->values()[static_cast<size_t>(v)].axes.empty(); };
   for (size_t i = 0; i < from.in.size(); ++i) {
@@ -55,7 +56,6 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
     in_sizes_.push_back(is_open(v) || !from.kernel ? sizes_of(v) : from.kernel->in()[i].sizes.data());
     if (plan_->values()[static_cast<size_t>(v)].pooled) pools_[static_cast<size_t>(v)].in.push_back(in_.size());
     in_.push_back(place_of(v, in_.size(), in_patches_));
-    step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
   }
   // What a kernel finds out must not change the sizes that others look at.
   std::vector<std::pair<size_t, size_t>> found;  // output, first entry of open.found
@@ -71,7 +71,6 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
     }
     out_sizes_.push_back(is_open(v) || !from.kernel ? sizes_of(v) : const_cast<int64_t*>(from.kernel->out()[i].sizes.data()));
     out_.push_back(place_of(v, out_.size(), out_patches_));
-    step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
   }
   if (from.op == Op::copy && from.out.empty()) open.pools |= plan_->values()[static_cast<size_t>(from.in[1])].pooled;
   if (from.op == Op::append) open.pools |= plan_->values()[static_cast<size_t>(from.in[1])].pooled;
@@ -122,7 +121,7 @@ void* FlowSession::reserve(int value, uint64_t bytes, bool keep) {
   Pool& pool = pools_[static_cast<size_t>(value)];
   if (!pool.memory || pool.bytes < bytes) {
     const uint64_t wanted = std::max<uint64_t>({bytes, 2 * pool.bytes, 64});
-    auto larger = std::make_unique<DeviceMemory>(plan_->devices()[0], wanted);
+    auto larger = std::make_unique<DeviceMemory>(plan_->devices()[0], PW_MEMORY_DEVICE, wanted);
     if (keep && pool.memory) std::memcpy(larger->data(), pool.memory->data(), pool.bytes);
     pool.memory = std::move(larger);
     pool.bytes = wanted;
@@ -149,7 +148,7 @@ const void* FlowSession::late(size_t index, Dims& sizes) const {
   if (value.pooled) return pools_[static_cast<size_t>(v)].memory ? pools_[static_cast<size_t>(v)].memory->data() : nullptr;
   const Spot& spot = plan_->placement().values[static_cast<size_t>(v)];
   if (spot.where != Where::arena) return nullptr;
-  return memory_[2 * static_cast<size_t>(plan_->device_of(v))].data() + spot.offset;
+  return arenas_[static_cast<size_t>(plan_->device_of(v))].data() + spot.offset;
 }
 
 // ---- kernels ------------------------------------------------------------------------------------------------------
@@ -187,7 +186,7 @@ void FlowSession::use(int step, KernelPtr kernel) {
     Extra& extra = extra_[runner];
     if (extra.bytes < kernel->raw().workspace_bytes) {
       const uint64_t bytes = 2 * kernel->raw().workspace_bytes;
-      extra_memory_.emplace_back(plan_->devices()[runner], bytes);  // other steps may still use the last one
+      extra_memory_.emplace_back(plan_->devices()[runner], PW_MEMORY_DEVICE, bytes);  // other steps may still use the last one
       extra = {extra_memory_.back().data(), bytes};
     }
     used.workspace = extra.data;
@@ -325,14 +324,15 @@ Gather FlowSession::run(uint32_t number, Team& team) noexcept {
     return Gather::first;
   }
   team.phase = phase;
-  if (const int code = run_phase(step, team); code != 0) fail(s, code);
+  if (const int code = run_phase(step, s, team); code != 0) fail(s, code);
   return step.kernel.phases ? Gather::pieces : Gather::everyone;
 }
 
-int FlowSession::run_phase(const Step& step, Team& team) noexcept {
-  const pw_context context{.size = sizeof context, .reserved = 0, .in = in_.data() + step.in, .out = out_.data() + step.out,
-                           .in_sizes = in_sizes_.data() + step.in, .out_sizes = out_sizes_.data() + step.out,
-                           .workspace = step.workspace, .team = &team, .queue = nullptr, .take = take, .owner = this};
+int FlowSession::run_phase(const Step& step, int s, Team& team) noexcept {
+  const pw_context context{.size = sizeof context, .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
+                           .out = out_.data() + step.out, .in_sizes = in_sizes_.data() + step.in,
+                           .out_sizes = out_sizes_.data() + step.out, .workspace = step.workspace, .team = &team,
+                           .queue = step.queue, .take = take, .owner = this};
   return step.kernel.run(step.kernel.self, &context);
 }
 

@@ -59,7 +59,7 @@ class FlowSession final : public Session {
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
   Memory ahead(uint32_t, uint32_t) const noexcept override { return {}; }
-  int run_phase(const Step& step, Team& team) noexcept override;
+  int run_phase(const Step& step, int s, Team& team) noexcept override;
 
   void bind_values();
   bool set_sizes() noexcept;
