@@ -278,6 +278,15 @@ print(json.dumps([again(np.array([[2, -3, 0.5]], np.float32)).tolist(), again.ma
     assert done.stderr.strip().endswith("whose plugin defines them; PATHWEAVE_NO_PLUGINS turns plugins off")
 
 
+def test_saving_is_enough_for_a_file_to_name_the_package(tmp_path):
+    """Nothing else of the process has asked for a layer kind."""
+    install(tmp_path, "outside", WHOLE)
+    net = """pw.Net({"x": pw.TensorSpec("f32", (3,))}, ["y"], [pw.Layer("l", "signed_square", ("x",), ("y",), {})], {})"""
+    code = "from pathweave.files.spec import encode\nfrom pathweave.net.net import Model\n"
+    assert answer(tmp_path, f"{code}print(json.dumps(encode(Model({{'main': {net}}}))))")["plugins"] == \
+        {"signed_square": "outside 1.5"}
+
+
 def test_the_error_is_typed_and_the_header_is_where_it_says():
     assert issubclass(errors.PluginError, (errors.Error,)) and issubclass(errors.PluginError, ImportError)
     assert (Path(pathweave.include_folder()) / "pathweave" / "plugin.h").read_text().startswith("/* The device door")

@@ -168,6 +168,7 @@ def _check_text(text: str, where: str, error: Callable[[str], Exception] | None 
 
 def encode(model: Model) -> dict:
     """Everything of a model but its constants' contents, as JSON data. Raises ModelError for what JSON cannot hold."""
+    from ..layers import kinds
     nets = {}
     _, tensors = blocks.tensors_of(model)
     for name in sorted(model.nets, key=lambda n: NET_ORDER.index(n) if n in NET_ORDER else len(NET_ORDER)):
@@ -181,6 +182,7 @@ def encode(model: Model) -> dict:
                                 for net, scales in model.quantisation.items()}
     if model.layouts:
         data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
+    kinds()  # so that plugins have said what they add
     added = {kind: plugin for kind in sorted(_kinds_used(model)) if (plugin := owner("layers", kind)) is not None}
     if added:
         data["plugins"] = {kind: f"{plugin.package} {plugin.version}" for kind, plugin in added.items()}

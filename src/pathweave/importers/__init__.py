@@ -54,7 +54,7 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
         if path is None:
             raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
         return _read(own_file.read, path, options, "a .pw model")
-    foreign = identify(Peek(head, path, size, source if path is None else None), importers())
+    foreign = identify(Peek(head, path, size, source if isinstance(source, bytes) else None), importers())
     if foreign is None:
         for name, importer in importers().items():
             if importer.recognises(head, path):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import Error, ModelError, UnsupportedOperatorError
 from ..meaning.open_shapes import OpenShapes
@@ -275,13 +276,10 @@ class Node:
             raise ModelError(f"attribute {name!r} is {value!r}; expected {expected}")
         return value
 
-    def int(self, name: str, default: int = 0) -> int:
-        """Attribute that is a whole number."""
-        return int(self._attribute(name, "a whole number", _is_whole, default))
-
-    def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number."""
-        return float(self._attribute(name, "a number", lambda v: _is_whole(v) or isinstance(v, float), default))
+    @overload
+    def ints(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]: ...
+    @overload
+    def ints(self, name: str, default: None) -> tuple[int, ...] | None: ...
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
@@ -393,7 +391,7 @@ class Node:
         if extra:
             self.unsupported(f"its optional outputs {', '.join(map(repr, extra))} are read")
 
-    def unsupported(self, reason: str):
+    def unsupported(self, reason: str) -> NoReturn:
         """Report this use of the operator as not covered."""
         raise UnsupportedOperatorError(reason)
 
@@ -419,7 +417,7 @@ class Node:
         """Make the node's output equal to a value."""
         self.emit(last_kind, [value], last=True)
 
-    def constant(self, array, last: bool = False) -> str:
+    def constant(self, array: ArrayLike, last: bool = False) -> str:
         """Add a constant; with `last` it is the node's output."""
         name = self.outputs[0] if last and self.uses_output(0) else self.builder.fresh(f"{self.name}:constant")
         return self.builder.add_constant(name, np.asarray(array))
@@ -427,6 +425,16 @@ class Node:
     def number(self, value: float, like: str) -> str:
         """A scalar constant of the element type of a value (float32 where that is not known)."""
         return self.constant(np.array(value, numpy_dtype(self.dtype(like) or "f32")))
+
+    # attributes again: behind these two methods, a type checker takes `int` and `float` in the class for them
+
+    def int(self, name: str, default: int = 0) -> int:
+        """Attribute that is a whole number."""
+        return int(self._attribute(name, "a whole number", _is_whole, default))
+
+    def float(self, name: str, default: float = 0.0) -> float:
+        """Attribute that is a number."""
+        return float(self._attribute(name, "a number", lambda v: _is_whole(v) or isinstance(v, float), default))
 
 
 def _is_whole(value: Any) -> bool:

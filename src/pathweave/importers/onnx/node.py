@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -76,13 +76,10 @@ class Node(common.Node):
                              f"expected {' or '.join(_TYPE_NAMES[t] for t in types)}")
         return getattr(attribute, _ATTRIBUTE_FIELDS[attribute.type])
 
-    def int(self, name: str, default: int = 0) -> int:
-        """Attribute that is a whole number."""
-        return int(self._typed(name, (2,), default))
-
-    def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
-        return float(np.float32(self._typed(name, (1, 2), default)))
+    @overload
+    def ints(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]: ...
+    @overload
+    def ints(self, name: str, default: None) -> tuple[int, ...] | None: ...
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
@@ -122,3 +119,13 @@ class Node(common.Node):
         """Content of a TensorProto attribute as the net computes with it, and its ONNX element type."""
         array, dtype = to_array(proto, self.builder.external, where)
         return narrow(array) if array.dtype == np.float64 and "f64" in self.builder.types.computed else array, dtype
+
+    # attributes again: behind these two methods, a type checker takes `int` and `float` in the class for them
+
+    def int(self, name: str, default: int = 0) -> int:
+        """Attribute that is a whole number."""
+        return int(self._typed(name, (2,), default))
+
+    def float(self, name: str, default: float = 0.0) -> float:
+        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
+        return float(np.float32(self._typed(name, (1, 2), default)))
