@@ -21,12 +21,18 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(p
   rounds_.resize(plan_->steps().size());
   extra_.resize(plan_->devices().size());
   bind_values();
+  if (const auto& sizes = plan_->sizes(); sizes.most.size() == sizes.given && sizes.given == sizes.program.symbols().size()) {
+    most_.assign(sizes.program.count(), 0);
+    for (size_t i = 0; i < sizes.given; ++i) most_[static_cast<size_t>(sizes.program.symbols()[i])] = sizes.most[i];
+    if (!sizes.program.evaluate(most_.data())) most_.clear();
+  }
   bind_steps();
   bind_copies();
 }
 
 void FlowSession::bind_values() {
   for (const PlanValue& value : plan_->values()) {
+    if (!value.axes.empty() && !value.pooled) planned_.push_back(static_cast<int>(first_size_.size()));
     first_size_.push_back(sizes_.size());
     for (int size : value.axes) {
       sized_.emplace_back(sizes_.size(), size);
@@ -93,8 +99,16 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   Open& made = open_.back();
   for (int v : from.in) made.early &= !is_late(v);
   for (int v : from.out) made.early &= !is_late(v);
-  if (from.maker)
-    for (int size : from.maker->sizes) made.early &= !late[static_cast<size_t>(size)];
+  if (!from.maker) return;
+  made.open = true;
+  for (int size : from.maker->sizes) {
+    made.early &= !late[static_cast<size_t>(size)];
+    const auto has = [&](int v) {
+      const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
+      return std::find(axes.begin(), axes.end(), size) != axes.end();
+    };
+    made.told &= from.opens || std::any_of(from.in.begin(), from.in.end(), has) || std::any_of(from.out.begin(), from.out.end(), has);
+  }
 }
 
 // ---- sizes --------------------------------------------------------------------------------------------------------
@@ -102,6 +116,8 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
 bool FlowSession::set_sizes() noexcept {
   if (!plan_->sizes().program.evaluate(results_.data())) return false;
   for (const auto& [entry, size] : sized_) sizes_[entry] = results_[static_cast<size_t>(size)];
+  for (int v : planned_)
+    if (bytes_of(v) > plan_->values()[static_cast<size_t>(v)].bytes) return false;
   return true;
 }
 
@@ -196,6 +212,30 @@ void FlowSession::use(int step, KernelPtr kernel) {
   open_[static_cast<size_t>(step)].kernel = std::move(kernel);
 }
 
+// Whether a kernel for the largest sizes would do for all: that of the plan says of every axis that is open here that it is.
+bool FlowSession::roomy(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  if (most_.empty() || !from.opens) return false;
+  const auto side = [&](const std::vector<int>& values, size_t first) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto& axes = plan_->values()[static_cast<size_t>(values[i])].axes;
+      for (size_t axis = 0; axis < axes.size(); ++axis)
+        if (plan_->sizes().program[static_cast<size_t>(axes[axis])].kind != SizeOp::Kind::number &&
+            !from.kernel->open(first + i, axis))
+          return false;
+    }
+    return true;
+  };
+  return side(from.in, 0) && side(from.out, from.in.size());
+}
+
+std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const {
+  std::vector<int64_t> values;
+  values.reserve(sizes.size());
+  for (int size : sizes) values.push_back(results[static_cast<size_t>(size)]);
+  return values;
+}
+
 void FlowSession::prepare(int step) {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   Open& open = open_[static_cast<size_t>(step)];
@@ -224,20 +264,16 @@ void FlowSession::prepare(int step) {
     }
   }
   if (from.op != Op::kernel || !open.open) return;
-  const auto& sizes = from.maker ? from.maker->sizes : std::vector<int>{};
-  std::vector<int64_t> now;
-  for (int size : sizes) now.push_back(results_[static_cast<size_t>(size)]);
-  if (!open.bound.empty() && open.bound == now) return;
-  if (serves(step, *from.kernel, from.opens)) {
-    open.bound.clear();
-    if (open.kernel != from.kernel) use(step, from.kernel);
-    return;
-  }
+  if (open.told && serves(step, *open.kernel, from.opens)) return;
+  if (open.told && serves(step, *from.kernel, from.opens)) return use(step, from.kernel);
   if (!from.maker) throw Error("its kernel takes no other sizes, and none can be made");
+  const bool for_all = roomy(step);
+  const std::vector<int64_t> now = values_of(from.maker->sizes, for_all ? most_ : results_);
+  if (!open.told && open.bound == now) return;
   auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
   if (kept == open.kept.end()) {
     KernelPtr kernel = from.maker->make(now.data());
-    if (!serves(step, *kernel, false)) throw Error("the kernel that was made for them is for others");
+    if (!serves(step, *kernel, for_all)) throw Error("the kernel that was made for them is for others");
     if (open.kept.size() >= kKept)
       open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
                                        [](const Open::Kept& a, const Open::Kept& b) { return a.used < b.used; }));
@@ -246,7 +282,7 @@ void FlowSession::prepare(int step) {
   }
   kept->used = ++used_;
   use(step, kept->kernel);
-  open.bound = std::move(now);
+  if (!open.told) open.bound = now;
 }
 
 void FlowSession::prepare_early() {

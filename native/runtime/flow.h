@@ -26,7 +26,6 @@ class FlowSession final : public Session {
   // What is known of a step beside what the loop needs.
   struct Open {
     KernelPtr kernel;            // in use
-    std::vector<int64_t> bound;  // the plan's sizes that it was made for; empty: the plan's own kernel
     struct Kept {
       std::vector<int64_t> bound;
       KernelPtr kernel;
@@ -36,6 +35,9 @@ class FlowSession final : public Session {
     std::vector<int64_t> found;  // sizes that the step finds out, axis by axis of its outputs
     bool pools = false;          // it writes a value whose memory is taken meanwhile
     bool open = false;           // some of its values have open sizes
+    // What its kernel is made for shows in the sizes of its values; else `bound` says what the one in use was made for.
+    bool told = true;
+    std::vector<int64_t> bound;
     bool early = true;           // nothing that a step finds out changes it
   };
   struct Pool {
@@ -84,7 +86,12 @@ class FlowSession final : public Session {
   static void* take(const pw_context* context, uint32_t output, uint64_t bytes);
   uint64_t stage_at(uint64_t step, uint64_t phase) const noexcept { return step << 20 | phase; }
 
+  bool roomy(int step) const noexcept;
+  std::vector<int64_t> values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const;
+
   std::vector<int64_t> results_;   // of the plan's sizes
+  std::vector<int64_t> most_;      // the same at the largest sizes that memory is planned for; empty: that is not known
+  std::vector<int> planned_;       // values of open sizes that have a place
   std::vector<int64_t> sizes_;     // of all values, axis by axis
   std::vector<size_t> first_size_;  // per value; past the end for those of fixed size
   std::vector<Open> open_;

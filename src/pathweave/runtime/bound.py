@@ -136,7 +136,12 @@ class BoundNet:
         Raises ShapeError where it cannot be bound before these sizes are known.
         """
         from ..passes.opening import bind_open
-        opened = bind_open(net, inputs)
+        return BoundNet.of_opened(bind_open(net, inputs), example, scales, layouts)
+
+    @staticmethod
+    def of_opened(opened: OpenNet, example: Mapping[str, int], scales: Mapping[str, Scale] | None = None,
+                  layouts: Mapping[str, str] | None = None) -> BoundNet:
+        """A net with open sizes, with some that stand for all."""
         sizes = opened.example(example)
         return BoundNet(opened.at(sizes), scales, layouts=layouts, opened=opened, sizes=sizes)
 

@@ -111,7 +111,8 @@ class Builder:
         sets = {**self.opened.sets, **self.sets}
         return {"sizes": self.opened.table.operations, "open": self.opened.values, "sets": sets, "makers": self.opened.makers,
                 "control": {i: c.native for i, c in self.controls.items()}, "opens": self.opened.opens,
-                "given": len(self.opened.table.given), "late": self._late_values}
+                "given": len(self.opened.table.given), "late": self._late_values,
+                "most": [self.bound.sizes[n] for n in self.opened.table.given]}
 
     def add_value(self, spec: TensorSpec, form: Format, value: str, whole: bool = False, stated: bool = False) -> int:
         """A new native value. `value`: whose sizes it has, "" for fixed ones. `whole`: an input, which is always planned.

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
+from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError, UnfitSizesError
 from ..locks import lock
+from ..meaning.opened import OpenNet
 from ..net.arguments import as_array, by_name
 from ..net.border import checked_layouts, in_layout, logical_shapes
 from ..net.net import NET_ORDER, Model, Net, TensorSpec
@@ -25,6 +26,7 @@ from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
 from .bound import BoundNet, resolve_shapes
 from .native import native
+from .open_plans import OpenPlan, OpenPlans
 from .plan import Plan
 from .routes import plan_route
 from .session import Session
@@ -75,6 +77,9 @@ class Runnable:
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
+        self._open = OpenPlans(net)
+        self._open_entries: dict[int, tuple[OpenPlan, _Entry]] = {}
+        self._own: dict[tuple, str] = {}  # shapes -> signature of the route that was tuned for them, "" for none
         self._lock = lock()
         self._building = lock()
 
@@ -142,12 +147,15 @@ class Runnable:
     def kept_plans(self) -> list[Plan]:
         """The plans that are kept at the moment."""
         with self._lock:
-            return [entry.plan for entry in self._entries.values()]
+            return [entry.plan for entry in self._entries.values()] + self._open.plans()
 
     def forget_plans(self) -> None:
         """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
         with self._building, self._lock:
             self._entries.clear()
+            self._open.forget()
+            self._open_entries.clear()
+            self._own.clear()
 
     def set_routes(self, routes: dict[str, Route]) -> None:
         """Take other routes for the plans to come."""
@@ -168,8 +176,51 @@ class Runnable:
         entry = self._kept_entry((threads, *declared.values()))
         if entry is None:  # shapes with a plan fit the net
             from ..meaning.evaluate import match_arrays
-            entry = self._entry(match_arrays(self.net.inputs, self.layouts, shapes), threads)
+            matched = match_arrays(self.net.inputs, self.layouts, shapes)
+            results = None if self.net.bound else self._run_open(matched, threads, arrays, out)
+            if results is not None:
+                return results
+            entry = self._entry(matched, threads)
         return entry.call(arrays, out)
+
+    def _run_open(self, shapes: dict[str, tuple[int, ...]], threads: int, arrays: Mapping[str, Any],
+                  out: Any) -> dict[str, np.ndarray] | None:
+        """Run with a plan whose sizes are open; None where these sizes need a plan of their own."""
+        while True:
+            found = self._open_entry(shapes, threads)
+            if found is None:
+                return None
+            plan, entry, sizes = found
+            try:
+                return entry.call(arrays, out)
+            except UnfitSizesError as e:
+                with self._building:
+                    self._open.unfit(plan, sizes, e)
+
+    def _open_entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> tuple[OpenPlan, _Entry, dict[str, int]] | None:
+        with self._building:
+            sizes, fixed = self._open.meet(shapes)
+            if not sizes or self._open.reason or self._has_own_route(shapes, threads):
+                return None
+            plan = self._open.find(threads, sizes, fixed, partial(self._make_open, threads))
+            if plan is None:
+                return None
+            kept = self._open_entries.get(id(plan))
+            if kept is None or kept[1].plan is not plan.plan:
+                kept = self._open_entries[id(plan)] = plan, _Entry(plan.plan)
+            return plan, kept[1], sizes
+
+    def _make_open(self, threads: int, opened: OpenNet, sizes: dict[str, int]) -> Plan:
+        bound = BoundNet.of_opened(opened, sizes, self.scales, self.layouts)
+        return plan_route(self._choose(bound, threads), bound, threads)
+
+    def _has_own_route(self, shapes: dict[str, tuple[int, ...]], threads: int) -> bool:
+        """Whether a route was tuned for just these shapes; looked up as long as some route has not been found by its own."""
+        key = tuple(shapes.values())
+        if key not in self._own and any(s not in self._own.values() for s in self.routes):
+            signature = self.bind(shapes).signature
+            self._own[key] = signature if signature in self.routes else ""
+        return bool(self._own.get(key))
 
     def shapes_of(self, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs, as they are declared, from a caller's arrays. Raises InputError where they do not fit."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..net.dim import MOST_SIZE, Expr, highest
+from ..net.dim import MOST_SIZE, Expr, highest, substitute
 from ..net.format import itemsize
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
@@ -37,6 +37,7 @@ class OpenSteps:
         self.makers: dict[int, tuple[list[int], Any]] = {}
         self.sets: dict[int, list[tuple[int, int, int]]] = {}
         self.opens: list[int] = []
+        self._given: Mapping[str, int | Expr] = {n: bound.sizes[n] for n in self.table.given if n in bound.sizes}
         self._layers = {layer.name: layer for layer in self.net.layers} if self.net else {}
 
     def of_block(self, bound: BoundNet) -> OpenSteps:
@@ -44,6 +45,7 @@ class OpenSteps:
         child = OpenSteps(bound)
         child.table, child.values, child.makers = self.table, self.values, self.makers
         child.sets, child.opens = self.sets, self.opens
+        child._given = self._given
         return child
 
     def dims(self, value: str) -> Dims:
@@ -60,11 +62,12 @@ class OpenSteps:
         return self.bound.opened is not None and self.bound.opened.is_late(self.dims(value))
 
     def capacity(self, value: str, dtype: str) -> int | None:
-        """The most bytes of a value of a form; None where no useful bound is known."""
+        """The most bytes of a value of a form at the example's sizes of what is given; None where no useful bound is known."""
         total = itemsize(dtype)
         for d in self.dims(value):
-            total *= highest(d)
-            if highest(d) >= MOST_SIZE:
+            most = highest(substitute(d, self._given))
+            total *= most
+            if most >= MOST_SIZE:
                 return None
         return total if total <= MOST_PLANNED_BYTES else None
 

@@ -83,6 +83,19 @@ class Plan:
         raise InputError("a plan holds memory of this process and is not pickled or copied: any number of threads may share "
                          "it; for another process pickle the model, and make a plan of it there")
 
+    def resized(self, most: Mapping[str, int]) -> Plan:
+        """The same plan with memory for other sizes of the open symbols: kernels and route stay. Raises OutOfMemoryError."""
+        assert self.bound.opened is not None
+        try:
+            handle = self._handle.resized([most[n] for n in self.bound.opened.given])
+        except MemoryError as e:
+            raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
+        _check_arena(handle.peak_bytes, handle.workspace_bytes, 0)
+        other = object.__new__(Plan)
+        other.__dict__.update(self.__dict__)
+        other._handle = handle
+        return other
+
     def session(self) -> Session:
         """A new session: one caller's state over this plan. Raises OutOfMemoryError."""
         from .session import Session
