@@ -289,10 +289,10 @@ def test_a_plan_refuses_integers_without_a_scale(calibrated, classifier):
     with pytest.raises(RouteError, match="has no scale"):
         from pathweave.net.problem import adapt_problem
         from pathweave.net.route import Conversion
-        from pathweave.runtime.plan import _Builder
+        from pathweave.runtime.builder import Builder
         from pathweave.runtime.prepare import KernelCache
         c = catalogue.candidates(adapt_problem(bare.spec("x"), Format("f32", "nchw"), form, 1), accuracy="quantised")[0][0]
-        builder = _Builder(bare, {}, [], 1, KernelCache(bare))
+        builder = Builder(bare, {}, [], 1, KernelCache(bare))
         builder.where["x"] = {Format("f32", "nchw"): 0}
         builder._adapt("x", Conversion("x", Format("f32", "nchw"), form, c.routine, c.version, c.variant))
 

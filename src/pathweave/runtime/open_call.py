@@ -51,6 +51,7 @@ class OpenCall:
             forms = [bound.input_format(n) if n in plan.inputs else bound.output_format(n) for n in names]
             return [physical_shape(f.layout, specs[n].dims) for f, n in zip(forms, names)]
         names = list(self._given)
+        self._ranks = [len(shape) for shape in physical(self._names)]
         self._ins: Callable[..., list[tuple[int, ...]]] = function_of(physical(self._names), names)
         self._outs: Callable[..., list[tuple[int, ...]]] = function_of(physical(self._early), names)
         self._known: OrderedDict[tuple[int, ...], Shapes] = OrderedDict()
@@ -60,8 +61,9 @@ class OpenCall:
         sizes = []
         for name, (i, axis) in self._places.items():
             own = self._names[i]
-            if len(shapes[i]) != self._specs[own].rank:
-                raise InputError(f"input {own!r}: expected rank {self._specs[own].rank} ({self._specs[own]}), got {shapes[i]}")
+            if len(shapes[i]) != self._ranks[i]:
+                raise InputError(f"input {own!r}: expected rank {self._ranks[i]} ({self._specs[own]} in layout "
+                                 f"{self._layouts[own]}), got {shapes[i]}")
             size = logical_shape(self._layouts[own], shapes[i])[axis]
             low, high = self._given[name]
             if not low <= size <= high:
