@@ -20,13 +20,6 @@ namespace {
 
 const Routine& routine_of(const pw_routine_table* table) { return *static_cast<const Routine*>(table->context); }
 
-// The problem of a text; the last one of this thread is kept, as a problem goes through several verbs in a row.
-std::shared_ptr<const Problem> parsed(const char* text) {
-  thread_local std::shared_ptr<const Problem> last;
-  if (!last || last->text != text) last = std::make_shared<const Problem>(Problem::parse(text));
-  return last;
-}
-
 void say(char* reason, size_t size, const char* text) {
   if (reason && size) std::snprintf(reason, size, "%s", text);
 }
@@ -57,7 +50,7 @@ Verdict judge(const Routine& routine, const Problem& problem) {
 
 int cpu_accepts(const pw_routine_table* table, const char* text, char* reason, size_t size) {
   return guarded(reason, size, [&] {
-    const Verdict verdict = judge(routine_of(table), *parsed(text));
+    const Verdict verdict = judge(routine_of(table), *Problem::shared(text));
     if (verdict) return 0;
     say(reason, size, verdict.reason.c_str());
     return 1;
@@ -66,14 +59,14 @@ int cpu_accepts(const pw_routine_table* table, const char* text, char* reason, s
 
 int cpu_variants(const pw_routine_table* table, const char* text, void* context, pw_emit emit) {
   return guarded(nullptr, 0, [&] {
-    for (const auto& variant : routine_of(table).variants(*parsed(text))) emit(context, variant.c_str());
+    for (const auto& variant : routine_of(table).variants(*Problem::shared(text))) emit(context, variant.c_str());
     return 0;
   });
 }
 
 int cpu_ports(const pw_routine_table* table, const char* text, void* context, pw_emit emit) {
   return guarded(nullptr, 0, [&] {
-    emit(context, routine_of(table).ports(*parsed(text)).text().c_str());
+    emit(context, routine_of(table).ports(*Problem::shared(text)).text().c_str());
     return 0;
   });
 }
@@ -104,7 +97,7 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
                 uint32_t count, pw_kernel* kernel, char* reason, size_t size) {
   return guarded(reason, size, [&] {
     auto bound = std::make_unique<Bound>();
-    bound->problem = parsed(text);
+    bound->problem = Problem::shared(text);
     if (const Verdict verdict = judge(routine_of(table), *bound->problem); !verdict) throw Error(verdict.reason);
     const size_t expected = bound->problem->in.size() + bound->problem->out.size();
     if (count != expected)

@@ -162,8 +162,10 @@ void Device::list_routines() {
       table_->close(handle_);
       table_ = nullptr;
       routines_.clear();
+      by_id_.clear();
       return;
     }
+    by_id_.emplace(routine->id, routines_.size());  // the first of equal ids
     routines_.push_back({routine, missing_capability(routine->requires_, capabilities_)});
   }
 }
