@@ -364,6 +364,22 @@ Gather FlowSession::run(uint32_t number, Team& team) noexcept {
   return step.kernel.phases ? Gather::pieces : Gather::everyone;
 }
 
+// Of the phase or the kernel that comes next in the list: where a branch or a loop leads elsewhere, it was fetched in vain.
+Memory FlowSession::ahead(uint32_t number, uint32_t index) const noexcept {
+  const uint64_t stage = ring_[number % kRing].load(std::memory_order_relaxed);
+  if (stage >> 40 != number) return {};
+  auto s = static_cast<size_t>(stage >> 20 & kBefore);
+  uint64_t phase = (stage & kBefore) + 1;
+  if (phase > kMostPhases) return {};
+  if (const Step& step = steps_[s]; step.serial || phase >= step.kernel.phases) ++s, phase = 0;
+  Memory memory;
+  if (s >= steps_.size() || !steps_[s].kernel.reads_first || (steps_[s].serial && index > 0)) return memory;
+  const Step& next = steps_[s];
+  next.kernel.reads_first(next.kernel.self, phase, index, static_cast<uint32_t>(next.serial ? 1 : threads_), &memory.data,
+                          &memory.bytes);
+  return memory;
+}
+
 int FlowSession::run_phase(const Step& step, int s, Team& team) noexcept {
   const pw_context context{.size = sizeof context, .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
                            .out = out_.data() + step.out, .in_sizes = in_sizes_.data() + step.in,

@@ -60,7 +60,7 @@ class FlowSession final : public Session {
   bool walk(const int64_t* sizes) noexcept override;
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
-  Memory ahead(uint32_t, uint32_t) const noexcept override { return {}; }
+  Memory ahead(uint32_t stage, uint32_t index) const noexcept override;
   int run_phase(const Step& step, int s, Team& team) noexcept override;
 
   void bind_values();

@@ -33,6 +33,8 @@ from .session import Session
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
+#: Sets of shapes of which one net remembers the open plan that does for them.
+KEPT_SIZES = 1024
 #: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
 KEPT_SOURCE_BYTES = 64 << 20
 
@@ -79,6 +81,7 @@ class Runnable:
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
         self._open = OpenPlans(net)
         self._open_entries: dict[int, tuple[OpenPlan, _Entry]] = {}
+        self._open_known: dict[tuple, _Entry] = {}
         self._own: dict[tuple, str] = {}  # shapes -> signature of the route that was tuned for them, "" for none
         self._lock = lock()
         self._building = lock()
@@ -155,6 +158,7 @@ class Runnable:
             self._entries.clear()
             self._open.forget()
             self._open_entries.clear()
+            self._open_known.clear()
             self._own.clear()
 
     def set_routes(self, routes: dict[str, Route]) -> None:
@@ -173,7 +177,14 @@ class Runnable:
         threads = self.threads
         shapes = {n: a.shape for n, a in arrays.items()}
         declared = logical_shapes(self.net.inputs, self.layouts, shapes) if self.layouts else shapes
-        entry = self._kept_entry((threads, *declared.values()))
+        key = (threads, *declared.values())
+        known = self._open_known.get(key)
+        if known is not None:
+            try:
+                return known.call(arrays, out)
+            except UnfitSizesError:
+                self._open_known.pop(key, None)
+        entry = self._kept_entry(key)
         if entry is None:  # shapes with a plan fit the net
             from ..meaning.evaluate import match_arrays
             matched = match_arrays(self.net.inputs, self.layouts, shapes)
@@ -192,7 +203,11 @@ class Runnable:
                 return None
             plan, entry, sizes = found
             try:
-                return entry.call(arrays, out)
+                results = entry.call(arrays, out)
+                if len(self._open_known) >= KEPT_SIZES:
+                    self._open_known.clear()
+                self._open_known[threads, *shapes.values()] = entry
+                return results
             except UnfitSizesError as e:
                 with self._building:
                     self._open.unfit(plan, sizes, e)
@@ -207,6 +222,7 @@ class Runnable:
                 return None
             kept = self._open_entries.get(id(plan))
             if kept is None or kept[1].plan is not plan.plan:
+                self._open_known.clear()
                 kept = self._open_entries[id(plan)] = plan, _Entry(plan.plan)
             return plan, kept[1], sizes
 
