@@ -260,11 +260,12 @@ class ValueKind(LayerKind):
             for i, name in self.value_inputs.items():
                 spec = inputs[i] if i < len(inputs) else None
                 if spec is not None:
-                    open_[name] = (None,) * spec.elements if spec.bound else None
+                    few = spec.bound and spec.elements <= 2 * MOST_RANK
+                    open_[name] = (None,) * spec.elements if few else None
             outline = self.outline(open_, [None if s is None else tuple(None if isinstance(d, Expr) else d for d in s.dims)
                                            for s in inputs])
             dtype = open_.get("dtype") or (body[0].dtype if body and body[0] is not None else "")
-            if outline is None or not dtype:
+            if outline is None or len(outline) > MOST_RANK or not dtype:
                 return self.infer(attrs, inputs)  # says what it depends on
             return [TensorSpec(dtype, tuple(unknown() if d is None else d for d in outline))]
 
