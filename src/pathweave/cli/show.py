@@ -32,7 +32,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             raise
         _show_open(model, loaded, e.__cause__.symbols, json)
         return
-    net, rows = bound.net, _layers(bound)
+    rows = _layers(bound)
     before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)

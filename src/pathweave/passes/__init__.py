@@ -157,9 +157,10 @@ def _applied(module: ModuleType, graph: Graph, lenient: bool) -> bool:
 
 
 def _specs(graph: Graph) -> dict[str, TensorSpec]:
+    """Specs of the values whose sizes are all known; passes leave those alone whose sizes depend on contents."""
     follower = Follower(graph.inputs, known=graph.known)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     for layer in graph.layers():
         follower.step(layer)
-    return follower.specs
+    return {v: s for v, s in follower.specs.items() if s.bound}
