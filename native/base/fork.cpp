@@ -2,7 +2,18 @@
 
 #include <pthread.h>
 
+#include <atomic>
+
 namespace pw {
+namespace {
+
+std::atomic<uint32_t> fork_count{0};
+[[maybe_unused]] const int at_fork =
+    pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
+
+}  // namespace
+
+uint32_t forks() noexcept { return fork_count.load(std::memory_order_relaxed); }
 
 // All of them, in the order in which fork takes them.
 struct ForkMutexes {

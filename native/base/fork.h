@@ -1,5 +1,6 @@
 // What makes the library usable in a forked child, where only the thread that called fork goes on.
 #pragma once
+#include <cstdint>
 #include <mutex>
 
 namespace pw {
@@ -18,5 +19,9 @@ class ForkMutex {
   std::mutex mutex_;
   ForkMutex* next_ = nullptr;
 };
+
+// How many forks lie between the process that loaded the library and this one: what belongs to one process alone, such as
+// a thread, is there only while the number is that of its making.
+uint32_t forks() noexcept;
 
 }  // namespace pw

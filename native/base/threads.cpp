@@ -58,6 +58,10 @@ constexpr uint32_t kIdle = 5;
 
 void c_barrier(pw_team* team) { static_cast<Team*>(team)->barrier(); }
 
+void c_loop(pw_team* team, int64_t n, int64_t grain, void* self, void (*body)(void*, int64_t, int64_t)) {
+  static_cast<Team*>(team)->each(n, grain, [&](int64_t first, int64_t last) { body(self, first, last); });
+}
+
 }  // namespace
 
 // A thread's way through a region.
@@ -78,6 +82,7 @@ class Region {
     // Asked here, where the stages are sure to be there; a thread that waits may outlive them.
     ahead_ = Fetch(shared_.stages->ahead(stage, team_.index));
     const Gather gather = shared_.stages->run(stage, team_);
+    if (gather == Gather::nobody) return;
     if (gather == Gather::first) {
       if (team_.index == 0) end(stage);
       return;
@@ -332,7 +337,7 @@ class OneLoop : public Stages {
 }  // namespace
 
 Team::Team(uint32_t index, uint32_t count, uint32_t patience, TeamShared* shared)
-    : pw_team{sizeof(pw_team), index, count, c_barrier}, shared(shared), patience(patience) {}
+    : pw_team{sizeof(pw_team), index, count, c_barrier, 0, c_loop}, shared(shared), patience(patience) {}
 
 void Team::barrier() {
   if (count == 1) return;

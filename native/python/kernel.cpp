@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <new>
+#include <functional>
 #include <tuple>
 
 #include "base/error.h"
@@ -35,17 +38,16 @@ void delete_with_gil(T* object) {
 using ConstantArgs = std::vector<std::pair<std::optional<nb::object>, uint64_t>>;
 using ScaleArgs = std::vector<std::pair<float, int32_t>>;
 
-KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
-                            const ConstantArgs& constants, const ScaleArgs& scales) {
-  const Problem problem = Problem::parse(problem_text);
+// Kernels may point into their constants: the arrays live as long as the kernels.
+using HeldArrays = std::shared_ptr<std::vector<HostArray>>;
+
+std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const ConstantArgs& constants, const ScaleArgs& scales) {
   const size_t entries = problem.in.size() + problem.out.size();
   if (constants.size() != problem.in.size() || (!scales.empty() && scales.size() != entries))
-    throw Error("prepare '" + problem_text + "': expected " + std::to_string(problem.in.size()) +
+    throw Error("prepare '" + problem.text + "': expected " + std::to_string(problem.in.size()) +
                 " constants (none for values), and no scales or " + std::to_string(entries) + ", got " +
                 std::to_string(constants.size()) + " and " + std::to_string(scales.size()));
-  // Kernels may point into their constants: the arrays live as long as the kernel.
-  std::shared_ptr<std::vector<HostArray>> arrays(new std::vector<HostArray>,
-                                                 delete_with_gil<std::vector<HostArray>>);
+  HeldArrays arrays(new std::vector<HostArray>, delete_with_gil<std::vector<HostArray>>);
   static const char nothing = 0;
   Constants given;
   for (size_t i = 0; i < constants.size(); ++i) {
@@ -54,7 +56,7 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
       given.push_back({});
       continue;
     }
-    const std::string what = "constant " + std::to_string(i) + " of '" + problem_text + "'";
+    const std::string what = "constant " + std::to_string(i) + " of '" + problem.text + "'";
     arrays->emplace_back(*array, false, what);
     const HostArray& memory = arrays->back();
     if (i < problem.in.size() && problem.in[i].constant) {
@@ -67,6 +69,12 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
   given.resize(entries);
   for (size_t i = 0; i < scales.size(); ++i)
     if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
+  return {std::move(given), std::move(arrays)};
+}
+
+KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
+                            const ConstantArgs& constants, const ScaleArgs& scales) {
+  auto [given, arrays] = given_constants(Problem::parse(problem_text), constants, scales);
   CallStop stop;
   try {
     Unlocked unlocked;
@@ -121,6 +129,7 @@ struct Spec {
 struct PythonKernel {
   nb::object callable, array;  // numpy.ndarray
   std::vector<Spec> in, out;
+  bool late = false;  // what it returns has sizes that nobody knew before
 };
 
 nb::object wrap(const PythonKernel& kernel, const Spec& spec, void* data, int access) {
@@ -152,6 +161,45 @@ int run_python(void* self, const pw_context* context) {
   }
 }
 
+// Puts what a late kernel has returned into memory, and says how large it is.
+void place_result(nb::handle result, const Spec& spec, uint32_t output, const pw_context& context, size_t rank) {
+  const HostArray array(result, false, "output " + std::to_string(output));
+  const nb::tuple shape = nb::cast<nb::tuple>(result.attr("shape"));
+  if (nb::len(shape) != rank) throw Error("output " + std::to_string(output) + ": expected rank " + std::to_string(rank));
+  int64_t* sizes = context.out_sizes[output];
+  uint64_t room = static_cast<uint64_t>(nb::cast<int64_t>(spec.dtype.attr("itemsize")));
+  for (size_t axis = 0; axis < rank && room != UINT64_MAX; ++axis)
+    if (sizes[axis] < 0 || __builtin_mul_overflow(room, static_cast<uint64_t>(sizes[axis]), &room)) room = UINT64_MAX;
+  void* memory = context.out[output];
+  if (!memory && context.take) memory = context.take(&context, output, array.bytes());
+  if (!memory) throw std::bad_alloc();
+  if (array.bytes() > room) throw Error("output " + std::to_string(output) + ": its result is larger than its bounds say");
+  if (array.bytes()) std::memcpy(memory, array.data(), array.bytes());
+  for (size_t axis = 0; axis < rank; ++axis) sizes[axis] = nb::cast<int64_t>(shape[axis]);
+}
+
+int run_late(void* self, const pw_context* context) {
+  const auto& kernel = *static_cast<const PythonKernel*>(self);
+  Locked gil;
+  try {
+    unless_over([&] {
+      nb::list inputs;
+      for (size_t i = 0; i < kernel.in.size(); ++i)
+        inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(context->in[i]), PyBUF_READ));
+      nb::object results = nb::steal(
+          unless_over([&] { return PyObject_CallFunctionObjArgs(kernel.callable.ptr(), inputs.ptr(), nullptr); }));
+      if (!results.is_valid()) nb::raise_python_error();
+      if (nb::len(results) != kernel.out.size()) throw Error("a kernel of NumPy's gave another number of outputs");
+      for (size_t i = 0; i < kernel.out.size(); ++i)
+        place_result(results[i], kernel.out[i], static_cast<uint32_t>(i), *context, nb::len(kernel.out[i].shape));
+    });
+    return 0;
+  } catch (...) {
+    python_error = std::current_exception();
+    return 1;
+  }
+}
+
 using SpecArgs = std::vector<std::pair<std::string, std::vector<int64_t>>>;
 
 std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector<Port>& ports) {
@@ -171,7 +219,7 @@ std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector
   return specs;
 }
 
-KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out) {
+KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out, bool late) {
   if (!PyCallable_Check(callable.ptr())) throw nb::type_error("a Python kernel needs a callable");
   nb::module_ numpy = nb::module_::import_("numpy");
   std::vector<Port> in_ports, out_ports;
@@ -183,7 +231,7 @@ KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecAr
   pw_kernel raw{};
   raw.size = sizeof raw;
   raw.serial = 1;
-  raw.run = run_python;
+  raw.run = late ? run_late : run_python;
   raw.destroy = [](void* self) { delete_with_gil(static_cast<PythonKernel*>(self)); };
   raw.self = kernel.release();
   return {std::make_shared<const PreparedKernel>(raw, cpu_device(), std::move(in_ports), std::move(out_ports), 1),
@@ -238,7 +286,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
                 int threads, bool apart, const SizeArgs& given) {
   const PreparedKernel& kernel = *handle.kernel;
   const pw_kernel& raw = kernel.raw();
-  if (!kernel.device()->host_memory())
+  if (!kernel.device()->host())
     throw Error("a kernel of " + handle.device + " runs on memory of its own; run it in a plan");
   if (threads < 1 || threads > kernel.threads())
     throw Error(std::to_string(threads) + " threads: expected 1 to " + std::to_string(kernel.threads()) +
@@ -274,7 +322,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     for (const Port& port : *ports) sizes.push_back(port.sizes);
   std::vector<int64_t*> lists;
   for (Dims& one : sizes) lists.push_back(one.data());
-  const pw_context context{.size = sizeof context, .reserved = 0, .in = in.data(), .out = out.data(),
+  const pw_context context{.size = sizeof context, .step = 0, .in = in.data(), .out = out.data(),
                            .in_sizes = lists.data(), .out_sizes = lists.data() + kernel.in().size(),
                            .workspace = scratch.data(), .team = nullptr, .queue = nullptr,
                            .take = nullptr, .owner = nullptr};
@@ -329,6 +377,35 @@ std::string reads_astray(const KernelHandle& handle, const std::vector<uint32_t>
 
 }  // namespace
 
+std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t sizes) {
+  if (PyCallable_Check(how.ptr())) {
+    std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
+    return [call, sizes](const int64_t* values) -> KernelPtr {
+      Locked gil;
+      try {
+        nb::list all;
+        for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
+        return nb::cast<const KernelHandle&>((*call)(all)).kernel;
+      } catch (const std::exception& e) {  // it holds objects of Python, which end with the lock
+        throw Error(e.what());
+      }
+    };
+  }
+  auto [texts, routine, variant, constants, scales] =
+      nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs>>(how);
+  if (texts.size() != sizes + 1) throw Error("the text of a kernel's problem has other parts than sizes");
+  const auto text_at = [texts = std::move(texts)](const int64_t* values) {
+    std::string text = texts[0];
+    for (size_t i = 1; i < texts.size(); ++i) text += std::to_string(values[i - 1]) + texts[i];
+    return text;
+  };
+  const std::vector<int64_t> ones(sizes, 1);
+  auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
+  return [text_at, routine = routine, variant = variant, given = std::move(given), arrays = std::move(arrays)](const int64_t* values) {
+    return prepare(text_at(values), routine, variant, given, arrays);
+  };
+}
+
 std::exception_ptr take_python_error() { return std::exchange(python_error, nullptr); }
 
 void bind_kernel(nb::module_& m) {
@@ -342,7 +419,7 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("phases", [](const KernelHandle& k) { return k.kernel->raw().phases; },
                    "Loops of pieces that a run is; 0: every thread of the team comes to it, once.")
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
-      .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host_memory(); })
+      .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
            nb::arg("apart") = false, nb::arg("sizes") = SizeArgs{},
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
@@ -373,8 +450,10 @@ void bind_kernel(nb::module_& m) {
   m.def("offered_packings", offers, nb::arg("id"),
         "(signature, waiting | taken | refused for its size) of all that is offered for a constant.");
   m.def("python_kernel", python_kernel, nb::arg("callable"), nb::arg("in_specs"), nb::arg("out_specs"),
+        nb::arg("late") = false,
         "A kernel that calls callable(inputs, outputs) with NumPy arrays over the values' memory, valid during the "
-        "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16.");
+        "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16. `late`: it "
+        "calls callable(inputs) instead, which gives contiguous arrays of sizes that nobody knew before.");
 }
 
 }  // namespace pw::python

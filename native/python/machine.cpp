@@ -59,7 +59,12 @@ nb::dict describe(const Device& device) {
   d["reason"] = device.reason();
   d["clock"] = clock_name(device.clock());
   d["emulated"] = device.emulated();
-  d["host_memory"] = device.host_memory();
+  d["host_memory"] = device.host();
+  d["threads_matter"] = device.threads_matter();
+  d["identity"] = device.identity();
+  const auto memory = device.available() ? device.memory(PW_MEMORY_DEVICE) : std::nullopt;
+  d["free_bytes"] = memory ? nb::cast(memory->first) : nb::none();
+  d["total_bytes"] = memory ? nb::cast(memory->second) : nb::none();
   d["capabilities"] = device.capabilities();
   d["path"] = device.path();
   return d;
@@ -134,14 +139,18 @@ nb::list list_candidates(const std::string& problem) {
   return all;
 }
 
-nb::dict open(const std::string& path) {
-  DevicePtr device;
+nb::list open(const std::string& path) {
+  std::vector<DevicePtr> found;
   {
     Unlocked unlocked;
-    device = open_plugin(path);
+    found = open_plugin(path);
   }
-  return describe(*device);
+  nb::list all;
+  for (const auto& device : found) all.append(describe(*device));
+  return all;
 }
+
+uint64_t value_bytes(const std::string& format, const Dims& sizes) { return buffer_bytes(parse_format(format), sizes); }
 
 }  // namespace
 
@@ -152,7 +161,11 @@ void bind_machine(nb::module_& m) {
         "Raises ValueError for a name that is not a tier.");
   m.def("usable_processors", usable_processors, "Processors that this process may use, at least 1.");
   m.def("devices", list_devices, "Every device of the process, absent ones with their reason; the CPU first.");
-  m.def("open_plugin", open, nb::arg("path"), "Opens a device library; an absent device is listed with its reason.");
+  m.def("open_plugin", open, nb::arg("path"),
+        "Opens a device library and describes its devices; an absent one is listed with its reason.");
+  m.def("value_bytes", value_bytes, nb::arg("format"), nb::arg("sizes"),
+        "Bytes of a value of this format and these sizes on the format's device. Raises ValueError where that is not open or "
+        "does not hold it.");
   m.def("routines", list_routines, "The card of every routine of every open device.");
   m.def("candidates", list_candidates, nb::arg("problem"),
         "What every routine of the problem's layer kind says to it. Raises ValueError for a malformed problem.");

@@ -4,7 +4,6 @@
 #include <new>
 
 #include "base/error.h"
-#include "base/size.h"
 #include "base/stop.h"
 
 namespace pw {
@@ -142,12 +141,6 @@ std::pair<DevicePtr, const DeviceRoutine*> find_routine(const std::string& id) {
 
 }  // namespace
 
-uint64_t bytes_of(DType dtype, const Dims& shape) {
-  int64_t bytes = static_cast<int64_t>(size_of(dtype));
-  for (int64_t d : shape) bytes = times(bytes, d, "bytes of a value");
-  return static_cast<uint64_t>(bytes);
-}
-
 std::vector<Candidate> candidates(const std::string& text) {
   const Problem problem = Problem::parse(text);
   std::vector<Candidate> found;
@@ -178,6 +171,13 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   } catch (const Error& e) {
     throw fail(e.what());
   }
+  std::vector<Port> in, out;
+  const auto dynamic = problem.dynamic();
+  const auto port = [](const Format& format, const Dims& sizes) {
+    return Port{buffer_bytes(format, sizes), format.device, sizes};
+  };
+  for (size_t i = 0; i < dynamic.size(); ++i) in.push_back(port(ports.in[i], problem.in[dynamic[i]].shape));
+  for (size_t i = 0; i < problem.out.size(); ++i) out.push_back(port(ports.out[i], problem.out[i].shape));
 
   std::vector<pw_constant> given;
   for (const auto& c : constants) {
@@ -201,13 +201,6 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   if (const Stop* stop = Stop::here(); code != 0 && stop && stop->ended()) throw Stopped();
   if (code != 0) throw fail("variant '" + variant + "': " + (*reason ? reason : "code " + std::to_string(code)));
 
-  std::vector<Port> in, out;
-  const auto dynamic = problem.dynamic();
-  for (size_t i = 0; i < dynamic.size(); ++i)
-    in.push_back({bytes_of(ports.in[i].dtype, problem.in[dynamic[i]].shape), ports.in[i].device,
-                  problem.in[dynamic[i]].shape});
-  for (size_t i = 0; i < problem.out.size(); ++i)
-    out.push_back({bytes_of(ports.out[i].dtype, problem.out[i].shape), ports.out[i].device, problem.out[i].shape});
   auto kernel = std::make_shared<const PreparedKernel>(raw, device, std::move(in), std::move(out), problem.threads,
                                                        std::move(keep));
   if (!raw.run) throw fail("it prepared a kernel without a run function");

@@ -52,8 +52,8 @@ class PreparedKernel {
   bool open(size_t port, size_t axis) const {
     return raw_.open && raw_.open(raw_.self, static_cast<uint32_t>(port), static_cast<uint32_t>(axis)) != 0;
   }
-  // Run by one thread: the kernel asks for it, or its device's memory is not the host's.
-  bool serial() const { return raw_.serial != 0 || !device_->host_memory(); }
+  // Run by one thread: the kernel asks for it, or its device does the work itself.
+  bool serial() const { return raw_.serial != 0 || !device_->host(); }
   // The team that it may run in, at most.
   int threads() const { return serial() ? kMostThreads : threads_; }
 
@@ -66,9 +66,6 @@ class PreparedKernel {
 };
 
 using KernelPtr = std::shared_ptr<const PreparedKernel>;
-
-// Bytes of a dense value of that shape.
-uint64_t bytes_of(DType dtype, const Dims& shape);
 
 // Binds a routine of an available device to a problem. `constants`: one per problem input, then one per output; the
 // kernel may point into them, so `keep` must hold them. Throws Error with the routine's reason, std::bad_alloc.

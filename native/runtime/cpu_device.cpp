@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <string>
@@ -177,14 +176,9 @@ const std::string& capability_words() {
   return words;
 }
 
-int cpu_allocate(void*, uint64_t bytes, void** memory) {
+int cpu_allocate(void*, uint32_t, uint64_t bytes, void** memory) {
   *memory = allocate(bytes);
   return *memory ? 0 : ENOMEM;
-}
-
-int cpu_copy(void*, void* target, const void* source, uint64_t bytes, void*) {
-  if (bytes) std::memcpy(target, source, bytes);
-  return 0;
 }
 
 uint64_t wall_clock(void*) {
@@ -199,29 +193,16 @@ pw_device_table make_table() {
   t.name = "cpu";
   t.description = cpu().model.c_str();
   t.clock = PW_CLOCK_WALL;
-  t.host_memory = 1;
+  t.flags = PW_DEVICE_HOST | PW_DEVICE_THREADS;
   t.probe = [](char*, size_t) { return 1; };
   t.open = [](void** device, char*, size_t) {
     *device = nullptr;
     return 0;
   };
   t.close = [](void*) {};
+  t.identity = [](void*) { return ""; };  // the fingerprint of the host says it
   t.allocate = cpu_allocate;
-  t.release = [](void*, void* memory) { release(memory); };
-  t.upload = cpu_copy;
-  t.download = cpu_copy;
-  // Every call is done when it returns: streams and events have nothing to hold.
-  t.stream_create = [](void*, void** stream) {
-    *stream = nullptr;
-    return 0;
-  };
-  t.stream_destroy = [](void*, void*) {};
-  t.stream_synchronise = [](void*, void*) { return 0; };
-  t.event_record = [](void*, void*, void** event) {
-    *event = nullptr;
-    return 0;
-  };
-  t.event_wait = [](void*, void*) { return 0; };
+  t.release = [](void*, uint32_t, void* memory) { release(memory); };
   t.now = wall_clock;
   t.capabilities = [](void*) { return capability_words().c_str(); };
   t.routine_count = [](void*) { return static_cast<uint32_t>(routine_tables().size()); };

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/fork.h"
-#include "types/format.h"
+#include "base/size.h"
 
 namespace pw {
 namespace {
@@ -27,10 +27,15 @@ std::string check_table(const pw_device_table* t) {
            std::to_string(sizeof(pw_device_table));
   if (!t->name || !*t->name || std::string(t->name).find_first_of(": \t\n,>@") != std::string::npos)
     return "its name is not a word";
-  if (!t->probe || !t->open || !t->close || !t->allocate || !t->release || !t->upload || !t->download ||
-      !t->stream_create || !t->stream_destroy || !t->stream_synchronise || !t->event_record || !t->event_wait ||
-      !t->now || !t->capabilities || !t->routine_count || !t->routine)
+  if (!t->probe || !t->open || !t->close || !t->identity || !t->capabilities || !t->now || !t->routine_count ||
+      !t->routine || !t->allocate || !t->release)
     return "its table has a null function";
+  if (!(t->flags & PW_DEVICE_HOST) &&
+      (!t->memory_info || !t->buffer_bytes || !t->queue_create || !t->queue_destroy || !t->queue_wait ||
+       !t->queue_wait_event || !t->copy || !t->event_create || !t->event_destroy || !t->event_record || !t->event_wait ||
+       !t->event_time))
+    return "its table has a null function, which only a device on the host's memory may have";
+  if (t->copy_queues > 2) return "it wants " + std::to_string(t->copy_queues) + " queues for copies, expected at most 2";
   if (t->clock > PW_CLOCK_SCRIPTED) return "its clock " + std::to_string(t->clock) + " is not known";
   return {};
 }
@@ -64,26 +69,53 @@ struct Registry {
   }
 };
 
-DevicePtr load_plugin(const std::string& path) {
+using Devices = std::vector<DevicePtr>;
+
+// The device of a table: the one that is open already, or a new one, with a reason where another has its name.
+DevicePtr take_device(const std::string& path, const pw_device_table* table, const Devices& open) {
+  const auto same = std::find_if(open.begin(), open.end(), [&](const DevicePtr& d) { return d->table() == table; });
+  if (table && same != open.end()) return *same;
+  DevicePtr device = table ? std::make_shared<const Device>(path, table)
+                           : std::make_shared<const Device>(path, "its list has no table for it");
+  for (const auto& other : open)
+    if (device->available() && other->available() && other->name() == device->name()) {
+      device->table()->close(device->handle());
+      return std::make_shared<const Device>(path, "a device named " + other->name() + " is open already" +
+                                                      (other->path().empty() ? "" : " (from " + other->path() + ")"));
+    }
+  return device;
+}
+
+// The devices of a library, beside those that are open.
+Devices load_plugin(const std::string& path, Devices open) {
+  const auto refused = [&](const std::string& reason) { return Devices{std::make_shared<const Device>(path, reason)}; };
   std::error_code code;
-  if (!std::filesystem::exists(path, code)) return std::make_shared<const Device>(path, "there is no such file");
+  if (!std::filesystem::exists(path, code)) return refused("there is no such file");
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* why = dlerror();
-    return std::make_shared<const Device>(path, std::string("it cannot be loaded: ") + (why ? why : "unknown reason"));
+    return refused(std::string("it cannot be loaded: ") + (why ? why : "unknown reason"));
   }
-  auto fail = [&](const std::string& reason) {
+  const auto fail = [&](const std::string& reason) {
     dlclose(library);
-    return std::make_shared<const Device>(path, reason);
+    return refused(reason);
   };
-  const auto entry = reinterpret_cast<pw_device_entry>(dlsym(library, "pathweave_device"));
-  if (!entry) return fail("it exports no function pathweave_device");
-  const pw_device_table* table = entry(PW_ABI);
-  if (!table) return fail("it refuses ABI " + std::to_string(PW_ABI));
-  auto device = std::make_shared<const Device>(path, table);
-  // The library of a failed device is closed: the next try may find another file at this path.
-  if (!device->available()) dlclose(library);
-  return device;
+  const auto entry = reinterpret_cast<pw_devices_entry>(dlsym(library, "pathweave_devices"));
+  if (!entry && dlsym(library, "pathweave_device"))
+    return fail("it was built for ABI 1, this build speaks " + std::to_string(PW_ABI));
+  if (!entry) return fail("it exports no function pathweave_devices");
+  uint32_t count = 0;
+  const pw_device_table* const* tables = entry(PW_ABI, &count);
+  if (!tables) return fail("it refuses ABI " + std::to_string(PW_ABI));
+  if (count == 0) return fail("it offers no device");
+  Devices found;
+  for (uint32_t i = 0; i < count; ++i) {
+    found.push_back(take_device(path, tables[i], open));
+    if (found.back()->available()) open.push_back(found.back());
+  }
+  // A library without a device is closed: the next try may find another file at this path.
+  if (std::none_of(found.begin(), found.end(), [](const DevicePtr& d) { return d->available(); })) dlclose(library);
+  return found;
 }
 
 }  // namespace
@@ -100,8 +132,8 @@ bool Device::load(const pw_device_table* table) {
   name_ = table->name;
   description_ = table->description ? table->description : "";
   clock_ = table->clock;
-  emulated_ = table->emulated != 0;
-  host_memory_ = table->host_memory != 0;
+  flags_ = table->flags;
+  forks_ = forks();
   char reason[kReason] = "";
   score_ = table->probe(reason, sizeof reason);
   if (score_ <= 0) {
@@ -113,6 +145,8 @@ bool Device::load(const pw_device_table* table) {
     reason_ = std::string("it cannot be opened: ") + (*reason ? reason : "code " + std::to_string(code));
     return false;
   }
+  const char* identity = table->identity(handle_);
+  identity_ = identity ? identity : "";
   const char* words = table->capabilities(handle_);
   capabilities_ = words ? words : "";
   table_ = table;
@@ -134,10 +168,43 @@ void Device::list_routines() {
   }
 }
 
-void* Device::allocate(uint64_t bytes) const {
+bool Device::here() const noexcept { return host() || forks_ == forks(); }
+
+std::optional<std::pair<uint64_t, uint64_t>> Device::memory(uint32_t kind) const noexcept {
+  uint64_t free = 0, total = 0;
+  if (!table_->memory_info || table_->memory_info(handle_, kind, &free, &total) != 0) return {};
+  return std::pair(free, total);
+}
+
+uint64_t bytes_of(DType dtype, const Dims& shape) {
+  int64_t bytes = static_cast<int64_t>(size_of(dtype));
+  for (int64_t d : shape) bytes = times(bytes, d, "bytes of a value");
+  return static_cast<uint64_t>(bytes);
+}
+
+uint64_t buffer_bytes(const Format& format, const Dims& sizes) {
+  return find_device(format.device)->buffer_bytes(format, sizes);
+}
+
+void* Device::allocate(uint32_t kind, uint64_t bytes) const {
+  static constexpr const char* kinds[] = {"", "visible ", "pinned "};
+  const auto full = [&](const std::string& more) {
+    return DeviceFull("device " + name_ + " has no " + std::to_string(bytes) + " bytes of " + kinds[kind] + "memory" + more);
+  };
+  const auto known = memory(kind);
+  if (known && known->first < bytes)
+    throw full(": " + std::to_string(known->first) + " of " + std::to_string(known->second) + " bytes are free");
   void* memory = nullptr;
-  if (table_->allocate(handle_, bytes, &memory) != 0 || !memory) throw std::bad_alloc();
+  if (table_->allocate(handle_, kind, bytes, &memory) != 0 || !memory) throw full("");
   return memory;
+}
+
+uint64_t Device::buffer_bytes(const Format& format, const Dims& sizes) const {
+  if (!table_->buffer_bytes) return bytes_of(format.dtype, sizes);
+  const std::string name = text(format);
+  const uint64_t bytes = table_->buffer_bytes(handle_, name.c_str(), sizes.data(), static_cast<uint32_t>(sizes.size()));
+  if (bytes < bytes_of(format.dtype, sizes)) throw Error("device " + name_ + " holds no value in format " + name);
+  return bytes;
 }
 
 std::vector<DevicePtr> devices() {
@@ -158,29 +225,28 @@ DevicePtr find_device(const std::string& name) {
   throw Error("device '" + name + "' is not open; expected one of " + names);
 }
 
-DevicePtr open_plugin(const std::string& path) {
+std::vector<DevicePtr> open_plugin(const std::string& path) {
   std::error_code code;
   std::string full = std::filesystem::weakly_canonical(path, code).string();
   if (code || full.empty()) full = "./" + path;
   Registry& registry = Registry::get();
   // Two callers of one path must not open it twice.
   std::lock_guard opening(registry.opening);
-  std::vector<DevicePtr> all = devices();
-  const auto known = std::find_if(all.begin(), all.end(), [&](const DevicePtr& d) { return d->path() == full; });
-  if (known != all.end() && (*known)->available()) return *known;
-  DevicePtr device = load_plugin(full);
-  for (const auto& other : all)
-    if (device->available() && other->available() && other->name() == device->name()) {
-      device->table()->close(device->handle());
-      device = std::make_shared<const Device>(
-          full, "a device named " + other->name() + " is open already" +
-                    (other->is_cpu() ? "" : " (from " + other->path() + ")"));
-    }
-  if (known != all.end()) *known = device;
-  else all.push_back(device);
+  Devices all = devices(), known;
+  for (const auto& device : all)
+    if (device->path() == full) known.push_back(device);
+  const auto available = [](const DevicePtr& d) { return d->available(); };
+  if (!known.empty() && std::all_of(known.begin(), known.end(), available)) return known;
+  Devices open = all;
+  std::erase_if(open, [&](const DevicePtr& d) { return !d->available(); });
+  const Devices found = load_plugin(full, std::move(open));
+  // They stand where the devices of this library stood before.
+  const auto at = std::find_if(all.begin(), all.end(), [&](const DevicePtr& d) { return d->path() == full; }) - all.begin();
+  std::erase_if(all, [&](const DevicePtr& d) { return d->path() == full; });
+  all.insert(all.begin() + at, found.begin(), found.end());
   std::lock_guard lock(registry.mutex);
   registry.all = std::move(all);
-  return device;
+  return found;
 }
 
 const char* clock_name(uint32_t clock) {

@@ -4,56 +4,116 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "runtime/flow.h"
 
 namespace pw {
 
-Session::Session(std::shared_ptr<const Plan> plan)
-    : plan_(std::move(plan)), wall_(plan_->devices()[0].get()) {
-  for (size_t d = 0; d < plan_->devices().size(); ++d) {
-    memory_.emplace_back(plan_->devices()[d], plan_->placement().arena[d]);
-    memory_.emplace_back(plan_->devices()[d], plan_->workspace()[d]);
-  }
+std::unique_ptr<Session> Session::make(std::shared_ptr<const Plan> plan) {
+  if (plan->straight()) return std::make_unique<Session>(std::move(plan));
+  return std::make_unique<FlowSession>(std::move(plan));
+}
+
+Session::Session(std::shared_ptr<const Plan> plan, Unbound)
+    : plan_(std::move(plan)), wall_(plan_->devices()[0].get()), schedule_(*plan_) {
+  allocate();
+  if (!schedule_.queues().empty()) queues_ = std::make_unique<Queues>(plan_, schedule_);
+  bind_pinned();
+}
+
+Session::Session(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Unbound{}) {
   bind_steps();
   bind_copies();
   bind_stages();
 }
 
-void Session::bind_steps() {
-  for (size_t s = 0; s < plan_->steps().size(); ++s) {
-    const PlanStep& from = plan_->steps()[s];
-    const int runner = plan_->runner(static_cast<int>(s));
-    Step step{from.kernel->raw(), in_.size(), out_.size(), memory_[2 * runner + 1].data(),
-              plan_->devices()[runner].get(), from.kernel->serial(), false};
-    for (int v : from.in) {
-      in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
-      in_.push_back(place_of(v, in_.size(), in_patches_));
-      step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
-    }
-    for (int v : from.out) {
-      out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
-      out_.push_back(place_of(v, out_.size(), out_patches_));
-      step.synchronise |= runner != 0 && plan_->device_of(v) != runner;
-    }
-    if (!step.serial) threads_ = plan_->threads();
-    steps_.push_back(step);
+// The host's values lie in pinned memory where they cross to a device that wants that.
+void Session::allocate() {
+  const auto& devices = plan_->devices();
+  DevicePtr pins;
+  for (int s = 0; s < static_cast<int>(plan_->steps().size()) && !pins; ++s)
+    if (const DevicePtr& device = devices[static_cast<size_t>(plan_->runner(s))];
+        device->wants_pinned() && Schedule::transfers(*plan_, s))
+      pins = device;
+  for (size_t d = 0; d < devices.size(); ++d) {
+    const uint64_t bytes = plan_->placement().arena[d];
+    const bool pinned = d == 0 && pins && bytes > 0;
+    arenas_.emplace_back(pinned ? pins : devices[d], pinned ? PW_MEMORY_PINNED : PW_MEMORY_DEVICE, bytes);
+    workspaces_.emplace_back(devices[d], PW_MEMORY_DEVICE, devices[d]->host() ? plan_->workspace()[d] : 0);
   }
+  for (const auto& q : schedule_.queues())
+    queue_workspaces_.emplace_back(devices[static_cast<size_t>(q.device)], PW_MEMORY_DEVICE, q.workspace);
+}
+
+// An output that crosses to a device that wants pinned memory lies there until the end of the run.
+void Session::bind_pinned() {
+  pinned_outputs_.assign(plan_->outputs().size(), nullptr);
+  for (int s = 0; s < static_cast<int>(plan_->steps().size()); ++s) {
+    const DevicePtr& device = plan_->devices()[static_cast<size_t>(plan_->runner(s))];
+    if (!device->wants_pinned() || !Schedule::transfers(*plan_, s)) continue;
+    for (const auto* list : {&plan_->steps()[s].in, &plan_->steps()[s].out})
+      for (int v : *list) {
+        const Spot& spot = plan_->placement().values[v];
+        if (spot.where != Where::output || pinned_outputs_[spot.root]) continue;
+        pinned_.emplace_back(device, PW_MEMORY_PINNED, plan_->values()[plan_->outputs()[spot.root]].bytes);
+        pinned_outputs_[spot.root] = pinned_.back().data();
+      }
+  }
+}
+
+// Where a step of a device finds an input that lies in the caller's memory: in pinned memory, when the device wants that.
+void* Session::stage_input(int step, int value, uint64_t bytes) {
+  const DevicePtr& device = plan_->devices()[static_cast<size_t>(plan_->runner(step))];
+  const Spot& spot = plan_->placement().values[value];
+  if (device->host() || !device->wants_pinned() || spot.where != Where::input || !plan_->straight()) return nullptr;
+  pinned_.emplace_back(device, PW_MEMORY_PINNED, bytes);
+  staged_.push_back({step, {0, spot.where, spot.root, spot.offset}, pinned_.back().data(), bytes});
+  return pinned_.back().data();
+}
+
+void Session::bind_steps() {
+  for (size_t s = 0; s < plan_->steps().size(); ++s) bind_step(plan_->steps()[s], s);
+}
+
+void* Session::workspace_of(size_t step) const {
+  const int queue = schedule_.queue(static_cast<int>(step));
+  return queue < 0 ? workspaces_[static_cast<size_t>(plan_->runner(static_cast<int>(step)))].data()
+                   : queue_workspaces_[static_cast<size_t>(queue)].data();
+}
+
+void Session::bind_step(const PlanStep& from, size_t index) {
+  const auto s = static_cast<int>(index);
+  Step step{from.kernel->raw(), in_.size(), out_.size(), workspace_of(index),
+            plan_->devices()[static_cast<size_t>(plan_->runner(s))].get(), from.kernel->serial(),
+            queues_ ? queues_->of(s) : nullptr};
+  for (int v : from.in) {
+    in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
+    void* staged = stage_input(s, v, plan_->values()[static_cast<size_t>(v)].bytes);
+    in_.push_back(staged ? staged : place_of(v, in_.size(), in_patches_));
+  }
+  for (int v : from.out) {
+    out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
+    out_.push_back(place_of(v, out_.size(), out_patches_));
+  }
+  if (!step.serial) threads_ = plan_->threads();
+  steps_.push_back(step);
 }
 
 void Session::bind_copies() {
   for (size_t j = 0; j < plan_->outputs().size(); ++j) {
     const int v = plan_->outputs()[j];
     const Spot& spot = plan_->placement().values[v];
-    if (spot.where == Where::output && spot.root == static_cast<int>(j) && spot.offset == 0) continue;
+    const bool in_place = spot.where == Where::output && spot.root == static_cast<int>(j) && spot.offset == 0;
+    if (in_place && !pinned_outputs_[j]) continue;
     const void* source = place_of(v, copies_.size(), copy_patches_);
-    copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes});
+    copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes, v});
   }
 }
 
 void Session::bind_stages() {
   using Kind = Stage::Kind;
   stages_.push_back({Kind::begin});
-  uint64_t stages = 2;  // that one and the copies
-  for (const Step& step : steps_) stages += step.serial ? 1 : std::max<uint64_t>(1, step.kernel.phases);
+  uint64_t stages = 3;  // that one, the end of the queues and the copies
+  for (const Step& step : steps_) stages += step.serial ? 1 : std::max<uint64_t>(1, step.kernel.phases) + (queues_ ? 1 : 0);
   constexpr uint64_t most = uint64_t{1} << 24;
   if (stages > most)
     throw Error("a plan of " + std::to_string(stages) + " stages: expected at most " + std::to_string(most) +
@@ -61,6 +121,7 @@ void Session::bind_stages() {
   for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
     const Step& step = steps_[static_cast<size_t>(s)];
     if (!step.serial) {
+      if (schedule_.host_waits(s)) stages_.push_back({Kind::wait, s, s});
       const auto phases = static_cast<int64_t>(step.kernel.phases);
       for (int64_t phase = 0; phase < std::max<int64_t>(1, phases); ++phase)
         stages_.push_back({phases ? Kind::pieces : Kind::everyone, s, s + 1, phase});
@@ -70,6 +131,7 @@ void Session::bind_stages() {
       stages_.push_back({Kind::serial, s, s + 1});
     }
   }
+  if (queues_ && !copies_.empty()) stages_.push_back({Kind::finish});
   if (!copies_.empty()) stages_.push_back({Kind::copies});
   for (size_t stage = 1; stage <= stages_.size(); ++stage)
     for (int index = 0; index < threads_; ++index)
@@ -89,7 +151,8 @@ Memory Session::reads_first(const Stage& stage, int index) const {
 // The address of a value, or null and a patch where it depends on the call.
 void* Session::place_of(int value, size_t entry, std::vector<Patch>& patches) const {
   const Spot& spot = plan_->placement().values[value];
-  if (spot.where == Where::arena) return memory_[2 * plan_->device_of(value)].data() + spot.offset;
+  if (spot.where == Where::arena) return arenas_[plan_->device_of(value)].data() + spot.offset;
+  if (spot.where == Where::output && pinned_outputs_[spot.root]) return pinned_outputs_[spot.root] + spot.offset;
   patches.push_back({entry, spot.where, spot.root, spot.offset});
   return nullptr;
 }
@@ -105,24 +168,49 @@ void Session::bind_caller(const void* const* inputs, void* const* outputs) noexc
   for (const Patch& p : copy_patches_) copies_[p.entry].source = address(p);
 }
 
-int Session::start(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept {
+int Session::run(const void* const* inputs, void* const* outputs, const int64_t* sizes, int64_t* step_ns,
+                 int64_t* starts) noexcept {
+  for (const DevicePtr& device : plan_->devices())
+    if (!device->here()) return kForked;
   if (busy_.exchange(true, std::memory_order_acquire)) return kBusy;
   bind_caller(inputs, outputs);
+  inputs_ = inputs;
   outputs_ = outputs;
   step_ns_ = step_ns;
+  starts_ = starts;
   if (step_ns) std::fill(step_ns, step_ns + steps_.size(), 0);
+  if (starts) std::fill(starts, starts + steps_.size(), 0);
   failed_step_.store(INT_MAX, std::memory_order_relaxed);
   code_.store(0, std::memory_order_relaxed);
-  const bool whole = parallel(threads_, step_ns ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
-  const int step = failed_step_.load(std::memory_order_relaxed);
-  int code = code_.load(std::memory_order_relaxed);
+  late_.store(false, std::memory_order_relaxed);
+  begun_ = wall_->now();
+  int code = queues_ && step_ns ? queues_->begin_timed() : 0;
+  const bool whole = code != 0 || walk(sizes);
+  int step = failed_step_.load(std::memory_order_relaxed);
+  if (code == 0) code = code_.load(std::memory_order_relaxed);
   if (!whole && code == 0) code = kStopped;
-  // Nothing of this run may still be at work in the arena when the next one starts.
-  for (size_t d = 1; d < plan_->devices().size(); ++d)
-    if (const int late = plan_->devices()[d]->synchronise(); late != 0 && code == 0) code = late;
-  last_error_ = {code, step == INT_MAX ? -1 : step};
+  if (step == INT_MAX) step = -1;
+  code = finish(code, step);
+  if (queues_ && step_ns)
+    if (const int late = queues_->times(step_ns, starts); late != 0 && code == 0) code = late;
+  last_error_ = {code, step};
   busy_.store(false, std::memory_order_release);
   return code;
+}
+
+bool Session::walk(const int64_t*) noexcept {
+  return parallel(threads_, step_ns_ ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
+}
+
+// Waits for the queues: nothing of this run may still be at work in the arenas when the next one starts. `code`, `step`: what
+// failed so far; what failed in a queue says it better than who waited for it.
+int Session::finish(int code, int& step) noexcept {
+  if (!queues_) return code;
+  int at = -1;
+  const int late = queues_->finish(at);
+  if (late == 0 || (code != 0 && !late_.load(std::memory_order_relaxed))) return code;
+  step = at;
+  return late;
 }
 
 Gather Session::run(uint32_t at, Team& team) noexcept {
@@ -132,12 +220,31 @@ Gather Session::run(uint32_t at, Team& team) noexcept {
     case Stage::Kind::serial:
       if (team.index == 0) run_serial(stage);
       return Gather::first;
+    case Stage::Kind::wait:
+      if (team.index == 0)
+        if (const int code = wait_before(stage.first); code != 0) fail(stage.first, code);
+      return Gather::first;
+    case Stage::Kind::finish:
+      if (team.index == 0) {
+        int step = -1;
+        if (const int code = queues_->finish(step); code != 0) fail(step, code);
+      }
+      return Gather::first;
     case Stage::Kind::copies: copy_outputs(team); return Gather::pieces;
     default: break;
   }
   team.phase = stage.phase;
-  if (const int code = run_phase(steps_[static_cast<size_t>(stage.first)], team); code != 0) fail(stage.first, code);
+  if (const int code = run_phase(steps_[static_cast<size_t>(stage.first)], stage.first, team); code != 0)
+    fail(stage.first, code);
   return stage.kind == Stage::Kind::pieces ? Gather::pieces : Gather::everyone;
+}
+
+// What the host must wait for before a step. Gives the code of work that failed.
+int Session::wait_before(int s) noexcept {
+  if (!schedule_.host_waits(s)) return 0;
+  const int code = queues_->wait(s);
+  if (code != 0) late_.store(true, std::memory_order_relaxed);
+  return code;
 }
 
 Memory Session::ahead(uint32_t at, uint32_t index) const noexcept {
@@ -148,7 +255,10 @@ uint32_t Session::next(uint32_t at) noexcept {
   const Stage& stage = stages_[at];
   if (step_ns_ && stage.kind != Stage::Kind::serial) {
     const uint64_t now = wall_->now();
-    if (stage.first < stage.last) step_ns_[stage.first] += static_cast<int64_t>(now - mark_);
+    if (stage.first < stage.last) {
+      step_ns_[stage.first] += static_cast<int64_t>(now - mark_);
+      if (starts_ && stage.phase == 0) starts_[stage.first] = static_cast<int64_t>(mark_ - begun_);
+    }
     mark_ = now;
   }
   const bool failed = failed_step_.load(std::memory_order_relaxed) != INT_MAX;
@@ -160,46 +270,61 @@ void Session::run_serial(const Stage& stage) noexcept {
   alone.stop = Stop::here();  // the first thread is the one that called
   for (int s = stage.first; s < stage.last; ++s) {
     const Step& step = steps_[static_cast<size_t>(s)];
-    int code = 0;
-    if (step_ns_) {
-      code = run_timed_step(step, s, alone);
-    } else {
-      code = run_step(step, alone);
-      if (code == 0 && step.synchronise) code = step.device->synchronise();
-    }
+    int code = wait_before(s);
+    if (step_ns_) mark_ = wall_->now();  // what it waited for is other steps' time
+    if (code == 0) code = step.queue   ? run_queued_step(step, s, alone)
+                          : step_ns_ ? run_timed_step(step, s, alone)
+                                     : run_step(step, s, alone);
     if (code != 0) return fail(s, code);
   }
 }
 
-int Session::run_phase(const Step& step, Team& team) const noexcept {
-  const pw_context context{.size = sizeof context, .reserved = 0, .in = in_.data() + step.in, .out = out_.data() + step.out,
-                           .in_sizes = in_sizes_.data() + step.in, .out_sizes = out_sizes_.data() + step.out,
-                           .workspace = step.workspace, .team = &team, .queue = nullptr, .take = nullptr, .owner = nullptr};
+int Session::run_phase(const Step& step, int s, Team& team) noexcept {
+  const pw_context context{.size = sizeof context, .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
+                           .out = out_.data() + step.out, .in_sizes = in_sizes_.data() + step.in,
+                           .out_sizes = out_sizes_.data() + step.out, .workspace = step.workspace, .team = &team,
+                           .queue = step.queue, .take = nullptr, .owner = nullptr};
   return step.kernel.run(step.kernel.self, &context);
 }
 
 // All phases, by one thread.
-int Session::run_step(const Step& step, Team& alone) const noexcept {
+int Session::run_step(const Step& step, int s, Team& alone) noexcept {
   int code = 0;
   const auto phases = std::max<int64_t>(1, static_cast<int64_t>(step.kernel.phases));
-  for (alone.phase = 0; code == 0 && alone.phase < phases; ++alone.phase) code = run_phase(step, alone);
+  for (alone.phase = 0; code == 0 && alone.phase < phases; ++alone.phase) code = run_phase(step, s, alone);
   return code;
 }
 
+// Puts a step into the queue of its device; its time is told by the events around it.
+int Session::run_queued_step(const Step& step, int s, Team& alone) noexcept {
+  const auto first = std::lower_bound(staged_.begin(), staged_.end(), s, [](const Staged& a, int b) { return a.step < b; });
+  for (auto copy = first; copy != staged_.end() && copy->step == s; ++copy)
+    std::memcpy(copy->to, static_cast<const char*>(inputs_[copy->from.index]) + copy->from.offset, copy->bytes);
+  if (!plan_->straight()) {  // which steps came before is not known: each waits for all
+    int at = -1;
+    const int code = step_ns_ ? run_timed_step(step, s, alone) : run_step(step, s, alone);
+    return code != 0 ? code : queues_->finish(at);
+  }
+  if (const int code = queues_->before(s); code != 0) return code;
+  if (const int code = run_step(step, s, alone); code != 0) return code;
+  return queues_->after(s);
+}
+
+// step: -1 where it is not known.
 void Session::fail(int step, int code) noexcept {
   int none = 0;
   code_.compare_exchange_strong(none, code, std::memory_order_relaxed);
   failed_step_.store(step, std::memory_order_relaxed);
 }
 
-// A serial step: timed by its device's clock where that is not the wall's.
+// A serial step of the host: timed by its device's clock where that is not the wall's.
 int Session::run_timed_step(const Step& step, int s, Team& team) noexcept {
   const bool own_clock = step.device->clock() != PW_CLOCK_WALL;
   const uint64_t before = own_clock ? step.device->now() : mark_;
-  int code = run_step(step, team);
-  if (!step.device->is_cpu() && code == 0) code = step.device->synchronise();
+  if (starts_) starts_[s] = static_cast<int64_t>(mark_ - begun_);
+  const int code = run_step(step, s, team);
   const uint64_t wall = wall_->now();
-  step_ns_[s] = static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);
+  step_ns_[s] += static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);
   mark_ = own_clock ? wall_->now() : wall;
   return code;
 }

@@ -8,45 +8,63 @@
 
 #include "base/threads.h"
 #include "runtime/plan.h"
+#include "runtime/queues.h"
 
 namespace pw {
 
 // Memory of a device, given back when it goes out of scope.
 class DeviceMemory {
  public:
-  DeviceMemory(DevicePtr device, uint64_t bytes) : device_(std::move(device)), memory_(device_->allocate(bytes)) {}
+  DeviceMemory(DevicePtr device, uint32_t kind, uint64_t bytes)
+      : device_(std::move(device)), kind_(kind), memory_(bytes || device_->host() ? device_->allocate(kind, bytes) : nullptr) {}
   DeviceMemory(DeviceMemory&& other) noexcept
-      : device_(std::move(other.device_)), memory_(std::exchange(other.memory_, nullptr)) {}
+      : device_(std::move(other.device_)), kind_(other.kind_), memory_(std::exchange(other.memory_, nullptr)) {}
   DeviceMemory& operator=(DeviceMemory&&) = delete;
   ~DeviceMemory() {
-    if (memory_) device_->release(memory_);
+    if (memory_ && device_->here()) device_->release(kind_, memory_);
   }
   char* data() const { return static_cast<char*>(memory_); }
 
  private:
   DevicePtr device_;
+  uint32_t kind_;
   void* memory_;
 };
 
-class Session : private Stages {
+class Session : protected Stages {
  public:
   static constexpr int kBusy = -1;     // another thread is running this session
   static constexpr int kStopped = -2;  // the caller's Stop ended the run
+  static constexpr int kUnfit = -3;    // the plan does not do for these sizes; `message` says why
+  static constexpr int kNoMemory = -4;
+  static constexpr int kForked = -5;   // a device of the plan belongs to the process that opened it
 
-  // Allocates arenas and workspaces. Throws std::bad_alloc.
+  // Of a plan of any kind; see the constructor.
+  static std::unique_ptr<Session> make(std::shared_ptr<const Plan> plan);
+
+  // Of a straight plan.
+
+  // Allocates arenas and workspaces, and makes queues. Throws std::bad_alloc, DeviceFull, Error.
   explicit Session(std::shared_ptr<const Plan> plan);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   // inputs, outputs: one pointer each, in the plan's order, aligned to their elements; no output may overlap an input
   // or another output. Inputs are read in place; outputs are written in place where the placement allows, else copied
-  // at the end. Gives 0, kBusy, kStopped, or the code of the kernel that failed: outputs are undefined then.
-  int run(const void* const* inputs, void* const* outputs) noexcept { return start(inputs, outputs, nullptr); }
+  // at the end. sizes: those that the plan is given (PlanSizes), null where it has none. step_ns: null, or receives the
+  // nanoseconds of each step, by the clock of its device where that is not wall time, of all rounds of a loop together;
+  // starts, where it is not null, those from the begin of the run to its begin. Gives 0, kBusy, kStopped, kUnfit, kNoMemory,
+  // kForked, or the code of the kernel that failed: outputs are undefined then.
+  int run(const void* const* inputs, void* const* outputs, const int64_t* sizes = nullptr, int64_t* step_ns = nullptr,
+          int64_t* starts = nullptr) noexcept;
 
-  // The same; step_ns[s] receives the nanoseconds of step s, by the clock of its device where that is not wall time.
-  int run_timed(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept {
-    return start(inputs, outputs, step_ns);
+  // Of the last run: where late value number `index` lies, and its sizes. Valid until the next one.
+  virtual const void* late(size_t index, Dims& sizes) const {
+    (void)index, (void)sizes;
+    return nullptr;
   }
+  // Why the last run was unfit.
+  virtual std::string message() const { return {}; }
 
   // Of the last run: its code, and the step that failed (-1: none).
   struct LastError {
@@ -56,19 +74,23 @@ class Session : private Stages {
 
   const Plan& plan() const { return *plan_; }
 
- private:
+ protected:
+  struct Unbound {};
+  Session(std::shared_ptr<const Plan> plan, Unbound);
+
   // A step as the loop needs it.
   struct Step {
     pw_kernel kernel;
     size_t in, out;  // first entries in in_ and out_
     void* workspace;
     const Device* device;
-    bool serial;       // run by thread 0 alone
-    bool synchronise;  // the device must be done before the next step
+    bool serial;   // run by thread 0 alone
+    void* queue;   // of its device; null where the work is done when `run` returns
   };
-  // What the threads do between two meetings: one phase of a step, or several serial steps.
+  // What the threads do between two meetings: one phase of a step, several serial steps, or waiting for queues: before a step
+  // of the team, or before the copies.
   struct Stage {
-    enum class Kind { begin, serial, everyone, pieces, copies } kind;
+    enum class Kind { begin, serial, everyone, pieces, wait, finish, copies } kind;
     int first = 0, last = 0;  // steps
     int64_t phase = 0;
   };
@@ -83,28 +105,52 @@ class Session : private Stages {
     const void* source;
     int output;
     uint64_t bytes;
+    int value;
   };
 
+  // What a step of a device reads of the caller's, copied to pinned memory before.
+  struct Staged {
+    int step;
+    Patch from;
+    void* to;
+    uint64_t bytes;
+  };
+
+  void allocate();
+  void bind_pinned();
   void bind_steps();
+  virtual void bind_step(const PlanStep& from, size_t index);
+  void* workspace_of(size_t step) const;
+  void* stage_input(int step, int value, uint64_t bytes);
   void bind_stages();
   void bind_copies();
   Memory reads_first(const Stage& stage, int index) const;
-  void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
-  int start(const void* const* inputs, void* const* outputs, int64_t* step_ns) noexcept;
+  virtual void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
+  // All of a run between taking and giving back the session. False when the caller's Stop ended it.
+  virtual bool walk(const int64_t* sizes) noexcept;
   void bind_caller(const void* const* inputs, void* const* outputs) noexcept;
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
   Memory ahead(uint32_t stage, uint32_t index) const noexcept override;
   void run_serial(const Stage& stage) noexcept;
-  int run_phase(const Step& step, Team& team) const noexcept;
-  int run_step(const Step& step, Team& alone) const noexcept;
+  virtual int run_phase(const Step& step, int s, Team& team) noexcept;
+  int run_step(const Step& step, int s, Team& alone) noexcept;
   int run_timed_step(const Step& step, int s, Team& team) noexcept;
+  int run_queued_step(const Step& step, int s, Team& alone) noexcept;
+  int wait_before(int s) noexcept;
+  int finish(int code, int& step) noexcept;
   void fail(int step, int code) noexcept;
   void copy_outputs(Team& team) const noexcept;
 
   std::shared_ptr<const Plan> plan_;
   const Device* wall_;                // the CPU, whose clock is the wall's
-  std::vector<DeviceMemory> memory_;  // per device: arena, workspace
+  const Schedule schedule_;
+  std::vector<DeviceMemory> arenas_, workspaces_;    // per device
+  std::vector<DeviceMemory> queue_workspaces_;       // per queue
+  std::vector<DeviceMemory> pinned_;                 // for what crosses between a device and the caller's arrays
+  std::vector<char*> pinned_outputs_;                // per output: where it lies until the end of the run; null: in place
+  std::vector<Staged> staged_;                       // in the order of the steps
+  std::unique_ptr<Queues> queues_;                   // null: no device of the plan has any
   std::vector<Step> steps_;
   std::vector<Stage> stages_;  // the first one is for timed runs
   std::vector<Memory> ahead_;  // what each thread reads first behind a stage, stage by stage
@@ -120,7 +166,10 @@ class Session : private Stages {
   std::atomic<bool> busy_{false};
   std::atomic<int> failed_step_{INT_MAX};
   std::atomic<int> code_{0};
-  int64_t* step_ns_ = nullptr;
+  int64_t *step_ns_ = nullptr, *starts_ = nullptr;
+  std::atomic<bool> late_{false};  // work in a queue failed
+  const void* const* inputs_ = nullptr;
+  uint64_t begun_ = 0;  // wall clock
   uint64_t mark_ = 0;  // wall clock when all work of the last stage was done; not when somebody noticed
   void* const* outputs_ = nullptr;
   LastError last_error_{0, -1};

@@ -35,7 +35,7 @@ struct Ports {
   std::string text() const;
 };
 
-// All ports in one layout and dtype f32 on the CPU, where the value's rank is 4; else plain.
+// All ports in dtype f32 on the CPU, values of the rank that `layout` is for in it and the others row-major.
 Ports uniform_ports(const Problem& problem, Layout layout, DType dtype = DType::f32);
 
 // Of a routine that is usually the fastest on the problem.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +35,25 @@ def build_null_device(folder: Path) -> str:
                     "-fvisibility=hidden", "-I", str(ROOT / "include"), "-o", str(library), str(NULL_DEVICE),
                     "-pthread"], check=True)
     return str(library)
+
+
+def write_layouts(folder: Path) -> Path:
+    """The folder to include with the core's table of layouts in it, as the build writes it."""
+    subprocess.run([sys.executable, ROOT / "cmake/layouts.py", ROOT / "src/pathweave/net/layouts.py",
+                    folder / "types/layouts.inc"], check=True)
+    return folder
+
+
+def null_library(path: str) -> ctypes.CDLL:
+    """The functions of the null device's library that script it and count."""
+    library = ctypes.CDLL(path)
+    for name in ("set_time", "set_code", "set_late_code"):
+        value = ctypes.c_uint64 if name == "set_time" else ctypes.c_int
+        getattr(library, f"null_device_{name}").argtypes = [ctypes.c_char_p, ctypes.c_char_p, value]
+    for name in ("live_bytes", "pinned_bytes", "event_waits", "queue_waits", "alive", "now"):
+        getattr(library, f"null_device_{name}").restype = ctypes.c_int64
+    library.null_device_spend.argtypes = [ctypes.c_uint64]
+    return library
 
 
 def isolated(body: Callable, *args):

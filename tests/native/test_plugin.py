@@ -10,7 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_helpers import ROOT, accepted, adapt, build_null_device, bytes_of, compiler, isolated, native_step, problem
+from native_helpers import (
+    ROOT,
+    accepted,
+    adapt,
+    build_null_device,
+    bytes_of,
+    compiler,
+    isolated,
+    native_step,
+    null_library,
+    problem,
+)
 
 import pathweave as pw
 from pathweave import _native, errors
@@ -22,14 +33,9 @@ HOST, DEVICE = "f32:nchw:cpu", "f32:nchw:null0"
 
 def open_null(path: str) -> ctypes.CDLL:
     """Opens the device; gives the library with the functions that script it."""
-    device = _native.open_plugin(path)
-    assert device["available"], device
-    library = ctypes.CDLL(path)
-    library.null_device_set_time.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64]
-    library.null_device_set_code.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
-    library.null_device_live_bytes.restype = ctypes.c_int64
-    library.null_device_synchronisations.restype = ctypes.c_int64
-    return library
+    devices = _native.open_plugin(path)
+    assert all(d["available"] for d in devices), devices
+    return null_library(path)
 
 
 def crossing(threads: int = 2):
@@ -46,17 +52,41 @@ def crossing(threads: int = 2):
     return _native.Plan(values, steps, [0], [5, 7], threads)
 
 
-def described(path: str, mode: str = "") -> tuple[dict, list[dict]]:
-    os.environ["PW_NULL_MODE"] = mode
+def described(path: str, mode: str = "", count: int = 1) -> tuple[list[dict], list[dict]]:
+    os.environ |= {"PW_NULL_MODE": mode, "PW_NULL_DEVICES": str(count), "PW_NULL_MEMORY": "1000000"}
     return _native.open_plugin(path), _native.devices()
 
 
 def test_the_device_is_listed_with_all_that_it_says(null_device):
-    opened, devices = isolated(described, null_device)
+    (opened,), devices = isolated(described, null_device)
     assert [d["name"] for d in devices] == ["cpu", "null0"] and devices[1] == opened
     assert opened == {"name": "null0", "description": "no arithmetic, scripted clock", "available": True, "score": 10,
-                      "reason": "", "clock": "scripted", "emulated": False, "host_memory": False,
+                      "reason": "", "clock": "scripted", "emulated": False, "host_memory": False, "threads_matter": False,
+                      "identity": "null model 0, driver 1.0", "free_bytes": 1000000, "total_bytes": 1000000,
                       "capabilities": "scripted memory52", "path": null_device}
+    assert devices[0]["identity"] == "" and devices[0]["threads_matter"] and devices[0]["free_bytes"] is None
+
+
+def test_one_library_offers_several_devices(null_device):
+    opened, devices = isolated(described, null_device, "", 3)
+    assert [d["name"] for d in opened] == ["null0", "null1", "hosted"] and devices[1:] == opened
+    assert all(d["available"] and d["path"] == null_device for d in opened)
+    assert [d["host_memory"] for d in opened] == [False, False, True]
+    assert [d["identity"] for d in opened] == ["null model 0, driver 1.0", "null model 1, driver 1.0", "team"]
+
+
+def _one_absent(path):
+    first, _ = described(path, "absent1", 2)
+    again, devices = described(path, "", 2)
+    return first, again, devices, described(path, "absent", 2)[0]
+
+
+def test_one_device_of_a_library_may_be_absent_and_come_later(null_device):
+    first, again, devices, last = isolated(_one_absent, null_device)
+    assert [(d["name"], d["available"], d["reason"]) for d in first] == [
+        ("null0", True, ""), ("null1", False, "no null hardware in this machine")]
+    assert all(d["available"] for d in again) and again == last
+    assert [d["name"] for d in devices] == ["cpu", "null0", "null1"]
 
 
 @pytest.mark.parametrize("mode, reason", [
@@ -67,17 +97,17 @@ def test_the_device_is_listed_with_all_that_it_says(null_device):
     ("refuse", "it refuses ABI 2"),
 ])
 def test_an_absent_or_failing_device_is_listed_with_its_reason(null_device, mode, reason):
-    opened, devices = isolated(described, null_device, mode)
+    (opened,), devices = isolated(described, null_device, mode)
     assert not opened["available"] and opened["reason"].startswith(reason) and opened["path"] == null_device
     assert devices[1:] == [opened]
 
 
 def _opened_later(path):
     os.environ["PW_NULL_MODE"] = "absent"
-    first = _native.open_plugin(path)
+    (first,) = _native.open_plugin(path)
     before = [c["device"] for c in _native.candidates(problem("relu", [SHAPE], [SHAPE]))]
     os.environ["PW_NULL_MODE"] = ""
-    second, third = _native.open_plugin(path), _native.open_plugin(path)
+    (second,), (third,) = _native.open_plugin(path), _native.open_plugin(path)
     after = [c["device"] for c in _native.candidates(problem("relu", [SHAPE], [SHAPE]))]
     return first, before, second, third, after, _native.devices()
 
@@ -90,7 +120,7 @@ def test_a_device_that_was_absent_is_tried_anew_and_an_open_one_is_handed_back(n
 
 
 def _open_all(paths):
-    return [_native.open_plugin(p) for p in paths], _native.devices()
+    return [d for p in paths for d in _native.open_plugin(p)], _native.devices()
 
 
 @pytest.mark.parametrize("path", [5, None, "no text \ud800", b"no text \xff"])
@@ -105,16 +135,21 @@ def test_files_that_are_no_device_are_listed_with_their_reason(null_device, tmp_
     empty = tmp_path / "empty.so"
     (tmp_path / "empty.c").write_text("int nothing_here;\n")
     subprocess.run([compiler("c"), "-shared", "-fPIC", "-o", str(empty), str(tmp_path / "empty.c")], check=True)
+    old = tmp_path / "old.so"
+    (tmp_path / "old.c").write_text("const void *pathweave_device(unsigned abi) { return (void *)(long)(abi == 1); }\n")
+    subprocess.run([compiler("c"), "-shared", "-fPIC", "-o", str(old), str(tmp_path / "old.c")], check=True)
     other = tmp_path / "again"
     other.mkdir()
-    paths = [str(tmp_path / "missing.so"), str(text), str(empty), str(tmp_path), null_device, build_null_device(other)]
+    paths = [str(tmp_path / "missing.so"), str(text), str(empty), str(tmp_path), null_device, build_null_device(other),
+             str(old)]
     opened, devices = isolated(_open_all, paths)
     reasons = [d["reason"] for d in opened]
     assert reasons[0] == "there is no such file"
     assert reasons[1].startswith("it cannot be loaded: ") and reasons[3].startswith("it cannot be loaded: ")
-    assert reasons[2] == "it exports no function pathweave_device"
+    assert reasons[2] == "it exports no function pathweave_devices"
     assert reasons[4] == "" and reasons[5].startswith("a device named null0 is open already (from ")
-    assert [d["available"] for d in devices] == [True, False, False, False, False, True, False]
+    assert reasons[6] == "it was built for ABI 1, this build speaks 2"
+    assert [d["available"] for d in devices] == [True, False, False, False, False, True, False, False]
 
 
 def test_the_plugin_links_nothing_of_ours(null_device):
@@ -168,12 +203,13 @@ def _cross(path):
         assert np.array_equal(copied, np.maximum(x, 0))
     placement = plan.placement
     del session, plan
-    return live, library.null_device_live_bytes(), placement
+    return live, library.null_device_live_bytes(), library.null_device_alive(), placement
 
 
 def test_a_plan_crosses_devices(null_device):
-    live, left, placement = isolated(_cross, null_device)
+    live, left, alive, placement = isolated(_cross, null_device)
     assert live >= 2 * BYTES and left == 0  # the session's memory on the device, and its return
+    assert alive == 0  # no queue and no event is left
     assert placement[5] == (0, 0, "output") and {where for _, _, where in placement[2:5]} == {"arena"}
 
 
@@ -293,22 +329,24 @@ def test_values_and_kernels_of_different_devices_do_not_mix(null_device):
     assert "variant 'fast': there is one variant, without a name" in messages[2]
 
 
-def _host_step_runs_after_the_device(path):
+def _waits(path):
     library = open_null(path)
     steps = [native_step(adapt(SHAPE, HOST, DEVICE), [0], [1], "adapt/upload"),
              native_step(adapt(SHAPE, DEVICE, "f32:nhwc:null0"), [1], [2], "adapt/relayout"),
              native_step(adapt(SHAPE, "f32:nhwc:null0", "f32:nhwc:cpu"), [2], [3], "adapt/download")]
     plan = _native.Plan([(BYTES, "cpu"), (BYTES, "null0"), (BYTES, "null0"), (BYTES, "cpu")], steps, [0], [3], 2)
     session, x, y = plan.session(), np.ones(SHAPE, np.float32), np.zeros(SHAPE, np.float32)
-    before = library.null_device_synchronisations()
+    before = library.null_device_event_waits(), library.null_device_queue_waits()
     session.run([x], [y])
-    return library.null_device_synchronisations() - before, bool((y == 1).all())
+    right = bool((y == 1).all())
+    after = library.null_device_event_waits(), library.null_device_queue_waits()
+    return [a - b for a, b in zip(after, before)], right
 
 
-def test_the_device_is_waited_for_only_where_memory_crosses(null_device):
-    waits, right = isolated(_host_step_runs_after_the_device, null_device)
+def test_the_host_waits_at_the_end_of_a_run_alone_where_it_needs_nothing_before(null_device):
+    waits, right = isolated(_waits, null_device)
     assert right
-    assert waits == 3  # after the upload, after the download, at the end of the run
+    assert waits == [0, 3]  # for no event; for the queues of copies, of work and of copies back
 
 
 def test_the_header_is_part_of_the_package():

@@ -13,8 +13,8 @@ CODE = """
 import json, sys
 import pathweave as pw
 from pathweave.profiling.store import Store
-device = pw.open_plugin(sys.argv[1] if len(sys.argv) > 1 else "{library}")
-assert device["available"], device
+devices = pw.open_plugin(sys.argv[1] if len(sys.argv) > 1 else "{library}")
+assert all(d["available"] for d in devices), devices
 model = pw.load("net.onnx")
 profile = pw.profile(model, threads=2, store=Store.memory(), budget_s=20)
 route = pw.solve(model, profile)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Mapping, cast
+from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ..errors import ModelError
-from .dim import Expr
+from .dim import Expr, highest
 from .scales import Scale
+
+if TYPE_CHECKING:
+    from .block import Block
 
 #: A word names a symbol, such as "N", in the shape of a net's input; elsewhere symbols and what is made of them are Expr.
 Dim = int | str | Expr
@@ -49,6 +53,11 @@ class TensorSpec:
     def bound(self) -> bool:
         """True when no dimension depends on a symbol."""
         return all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def upper(self) -> "TensorSpec":
+        """The largest that a value inside a net may be: open sizes at their upper bound."""
+        return self if self.bound else TensorSpec(self.dtype, tuple(map(highest, self.dims)))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
@@ -97,7 +106,7 @@ class Layer:
     """What is computed: kind, attributes, names of inputs and outputs. Knows no routine and no device.
 
     An input names a value, or a constant of the net (weights, bias), or is "" where an optional one is absent.
-    `attrs` holds numbers, words and tuples of numbers only; absent attributes have the kind's defaults.
+    `attrs` holds numbers, words, tuples of numbers, and blocks (net/block.py); absent attributes have the kind's defaults.
     """
 
     name: str
@@ -113,6 +122,12 @@ class Layer:
             kinds = [type(x).__name__ for x in (self.inputs, self.outputs, self.attrs, self.epilogue)]
             raise ModelError(f"layer {self.name!r}: expected inputs and outputs as tuples of names, attrs as a mapping, the "
                              f"epilogue as an Epilogue, got {', '.join(kinds)}")
+
+    @property
+    def blocks(self) -> "dict[str, Block]":
+        """The nets that are attributes of the layer: attribute -> Block."""
+        from .block import blocks_of
+        return blocks_of(self)
 
     def with_(self, **changes: Any) -> "Layer":
         """Copy with some fields changed."""
@@ -169,6 +184,13 @@ class Net:
                 if v:
                     out.setdefault(v, []).append((layer, i))
         return out
+
+    def all_layers(self) -> Iterator[Layer]:
+        """The layers, and those of the nets inside them."""
+        for layer in self.layers:
+            yield layer
+            for block in layer.blocks.values():
+                yield from block.net.all_layers()
 
     def dynamic_inputs(self, layer: Layer) -> list[tuple[int, str]]:
         """(index, name) of the inputs that are values, not constants and not absent."""

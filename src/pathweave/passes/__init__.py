@@ -14,12 +14,12 @@ from types import ModuleType
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..folder import modules
 from ..layers import check_inputs
 from ..meaning import open_shapes
 from ..meaning.evaluate import MEANING_ERRORS, match_symbols
 from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower, Known
 from ..net.net import Net, TensorSpec
+from ..plugins import collect
 from ._graph import Graph
 
 #: Rounds of all passes after which rewriting stops; the net is right after every single rewrite.
@@ -28,8 +28,16 @@ MAX_ROUNDS = 100
 
 @cache
 def passes() -> tuple[ModuleType, ...]:
-    """Every pass, in order."""
-    return tuple(sorted((m for m in modules(__name__) if hasattr(m, "apply")), key=lambda m: (m.order, m.__name__)))
+    """Every pass, in order, those of plugins among them."""
+    return tuple(sorted(collect(__name__, "passes", _pass_in, "pass").values(), key=lambda m: (m.order, m.__name__)))
+
+
+def _pass_in(module: ModuleType) -> dict[str, ModuleType]:
+    """A module that is a pass, by its name. Raises AttributeError where it does not say all that a pass says."""
+    if not hasattr(module, "apply"):
+        return {}
+    float(module.order), bool(module.needs_shapes)
+    return {module.__name__.rpartition(".")[2]: module}
 
 
 def optimise(net: Net) -> Net:
@@ -39,7 +47,7 @@ def optimise(net: Net) -> Net:
     """
     net.check()
     graph = Graph(net)
-    _fixed_point(graph, [m for m in passes() if not m.needs_shapes])
+    run_passes(graph, [m for m in passes() if not m.needs_shapes])
     return graph.to_net()
 
 
@@ -59,7 +67,7 @@ def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     known.forget_evaluated()
     graph = Graph(bound, Folding(FREE_BYTES_BOUND))
     graph.known = known
-    _fixed_point(graph, list(passes()))
+    run_passes(graph, list(passes()))
     result = graph.to_net()
     infer(result)
     return result
@@ -113,33 +121,36 @@ def _free(name: str, names: set[str]) -> str:
     return name
 
 
-def _fixed_point(graph: Graph, modules: list[ModuleType]) -> None:
+def run_passes(graph: Graph, modules: list[ModuleType], lenient: bool = False) -> None:
+    """Run passes to a fixed point. `lenient`: a pass that open sizes are too little for is left out, and does not fail."""
     early = [m for m in modules if not getattr(m, "last", False)]
-    _run_to_end(graph, early)
+    _run_to_end(graph, early, lenient)
     if len(early) < len(modules):
-        _run_to_end(graph, modules)
+        _run_to_end(graph, modules, lenient)
 
 
-def _run_to_end(graph: Graph, modules: list[ModuleType]) -> None:
+def _run_to_end(graph: Graph, modules: list[ModuleType], lenient: bool) -> None:
     stale = True
     for _ in range(MAX_ROUNDS):
         changed = False
         for module in modules:
             if module.needs_shapes and stale:
-                graph.specs = _specs(graph)
+                graph.specs = graph.follow() if graph.follow else _specs(graph)
                 stale = False
-            if _applied(module, graph):
+            if _applied(module, graph, lenient):
                 changed = stale = True
         if not changed:
             return
 
 
-def _applied(module: ModuleType, graph: Graph) -> bool:
+def _applied(module: ModuleType, graph: Graph, lenient: bool) -> bool:
     """Run one pass. Attributes that make no sense are found by shape inference, which an unbound net has not had."""
     try:
         with np.errstate(all="ignore"):  # weights may hold infinities, and keep them
             return module.apply(graph)
     except MEANING_ERRORS as e:
+        if lenient:
+            return False
         name = module.__name__.rpartition(".")[2]
         raise ModelError(f"pass {name}: a layer's attributes or constants do not fit together "
                          f"({type(e).__name__}: {e}); bind the net to find out which") from e

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Graph:
         self.constants: dict[str, Any] = dict(net.constants)
         self.specs: dict[str, TensorSpec] = {}
         self.known = Known()
+        #: How `specs` are found where some sizes are open; None: those of a bound net.
+        self.follow: Callable[[], dict[str, TensorSpec]] | None = None
         self._output_set = frozenset(net.outputs)
         self._slots: list[list[Layer]] = []
         self._slot_of: dict[str, int] = {}

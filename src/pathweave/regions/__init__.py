@@ -12,9 +12,9 @@ from functools import cache
 from types import ModuleType
 
 from ..errors import ModelError
-from ..folder import modules
 from ..layers import kind_of
 from ..net.net import Epilogue, Layer, Net
+from ..plugins import by_module, collect
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def activation_text(layer: Layer) -> str:
 
 @cache
 def rules() -> tuple[ModuleType, ...]:
-    """Every rule, by name."""
-    return tuple(m for m in modules(__name__) if hasattr(m, "find"))
+    """Every rule, by name, those of plugins last."""
+    return tuple(collect(__name__, "regions", by_module("find"), "region").values())
 
 
 def find(net: Net) -> dict[str, Region]:

@@ -20,10 +20,10 @@ def cpu_info() -> dict[str, Any]:
     return native().cpu_info()
 
 
-def open_plugin(path: str | os.PathLike) -> dict[str, Any]:
-    """Open a device library and describe its device, with the reason where it is absent.
+def open_plugin(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Open a device library and describe its devices, with the reason where one is absent; at least one entry.
 
-    Its routines are candidates from then on. Raises InputError for what is no path.
+    Their routines are candidates from then on. Raises InputError for what is no path.
     """
     try:
         name = os.fspath(path)

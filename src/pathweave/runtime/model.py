@@ -271,7 +271,8 @@ class LoadedModel(Model):
     def with_layouts(self, layouts: Mapping[str, str]) -> LoadedModel:
         """This model with other layouts of a call's arrays; weights are shared, tuned routes are carried over.
 
-        `layouts`: name of an input or output -> "nhwc", "nchw16c", or "nchw" for the row-major order; others keep theirs.
+        `layouts`: name of an input or output -> "nhwc", "nchw16c", or "nchw" for the row-major order; of other ranks "nlc",
+        "ndhwc" or "plain"; others keep theirs.
 
         An array has the dimensions that its layout has in memory: an input (N, 3, H, W) in nhwc is an array (N, H, W, 3), which
         is read in place. Raises InputError.
