@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, SolverError
 from ..net.route import Route
+from ..profiling.devices import Devices
 from ..profiling.measurement import quantile
 from ..profiling.profile import Profile
 from ..profiling.protocol import profile_bound, this_host
@@ -312,7 +313,7 @@ class Tuner:
         runs = runs_of(racers, self.inputs, self.out, self.timer, self.latest, read, yardstick)
         here = this_host()
         new = measurements(runs, self.threads, profile, yardstick.slowness, self.timer.date())
-        self.store.add(new, {here.id: dict(here.facts)})
+        self.store.add(new, Devices.here().facts({m.host for m in new}, here.facts))
         profile.add(new)
         self._compare()
 
