@@ -74,6 +74,12 @@ class Session:
         with self._lock:
             return np.asarray(self._handle.run_timed(arrays, self._written(results)))
 
+    def run_timeline(self, inputs: Inputs, out: Inputs = None) -> tuple[np.ndarray, np.ndarray]:
+        """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock."""
+        arrays, results = self._bound(inputs, out)
+        with self._lock:
+            return self._handle.run_timeline(arrays, self._written(results))
+
     def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
         return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())

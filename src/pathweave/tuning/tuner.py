@@ -22,6 +22,7 @@ from ..runtime.catalogue import Restrict
 from ..runtime.defaults import default_route
 from ..runtime.inputs import arrays_for_outputs, random_inputs
 from ..runtime.interpreted import of_route
+from ..runtime.overlap import overlap_of
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
 from . import findings
@@ -323,7 +324,9 @@ class Tuner:
         # The winner under what is known now: samples that were taken in the race's own routes change bound and margins.
         best = solve(costs.instance, time_limit_s=self.time_limit_s)
         route = predict(costs, winner.route, best) or winner.route
-        notes = {**route.notes, "race": self.races[-1].table, "races": len(self.races), "won_as": winner.names,
+        overlap = overlap_of(winner.plan, winner.session, self.inputs)
+        beside = {"overlap": overlap.to_json()} if overlap else {}
+        notes = {**route.notes, **beside, "race": self.races[-1].table, "races": len(self.races), "won_as": winner.names,
                  "measured_at_reference_ns": winner.reference_ns, "speed": self.speed,
                  "gap": gap(route.predicted_ns, winner.reference_ns),
                  "gap_raw": gap(route.predicted_ns, winner.median), "gap_before_measuring_again": first_gap}
