@@ -124,6 +124,14 @@ uint64_t workspace_bytes(const Plan& plan) {
   return sum;
 }
 
+// Of arenas and workspaces, what lies in memory of devices.
+uint64_t elsewhere_bytes(const Plan& plan) {
+  uint64_t sum = 0;
+  for (size_t d = 0; d < plan.devices().size(); ++d)
+    if (!plan.devices()[d]->host()) sum += plan.placement().arena[d] + plan.workspace()[d];
+  return sum;
+}
+
 // A call's arrays, checked against the plan.
 struct Arrays {
   std::vector<HostArray> held;
@@ -342,6 +350,7 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("peak_bytes", [](const Plan& p) { return p.placement().peak; })
       .def_prop_ro("unshared_bytes", [](const Plan& p) { return p.placement().unshared; })
       .def_prop_ro("workspace_bytes", workspace_bytes)
+      .def_prop_ro("elsewhere_bytes", elsewhere_bytes)
       .def_prop_ro("placement", [](const Plan& p) { return spots(p.placement()); })
       .def_prop_ro("threads", &Plan::threads)
       .def(

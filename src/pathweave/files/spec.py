@@ -37,8 +37,8 @@ from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import LARGEST_SCALE, LEAST_SCALE, Scale
 from ..net.size import MOST_RANK, MOST_SIZE
-from . import blocks
 from ..plugins import left_out, owner
+from . import blocks
 
 #: Format written, and the formats that can be read.
 FORMAT = 1

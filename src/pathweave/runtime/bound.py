@@ -11,13 +11,13 @@ from ..errors import InputError, NoRoutineError, OpenSizesError
 from ..layers import kind_of
 from ..layers.problems import problem_of
 from ..locks import cached_property
+from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
 from ..net.format import Format, physical_shape, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
 from ..net.scales import UNKNOWN, Scale, needs_scale
-from ..meaning.opened import OpenNet
 from ..regions import Region
 from ..words import counted
 from . import catalogue
@@ -287,7 +287,8 @@ class BoundNet:
         kind = kind_of(layer.kind)
         if kind.nested or kind.finds_sizes:
             return False
-        return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in getattr(kind, "value_inputs", ()))
+        sizes = getattr(kind, "value_inputs", ())
+        return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)
 
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:

@@ -206,7 +206,7 @@ class Runnable:
                 results = entry.call(arrays, out)
                 if len(self._open_known) >= KEPT_SIZES:
                     self._open_known.clear()
-                self._open_known[threads, *shapes.values()] = entry
+                self._open_known[(threads, *shapes.values())] = entry
                 return results
             except UnfitSizesError as e:
                 with self._building:

@@ -67,8 +67,8 @@ class OpenCall:
             size = logical_shape(self._layouts[own], shapes[i])[axis]
             low, high = self._given[name]
             if not low <= size <= high:
-                raise UnfitSizesError(f"input {own!r}: dimension {axis} is {size}; this plan is for sizes from {low} to {high}: "
-                                      f"call the model, or make a plan for this size")
+                raise UnfitSizesError(f"input {own!r}: dimension {axis} is {size}; this plan is for sizes from {low} to "
+                                      f"{high}: call the model, or make a plan for this size")
             sizes.append(size)
         key = tuple(sizes)
         found = self._known.get(key)

@@ -147,7 +147,7 @@ class OpenSteps:
 
 
 class _Template:
-    """A problem in which some sizes are left open. `texts`: its text between them. `slots`: which sizes of the plan they are."""
+    """A problem in which some sizes are left open. `texts`: its text between them. `slots`: which of the plan they are."""
 
     def __init__(self, table: SizeTable, problem: Problem, ins: Sequence[Dims | None], outs: Sequence[Dims],
                  attrs: Mapping[str, Any]):

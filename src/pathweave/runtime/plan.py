@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .. import _native
     from .session import Session  # it stands on plans
 
+#: The device on whose memory NumPy's arrays lie.
+HOST = "cpu"
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
 
 
@@ -90,7 +92,7 @@ class Plan:
             handle = self._handle.resized([most[n] for n in self.bound.opened.given])
         except MemoryError as e:
             raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
-        _check_arena(handle.peak_bytes, handle.workspace_bytes, 0)
+        _check_arena(handle.peak_bytes, handle.workspace_bytes, 0, handle.elsewhere_bytes)
         other = object.__new__(Plan)
         other.__dict__.update(self.__dict__)
         other._handle = handle
@@ -139,7 +141,7 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
     except (RuntimeError, ValueError) as e:
         raise RouteError(f"plan: the native core refuses it: {e}") from e
     results = sum(map(size_bytes, bound.outputs.values()))
-    _check_arena(handle.peak_bytes, handle.workspace_bytes, results)
+    _check_arena(handle.peak_bytes, handle.workspace_bytes, results, handle.elsewhere_bytes)
     return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, tuple(builder.kernels.values()),
                 route, tuple(builder.late))
 
@@ -153,10 +155,13 @@ def _check_memory(bound: BoundNet) -> None:
     memory.require(inside.get(largest, 0), f"plan: value {largest!r}, {bound.net.specs.get(largest)}", _MACHINE)
 
 
-def _check_arena(peak: int, scratch: int, results: int) -> None:
-    """Raise SizeError, OutOfMemoryError where one session of a plan takes more than the limit, or than there is."""
+def _check_arena(peak: int, scratch: int, results: int, elsewhere: int) -> None:
+    """Raise SizeError, OutOfMemoryError where one session of a plan takes more than the limit, or than there is.
+
+    `elsewhere`: bytes of values and scratch in memory of devices, which are asked when a session is made.
+    """
     limit, needed = max_bytes(), peak + scratch + results
     if needed > limit:
         raise SizeError(f"plan: one session takes {needed} bytes ({peak} of values, {scratch} of scratch, {results} of "
                         f"results): expected at most {limit}; {advice(limit)}")
-    memory.require(needed, "plan: values, scratch and results of one session", _MACHINE)
+    memory.require(needed - elsewhere, "plan: values, scratch and results of one session", _MACHINE)
