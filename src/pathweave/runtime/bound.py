@@ -91,7 +91,7 @@ class BoundNet:
             infer(net)
         self.net = net
         self.base = base or self
-        self.scales: dict[str, Scale] = {v: s for v, s in (scales or {}).items() if v not in net.constants
+        self.scales: dict[str, Scale] = {v: s for v, s in {**net.scales, **(scales or {})}.items() if v not in net.constants
                                           and v in net.specs and net.specs[v].dtype == "f32"}
         self.layouts: dict[str, str] = base.layouts if base else self._border(layouts or {})
         self.layers: list[Layer] = net.layers
@@ -111,7 +111,7 @@ class BoundNet:
              layouts: Mapping[str, str] | None = None) -> BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). `layouts`: of inputs and outputs. Raises InputError, ShapeError."""
         from .. import passes
-        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)), scales, layouts=layouts)
+        return BoundNet(passes.bind(net, resolve_shapes(net, shapes), scales), layouts=layouts)
 
     @cached_property
     def signature(self) -> str:
@@ -217,9 +217,17 @@ class BoundNet:
     def uncalibrated(self, layer: Layer, candidate: Candidate) -> str:
         """Why a layer cannot have a candidate as long as a value has no scale; "" when it can."""
         for value, form in zip((*self.dynamic(layer), *layer.outputs), (*candidate.ins, *candidate.outs)):
-            if needs_scale(self.spec(value).dtype, form.dtype) and value not in self.scales:
+            if not needs_scale(self.spec(value).dtype, form.dtype):
+                continue
+            scale = self.scales.get(value)
+            if scale is None:
                 return (f"value {value!r} has no scale: calibrate the model first (model.calibrate(samples), or "
                         f"--calibrate)")
+            if scale.dtype != form.dtype:
+                return f"value {value!r} has a scale of {scale.dtype}, and the routine holds it as {form.dtype}"
+            if scale.axis is not None and not candidate.axis_scales:
+                return (f"value {value!r} has a scale per position of axis {scale.axis}, and the routine takes one for the "
+                        f"whole value")
         return ""
 
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
