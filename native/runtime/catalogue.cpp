@@ -189,6 +189,11 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
     } else {
       one.scale = c.scale;
       one.zero_point = c.zero_point;
+      one.dtype = c.scales.empty() ? nullptr : pw::text(c.dtype);
+      one.axis = c.axis;
+      one.count = static_cast<uint32_t>(c.scales.size());
+      one.scales = c.scales.data();
+      one.zero_points = c.zero_points.data();
     }
     given.push_back(one);
   }

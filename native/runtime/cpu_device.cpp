@@ -106,7 +106,8 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
     for (uint32_t i = 0; i < count; ++i) {
       const pw_constant& c = constants[i];
       if (c.data) given.push_back({.data = c.data, .id = c.id});
-      else given.push_back({.scale = c.scale, .zero_point = c.zero_point});
+      else given.push_back({.scale = c.scale, .zero_point = c.zero_point, .dtype = c.dtype ? parse_dtype(c.dtype) : DType::u8,
+                            .axis = c.axis, .scales = {c.scales, c.count}, .zero_points = {c.zero_points, c.count}});
     }
     bound->kernel = routine_of(table).prepare(*bound->problem, variant, given);
     if (!bound->kernel) throw Error("no kernel was made");
@@ -135,6 +136,7 @@ pw_routine_table table_of(const Routine& routine) {
   t.accuracy = static_cast<uint32_t>(card.accuracy);
   if (card.reference) t.flags |= PW_ROUTINE_REFERENCE;
   if (card.takes_epilogue) t.flags |= PW_ROUTINE_TAKES_EPILOGUE;
+  if (card.axis_scales) t.flags |= PW_ROUTINE_AXIS_SCALES;
   t.context = &routine;
   t.accepts = cpu_accepts;
   t.variants = cpu_variants;

@@ -10,6 +10,7 @@ from ..meaning.opened import OpenNet
 from ..meaning.partial import FREE_BYTES_BOUND, Folding
 from ..net.dim import Expr, symbols_of
 from ..net.net import Layer, Net, TensorSpec
+from ..net.scales import Scale
 from ._graph import Graph
 
 
@@ -35,14 +36,16 @@ class _Follower(OpenShapes):
         return layer if any(v not in self.contents for v in gone) else found
 
 
-def bind_open(net: Net, inputs: Mapping[str, TensorSpec]) -> OpenNet:
-    """The net for inputs whose sizes are integers or symbols with bounds. The given net is not changed.
+def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, Scale] | None = None) -> OpenNet:
+    """The net for inputs whose sizes are integers or symbols with bounds. `scales`: of calibrated values. The given net is not
+    changed.
 
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
     from . import passes, run_passes
     net.check()
     graph = Graph(_folded(net, inputs), Folding(FREE_BYTES_BOUND))
+    graph.scales = {**(scales or {}), **net.scales}
     graph.follow = lambda: _specs(graph)[0].specs
     run_passes(graph, list(passes()), lenient=True)
     follower, layers = _specs(graph)

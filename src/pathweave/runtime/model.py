@@ -79,7 +79,7 @@ class Runnable:
         self._threads = threads
         self._kept = kept
         self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
-        self._open = OpenPlans(net)
+        self._open = OpenPlans(net, self.scales)
         self._open_entries: dict[int, tuple[OpenPlan, _Entry]] = {}
         self._open_known: dict[tuple, _Entry] = {}
         self._own: dict[tuple, str] = {}  # shapes -> signature of the route that was tuned for them, "" for none
@@ -156,7 +156,7 @@ class Runnable:
         """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
         with self._building, self._lock:
             self._entries.clear()
-            self._open.forget()
+            self._open.forget(self.scales)
             self._open_entries.clear()
             self._open_known.clear()
             self._own.clear()
@@ -227,7 +227,7 @@ class Runnable:
             return plan, kept[1], sizes
 
     def _make_open(self, threads: int, opened: OpenNet, sizes: dict[str, int]) -> Plan:
-        bound = BoundNet.of_opened(opened, sizes, self.scales, self.layouts)
+        bound = BoundNet.of_opened(opened, sizes, self.layouts)
         return plan_route(self._choose(bound, threads), bound, threads)
 
     def _has_own_route(self, shapes: dict[str, tuple[int, ...]], threads: int) -> bool:

@@ -10,6 +10,7 @@ from ..errors import Error, UnfitSizesError
 from ..meaning.opened import OpenNet
 from ..net.dim import MOST_SIZE, symbol
 from ..net.net import Net, TensorSpec
+from ..net.scales import Scale
 from ..passes.opening import bind_open
 from .plan import Plan
 
@@ -46,8 +47,8 @@ class OpenPlans:
     was met. Symbols of which a size is 0 are not open. Guarded by whoever has it.
     """
 
-    def __init__(self, net: Net):
-        self.net = net
+    def __init__(self, net: Net, scales: Mapping[str, Scale]):
+        self.net, self.scales = net, scales
         self._batch = {s.shape[0] for s in net.inputs.values() if s.shape and isinstance(s.shape[0], str)}
         self._met: dict[str, int] = {}
         self._changed: set[str] = set()
@@ -72,7 +73,7 @@ class OpenPlans:
             def dim(d: object) -> object:
                 return symbol(d, 1, MOST_SIZE) if d in sizes else fixed[str(d)] if isinstance(d, str) else d
             inputs = {n: TensorSpec(s.dtype, tuple(map(dim, s.shape))) for n, s in self.net.inputs.items()}  # type: ignore[arg-type]
-            self._opened[key] = bind_open(self.net, inputs)
+            self._opened[key] = bind_open(self.net, inputs, self.scales)
             while len(self._opened) > KEPT:
                 del self._opened[next(iter(self._opened))]
         return self._opened[key]
@@ -109,7 +110,9 @@ class OpenPlans:
         """All plans that are kept."""
         return [p.plan for plans in self._plans.values() for p in plans]
 
-    def forget(self) -> None:
-        """Drop all plans."""
+    def forget(self, scales: Mapping[str, Scale]) -> None:
+        """Drop all plans; those to come have these scales."""
         self._plans.clear()
+        self._opened.clear()
+        self.scales = scales
         self.reason = ""
