@@ -168,6 +168,9 @@ void Device::list_routines() {
     by_id_.emplace(routine->id, routines_.size());  // the first of equal ids
     routines_.push_back({routine, missing_capability(routine->requires_, capabilities_)});
   }
+  if (host()) return;
+  transfers_ = transfers_of(*this, cpu_device_table()->name);
+  for (const auto& transfer : transfers_) routines_.push_back({&transfer->table, ""});
 }
 
 bool Device::here() const noexcept { return host() || forks_ == forks(); }

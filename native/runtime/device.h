@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "pathweave/plugin.h"
+#include "runtime/transfers.h"
 #include "types/format.h"
 
 namespace pw {
@@ -28,6 +29,7 @@ class Device {
   Device(std::string path, const pw_device_table* table);
   // A device that could not be loaded at all.
   Device(std::string path, std::string reason);
+  Device(const Device&) = delete;
 
   bool available() const { return table_ != nullptr; }
   // Why it is absent, "" when it is available.
@@ -80,6 +82,7 @@ class Device {
   uint32_t clock_ = PW_CLOCK_WALL, flags_ = 0, forks_ = 0;
   std::vector<DeviceRoutine> routines_;
   std::unordered_map<std::string_view, size_t> by_id_;
+  std::vector<std::unique_ptr<Transfer>> transfers_;
 };
 
 // Bytes of a dense value of that shape.

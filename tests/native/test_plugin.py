@@ -183,7 +183,7 @@ def test_its_routines_are_candidates_beside_ours(null_device):
     declined = next(c for c in sigmoid if c["device"] == "null0")
     assert not declined["ok"] and declined["reason"] == card["unavailable"]
     chosen = [c for c in up if c["ok"]]
-    assert [(c["id"], c["ins"], c["outs"]) for c in chosen] == [("adapt/upload:f32:null0", [HOST], [DEVICE])]
+    assert [(c["id"], c["ins"], c["outs"]) for c in chosen] == [("adapt/upload:any:null0", [HOST], [DEVICE])]
     null = [c for c in relu if c["ok"] and c["device"] == "null0"]
     assert [(c["ins"], c["outs"], c["reuse"]) for c in null] == [
         ([f"f32:{layout}:null0"], [f"f32:{layout}:null0"], [(0, 0)]) for layout in ("nchw", "nhwc")]
@@ -254,7 +254,7 @@ def _scripted(path, times):
 def test_run_timed_sees_the_scripted_clock_to_the_nanosecond(null_device, tmp_path):
     times = tmp_path / "times.txt"
     times.write_text("5000 relu/null:f32:nchw:null0\n123456789 add/null:f32:nchw:null0\n"
-                     "250 adapt/upload:f32:null0\n40 adapt/download:f32:null0 1x16x6x5\n")
+                     "250 adapt/upload:any:null0\n40 adapt/download:any:null0 1920\n")
     first, later = isolated(_scripted, null_device, str(times))
     for run in first:
         assert run[1:6] == [250, 5000, 123456789, 40, 40]
