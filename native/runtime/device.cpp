@@ -170,7 +170,10 @@ void Device::list_routines() {
   }
   if (host()) return;
   transfers_ = transfers_of(*this, cpu_device_table()->name);
-  for (const auto& transfer : transfers_) routines_.push_back({&transfer->table, ""});
+  for (const auto& transfer : transfers_) {
+    by_id_.emplace(transfer->table.id, routines_.size());
+    routines_.push_back({&transfer->table, ""});
+  }
 }
 
 bool Device::here() const noexcept { return host() || forks_ == forks(); }
