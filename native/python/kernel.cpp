@@ -428,8 +428,8 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
       }
     };
   }
-  auto [texts, routine, variant, constants, scales] =
-      nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs>>(how);
+  auto [texts, routine, variant, constants, scales, other] =
+      nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs, nb::object>>(how);
   if (texts.size() != sizes + 1) throw Error("the text of a kernel's problem has other parts than sizes");
   const auto text_at = [texts = std::move(texts)](const int64_t* values) {
     std::string text = texts[0];
@@ -438,8 +438,17 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
   };
   const std::vector<int64_t> ones(sizes, 1);
   auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
-  return [text_at, routine = routine, variant = variant, given = std::move(given), arrays = std::move(arrays)](const int64_t* values) {
-    return prepare(text_at(values), routine, variant, given, arrays);
+  // What the routine declines, such as a sum of nothing, another way computes where there is one.
+  std::function<KernelPtr(const int64_t*)> instead;
+  if (!other.is_none()) instead = kernel_maker(other, sizes);
+  return [text_at, instead, routine = routine, variant = variant, given = std::move(given),
+          arrays = std::move(arrays)](const int64_t* values) {
+    try {
+      return prepare(text_at(values), routine, variant, given, arrays);
+    } catch (const Error&) {
+      if (!instead) throw;
+      return instead(values);
+    }
   };
 }
 

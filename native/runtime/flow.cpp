@@ -264,6 +264,8 @@ void FlowSession::prepare(int step) {
     }
   }
   if (from.op != Op::kernel || !open.open) return;
+  open.skip = from.sets.empty() && std::all_of(from.out.begin(), from.out.end(), [&](int v) { return bytes_of(v) == 0; });
+  if (open.skip) return;
   if (open.told && serves(step, *open.kernel, from.opens)) return;
   if (open.told && serves(step, *from.kernel, from.opens)) return use(step, from.kernel);
   if (!from.maker) throw Error("its kernel takes no other sizes, and none can be made");
@@ -551,6 +553,10 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
         stop(step, kUnfit, e.what());
         return UINT64_MAX;
       }
+    }
+    if (open_[static_cast<size_t>(step)].skip) {
+      ++step;
+      continue;
     }
     if (!fits(step)) {
       stop(step, kUnfit, "what is copied is larger than its bounds say");

@@ -38,6 +38,7 @@ class FlowSession final : public Session {
     // What its kernel is made for shows in the sizes of its values; else `bound` says what the one in use was made for.
     bool told = true;
     std::vector<int64_t> bound;
+    bool skip = false;           // all its outputs are empty: there is nothing to do
     bool early = true;           // nothing that a step finds out changes it
   };
   struct Pool {

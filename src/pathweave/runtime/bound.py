@@ -123,10 +123,12 @@ class BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). `layouts`: of inputs and outputs. Raises InputError, ShapeError."""
         from .. import passes
         found = resolve_shapes(net, shapes)
-        if depends_on_contents(net):
-            inputs = {n: TensorSpec(s.dtype, found[n]) for n, s in net.inputs.items()}
-            return BoundNet.bind_open(net, inputs, {}, scales, layouts)
-        return BoundNet(passes.bind(net, found, scales), layouts=layouts)
+        if not depends_on_contents(net):
+            bound = passes.bind(net, found, scales)
+            if all(s.bound for s in bound.specs.values()):
+                return BoundNet(bound, layouts=layouts)
+        inputs = {n: TensorSpec(s.dtype, found[n]) for n, s in net.inputs.items()}
+        return BoundNet.bind_open(net, inputs, {}, scales, layouts)
 
     @staticmethod
     def bind_open(net: Net, inputs: Mapping[str, TensorSpec], example: Mapping[str, int],

@@ -139,7 +139,7 @@ class OpenSteps:
             how: Any = _python_maker(own, template, [array for array, _ in constants], late)
         else:
             arrays = [(None if a is None else np.asarray(a, order="C"), number) for a, number in constants]
-            how = template.texts, own.routine, own.own_variant, arrays, list(scales)
+            how = template.texts, own.routine, own.own_variant, arrays, list(scales), _instead(own, template, arrays)
             implied = () if problem.kind == "adapt" else kind_of(problem.kind).implied
             if template.open_attrs <= set(implied):
                 self.opens.append(step)
@@ -186,6 +186,17 @@ class _Template:
         p = self._problem
         return Problem.make(p.kind, [spec(s) for s in self._ins], p.constant, [spec(s) for s in self._outs],
                             {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
+
+
+def _instead(own: Candidate, template: _Template, constants: Sequence[tuple[Any, int]]) -> Callable[[list[int]], Kernel] | None:
+    """The meaning in NumPy for sizes that a routine declines, such as 0; None where its values lie in other forms."""
+    problem = own.base
+    specs = [*(s for s, c in zip(problem.inputs, problem.constant) if s is not None and not c), *problem.outputs]
+    forms = [*own.ins[:len(specs) - len(problem.outputs)], *own.outs]
+    if problem.kind == "adapt" or any(f.device != "cpu" or f.dtype != s.dtype for f, s in zip(forms, specs)):
+        return None
+    ins = own.ins[:len(specs) - len(problem.outputs)]
+    return _python_maker(dataclasses.replace(own, ins=ins), template, [array for array, _ in constants], False)
 
 
 def _python_maker(own: Candidate, template: _Template, constants: list[Any], late: bool) -> Callable[[list[int]], Kernel]:
