@@ -181,9 +181,15 @@ class LoadedModel(Model):
         """The route that the main net takes at these shapes."""
         return self.runnable().route(shapes, threads)
 
-    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None) -> Plan:
-        """A plan of the main net; see `Runnable.plan`."""
-        return self.runnable().plan(route, shapes, threads)
+    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None, *,
+             most: Mapping[str, int] | None = None) -> Plan:
+        """A plan of the main net; see `Runnable.plan`. `most`: for all sizes of these symbols up to those given; see
+        `Runnable.open_plan`."""
+        if most is None:
+            return self.runnable().plan(route, shapes, threads)
+        if route is not None or shapes is not None:
+            raise InputError("plan: expected most, or a route and shapes, got both")
+        return self.runnable().open_plan(most, threads)
 
     def session(self, shapes: Shapes = None) -> Session:
         """A session of the main net for some shapes."""
@@ -394,14 +400,16 @@ def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
     return pipeline, folder
 
 
-def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, threads: int | None = None) -> Plan:
+def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, threads: int | None = None,
+         most: Mapping[str, int] | None = None) -> Plan:
     """A plan of a model's main net: everything prepared for one set of shapes.
 
     `model`: a model, or a path. `route`: what `solve` or `tune` gave (None: the model's own, or the default).
-    `shapes`: input name or symbol -> shape or size, or one shape; None: those of the model, batch 1. Raises InputError,
+    `shapes`: input name or symbol -> shape or size, or one shape; None: those of the model, batch 1. `most`:
+    instead of shapes, symbols and their largest sizes: the plan does for all sizes up to those. Raises InputError,
     RouteError, OutOfMemoryError.
     """
-    return load(model).plan(route, shapes, threads)
+    return load(model).plan(route, shapes, threads, most=most)
 
 
 def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, shapes: Shapes = None, accuracy: str = "f32",

@@ -35,7 +35,7 @@ class OpenCall:
         bound = plan.bound
         assert bound.opened is not None
         specs = bound.opened.net.specs
-        self._given = bound.opened.given
+        self._given = {name: (low, plan.most[name]) for name, (low, _) in bound.opened.given.items()}
         self._names = list(plan.inputs)
         self._specs = {n: bound.opened.net.inputs[n] for n in plan.inputs}
         self._layouts = {n: bound.input_format(n).layout for n in plan.inputs}

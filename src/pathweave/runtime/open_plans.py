@@ -25,6 +25,11 @@ def rounded_up(size: int) -> int:
     return max(LEAST, 1 << (size - 1).bit_length())
 
 
+def symbols_at(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The sizes of a net's symbols at shapes of its inputs."""
+    return {str(d): size for n, s in net.inputs.items() for d, size in zip(s.shape, shapes[n]) if isinstance(d, str)}
+
+
 @dataclass
 class OpenPlan:
     """`plan`: for all sizes up to `most`. `made_for`: the sizes that its routines were chosen for. `unfit`: sizes for which one
@@ -59,7 +64,7 @@ class OpenPlans:
 
     def meet(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[str, int]]:
         """(sizes that are open, sizes that are not) of a call, by symbol."""
-        sizes = {str(d): size for n, s in self.net.inputs.items() for d, size in zip(s.shape, shapes[n]) if isinstance(d, str)}
+        sizes = symbols_at(self.net, shapes)
         for name, size in sizes.items():
             if self._met.setdefault(name, size) != size:
                 self._changed.add(name)

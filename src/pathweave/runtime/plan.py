@@ -32,7 +32,7 @@ class Plan:
     `inputs`, `outputs`: TensorSpec by name, in the model's order. `steps`: what runs, in order. `peak_bytes`: memory of
     one session's arena; `unshared_bytes`: the same without re-use; `packed_bytes`: packed constants. `route`: what it
     was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once. `late`: outputs
-    whose sizes are known after a run, and not before. Where sizes are open (`bound.opened`), those of `inputs` and `outputs`
+    whose sizes are known after a run, and not before. `most`: up to which size of each open symbol memory is planned. Where sizes are open (`bound.opened`), those of `inputs` and `outputs`
     are examples.
     """
 
@@ -49,6 +49,7 @@ class Plan:
         self.route = route
         self.kernels = kernels
         self.late = late
+        self.most = {n: bound.sizes[n] for n in bound.opened.given} if bound.opened else {}
         self._handle = handle
 
     @property
@@ -95,7 +96,7 @@ class Plan:
         _check_arena(handle.peak_bytes, handle.workspace_bytes, 0, handle.elsewhere_bytes)
         other = object.__new__(Plan)
         other.__dict__.update(self.__dict__)
-        other._handle = handle
+        other._handle, other.most = handle, dict(most)
         return other
 
     def session(self) -> Session:

@@ -23,13 +23,15 @@ from . import defaults
 from .arguments import Inputs, Shapes
 from .bound import BoundNet, resolve_shapes
 from .native import native
-from .open_plans import OpenPlan, OpenPlans
+from .open_plans import OpenPlan, OpenPlans, symbols_at
 from .plan import Plan
 from .routes import plan_route
 from .session import Session
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
 KEPT_PLANS = 8
+#: Sets of shapes for which a tuned route of their own is looked for; others have that of the plan for all sizes.
+MOST_LOOKED_UP = 4
 #: Sets of shapes of which one net remembers the open plan that does for them.
 KEPT_SIZES = 1024
 
@@ -118,6 +120,27 @@ class Runnable:
                                  "Route.from_json makes one of plain data")
             return plan_route(route, self.bind(shapes), number)
         return self._entry(resolve_shapes(self.net, shapes), number).plan
+
+    def open_plan(self, most: Mapping[str, int], threads: int | None = None) -> Plan:
+        """A plan for all sizes of some symbols from 1 to those given; other symbols that are a batch are 1.
+
+        Its routines are chosen at the largest sizes, and memory is planned for them. Raises InputError, ShapeError, RouteError,
+        OutOfMemoryError.
+        """
+        if not isinstance(most, Mapping) or not most:
+            raise InputError(f"plan: most: expected a dict from symbols to their largest sizes, got {most!r}")
+        for name, size in most.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise InputError(f"plan: most: {name!r} is {size!r}; expected a size of 1 or more")
+        shapes = resolve_shapes(self.net, dict(most))
+        sizes = symbols_at(self.net, shapes)
+        unknown = [n for n in most if n not in sizes]
+        if unknown:
+            raise InputError(f"plan: most: {', '.join(map(repr, unknown))}: expected some of the symbols "
+                             f"{', '.join(map(repr, sizes)) or 'of the inputs, which have none'}")
+        with self._building:
+            opened = self._open.opened({n: sizes[n] for n in most}, {n: s for n, s in sizes.items() if n not in most})
+            return self._make_open(self.threads if threads is None else check_threads(threads), opened, dict(most))
 
     def _entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> _Entry:
         key = (threads, *shapes.values())
@@ -211,7 +234,7 @@ class Runnable:
     def _open_entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> tuple[OpenPlan, _Entry, dict[str, int]] | None:
         with self._building:
             sizes, fixed = self._open.meet(shapes)
-            if not sizes or self._open.reason or self._has_own_route(shapes, threads):
+            if not sizes or self._open.reason or self._has_own_route(shapes):
                 return None
             plan = self._open.find(threads, sizes, fixed, partial(self._make_open, threads))
             if plan is None:
@@ -226,10 +249,10 @@ class Runnable:
         bound = BoundNet.of_opened(opened, sizes, self.layouts)
         return plan_route(self._choose(bound, threads), bound, threads)
 
-    def _has_own_route(self, shapes: dict[str, tuple[int, ...]], threads: int) -> bool:
-        """Whether a route was tuned for just these shapes; looked up as long as some route has not been found by its own."""
+    def _has_own_route(self, shapes: dict[str, tuple[int, ...]]) -> bool:
+        """Whether a route was tuned for just these shapes. The first few sets of shapes are looked up: it takes a binding."""
         key = tuple(shapes.values())
-        if key not in self._own and any(s not in self._own.values() for s in self.routes):
+        if key not in self._own and len(self._own) < MOST_LOOKED_UP and any(s not in self._own.values() for s in self.routes):
             signature = self.bind(shapes).signature
             self._own[key] = signature if signature in self.routes else ""
         return bool(self._own.get(key))
