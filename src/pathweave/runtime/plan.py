@@ -32,8 +32,8 @@ class Plan:
     `inputs`, `outputs`: TensorSpec by name, in the model's order. `steps`: what runs, in order. `peak_bytes`: memory of
     one session's arena; `unshared_bytes`: the same without re-use; `packed_bytes`: packed constants. `route`: what it
     was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once. `late`: outputs
-    whose sizes are known after a run, and not before. `most`: up to which size of each open symbol memory is planned. Where sizes are open (`bound.opened`), those of `inputs` and `outputs`
-    are examples.
+    whose sizes are known after a run, and not before. `most`: up to which size of each open symbol memory is planned. Where
+    sizes are open (`bound.opened`), those of `inputs` and `outputs` are examples.
     """
 
     def __init__(self, bound: BoundNet, handle: _native.Plan, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
