@@ -41,6 +41,14 @@ void FlowSession::bind_values() {
   }
   sizes_.push_back(0);  // that every value has an address
   pools_.resize(plan_->values().size());
+  // A size is early where no symbol but those that are given went into it.
+  const SizeProgram& program = plan_->sizes().program;
+  const auto& symbols = program.symbols();
+  late_size_.assign(program.count(), false);
+  for (size_t i = plan_->sizes().given; i < symbols.size(); ++i) late_size_[static_cast<size_t>(symbols[i])] = true;
+  for (size_t i = 0; i < program.count(); ++i)
+    if (program[i].kind >= SizeOp::Kind::add)
+      late_size_[i] = late_size_[static_cast<size_t>(program[i].a)] || late_size_[static_cast<size_t>(program[i].b)];
 }
 
 void* FlowSession::place_of(int value, size_t entry, std::vector<Patch>& patches) const {
@@ -84,17 +92,9 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   open_.push_back(std::move(open));
   for (const auto& [entry, first] : found) out_sizes_[entry] = open_.back().found.data() + first;
   steps_.push_back(step);
-  const SizeProgram& program = plan_->sizes().program;
-  const auto& symbols = program.symbols();
-  // A size is early where no symbol but those that are given went into it: told by the bounds of its operands.
-  std::vector<bool> late(program.count(), false);
-  for (size_t i = plan_->sizes().given; i < symbols.size(); ++i) late[static_cast<size_t>(symbols[i])] = true;
-  for (size_t i = 0; i < program.count(); ++i)
-    if (program[i].kind >= SizeOp::Kind::add)
-      late[i] = late[static_cast<size_t>(program[i].a)] || late[static_cast<size_t>(program[i].b)];
   const auto is_late = [&](int v) {
     const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
-    return std::any_of(axes.begin(), axes.end(), [&](int size) { return late[static_cast<size_t>(size)]; });
+    return std::any_of(axes.begin(), axes.end(), [&](int size) { return late_size_[static_cast<size_t>(size)]; });
   };
   Open& made = open_.back();
   for (int v : from.in) made.early &= !is_late(v);
@@ -102,7 +102,7 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   if (!from.maker) return;
   made.open = true;
   for (int size : from.maker->sizes) {
-    made.early &= !late[static_cast<size_t>(size)];
+    made.early &= !late_size_[static_cast<size_t>(size)];
     const auto has = [&](int v) {
       const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
       return std::find(axes.begin(), axes.end(), size) != axes.end();

@@ -92,6 +92,7 @@ class FlowSession final : public Session {
 
   std::vector<int64_t> results_;   // of the plan's sizes
   std::vector<int64_t> most_;      // the same at the largest sizes that memory is planned for; empty: that is not known
+  std::vector<bool> late_size_;    // per size of the plan: it depends on what steps find out
   std::vector<int> planned_;       // values of open sizes that have a place
   std::vector<int64_t> sizes_;     // of all values, axis by axis
   std::vector<size_t> first_size_;  // per value; past the end for those of fixed size
