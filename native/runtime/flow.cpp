@@ -305,9 +305,11 @@ void FlowSession::stop(int step, int code, const char* why) noexcept {
 
 bool FlowSession::walk(const int64_t* sizes) noexcept {
   const auto& symbols = plan_->sizes().program.symbols();
-  int step = 0;
   try {
     message_.clear();
+    const size_t given = plan_->sizes().given;
+    if (prepared_ && given == symbols.size() && std::equal(last_.begin(), last_.end(), sizes)) return go();
+    prepared_ = false;
     for (size_t i = 0; i < symbols.size(); ++i) {
       const auto symbol = static_cast<size_t>(symbols[i]);
       const int64_t value = i < plan_->sizes().given ? sizes[i] : plan_->sizes().program[symbol].a;
@@ -317,14 +319,19 @@ bool FlowSession::walk(const int64_t* sizes) noexcept {
     if (!set_sizes()) throw Error("these sizes do not fit the net");
     for (Copy& copy : copies_) copy.bytes = bytes_of(copy.value);
     prepare_early();
-    step = 0;
+    if (given > 0) last_.assign(sizes, sizes + given);
+    prepared_ = true;
   } catch (const std::bad_alloc&) {
-    stop(step, kNoMemory, "no memory");
+    stop(0, kNoMemory, "no memory");
     return true;
   } catch (const std::exception& e) {
-    stop(step, kUnfit, e.what());
+    stop(0, kUnfit, e.what());
     return true;
   }
+  return go();
+}
+
+bool FlowSession::go() noexcept {
   mark_ = wall_->now();
   bool whole = true;
   interrupted_.store(false, std::memory_order_relaxed);

@@ -65,6 +65,7 @@ class FlowSession final : public Session {
   int run_phase(const Step& step, int s, Team& team) noexcept override;
 
   void bind_values();
+  bool go() noexcept;
   bool set_sizes() noexcept;
   void prepare_early();
   // The stage that begins a step; steps that only decide where to go on are done at once. `alone`: nobody else looks.
@@ -107,6 +108,8 @@ class FlowSession final : public Session {
   std::vector<Extra> extra_;  // per device: workspace of kernels that need more than the plan's own
   std::vector<DeviceMemory> extra_memory_;
   std::atomic<bool> interrupted_{false};
+  std::vector<int64_t> last_;  // what the caller gave in the last run
+  bool prepared_ = false;      // all is as those sizes want it
   uint64_t used_ = 0;
   std::string message_;
 
