@@ -258,9 +258,8 @@ void FlowSession::prepare(int step) {
     } else {
       const uint64_t bytes = bytes_of(v);
       if (bytes == UINT64_MAX) throw Error("an output's sizes are none");
-      char* data = static_cast<char*>(reserve(v, bytes, false));
-      for (size_t e : pools_[static_cast<size_t>(v)].in) in_[e] = data;
-      for (size_t e : pools_[static_cast<size_t>(v)].out) out_[e] = data;
+      reserve(v, bytes, false);
+      point_to(v);
     }
   }
   if (from.op != Op::kernel || !open.open) return;
@@ -456,14 +455,16 @@ void FlowSession::settle(int step) noexcept {
   }
   if (!from.sets.empty() && !set_sizes()) return stop(step, kUnfit, "the sizes that it found do not fit the net");
   if (!open.pools) return;
-  const auto point = [&](int v) {
-    const Pool& pool = pools_[static_cast<size_t>(v)];
-    for (size_t e : pool.in) in_[e] = pool.memory ? pool.memory->data() : nullptr;
-    for (size_t e : pool.out) out_[e] = pool.memory ? pool.memory->data() : nullptr;
-  };
   for (const auto* list : {&from.in, &from.out})
     for (int v : *list)
-      if (plan_->values()[static_cast<size_t>(v)].pooled) point(v);
+      if (plan_->values()[static_cast<size_t>(v)].pooled) point_to(v);
+}
+
+// Everybody finds a value where its memory is now.
+void FlowSession::point_to(int value) noexcept {
+  const Pool& pool = pools_[static_cast<size_t>(value)];
+  for (size_t e : pool.in) in_[e] = pool.memory ? pool.memory->data() : nullptr;
+  for (size_t e : pool.out) out_[e] = pool.memory ? pool.memory->data() : nullptr;
 }
 
 bool FlowSession::round_begins(const PlanStep& step) noexcept {
@@ -524,44 +525,12 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
       if (++decisions < kDecisions || step >= count) continue;
       return stage_at(static_cast<uint64_t>(step), kBefore);
     }
+    const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
     if (must_meet(step)) {
       if (!alone && threads_ > 1) return stage_at(static_cast<uint64_t>(step), kBefore);
-      try {
-        const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-        if (from.op == Op::rounds) {
-          for (const SizeSet& set : from.sets) {
-            const int64_t rounds = rounds_[static_cast<size_t>(from.loop)].at;
-            if (!plan_->sizes().program.within(set.symbol, rounds)) throw Error("more rounds than its bounds say");
-            results_[static_cast<size_t>(set.symbol)] = rounds;
-          }
-          if (!set_sizes()) throw Error("the rounds that it made do not fit the net");
-          ++step;
-          continue;
-        }
-        taking_ = step;
-        if (from.op == Op::copy || from.op == Op::append) {
-          const int to = from.out.empty() ? from.in[1] : from.out[0];
-          if (plan_->values()[static_cast<size_t>(to)].pooled) {
-            const uint64_t bytes = bytes_of(from.in[0]);
-            const uint64_t rounds = from.op == Op::append ? static_cast<uint64_t>(rounds_[static_cast<size_t>(from.loop)].at) + 1 : 1;
-            uint64_t all = 0;
-            if (bytes == UINT64_MAX || __builtin_mul_overflow(bytes, rounds, &all)) throw Error("sizes that are none");
-            reserve(to, all, from.op == Op::append);
-            for (size_t e : pools_[static_cast<size_t>(to)].in) in_[e] = pools_[static_cast<size_t>(to)].memory->data();
-            for (size_t e : pools_[static_cast<size_t>(to)].out) out_[e] = pools_[static_cast<size_t>(to)].memory->data();
-          }
-        } else {
-          prepare(step);
-        }
-      } catch (const std::bad_alloc&) {
-        stop(step, kNoMemory, "no memory");
-        return UINT64_MAX;
-      } catch (const std::exception& e) {
-        stop(step, kUnfit, e.what());
-        return UINT64_MAX;
-      }
+      if (!change(step)) return UINT64_MAX;
     }
-    if (open_[static_cast<size_t>(step)].skip) {
+    if (from.op == Op::rounds || open_[static_cast<size_t>(step)].skip) {
       ++step;
       continue;
     }
@@ -572,6 +541,43 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
     return stage_at(static_cast<uint64_t>(step), 0);
   }
   return copies_.empty() ? UINT64_MAX : stage_at(0, kCopies);
+}
+
+// Changes what a step wants changed before it begins: sizes, memory, its kernel. False where it cannot run.
+bool FlowSession::change(int step) noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  try {
+    taking_ = step;
+    if (from.op == Op::rounds) count_rounds(from);
+    else if (from.op == Op::copy || from.op == Op::append) make_room(from);
+    else prepare(step);
+    return true;
+  } catch (const std::bad_alloc&) {
+    stop(step, kNoMemory, "no memory");
+  } catch (const std::exception& e) {
+    stop(step, kUnfit, e.what());
+  }
+  return false;
+}
+
+void FlowSession::count_rounds(const PlanStep& from) {
+  for (const SizeSet& set : from.sets) {
+    const int64_t rounds = rounds_[static_cast<size_t>(from.loop)].at;
+    if (!plan_->sizes().program.within(set.symbol, rounds)) throw Error("more rounds than its bounds say");
+    results_[static_cast<size_t>(set.symbol)] = rounds;
+  }
+  if (!set_sizes()) throw Error("the rounds that it made do not fit the net");
+}
+
+// Memory for what a copy or an append writes, where that is taken as it is needed.
+void FlowSession::make_room(const PlanStep& from) {
+  const int to = from.out.empty() ? from.in[1] : from.out[0];
+  if (!plan_->values()[static_cast<size_t>(to)].pooled) return;
+  const uint64_t rounds = from.op == Op::append ? static_cast<uint64_t>(rounds_[static_cast<size_t>(from.loop)].at) + 1 : 1;
+  uint64_t bytes = 0;
+  if (__builtin_mul_overflow(bytes_of(from.in[0]), rounds, &bytes)) throw Error("sizes that are none");
+  reserve(to, bytes, from.op == Op::append);
+  point_to(to);
 }
 
 // ---- copies -----------------------------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ class FlowSession final : public Session {
   // The stage that begins a step; steps that only decide where to go on are done at once. `alone`: nobody else looks.
   uint64_t enter(int step, bool alone) noexcept;
   bool must_meet(int step) const noexcept;
+  bool change(int step) noexcept;
+  void count_rounds(const PlanStep& from);
+  void make_room(const PlanStep& from);
+  void point_to(int value) noexcept;
   bool fits(int step) const noexcept;
   void prepare(int step);
   bool serves(int step, const PreparedKernel& kernel, bool opens) const noexcept;
