@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import log2
 
-from ..errors import Error, UnfitSizesError
+from ..errors import Error, OutOfMemoryError, UnfitSizesError
 from ..meaning.opened import OpenNet
 from ..net.dim import MOST_SIZE, symbol
 from ..net.net import Net, TensorSpec
@@ -94,9 +94,15 @@ class OpenPlans:
         found = min(fitting, key=lambda p: p.distance(sizes), default=None)
         if found is None:
             try:
-                found = OpenPlan(make(self.opened(sizes, fixed), sizes), dict(sizes), dict(sizes))
+                opened = self.opened(sizes, fixed)
             except Error as e:
                 self.reason = str(e)
+                return None
+            try:
+                found = OpenPlan(make(opened, sizes), dict(sizes), dict(sizes))
+            except OutOfMemoryError:
+                raise
+            except Error:  # a plan of these sizes alone says what is wrong with them
                 return None
             plans.append(found)
             del plans[:-KEPT]
