@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..layers import kind_of
 from ..net.format import plain_format
 from ..net.net import Layer, TensorSpec
 from .bound import BoundNet
@@ -35,7 +36,7 @@ class Control:
 
 def add_program(builder: Builder, layer: Layer) -> None:
     """Add the steps of a layer with blocks."""
-    {"if": _add_if, "loop": _add_loop, "scan": _add_scan}[layer.kind](builder, layer)
+    {"branches": _add_if, "trips": _add_loop, "slices": _add_scan}[kind_of(layer.kind).program](builder, layer)
 
 
 def _plain(builder: Builder, value: str) -> int:
@@ -258,7 +259,6 @@ def _is_used(block: BoundNet, value: str) -> bool:
 
 
 def _runs_to_the_end(layer: Layer) -> bool:
-    from ..layers import kind_of
     return bool(kind_of(layer.kind).runs_to_the_end(layer.attrs))  # type: ignore[attr-defined]
 
 

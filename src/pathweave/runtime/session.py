@@ -101,9 +101,10 @@ class Session:
 
     def run_timeline(self, inputs: Inputs, out: Inputs = None) -> tuple[np.ndarray, np.ndarray]:
         """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock."""
-        arrays, results = self._bound(inputs, out)
+        arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
-            return self._handle.run_timeline(arrays, self._written(results))
+            times, starts = self._guarded(self._handle.run_timeline, arrays, results, sizes)
+            return np.asarray(times), np.asarray(starts)
 
     def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
