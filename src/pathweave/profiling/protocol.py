@@ -28,6 +28,7 @@ from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from ..words import counted
+from .devices import Devices
 from .fingerprint import HostFingerprint, host
 from .kernels import HEAVY
 from .measurement import PROTOCOL, Key, Measurement, quantile
@@ -124,17 +125,18 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
                   timer: RunTimer = MACHINE) -> Profile:
     """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
     that is measured."""
-    start, here = timer.now(), this_host()
+    start, here, devices = timer.now(), this_host(), Devices.here()
     texts = problems_of(bound, threads)
     inputs = random_inputs(bound)
     runs: list[Run] = []
     nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
 
     def lookup() -> dict[Key, Measurement]:  # what another protocol measured is measured again
-        return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
+        found = store.lookup(here.id, texts, devices.current)
+        return {key: m for key, m in found.items() if m.protocol == PROTOCOL}
 
     def write(measurements: list[Measurement]) -> None:
-        store.add(measurements, {here.id: dict(here.facts)}, replace=True)
+        store.add(measurements, devices.facts({m.host for m in measurements}, here.facts), replace=True)
     known = lookup()
     notes: dict[str, Any] = {}
     try:

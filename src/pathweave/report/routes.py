@@ -8,6 +8,7 @@ import numpy as np
 
 from ..net.route import Route
 from ..runtime.interpreted import of_plan
+from ..runtime.overlap import sentence
 from ..words import counted
 from .tables import Column, Table, show_difference, show_time, time_column
 
@@ -102,6 +103,8 @@ def _notes(route: Route | None, rows: list[dict[str, Any]], measured: float | No
         if route is not None and route.predicted_ns:
             line += f"; by the clock {show_difference(end_to_end / route.predicted_ns - 1)} than predicted"
         notes.append(line)
+    if route is not None and isinstance(route.notes.get("overlap"), dict):
+        notes.append(sentence(route.notes["overlap"], show_time))
     if conversions and all(c["measured_ns"] is not None for c in conversions):
         takes = "takes" if len(conversions) == 1 else "take"
         notes.append(f"{counted(len(conversions), 'conversion')} {takes} "
