@@ -62,8 +62,8 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec]) -> OpenNet:
                         raise ShapeError(f"value {value!r}: its size {d} is more than one that a layer finds out")
                     known.add(s.name)
                     found.late[s.name] = value, axis
-    found.conditions = [c for c in follower.conditions if all(s.name in known for r in c for d in (r.left, r.right)
-                                                              for s in symbols_of(d))]
+    found.conditions = [c for c in follower.conditions if c.names() <= known]
+    found.asked = {c: follower.conditions[c] for c in found.conditions}
     return found
 
 
