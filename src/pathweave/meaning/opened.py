@@ -35,6 +35,10 @@ class OpenNet:
         """True where a condition depends on nothing but what is given: it can be checked before a run."""
         return condition.names() <= self.given.keys()
 
+    def holds_at(self, given: Mapping[str, int]) -> bool:
+        """Whether all conditions hold that depend on nothing but these sizes of what is given."""
+        return all(c.holds(given) for c in self.conditions if self.is_given(c))
+
     def example(self, given: Mapping[str, int]) -> dict[str, int]:
         """A size for every symbol, for those of the inputs the given ones: the largest, or a small one where none is known."""
         sizes = dict(given)

@@ -193,9 +193,9 @@ class Runnable:
             plan, entry, sizes = found
             try:
                 return entry.call(arrays, out)
-            except UnfitSizesError as e:
+            except UnfitSizesError:
                 with self._building:
-                    self._open.unfit(plan, sizes, e)
+                    self._open.unfit(plan, sizes)
 
     def _open_entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> tuple[OpenPlan, _Entry, dict[str, int]] | None:
         with self._building:
