@@ -18,7 +18,8 @@ from ..profiling.timed import MACHINE, RunTimer
 from ..progress import Progress, progress_bar
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
-from ..runtime.model import LoadedModel, check_threads, load
+from ..runtime.model import LoadedModel, load
+from ..runtime.runnable import check_threads
 from ..words import counted
 from .costs import Costs
 
