@@ -115,7 +115,8 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
             finally:
                 phase = tuner.phase
             tell(1.0, "done")
-        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation, layouts=loaded.layouts),
+        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation, layouts=loaded.layouts,
+                                 states=loaded.states),
                            None if threads is None else number)
         tuned.take_calibration_notes(loaded)
         tuned.add_route(route)

@@ -125,4 +125,5 @@ def pw_models(folder: Path) -> dict[str, bytes]:
 
 def plain(model: LoadedModel) -> Model:
     """A model without what it keeps between calls."""
-    return Model(model.nets, model.meta, dict(model.routes), model.quantisation, layouts=dict(model.layouts))
+    return Model(model.nets, model.meta, dict(model.routes), model.quantisation, layouts=dict(model.layouts),
+                 states=dict(model.states))
