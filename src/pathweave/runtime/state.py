@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError, OpenSizesError, OutOfMemoryError
 from ..locks import lock
 from ..meaning.evaluate import match_arrays, match_symbols
 from ..net import memory
@@ -155,9 +155,10 @@ class StatefulSession:
         if missing:
             listed = ", ".join(f"{n!r} is {self._specs[n]}" for n in dict.fromkeys(missing.values()))
             example = ", ".join(f"{d!r}: 1" for d in missing)
-            raise InputError(f"session: the size of {', '.join(map(repr, missing))} is not known, with which states begin "
-                             f"({listed}); give it, such as model.session({{{example}}}), or an initial value, such as "
-                             f"model.with_states(initial={{{next(iter(missing.values()))!r}: array}}).session()")
+            raise OpenSizesError(f"session: the size of {', '.join(map(repr, missing))} is not known, with which states begin "
+                                 f"({listed}); give it, such as model.session({{{example}}}), or an initial value, such as "
+                                 f"model.with_states(initial={{{next(iter(missing.values()))!r}: array}}).session()",
+                                 list(missing), listed)
         found = match_symbols(self._specs, {n: s.sizes for n, s in specs.items()})
         wrong = [d for d, size in sizes.items() if found.get(d, size) != size]
         if wrong:
