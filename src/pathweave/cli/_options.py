@@ -80,8 +80,8 @@ def common(
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
                narrow_double: bool = False, layout: list[str] | None = None, state: list[str] | None = None,
                **options: Any) -> LoadedModel:
-    """The model of a path, with `--layout`, `--state` and the importer's `options`. A path that is not there, or is a folder, is
-    bad use; a damaged file is a failure."""
+    """The model of a path, with `--layout`, `--state` and the importer's `options`. A path that is not there, or is a folder,
+    is bad use; a damaged file is a failure."""
     existing_file(path, "model")
     _warn_of_threads(threads)
     from ..importers import is_own
