@@ -1,6 +1,15 @@
 # Folder -> generated table. Adding a file to routines/, ukernels/<isa>/ or ukernels/activations/ is all that it takes to add it
 # to the build.
 
+# pw_collect_layouts(): writes the rows that native/types/format.h includes from the one table of layouts, which is Python.
+function(pw_collect_layouts)
+  set(table ${PROJECT_SOURCE_DIR}/src/pathweave/net/layouts.py)
+  set(writer ${PROJECT_SOURCE_DIR}/cmake/layouts.py)
+  set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table} ${writer})
+  execute_process(COMMAND ${Python_EXECUTABLE} -B ${writer} ${table} ${PROJECT_BINARY_DIR}/collected/types/layouts.inc
+                  COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
 # pw_collect_activations(): writes the list that native/ukernels/body/activation.inc includes: a code for every file of
 # native/ukernels/activations/. `clip` and `hard_swish` have those of `Act` in kinds/activation.h, the others what is left.
 function(pw_collect_activations)
@@ -77,6 +86,10 @@ function(pw_collect_routines target)
     get_filename_component(layer ${folder} NAME)
     set(symbol "collect_${layer}_${stem}")
     set_source_files_properties(${source} PROPERTIES COMPILE_DEFINITIONS "PW_COLLECT=${symbol}")
+    if(stem MATCHES "_any$")  # its loops over elements are its own, not those of a micro-kernel
+      pw_optimisation(optimisation -O3)
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${optimisation}")
+    endif()
     string(APPEND declarations "namespace ${symbol} { void collect(Collector&); }\n")
     string(APPEND calls "    ${symbol}::collect(c);\n")
   endforeach()

@@ -10,18 +10,28 @@
     python tools/new.py pass merge_pads           src/pathweave/passes/merge_pads.py
     python tools/new.py region pad_pool           src/pathweave/regions/pad_pool.py
     python tools/new.py command diff              src/pathweave/cli/diff.py
+    python tools/new.py device toy --into ..      ../toy: an installable package with a device, one file of C
+    python tools/new.py plugin toy --into ..      ../toy: the same, and a layer kind with its cases; docs/plugins.md
 
 What it writes builds, passes the checks and declines or does nothing until you fill it in.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
 import sys
 from pathlib import Path
 
 #: Where the tiers and the contracts of micro-kernels are.
 UKERNELS = Path(__file__).resolve().parents[1] / "native/ukernels"
+
+#: The package that `device` and `plugin` begin with, and its name there. It is whole: one can build and install it as it is.
+PLUGIN, PLUGIN_NAME = Path(__file__).resolve().parent / "plugin", "mything"
+#: What a package with a device alone has instead: its routine is one of relu.
+DEVICE_LAYER = {f'#define LAYER "{PLUGIN_NAME}"': '#define LAYER "relu"',
+                "return x * fabsf(x);": "return x < 0.0f ? 0.0f : x;", "#include <math.h>\n": "",
+                f"--routine {PLUGIN_NAME}/simple": "--routine relu/simple"}
 
 ROUTINE = '''\
 // {layer}/{algorithm}: say here in one line how it computes, and where the method comes from.
@@ -356,7 +366,10 @@ def files(what: str, name: str) -> dict[str, str]:
         return {f"src/pathweave/passes/{name}.py": PASS.format(name=name)}
     if what == "command":
         return {f"src/pathweave/cli/{name}.py": COMMAND.format(name=name)}
-    raise ValueError(f"{what!r}: expected routine, ukernel, activation, layer, operator, importer, pass, region or command")
+    if what in ("device", "plugin"):
+        raise ValueError(f"{what}: it begins a package outside of this repository; say where: --into FOLDER")
+    raise ValueError(f"{what!r}: expected routine, ukernel, activation, layer, operator, importer, pass, region, command, "
+                     "device or plugin")
 
 
 def _ukernel(isa: str, stem: str) -> dict[str, str]:
@@ -371,13 +384,37 @@ def _ukernel(isa: str, stem: str) -> dict[str, str]:
     return {f"native/ukernels/{isa}/{stem}.cpp": text}
 
 
+def package(what: str, name: str) -> dict[str, str]:
+    """Path -> contents of the files of a package outside of the repository: `device`, or `plugin`. Raises ValueError."""
+    if not re.fullmatch(r"[a-z][a-z_]*", name) or keyword.iskeyword(name) or name == "pathweave":
+        raise ValueError(f"{name!r}: expected a word in lower case and underscores, which is no word of Python: the package, "
+                         f"its layer kind and its device {name}0 are called by it")
+    found = {}
+    for path in sorted(p for p in PLUGIN.rglob("*") if p.is_file() and p.suffix in (".py", ".c", ".toml", ".txt", ".md")):
+        place, text = path.relative_to(PLUGIN), path.read_text(encoding="utf-8")
+        if what == "device":
+            if {"layers", "cases"} & set(place.parts):
+                continue
+            for old, new in DEVICE_LAYER.items():
+                text = text.replace(old, new)
+        found[f"{name}/{_renamed(place.as_posix(), name)}"] = _renamed(text, name)
+    return found
+
+
+def _renamed(text: str, name: str) -> str:
+    class_ = "".join(part.capitalize() for part in name.split("_"))
+    return text.replace(PLUGIN_NAME.capitalize(), class_).replace(PLUGIN_NAME, name)
+
+
 def main(arguments: list[str], root: Path = Path(__file__).resolve().parents[1]) -> int:
     """Exit code; existing files are never overwritten."""
-    if len(arguments) != 2:
+    outside = len(arguments) == 4 and arguments[0] in ("device", "plugin") and arguments[2] == "--into"
+    if len(arguments) != 2 and not outside:
         print(__doc__)
         return 2
     try:
-        new = files(*arguments)
+        new = package(*arguments[:2]) if outside else files(*arguments)
+        root = Path(arguments[3]) if outside else root
     except ValueError as e:
         print(f"new: {e}", file=sys.stderr)
         return 2

@@ -82,6 +82,7 @@ class Region {
     // Asked here, where the stages are sure to be there; a thread that waits may outlive them.
     ahead_ = Fetch(shared_.stages->ahead(stage, team_.index));
     const Gather gather = shared_.stages->run(stage, team_);
+    if (gather == Gather::nobody) return;
     if (gather == Gather::first) {
       if (team_.index == 0) end(stage);
       return;

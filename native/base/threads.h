@@ -141,7 +141,8 @@ struct Team : pw_team {
 // When a stage is over: with its last piece, whoever did it; when every thread was there; or when the first thread, who
 // alone works in it, says so. Only in the second may a stage use Team::barrier and Team::share. In the first all work
 // lies in bodies of Team::each: a thread that comes late runs what stands around them at any later time.
-enum class Gather { pieces, everyone, first };
+// `nobody`: this thread is late for a stage that is long over, and does nothing.
+enum class Gather { pieces, everyone, first, nobody };
 
 // What a region consists of: stages, run one after another by a team.
 class Stages {

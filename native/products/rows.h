@@ -5,6 +5,20 @@
 
 namespace pw {
 
+// Which axes of x, and of y, make up the rows: all but that of depth and columns.
+struct RowAxes {
+  size_t rank = 0, inner = 0;
+
+  // The last axis of a matrix, the channels of an image.
+  static RowAxes of(const Dims& shape, size_t inner) { return {shape.size(), inner}; }
+  bool open(size_t axis) const { return axis < rank && axis != inner; }
+  int64_t rows(const int64_t* sizes) const {
+    int64_t rows = 1;
+    for (size_t axis = 0; axis < rank; ++axis) rows *= axis == inner ? 1 : sizes[axis];
+    return rows;
+  }
+};
+
 // y = act(x @ w.T + bias + residual): x rows x depth, w columns x depth.
 struct RowsProblem {
   int64_t rows, depth, columns;
@@ -14,6 +28,7 @@ struct RowsProblem {
   bool add;
   int threads;
   int64_t chunk;  // rows of the packed weights per pass
+  RowAxes axes;
 };
 
 // The weights packed and the product, all but its blocking.
@@ -22,7 +37,7 @@ class PackedRows : public PieceKernel {
   size_t packed_bytes() const override { return weights_->bytes(); }
 
  protected:
-  PackedRows(const RowsProblem& p, const GemmF32& kernel) : add_(p.add) {
+  PackedRows(const RowsProblem& p, const GemmF32& kernel) : add_(p.add), axes_(p.axes) {
     weights_ = pack_convolution(p.weights, 0, p.columns, p.depth, 1, kernel.columns);
     bias_ = pack_bias(p.bias, p.columns, kernel.columns);
     product_.kernel = &kernel;
@@ -41,6 +56,7 @@ class PackedRows : public PieceKernel {
 
   static constexpr int64_t kPointers = 256;  // bytes of row pointers per thread: up to 32 rows
   bool add_;
+  RowAxes axes_;
   std::shared_ptr<const Buffer> weights_;
   Buffer bias_;
   Product product_{};
@@ -48,13 +64,9 @@ class PackedRows : public PieceKernel {
 
 class RowsKernel : public PackedRows {
  public:
-  RowsKernel(const RowsProblem& p, const GemmF32& kernel) : PackedRows(p, kernel), areas_{kPointers, p.threads} {
-    product_.blocking = block(product_.row_tiles(), product_.panels(), panel_bytes(), kernel.rows * p.depth * 4, p.threads);
-    if (product_.row_tiles() == 1) {
-      // One tile of rows: the blocks are runs of panels, read once, one after another.
-      product_.blocking.panels = std::max<int64_t>(1, divide_up(product_.panels(), 8 * p.threads));
-      product_.blocking.panel_blocks = divide_up(product_.panels(), product_.blocking.panels);
-    }
+  RowsKernel(const RowsProblem& p, const GemmF32& kernel)
+      : PackedRows(p, kernel), areas_{kPointers, p.threads}, threads_(p.threads) {
+    size(product_, p.rows);
   }
 
   size_t workspace_bytes() const override { return areas_.total(); }
@@ -62,13 +74,30 @@ class RowsKernel : public PackedRows {
     return product_.from_panel(product_.blocking.first_panel(index, count));
   }
 
-  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
-    walk(product_, static_cast<float*>(out[0]), add_ ? static_cast<const float*>(in[1]) : nullptr,
-         areas_.own<const float*>(workspace, team), team, rows_of(static_cast<const float*>(in[0]), product_));
+  bool open(size_t, size_t axis) const override { return axes_.open(axis); }
+
+  int run(const Context& c) noexcept override {
+    Product product = product_;
+    if (const int64_t rows = axes_.rows(c.in_sizes[0]); rows != product.rows) size(product, rows);
+    walk(product, static_cast<float*>(c.out[0]), add_ ? static_cast<const float*>(c.in[1]) : nullptr,
+         areas_.own<const float*>(c.workspace, c.team), c.team, rows_of(static_cast<const float*>(c.in[0]), product));
+    return 0;
   }
 
  private:
+  // Makes `p` the product of so many rows.
+  void size(Product& p, int64_t rows) const {
+    p.rows = rows;
+    p.blocking = block(p.row_tiles(), p.panels(), panel_bytes(), p.kernel->rows * p.depth * 4, threads_);
+    if (p.row_tiles() == 1) {
+      // One tile of rows: the blocks are runs of panels, read once, one after another.
+      p.blocking.panels = std::max<int64_t>(1, divide_up(p.panels(), 8 * threads_));
+      p.blocking.panel_blocks = divide_up(p.panels(), p.blocking.panels);
+    }
+  }
+
   ThreadAreas areas_;
+  int threads_;
 };
 
 // The same where x, the residual and y lie in 16 bits, as T: some rows at a time are widened into the thread's area, the

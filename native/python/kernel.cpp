@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <new>
+#include <functional>
 #include <tuple>
 
 #include "base/error.h"
@@ -33,19 +36,54 @@ void delete_with_gil(T* object) {
 }
 
 using ConstantArgs = std::vector<std::pair<std::optional<nb::object>, uint64_t>>;
-using ScaleArgs = std::vector<std::pair<float, int32_t>>;
+using ScaleArgs = std::vector<nb::tuple>;
 
-KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
-                            const ConstantArgs& constants, const ScaleArgs& scales) {
-  const Problem problem = Problem::parse(problem_text);
+// A scale as Python hands it over: (scale, zero point), or (scale, zero point, element type, axis) with tuples of numbers
+// where there is an axis. A scale of 0 says that none is known.
+struct ScaleArg {
+  std::vector<float> scales;
+  std::vector<int32_t> zero_points;
+  DType dtype = DType::u8;
+  int axis = -1;
+
+  explicit ScaleArg(const nb::tuple& given) {
+    if (given.size() != 2 && given.size() != 4) throw Error("a scale: expected 2 or 4 entries, got " + std::to_string(given.size()));
+    if (given.size() == 4) dtype = parse_dtype(nb::cast<std::string>(given[2]));
+    if (given.size() == 4 && !given[3].is_none()) {
+      axis = nb::cast<int>(given[3]);
+      scales = nb::cast<std::vector<float>>(given[0]);
+      zero_points = nb::cast<std::vector<int32_t>>(given[1]);
+      if (axis < 0 || scales.empty() || scales.size() != zero_points.size())
+        throw Error("a scale: expected an axis, and as many zero points as scales, got axis " + std::to_string(axis) + ", " +
+                    std::to_string(scales.size()) + " and " + std::to_string(zero_points.size()));
+    } else if (const float scale = nb::cast<float>(given[0]); scale != 0) {
+      scales = {scale};
+      zero_points = {nb::cast<int32_t>(given[1])};
+    }
+  }
+  // Writes it to a value; this must outlive the constant.
+  void to(Constant& value) const {
+    value.dtype = dtype;
+    value.axis = axis;
+    value.scales = scales;
+    value.zero_points = zero_points;
+    if (axis < 0 && dtype == DType::u8 && !scales.empty()) {
+      value.scale = scales[0];
+      value.zero_point = zero_points[0];
+    }
+  }
+};
+
+// Kernels may point into their constants: the arrays live as long as the kernels.
+using HeldArrays = std::shared_ptr<std::vector<HostArray>>;
+
+std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const ConstantArgs& constants, const ScaleArgs& scales) {
   const size_t entries = problem.in.size() + problem.out.size();
   if (constants.size() != problem.in.size() || (!scales.empty() && scales.size() != entries))
-    throw Error("prepare '" + problem_text + "': expected " + std::to_string(problem.in.size()) +
+    throw Error("prepare '" + problem.text + "': expected " + std::to_string(problem.in.size()) +
                 " constants (none for values), and no scales or " + std::to_string(entries) + ", got " +
                 std::to_string(constants.size()) + " and " + std::to_string(scales.size()));
-  // Kernels may point into their constants: the arrays live as long as the kernel.
-  std::shared_ptr<std::vector<HostArray>> arrays(new std::vector<HostArray>,
-                                                 delete_with_gil<std::vector<HostArray>>);
+  HeldArrays arrays(new std::vector<HostArray>, delete_with_gil<std::vector<HostArray>>);
   static const char nothing = 0;
   Constants given;
   for (size_t i = 0; i < constants.size(); ++i) {
@@ -54,7 +92,7 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
       given.push_back({});
       continue;
     }
-    const std::string what = "constant " + std::to_string(i) + " of '" + problem_text + "'";
+    const std::string what = "constant " + std::to_string(i) + " of '" + problem.text + "'";
     arrays->emplace_back(*array, false, what);
     const HostArray& memory = arrays->back();
     if (i < problem.in.size() && problem.in[i].constant) {
@@ -65,8 +103,15 @@ KernelHandle prepare_kernel(const std::string& problem_text, const std::string& 
     given.push_back({.data = memory.data() ? memory.data() : &nothing, .id = id});
   }
   given.resize(entries);
-  for (size_t i = 0; i < scales.size(); ++i)
-    if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
+  const std::vector<ScaleArg> known(scales.begin(), scales.end());
+  for (size_t i = 0; i < known.size(); ++i)
+    if (!given[i].data) known[i].to(given[i]);
+  return {std::move(given), std::move(arrays)};
+}
+
+KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
+                            const ConstantArgs& constants, const ScaleArgs& scales) {
+  auto [given, arrays] = given_constants(Problem::parse(problem_text), constants, scales);
   CallStop stop;
   try {
     Unlocked unlocked;
@@ -121,6 +166,7 @@ struct Spec {
 struct PythonKernel {
   nb::object callable, array;  // numpy.ndarray
   std::vector<Spec> in, out;
+  bool late = false;  // what it returns has sizes that nobody knew before
 };
 
 nb::object wrap(const PythonKernel& kernel, const Spec& spec, void* data, int access) {
@@ -152,6 +198,45 @@ int run_python(void* self, const pw_context* context) {
   }
 }
 
+// Puts what a late kernel has returned into memory, and says how large it is.
+void place_result(nb::handle result, const Spec& spec, uint32_t output, const pw_context& context, size_t rank) {
+  const HostArray array(result, false, "output " + std::to_string(output));
+  const nb::tuple shape = nb::cast<nb::tuple>(result.attr("shape"));
+  if (nb::len(shape) != rank) throw Error("output " + std::to_string(output) + ": expected rank " + std::to_string(rank));
+  int64_t* sizes = context.out_sizes[output];
+  uint64_t room = static_cast<uint64_t>(nb::cast<int64_t>(spec.dtype.attr("itemsize")));
+  for (size_t axis = 0; axis < rank && room != UINT64_MAX; ++axis)
+    if (sizes[axis] < 0 || __builtin_mul_overflow(room, static_cast<uint64_t>(sizes[axis]), &room)) room = UINT64_MAX;
+  void* memory = context.out[output];
+  if (!memory && context.take) memory = context.take(&context, output, array.bytes());
+  if (!memory) throw std::bad_alloc();
+  if (array.bytes() > room) throw Error("output " + std::to_string(output) + ": its result is larger than its bounds say");
+  if (array.bytes()) std::memcpy(memory, array.data(), array.bytes());
+  for (size_t axis = 0; axis < rank; ++axis) sizes[axis] = nb::cast<int64_t>(shape[axis]);
+}
+
+int run_late(void* self, const pw_context* context) {
+  const auto& kernel = *static_cast<const PythonKernel*>(self);
+  Locked gil;
+  try {
+    unless_over([&] {
+      nb::list inputs;
+      for (size_t i = 0; i < kernel.in.size(); ++i)
+        inputs.append(wrap(kernel, kernel.in[i], const_cast<void*>(context->in[i]), PyBUF_READ));
+      nb::object results = nb::steal(
+          unless_over([&] { return PyObject_CallFunctionObjArgs(kernel.callable.ptr(), inputs.ptr(), nullptr); }));
+      if (!results.is_valid()) nb::raise_python_error();
+      if (nb::len(results) != kernel.out.size()) throw Error("a kernel of NumPy's gave another number of outputs");
+      for (size_t i = 0; i < kernel.out.size(); ++i)
+        place_result(results[i], kernel.out[i], static_cast<uint32_t>(i), *context, nb::len(kernel.out[i].shape));
+    });
+    return 0;
+  } catch (...) {
+    python_error = std::current_exception();
+    return 1;
+  }
+}
+
 using SpecArgs = std::vector<std::pair<std::string, std::vector<int64_t>>>;
 
 std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector<Port>& ports) {
@@ -171,7 +256,7 @@ std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector
   return specs;
 }
 
-KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out) {
+KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out, bool late) {
   if (!PyCallable_Check(callable.ptr())) throw nb::type_error("a Python kernel needs a callable");
   nb::module_ numpy = nb::module_::import_("numpy");
   std::vector<Port> in_ports, out_ports;
@@ -183,11 +268,36 @@ KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecAr
   pw_kernel raw{};
   raw.size = sizeof raw;
   raw.serial = 1;
-  raw.run = run_python;
+  raw.run = late ? run_late : run_python;
   raw.destroy = [](void* self) { delete_with_gil(static_cast<PythonKernel*>(self)); };
   raw.self = kernel.release();
   return {std::make_shared<const PreparedKernel>(raw, cpu_device(), std::move(in_ports), std::move(out_ports), 1),
           "python"};
+}
+
+using SizeArgs = std::vector<std::vector<int64_t>>;
+
+// The ports of one side of a kernel at the sizes of one run. Throws Error for sizes that the kernel does not take.
+std::vector<Port> ports_at(const PreparedKernel& kernel, bool output, const SizeArgs& sizes) {
+  std::vector<Port> ports = output ? kernel.out() : kernel.in();
+  const size_t first = output ? kernel.in().size() : 0;
+  for (size_t i = 0; i < ports.size() && !sizes.empty(); ++i) {
+    const Dims &given = sizes[first + i], &bound = ports[i].sizes;
+    const std::string where = "port " + std::to_string(first + i);
+    if (given.size() != bound.size())
+      throw Error(where + ": expected " + std::to_string(bound.size()) + " sizes, got " + std::to_string(given.size()));
+    uint64_t elements = 1, before = 1;
+    for (size_t d = 0; d < given.size(); ++d) {
+      if (given[d] < 0 || given[d] > bound[d] || (given[d] != bound[d] && !kernel.open(first + i, d)))
+        throw Error(where + ": axis " + std::to_string(d) + " has size " + std::to_string(given[d]) + ", expected " +
+                    (kernel.open(first + i, d) ? "0 to " : "") + std::to_string(bound[d]));
+      elements *= static_cast<uint64_t>(given[d]);
+      before *= static_cast<uint64_t>(bound[d]);
+    }
+    if (before) ports[i].bytes = ports[i].bytes / before * elements;
+    ports[i].sizes = given;
+  }
+  return ports;
 }
 
 // The arrays of one side of a kernel, checked against its ports.
@@ -210,7 +320,7 @@ std::vector<void*> addresses(std::vector<HostArray>& held, nb::sequence objects,
 }
 
 void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence outputs, nb::object workspace,
-                int threads, bool apart) {
+                int threads, bool apart, const SizeArgs& given) {
   const PreparedKernel& kernel = *handle.kernel;
   const pw_kernel& raw = kernel.raw();
   if (!kernel.device()->host())
@@ -219,8 +329,12 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     throw Error(std::to_string(threads) + " threads: expected 1 to " + std::to_string(kernel.threads()) +
                 ", for which the kernel was prepared");
   std::vector<HostArray> held;
-  held.reserve(kernel.in().size() + kernel.out().size());
-  const auto in = addresses(held, inputs, kernel.in(), false), out = addresses(held, outputs, kernel.out(), true);
+  const size_t count = kernel.in().size() + kernel.out().size();
+  if (!given.empty() && given.size() != count)
+    throw Error("expected the sizes of " + std::to_string(count) + " ports, got " + std::to_string(given.size()));
+  const auto in_ports = ports_at(kernel, false, given), out_ports = ports_at(kernel, true, given);
+  held.reserve(count);
+  const auto in = addresses(held, inputs, in_ports, false), out = addresses(held, outputs, out_ports, true);
   const HostArray scratch(workspace, true, "workspace");
   if (scratch.bytes() < raw.workspace_bytes || reinterpret_cast<uintptr_t>(scratch.data()) % 64 != 0)
     throw Error("workspace: expected " + std::to_string(raw.workspace_bytes) + " bytes at a multiple of 64, got " +
@@ -241,7 +355,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
     }
   };
   std::vector<Dims> sizes;
-  for (const auto* ports : {&kernel.in(), &kernel.out()})
+  for (const auto* ports : {&in_ports, &out_ports})
     for (const Port& port : *ports) sizes.push_back(port.sizes);
   std::vector<int64_t*> lists;
   for (Dims& one : sizes) lists.push_back(one.data());
@@ -258,7 +372,7 @@ void run_kernel(const KernelHandle& handle, nb::sequence inputs, nb::sequence ou
   }
   const int code = phases.code;
   if (const std::exception_ptr error = take_python_error()) std::rethrow_exception(error);
-  if (code != 0) throw std::runtime_error("the kernel failed with code " + std::to_string(code));
+  if (code != 0) throw std::runtime_error("the kernel " + failure_text(code));
 }
 
 Memory first_memory(const pw_kernel& raw, uint64_t phase, uint32_t index, uint32_t count) {
@@ -300,6 +414,44 @@ std::string reads_astray(const KernelHandle& handle, const std::vector<uint32_t>
 
 }  // namespace
 
+std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t sizes) {
+  if (PyCallable_Check(how.ptr())) {
+    std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
+    return [call, sizes](const int64_t* values) -> KernelPtr {
+      Locked gil;
+      try {
+        nb::list all;
+        for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
+        return nb::cast<const KernelHandle&>((*call)(all)).kernel;
+      } catch (const std::exception& e) {  // it holds objects of Python, which end with the lock
+        throw Error(e.what());
+      }
+    };
+  }
+  auto [texts, routine, variant, constants, scales, other] =
+      nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs, nb::object>>(how);
+  if (texts.size() != sizes + 1) throw Error("the text of a kernel's problem has other parts than sizes");
+  const auto text_at = [texts = std::move(texts)](const int64_t* values) {
+    std::string text = texts[0];
+    for (size_t i = 1; i < texts.size(); ++i) text += std::to_string(values[i - 1]) + texts[i];
+    return text;
+  };
+  const std::vector<int64_t> ones(sizes, 1);
+  auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
+  // What the routine declines, such as a sum of nothing, another way computes where there is one.
+  std::function<KernelPtr(const int64_t*)> instead;
+  if (!other.is_none()) instead = kernel_maker(other, sizes);
+  return [text_at, instead, routine = routine, variant = variant, given = std::move(given),
+          arrays = std::move(arrays)](const int64_t* values) {
+    try {
+      return prepare(text_at(values), routine, variant, given, arrays);
+    } catch (const Error&) {
+      if (!instead) throw;
+      return instead(values);
+    }
+  };
+}
+
 std::exception_ptr take_python_error() { return std::exchange(python_error, nullptr); }
 
 void bind_kernel(nb::module_& m) {
@@ -315,11 +467,15 @@ void bind_kernel(nb::module_& m) {
       .def_prop_ro("serial", [](const KernelHandle& k) { return k.kernel->serial(); })
       .def_prop_ro("host_memory", [](const KernelHandle& k) { return k.kernel->device()->host(); })
       .def("run", run_kernel, nb::arg("inputs"), nb::arg("outputs"), nb::arg("workspace"), nb::arg("threads"),
-           nb::arg("apart") = false,
+           nb::arg("apart") = false, nb::arg("sizes") = SizeArgs{},
            "Runs the kernel once, for tests. `workspace`: workspace_bytes or more, at a multiple of 64; nothing else is "
            "handed to the kernel. `threads`: at most those of its problem. `apart`: in kernels with phases each does its "
-           "own share of the pieces and nothing else, one after another. Raises ValueError for arrays of other sizes, "
-           "RuntimeError when the kernel fails.")
+           "own share of the pieces and nothing else, one after another. `sizes`: those of the inputs, then of the outputs, "
+           "in this run; [] for those of the problem. Raises ValueError for arrays of other sizes and for sizes that the "
+           "kernel does not take, RuntimeError when the kernel fails.")
+      .def("open", [](const KernelHandle& k, size_t port, size_t axis) { return k.kernel->open(port, axis); },
+           nb::arg("port"), nb::arg("axis"),
+           "Whether a run may have fewer along this axis than the problem. Ports: inputs, then outputs.")
       .def("reads_first", reads_first, nb::arg("phase"), nb::arg("index"), nb::arg("count"),
            "What thread `index` of `count` reads first in a phase, of the kernel's own memory: what is fetched while it "
            "waits for the step before. Raises ValueError where there is no such thread.")
@@ -332,16 +488,19 @@ void bind_kernel(nb::module_& m) {
   m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
         nb::arg("scales") = ScaleArgs{},
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "
-        "arrays. `scales`: (scale, zero point) per input, then per output, of values that may lie in integers; (0, 0) "
-        "where not known, [] for none. Raises ValueError when the routine declines, MemoryError.");
+        "arrays. `scales`: per input, then per output, of values that may lie in integers, (scale, zero point) in u8, or "
+        "(scale, zero point, element type, axis or None), with tuples where there is an axis; (0, 0) where not known, [] "
+        "for none. Raises ValueError when the routine declines, MemoryError.");
   m.def("offer_packing", offer, nb::arg("id"), nb::arg("signature"), nb::arg("array"), nb::arg("bytes"),
         "Offers a packed constant made earlier: kernels prepared later read it where it lies, which must stay as it is.");
   m.def("withdraw_packings", withdraw_packings, nb::arg("id"), "Offers the packings of a constant no more.");
   m.def("offered_packings", offers, nb::arg("id"),
         "(signature, waiting | taken | refused for its size) of all that is offered for a constant.");
   m.def("python_kernel", python_kernel, nb::arg("callable"), nb::arg("in_specs"), nb::arg("out_specs"),
+        nb::arg("late") = false,
         "A kernel that calls callable(inputs, outputs) with NumPy arrays over the values' memory, valid during the "
-        "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16.");
+        "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16. `late`: it "
+        "calls callable(inputs) instead, which gives contiguous arrays of sizes that nobody knew before.");
 }
 
 }  // namespace pw::python

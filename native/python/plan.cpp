@@ -2,6 +2,7 @@
 #include "runtime/plan.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -10,8 +11,11 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "python/arrays.h"
@@ -47,16 +51,71 @@ nb::dict place_values(std::vector<uint64_t> bytes, std::vector<int> device, cons
   return d;
 }
 
+// (element bytes, sizes per axis, whether no bound is known) of a value whose size is known when the plan runs.
+using OpenValueArgs = std::tuple<uint32_t, std::vector<int>, bool>;
+// (word, a, b) of an operation on sizes.
+using SizeArgs = std::tuple<std::string, int64_t, int64_t>;
+// (operation, target, loop, axis, count, (counted, tested, reversed))
+using ControlArgs = std::tuple<std::string, int, int, int, int, std::tuple<bool, bool, bool>>;
+// (output, axis, symbol)
+using SetArgs = std::tuple<int, int, int>;
+// (sizes, what gives a kernel for them: a function, or (parts of a problem's text, routine, variant, constants, scales)
+using MakerArgs = std::pair<std::vector<int>, nb::object>;
+
+int word_of(const char* const* words, int count, const std::string& word) {
+  for (int i = 0; i < count; ++i)
+    if (word == words[i]) return i;
+  throw Error("'" + word + "' is no operation of a plan");
+}
+
+SizeProgram size_program(const std::vector<SizeArgs>& args) {
+  static constexpr const char* words[] = {"number", "symbol", "add", "multiply", "divide", "least", "most"};
+  std::vector<SizeOp> ops;
+  for (const auto& [word, a, b] : args) ops.push_back({static_cast<SizeOp::Kind>(word_of(words, 7, word)), a, b});
+  return SizeProgram(std::move(ops));
+}
+
+void set_control(PlanStep& step, const ControlArgs& args) {
+  static constexpr const char* words[kOps] = {"kernel", "copy", "branch", "jump", "loop", "again", "rounds", "take", "append"};
+  const auto& [word, target, loop, axis, count, flags] = args;
+  step.op = static_cast<Op>(word_of(words, kOps, word));
+  step.target = target;
+  step.loop = loop;
+  step.axis = axis;
+  step.count = count;
+  std::tie(step.counted, step.tested, step.reversed) = flags;
+}
+
+template <class T>
+T& at(std::vector<T>& all, int index, const char* what) {
+  if (index < 0 || index >= static_cast<int>(all.size())) throw Error(std::string(what) + " " + std::to_string(index) + " does not exist");
+  return all[static_cast<size_t>(index)];
+}
+
 std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::string>>& values,
                                 const std::vector<StepArgs>& steps, std::vector<int> inputs, std::vector<int> outputs,
-                                int threads) {
+                                int threads, const std::vector<SizeArgs>& sizes, const std::map<int, OpenValueArgs>& open,
+                                const std::map<int, ControlArgs>& control, const std::map<int, std::vector<SetArgs>>& sets,
+                                const std::map<int, MakerArgs>& makers, const std::vector<int>& opens, size_t given,
+                                std::vector<int> late, std::vector<int64_t> most) {
   std::vector<PlanValue> plan_values;
   for (const auto& [bytes, device] : values) plan_values.push_back({bytes, device});
   std::vector<PlanStep> plan_steps;
   for (const auto& [label, kernel, in, out, share, reuse] : steps)
-    plan_steps.push_back({label, nb::cast<const KernelHandle&>(kernel).kernel, in, out, shares(share), reuses(reuse)});
-  return std::make_shared<Plan>(std::move(plan_values), std::move(plan_steps), std::move(inputs), std::move(outputs),
-                                threads);
+    plan_steps.push_back({label, kernel.is_none() ? nullptr : nb::cast<const KernelHandle&>(kernel).kernel, in, out,
+                          shares(share), reuses(reuse)});
+  for (const auto& [value, args] : open) {
+    PlanValue& v = at(plan_values, value, "value");
+    std::tie(v.element, v.axes, v.pooled) = args;
+  }
+  for (const auto& [step, args] : control) set_control(at(plan_steps, step, "step"), args);
+  for (const auto& [step, args] : sets)
+    for (const auto& [out, axis, symbol] : args) at(plan_steps, step, "step").sets.push_back({out, axis, symbol});
+  for (const auto& [step, args] : makers)
+    at(plan_steps, step, "step").maker = std::make_shared<const KernelMaker>(KernelMaker{args.first, kernel_maker(args.second, args.first.size())});
+  for (int step : opens) at(plan_steps, step, "step").opens = true;
+  return std::make_shared<Plan>(std::move(plan_values), std::move(plan_steps), std::move(inputs), std::move(outputs), threads,
+                                PlanSizes{size_program(sizes), given, std::move(most), std::move(late)});
 }
 
 uint64_t workspace_bytes(const Plan& plan) {
@@ -119,7 +178,34 @@ void check_apart(const Arrays& arrays) {
   }
 }
 
-Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
+// Bytes that each value has at the sizes that a call gives; nothing of a plan whose sizes are fixed.
+std::vector<uint64_t> bytes_at(const Plan& plan, const std::vector<int64_t>& sizes) {
+  const SizeProgram& program = plan.sizes().program;
+  if (sizes.size() != plan.sizes().given)
+    throw Error("expected " + std::to_string(plan.sizes().given) + " sizes, got " + std::to_string(sizes.size()));
+  std::vector<int64_t> results(program.count());
+  for (size_t i = 0; i < program.symbols().size(); ++i) {
+    const int symbol = program.symbols()[i];
+    results[static_cast<size_t>(symbol)] = i < sizes.size() ? sizes[i] : program[static_cast<size_t>(symbol)].a;
+  }
+  const bool fits = program.evaluate(results.data());
+  std::vector<uint64_t> bytes;
+  for (const PlanValue& value : plan.values()) {
+    uint64_t all = value.axes.empty() ? value.bytes : value.element;
+    for (int size : value.axes) {
+      const int64_t one = results[static_cast<size_t>(size)];
+      if (!fits || one < 0 || __builtin_mul_overflow(all, static_cast<uint64_t>(one), &all)) all = UINT64_MAX;
+    }
+    bytes.push_back(all);
+  }
+  return bytes;
+}
+
+Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes) {
+  const std::vector<uint64_t> now = plan.sizes().program.count() ? bytes_at(plan, sizes) : std::vector<uint64_t>{};
+  const auto bytes_of = [&](int v) {
+    return now.empty() ? plan.values()[static_cast<size_t>(v)].bytes : now[static_cast<size_t>(v)];
+  };
   if (nb::len(inputs) != plan.inputs().size() || nb::len(outputs) != plan.outputs().size())
     throw Error("expected " + std::to_string(plan.inputs().size()) + " inputs and " +
                 std::to_string(plan.outputs().size()) + " outputs, got " + std::to_string(nb::len(inputs)) + " and " +
@@ -128,20 +214,26 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
   arrays.held.reserve(plan.inputs().size() + plan.outputs().size());
   size_t i = 0, j = 0;
   for (nb::handle object : inputs) {
-    add(arrays, object, false, i, plan.values()[plan.inputs()[i]].bytes);
+    add(arrays, object, false, i, bytes_of(plan.inputs()[i]));
     ++i;
   }
   for (nb::handle object : outputs) {
-    add(arrays, object, true, j, plan.values()[plan.outputs()[j]].bytes);
+    add(arrays, object, true, j, bytes_of(plan.outputs()[j]));
     ++j;
   }
   check_apart(arrays);
   return arrays;
 }
 
+// The sizes of a call are none that the plan does for.
+struct Unfit : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 [[noreturn]] void raise(const Session& session, int code) {
   if (code == Session::kBusy)
     throw std::runtime_error("this session is running in another thread; give each thread its own");
+  if (code == Session::kNoMemory) throw std::bad_alloc();
   if (code == Session::kForked)
     throw std::runtime_error("this session uses a device that belongs to the process that opened it, and a forked child has no "
                              "part in it; start processes that use the device by 'spawn'");
@@ -156,7 +248,8 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs) {
       throw;
     }
   }
-  throw std::runtime_error(where + " failed with code " + std::to_string(code));
+  if (code == Session::kUnfit) throw Unfit(where + ": " + session.message());
+  throw std::runtime_error(where + " " + failure_text(code));
 }
 
 // Runs `body` without the GIL, as long as nobody wants it to end; raises what it fails with.
@@ -173,9 +266,9 @@ void run_without_gil(const Session& session, Body&& body) {
   if (code != 0) raise(session, code);
 }
 
-void run(Session& session, nb::sequence inputs, nb::sequence outputs) {
-  const Arrays arrays = bind(session.plan(), inputs, outputs);
-  run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data()); });
+void run(Session& session, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs, sizes);
+  run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data(), sizes.data()); });
 }
 
 using TouchText = std::tuple<int, uint64_t, uint64_t, bool>;
@@ -197,12 +290,13 @@ nb::list queue_waits(const std::vector<std::pair<int, std::vector<TouchText>>>& 
 using Times = nb::ndarray<nb::numpy, int64_t>;
 
 // Of a timed run: the nanoseconds of each step, and from the begin of the run to its begin.
-std::pair<Times, Times> run_timeline(Session& session, nb::sequence inputs, nb::sequence outputs) {
-  const Arrays arrays = bind(session.plan(), inputs, outputs);
+std::pair<Times, Times> run_timeline(Session& session, nb::sequence inputs, nb::sequence outputs,
+                                     const std::vector<int64_t>& sizes) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs, sizes);
   const size_t count = session.plan().steps().size();
   auto times = std::make_unique<int64_t[]>(count ? count : 1), starts = std::make_unique<int64_t[]>(count ? count : 1);
   run_without_gil(session,
-                  [&] { return session.run_timed(arrays.in.data(), arrays.out.data(), times.get(), starts.get()); });
+                  [&] { return session.run(arrays.in.data(), arrays.out.data(), sizes.data(), times.get(), starts.get()); });
   const auto give = [&](std::unique_ptr<int64_t[]> list) {
     int64_t* data = list.release();
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
@@ -211,8 +305,22 @@ std::pair<Times, Times> run_timeline(Session& session, nb::sequence inputs, nb::
   return {give(std::move(times)), give(std::move(starts))};
 }
 
-Times run_timed(Session& session, nb::sequence inputs, nb::sequence outputs) {
-  return run_timeline(session, inputs, outputs).first;
+Times run_timed(Session& session, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes) {
+  return run_timeline(session, inputs, outputs, sizes).first;
+}
+
+// The sizes of a late value, and its bytes.
+nb::tuple late(const Session& session, size_t index) {
+  Dims sizes;
+  const void* data = session.late(index, sizes);
+  if (index >= session.plan().sizes().late.size()) throw Error("late value " + std::to_string(index) + " does not exist");
+  uint64_t bytes = session.plan().values()[static_cast<size_t>(session.plan().sizes().late[index])].element;
+  for (int64_t size : sizes) bytes *= static_cast<uint64_t>(size);
+  auto copy = std::make_unique<uint8_t[]>(bytes ? bytes : 1);
+  if (bytes && data) std::memcpy(copy.get(), data, bytes);
+  uint8_t* raw = copy.release();
+  nb::capsule owner(raw, [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
+  return nb::make_tuple(sizes, nb::ndarray<nb::numpy, uint8_t>(raw, {static_cast<size_t>(bytes)}, owner));
 }
 
 }  // namespace
@@ -222,14 +330,23 @@ void bind_plan(nb::module_& m) {
         nb::arg("outputs"),
         "Lays out values. steps: (ins, outs, [(in, out, offset)], [(in, out)]). Gives values [(root, offset, where)], "
         "arena bytes per device, peak, unshared.");
+  nb::exception<Unfit>(m, "UnfitSizes", PyExc_RuntimeError);
   m.def("queue_waits", queue_waits, nb::arg("steps"), nb::arg("devices"),
         "For tests. steps: (queue or -1 for the host, [(space, first byte, last byte, whether it writes)]); devices: of each "
         "queue. Gives for each step (steps that the host waits for before, steps that its queue waits for, whether anybody "
         "waits for it).");
   nb::class_<Plan>(m, "Plan", "Prepared kernels in order, with every value's place; immutable, shared by threads.")
       .def(nb::new_(&make_plan), nb::arg("values"), nb::arg("steps"), nb::arg("inputs"), nb::arg("outputs"),
-           nb::arg("threads"),
-           "values: (bytes, device name); steps: (label, Kernel, ins, outs, [(in, out, offset)], [(in, out)]).")
+           nb::arg("threads"), nb::arg("sizes") = std::vector<SizeArgs>{}, nb::arg("open") = std::map<int, OpenValueArgs>{},
+           nb::arg("control") = std::map<int, ControlArgs>{}, nb::arg("sets") = std::map<int, std::vector<SetArgs>>{},
+           nb::arg("makers") = std::map<int, MakerArgs>{}, nb::arg("opens") = std::vector<int>{}, nb::arg("given") = 0,
+           nb::arg("late") = std::vector<int>{}, nb::arg("most") = std::vector<int64_t>{},
+           "values: (bytes, device name); steps: (label, Kernel or None, ins, outs, [(in, out, offset)], [(in, out)]). What "
+           "is not straight, see native/runtime/plan.h: sizes (word, a, b); open value -> (element bytes, sizes, pooled); "
+           "control of step -> (word, target, loop, axis, count, (counted, tested, reversed)); sets of step -> (output, axis, "
+           "symbol); maker of step -> (sizes, what makes a kernel of them); steps whose kernels take sizes as they come; "
+           "how many symbols are given; values that are fetched after a run; the most that memory is planned for.")
+      .def("resized", &Plan::resized, nb::arg("most"), "The same plan with memory for other sizes of the given symbols.")
       .def_prop_ro("peak_bytes", [](const Plan& p) { return p.placement().peak; })
       .def_prop_ro("unshared_bytes", [](const Plan& p) { return p.placement().unshared; })
       .def_prop_ro("workspace_bytes", workspace_bytes)
@@ -237,15 +354,17 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("placement", [](const Plan& p) { return spots(p.placement()); })
       .def_prop_ro("threads", &Plan::threads)
       .def(
-          "session", [](std::shared_ptr<Plan> p) { return std::make_unique<Session>(std::move(p)); },
+          "session", [](std::shared_ptr<Plan> p) { return Session::make(std::move(p)); },
           "A caller's own state over this plan. Raises MemoryError.");
   nb::class_<Session>(m, "Session", "One caller's state over a plan; for one thread at a time.")
-      .def("run", run, nb::arg("inputs"), nb::arg("outputs"),
+      .def("run", run, nb::arg("inputs"), nb::arg("outputs"), nb::arg("sizes") = std::vector<int64_t>{},
            "Runs the plan on contiguous arrays, in place. Raises ValueError for wrong sizes, RuntimeError when a step "
            "fails, or what a Python kernel raised.")
-      .def("run_timed", run_timed, nb::arg("inputs"), nb::arg("outputs"),
+      .def("late", late, nb::arg("index"), "Sizes and bytes of a value that is fetched after a run, of the last one.")
+      .def("run_timed", run_timed, nb::arg("inputs"), nb::arg("outputs"), nb::arg("sizes") = std::vector<int64_t>{},
            "The same; gives the nanoseconds of each step, by the clock of its device.")
       .def("run_timeline", run_timeline, nb::arg("inputs"), nb::arg("outputs"),
+           nb::arg("sizes") = std::vector<int64_t>{},
            "The same; gives (nanoseconds of each step, nanoseconds from the begin of the run to its begin), by the clock of "
            "its device: steps of devices with queues may run at the same time.");
 }

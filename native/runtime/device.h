@@ -5,6 +5,8 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -48,6 +50,11 @@ class Device {
   // Whether what crosses to it should lie in pinned memory.
   bool wants_pinned() const { return flags_ & PW_DEVICE_PINNED; }
   const std::vector<DeviceRoutine>& routines() const { return routines_; }
+  // That of an id; null when there is none.
+  const DeviceRoutine* find(std::string_view id) const {
+    const auto found = by_id_.find(id);
+    return found == by_id_.end() ? nullptr : &routines_[found->second];
+  }
   // Whether this process may use it: a queue belongs to the process in which the device was opened.
   bool here() const noexcept;
 
@@ -74,6 +81,7 @@ class Device {
   int score_ = 0;
   uint32_t clock_ = PW_CLOCK_WALL, flags_ = 0, forks_ = 0;
   std::vector<DeviceRoutine> routines_;
+  std::unordered_map<std::string_view, size_t> by_id_;
   std::vector<std::unique_ptr<Transfer>> transfers_;
 };
 

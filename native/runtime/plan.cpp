@@ -8,8 +8,9 @@
 namespace pw {
 
 Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vector<int> inputs,
-           std::vector<int> outputs, int threads)
-    : values_(std::move(values)), steps_(std::move(steps)), threads_(threads), devices_{cpu_device()} {
+           std::vector<int> outputs, int threads, PlanSizes sizes)
+    : values_(std::move(values)), steps_(std::move(steps)), threads_(threads), sizes_(std::move(sizes)),
+      devices_{cpu_device()} {
   if (threads < 1 || threads > kMostThreads)
     throw Error("a plan for " + std::to_string(threads) + " threads: expected 1 to " + std::to_string(kMostThreads));
   for (const PlanValue& value : values_) {
@@ -19,19 +20,48 @@ Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vect
   graph_.inputs = std::move(inputs);
   graph_.outputs = std::move(outputs);
   for (const PlanStep& step : steps_) graph_.steps.push_back({step.in, step.out, step.share, step.reuse});
+  if (!sizes_.late.empty()) graph_.steps.push_back({sizes_.late, {}, {}, {}});  // they live to the end
   check(graph_);
+  check_values();
   for (const auto* list : {&graph_.inputs, &graph_.outputs})
     for (int v : *list)
       if (graph_.device[v] != 0)
         throw Error("value " + std::to_string(v) + " is an input or output of the plan but lies on " +
                     values_[v].device + "; expected cpu (transfers are steps of their own)");
   for (size_t s = 0; s < steps_.size(); ++s) check_step(steps_[s], s);
-  for (const PlanStep& step : steps_) runner_.push_back(device_index(step.kernel->device()));
+  for (const PlanStep& step : steps_) runner_.push_back(step.kernel ? device_index(step.kernel->device()) : 0);
   workspace_.assign(devices_.size(), 0);
   for (size_t s = 0; s < steps_.size(); ++s)
-    workspace_[runner_[s]] = std::max(workspace_[runner_[s]], steps_[s].kernel->raw().workspace_bytes);
+    if (steps_[s].kernel)
+      workspace_[runner_[s]] = std::max(workspace_[runner_[s]], steps_[s].kernel->raw().workspace_bytes);
   placement_ = place(graph_);
   placement_.arena.resize(devices_.size(), 0);
+  straight_ = sizes_.program.count() == 0;
+  for (const PlanStep& step : steps_) straight_ = straight_ && step.op == Op::kernel;
+}
+
+std::shared_ptr<Plan> Plan::resized(std::vector<int64_t> most) const {
+  if (most.size() != sizes_.given)
+    throw Error("expected " + std::to_string(sizes_.given) + " sizes, got " + std::to_string(most.size()));
+  PlanSizes sizes = sizes_;
+  sizes.most = std::move(most);
+  std::vector<int64_t> results(sizes.program.count());
+  for (size_t i = 0; i < sizes.program.symbols().size(); ++i) {
+    const auto symbol = static_cast<size_t>(sizes.program.symbols()[i]);
+    results[symbol] = i < sizes.given ? sizes.most[i] : sizes.program[symbol].b;
+  }
+  sizes.program.evaluate(results.data());  // what overflows belongs to values that are not planned
+  std::vector<PlanValue> values = values_;
+  for (PlanValue& value : values) {
+    if (value.axes.empty() || value.pooled) continue;
+    value.bytes = value.element;
+    for (int size : value.axes)
+      if (const int64_t one = results[static_cast<size_t>(size)];
+          one < 0 || __builtin_mul_overflow(value.bytes, static_cast<uint64_t>(one), &value.bytes) ||
+          value.bytes > static_cast<uint64_t>(kMostBytes))
+        throw Error("a value would have more bytes than one may have");
+  }
+  return std::make_shared<Plan>(std::move(values), steps_, graph_.inputs, graph_.outputs, threads_, std::move(sizes));
 }
 
 int Plan::device_index(const DevicePtr& device) {
@@ -41,8 +71,73 @@ int Plan::device_index(const DevicePtr& device) {
   return static_cast<int>(devices_.size()) - 1;
 }
 
+void Plan::check_values() const {
+  for (size_t v = 0; v < values_.size(); ++v) {
+    const PlanValue& value = values_[v];
+    for (int size : value.axes)
+      if (size < 0 || size >= static_cast<int>(sizes_.program.count()) || value.element == 0)
+        throw Error("value " + std::to_string(v) + ": its sizes are not among those of the plan");
+    if (value.pooled && (value.axes.empty() || graph_.device[v] != 0))
+      throw Error("value " + std::to_string(v) + ": memory that is taken while the plan runs is the CPU's, for open sizes");
+  }
+  if (sizes_.given > sizes_.program.symbols().size()) throw Error("a plan is given more sizes than it has");
+}
+
+// What the steps between kernels need to be followed without looking.
+void Plan::check_control(const PlanStep& step, const std::string& where) const {
+  const auto jumps = step.op == Op::branch || step.op == Op::jump || step.op == Op::loop || step.op == Op::again;
+  if (jumps && (step.target < 0 || step.target > static_cast<int>(steps_.size())))
+    throw Error(where + "it goes on at step " + std::to_string(step.target) + ", which does not exist");
+  const size_t in = step.op == Op::branch || step.op == Op::take ? 1 : step.op == Op::append ? 2
+                    : step.op == Op::copy ? 2 - step.out.size()
+                                          : size_t{step.counted} + size_t{step.tested};
+  const size_t out = step.op == Op::take || step.op == Op::loop ? 1 : 0;
+  if (step.in.size() < in || step.out.size() < out) throw Error(where + "it has too few values");
+  if (step.count >= static_cast<int>(sizes_.program.count())) throw Error(where + "its rounds are no size of the plan");
+  const bool looped = step.op == Op::loop || step.op == Op::again || step.op == Op::rounds || step.op == Op::take ||
+                      step.op == Op::append;
+  if (looped && (step.loop < 0 || step.loop >= static_cast<int>(steps_.size())))
+    throw Error(where + "it belongs to no loop");
+  for (const auto* list : {&step.in, &step.out})
+    for (int v : *list)
+      if (graph_.device[v] != 0) throw Error(where + "it touches a value on " + values_[v].device + "; expected cpu");
+  auto holds = [&](int v, uint64_t bytes) {
+    if (values_[v].bytes != bytes || !values_[v].axes.empty())
+      throw Error(where + "value " + std::to_string(v) + " has " + std::to_string(values_[v].bytes) + " bytes, expected " +
+                  std::to_string(bytes));
+  };
+  if (step.op == Op::branch) holds(step.in[0], 1);
+  if (step.op == Op::loop) {
+    if (step.counted) holds(step.in[0], 8);
+    if (step.tested) holds(step.in[step.counted ? 1 : 0], 1);
+    holds(step.out[0], 8);
+  }
+  if (step.op == Op::again && step.tested) holds(step.in[0], 1);
+  if (step.op == Op::take || step.op == Op::append) {
+    const PlanValue& whole = values_[step.op == Op::take ? step.in[0] : step.in[1]];
+    if (step.axis < 0 || step.axis >= static_cast<int>(whole.axes.size()))
+      throw Error(where + "it cuts axis " + std::to_string(step.axis) + " of a value that states " +
+                  std::to_string(whole.axes.size()) + " sizes");
+  }
+  if (step.op == Op::again && (step.target < 1 || steps_[static_cast<size_t>(step.target) - 1].op != Op::loop ||
+                               steps_[static_cast<size_t>(step.target) - 1].out.empty()))
+    throw Error(where + "it goes back to no loop");
+  // A copy must not leave its target: that has the same sizes, or is measured in bytes, or takes what it needs.
+  if (step.op == Op::copy) {
+    const PlanValue &from = values_[step.in[0]], &to = values_[step.out.empty() ? step.in[1] : step.out[0]];
+    if (!to.pooled && (from.pooled || from.bytes > to.bytes))
+      throw Error(where + "it copies " + std::to_string(from.bytes) + " bytes to " + std::to_string(to.bytes));
+  }
+}
+
 void Plan::check_step(const PlanStep& step, size_t index) const {
   const std::string where = "step " + std::to_string(index) + " ('" + step.label + "'): ";
+  for (const SizeSet& set : step.sets) {
+    const auto& symbols = sizes_.program.symbols();
+    if (std::find(symbols.begin(), symbols.end(), set.symbol) == symbols.end())
+      throw Error(where + "it sets a size that is no symbol");
+  }
+  if (step.op != Op::kernel) return check_control(step, where);
   if (!step.kernel) throw Error(where + "it has no kernel");
   if (step.kernel->threads() < threads_)
     throw Error(where + "its kernel was prepared for " + std::to_string(step.kernel->threads()) + " threads, the plan has " +
@@ -53,7 +148,8 @@ void Plan::check_step(const PlanStep& step, size_t index) const {
                   std::to_string(values.size()));
     for (size_t i = 0; i < values.size(); ++i) {
       const PlanValue& value = values_[values[i]];
-      if (value.bytes == ports[i].bytes && value.device == ports[i].device) continue;
+      // The kernel of open sizes is one of many: what each gets is looked at before it runs.
+      if ((value.bytes == ports[i].bytes || !value.axes.empty()) && value.device == ports[i].device) continue;
       throw Error(where + side + "[" + std::to_string(i) + "] is " + std::to_string(ports[i].bytes) + " bytes on " +
                   ports[i].device + ", got value " + std::to_string(values[i]) + " of " + std::to_string(value.bytes) +
                   " bytes on " + value.device);

@@ -1,17 +1,51 @@
 // Plan: prepared kernels in order, with every value's place; immutable, shared by threads.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "runtime/catalogue.h"
 #include "runtime/place.h"
+#include "runtime/sizes.h"
 
 namespace pw {
 
 struct PlanValue {
-  uint64_t bytes;
+  uint64_t bytes;      // the most that it may take
   std::string device;  // name of an available device
+  // Of a value whose size is known when the plan runs: bytes of an element, and a size of the plan per axis.
+  uint32_t element = 0;
+  std::vector<int> axes{};
+  bool pooled = false;  // no bound is known: the session takes memory for it once it knows the size
+};
+
+// What a step does. A program is a list of steps like any other; these do the going to and fro:
+//   kernel  runs one.
+//   copy    in[0] to out[0], or to in[1] where there is no output: a value that is written again and again.
+//   branch  goes on at `target` where the truth value in[0] is false.
+//   jump    goes on at `target`.
+//   loop    begins loop number `loop`: size `count` of the plan is the number of rounds, or in[0] (i64) where `counted`, the
+//           next input a truth value without which it ends where `tested`; out[0] is the number of the round (i64), further
+//           outputs are values that the rounds write. Goes on at `target` when there is no round left.
+//   again   ends a round: in[0] is a truth value where `tested`; goes back to `target` when there is another round.
+//   rounds  sets sizes to the number of rounds of a loop that has ended.
+//   take    out[0] is the slice of in[0] that belongs to this round, along `axis`, from the end where `reversed`.
+//   append  puts in[0] into in[1] at this round, likewise.
+// All values that a round reads and the next one needs again must be inputs of its `again`: they live until there.
+enum class Op : uint8_t { kernel, copy, branch, jump, loop, again, rounds, take, append };
+constexpr int kOps = 9;
+
+// Size `symbol` of the plan is what axis `axis` of output `out` turns out to have; of the target of a copy or an append.
+struct SizeSet {
+  int out, axis, symbol;
+};
+
+// Makes the kernel of a step for other sizes: those of the plan that `sizes` names. May throw.
+struct KernelMaker {
+  std::vector<int> sizes;
+  std::function<KernelPtr(const int64_t* values)> make;
 };
 
 // `in`, `out`: values in the order of the kernel's ports; hints as in plugin.h, counting those ports.
@@ -21,6 +55,22 @@ struct PlanStep {
   std::vector<int> in, out;
   std::vector<Share> share;
   std::vector<Reuse> reuse;
+  Op op = Op::kernel;
+  int target = -1, loop = -1, axis = 0, count = -1;
+  bool counted = false, tested = false, reversed = false;
+  bool opens = false;  // nothing but sizes of values changes with sizes: a kernel with open axes serves others too
+  std::vector<SizeSet> sets{};
+  std::shared_ptr<const KernelMaker> maker{};  // null: its kernel takes all sizes
+};
+
+// Sizes that are known when a plan runs. `given`: how many of the symbols, the first ones, the caller gives; `most`: up to
+// which size of each memory is planned, for `given` of them. `late`: values that the session hands out after a run, because
+// their sizes are not known before.
+struct PlanSizes {
+  SizeProgram program;
+  size_t given = 0;
+  std::vector<int64_t> most{};
+  std::vector<int> late{};
 };
 
 class Plan {
@@ -28,7 +78,10 @@ class Plan {
   // Places the values. Throws Error when values, steps and kernels do not fit together; inputs and outputs must lie on
   // the CPU. `threads`: how many run a step together, at most.
   Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vector<int> inputs, std::vector<int> outputs,
-       int threads);
+       int threads, PlanSizes sizes = {});
+
+  // The same plan with memory for other sizes of the symbols that the caller gives. Throws Error where these do not fit.
+  std::shared_ptr<Plan> resized(std::vector<int64_t> most) const;
 
   const std::vector<PlanValue>& values() const { return values_; }
   const std::vector<PlanStep>& steps() const { return steps_; }
@@ -36,6 +89,9 @@ class Plan {
   const std::vector<int>& outputs() const { return graph_.outputs; }
   int threads() const { return threads_; }
   const Placement& placement() const { return placement_; }
+  const PlanSizes& sizes() const { return sizes_; }
+  // True for a list of kernels at fixed sizes, run from the first to the last.
+  bool straight() const { return straight_; }
 
   // Devices in use, the CPU first; bytes of arena and of workspace that a session needs on each.
   const std::vector<DevicePtr>& devices() const { return devices_; }
@@ -46,11 +102,15 @@ class Plan {
 
  private:
   int device_index(const DevicePtr& device);
+  void check_values() const;
   void check_step(const PlanStep& step, size_t index) const;
+  void check_control(const PlanStep& step, const std::string& where) const;
 
   std::vector<PlanValue> values_;
   std::vector<PlanStep> steps_;
   int threads_;
+  PlanSizes sizes_;
+  bool straight_ = true;
   PlaceGraph graph_;
   std::vector<DevicePtr> devices_;
   std::vector<uint64_t> workspace_;

@@ -4,14 +4,23 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "runtime/flow.h"
 
 namespace pw {
 
-Session::Session(std::shared_ptr<const Plan> plan)
+std::unique_ptr<Session> Session::make(std::shared_ptr<const Plan> plan) {
+  if (plan->straight()) return std::make_unique<Session>(std::move(plan));
+  return std::make_unique<FlowSession>(std::move(plan));
+}
+
+Session::Session(std::shared_ptr<const Plan> plan, Unbound)
     : plan_(std::move(plan)), wall_(plan_->devices()[0].get()), schedule_(*plan_) {
   allocate();
   if (!schedule_.queues().empty()) queues_ = std::make_unique<Queues>(plan_, schedule_);
   bind_pinned();
+}
+
+Session::Session(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Unbound{}) {
   bind_steps();
   bind_copies();
   bind_stages();
@@ -59,31 +68,38 @@ void Session::bind_pinned() {
 void* Session::stage_input(int step, int value, uint64_t bytes) {
   const DevicePtr& device = plan_->devices()[static_cast<size_t>(plan_->runner(step))];
   const Spot& spot = plan_->placement().values[value];
-  if (device->host() || !device->wants_pinned() || spot.where != Where::input) return nullptr;
+  if (device->host() || !device->wants_pinned() || spot.where != Where::input || !plan_->straight()) return nullptr;
   pinned_.emplace_back(device, PW_MEMORY_PINNED, bytes);
   staged_.push_back({step, {0, spot.where, spot.root, spot.offset}, pinned_.back().data(), bytes});
   return pinned_.back().data();
 }
 
 void Session::bind_steps() {
-  for (size_t s = 0; s < plan_->steps().size(); ++s) {
-    const PlanStep& from = plan_->steps()[s];
-    const int runner = plan_->runner(static_cast<int>(s)), queue = schedule_.queue(static_cast<int>(s));
-    void* workspace = queue < 0 ? workspaces_[runner].data() : queue_workspaces_[static_cast<size_t>(queue)].data();
-    Step step{from.kernel->raw(), in_.size(), out_.size(), workspace, plan_->devices()[runner].get(), from.kernel->serial(),
-              queues_ ? queues_->of(static_cast<int>(s)) : nullptr};
-    for (int v : from.in) {
-      in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
-      void* staged = stage_input(static_cast<int>(s), v, plan_->values()[v].bytes);
-      in_.push_back(staged ? staged : place_of(v, in_.size(), in_patches_));
-    }
-    for (int v : from.out) {
-      out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
-      out_.push_back(place_of(v, out_.size(), out_patches_));
-    }
-    if (!step.serial) threads_ = plan_->threads();
-    steps_.push_back(step);
+  for (size_t s = 0; s < plan_->steps().size(); ++s) bind_step(plan_->steps()[s], s);
+}
+
+void* Session::workspace_of(size_t step) const {
+  const int queue = schedule_.queue(static_cast<int>(step));
+  return queue < 0 ? workspaces_[static_cast<size_t>(plan_->runner(static_cast<int>(step)))].data()
+                   : queue_workspaces_[static_cast<size_t>(queue)].data();
+}
+
+void Session::bind_step(const PlanStep& from, size_t index) {
+  const auto s = static_cast<int>(index);
+  Step step{from.kernel->raw(), in_.size(), out_.size(), workspace_of(index),
+            plan_->devices()[static_cast<size_t>(plan_->runner(s))].get(), from.kernel->serial(),
+            queues_ ? queues_->of(s) : nullptr};
+  for (int v : from.in) {
+    in_sizes_.push_back(from.kernel->in()[in_.size() - step.in].sizes.data());
+    void* staged = stage_input(s, v, plan_->values()[static_cast<size_t>(v)].bytes);
+    in_.push_back(staged ? staged : place_of(v, in_.size(), in_patches_));
   }
+  for (int v : from.out) {
+    out_sizes_.push_back(const_cast<int64_t*>(from.kernel->out()[out_.size() - step.out].sizes.data()));  // none is open
+    out_.push_back(place_of(v, out_.size(), out_patches_));
+  }
+  if (!step.serial) threads_ = plan_->threads();
+  steps_.push_back(step);
 }
 
 void Session::bind_copies() {
@@ -93,7 +109,7 @@ void Session::bind_copies() {
     const bool in_place = spot.where == Where::output && spot.root == static_cast<int>(j) && spot.offset == 0;
     if (in_place && !pinned_outputs_[j]) continue;
     const void* source = place_of(v, copies_.size(), copy_patches_);
-    copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes});
+    copies_.push_back({source, static_cast<int>(j), plan_->values()[v].bytes, v});
   }
 }
 
@@ -156,7 +172,8 @@ void Session::bind_caller(const void* const* inputs, void* const* outputs) noexc
   for (const Patch& p : copy_patches_) copies_[p.entry].source = address(p);
 }
 
-int Session::start(const void* const* inputs, void* const* outputs, int64_t* step_ns, int64_t* starts) noexcept {
+int Session::run(const void* const* inputs, void* const* outputs, const int64_t* sizes, int64_t* step_ns,
+                 int64_t* starts) noexcept {
   for (const DevicePtr& device : plan_->devices())
     if (!device->here()) return kForked;
   if (busy_.exchange(true, std::memory_order_acquire)) return kBusy;
@@ -172,8 +189,7 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   late_.store(false, std::memory_order_relaxed);
   begun_ = wall_->now();
   int code = queues_ && step_ns ? queues_->begin_timed() : 0;
-  const bool whole =
-      code != 0 || parallel(threads_, step_ns ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
+  const bool whole = code != 0 || walk(sizes);
   int step = failed_step_.load(std::memory_order_relaxed);
   if (code == 0) code = code_.load(std::memory_order_relaxed);
   if (!whole && code == 0) code = kStopped;
@@ -184,6 +200,10 @@ int Session::start(const void* const* inputs, void* const* outputs, int64_t* ste
   last_error_ = {code, step};
   busy_.store(false, std::memory_order_release);
   return code;
+}
+
+bool Session::walk(const int64_t*) noexcept {
+  return parallel(threads_, step_ns_ ? 0 : 1, static_cast<uint32_t>(stages_.size()), *this);
 }
 
 // Waits for the queues: nothing of this run may still be at work in the arenas when the next one starts. `code`, `step`: what
@@ -263,7 +283,7 @@ void Session::run_serial(const Stage& stage) noexcept {
   }
 }
 
-int Session::run_phase(const Step& step, int s, Team& team) const noexcept {
+int Session::run_phase(const Step& step, int s, Team& team) noexcept {
   const pw_context context{.size = sizeof context, .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
                            .out = out_.data() + step.out, .in_sizes = in_sizes_.data() + step.in,
                            .out_sizes = out_sizes_.data() + step.out, .workspace = step.workspace, .team = &team,
@@ -272,7 +292,7 @@ int Session::run_phase(const Step& step, int s, Team& team) const noexcept {
 }
 
 // All phases, by one thread.
-int Session::run_step(const Step& step, int s, Team& alone) const noexcept {
+int Session::run_step(const Step& step, int s, Team& alone) noexcept {
   int code = 0;
   const auto phases = std::max<int64_t>(1, static_cast<int64_t>(step.kernel.phases));
   for (alone.phase = 0; code == 0 && alone.phase < phases; ++alone.phase) code = run_phase(step, s, alone);
@@ -284,6 +304,11 @@ int Session::run_queued_step(const Step& step, int s, Team& alone) noexcept {
   const auto first = std::lower_bound(staged_.begin(), staged_.end(), s, [](const Staged& a, int b) { return a.step < b; });
   for (auto copy = first; copy != staged_.end() && copy->step == s; ++copy)
     std::memcpy(copy->to, static_cast<const char*>(inputs_[copy->from.index]) + copy->from.offset, copy->bytes);
+  if (!plan_->straight()) {  // which steps came before is not known: each waits for all
+    int at = -1;
+    const int code = step_ns_ ? run_timed_step(step, s, alone) : run_step(step, s, alone);
+    return code != 0 ? code : queues_->finish(at);
+  }
   if (const int code = queues_->before(s); code != 0) return code;
   if (const int code = run_step(step, s, alone); code != 0) return code;
   return queues_->after(s);
@@ -303,7 +328,7 @@ int Session::run_timed_step(const Step& step, int s, Team& team) noexcept {
   if (starts_) starts_[s] = static_cast<int64_t>(mark_ - begun_);
   const int code = run_step(step, s, team);
   const uint64_t wall = wall_->now();
-  step_ns_[s] = static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);
+  step_ns_[s] += static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);
   mark_ = own_clock ? wall_->now() : wall;
   return code;
 }

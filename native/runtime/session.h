@@ -31,11 +31,18 @@ class DeviceMemory {
   void* memory_;
 };
 
-class Session : private Stages {
+class Session : protected Stages {
  public:
   static constexpr int kBusy = -1;     // another thread is running this session
   static constexpr int kStopped = -2;  // the caller's Stop ended the run
-  static constexpr int kForked = -3;   // a device of the plan belongs to the process that opened it
+  static constexpr int kUnfit = -3;    // the plan does not do for these sizes; `message` says why
+  static constexpr int kNoMemory = -4;
+  static constexpr int kForked = -5;   // a device of the plan belongs to the process that opened it
+
+  // Of a plan of any kind; see the constructor.
+  static std::unique_ptr<Session> make(std::shared_ptr<const Plan> plan);
+
+  // Of a straight plan.
 
   // Allocates arenas and workspaces, and makes queues. Throws std::bad_alloc, DeviceFull, Error.
   explicit Session(std::shared_ptr<const Plan> plan);
@@ -44,14 +51,20 @@ class Session : private Stages {
 
   // inputs, outputs: one pointer each, in the plan's order, aligned to their elements; no output may overlap an input
   // or another output. Inputs are read in place; outputs are written in place where the placement allows, else copied
-  // at the end. Gives 0, kBusy, kStopped, or the code of the kernel that failed: outputs are undefined then.
-  int run(const void* const* inputs, void* const* outputs) noexcept { return start(inputs, outputs, nullptr, nullptr); }
+  // at the end. sizes: those that the plan is given (PlanSizes), null where it has none. step_ns: null, or receives the
+  // nanoseconds of each step, by the clock of its device where that is not wall time, of all rounds of a loop together;
+  // starts, where it is not null, those from the begin of the run to its begin. Gives 0, kBusy, kStopped, kUnfit, kNoMemory,
+  // kForked, or the code of the kernel that failed: outputs are undefined then.
+  int run(const void* const* inputs, void* const* outputs, const int64_t* sizes = nullptr, int64_t* step_ns = nullptr,
+          int64_t* starts = nullptr) noexcept;
 
-  // The same; step_ns[s] receives the nanoseconds of step s, by the clock of its device where that is not wall time, and
-  // starts[s], where it is not null, those from the begin of the run to its begin.
-  int run_timed(const void* const* inputs, void* const* outputs, int64_t* step_ns, int64_t* starts = nullptr) noexcept {
-    return start(inputs, outputs, step_ns, starts);
+  // Of the last run: where late value number `index` lies, and its sizes. Valid until the next one.
+  virtual const void* late(size_t index, Dims& sizes) const {
+    (void)index, (void)sizes;
+    return nullptr;
   }
+  // Why the last run was unfit.
+  virtual std::string message() const { return {}; }
 
   // Of the last run: its code, and the step that failed (-1: none).
   struct LastError {
@@ -61,7 +74,10 @@ class Session : private Stages {
 
   const Plan& plan() const { return *plan_; }
 
- private:
+ protected:
+  struct Unbound {};
+  Session(std::shared_ptr<const Plan> plan, Unbound);
+
   // A step as the loop needs it.
   struct Step {
     pw_kernel kernel;
@@ -89,6 +105,7 @@ class Session : private Stages {
     const void* source;
     int output;
     uint64_t bytes;
+    int value;
   };
 
   // What a step of a device reads of the caller's, copied to pinned memory before.
@@ -102,19 +119,22 @@ class Session : private Stages {
   void allocate();
   void bind_pinned();
   void bind_steps();
+  virtual void bind_step(const PlanStep& from, size_t index);
+  void* workspace_of(size_t step) const;
   void* stage_input(int step, int value, uint64_t bytes);
   void bind_stages();
   void bind_copies();
   Memory reads_first(const Stage& stage, int index) const;
-  void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
-  int start(const void* const* inputs, void* const* outputs, int64_t* step_ns, int64_t* starts) noexcept;
+  virtual void* place_of(int value, size_t entry, std::vector<Patch>& patches) const;
+  // All of a run between taking and giving back the session. False when the caller's Stop ended it.
+  virtual bool walk(const int64_t* sizes) noexcept;
   void bind_caller(const void* const* inputs, void* const* outputs) noexcept;
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
   Memory ahead(uint32_t stage, uint32_t index) const noexcept override;
   void run_serial(const Stage& stage) noexcept;
-  int run_phase(const Step& step, int s, Team& team) const noexcept;
-  int run_step(const Step& step, int s, Team& alone) const noexcept;
+  virtual int run_phase(const Step& step, int s, Team& team) noexcept;
+  int run_step(const Step& step, int s, Team& alone) noexcept;
   int run_timed_step(const Step& step, int s, Team& team) noexcept;
   int run_queued_step(const Step& step, int s, Team& alone) noexcept;
   int wait_before(int s) noexcept;

@@ -119,12 +119,13 @@ std::vector<int64_t> geometry(const Problem& p, const char* name, size_t count, 
   return found;
 }
 
-// Kernel height or width: the attribute, or that of the largest weights.
+// Length of the kernel along an axis of space: the attribute, or that of the largest weights.
 int64_t kernel_length(const Problem& p, size_t axis) {
-  if (!p.word("kernel").empty()) return geometry(p, "kernel", 2, 1)[axis];
+  const size_t rank = p.in[0].shape.size();
+  if (!p.word("kernel").empty()) return geometry(p, "kernel", rank - 2, 1)[axis];
   int64_t most = 1;
   for (size_t i = 1; i < p.arity(); ++i)
-    if (p.in[i].present && p.in[i].shape.size() == 4) most = std::max(most, p.in[i].shape[2 + axis]);
+    if (p.in[i].present && p.in[i].shape.size() == rank) most = std::max(most, p.in[i].shape[2 + axis]);
   return most;
 }
 
@@ -132,12 +133,14 @@ int64_t kernel_length(const Problem& p, size_t axis) {
 // number by itself is at most kMostNumber: `integers` sees to that.)
 void check_windows(const Problem& p) {
   if (p.word("stride").empty() || p.word("pad").empty() || p.word("dilation").empty()) return;
-  if (p.in.empty() || p.in[0].shape.size() != 4 || p.out[0].shape.size() != 4) return;
-  const auto stride = geometry(p, "stride", 2, 1), pad = geometry(p, "pad", 4, 0), dilation = geometry(p, "dilation", 2, 1);
+  if (p.in.empty() || p.in[0].shape.size() < 3 || p.out[0].shape.size() != p.in[0].shape.size()) return;
   const Dims &x = p.in[0].shape, &y = p.out[0].shape;
+  const size_t space = x.size() - 2;  // axes behind batch and channels
+  const auto stride = geometry(p, "stride", space, 1), pad = geometry(p, "pad", 2 * space, 0);
+  const auto dilation = geometry(p, "dilation", space, 1);
   int64_t span = saturated(std::max<int64_t>(1, x[0]), std::max<int64_t>({1, x[1], y[1]})), visits = span;
-  for (size_t i : {0, 1}) {
-    const Windows w{std::max(x[2 + i], y[2 + i]), y[2 + i], kernel_length(p, i), stride[i], pad[i] + pad[i + 2], dilation[i]};
+  for (size_t i = 0; i < space; ++i) {
+    const Windows w{std::max(x[2 + i], y[2 + i]), y[2 + i], kernel_length(p, i), stride[i], pad[i] + pad[i + space], dilation[i]};
     span = saturated(span, std::max<int64_t>(1, w.span()));
     visits = saturated(saturated(visits, std::max<int64_t>(1, w.out)), w.kernel);
   }
@@ -181,6 +184,12 @@ int parse_threads(const std::string& text, std::string_view digits) {
 }
 
 }  // namespace
+
+std::shared_ptr<const Problem> Problem::shared(const std::string& text) {
+  thread_local std::shared_ptr<const Problem> last;
+  if (!last || last->text != text) last = std::make_shared<const Problem>(parse(text));
+  return last;
+}
 
 Problem Problem::parse(const std::string& text) {
   Problem p;

@@ -18,10 +18,18 @@ std::string Ports::text() const {
 
 Ports uniform_ports(const Problem& problem, Layout layout, DType dtype) {
   Ports ports;
-  auto format = [&](const Tensor& t) { return Format{dtype, t.shape.size() == 4 ? layout : Layout::plain, "cpu"}; };
+  auto format = [&](const Tensor& t) {
+    const size_t rank = t.shape.size();
+    return Format{dtype, of_rank(layout, rank) ? layout : plain_layout(rank), "cpu"};
+  };
   for (int i : problem.dynamic()) ports.in.push_back(format(problem.in[i]));
   for (const auto& t : problem.out) ports.out.push_back(format(t));
   return ports;
+}
+
+std::string failure_text(int code) {
+  if (code == kOutside) return "was given an index that lies outside of the axis that it counts along";
+  return "failed with code " + std::to_string(code);
 }
 
 Routine::Routine(Card card) : card_(std::move(card)) {

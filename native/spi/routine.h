@@ -1,6 +1,7 @@
 // Routine and Kernel: the contract of one way to compute a layer, and of that way bound to one problem.
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,7 @@ struct Ports {
   std::string text() const;
 };
 
-// All ports in one layout and dtype f32 on the CPU, where the value's rank is 4; else plain.
+// All ports in dtype f32 on the CPU, values of the rank that `layout` is for in it and the others row-major.
 Ports uniform_ports(const Problem& problem, Layout layout, DType dtype = DType::f32);
 
 // Of a routine that is usually the fastest on the problem.
@@ -47,13 +48,25 @@ inline Ports preferred(Ports ports) {
 struct Constant {
   const void* data = nullptr;  // nullptr for values and absent inputs
   uint64_t id = 0;             // equal non-zero ids: equal contents
-  // Of a value: how an integer format of it is read, real = scale * (q - zero_point); 0: not known.
+  // Of a value with one scale in u8: how that is read, real = scale * (q - zero_point); 0: not known, or of another kind.
   float scale = 0;
   int32_t zero_point = 0;
+  // Every scale that is known, those above included: position k along `axis` has scales[k] and zero_points[k], in integers
+  // of type `dtype`. -1: there is one for the whole value. Empty where none is known. They live as long as `prepare`.
+  DType dtype = DType::u8;
+  int axis = -1;
+  std::span<const float> scales{};
+  std::span<const int32_t> zero_points{};
   template <class T>
   const T* as() const { return static_cast<const T*>(data); }
 };
 using Constants = std::vector<Constant>;  // one per problem input, then one per output
+
+// What a run may fail with. An index that lies outside of its axis is not read with.
+constexpr int kOutside = 101;
+
+// What a code of a run means, as the end of the sentence "the step ...".
+std::string failure_text(int code);
 
 // One run of a kernel; see pw_context in plugin.h.
 struct Context {
@@ -93,8 +106,12 @@ class Kernel {
     return false;
   }
   // Called by every thread of the team. No exceptions, no allocation. A kernel overrides one of the two: the first where
-  // some axis is open, else the second, which is handed the same without sizes.
-  virtual void run(const Context& context) noexcept { run(context.in, context.out, context.workspace, context.team); }
+  // some axis is open or where contents may be wrong, else the second, which is handed the same without sizes. Gives 0, or
+  // why the run failed, such as kOutside: the rest of the run is passed over then, and outputs may hold anything.
+  virtual int run(const Context& context) noexcept {
+    run(context.in, context.out, context.workspace, context.team);
+    return 0;
+  }
   virtual void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept {
     (void)in, (void)out, (void)workspace, (void)team;
   }
@@ -115,6 +132,7 @@ struct Card {
   Accuracy accuracy = Accuracy::strict;
   bool reference = false;       // a candidate only where nothing else accepts, or when asked for
   bool takes_epilogue = false;  // may accept problems with an epilogue
+  bool axis_scales = false;     // takes values with a scale per position of an axis
   std::string requires_{};      // capability words joined by '+'
 };
 

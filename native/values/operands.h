@@ -24,6 +24,12 @@ class Operands {
     return static_cast<const T*>(e.dynamic >= 0 ? in[e.dynamic] : e.constant);
   }
 
+  // Its sizes in a run: those of its problem where it is a constant.
+  const int64_t* sizes(int i, const int64_t* const* in_sizes, const Dims& fixed) const {
+    const Entry& e = entries_[static_cast<size_t>(i)];
+    return e.dynamic >= 0 ? in_sizes[e.dynamic] : fixed.data();
+  }
+
  private:
   struct Entry {
     const void* constant;  // the constant's own memory

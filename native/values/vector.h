@@ -17,6 +17,7 @@
 
 namespace pw {
 
+// Layouts that routines are written for; which ranks each is for, and what it means, types/format.h says.
 constexpr Layout kAllLayouts[] = {Layout::plain, Layout::nchw, Layout::nhwc, Layout::nchw16c};
 constexpr Layout kImageLayouts[] = {Layout::nchw, Layout::nhwc, Layout::nchw16c};
 // Those of values in fewer bits: channels last, and the ranks other than 4.
@@ -53,20 +54,6 @@ void share_rows(Team& team, int64_t outer, int64_t rows, int64_t columns, Body&&
                 i += r1 - r0;
               }
             });
-}
-
-// Dimensions as they lie in memory, each with the logical dimension that it belongs to (nchw16c: channels twice).
-struct MemoryDim {
-  int64_t size;
-  int logical;
-};
-inline std::vector<MemoryDim> memory_dims(Layout layout, const Dims& shape) {
-  if (layout == Layout::nhwc) return {{shape[0], 0}, {shape[2], 2}, {shape[3], 3}, {shape[1], 1}};
-  if (layout == Layout::nchw16c)
-    return {{shape[0], 0}, {shape[1] / 16, 1}, {shape[2], 2}, {shape[3], 3}, {16, 1}};
-  std::vector<MemoryDim> dims;
-  for (size_t i = 0; i < shape.size(); ++i) dims.push_back({shape[i], static_cast<int>(i)});
-  return dims;
 }
 
 // The logical dimensions in memory order, those of length 1 left out: two layouts with the same order of a shape hold
@@ -169,7 +156,7 @@ class VectorRoutine : public Routine {
     if (p.epilogue && !card_.takes_epilogue) return Verdict::no("it takes no epilogue");
     if (p.epilogue)
       if (auto verdict = Post::accepts(p); !verdict) return verdict;
-    if ((deciding.shape.size() == 4) != (layout_ != Layout::plain))
+    if (!of_rank(layout_, deciding.shape.size()))
       return Verdict::no(layout_ == Layout::plain ? "rank 4 has routines of its own" : "the rank is not 4");
     for (const auto* list : {&p.in, &p.out})
       for (const Tensor& t : *list) {

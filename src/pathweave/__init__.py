@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `_PUBLIC` has the same 
     from .net.net import TensorSpec as TensorSpec
     from .net.problem import Problem as Problem
     from .net.route import Route as Route
+    from .plugins import include_folder as include_folder
     from .profiling.profile import Profile as Profile
     from .profiling.protocol import profile as profile
     from .runtime.calibrate import CalibrationWarning as CalibrationWarning
@@ -52,6 +53,7 @@ _PUBLIC = {
     "tune": ("pathweave.tuning.api", "tune"),
     "devices": ("pathweave.runtime.devices", "devices"),
     "open_plugin": ("pathweave.runtime.devices", "open_plugin"),
+    "include_folder": ("pathweave.plugins", "include_folder"),
     "routines": ("pathweave.runtime.devices", "routines"),
     "default_route": ("pathweave.runtime.model", "default_route"),
     "Model": ("pathweave.runtime.model", "LoadedModel"),

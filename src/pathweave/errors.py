@@ -59,6 +59,10 @@ class OpenSizesError(InputError):
         self.symbols, self.inputs = symbols or [], inputs
 
 
+class UnfitSizesError(InputError):
+    """A plan does not do for the sizes that a call has, or that were met while it ran."""
+
+
 class DTypeError(InputError, TypeError):
     """A call's input has another element type than the model declares."""
 
@@ -93,6 +97,10 @@ class ProfileError(Error, ValueError):
 
 class StoreError(Error, OSError):
     """The profile store cannot be opened, read or written."""
+
+
+class PluginError(Error, ImportError):
+    """An installed package that adds to pathweave cannot be used, or a part of it; see plugins.py."""
 
 
 class DeviceError(Error, RuntimeError):

@@ -26,6 +26,18 @@ def modules(package: str) -> list[ModuleType]:
     return [importlib.import_module(f"{package}.{name}") for name in names]
 
 
+def instances_in(module: ModuleType, base: type[_Item]) -> dict[str, _Item]:
+    """One instance of every subclass of `base` that a module defines, by its `name`; "" is left out. Raises ModelError where
+    two share a name."""
+    found: dict[str, _Item] = {}
+    for item in vars(module).values():
+        if isinstance(item, type) and issubclass(item, base) and item.name and item.__module__ == module.__name__:
+            if item.name in found:
+                raise ModelError(f"{item.name} is defined twice in {module.__name__}")
+            found[item.name] = item()
+    return found
+
+
 def instances(package: str, base: type[_Item], what: str) -> dict[str, _Item]:
     """One instance of every subclass of `base` that the modules in a folder define, by its `name`; "" is left out.
 
@@ -33,9 +45,8 @@ def instances(package: str, base: type[_Item], what: str) -> dict[str, _Item]:
     """
     found: dict[str, _Item] = {}
     for module in modules(package):
-        for item in vars(module).values():
-            if isinstance(item, type) and issubclass(item, base) and item.name and item.__module__ == module.__name__:
-                if item.name in found:
-                    raise ModelError(f"{what} {item.name} is defined twice")
-                found[item.name] = item()
+        for name, item in instances_in(module, base).items():
+            if name in found:
+                raise ModelError(f"{what} {name} is defined twice")
+            found[name] = item
     return found

@@ -6,6 +6,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
+from .words import printable
+
 Progress = Callable[[float, str], None]
 
 
@@ -25,10 +27,10 @@ def progress_bar(show: bool | Progress = True, title: str = "tuning") -> Iterato
     from rich.console import Console
     text = rich_progress.TextColumn
     columns = (text("{task.description}"), rich_progress.BarColumn(), text("{task.percentage:>3.0f} %"),
-               rich_progress.TimeElapsedColumn(), text("{task.fields[text]}"))
+               rich_progress.TimeElapsedColumn(), text("{task.fields[text]}", markup=False))
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0, text="")
-        yield lambda fraction, text: bar.update(task, completed=fraction, text=text)
+        yield lambda fraction, text: bar.update(task, completed=fraction, text=printable(text))
 
 
 def part(progress: Progress, start: float, end: float) -> Progress:

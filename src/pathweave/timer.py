@@ -33,6 +33,9 @@ class Timer(Protocol):
 class SystemTimer:
     """The clocks of the operating system."""
 
+    def __repr__(self) -> str:
+        return "SYSTEM"  # as signatures show it
+
     def now(self) -> float:
         """Seconds; never runs back."""
         return time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 #: A number with a point or an exponent, not inside of a word.
 _FLOAT = re.compile(r"(?<![\w.])-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)(?![\w.])")
@@ -10,7 +11,22 @@ _FLOAT = re.compile(r"(?<![\w.])-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)(?![\w.])"
 
 def counted(n: int | str, noun: str, plural: str = "") -> str:
     """A count with its noun: `1 thread`, `2 threads`; `plural`: where it is not the noun with an s."""
-    return f"{n} {noun}" if n == 1 else f"{n} {plural or noun + 's'}"
+    return f"{n} {noun}" if str(n) == "1" else f"{n} {plural or noun + 's'}"
+
+
+def printable(text: str, kept: str = "") -> str:
+    """A text for a terminal: characters that are not printable, such as those that move the cursor or turn the direction of
+    writing, by their escapes (`\\x1b`). `kept`: characters that stay as they are. Names are out of files that anybody wrote."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'conv2'?` for a word that is nearly one of the known ones; else ""."""
+    import difflib
+    near = difflib.get_close_matches(word, sorted(set(known) - {word}), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def short_floats(text: str) -> str:

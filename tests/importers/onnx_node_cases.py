@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from pathweave.errors import ShapeError, UnsupportedOperatorError
 from pathweave.importers import load
 from pathweave.importers.onnx import operators
+from pathweave.importers.onnx.tensors import ELEMENT_TYPES
 from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
@@ -99,10 +100,17 @@ def run(model: onnx.ModelProto, feeds: dict, case: NodeCase, expected: list) -> 
                 np.testing.assert_array_equal(got, wanted, err_msg=f"{what} {value.name}")
 
 
+def array_of(values: list) -> list:
+    """Values of a case, of which some are tensors of ONNX; one of an element type that the importer lacks stays as it is."""
+    return [numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) and v.data_type in ELEMENT_TYPES else v
+            for v in values]
+
+
 def attempt(case: NodeCase) -> str:
     """"" where the case passes as constants and, where it is not refused, with values; else why it is refused."""
     reasons = []
     for inputs, outputs in case.data:
+        inputs, outputs = array_of(inputs), array_of(outputs)
         if not all(isinstance(a, (np.ndarray, np.generic)) for a in (*inputs, *outputs)):
             return "sequences, optionals or maps"
         feeds = dict(zip((v.name for v in case.model.graph.input), map(np.asarray, inputs)))
@@ -119,9 +127,9 @@ def attempt(case: NodeCase) -> str:
             except UnsupportedOperatorError as e:
                 reasons.append(str(e))
             except ShapeError as e:
-                if "depends on the contents" not in str(e):
+                if "expected one rank" not in str(e):
                     raise
-                reasons.append("a shape that depends on contents")
+                reasons.append("branches of different ranks")
         if not passed:
             return reasons[-1]
     return ""

@@ -409,14 +409,26 @@ def test_if_with_a_condition_that_is_known(taken):
     assert ("div" in kinds or "mul" in kinds) and "if" not in kinds
 
 
-def test_if_with_a_condition_that_depends_on_the_input_is_refused():
-    condition = [node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m m", "flag")]
-    with pytest.raises(UnsupportedOperatorError, match="condition 'flag' depends on what.*\nIf: its condition must be known"):
-        load(_if_model(condition))
+@pytest.mark.parametrize("number", [-5.0, 0.5, 5.0])
+def test_if_with_a_condition_that_depends_on_the_input(number):
+    condition = [node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m zero", "flag")]
+    nodes = [node("Sub", "x k", "shifted"), *condition, node("If", "flag", "y", then_branch=_branch(
+        "t", [node("Mul", "shifted k", "a")], ["a"]), else_branch=_branch("e", [node("Abs", "shifted", "a")], ["a"]))]
+    model = build(nodes, {"x": (X, ["N", 3, 4, 5])}, {"k": np.float32(2), "zero": np.float32(0)})
+    x = np.full_like(X, number)
+    (expected,) = run_reference(model, {"x": x})
+    net = load(model).main
+    for candidate in (net, bind(optimise(net), {"x": x.shape})):
+        np.testing.assert_array_equal(evaluate(candidate, {"x": x})["y"], expected)
+
+
+def test_if_with_a_condition_that_depends_on_sizes_is_decided_when_they_are_known():
     sized = [node("Shape", "x", "d", start=0, end=1), node("Squeeze", "d", "n"), node("Less", "n four", "many"),
              node("Squeeze", "many", "flag")]
-    with pytest.raises(UnsupportedOperatorError, match="If"):
-        load(_if_model(sized))
+    model = _if_model(sized)
+    check_sizes(model, batches(1, 2, 5))
+    assert "if" in {layer.kind for layer in load(model).main.layers}
+    assert "if" not in {layer.kind for layer in bind(load(model).main, {"x": (2, *X.shape[1:])}).layers}
 
 
 def test_operators_of_the_branch_that_is_not_taken_do_not_matter():

@@ -16,7 +16,6 @@ REFUSALS = {
     "indices of a pool": "optional outputs 'z' are read",
     "training": "training_mode",
     "values that are no arrays": "^sequences, optionals or maps$",
-    "shapes that depend on contents": "^a shape that depends on contents$",
     "element types": "ONNX element type",
 }
 #: Cases in which ONNX's text and ONNX Runtime agree, and the expected numbers, which onnx.reference made, do not: the text

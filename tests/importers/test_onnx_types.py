@@ -365,11 +365,11 @@ def test_operator_in_float16(case):
     """Computed in float32 on the same numbers by ONNX Runtime, then rounded."""
     opset = case.opsets[-1]
     nodes, inputs, constants, outputs = _converted(case, np.float16)
-    model = pathweave.load(build(nodes, inputs, constants, outputs, opset))
+    data = build(nodes, inputs, constants, outputs, opset)
     single = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in inputs.items()}
     fixed = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in constants.items()}
     expected = run_reference(build(nodes, single, fixed, outputs, opset), single)
-    found = model.run(inputs)
+    found = pathweave.load(data).run(inputs)
     for name, wanted in zip(outputs, expected):
         if wanted.dtype == np.float32:
             assert found[name].dtype == np.float16, name
@@ -385,8 +385,7 @@ def test_operator_in_float64(case):
     opset = case.opsets[-1]
     nodes, inputs, constants, outputs = _converted(case, np.float64)
     data = build(nodes, inputs, constants, outputs, opset)
-    model = pathweave.load(data)
-    found = model.run(inputs)
+    found = pathweave.load(data).run(inputs)
     try:
         expected, tolerance = run_reference(data, inputs), 1e-6  # some of its kernels go through float32 inside
     except Exception:  # noqa: BLE001  onnxruntime has an exception class per code

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,13 @@ def build_null_device(folder: Path) -> str:
                     "-fvisibility=hidden", "-I", str(ROOT / "include"), "-o", str(library), str(NULL_DEVICE),
                     "-pthread"], check=True)
     return str(library)
+
+
+def write_layouts(folder: Path) -> Path:
+    """The folder to include with the core's table of layouts in it, as the build writes it."""
+    subprocess.run([sys.executable, ROOT / "cmake/layouts.py", ROOT / "src/pathweave/net/layouts.py",
+                    folder / "types/layouts.inc"], check=True)
+    return folder
 
 
 def null_library(path: str) -> ctypes.CDLL:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from native_helpers import ROOT, compiler
+from native_helpers import ROOT, compiler, write_layouts
 
 from pathweave.layers import kinds
 from pathweave.layers.activation import Activation
@@ -100,6 +100,6 @@ def test_micro_kernels_are_chosen_by_what_they_apply(tmp_path):
     sources = [str(ROOT / "native" / name) for name in ("spi/activation.cpp", "spi/problem.cpp", "spi/routine.cpp",
                                                          "spi/ukernel.cpp", "types/format.cpp")]
     build(ROOT / "tests/native/choosing_activations.cpp", tmp_path / "choosing", "-O0", f"-I{ROOT}/native",
-          f"-I{ROOT}/include", *sources)
+          f"-I{ROOT}/include", f"-I{write_layouts(tmp_path)}", *sources)
     done = subprocess.run([tmp_path / "choosing"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout

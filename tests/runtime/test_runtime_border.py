@@ -58,7 +58,7 @@ def close(got: np.ndarray, wanted: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_table_says_what_the_definitions_say(layout):
-    shape = (2, 32, 3, 5) if layout != "plain" else (2, 3, 5)
+    shape = {"plain": (2, 3, 5), "nlc": (2, 3, 5), "ndhwc": (2, 3, 4, 5, 7)}.get(layout, (2, 32, 3, 5))
     x = np.arange(np.prod(shape)).reshape(shape)
     wanted = lay_out(x, layout)
     assert fits(layout, shape) and physical_shape(layout, shape) == wanted.shape
@@ -69,7 +69,8 @@ def test_the_table_says_what_the_definitions_say(layout):
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (1, 2, 3), (1, 16, 2, 3), (1, 24, 2, 3), (1, 0, 2, 2), (1, 2, 3, 4, 5)])
 def test_which_shapes_fit(shape):
     image = len(shape) == 4
-    wanted = {"plain": not image, "nchw": image, "nhwc": image, "nchw16c": image and shape[1] % 16 == 0}
+    wanted = {"plain": not image, "nchw": image, "nhwc": image, "nchw16c": image and shape[1] % 16 == 0,
+              "nlc": len(shape) == 3, "ndhwc": len(shape) == 5}
     assert {layout: fits(layout, shape) for layout in LAYOUTS} == wanted
 
 

@@ -52,8 +52,10 @@ def test_routine_compiles(tmp_path):
     if not compiler:
         pytest.skip("needs a C++ compiler")
     new.main(["routine", "conv2/ring"], tmp_path)
+    subprocess.run([sys.executable, ROOT / "cmake/layouts.py", ROOT / "src/pathweave/net/layouts.py",
+                    tmp_path / "collected/types/layouts.inc"], check=True)
     subprocess.run([compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT}/native",
-                    f"-I{ROOT}/include", "-DPW_COLLECT=collect_conv2_ring",
+                    f"-I{ROOT}/include", f"-I{tmp_path}/collected", "-DPW_COLLECT=collect_conv2_ring",
                     tmp_path / "native/routines/conv2/ring.cpp"], check=True)
 
 

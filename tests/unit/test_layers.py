@@ -10,11 +10,17 @@ from layer_oracle import covers, elsewhere, oracle
 
 from pathweave.layers import compute, kinds
 from pathweave.net.compare import relative_error
+from pathweave.net.dim import highest, lowest
 from pathweave.net.format import numpy_dtype
 from pathweave.testing import cases, tolerance
 
 CASES = cases()
 _SLACK = {"resize2": 1e-5}  # ONNX Runtime finds the source coordinates in float32
+
+
+def _within(shape, spec) -> bool:
+    """Whether a shape is what the shape rule says; a size that depends on contents is between its bounds."""
+    return len(shape) == spec.rank and all(lowest(d) <= n <= highest(d) for n, d in zip(shape, spec.dims))
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if covers(c)], ids=str)
@@ -25,7 +31,8 @@ def test_meaning_equals_onnx(case):
     plain = compute(case.layer(), arrays)
     assert len(wanted) == len(reference) == len(plain)
     for onnx_result, wide, own, spec in zip(wanted, reference, plain, case.outputs(), strict=True):
-        assert onnx_result.shape == wide.shape == np.shape(own) == spec.shape
+        assert onnx_result.shape == wide.shape == np.shape(own)
+        assert _within(np.shape(own), spec)
         assert onnx_result.dtype == own.dtype == np.dtype(numpy_dtype(spec.dtype))
         limit = max(tolerance(case, "strict"), _SLACK.get(case.kind, 2e-6) if own.dtype.kind == "f" else 0.0)
         assert relative_error(onnx_result, wide.astype(np.float64) if wide.dtype.kind == "f" else wide) <= limit
@@ -35,14 +42,15 @@ def test_meaning_equals_onnx(case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_shape_rule_equals_meaning(case):
     arrays = case.arrays()
-    for precision in ("f64", "f32", "f16"):
-        given = [a.astype(numpy_dtype(precision)) if a is not None and a.dtype.kind == "f" else a for a in arrays]
-        floats = any(a is not None and a.dtype.kind == "f" for a in arrays)
+    single = all(s is None or s.dtype not in ("f16", "f64") for s in case.inputs)
+    for precision in ("f64", "f32", "f16") if single else ("as it is",):
+        given = [a.astype(numpy_dtype(precision)) if single and a is not None and a.dtype.kind == "f" else a for a in arrays]
+        floats = single and any(a is not None and a.dtype.kind == "f" for a in arrays)
         with np.errstate(all="ignore"):
             results = compute(case.layer(), given)
         for y, spec in zip(results, case.outputs(), strict=True):
             assert isinstance(y, np.ndarray)
-            assert y.shape == spec.shape
+            assert _within(y.shape, spec)
             follows = spec.dtype == "f32" and floats and case.kind not in ("cast", "source")
             assert y.dtype == np.dtype(numpy_dtype(precision if follows else spec.dtype))
 

@@ -1,26 +1,50 @@
-// Changes of layout of images: nchw, nhwc, nchw16c.
+// Changes of layout: channels first, last and in blocks. f32 images have routines of their own, with variants to measure;
+// what has another element type or rank is moved by one routine per pair of layouts, whatever the size of its elements.
 #include <cstring>
 
 #include "ukernels/kinds/transpose_f32.h"
+#include "ukernels/kinds/transpose_u8.h"
 #include "values/vector.h"
 
 namespace pw {
 namespace {
 
+// y[c * y_row + r] = x[r * x_row + c] of elements of 2 and 8 bytes, for which there is no micro-kernel. Blocks of 16 x 16
+// keep the lines of both sides in the first cache.
+template <class T>
+struct Plain {
+  void run(const T* x, int64_t x_row, T* y, int64_t y_row, int64_t rows, int64_t columns) const {
+    constexpr int64_t kBlock = 16;
+    for (int64_t r0 = 0; r0 < rows; r0 += kBlock)
+      for (int64_t c0 = 0; c0 < columns; c0 += kBlock)
+        for (int64_t c = c0; c < std::min(columns, c0 + kBlock); ++c)
+          for (int64_t r = r0; r < std::min(rows, r0 + kBlock); ++r) y[c * y_row + r] = x[r * x_row + c];
+  }
+};
+
+// Where the channels of a layout lie.
+enum class Channels { first, last, blocks };
+Channels channels_of(Layout layout) {
+  return facts(layout).block ? Channels::blocks : facts(layout).row_major() ? Channels::first : Channels::last;
+}
+
+// T: what is as large as an element. A value is images x channels x pixels, the pixels being all axes behind the channels.
+template <class T, class Transpose>
 class AdaptKernel : public PieceKernel {
  public:
-  AdaptKernel(const TransposeF32& kernel, Layout source, Layout target, const Dims& shape)
-      : kernel_(kernel), source_(source), target_(target), images_(shape[0]), channels_(shape[1]),
-        pixels_(shape[2] * shape[3]), same_(memory_order(source, shape) == memory_order(target, shape)) {}
+  AdaptKernel(const Transpose& kernel, Layout source, Layout target, const Dims& shape)
+      : kernel_(kernel), source_(channels_of(source)), target_(channels_of(target)), images_(shape[0]), channels_(shape[1]),
+        pixels_(count(shape) / (shape[0] * shape[1])),
+        same_(memory_order(source, shape) == memory_order(target, shape)) {}
 
   void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const float* x = static_cast<const float*>(in[0]);
-    float* y = static_cast<float*>(out[0]);
+    const T* x = static_cast<const T*>(in[0]);
+    T* y = static_cast<T*>(out[0]);
     const int64_t image = channels_ * pixels_, total = images_ * image;
     if (same_) {
       if (x == y) return;
       return in_pieces(team, total, 1024, total, [&](int64_t first, int64_t last) {
-        std::memcpy(y + first, x + first, static_cast<size_t>(last - first) * 4);
+        std::memcpy(y + first, x + first, static_cast<size_t>(last - first) * sizeof(T));
       });
     }
     // Pieces are runs of pixels, so that both sides are walked in long stretches; small images are cut along their
@@ -39,26 +63,26 @@ class AdaptKernel : public PieceKernel {
 
  private:
   // Pixels [p, p + n), channels [c, c + width) of one image.
-  void piece(const float* x, float* y, int64_t p, int64_t n, int64_t c, int64_t width) const noexcept {
-    const int64_t planar = c * pixels_ + p, last = p * channels_ + c;  // where they start in nchw and in nhwc
-    if (source_ == Layout::nchw && target_ == Layout::nhwc)
+  void piece(const T* x, T* y, int64_t p, int64_t n, int64_t c, int64_t width) const noexcept {
+    const int64_t planar = c * pixels_ + p, last = p * channels_ + c;  // where they start, channels first and last
+    if (source_ == Channels::first && target_ == Channels::last)
       return kernel_.run(x + planar, pixels_, y + last, channels_, width, n);
-    if (source_ == Layout::nhwc && target_ == Layout::nchw)
+    if (source_ == Channels::last && target_ == Channels::first)
       return kernel_.run(x + last, channels_, y + planar, pixels_, n, width);
     for (int64_t k = 0; k < width; k += 16) {
       const int64_t block = (c + k) * pixels_ + p * 16;
-      if (source_ == Layout::nchw) kernel_.run(x + planar + k * pixels_, pixels_, y + block, 16, 16, n);
-      else if (target_ == Layout::nchw) kernel_.run(x + block, 16, y + planar + k * pixels_, pixels_, n, 16);
-      else if (source_ == Layout::nhwc) lanes(x + last + k, channels_, y + block, 16, n);
+      if (source_ == Channels::first) kernel_.run(x + planar + k * pixels_, pixels_, y + block, 16, 16, n);
+      else if (target_ == Channels::first) kernel_.run(x + block, 16, y + planar + k * pixels_, pixels_, n, 16);
+      else if (source_ == Channels::last) lanes(x + last + k, channels_, y + block, 16, n);
       else lanes(x + block, 16, y + last + k, channels_, n);
     }
   }
-  static void lanes(const float* x, int64_t x_step, float* y, int64_t y_step, int64_t n) noexcept {
-    for (int64_t i = 0; i < n; ++i) std::memcpy(y + i * y_step, x + i * x_step, 64);
+  static void lanes(const T* x, int64_t x_step, T* y, int64_t y_step, int64_t n) noexcept {
+    for (int64_t i = 0; i < n; ++i) std::memcpy(y + i * y_step, x + i * x_step, 16 * sizeof(T));
   }
 
-  const TransposeF32& kernel_;
-  Layout source_, target_;
+  const Transpose kernel_;
+  Channels source_, target_;
   int64_t images_, channels_, pixels_;
   bool same_;
 };
@@ -87,12 +111,56 @@ class Adapt : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
-    return std::make_unique<AdaptKernel>(variant_ukernel<TransposeF32>(kind_, variant), layout_, target_,
-                                         p.in[0].shape);
+    return std::make_unique<AdaptKernel<float, TransposeF32>>(variant_ukernel<TransposeF32>(kind_, variant), layout_,
+                                                              target_, p.in[0].shape);
   }
 
  private:
   Layout target_;
+};
+
+// Values as they are, of any element type.
+class AdaptAny : public Routine {
+ public:
+  AdaptAny(Layout source, Layout target)
+      : Routine({.id = std::string("adapt/transpose:any:") + pw::text(source) + "-" + pw::text(target) + ":cpu",
+                 .layer = "adapt"}),
+        source_(source), target_(target) {}
+  Verdict accepts(const Problem& p) const override {
+    const DType dtype = p.in[0].dtype;
+    if (p.word("source") != pw::text(Format{dtype, source_, "cpu"}) || p.word("target") != pw::text(Format{dtype, target_, "cpu"}))
+      return Verdict::no(std::string("it goes from ") + pw::text(source_) + " to " + pw::text(target_) +
+                         ", in the value's own element type");
+    if (dtype == DType::f32 && of_rank(Layout::nchw, p.in[0].shape.size()))
+      return Verdict::no("f32 images have routines of their own");
+    if (p.in[0].count() == 0) return Verdict::no("the value is empty");
+    for (Layout layout : {source_, target_})
+      if (!fits(layout, p.in[0].shape)) return Verdict::no(std::string("the value does not fit ") + pw::text(layout));
+    return Verdict::ok();
+  }
+  Ports ports(const Problem& p) const override {
+    Ports ports;
+    ports.in = {{p.in[0].dtype, source_, "cpu"}};
+    ports.out = {{p.in[0].dtype, target_, "cpu"}};
+    if (memory_order(source_, p.in[0].shape) == memory_order(target_, p.in[0].shape)) ports.share.push_back({0, 0, 0});
+    return ports;
+  }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    const Dims& shape = p.in[0].shape;
+    switch (size_of(p.in[0].dtype)) {
+      case 1: return made<uint8_t>(best_ukernel<TransposeU8>(PW_KIND_TRANSPOSE_U8), shape);
+      case 2: return made<uint16_t>(Plain<uint16_t>{}, shape);
+      case 4: return made<float>(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32), shape);
+      default: return made<uint64_t>(Plain<uint64_t>{}, shape);
+    }
+  }
+
+ private:
+  template <class T, class Transpose>
+  std::unique_ptr<Kernel> made(const Transpose& kernel, const Dims& shape) const {
+    return std::make_unique<AdaptKernel<T, Transpose>>(kernel, source_, target_, shape);
+  }
+  Layout source_, target_;
 };
 
 }  // namespace
@@ -101,7 +169,15 @@ namespace PW_COLLECT {
 void collect(Collector& c) {
   for (Layout source : kImageLayouts)
     for (Layout target : kImageLayouts)
-      if (source != target) c.add<Adapt>(source, target);
+      if (source != target) {
+        c.add<Adapt>(source, target);
+        c.add<AdaptAny>(source, target);
+      }
+  for (Layout last : {Layout::nlc, Layout::ndhwc}) {
+    const Layout first = plain_layout(static_cast<size_t>(facts(last).rank));
+    c.add<AdaptAny>(first, last);
+    c.add<AdaptAny>(last, first);
+  }
 }
 }  // namespace PW_COLLECT
 

@@ -38,7 +38,8 @@ class Pointwise : public ConvolutionRoutine {
     const int64_t chunk = slash == std::string::npos ? g.inputs : std::stoll(variant.substr(slash + 2));
     using Rows = std::conditional_t<kStored<T> == DType::f32, RowsKernel, StoredRowsKernel<T>>;
     return std::make_unique<Rows>(RowsProblem{g.images * g.out_pixels(), g.inputs, g.outputs, c[1], bias_of(p, c),
-                                              *epilogue_activation(p), p.epilogue.add, p.threads, chunk},
+                                              *epilogue_activation(p), p.epilogue.add, p.threads, chunk,
+                                              RowAxes::of(p.in[0].shape, 1)},
                                   gemm_kernel(variant.substr(0, slash)));
   }
 };

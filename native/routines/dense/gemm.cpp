@@ -20,7 +20,8 @@ class DenseGemm : public Routine {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     return std::make_unique<RowsKernel>(RowsProblem{s.rows, s.depth, s.columns, c[1], bias_of(p, c),
-                                                    *epilogue_activation(p), p.epilogue.add, p.threads, kChunk},
+                                                    *epilogue_activation(p), p.epilogue.add, p.threads, kChunk,
+                                                    RowAxes::of(p.in[0].shape, p.in[0].shape.size() - 1)},
                                         gemm_kernel(variant));
   }
 

@@ -12,27 +12,21 @@ namespace {
 class MatmulGemmKernel : public Kernel {
  public:
   MatmulGemmKernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : shape_(p), operands_(p, constants), residual_(p.residual()), areas_{kArea, p.threads} {
+      : operands_(p, constants), a_shape_(p.in[0].shape), b_shape_(p.in[1].shape), a_constant_(p.in[0].constant),
+        residual_(p.residual()), areas_{kArea, p.threads}, threads_(p.threads) {
     const GemmF32& kernel = gemm_kernel(variant);
-    shape_.join_rows();
-    bias_ = pack_bias(nullptr, shape_.columns, kernel.columns);
+    const MatmulRun shape = at(a_shape_.data(), b_shape_.data());
+    bias_ = pack_bias(nullptr, shape.columns, kernel.columns);
     product_.kernel = &kernel;
     product_.bias = bias_.as<float>();
     product_.act = *epilogue_activation(p);
-    product_.rows = shape_.rows;
-    product_.columns = shape_.columns;
     product_.taps = 1;
-    product_.depth = shape_.depth;
-    product_.chunk = product_.row_tiles() == 1 ? shape_.depth : std::min<int64_t>(shape_.depth, 512);
-    product_.c_row = shape_.columns;
     product_.c_group = 16;
-    product_.blocking = block(product_.row_tiles(), product_.panels(), product_.chunk * kernel.columns * 4,
-                              kernel.rows * shape_.depth * 4, p.threads);
-    panel_ = shape_.depth * kernel.columns;
+    size(product_, shape);
     if (p.in[1].constant) {
-      packed_ = pack_constant(constants[1]);
+      packed_ = pack_constant(constants[1], shape);
     } else {
-      packed_floats_ = shape_.b_matrices * product_.panels() * panel_;
+      packed_floats_ = shape.b_matrices * product_.panels() * shape.depth * kernel.columns;
     }
   }
 
@@ -42,53 +36,77 @@ class MatmulGemmKernel : public Kernel {
     return static_cast<size_t>(packed_floats_) * 4 + areas_.total();
   }
   size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
+  // A constant has its sizes, and so has what they are those of: depth and columns of b, all but the columns of a.
+  bool open(size_t port, size_t axis) const override {
+    if (a_constant_) return false;
+    if (!packed_) return true;
+    const size_t last = a_shape_.size() - 1;
+    return port == 0 ? axis != last : b_shape_.size() < 2 || a_shape_.size() < b_shape_.size() ? false : axis != last;
+  }
 
-  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
-    const auto* a = operands_.get<float>(0, in);
-    const auto* residual = operands_.get<float>(residual_, in);
-    auto* y = static_cast<float*>(out[0]);
-    auto* own = static_cast<float*>(workspace);
-    auto** pointers = areas_.own<const float*>(own + packed_floats_, team);
+  int run(const Context& c) noexcept override {
+    const MatmulRun shape = at(operands_.sizes(0, c.in_sizes, a_shape_), operands_.sizes(1, c.in_sizes, b_shape_));
+    Product product = product_;
+    size(product, shape);
+    const auto* a = operands_.get<float>(0, c.in);
+    const auto* residual = operands_.get<float>(residual_, c.in);
+    auto* y = static_cast<float*>(c.out[0]);
+    auto* own = static_cast<float*>(c.workspace);
+    auto** pointers = areas_.own<const float*>(own + packed_floats_, c.team);
     const float* panels = packed_ ? packed_->as<float>() : own;
-    const int64_t matrix = product_.panels() * panel_;
-    if (!packed_ && team.phase == 0) {
-      const auto* b = operands_.get<float>(1, in);
-      const int64_t all = shape_.b_matrices * product_.panels();
-      return team.each(all, std::max<int64_t>(1, all / (8 * team.count)), [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i) pack_panel(b, i, own + i * panel_);
+    const int64_t panel = shape.depth * product.kernel->columns, matrix = product.panels() * panel;
+    if (!packed_ && c.team.phase == 0) {
+      const auto* b = operands_.get<float>(1, c.in);
+      const int64_t all = shape.b_matrices * product.panels();
+      c.team.each(all, std::max<int64_t>(1, all / (8 * c.team.count)), [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) pack_panel(b, i, shape, own + i * panel);
       });
+      return 0;
     }
-    const int64_t blocks = product_.blocking.count(), results = shape_.rows * shape_.columns;
+    const int64_t blocks = product.blocking.count(), results = shape.rows * shape.columns;
     // Small products are taken several at a time.
-    const int64_t count = shape_.batch() * blocks, grain = std::max<int64_t>(1, count / (16 * team.count));
-    team.each(count, grain, [&](int64_t first, int64_t last) {
+    const int64_t count = shape.batch * blocks, grain = std::max<int64_t>(1, count / (16 * c.team.count));
+    c.team.each(count, grain, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t n = i / blocks;
-        const float* rows = a + shape_.a_index[static_cast<size_t>(n)] * shape_.rows * shape_.depth;
-        Product p = product_;
-        p.b = panels + shape_.b_index[static_cast<size_t>(n)] * matrix;
+        const auto [of_a, of_b] = shape.operands(n);
+        const float* rows = a + of_a * shape.rows * shape.depth;
+        Product p = product;
+        p.b = panels + of_b * matrix;
         walk_block(p, i % blocks, y + n * results, residual ? residual + n * results : nullptr, pointers,
                    [&](int64_t row, int64_t valid, const float** to) {
                      for (int64_t r = 0; r < p.kernel->rows; ++r)
-                       to[r] = rows + (row + std::min(r, valid - 1)) * shape_.depth;
+                       to[r] = rows + (row + std::min(r, valid - 1)) * shape.depth;
                    });
       }
     });
+    return 0;
   }
 
  private:
   static constexpr int64_t kArea = 256;  // bytes of row pointers per thread: up to 32 rows
 
-  std::shared_ptr<const Buffer> pack_constant(const Constant& b) const {
-    const std::string key = "matmul/" + std::to_string(shape_.b_matrices) + "/" + std::to_string(shape_.depth) + "/" +
-                            std::to_string(shape_.columns) + "/" + std::to_string(product_.kernel->columns);
-    const int64_t all = shape_.b_matrices * product_.panels();
-    const size_t bytes = static_cast<size_t>(all * panel_) * 4;
+  MatmulRun at(const int64_t* a, const int64_t* b) const { return {a, a_shape_.size(), b, b_shape_.size()}; }
+
+  // Makes `p` the product of these sizes.
+  void size(Product& p, const MatmulRun& shape) const {
+    p.rows = shape.rows;
+    p.columns = p.c_row = shape.columns;
+    p.depth = shape.depth;
+    p.chunk = p.row_tiles() == 1 ? shape.depth : std::min<int64_t>(shape.depth, 512);
+    p.blocking = block(p.row_tiles(), p.panels(), p.chunk * p.kernel->columns * 4, p.kernel->rows * shape.depth * 4, threads_);
+  }
+
+  std::shared_ptr<const Buffer> pack_constant(const Constant& b, const MatmulRun& shape) const {
+    const std::string key = "matmul/" + std::to_string(shape.b_matrices) + "/" + std::to_string(shape.depth) + "/" +
+                            std::to_string(shape.columns) + "/" + std::to_string(product_.kernel->columns);
+    const int64_t all = shape.b_matrices * product_.panels(), panel = shape.depth * product_.kernel->columns;
+    const size_t bytes = static_cast<size_t>(all * panel) * 4;
     auto fill = [&] {
       Buffer packed(bytes);
       float* to = packed.as<float>();
       parallel_for(all, [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i) pack_panel(b.as<float>(), i, to + i * panel_);
+        for (int64_t i = first; i < last; ++i) pack_panel(b.as<float>(), i, shape, to + i * panel);
       });
       return packed;
     };
@@ -96,20 +114,22 @@ class MatmulGemmKernel : public Kernel {
   }
 
   // Panel `index`, counted through the matrices of b: columns of b, zeros past the last one.
-  void pack_panel(const float* b, int64_t index, float* to) const {
-    const int64_t tile = product_.kernel->columns, matrix = index / product_.panels();
-    const int64_t first = index % product_.panels() * tile, width = std::min(tile, shape_.columns - first);
-    const float* from = b + matrix * shape_.depth * shape_.columns + first;
-    if (width < tile) std::memset(to, 0, static_cast<size_t>(panel_) * 4);
-    for (int64_t k = 0; k < shape_.depth; ++k, from += shape_.columns, to += tile)
+  void pack_panel(const float* b, int64_t index, const MatmulRun& shape, float* to) const {
+    const int64_t tile = product_.kernel->columns, panels = divide_up(shape.columns, tile), matrix = index / panels;
+    const int64_t first = index % panels * tile, width = std::min(tile, shape.columns - first);
+    const float* from = b + matrix * shape.depth * shape.columns + first;
+    if (width < tile) std::memset(to, 0, static_cast<size_t>(shape.depth * tile) * 4);
+    for (int64_t k = 0; k < shape.depth; ++k, from += shape.columns, to += tile)
       std::memcpy(to, from, static_cast<size_t>(width) * 4);
   }
 
-  MatmulShape shape_;
   Operands operands_;
+  Dims a_shape_, b_shape_;
+  bool a_constant_;
   int residual_;
   ThreadAreas areas_;
-  int64_t panel_ = 0, packed_floats_ = 0;  // floats of a packed panel, and of all in the workspace
+  int threads_;
+  int64_t packed_floats_ = 0;  // of all panels in the workspace, at the largest sizes
   std::shared_ptr<const Buffer> packed_;
   Buffer bias_;
   Product product_{};

@@ -15,41 +15,49 @@ constexpr int64_t kColumns = 2048, kPass = 512;
 class GevmKernel : public PieceKernel {
  public:
   GevmKernel(const Problem& p, const std::string& variant, const Constants& constants)
-      : shape_(p),
-        operands_(p, constants),
+      : operands_(p, constants),
+        a_shape_(p.in[0].shape),
+        b_shape_(p.in[1].shape),
+        constant_(p.in[0].constant || p.in[1].constant),
+        threads_(p.threads),
         residual_(p.residual()),
         act_(*epilogue_activation(p)),
         kernel_(variant_ukernel<GevmF32>(PW_KIND_GEVM_F32, variant)),
-        activation_(best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, act_.act)) {
-    // Whole cache lines, long runs, a piece or two a thread. Columns are summed one by one: the cut changes no result.
-    const int64_t even = divide_up(shape_.columns * shape_.batch(), (p.threads == 1 ? 1 : 2) * p.threads);
-    columns_ = std::clamp<int64_t>(round_up(even, 16), 64, kColumns);
-    pieces_ = divide_up(shape_.columns, columns_);
-  }
+        activation_(best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, act_.act)) {}
 
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto* a = operands_.get<float>(0, in);
-    const auto* b = operands_.get<float>(1, in);
-    const auto* residual = operands_.get<float>(residual_, in);
-    auto* y = static_cast<float*>(out[0]);
-    team.each(shape_.batch() * pieces_, 1, [&](int64_t index, int64_t) {
-      const auto n = static_cast<size_t>(index / pieces_);
-      const int64_t first = index % pieces_ * columns_, count = std::min(columns_, shape_.columns - first);
-      const int64_t at = index / pieces_ * shape_.columns + first;
-      one_piece(a + shape_.a_index[n] * shape_.depth, b + shape_.b_index[n] * shape_.depth * shape_.columns + first,
-                count, residual ? residual + at : nullptr, y + at);
+  // All sizes but those of constants: the row of a is one whatever the sizes are, as none is larger than that of the problem.
+  bool open(size_t, size_t) const override { return !constant_; }
+
+  int run(const Context& c) noexcept override {
+    const MatmulRun shape(operands_.sizes(0, c.in_sizes, a_shape_), a_shape_.size(),
+                          operands_.sizes(1, c.in_sizes, b_shape_), b_shape_.size());
+    const auto* a = operands_.get<float>(0, c.in);
+    const auto* b = operands_.get<float>(1, c.in);
+    const auto* residual = operands_.get<float>(residual_, c.in);
+    auto* y = static_cast<float*>(c.out[0]);
+    // Whole cache lines, long runs, a piece or two a thread. Columns are summed one by one: the cut changes no result.
+    const int64_t rows = shape.batch * shape.rows, even = divide_up(shape.columns * rows, (threads_ == 1 ? 1 : 2) * threads_);
+    const int64_t width = std::clamp<int64_t>(round_up(even, 16), 64, kColumns), pieces = divide_up(shape.columns, width);
+    c.team.each(rows * pieces, 1, [&](int64_t index, int64_t) {
+      const int64_t row = index / pieces, first = index % pieces * width, count = std::min(width, shape.columns - first);
+      const auto [of_a, of_b] = shape.batch == 1 ? std::pair(row, int64_t{0}) : shape.operands(row);
+      const int64_t at = row * shape.columns + first;
+      one_piece(a + of_a * shape.depth, b + of_b * shape.depth * shape.columns + first, shape, count,
+                residual ? residual + at : nullptr, y + at);
     });
+    return 0;
   }
 
  private:
-  void one_piece(const float* a, const float* b, int64_t columns, const float* residual, float* y) const noexcept {
+  void one_piece(const float* a, const float* b, const MatmulRun& shape, int64_t columns, const float* residual,
+                 float* y) const noexcept {
     float sum[kColumns], pass[kColumns];
     const size_t bytes = static_cast<size_t>(columns) * 4;
     std::memset(sum, 0, bytes);
-    for (int64_t k = 0; k < shape_.depth; k += kPass) {
+    for (int64_t k = 0; k < shape.depth; k += kPass) {
       float* to = k == 0 ? sum : pass;
       if (k > 0) std::memset(pass, 0, bytes);
-      kernel_.run(a + k, b + k * shape_.columns, shape_.columns, std::min(kPass, shape_.depth - k), columns, to);
+      kernel_.run(a + k, b + k * shape.columns, shape.columns, std::min(kPass, shape.depth - k), columns, to);
       if (k > 0)
         for (int64_t j = 0; j < columns; ++j) sum[j] += pass[j];
     }
@@ -58,13 +66,14 @@ class GevmKernel : public PieceKernel {
     activation_.run(&act_, sum, y, columns);
   }
 
-  MatmulShape shape_;
   Operands operands_;
+  Dims a_shape_, b_shape_;
+  bool constant_;
+  int threads_;
   int residual_;
   ActArgs act_;
   const GevmF32& kernel_;
   const ActivationF32& activation_;
-  int64_t columns_ = 1, pieces_ = 1;
 };
 
 class Gevm : public Routine {

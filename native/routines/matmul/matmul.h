@@ -1,11 +1,14 @@
 // Shapes of a matmul problem, by the rules of numpy.matmul, and the conditions that all its routines share.
 #pragma once
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "products/matrix.h"
 
 namespace pw {
+
+constexpr size_t kMostMatmulRank = 10;
 
 // How many matrices of which size; for `accepts`, as nothing is made.
 struct MatmulSizes {
@@ -25,6 +28,52 @@ struct MatmulSizes {
     for (size_t i = 0; i < rank; ++i) axes.push_back(std::max(a_axes[i], b_axes[i]));
   }
   int64_t batch() const { return count(axes); }
+};
+
+// The same of one run, by the sizes in its context, without taking memory: which matrices belong to a result is computed.
+class MatmulRun {
+ public:
+  int64_t rows, depth, columns, batch = 1, a_matrices = 1, b_matrices = 1;
+
+  // a, b: sizes and ranks of the operands; of rank kMostMatmulRank and less.
+  MatmulRun(const int64_t* a, size_t a_rank, const int64_t* b, size_t b_rank) {
+    rows = a_rank > 1 ? a[a_rank - 2] : 1;
+    depth = a[a_rank - 1];
+    columns = b_rank > 1 ? b[b_rank - 1] : 1;
+    const size_t a_axes = a_rank > 2 ? a_rank - 2 : 0, b_axes = b_rank > 2 ? b_rank - 2 : 0;
+    axes_ = std::max(a_axes, b_axes);
+    for (size_t i = axes_; i-- > 0;) {  // from the innermost axis of the matrices on
+      const size_t back = axes_ - i;
+      const int64_t own_a = back <= a_axes ? a[a_axes - back] : 1, own_b = back <= b_axes ? b[b_axes - back] : 1;
+      axis_[i] = {std::max(own_a, own_b), own_a == 1 ? 0 : a_matrices, own_b == 1 ? 0 : b_matrices};
+      batch *= axis_[i].size;
+      a_matrices *= own_a;
+      b_matrices *= own_b;
+    }
+    // One b for all: the matrices of a, one behind the other, are the rows of a single product.
+    if (b_matrices == 1 && a_matrices == batch) {
+      rows *= batch;
+      a_matrices = batch = 1;
+      axes_ = 0;
+    }
+  }
+  // Matrices of a and b that make result n.
+  std::pair<int64_t, int64_t> operands(int64_t n) const {
+    int64_t a = 0, b = 0;
+    for (size_t i = axes_; i-- > 0; n /= axis_[i].size) {
+      const int64_t at = n % axis_[i].size;
+      a += at * axis_[i].a;
+      b += at * axis_[i].b;
+    }
+    return {a, b};
+  }
+
+ private:
+  struct Axis {
+    int64_t size, a, b;
+  };
+  size_t axes_ = 0;
+  Axis axis_[kMostMatmulRank - 2];
 };
 
 // y[n] = a[a_index[n]] * b[b_index[n]], all matrices row-major and one behind the other.
@@ -67,6 +116,8 @@ inline Verdict accepts_matmul(const Problem& p, const std::string& applying = PW
   if (p.in[0].constant && p.in[1].constant) return Verdict::no("a and b are both constant");
   if (p.epilogue.add && p.in.back().constant) return Verdict::no("the residual is a constant");
   if (p.in[0].count() == 0 || p.in[1].count() == 0) return Verdict::no("a tensor is empty");
+  if (std::max(p.in[0].shape.size(), p.in[1].shape.size()) > kMostMatmulRank)
+    return Verdict::no("the rank is more than " + std::to_string(kMostMatmulRank));
   return applies(applying, p.epilogue);
 }
 

@@ -1,10 +1,11 @@
-// cast between the element types that C++ knows, as C++ converts: a number that does not fit gives any value. To and from
-// f16 and bf16, and rounding to those, by way of f32.
+// cast between all element types, as C++ converts: a number that does not fit gives any value. To and from f16 and bf16, and
+// rounding to those, by way of f32; a double is rounded once.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
 
 #include "ukernels/kinds/convert.h"
+#include "values/numbers.h"
 #include "values/vector.h"
 
 namespace pw {
@@ -12,39 +13,26 @@ namespace {
 
 using Step = void (*)(const void* x, void* y, int64_t n);
 
-template <class From, class To, bool ToBool>
+template <class From, class To>
 void convert(const void* x, void* y, int64_t n) {
   const From* a = static_cast<const From*>(x);
   To* b = static_cast<To*>(y);
   for (int64_t i = 0; i < n; ++i)
-    if constexpr (ToBool) b[i] = a[i] != From{};
+    if constexpr (kHalf<To>) b[i] = number_as<To>(a[i]);
+    else if constexpr (std::is_same_v<To, Bool>) b[i] = static_cast<Bool>(a[i] != From{});
     else b[i] = static_cast<To>(a[i]);
 }
 
-template <class From>
-Step convert_from(DType to) {
-  switch (to) {
-    case DType::f32: return convert<From, float, false>;
-    case DType::f64: return convert<From, double, false>;
-    case DType::i8: return convert<From, int8_t, false>;
-    case DType::u8: return convert<From, uint8_t, false>;
-    case DType::i32: return convert<From, int32_t, false>;
-    case DType::i64: return convert<From, int64_t, false>;
-    case DType::boolean: return convert<From, uint8_t, true>;
-    default: return nullptr;
-  }
-}
-
+// The conversion between two types; nullptr from and to halves, but for that of a double.
 Step convert_of(DType from, DType to) {
-  switch (from) {
-    case DType::f32: return convert_from<float>(to);
-    case DType::f64: return convert_from<double>(to);
-    case DType::i8: return convert_from<int8_t>(to);
-    case DType::u8: case DType::boolean: return convert_from<uint8_t>(to);
-    case DType::i32: return convert_from<int32_t>(to);
-    case DType::i64: return convert_from<int64_t>(to);
-    default: return nullptr;
-  }
+  return with_type(from, [&](auto source) -> Step {
+    using From = typename decltype(source)::type;
+    return with_type(to, [](auto target) -> Step {
+      using To = typename decltype(target)::type;
+      if constexpr (kHalf<From> || (kHalf<To> && !std::is_same_v<From, double>)) return nullptr;
+      else return convert<From, To>;
+    });
+  });
 }
 
 bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
@@ -52,32 +40,32 @@ bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; 
 // What is converted from, through which rounding (f32: none), and to what.
 struct Ways {
   DType from, through, to;
-  bool halves() const { return is_half(from) || is_half(through) || is_half(to); }
-  // Only the types of 16 bits go by way of f32; a double would be rounded twice there.
-  bool possible() const {
-    if (!halves()) return convert_of(from, to) != nullptr;
-    return from != DType::f64 && (is_half(from) || convert_of(from, DType::f32)) && (is_half(to) || convert_of(DType::f32, to));
-  }
 };
 
 class CastKernel : public PieceKernel {
  public:
-  CastKernel(const Ways& ways, int64_t count)
-      : count_(count), in_size_(static_cast<int64_t>(size_of(ways.from))), out_size_(static_cast<int64_t>(size_of(ways.to))),
-        direct_(ways.halves() ? nullptr : convert_of(ways.from, ways.to)), widen_(half(ways.from)),
+  CastKernel(const Ways& ways, size_t rank, bool blocks)
+      : in_size_(static_cast<int64_t>(size_of(ways.from))), out_size_(static_cast<int64_t>(size_of(ways.to))),
+        rank_(rank), blocks_(blocks), direct_(is_half(ways.through) ? nullptr : convert_of(ways.from, ways.to)), widen_(half(ways.from)),
         round_(half(ways.through)), narrow_(half(ways.to)) {
     if (direct_) return;
-    if (!widen_ && ways.from != DType::f32) before_ = convert_of(ways.from, DType::f32);
+    // A double goes to the halves that it is rounded to at once.
+    if (ways.from == DType::f64) round_double_ = convert_of(DType::f64, ways.through);
+    else if (!widen_ && ways.from != DType::f32) before_ = convert_of(ways.from, DType::f32);
     if (!narrow_) after_ = convert_of(DType::f32, ways.to);
   }
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
-      const char* x = static_cast<const char*>(in[0]);
-      char* y = static_cast<char*>(out[0]);
+  bool open(size_t, size_t axis) const override { return !(blocks_ && axis == 1); }
+  int run(const Context& c) noexcept override {
+    int64_t count = 1;
+    for (size_t i = 0; i < rank_; ++i) count *= c.out_sizes[0][i];
+    in_pieces(c.team, count, 1024, count, [&](int64_t first, int64_t last) {
+      const char* x = static_cast<const char*>(c.in[0]);
+      char* y = static_cast<char*>(c.out[0]);
       if (direct_) return direct_(x + first * in_size_, y + first * out_size_, last - first);
       for (int64_t i = first; i < last; i += kChunk)
         by_floats(x + i * in_size_, y + i * out_size_, std::min(kChunk, last - i));
     });
+    return 0;
   }
 
  private:
@@ -90,10 +78,13 @@ class CastKernel : public PieceKernel {
     float floats[kChunk];
     uint16_t halves[kChunk];
     const float* from = floats;
-    if (widen_) widen_->widen(static_cast<const uint16_t*>(x), floats, n);
+    if (round_double_) {
+      round_double_(x, halves, n);
+      round_->widen(halves, floats, n);
+    } else if (widen_) widen_->widen(static_cast<const uint16_t*>(x), floats, n);
     else if (before_) before_(x, floats, n);
     else from = static_cast<const float*>(x);
-    if (round_) {
+    if (round_ && !round_double_) {
       round_->narrow(from, halves, n);
       round_->widen(halves, floats, n);
       from = floats;
@@ -102,8 +93,10 @@ class CastKernel : public PieceKernel {
     else after_(from, y, n);
   }
 
-  int64_t count_, in_size_, out_size_;
-  Step direct_, before_ = nullptr, after_ = nullptr;
+  int64_t in_size_, out_size_;
+  size_t rank_;
+  bool blocks_;  // channels lie in blocks of 16
+  Step direct_, before_ = nullptr, after_ = nullptr, round_double_ = nullptr;
   const Convert *widen_, *round_, *narrow_;
 };
 
@@ -112,13 +105,10 @@ class Cast : public VectorRoutine {
   explicit Cast(Layout layout) : VectorRoutine("cast", "convert", layout) {}
   Verdict accepts(const Problem& p) const override {
     if (p.epilogue) return Verdict::no("it takes no epilogue");
-    if (p.dynamic().size() != 1 || p.in[0].count() == 0) return Verdict::no("its input is a constant or empty");
+    if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     const Dims& shape = p.in[0].shape;
     if ((shape.size() == 4) != (layout_ != Layout::plain)) return Verdict::no("the rank has routines of its own");
     if (!fits(layout_, shape)) return Verdict::no("channels " + std::to_string(shape[1]) + " are not a multiple of 16");
-    if (!ways(p).possible())
-      return Verdict::no(std::string("no conversion from ") + pw::text(p.in[0].dtype) + " to " +
-                         pw::text(p.out[0].dtype));
     return Verdict::ok();
   }
   Ports ports(const Problem& p) const override {
@@ -128,13 +118,13 @@ class Cast : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<CastKernel>(ways(p), p.out[0].count());
+    return std::make_unique<CastKernel>(ways(p), p.out[0].shape.size(), layout_ == Layout::nchw16c);
   }
 
  private:
   static Ways ways(const Problem& p) {
-    const auto through = p.word("through");
-    return {p.in[0].dtype, through.empty() ? DType::f32 : parse_dtype(through), p.out[0].dtype};
+    const auto through = p.word("through"), source = p.word("source");
+    return {source.empty() ? p.in[0].dtype : parse_dtype(source), through.empty() ? DType::f32 : parse_dtype(through), p.out[0].dtype};
   }
 };
 

@@ -14,7 +14,7 @@ class Permute : public VectorRoutine {
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<PermuteKernel<float, TransposeF32>>(variant_ukernel<TransposeF32>(kind_, variant),
-                                                                permuted_dims(layout_, p));
+                                                                layout_, p);
   }
 };
 

@@ -16,7 +16,7 @@ class PermuteU8 : public VectorU8Routine {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
     return std::make_unique<PermuteKernel<uint8_t, TransposeU8, ByteTable>>(
-        variant_ukernel<TransposeU8>(kind_, variant), permuted_dims(layout_, p),
+        variant_ukernel<TransposeU8>(kind_, variant), layout_, p,
         rescaling(scale_in(constants, 0), scale_out(p, constants)));
   }
 };

@@ -16,21 +16,31 @@ from typing import Any
 
 def commands() -> dict[str, ModuleType]:
     """Every sub-command's module by the name of the command, in the order in which help lists them."""
-    from ..folder import modules
-    found = [m for m in modules(__name__) if hasattr(m, "command")]
-    return {m.__name__.rpartition(".")[2].rstrip("_"): m for m in sorted(found, key=lambda m: (m.ORDER, m.__name__))}
+    from ..plugins import collect
+    found = collect(__name__, "commands", _command_in, "command")
+    return dict(sorted(found.items(), key=lambda named: (named[1].ORDER, named[1].__name__)))
+
+
+def _command_in(module: ModuleType) -> dict[str, ModuleType]:
+    """A module that is a sub-command, by the command's name. Raises AttributeError for one without ORDER."""
+    if not hasattr(module, "command"):
+        return {}
+    float(module.ORDER)
+    return {module.__name__.rpartition(".")[2].rstrip("_"): module}
 
 
 def application() -> Any:
     """The typer application with all sub-commands."""
     import typer
 
-    from ._errors import guarded
+    from ._errors import guarded, told_warnings
     from ._options import common
     app = typer.Typer(name="pathweave", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                       pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
     app.callback()(guarded(common))
-    for name, module in commands().items():
+    with told_warnings():  # of plugins that cannot be used
+        found = commands()
+    for name, module in found.items():
         app.command(name)(guarded(module.command))
     return app
 

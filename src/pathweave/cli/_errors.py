@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Callable
 
 from ..errors import Error, InputError, InterruptedTuning, RestrictionError
+from ..words import printable
 
 FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
 
@@ -38,7 +41,7 @@ def is_wide() -> bool:
 
 def say(message: str) -> None:
     """One message on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message, "\n"), file=sys.stderr, flush=True)
 
 
 def exit_code(error: BaseException) -> int:
@@ -51,12 +54,19 @@ def guarded(function: Callable[..., Any]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         import typer
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+        with told_warnings():
             code = _attempt(function, *args, **kwargs)
         if code:
             raise typer.Exit(code)
     return run
+
+
+@contextmanager
+def told_warnings() -> Iterator[None]:
+    """While the block runs, warnings are messages on stderr."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        yield
 
 
 def _attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:

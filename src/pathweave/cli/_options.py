@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shlex
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OpenSizesError
+from ..words import counted
 from ._errors import BadUse
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
     """The model of a path, with `--layout` and the importer's `options`. A path that is not there, or is a folder, is bad use;
     a damaged file is a failure."""
     existing_file(path, "model")
+    _warn_of_threads(threads)
     from ..importers import is_own
     from ..runtime.model import load
     if narrow_double:
@@ -85,6 +88,17 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
         options["narrow_double"] = True
     loaded = load(path, preprocess, postprocess, threads=threads, **options)
     return with_layouts(loaded, layout) if layout else loaded
+
+
+def _warn_of_threads(threads: int | None) -> None:
+    """Warn of more threads than processors: they wait for each other in every step."""
+    if threads is None:
+        return
+    from ..runtime.native import native
+    usable = native().usable_processors()
+    if threads > usable:
+        warnings.warn(f"--threads {threads}: this process may use {counted(usable, 'processor')}; threads beyond that wait for "
+                      f"each other in every step; --threads {usable} is as many as it can use", stacklevel=2)
 
 
 def with_layouts(loaded: LoadedModel, texts: list[str]) -> LoadedModel:

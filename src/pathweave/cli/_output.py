@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ..words import printable
 from ._errors import is_wide
 
 
@@ -34,6 +35,7 @@ def plain(x: Any) -> Any:
 
 def print_tables(*parts: Any) -> None:
     """Tables and lines of text, in order: fitted to a terminal, unless `--wide` is given; elsewhere as wide as they are."""
+    parts = tuple(printable(part, "\n") if isinstance(part, str) else part for part in parts)
     if sys.stdout.isatty():
         from rich.console import Console
         console = Console(highlight=False)

@@ -1,4 +1,4 @@
-"""pathweave devices: the processor with its instruction sets and caches, and every plugin with its reason."""
+"""pathweave devices: the processor with its instruction sets and caches, every device library and every installed plugin."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def command(
     again: Annotated[bool, typer.Option("--again", help="Like --limits, but measure anew; keep the better figures.")] = False,
     json: Json = False,
 ) -> None:
-    """Show devices: tiers found, compiled, used and capped; caches; plugins, with the reason where one is absent."""
+    """Show devices: tiers found, compiled, used and capped; caches; device libraries, with the reason where one is absent; and
+    installed plugins, with what they add."""
     if limits or again:
         _limits(again, json)
         return
     from ..report.tables import Column, Table, show_bytes
     from ..runtime.devices import cpu_info, devices
     from ..runtime.native import native
+    from ._plugins import listed, table
     cpu, found = cpu_info(), devices()
     usable = native().usable_processors()
     counts: dict[str, int] = {}
@@ -34,7 +36,7 @@ def command(
         counts[card["device"]] = counts.get(card["device"], 0) + 1
     found = [{**d, "routines": counts.get(d["name"], 0)} for d in found]
     if json:
-        print_json({"cpu": cpu, "usable_processors": usable, "devices": found})
+        print_json({"cpu": cpu, "usable_processors": usable, "devices": found, "plugins": listed()})
         return
     caches = ", ".join(f"{name.upper()} {show_bytes(cpu[name])}" for name in ("l1d", "l2", "l3") if cpu[name])
     # A twin that nobody asked for is not cut off by a cap.
@@ -57,7 +59,8 @@ def command(
                         Column("routines", "routines", right=True), Column("clock", "clock"),
                         Column("free_bytes", "free", lambda b: "" if b is None else show_bytes(b), True, fold=3),
                         Column("identity", "identity", fold=2),
-                        Column("emulation", "emulation"), Column("path", "library"), Column("reason", "reason")], rows))
+                        Column("emulation", "emulation"), Column("path", "library"), Column("reason", "reason")], rows),
+                 "", table())
 
 
 def _limits(again: bool, json: bool) -> None:

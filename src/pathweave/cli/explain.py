@@ -102,12 +102,12 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
 
 def _parts(e: Any) -> list[Any]:
     from ..report.tables import Column, Table, show_bytes, time_column
-    from ..words import short_floats
+    from ..words import printable, short_floats
     lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {short_floats(e.problem)}"]
     rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
              "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
              "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]
-    parts: list[Any] = ["\n".join(lines), Table([
+    parts: list[Any] = ["\n".join(map(printable, lines)), Table([
         Column("mark", ""), Column("routine", "routine"), Column("variant", "variant"), Column("formats", "formats", fold=1),
         Column("accuracy", "class", fold=2), time_column("cost_ns", "median"), time_column("p10_ns", "low decile", fold=4),
         time_column("spread_ns", "spread", fold=5), Column("count", "samples", right=True, fold=3),

@@ -22,7 +22,7 @@ from ._options import (
     new_shapes,
     writable_target,
 )
-from ._output import print_json
+from ._output import print_json, print_tables
 
 ORDER = 10
 
@@ -49,7 +49,8 @@ def command(
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
     from ..net.border import in_layout
-    from ..words import counted
+    from ..net.scales import plain_scales
+    from ..words import counted, printable
     writable_target(out, "model")
     for option, path in (("--preprocess", preprocess), ("--postprocess", postprocess)):
         if path is not None:
@@ -71,12 +72,12 @@ def command(
         for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
-                    "layouts": loaded.layouts, "quantisation": loaded.quantisation, "notes": loaded.notes})
+                    "layouts": loaded.layouts, "quantisation": plain_scales(loaded.quantisation), "notes": loaded.notes})
         return
-    print(f"{out}: written from {model}")
+    print_tables(f"{out}: written from {model}")
     for name, net in nets.items():
         ins = ", ".join(f"{n} {s}" for n, s in net["inputs"].items())
-        print(f"  {name:12s} {counted(net['layers'], 'layer'):>10s}   {ins} -> {', '.join(net['outputs'])}")
+        print_tables(printable(f"  {name:12s} {counted(net['layers'], 'layer'):>10s}   {ins} -> {', '.join(net['outputs'])}"))
     if samples is not None:
         print(f"  calibrated   {counted(len(loaded.quantisation['main']), 'value')} on {counted(samples, 'sample')}")
     imported = ", ".join(f"{net['imported']} in {name}" for name, net in nets.items())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..words import counted
+from ..words import counted, meant
 from ._errors import BadUse
 from ._options import Json, cut
 from ._output import print_json, print_tables
@@ -30,7 +30,7 @@ def command(
     known = {*kinds(), *(card["layer"] for card in routines())}
     if kind is not None and kind not in known:
         option = "--layer " if layer_option else ""
-        raise BadUse(f"{option}{cut(kind)!r} is no layer kind; expected one of {', '.join(sorted(known))}")
+        raise BadUse(f"{option}{cut(kind)!r} is no layer kind{meant(kind, known)}; expected one of {', '.join(sorted(known))}")
     cards = [c for c in routines(kind) if not (available and c["unavailable"])]
     if json:
         print_json(cards)

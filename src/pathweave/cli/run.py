@@ -81,7 +81,7 @@ def command(
     if out is not None:
         print(f"{out}: written")
     for note in loaded.notes if verbose else ():
-        print(note)
+        print_tables(note)
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------

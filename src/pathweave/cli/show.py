@@ -20,9 +20,10 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             narrow_double: NarrowDouble = False, json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
+    from ..report.inside import with_inner_rows
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
-    from ..words import counted, short_floats
+    from ..words import counted, printable, short_floats
     loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout)
     try:
         bound = bound_by_options(loaded, shape)
@@ -31,12 +32,11 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             raise
         _show_open(model, loaded, e.__cause__.symbols, json)
         return
-    net, rows = bound.net, _layers(bound)
+    rows = _layers(bound)
     before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
-    constants = {v for layer in bound.layers for v in layer.inputs if v in net.constants}
-    held = sum(int(net.constants[v].size) for v in constants)
+    held = _held(bound)
     route = loaded.route(bound.shapes) if loaded.routes else None
     through = of_route(route or loaded.route(bound.shapes), bound)
     if json:
@@ -47,7 +47,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
                        for n, s in loaded.main.inputs.items()},
             "outputs": {n: str(s) for n, s in bound.outputs.items()}, "layouts": bound.layouts,
             "layers": rows, "parameters": held, "operations": total,
-            "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
+            "passes": {"before": dict(before), "after": dict(after)}, **_scales_json(loaded, bound),
             "notes": loaded.notes, "numpy": through.to_json(),
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
@@ -63,10 +63,10 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
                    Column("inputs", "inputs", fold=2), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
-                  rows, notes=[_total(held, total), _passes(before, after, is_own(model))])
-    parts: list[Any] = ["\n".join(lines), table]
+                  list(with_inner_rows(rows)), notes=[_total(held, total), _passes(before, after, is_own(model))])
+    parts: list[Any] = ["\n".join(map(printable, lines)), table]
     if bound.scales:
-        parts += ["", _scales(bound)]
+        parts += ["", _scales(bound, loaded.quantisation.get("main", {}))]
     if route is not None:
         from ..report.routes import origin_of, route_table
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
@@ -77,6 +77,14 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
     print_tables(*parts, *loaded.notes)
 
 
+def _held(bound: Any) -> int:
+    """Numbers in all constants, those of blocks included."""
+    from ..report.work import inner_parameters
+    constants = {v for layer in bound.layers for v in layer.inputs if v in bound.net.constants}
+    return sum(int(bound.net.constants[v].size) for v in constants) + \
+        sum(inner_parameters(b) for layer in bound.layers for b in layer.blocks.values())
+
+
 def _arrays(bound: Any, name: str) -> str:
     """How the caller's array of an input or output lies, where it is not row-major."""
     layout = bound.layouts.get(name)
@@ -85,13 +93,17 @@ def _arrays(bound: Any, name: str) -> str:
 
 def _layers(bound: Any) -> list[dict[str, Any]]:
     """A row per layer of a bound net: specs of what it reads and makes, and its work."""
-    from ..report import work
+    from ..report import inside, work
     net = bound.net
-    return [{"index": i, "layer": layer.name, "kind": layer.kind,
+    rows = [{"index": i, "layer": layer.name, "kind": layer.kind,
              "inputs": [str(net.specs[v]) for _, v in net.dynamic_inputs(layer)],
              "outputs": [str(net.specs[v]) for v in layer.outputs], "epilogue": str(layer.epilogue),
              "parameters": work.parameters(net, layer), "operations": work.operations(net, layer)}
             for i, layer in enumerate(bound.layers)]
+    for row, layer in zip(rows, bound.layers):
+        if found := inside.blocks(layer, [net.specs[v] if v else None for v in layer.inputs]):
+            row["blocks"] = found
+    return rows
 
 
 def _open_shapes(net: Any) -> Any:
@@ -104,12 +116,14 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     """A net without the sizes of its symbols: shapes as expressions, work at sizes that stand for others."""
     from ..net.border import in_layout
     from ..net.conditions import strongest
+    from ..report.inside import blocks, with_inner_rows
     from ..report.tables import Column, Table, count_column
-    from ..words import short_floats
+    from ..words import printable, short_floats
     net = loaded.main
     shapes = _open_shapes(net)
     sizes = shapes.representative(net.inputs)
-    at = _work(net, shapes.shapes_at(sizes) if sizes else {})
+    sized = shapes.shapes_at(sizes) if sizes else {}
+    at = _work(net, sized)
 
     def shown(value: str) -> str:
         dims = shapes.dims(value)
@@ -118,6 +132,11 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
              "inputs": [shown(v) for v in layer.inputs if v and v not in net.constants],
              "outputs": [shown(v) for v in layer.outputs], "epilogue": str(layer.epilogue), "operations": at.get(layer.name)}
             for i, layer in enumerate(net.layers)]
+    for row, layer in zip(rows, net.layers):
+        specs, there = ([d[v] if v else None for v in layer.inputs] if all(v in d for v in layer.inputs if v) else None
+                        for d in (shapes.specs, sized))
+        if found := blocks(layer, specs, there):
+            row["blocks"] = found
     option = f"--shape {symbols[0]}=16"
     if sizes:
         stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
@@ -137,9 +156,9 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                    Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=2),
-                   *([count_column("operations", "operations")] if sizes else [])], rows,
+                   *([count_column("operations", "operations")] if sizes else [])], list(with_inner_rows(rows)),
                   notes=[stated, *([_must_fit(conditions)] if conditions else [])])
-    print_tables("\n".join(lines), table, *loaded.notes)
+    print_tables("\n".join(map(printable, lines)), table, *loaded.notes)
 
 
 def _must_fit(conditions: list[str]) -> str:
@@ -158,24 +177,43 @@ def _work(net: Any, specs: Any) -> dict[str, int]:
             if all(v in specs for v in (*layer.inputs, *layer.outputs) if v)}
 
 
-def _scales(bound: Any) -> Any:
-    """Calibrated values, in the order in which they are made."""
+def _scales_json(loaded: Any, bound: Any) -> dict[str, Any]:
+    """Scales that calibration found, by net, and those of the values that are shown, whoever states them."""
+    from ..net.scales import plain_scales
+    return {"quantisation": plain_scales(loaded.quantisation), "scales": plain_scales({"main": bound.scales})["main"]}
+
+
+def _scales(bound: Any, calibrated: Any) -> Any:
+    """Values with a scale, in the order in which they are made; the type and the axis where there is one that has others."""
     from ..report.tables import Column, Table
+    from ..words import counted
 
     def short(x: float) -> str:
         return f"{x:.5g}"
+
+    def ends(numbers: Any, text: Any = str) -> str:
+        return text(numbers[0]) if min(numbers) == max(numbers) else f"{text(min(numbers))} to {text(max(numbers))}"
     made = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
-    rows = [{"value": v, "least": s.range[0], "largest": s.range[1], "scale": s.scale, "zero_point": s.zero_point}
-            for v in made if (s := bound.scales.get(v))]
-    return Table([Column("value", "value"), Column("least", "least", short, True), Column("largest", "largest", short, True),
-                  Column("scale", "scale", short, True), Column("zero_point", "zero point", right=True)], rows,
-                 f"calibrated: {len(rows)} of {sum(bound.spec(v).dtype == 'f32' for v in made)} values",
-                 ["as integers q of 8 bits: real = scale * (q - zero point)"])
+    found = {v: bound.scales[v] for v in made if v in bound.scales}
+    rows = [{"value": v, "least": s.range[0], "largest": s.range[1], "scale": ends(s.steps, short),
+             "zero_point": ends(s.zero_points), "type": s.dtype, "axis": "" if s.axis is None else f"{s.axis}"}
+            for v, s in found.items()]
+    columns = [Column("value", "value"), Column("least", "least", short, True), Column("largest", "largest", short, True),
+               Column("scale", "scale", right=True), Column("zero_point", "zero point", right=True)]
+    if not all(s.simple for s in found.values()):
+        columns += [Column("type", "type"), Column("axis", "axis", right=True)]
+    stated = len(found.keys() & bound.net.scales.keys() - calibrated.keys())
+    title = f"calibrated: {len(rows) - stated}" + (f", stated by the model: {stated}," if stated else "")
+    note = "as integers q of 8 bits: real = scale * (q - zero point)" if len(columns) == 5 else \
+        "as integers q of the type: real = scale * (q - zero point); where there is an axis, each position of it has a scale"
+    return Table(columns, rows, f"{title} of {counted(sum(bound.spec(v).dtype == 'f32' for v in made), 'value')}", [note])
 
 
 def _total(parameters: int, operations: int) -> str:
     from ..report.tables import show_count
-    return f"{show_count(parameters)} parameters, {show_count(operations)} operations per call (a multiply-add is two)"
+    from ..words import counted
+    return f"{counted(show_count(parameters), 'parameter')}, {counted(show_count(operations), 'operation')} per call " \
+           "(a multiply-add is two)"
 
 
 def _passes(before: Counter, after: Counter, own: bool) -> str:

@@ -1,12 +1,13 @@
 """Model <-> one safetensors file (`.pw`). Constants are mapped, not read; nothing in the file is trusted.
 
 The file is a valid safetensors file: 8 bytes of header length, a JSON header, the tensors without gaps. Constants are
-tensors named `<net>/<constant>`; the rest is one JSON text (see spec.py) under `__metadata__`, key `pathweave`. Packed
-weights, where there are any, are tensors `packed/<number>`, described under `__metadata__`, key `packed`. Contents of
-tensors are used as they are: such a file is as trustworthy as its source. Digests of all of them, and of the JSON text, are
-under `__metadata__`, key `digests`; files of before lack them. To look at every byte takes time, so only `damage` and
-`pathweave verify` do. The header is padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size
-is a multiple of 64 come first, so each of them is aligned to 64 bytes in memory, and the others to their element.
+tensors named `<net>/<constant>`, those of blocks `block/<number>`; the rest is one JSON text (see spec.py) under
+`__metadata__`, key `pathweave`. Packed weights, where there are any, are tensors `packed/<number>`, described under
+`__metadata__`, key `packed`. Contents of tensors are used as they are: such a file is as trustworthy as its source.
+Digests of all of them, and of the JSON text, are under `__metadata__`, key `digests`; files of before lack them. To
+look at every byte takes time, so only `damage` and `pathweave verify` do. The header is padded with spaces so that
+tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64 come first, so each of them is aligned
+to 64 bytes in memory, and the others to their element.
 Source: https://github.com/huggingface/safetensors#format
 """
 
@@ -24,7 +25,7 @@ from typing import Any, BinaryIO, Iterator
 from ..errors import FileFormatError, InputError, ModelError, ModelFileError, OutOfMemoryError
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Model
-from . import packed, spec
+from . import blocks, packed, spec
 
 #: What follows the 8 bytes of header length in every file that we write.
 MAGIC = b'{"__metadata__":{"pathweave":"'
@@ -150,6 +151,13 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
             except ModelError as e:
                 raise ModelError(f"{where}: net {net_name}, constant {name!r}: {e}") from None
             tensors[f"{net_name}/{name}"] = array.astype(array.dtype.newbyteorder("<"), copy=False), dtype
+    for name, constant in blocks.tensors_of(model)[0].items():
+        try:
+            array = np.asarray(constant, order="C")
+            dtype = dtype_of(array.dtype.newbyteorder("="))
+        except ModelError as e:
+            raise ModelError(f"{where}: a constant inside a block: {e}") from None
+        tensors[name] = array.astype(array.dtype.newbyteorder("<"), copy=False), dtype
     data = spec.encode(model)
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     try:  # what is written can be read

@@ -8,10 +8,15 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
                        "constants": ["w"],
                        "layers": [{"name": "c", "kind": "conv2", "inputs": ["x", "w"], "outputs": ["y"],
                                    "attrs"?: {"stride": [2, 2]},
-                                   "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
+                                   "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}],
+                       "scales"?: {"x": [0.0078125, 128],     what the model states itself, alike
+                                   "w": {"scale": [0.5, 0.25], "zero_point": [0, 0], "dtype": "i8", "axis"?: 0}}}},
      "meta": {...}, "routes": {SIGNATURE: route},
-     "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of values, see scales.py
-     "layouts"?: {"x": "nhwc"}}                               of a call's arrays, see border.py
+     "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of calibrated values, see scales.py
+     "layouts"?: {"x": "nhwc"},                               of a call's arrays, see border.py
+     "plugins"?: {"swish2": "swish 1.0"}}                     layer kind -> package and version of the plugin that defines it
+
+An attribute may be a net inside the layer: see blocks.py.
 
 JSON has no infinities and no NaN: such a float is written as `{"$float": "inf"}`, `"-inf"` or `"nan"`.
 """
@@ -21,18 +26,20 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import struct
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Mapping, NoReturn
 
 from ..errors import Error, FileFormatError, InputError, ModelError
+from ..net.block import MOST_DEPTH, Block
 from ..net.border import checked_layouts
 from ..net.format import DTYPES
 from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from ..net.route import Route
-from ..net.scales import LARGEST_SCALE, LEAST_SCALE, Scale
+from ..net.scales import Scale, make_scale
 from ..net.size import MOST_RANK, MOST_SIZE
+from ..plugins import left_out, owner
+from . import blocks
 
 #: Format written, and the formats that can be read.
 FORMAT = 1
@@ -162,33 +169,55 @@ def _check_text(text: str, where: str, error: Callable[[str], Exception] | None 
 
 def encode(model: Model) -> dict:
     """Everything of a model but its constants' contents, as JSON data. Raises ModelError for what JSON cannot hold."""
+    from ..layers import kinds
     nets = {}
+    _, tensors = blocks.tensors_of(model)
     for name in sorted(model.nets, key=lambda n: NET_ORDER.index(n) if n in NET_ORDER else len(NET_ORDER)):
         net = model.nets[name]
-        nets[name] = {
-            "inputs": {v: {"dtype": s.dtype, "shape": to_plain(s.shape, f"net {name}, input {v!r}")}
-                       for v, s in net.inputs.items()},
-            "outputs": list(net.outputs),
-            "constants": list(net.constants),
-            "layers": [_encode_layer(layer, f"net {name}, layer {layer.name!r}") for layer in net.layers],
-        }
+        nets[name] = {**_encode_net(net, f"net {name}", tensors), "constants": list(net.constants)}
+        if net.scales:
+            nets[name]["scales"] = {value: scale.to_plain() for value, scale in net.scales.items()}
     routes = {signature: to_plain(route.to_json(), f"route {signature!r}")
               for signature, route in model.routes.items()}
     data = {"format": FORMAT, "nets": nets, "meta": to_plain(model.meta, "meta"), "routes": routes}
     if any(model.quantisation.values()):
-        data["quantisation"] = {net: {value: [float(s.scale), int(s.zero_point)] for value, s in scales.items()}
+        data["quantisation"] = {net: {value: s.to_plain() for value, s in scales.items()}
                                 for net, scales in model.quantisation.items()}
     if model.layouts:
         data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
+    kinds()  # so that plugins have said what they add
+    added = {kind: plugin for kind in sorted(_kinds_used(model)) if (plugin := owner("layers", kind)) is not None}
+    if added:
+        data["plugins"] = {kind: f"{plugin.package} {plugin.version}" for kind, plugin in added.items()}
     return data
 
 
-def _encode_layer(layer: Layer, where: str) -> dict:
+def _encode_net(net: Net, where: str, tensors: Mapping[int, str]) -> dict:
+    """A net without its constants. `tensors`: identity of an array -> name of its tensor."""
+    return {
+        "inputs": {v: {"dtype": s.dtype, "shape": to_plain(s.shape, f"{where}, input {v!r}")} for v, s in net.inputs.items()},
+        "outputs": list(net.outputs),
+        "layers": [_encode_layer(layer, f"{where}, layer {layer.name!r}", tensors) for layer in net.layers],
+    }
+
+
+def _encode_attr(value: Any, where: str, tensors: Mapping[int, str]) -> Any:
+    if isinstance(value, Block):
+        return {blocks.TAG: {**_encode_net(value.net, where, tensors),
+                             "constants": {name: tensors[id(array)] for name, array in value.net.constants.items()}}}
+    return to_plain(int(value) if isinstance(value, bool) else value, where)
+
+
+def _kinds_used(model: Model) -> set[str]:
+    layers = [layer for net in model.nets.values() for layer in net.all_layers()]
+    return {layer.kind for layer in layers} | {layer.epilogue.act for layer in layers if layer.epilogue.act}
+
+
+def _encode_layer(layer: Layer, where: str, tensors: Mapping[int, str]) -> dict:
     data: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "inputs": list(layer.inputs),
                             "outputs": list(layer.outputs)}
     if layer.attrs:
-        data["attrs"] = {k: to_plain(int(v) if isinstance(v, bool) else v, f"{where}, attribute {k}")
-                         for k, v in layer.attrs.items()}
+        data["attrs"] = {k: _encode_attr(v, f"{where}, attribute {k}", tensors) for k, v in layer.attrs.items()}
     if layer.epilogue:
         e = layer.epilogue
         data["epilogue"] = {"add": bool(e.add), "act": e.act, "params": to_plain(e.params, f"{where}, epilogue")}
@@ -208,13 +237,13 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     if type(version) is not int or version not in READABLE:
         raise bad("model format", " or ".join(map(str, READABLE)), version,
                   "update pathweave to read it, or save the model again with this version")
-    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts"))
+    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts", "plugins"))
     nets = _object(data["nets"], "nets", None, ())
     if "main" not in nets or not set(nets) <= set(NET_ORDER):
         raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
-    _check_kinds(nets)
+    _check_kinds(nets, _object(data.get("plugins", {}), "plugins", None, ()))
     claimed: set[str] = set()
-    decoded = {name: _net(nets[name], name, constants, claimed) for name in NET_ORDER if name in nets}
+    decoded = {name: _net(nets[name], f"net {name}", _Tensors(name, constants, claimed)) for name in NET_ORDER if name in nets}
     stray = sorted(set(constants) - claimed)
     if stray:
         raise bad("tensors", "only constants that a net names", stray[:4])
@@ -249,19 +278,31 @@ def _quantisation(data: Any, nets: Mapping[str, Net]) -> dict[str, dict[str, Sca
     for net, values in _object(data, "quantisation", None, ()).items():
         if net not in nets:
             raise bad("quantisation", f"some of the nets {', '.join(nets)}", net)
-        found[net] = {}
-        for value, pair in _object(values, f"quantisation of {net}", None, ()).items():
-            where = f"quantisation of {net}, value {shown(value)}"
-            if not value:
-                raise bad(where, "a name", value)
-            if not isinstance(pair, list) or len(pair) != 2:
-                raise bad(where, "[scale, zero point]", pair)
-            scale, zero_point = pair
-            if type(scale) not in (int, float) or not LEAST_SCALE <= scale <= LARGEST_SCALE:
-                raise bad(where, f"a scale from {LEAST_SCALE:.3g} to {LARGEST_SCALE:.3g}", scale)
-            if type(zero_point) is not int or not 0 <= zero_point <= 255:
-                raise bad(where, "a zero point from 0 to 255", zero_point)
-            found[net][value] = Scale(struct.unpack("f", struct.pack("f", scale))[0], zero_point)
+        found[net] = _scales(values, f"quantisation of {net}")
+    return found
+
+
+def _scales(data: Any, where: str) -> dict[str, Scale]:
+    """Scales by value, in either of their forms."""
+    found: dict[str, Scale] = {}
+    for value, entry in _object(data, where, None, ()).items():
+        at = f"{where}, value {shown(value)}"
+        if not value:
+            raise bad(at, "a name", value)
+        if isinstance(entry, dict):
+            fields = _object(entry, at, ("scale", "zero_point", "dtype"), ("axis",))
+            several = "axis" in fields
+            if not isinstance(fields["dtype"], str) or several and type(fields["axis"]) is not int or \
+                    any(isinstance(fields[k], list) != several for k in ("scale", "zero_point")):
+                raise bad(at, "scale and zero_point, lists where there is an axis, and dtype, a word", entry)
+        elif isinstance(entry, list) and len(entry) == 2 and not any(isinstance(x, list) for x in entry):
+            fields = {"scale": entry[0], "zero_point": entry[1]}
+        else:
+            raise bad(at, "[scale, zero point], or an object of scale, zero_point, dtype and axis", entry)
+        try:
+            found[value] = make_scale(**fields)
+        except ModelError as e:
+            raise FileFormatError(f"{at}: {e}; {DAMAGED}") from None
     return found
 
 
@@ -291,47 +332,93 @@ def _names(x: Any, where: str, empty: bool = False) -> list[str]:
     return x
 
 
-def _check_kinds(nets: dict) -> None:
-    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`."""
+def _check_kinds(nets: dict[str, Any], packages: dict[str, Any]) -> None:
+    """Refuse unknown layer kinds, all at once. Malformed layers are left to `_layer`. `packages`: kind -> who defines it."""
     from ..layers import kinds
     unknown: dict[str, str] = {}
-    for net in nets.values():
+    pending = list(reversed(nets.values()))
+    while pending:
+        net = pending.pop()
         layers = net.get("layers") if isinstance(net, dict) else None
         for layer in layers if isinstance(layers, list) else ():
-            kind = layer.get("kind") if isinstance(layer, dict) else None
-            if isinstance(kind, str) and kind not in kinds():
-                unknown.setdefault(kind, str(layer.get("name")))
+            if not isinstance(layer, dict):
+                continue
+            attrs, epilogue = layer.get("attrs"), layer.get("epilogue")
+            act = epilogue.get("act") if isinstance(epilogue, dict) else None
+            for kind in (layer.get("kind"), act):
+                if isinstance(kind, str) and kind and kind not in kinds():
+                    unknown.setdefault(kind, str(layer.get("name")))
+            pending += [v[blocks.TAG] for v in (attrs.values() if isinstance(attrs, dict) else ())
+                        if isinstance(v, dict) and blocks.TAG in v]
     if unknown:
-        listed = ", ".join(f"{shown(k)} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        by = {kind: f" of the package {shown(packages[kind])}" for kind in unknown if isinstance(packages.get(kind), str)}
+        listed = ", ".join(f"{shown(k)}{by.get(k, '')} (layer {shown(n)})" for k, n in list(unknown.items())[:20])
+        advice = "install the package, whose plugin defines them" if len(by) == len(unknown) else \
+            "update pathweave, or install the plugin that defines them"
         raise FileFormatError(f"model: expected layer kinds that this version knows, got {len(unknown)} unknown: "
-                              f"{listed}; update pathweave, or install the plugin that defines them")
+                              f"{listed}; {advice}{left_out('layers')}")
 
 
-def _net(data: Any, name: str, constants: Mapping[str, Any], claimed: set[str]) -> Net:
-    where = f"net {name}"
-    data = _object(data, where, ("inputs", "outputs", "constants", "layers"), ())
+class _Tensors:
+    """The tensors of a file, as a net or a block of it finds them. `net`: name of the net; "" within a block. `depth`: of
+    blocks around."""
+
+    def __init__(self, net: str, constants: Mapping[str, Any], claimed: set[str], depth: int = 0):
+        self.net, self.constants, self.claimed, self.depth = net, constants, claimed, depth
+
+    def inside(self) -> "_Tensors":
+        return _Tensors("", self.constants, self.claimed, self.depth + 1)
+
+    def named(self, data: Any, where: str) -> dict[str, Any]:
+        """Constants by name: a net lists its own, a block says which tensor each one is. Raises FileFormatError."""
+        if self.net:
+            wanted = {v: f"{self.net}/{v}" for v in _names(data, where)}
+            twice = [v for v, count in Counter(data).items() if count > 1]
+            if twice:
+                raise bad(where, "unique names", _Word(f"{shown(twice[0])} twice"))
+        else:
+            wanted = _object(data, where, None, ())
+            _names(list(wanted), where)
+            _names(list(wanted.values()), where)
+        for tensor in wanted.values():
+            if tensor not in self.constants:
+                raise bad(where, f"a tensor named {shown(tensor)}", _Word("none"))
+        self.claimed.update(wanted.values())
+        return {v: self.constants[tensor] for v, tensor in wanted.items()}
+
+
+def _net(data: Any, where: str, tensors: _Tensors) -> Net:
+    data = _object(data, where, ("inputs", "outputs", "constants", "layers"), ("scales",))
     inputs = {v: _spec(s, f"{where}, input {shown(v)}")
               for v, s in _object(data["inputs"], f"{where}, inputs", None, ()).items()}
     if "" in inputs:
         raise bad(f"{where}, inputs", "names", "")
-    held = {}
-    for v in _names(data["constants"], f"{where}, constants"):
-        tensor = f"{name}/{v}"
-        if tensor in claimed:
-            raise bad(f"{where}, constants", "unique names", _Word(f"{shown(v)} twice"))
-        if tensor not in constants:
-            raise bad(f"{where}, constants", f"a tensor named {shown(tensor)}", _Word("none"))
-        claimed.add(tensor)
-        held[v] = constants[tensor]
+    held = tensors.named(data["constants"], f"{where}, constants")
     if not isinstance(data["layers"], list):
         raise bad(f"{where}, layers", "a list", data["layers"])
-    layers = [_layer(x, where, i) for i, x in enumerate(data["layers"])]
-    net = Net(inputs, _names(data["outputs"], f"{where}, outputs"), layers, held)
+    layers = [_layer(x, where, i, tensors) for i, x in enumerate(data["layers"])]
+    net = Net(inputs, _names(data["outputs"], f"{where}, outputs"), layers, held,
+              scales=_scales(data.get("scales", {}), f"{where}, scales"))
     try:
         net.check()
     except ModelError as e:
         raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
     return net
+
+
+def _block(data: Any, where: str, tensors: _Tensors) -> Block:
+    """The block of an attribute. Raises FileFormatError."""
+    if len(data) != 1:
+        raise bad(where, f"nothing but {blocks.TAG}", sorted(data))
+    if tensors.depth >= MOST_DEPTH:
+        raise bad(where, f"blocks nested at most {MOST_DEPTH} deep", _Word("deeper nesting"))
+    net = _net(data[blocks.TAG], f"{where}, block", tensors.inside())
+    if not net.outputs:
+        raise bad(f"{where}, block, outputs", "at least one name", net.outputs)
+    try:
+        return Block(net)
+    except ModelError as e:
+        raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
 
 
 def _spec(data: Any, where: str) -> TensorSpec:
@@ -349,7 +436,7 @@ def _spec(data: Any, where: str) -> TensorSpec:
     return TensorSpec(data["dtype"], tuple(shape))
 
 
-def _layer(data: Any, net: str, index: int) -> Layer:
+def _layer(data: Any, net: str, index: int, tensors: _Tensors) -> Layer:
     where = f"{net}, layers[{index}]"
     data = _object(data, where, ("name", "kind", "inputs", "outputs"), ("attrs", "epilogue"))
     name, kind = data["name"], data["kind"]
@@ -360,7 +447,7 @@ def _layer(data: Any, net: str, index: int) -> Layer:
     if not isinstance(kind, str):
         raise bad(f"{where}, kind", "a word", kind)
     where = f"{where} ({kind})"
-    attrs = _attrs(kind, data.get("attrs", {}), where)
+    attrs = _attrs(kind, data.get("attrs", {}), where, tensors)
     inputs = tuple(_names(data["inputs"], f"{where}, inputs", empty=True))
     outputs = tuple(_names(data["outputs"], f"{where}, outputs"))
     epilogue = _epilogue(data["epilogue"], where) if "epilogue" in data else Epilogue()
@@ -369,12 +456,15 @@ def _layer(data: Any, net: str, index: int) -> Layer:
     return Layer(name, kind, inputs, outputs, attrs, epilogue)
 
 
-def _attrs(kind: str, data: Any, where: str) -> dict[str, Any]:
-    """Attributes in the types that the kind's defaults have; tuples as tuples."""
+def _attrs(kind: str, data: Any, where: str, tensors: _Tensors) -> dict[str, Any]:
+    """Attributes in the types that the kind's defaults have; tuples as tuples, nets inside as blocks."""
     from ..layers import kind_of
     owner = kind_of(kind)
-    attrs = {}
+    attrs: dict[str, Any] = {}
     for k, v in _object(data, f"{where}, attributes", None, ()).items():
+        if isinstance(v, dict) and blocks.TAG in v:
+            attrs[k] = _block(v, f"{where}, attribute {shown(k)}", tensors)
+            continue
         v = from_plain(v, f"{where}, attribute {shown(k)}")
         attrs[k] = tuple(v) if isinstance(v, list) else v
     try:
@@ -382,6 +472,10 @@ def _attrs(kind: str, data: Any, where: str) -> dict[str, Any]:
     except Error as e:
         raise FileFormatError(f"{where}: {e}; {DAMAGED}") from None
     for k, v in attrs.items():
+        if isinstance(v, Block) and (not owner.nested or owner.attributes[k] is not None):
+            raise bad(f"{where}, attribute {k}", _kind_of_value(owner.attributes[k]), _Word("a net"))
+        if isinstance(v, Block):
+            continue
         check_attr(v, owner.attributes[k], f"{where}, attribute {k}")
     return attrs
 

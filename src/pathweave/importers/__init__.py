@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import FileFormatError, InputError
-from ..folder import modules
 from ..net.net import Model
+from ..plugins import by_module, collect
 from .foreign import Peek, identify
 
 #: Bytes that importers get to see to recognise a file.
@@ -28,9 +28,8 @@ HEAD_BYTES = 4096
 
 @cache
 def importers() -> dict[str, ModuleType]:
-    """Every importer by the name of its folder."""
-    return {m.__name__.rpartition(".")[2]: m for m in modules(__name__)
-            if hasattr(m, "recognises") and hasattr(m, "read")}
+    """Every importer by the name of its folder, those of plugins last."""
+    return collect(__name__, "importers", by_module("recognises", "read"), "importer")
 
 
 def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: Any) -> Model:
@@ -55,7 +54,7 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
         if path is None:
             raise FileFormatError(f"{what}: a .pw model is mapped from disk; save it to a file and give its path")
         return _read(own_file.read, path, options, "a .pw model")
-    foreign = identify(Peek(head, path, size, source if path is None else None), importers())
+    foreign = identify(Peek(head, path, size, source if isinstance(source, bytes) else None), importers())
     if foreign is None:
         for name, importer in importers().items():
             if importer.recognises(head, path):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import Error, ModelError, UnsupportedOperatorError
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.partial import Folding, Follower, fold
+from ..net.block import Block
 from ..net.floats import HALVES
 from ..net.format import numpy_dtype
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
+from ..net.scales import Scale, check_axis
 from ..words import counted
 from .types import ElementTypes, narrow
 
@@ -50,6 +53,7 @@ class Builder:
         self._unfolded: dict[str, Layer] = {}
         self._computed: dict[str, str] = {}
         self.shapes = OpenShapes(inputs)
+        self.scales: dict[str, Scale] = {}
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
@@ -81,6 +85,19 @@ class Builder:
         self.folding.constant(array)
         return self.add_constant(name, array)
 
+    def scale(self, value: str, scale: Scale) -> None:
+        """State how integers stand for the numbers of a value or constant; see `net.scales.make_scale`.
+
+        Raises ModelError for one that does not exist, that has another scale already, or whose axis is of another length.
+        """
+        if value not in self.values and value not in self.constants:
+            raise ModelError(f"scale of {value!r}: there is no such value; make it first")
+        if self.scales.get(value, scale) != scale:
+            raise ModelError(f"scale of {value!r}: expected one, got {self.scales[value]}, then {scale}")
+        if value in self.shapes.specs:
+            check_axis(value, scale, self.shapes.specs[value].shape)
+        self.scales[value] = scale
+
     def rename(self, value: str, base: str) -> str:
         """Give a value or constant another name, made from `base`, and set its old one free; returns the new name."""
         name = self.fresh(base)
@@ -95,6 +112,8 @@ class Builder:
         self.layers = [layer.with_(inputs=changed(layer.inputs), outputs=changed(layer.outputs))
                        if value in layer.inputs or value in layer.outputs else layer for layer in self.layers]
         self.shapes.rename(value, name)
+        if value in self.scales:
+            self.scales[name] = self.scales.pop(value)
         return name
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
@@ -185,6 +204,34 @@ class Builder:
         """Element type of a value, where it is known."""
         return self.shapes.dtype(value)
 
+    def known(self, value: str) -> np.ndarray | None:
+        """Content of a value where a net inside takes it as a constant: one of the net, or what is small and known."""
+        return self.content(value)
+
+    def spec(self, value: str) -> TensorSpec | None:
+        """Spec of a value as an input of a net inside may declare it; None where its rank or element type is not known."""
+        dtype, shape = self.dtype(value), self.shapes.named_shape(value)
+        if shape is None and value in self._declared_ranks:
+            shape = tuple(f"{value}.{axis}" for axis in range(self._declared_ranks[value]))
+        return None if dtype is None or shape is None else TensorSpec(dtype, shape)
+
+    def shares(self, outer: "Builder") -> None:
+        """Say that the net is one inside another: what is folded, computed and converted counts there."""
+        self.folding, self._computing, self.converted = outer.folding, outer._computing, outer.converted
+
+    def to_block(self, outputs: Sequence[str]) -> Block:
+        """The net as a block with these outputs by position. Raises ModelError where one does not exist."""
+        results: list[str] = []
+        for v in outputs:
+            if v not in self.values and v not in self.constants:
+                raise ModelError(f"a graph inside returns {v!r}, which is neither made by a node nor an input or initializer")
+            if v in results:
+                copy = self.fresh(v)
+                self.add_layer(copy, "identity", [v], [copy], {})
+                v = copy
+            results.append(v)
+        return Block(Net(self.inputs, results, self.layers, self.constants))
+
     def to_net(self, outputs: Iterable[str], where: str) -> Net:
         """The net with these outputs; one that is named twice is one result. Raises ModelError where one does not exist."""
         outputs = list(dict.fromkeys(outputs))
@@ -193,7 +240,7 @@ class Builder:
             raise ModelError(f"{where}: graph outputs {missing} are neither made by a node nor inputs or initializers")
         if not outputs:
             raise ModelError(f"{where}: the graph has no outputs; expected at least one")
-        net = Net(self.inputs, outputs, self.layers, self.constants)
+        net = Net(self.inputs, outputs, self.layers, self.constants, scales=self.scales)
         net.check()
         return net
 
@@ -246,13 +293,10 @@ class Node:
             raise ModelError(f"attribute {name!r} is {value!r}; expected {expected}")
         return value
 
-    def int(self, name: str, default: int = 0) -> int:
-        """Attribute that is a whole number."""
-        return int(self._attribute(name, "a whole number", _is_whole, default))
-
-    def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number."""
-        return float(self._attribute(name, "a number", lambda v: _is_whole(v) or isinstance(v, float), default))
+    @overload
+    def ints(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]: ...
+    @overload
+    def ints(self, name: str, default: None) -> tuple[int, ...] | None: ...
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
@@ -364,7 +408,7 @@ class Node:
         if extra:
             self.unsupported(f"its optional outputs {', '.join(map(repr, extra))} are read")
 
-    def unsupported(self, reason: str):
+    def unsupported(self, reason: str) -> NoReturn:
         """Report this use of the operator as not covered."""
         raise UnsupportedOperatorError(reason)
 
@@ -390,7 +434,7 @@ class Node:
         """Make the node's output equal to a value."""
         self.emit(last_kind, [value], last=True)
 
-    def constant(self, array, last: bool = False) -> str:
+    def constant(self, array: ArrayLike, last: bool = False) -> str:
         """Add a constant; with `last` it is the node's output."""
         name = self.outputs[0] if last and self.uses_output(0) else self.builder.fresh(f"{self.name}:constant")
         return self.builder.add_constant(name, np.asarray(array))
@@ -398,6 +442,16 @@ class Node:
     def number(self, value: float, like: str) -> str:
         """A scalar constant of the element type of a value (float32 where that is not known)."""
         return self.constant(np.array(value, numpy_dtype(self.dtype(like) or "f32")))
+
+    # attributes again: behind these two methods, a type checker takes `int` and `float` in the class for them
+
+    def int(self, name: str, default: int = 0) -> int:
+        """Attribute that is a whole number."""
+        return int(self._attribute(name, "a whole number", _is_whole, default))
+
+    def float(self, name: str, default: float = 0.0) -> float:
+        """Attribute that is a number."""
+        return float(self._attribute(name, "a number", lambda v: _is_whole(v) or isinstance(v, float), default))
 
 
 def _is_whole(value: Any) -> bool:

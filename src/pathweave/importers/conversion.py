@@ -6,21 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import ModelError, UnsupportedOperatorError
-from ..folder import modules
+from ..plugins import collect
 from .builder import Builder, Node, convert
 from .refusals import UNKNOWN, Refused, message
 
 
 def operator_table(package: str) -> dict[str, Callable[[Any], None]]:
-    """Every operator by name: the tables `OPERATORS` of all modules in a package's folder. Raises ModelError for doubles."""
-    found: dict[str, Callable[[Any], None]] = {}
-    for module in modules(package):
-        table = getattr(module, "OPERATORS", {})
-        twice = set(found) & set(table)
-        if twice:
-            raise ModelError(f"operators {sorted(twice)} are defined in two files of {package}")
-        found.update(table)
-    return found
+    """Every operator by name: the tables `OPERATORS` of all modules in a package's folder, such as `importers.onnx.ops`, and in
+    the part `onnx_operators` of plugins. Raises ModelError for doubles."""
+    importer = package.rpartition(".")[0].rpartition(".")[2]
+    return collect(package, f"{importer}_operators", lambda module: getattr(module, "OPERATORS", {}), "operator")
 
 
 class Conversion:

@@ -32,5 +32,5 @@ def with_shapes(inputs: Mapping[str, TensorSpec], shapes: Mapping[str, Sequence[
     return changed
 
 
-def _is_dimension(dim) -> bool:
+def _is_dimension(dim: object) -> bool:
     return bool(dim) if isinstance(dim, str) else isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0

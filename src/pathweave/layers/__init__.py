@@ -9,11 +9,16 @@ from functools import lru_cache
 from typing import Any, Callable, Mapping
 
 from ..errors import ModelError, ShapeError, SizeError
-from ..folder import instances
+from ..folder import instances_in
 from ..net.conditions import at_least, equal
 from ..net.net import Epilogue, Layer, Net, TensorSpec
+from ..net.roles import Roles, image_roles
 from ..net.size import check_value, check_windows, surely_fits
+from ..plugins import collect, left_out
 from ._linear import Affine, Linear
+
+#: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
+MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
 
 #: A shape as far as it is known: None for a size that is not, None for all where not even the rank is.
 Outline = tuple[int | None, ...] | None
@@ -33,13 +38,19 @@ class LayerKind:
     `weights`: the input [outputs, inputs, ...] whose zeros a problem tells, because routines skip them; None: no routine does.
     `epilogue`: parts of an epilogue that passes put on such a layer: "add", a residual, and "act", an activation.
     `elementwise`: True where an output element depends on nothing but the elements at its place in the inputs, which broadcast.
+    `space`: how many axes of space the first input and the outputs have behind batch and channels, as images have two; -1 for
+    any number; None where the kind does not say. See `roles`.
     `view`: True where the output is the first input, row-major, in another shape.
     `formula`: the output written with + - * / ** of the inputs, for passes that put more than numbers there; None: no formula.
     `linear`: how weights and a bias act on the first input; None: there are none, or not in this way.
     `padding`: the number that an attribute `pad` (top, left, bottom, right) stands for around the first input [N,C,H,W]; None:
     the kind has no such attribute.
     `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
+    `implied`: attributes that say no more of a layer than the sizes of its outputs do.
+    `late`: True where sizes of its outputs depend on contents.
+    `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
+    `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
     """
 
     name: str = ""
@@ -52,12 +63,17 @@ class LayerKind:
     weights: int | None = None
     epilogue: tuple[str, ...] = ()
     elementwise: bool = False
+    space: int | None = None
     view: bool = False
     formula: Callable[..., Any] | None = None
     linear: Linear | None = None
     padding: float | None = None
     whole_image: str = ""
     of_shapes: bool = False
+    implied: tuple[str, ...] = ()
+    late: bool = False
+    finds_sizes: bool = False
+    nested: bool = False
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in, lists as tuples. Raises ModelError for a missing or unknown one."""
@@ -81,6 +97,10 @@ class LayerKind:
         """
         raise NotImplementedError
 
+    def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
+        """The same, where shapes may depend on contents of inputs that are not known: such sizes are unknown ones."""
+        return self.infer(attrs, inputs)
+
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
         """Shape of each output as far as it follows from shapes that are known in part; None: not even its rank.
 
@@ -96,6 +116,18 @@ class LayerKind:
     def settle(self, layer: Layer, specs: list[TensorSpec | None]) -> Layer:
         """The layer in the form that it has at these bound input specs; a kind whose attributes depend on them says so."""
         return layer
+
+    def roles(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> tuple[list[Roles | None], list[Roles | None]]:
+        """What each axis of the inputs and of the outputs is for (net/roles.py), per value; None for a value of which the kind
+        says nothing, as for all behind those of a list.
+
+        `attrs`: complete. `inputs`: their specs, None where one is absent or not known. Here: as `space` says.
+        """
+        spec = inputs[0] if inputs else None
+        rank = 2 + self.space if self.space is not None and self.space >= 0 else spec.rank if spec is not None else 0
+        if self.space is None or rank < 2 or spec is not None and spec.rank != rank:
+            return [], []
+        return [image_roles(rank - 2)], [image_roles(rank - 2)]
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list) -> list:
         """Outputs as NumPy arrays, from complete attributes and arrays (None = absent).
@@ -172,8 +204,8 @@ class LayerKind:
 
 @lru_cache(maxsize=None)
 def kinds() -> dict[str, LayerKind]:
-    """Every layer kind by name, collected from the files of this folder."""
-    return instances(__name__, LayerKind, "layer kind")
+    """Every layer kind by name, collected from the files of this folder and from plugins."""
+    return collect(__name__, "layers", lambda module: instances_in(module, LayerKind), "layer kind")
 
 
 def kind_of(name: str) -> LayerKind:
@@ -181,7 +213,8 @@ def kind_of(name: str) -> LayerKind:
     try:
         return kinds()[name]
     except KeyError:
-        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}") from None
+        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}"
+                         f"{left_out('layers')}") from None
 
 
 def apply_epilogue(y: Any, epilogue: Epilogue, residual: Any = None) -> Any:
@@ -214,7 +247,7 @@ def infer_layer(layer: Layer, specs: list[TensorSpec | None], limited: bool = Tr
     body = specs[:-1] if layer.epilogue.add else specs
     try:
         attrs = kind.complete(layer.attrs)
-        outputs = kind.infer(attrs, body)
+        outputs = kind.infer_open(attrs, body)
         if limited:
             check_windows(attrs, body, outputs)
     except (ModelError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError) as e:

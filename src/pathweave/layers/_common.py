@@ -10,11 +10,11 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.conditions import assumed, at_least, equal
-from ..net.dim import Expr, ceiling, largest, smallest
+from ..net.dim import MOST_SIZE, Expr, ceiling, highest, largest, lowest, smallest, symbols_of, unknown
 from ..net.net import Epilogue, TensorSpec
-from ..net.size import check_value
+from ..net.size import MOST_RANK, check_value
 from ..words import counted
-from . import LayerKind, Outline, apply_epilogue, kind_of
+from . import MEANING_ERRORS, LayerKind, Outline, apply_epilogue, kind_of
 
 FLOATS = frozenset(("f16", "f32", "f64"))
 SIGNED = frozenset(("i8", "i16", "i32", "i64"))
@@ -213,14 +213,61 @@ def as_type(y: np.ndarray, dtype: Any) -> np.ndarray:
     return np.asarray(y).astype(dtype, copy=False)
 
 
+def with_unknown_sizes(kind: Any, attrs: Mapping[str, Any],
+                       inputs: list[TensorSpec | None]) -> tuple[dict[str, Any], list[TensorSpec | None]]:
+    """(attributes, inputs) of a kind with `value_inputs`, with unknown numbers for integer inputs whose contents are not
+    known; the very same inputs where there are none."""
+    arrays: list[Any] = [None] * len(inputs)
+    full = dict(attrs)
+    for i in kind.value_inputs:
+        spec = inputs[i] if i < len(inputs) else None
+        if spec is not None and full.get("dtype") == "" == kind.attributes.get("dtype"):
+            full["dtype"] = spec.dtype
+        if spec is not None and spec.dtype in INTEGERS and spec.rank <= 1 and spec.bound and spec.elements <= MOST_RANK:
+            arrays[i] = np.empty(spec.elements, object)
+            arrays[i][:] = [unknown(-MOST_SIZE, MOST_SIZE) for _ in range(spec.elements)]
+            arrays[i] = arrays[i].reshape(spec.sizes)
+    if all(a is None for a in arrays):
+        return full, inputs
+    full, gone = kind.absorb(full, arrays)
+    return full, [None if i in gone else s for i, s in enumerate(inputs)]
+
+
+def own_symbols(outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec | None]) -> list[TensorSpec]:
+    """Specs as they leave a layer: a size that depends on more than the sizes of its inputs is an unknown one."""
+    known = {s for spec in inputs if spec is not None for d in spec.dims for s in symbols_of(d)}
+    return [TensorSpec(spec.dtype, tuple(
+        unknown(max(0, lowest(d)), max(0, highest(d))) if isinstance(d, Expr) and not known.issuperset(symbols_of(d)) else d
+        for d in spec.dims)) for spec in outputs]
+
+
 class ValueKind(LayerKind):
     """A kind whose attributes may come from inputs instead: shapes and sizes that a model computes.
 
     `value_inputs`: input index -> attribute. An input that is present wins over its attribute. `absorb` moves known
-    inputs into attributes at bind time; a layer that keeps one has no shape rule, only a meaning.
+    inputs into attributes at bind time; the shape rule of a layer that keeps one has unknown numbers in its place.
     """
 
     value_inputs: Mapping[int, str] = {}
+
+    def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
+        if not any(i < len(inputs) and inputs[i] is not None for i in self.value_inputs):
+            return self.infer(attrs, inputs)
+        open_, body = with_unknown_sizes(self, attrs, inputs)
+        try:
+            return own_symbols(self.infer(open_, body), body)
+        except (ModelError, *MEANING_ERRORS):  # its shape rule takes no unknown numbers: the rank may be known all the same
+            for i, name in self.value_inputs.items():
+                spec = inputs[i] if i < len(inputs) else None
+                if spec is not None:
+                    few = spec.bound and spec.elements <= 2 * MOST_RANK
+                    open_[name] = (None,) * spec.elements if few else None
+            outline = self.outline(open_, [None if s is None else tuple(None if isinstance(d, Expr) else d for d in s.dims)
+                                           for s in inputs])
+            dtype = open_.get("dtype") or (body[0].dtype if body and body[0] is not None else "")
+            if outline is None or len(outline) > MOST_RANK or not dtype:
+                return self.infer(attrs, inputs)  # says what it depends on
+            return [TensorSpec(dtype, tuple(unknown() if d is None else d for d in outline))]
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
         """The attribute that says what an input's array says; override where it is not a tuple of its elements."""

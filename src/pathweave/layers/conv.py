@@ -118,6 +118,7 @@ class Convolution(Product):
 
     epilogue = ("add", "act")
     padding = 0.0
+    space = 2
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         return _channels_outline(shapes, shapes[1][0] if shapes[1] else None)
@@ -185,6 +186,7 @@ class ConvTranspose2(Product):
     epilogue = ("act",)
     attributes = {**_GEOMETRY, "groups": 1, "output_pad": (0, 0)}
     linear = Linear(4, outputs=1, groups=_groups, whole=False)
+    space = 2
 
     @staticmethod
     def _full(x_shape: Sequence[int], w_shape: Sequence[int], stride: Sequence[int], dilation: Sequence[int],

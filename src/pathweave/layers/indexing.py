@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..net.conditions import at_least
+from ..net.conditions import at_least, equal
 from ..net.dim import Expr, ceiling, largest
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import TensorSpec
+from ..words import counted
 from . import LayerKind, Outline
 from ._common import (
     FLOATS,
@@ -64,6 +65,75 @@ class Gather(Mover):
         except IndexError:
             raise ModelError(f"gather: indices from {indices.min()} to {indices.max()} leave axis {axis} "
                              f"of length {data.shape[axis]}") from None
+
+
+class GatherElements(Mover):
+    """Element by element: y[i][j] = data[indices[i][j]][j] for axis 0; the shape is that of the indices, which reach no further
+    than data along the other axes. Negative indices count from the end. Source: ONNX GatherElements."""
+
+    name = "gather_elements"
+    attributes = {"axis": 0}
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
+        data, indices = take(inputs, 2)
+        check_dtype("indices", indices, frozenset(("i32", "i64")))
+        axis = axis_of(attrs["axis"], data.rank)
+        if indices.rank != data.rank or not all(at_least(d, i) for a, (d, i) in enumerate(zip(data.dims, indices.dims))
+                                                if a != axis):
+            raise ShapeError(f"indices is {indices}: expected the rank of data, {data}, and no more along the axes but {axis}")
+        return [TensorSpec(data.dtype, indices.shape)]
+
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
+        return shapes[1]
+
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[Any], constants: list[Any]) -> tuple[int,
+                 int] | None:
+        return (0, inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)] - 1) if position == 1 else None
+
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
+        data, indices = take(inputs, 2)
+        axis = axis_of(attrs["axis"], data.ndim)
+        least, most = indices.min(initial=0), indices.max(initial=0)
+        if indices.size and not -data.shape[axis] <= least <= most < data.shape[axis]:
+            raise ModelError(f"gather_elements: indices from {least} to {most} leave axis {axis} of length {data.shape[axis]}")
+        rows = data[tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(indices.shape))]
+        return [np.take_along_axis(rows, indices, axis)]
+
+
+class GatherNd(Mover):
+    """Slices of data at index vectors, the last axis of the indices, behind `batch` axes that both have in common. Negative
+    indices count from the end. Source: ONNX GatherND."""
+
+    name = "gather_nd"
+    attributes = {"batch": 0}
+
+    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
+        data, indices = take(inputs, 2)
+        check_dtype("indices", indices, frozenset(("i64",)))
+        (batch,) = integers("batch", attrs["batch"], 1, 0)
+        depth = indices.dims[-1] if indices.rank else 0
+        if not isinstance(depth, int) or batch >= min(data.rank, indices.rank) or not 1 <= depth <= data.rank - batch \
+                or not all(map(equal, data.dims[:batch], indices.dims[:batch])):
+            raise ShapeError(f"indices is {indices} for data {data} with batch={batch}: expected equal sizes along the batch, "
+                             f"and vectors of 1 to {data.rank - batch} numbers")
+        return [TensorSpec(data.dtype, (*indices.shape[:-1], *data.shape[batch + depth:]))]
+
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
+        data, indices = shapes
+        if data is None or not indices or indices[-1] is None:
+            return None
+        return (*indices[:-1], *data[attrs["batch"] + indices[-1]:])
+
+    def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
+        data, indices = take(inputs, 2)
+        batch, depth = int(attrs["batch"]), indices.shape[-1]
+        common = indices.shape[:batch]
+        at = [np.arange(n).reshape((n,) + (1,) * (indices.ndim - 2 - i)) for i, n in enumerate(common)]
+        where = tuple(at) + tuple(indices[..., k] for k in range(depth))
+        try:
+            return [np.asarray(data[where])]
+        except IndexError as e:
+            raise ModelError(f"gather_nd: {e}") from None
 
 
 class Where(LayerKind):
@@ -158,7 +228,7 @@ class TopK(ValueKind):
         (k,) = integers("k", attrs["k"], 1, 0)
         axis = axis_of(attrs["axis"], x.rank)
         if not at_least(x.shape[axis], k):
-            raise ShapeError(f"k={k}: axis {axis} of {x} has only {x.shape[axis]} elements")
+            raise ShapeError(f"k={k}: axis {axis} of {x} has only {counted(str(x.shape[axis]), 'element')}")
         shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
         return [TensorSpec(x.dtype, shape), TensorSpec("i64", shape)]
 

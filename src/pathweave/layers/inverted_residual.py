@@ -20,6 +20,7 @@ class InvertedResidual(Staged):
     """
 
     name = "inverted_residual"
+    space = 2
     attributes = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "expand": "", "depthwise": ""}
 
     activations = ("expand", "depthwise")

@@ -49,6 +49,7 @@ class BatchNorm(LayerKind):
     """
 
     name = "batch_norm"
+    space = -1
     outline = same_outline
     attributes = {"epsilon": 1e-5}
 
@@ -110,6 +111,7 @@ class InstanceNorm(LayerKind):
     """
 
     name = "instance_norm"
+    space = -1
     outline = same_outline
     attributes = {"epsilon": 1e-5}
 
@@ -172,6 +174,7 @@ class Lrn(LayerKind):
     """
 
     name = "lrn"
+    space = -1
     outline = same_outline
     attributes = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 

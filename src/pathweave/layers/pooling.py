@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
+from ..net.roles import Roles, image_roles
 from . import LayerKind, Outline
 from ._common import (
     FLOATS,
@@ -34,6 +35,7 @@ class _Window(LayerKind):
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
     padding = 0.0
+    space = 2
 
     def takes_padding(self, attrs: Mapping[str, Any], pad: tuple[int, ...]) -> bool:
         """Where no window would hold nothing else; rounding up looks at the end of the padded input."""
@@ -168,6 +170,11 @@ class LpPool2(_Window):
 class _Global(LayerKind):
     attributes = {"keepdims": 1}
     accepts = FLOATS
+    space = 2
+
+    def roles(self, attrs: Mapping[str, Any], inputs: list[Any]) -> tuple[list[Roles | None], list[Roles | None]]:
+        before, after = super().roles(attrs, inputs)
+        return before, after if attrs["keepdims"] else [image_roles(0)] if after else []
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)

@@ -19,7 +19,7 @@ def _mean(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
     if x.dtype.kind == "f":
         return x.mean(axis, keepdims=keepdims)
     total = x.sum(axis, keepdims=keepdims)
-    return np.trunc(total / (x.size // max(1, total.size)))
+    return np.trunc(total / max(1, x.size // max(1, total.size)))
 
 
 def _extreme(function: Callable[..., Any], side: Any) -> Callable[..., Any]:
@@ -64,7 +64,7 @@ _ON_SIZES = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": large
 class Reduce(LayerKind):
     """`op` over `axes` of x; the axes stay with length 1, or go with keepdims=0. Source: ONNX Reduce*.
 
-    axes=() means every axis. Integers stay integers: their mean is cut towards zero.
+    axes=() means every axis. Integers stay integers: their mean is cut towards zero, that of none is 0.
     """
 
     name = "reduce"

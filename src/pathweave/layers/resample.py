@@ -12,6 +12,7 @@ from ..errors import ModelError, ShapeError
 from ..net.conditions import at_least
 from ..net.dim import Expr, unknown
 from ..net.net import Layer, TensorSpec
+from ..net.roles import Roles, space_axes
 from ._common import (
     NUMBERS,
     ValueKind,
@@ -26,7 +27,7 @@ from ._common import (
     widen,
     word,
 )
-from .resize import _ROUNDING, interpolate, positions, ratio, scaled_length
+from .resize import _ROUNDING, Resize2, interpolate, positions, ratio, scaled_length
 from .resize import COORDINATES as SIMPLE_COORDINATES
 
 MODES = ("nearest", "linear", "cubic")
@@ -125,17 +126,24 @@ class Resample(ValueKind):
         plain = (attrs["coordinates"] in SIMPLE_COORDINATES and attrs["policy"] == "stretch"
                  and (attrs["mode"] == "nearest" or not attrs["antialias"])
                  and (attrs["mode"] != "cubic" or not attrs["exclude_outside"]))
-        if not plain or len([v for v in layer.inputs if v]) != 1 or specs[0].rank != 4:
+        space = space_axes(self._image_roles(specs[0]))
+        if not plain or len([v for v in layer.inputs if v]) != 1 or not space:
             return layer
         targets = self._targets(attrs, specs[0].shape)
-        if any(a < 2 and (d, s) != (specs[0].shape[a], 1.0) for a, (d, s, _) in targets.items()):
+        if any(a not in space and (d, s) != (specs[0].shape[a], 1.0) for a, (d, s, _) in targets.items()):
             return layer
-        key, neutral = ("size", specs[0].shape) if attrs["size"] else ("scale", (1.0,) * 4)
+        key, neutral = ("size", specs[0].shape) if attrs["size"] else ("scale", (1.0,) * specs[0].rank)
         values = tuple((targets[a][0] if attrs["size"] else float(targets[a][1])) if a in targets else neutral[a]
-                       for a in (2, 3))
+                       for a in space)
         kept = {k: attrs[k] for k in ("coordinates", "rounding", "cubic_a")}
         mode = "bilinear" if attrs["mode"] == "linear" else attrs["mode"]
         return layer.with_(kind="resize2", attrs={**kept, "mode": mode, key: values})
+
+    @staticmethod
+    def _image_roles(spec: TensorSpec) -> Roles:
+        """Of a value as `resize2` takes it; () where it does not."""
+        (before, _) = Resize2().roles({}, [spec])
+        return before[0] if before and before[0] else ()
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)

@@ -119,6 +119,7 @@ class Resize2(ValueKind):
 
     name = "resize2"
     moves = slice(1)
+    space = 2
     attributes = {"mode": "nearest", "coordinates": "half_pixel", "rounding": "round_prefer_floor",
                   "size": (), "scale": (), "cubic_a": -0.75}
     value_inputs = {1: "size", 2: "scale"}

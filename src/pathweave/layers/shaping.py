@@ -13,6 +13,7 @@ from ..net.conditions import assumed, at_least, divides, equal
 from ..net.dim import Expr, ceiling, highest, largest, smallest, unknown
 from ..net.dim_compare import is_at_least, is_equal
 from ..net.net import TensorSpec
+from ..words import counted
 from . import Outline
 from ._common import (
     Mover,
@@ -324,7 +325,7 @@ class Reshape(Reshaping):
         if -1 in new:
             new[new.index(-1)] = count // known
         elif not equal(known, count):
-            raise ShapeError(f"shape={listed(attrs['shape'])} has {known} elements, {listed(old)} has {count}")
+            raise ShapeError(f"shape={listed(attrs['shape'])} has {counted(str(known), 'element')}, {listed(old)} has {count}")
         return tuple(new)
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
@@ -432,6 +433,7 @@ class DepthToSpace(Mover):
     """Channels to pixels: [N,C,H,W] -> [N,C/b^2,Hb,Wb], mode DCR or CRD. Source: ONNX DepthToSpace."""
 
     name = "depth_to_space"
+    space = 2
     attributes = {"block": None, "mode": "DCR"}
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
@@ -459,6 +461,7 @@ class SpaceToDepth(Mover):
     """Pixels to channels: [N,C,H,W] -> [N,Cb^2,H/b,W/b]. Source: ONNX SpaceToDepth."""
 
     name = "space_to_depth"
+    space = 2
     attributes = {"block": None}
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:

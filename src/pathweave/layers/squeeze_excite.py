@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..net.net import TensorSpec
+from ..words import counted
 from ._common import POINTWISE, Staged, geometry, same_shape, take
 
 
@@ -20,6 +21,7 @@ class SqueezeExcite(Staged):
     """
 
     name = "squeeze_excite"
+    space = 2
     attributes = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "depthwise": "", "squeeze": "", "excite": ""}
 
     activations = ("depthwise", "squeeze", "excite")
@@ -42,5 +44,6 @@ class SqueezeExcite(Staged):
         mean = stage("global_average_pool", {"keepdims": 1}, [x])
         gate = stage("conv2", POINTWISE, [stage("conv2", POINTWISE, [mean, ws, bs], "squeeze"), we, be], "excite")
         if not same_shape(gate.shape, mean.shape):
-            raise ShapeError(f"excite w has {we.shape[0]} outputs: expected as many as x has channels, {x.shape[1]}")
+            raise ShapeError(f"excite w has {counted(str(we.shape[0]), 'output')}: expected as many as x has channels, "
+                             f"{x.shape[1]}")
         return stage("mul", {}, [x, gate])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
+from ..layers import MEANING_ERRORS
+from ..layers.blocks import in_precision
 from ..net import memory
 from ..net.arguments import by_name, check_on_host
 from ..net.border import advice, logical_shapes, of_caller
@@ -15,9 +17,6 @@ from ..net.floats import host_dtype, numbers_of, taken
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
 from ..net.size import size_bytes
-
-#: What a NumPy meaning may raise on operands that do not fit; anything else is a defect and passes through.
-MEANING_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
 
 
 def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) -> dict[str, np.ndarray]:
@@ -34,7 +33,9 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
     for i, layer in enumerate(net.layers):
         arguments = [_argument(net, values, v, precision) for v in layer.inputs]
         _check_room(layer, arguments)
-        for name, array in zip(layer.outputs, run_layer(layer, arguments)):
+        with in_precision(precision):
+            made = run_layer(layer, arguments)
+        for name, array in zip(layer.outputs, made):
             if name in last_use or name in kept:
                 values[name] = _in_precision(array, precision)
         for v in set(layer.inputs):
@@ -68,7 +69,7 @@ def _check_room(layer: Layer, arguments: list) -> None:
         raise
     except (Error, *MEANING_ERRORS):
         return  # its meaning says what is wrong
-    memory.require(sum(map(size_bytes, outputs)), f"layer {layer.name!r} ({layer.kind})",
+    memory.require(sum(size_bytes(s) for s in outputs if s.bound), f"layer {layer.name!r} ({layer.kind})",
                    "give smaller inputs")
 
 

@@ -8,25 +8,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error, OpenSizesError, SizeError
-from ..net.conditions import Condition, assumed, recording
-from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of, unknown
+from ..layers.contents import resolve, resolve_open, sizes_made
+from ..net.conditions import Condition, recording
+from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
+from ..net.roles import space_axes, usual_roles
 from ..net.size import MOST_RANK, MOST_SIZE
 from .evaluate import MEANING_ERRORS
-from .partial import FOLLOWED_ELEMENTS, Folding, fold, resolve
+from .partial import FOLLOWED_ELEMENTS, Folding, fold
 
-#: Elements of a value whose contents are followed as expressions: as many as a shape has.
-MOST_OPEN_ELEMENTS = MOST_RANK
 #: Sizes that stand for open ones: the first is tried for images, the second for all else, then one after the other for all.
 REPRESENTATIVE = (224, 16, 256, 64, 32, 8, 4, 2, 1)
 #: Squares of the numbers of parts of all sizes that were inferred, up to where sizes may be complicated: what a net of ten
 #: thousand layers has, and some seconds of a hostile one.
 MOST_EFFORT = 2_000_000
 FEW_NODES = 8
-#: Element type -> up to where whole numbers are exact in it.
-_EXACT = {"f16": 2**11, "f32": 2**24, "f64": 2**53, "i8": 2**7 - 1, "u8": 2**8 - 1, "i16": 2**15 - 1, "u16": 2**16 - 1,
-          "i32": 2**31 - 1, "u32": 2**32 - 1, "i64": 2**63 - 1, "u64": 2**64 - 1}
 
 
 class OpenShapes:
@@ -139,7 +136,7 @@ class OpenShapes:
         1 for the first dimension of an input, the batch; for the others, one size of REPRESENTATIVE at a time.
         """
         batch = {s.shape[0] for s in inputs.values() if s.shape}
-        image = {d for s in inputs.values() if s.rank == 4 for d in s.shape[2:]}
+        image = {s.shape[axis] for s in inputs.values() for axis in space_axes(usual_roles(s.rank))}
         rest = [d for d in dict.fromkeys(d for s in inputs.values() for d in s.shape) if isinstance(d, str) and d not in batch]
         ones = {d: 1 for d in batch if isinstance(d, str)}
         usual = {d: REPRESENTATIVE[0] if d in image else REPRESENTATIVE[1] for d in rest}
@@ -148,21 +145,7 @@ class OpenShapes:
 
     def _resolve(self, layer: Layer) -> Layer:
         """The layer with inputs that hold sizes in its attributes; what is not known of them are unknown numbers."""
-        from ..layers import kind_of
-        kind = kind_of(layer.kind)
-        value_inputs = [i for i in getattr(kind, "value_inputs", ()) if i < len(layer.inputs) and layer.inputs[i]]
-        if not value_inputs:
-            return layer
-        if kind.attributes.get("dtype") == "" and layer.inputs[value_inputs[0]] in self.specs:
-            layer = layer.with_(attrs={"dtype": self.specs[layer.inputs[value_inputs[0]]].dtype, **layer.attrs})
-        contents = dict(self.contents)
-        for i in value_inputs:
-            shape: Any = self.shape(layer.inputs[i])
-            if layer.inputs[i] not in contents and shape is not None and None not in shape and len(shape) <= 1 \
-                    and sum(shape) <= MOST_OPEN_ELEMENTS:
-                numbers = [unknown(-MOST_SIZE, MOST_SIZE) for _ in range(shape[0] if shape else 1)]
-                contents[layer.inputs[i]] = _objects(numbers).reshape(shape)
-        return resolve(layer, contents)
+        return resolve_open(layer, self.specs, self.contents, {v: self.shape(v) for v in layer.inputs if v})
 
     def _infer(self, layer: Layer) -> dict[str, TensorSpec] | None:
         from ..layers import infer_layer
@@ -219,24 +202,10 @@ class OpenShapes:
             return
         arrays = [self.contents.get(v) if v else None for v in layer.inputs]
         if kind.of_shapes or any(a is not None and a.dtype == object for a in arrays):
-            self._follow_sizes(layer, arrays, outputs)
+            specs = [self.specs[v] if v else None for v in layer.inputs]
+            self.contents.update(sizes_made(layer, arrays, specs, outputs))
         elif all(a is not None for a, v in zip(arrays, layer.inputs) if v):
             self.contents.update(fold(layer, list(outputs.values()), self.contents, self.folding) or {})
-
-    def _follow_sizes(self, layer: Layer, arrays: list, outputs: Mapping[str, TensorSpec]) -> None:
-        """Contents that may be open, by `LayerKind.on_sizes`."""
-        from ..layers import kind_of
-        kind = kind_of(layer.kind)
-        if not kind.of_shapes and any(a is None for a, v in zip(arrays, layer.inputs) if v) or layer.epilogue \
-                or any(s.elements > MOST_OPEN_ELEMENTS for s in outputs.values()):
-            return
-        found = kind.on_sizes(kind.complete(layer.attrs), arrays, [self.specs[v] if v else None for v in layer.inputs])
-        for (value, spec), array in zip(outputs.items(), found or ()):
-            numbers = [] if array is None else np.asarray(array, object).reshape(-1).tolist()
-            if len(numbers) == spec.elements and all(_fits(n, spec.dtype) for n in numbers):
-                whole = not any(isinstance(n, Expr) for n in numbers)
-                flat = np.array(numbers, numpy_dtype(spec.dtype)) if whole else _objects(numbers)
-                self.contents[value] = flat.reshape(spec.shape)
 
     def _outline(self, layer: Layer) -> tuple[int | None, ...] | None:
         from ..layers import kind_of
@@ -293,22 +262,3 @@ def named(value: str, dims: tuple[int | Expr, ...], names: frozenset[str] | set[
     """Dimensions as an input may declare them: integers, some symbols by name, and symbols of the value's own for all else."""
     plain = {str(symbol(n)): n for n in names}
     return tuple(d if not isinstance(d, Expr) else plain.get(str(d), f"{value}.{axis}") for axis, d in enumerate(dims))
-
-
-def _objects(numbers: list) -> np.ndarray:
-    array = np.empty(len(numbers), object)
-    array[:] = numbers
-    return array
-
-
-def _fits(number: object, dtype: str) -> bool:
-    """Whether a value of this type holds a number exactly; what is open is assumed to be small enough."""
-    if isinstance(number, bool) or dtype == "bool":
-        return isinstance(number, bool) and dtype == "bool"
-    if not isinstance(number, (int, Expr)) or dtype not in _EXACT:
-        return False
-    most = _EXACT[dtype]
-    least = 0 if dtype.startswith("u") else -most
-    if isinstance(number, int):
-        return least <= number <= most
-    return assumed((most, ">=", number)) and assumed((number, ">=", least))

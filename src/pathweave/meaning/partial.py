@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..errors import Error, ShapeError
+from ..layers.contents import resolve
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, TensorSpec
 from ..net.size import check_value, size_bytes, surely_fits
@@ -39,21 +39,6 @@ class Folding:
     def constant(self, array: np.ndarray) -> None:
         """A constant of the net: more may be made from it."""
         self.total += GROWTH * array.nbytes
-
-
-def resolve(layer: Layer, contents: Mapping[str, np.ndarray]) -> Layer:
-    """Move the inputs of a layer that hold shapes or sizes into its attributes, where their contents are known."""
-    from ..layers import kind_of
-    kind: Any = kind_of(layer.kind)
-    if not any(i < len(layer.inputs) and layer.inputs[i] for i in getattr(kind, "value_inputs", ())):
-        return layer
-    attrs, gone = kind.absorb(layer.attrs, [contents.get(v) if v else None for v in layer.inputs])
-    if not gone:
-        return layer
-    inputs = ["" if i in gone else v for i, v in enumerate(layer.inputs)]
-    while inputs and not inputs[-1]:
-        inputs.pop()
-    return layer.with_(inputs=tuple(inputs), attrs=attrs)
 
 
 class Known:
@@ -138,20 +123,22 @@ class Follower:
     def _follow_empty(self, specs: Iterable[tuple[str, TensorSpec]]) -> None:
         """A value without elements is known without being computed."""
         self.contents.update((v, np.empty(s.sizes, numpy_dtype(s.dtype))) for v, s in specs
-                             if s.elements == 0 and s.dtype != "bf16")
+                             if s.bound and s.elements == 0 and s.dtype != "bf16")
 
     def _follow_contents(self, layer: Layer, outputs: list[TensorSpec]) -> None:
         from ..layers import kind_of
         kind = kind_of(layer.kind)
         self._follow_empty(zip(layer.outputs, outputs))
-        if kind.of_shapes:
+        if kind.of_shapes and all(self.specs[v].bound for v in layer.inputs if v):
             specs = [self.specs[v] if v else None for v in layer.inputs]
             self.contents.update(zip(layer.outputs, kind.meaning(kind.complete(layer.attrs), specs)))
         elif all(not v or v in self.contents for v in layer.inputs) and \
-                all(s.elements <= FOLLOWED_ELEMENTS for s in outputs):
+                all(s.elements <= FOLLOWED_ELEMENTS if s.bound else sum(self.contents[v].size for v in layer.inputs if v)
+                    <= FOLLOWED_ELEMENTS for s in outputs):
             folded = fold(layer, outputs, self.contents, self.folding)
             if folded is not None:
                 self.contents.update(folded)
+                self.specs.update((v, TensorSpec(s.dtype, tuple(folded[v].shape))) for v, s in zip(layer.outputs, outputs))
 
 
 def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndarray],
@@ -163,7 +150,7 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
     from ..layers import kind_of
     arguments = [contents[v] if v else None for v in layer.inputs]
     made_from = sum(a.nbytes for a in arguments if a is not None)
-    size = sum(map(size_bytes, outputs))
+    size = sum(size_bytes(s) if s.bound else made_from for s in outputs)
     if size > max(folding.free, GROWTH * made_from) or size > folding.total:
         return None
     try:
@@ -175,8 +162,12 @@ def fold(layer: Layer, outputs: list[TensorSpec], contents: Mapping[str, np.ndar
         arrays = run_layer(layer, arguments)
     except (Error, *MEANING_ERRORS):
         return None
-    if any(tuple(a.shape) != s.shape or s.dtype == "bf16" for a, s in zip(arrays, outputs)):
+    if any(s.bound and tuple(a.shape) != s.shape or s.dtype == "bf16" for a, s in zip(arrays, outputs)):
         return None  # a constant of bf16 would be taken for one of u16
+    if not all(s.bound for s in outputs):
+        size = sum(a.nbytes for a in arrays)
+        if size > max(folding.free, GROWTH * made_from) or size > folding.total:
+            return None
     folding.total -= size
     folding.effort -= effort
     return {name: np.asarray(a) for name, a in zip(layer.outputs, arrays)}

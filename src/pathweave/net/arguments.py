@@ -65,6 +65,8 @@ def as_array(name: str, value: Any) -> np.ndarray:
     one on another device."""
     if isinstance(value, np.ndarray):
         return value.view(np.ndarray)
+    if isinstance(value, np.generic):
+        return np.asarray(value)
     check_on_host(f"input {name!r}", value)
     if hasattr(value, "__dlpack__"):
         try:

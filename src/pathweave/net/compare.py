@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .channels import channel_axes
 from .floats import bits_of, numbers_of
+from .roles import channel_axes, usual_roles
 
 #: Chance that a channel whose numbers are small by accident is taken for one that is small by nature.
 CHANCE = 1e-3
@@ -139,7 +139,7 @@ class Channels:
         got, wanted = np.where(fine, got, 0.0), np.where(fine, wanted, 0.0)
         difference = got - wanted
         self._whole.add(difference.reshape(1, -1), wanted.reshape(1, -1))
-        for axis in channel_axes(wanted.ndim):
+        for axis in channel_axes(usual_roles(wanted.ndim)):
             if shares_of_one(wanted, axis):
                 self._shares.add(axis)
             count = wanted.shape[axis]

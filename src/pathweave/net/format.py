@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import ModelError
 from .dim import Expr
+from .layouts import LAYOUTS, ROW_MAJOR
 
 D = TypeVar("D", int, int | str | Expr)
 
@@ -25,42 +26,6 @@ _ALL = {**DTYPES, **STORED}
 #: All forms of an f32 value beside f32 itself; bf16 and f16 are element types too.
 FORMS = ("bf16", "f16", *STORED)
 _FROM_NUMPY = {numpy_name: name for name, (numpy_name, _) in DTYPES.items() if name != "bf16"}
-
-
-class Layout(NamedTuple):
-    """How the values of a layout lie in memory, one number after the other and nothing padded.
-
-    `rank`: of the values that it is for; None: of every rank that no other layout is for. `order`: the logical axis of every
-    dimension in memory, outermost first; () for the logical order itself. `block`: 0, or the channels (axis 1), whose number
-    it divides, are cut into blocks of so many, which are one more dimension, the innermost.
-    """
-
-    rank: int | None
-    order: tuple[int, ...] = ()
-    block: int = 0
-
-    @property
-    def row_major(self) -> bool:
-        """True where memory has the logical order."""
-        return not self.block and self.order == tuple(sorted(self.order))
-
-    @property
-    def back(self) -> tuple[int, ...]:
-        """The dimension in memory, blocks apart, of every logical axis."""
-        return tuple(self.order.index(axis) for axis in range(len(self.order)))
-
-
-#: Everything that is known of a layout: native/types/format.cpp has the same facts, the rest of the package asks these. The
-#: logical axes of rank 4 are N, C, H, W. A form that packs rows (`bf16x2`) packs those of the innermost dimension.
-LAYOUTS = {
-    "plain": Layout(None),
-    "nchw": Layout(4, (0, 1, 2, 3)),
-    "nhwc": Layout(4, (0, 2, 3, 1)),
-    "nchw16c": Layout(4, (0, 1, 2, 3), block=16),
-}
-_ROW_MAJOR = {facts.rank: name for name, facts in LAYOUTS.items() if facts.row_major}
-#: The layouts among which a whole net chooses; an earlier one wins a tie.
-IMAGE_LAYOUTS = ("nhwc", "nchw16c", "nchw")
 
 
 class Format(NamedTuple):
@@ -92,7 +57,7 @@ def _parsed(text: str) -> Format:
 
 def plain_layout(rank: int) -> str:
     """Name of the row-major layout in the logical order: `nchw` for rank 4, else `plain`."""
-    return _ROW_MAJOR.get(rank, _ROW_MAJOR[None])
+    return ROW_MAJOR.get(rank, ROW_MAJOR[None])
 
 
 def plain_format(dtype: str, rank: int) -> Format:
@@ -103,7 +68,7 @@ def plain_format(dtype: str, rank: int) -> Format:
 def of_rank(layout: str, rank: int) -> bool:
     """True when a layout is for values of this rank."""
     wanted = LAYOUTS[layout].rank
-    return rank not in _ROW_MAJOR if wanted is None else rank == wanted
+    return rank not in ROW_MAJOR if wanted is None else rank == wanted
 
 
 def fits(layout: str, shape: Sequence[int | str | Expr]) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Mapping, cast
+from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ..errors import ModelError
-from .dim import Expr
+from .dim import Expr, highest
 from .scales import Scale
+
+if TYPE_CHECKING:
+    from .block import Block
 
 #: A word names a symbol, such as "N", in the shape of a net's input; elsewhere symbols and what is made of them are Expr.
 Dim = int | str | Expr
@@ -49,6 +53,11 @@ class TensorSpec:
     def bound(self) -> bool:
         """True when no dimension depends on a symbol."""
         return all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def upper(self) -> "TensorSpec":
+        """The largest that a value inside a net may be: open sizes at their upper bound."""
+        return self if self.bound else TensorSpec(self.dtype, tuple(map(highest, self.dims)))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
@@ -97,7 +106,7 @@ class Layer:
     """What is computed: kind, attributes, names of inputs and outputs. Knows no routine and no device.
 
     An input names a value, or a constant of the net (weights, bias), or is "" where an optional one is absent.
-    `attrs` holds numbers, words and tuples of numbers only; absent attributes have the kind's defaults.
+    `attrs` holds numbers, words, tuples of numbers, and blocks (net/block.py); absent attributes have the kind's defaults.
     """
 
     name: str
@@ -113,6 +122,12 @@ class Layer:
             kinds = [type(x).__name__ for x in (self.inputs, self.outputs, self.attrs, self.epilogue)]
             raise ModelError(f"layer {self.name!r}: expected inputs and outputs as tuples of names, attrs as a mapping, the "
                              f"epilogue as an Epilogue, got {', '.join(kinds)}")
+
+    @property
+    def blocks(self) -> "dict[str, Block]":
+        """The nets that are attributes of the layer: attribute -> Block."""
+        from .block import blocks_of
+        return blocks_of(self)
 
     def with_(self, **changes: Any) -> "Layer":
         """Copy with some fields changed."""
@@ -140,7 +155,8 @@ class Net:
 
     `inputs`: name -> TensorSpec, shapes may hold symbols. `outputs`: value names, in the model's order.
     `constants`: name -> numpy array. `specs`: name -> TensorSpec of every value, filled by `layers.infer(net)`
-    for a net whose inputs are bound, by `meaning.open_shapes.infer(net)` for one with open sizes.
+    for a net whose inputs are bound, by `meaning.open_shapes.infer(net)` for one with open sizes. `scales`: value or
+    constant -> Scale that the model states; passes carry them along.
     """
 
     inputs: dict[str, TensorSpec]
@@ -149,6 +165,7 @@ class Net:
     constants: dict[str, Any]
     specs: dict[str, TensorSpec] = field(default_factory=dict)
     opened: Any = field(default=None, repr=False, compare=False)  # what meaning.open_shapes remembers of it
+    scales: dict[str, Scale] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (all(isinstance(x, Mapping) for x in (self.inputs, self.constants, self.specs))
@@ -170,6 +187,13 @@ class Net:
                     out.setdefault(v, []).append((layer, i))
         return out
 
+    def all_layers(self) -> Iterator[Layer]:
+        """The layers, and those of the nets inside them."""
+        for layer in self.layers:
+            yield layer
+            for block in layer.blocks.values():
+                yield from block.net.all_layers()
+
     def dynamic_inputs(self, layer: Layer) -> list[tuple[int, str]]:
         """(index, name) of the inputs that are values, not constants and not absent."""
         return [(i, v) for i, v in enumerate(layer.inputs) if v and v not in self.constants]
@@ -180,7 +204,8 @@ class Net:
 
     def copy(self) -> "Net":
         """A net that shares constants' arrays but no container with this one."""
-        return Net(dict(self.inputs), list(self.outputs), list(self.layers), dict(self.constants), dict(self.specs))
+        return Net(dict(self.inputs), list(self.outputs), list(self.layers), dict(self.constants), dict(self.specs),
+                   scales=dict(self.scales))
 
     def check(self) -> None:
         """Raise ModelError unless names are text and unique, every input is defined before its use, and outputs exist."""
@@ -206,6 +231,9 @@ class Net:
         for v in self.outputs:
             if v not in known:
                 raise ModelError(f"net: output {v!r} is made by no layer")
+        for v in self.scales:
+            if v not in known:
+                raise ModelError(f"net: a scale is stated for {v!r}, which is neither a value nor a constant")
 
 
 #: Order in which the nets of a model run; each feeds the next by position.
@@ -217,7 +245,8 @@ class Model:
     """Named nets, run in NET_ORDER; `main` is always there. `meta` holds JSON-able facts (origin, labels, ...).
 
     `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `quantisation`: net -> value of
-    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales. `packed`: packed weights that the
+    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales; what a net states itself (`Net.scales`)
+    counts more. `packed`: packed weights that the
     file holds or shall hold; see pathweave.files.packed. `layouts`: input or output of the main net -> layout of the
     caller's array, where that is not row-major; see pathweave.net.border.
     """

@@ -17,7 +17,7 @@ def tensor_text(spec: TensorSpec) -> str:
 
 
 def attr_text(value: Any) -> str:
-    """Canonical text of an attribute: numbers joined by commas, or a bare word."""
+    """Canonical text of an attribute: numbers joined by commas, a bare word, or `@DIGEST` for a block."""
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, (tuple, list)):

@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any
 
 from ..errors import InputError, SizeError
+from ..words import counted
 from .dim import MOST_SIZE as MOST_SIZE
 from .dim import Expr, lowest
 from .format import DTYPES, itemsize
@@ -82,7 +83,7 @@ def readable(count: int) -> str:
     number, unit = float(count), 0
     while number >= 1000 and unit < 8:
         number, unit = number / 1000, unit + 1
-    return f"{count} bytes" if unit == 0 else f"{number:.3g} {' kMGTPEZY'[unit]}B"
+    return counted(count, "byte") if unit == 0 else f"{number:.3g} {' kMGTPEZY'[unit]}B"
 
 
 def advice(limit: int) -> str:
@@ -134,15 +135,16 @@ def check_windows(attrs: Mapping[str, Any], inputs: Sequence[TensorSpec | None],
     if not {"stride", "pad", "dilation"} <= attrs.keys() or not inputs or inputs[0] is None:
         return
     x, y = inputs[0].sizes, outputs[0].sizes
-    if len(x) != 4 or len(y) != 4 or not _comparable(x, y, *(s.shape for s in inputs[1:] if s is not None)):
+    space = len(x) - 2  # axes behind batch and channels
+    if space < 1 or len(y) != len(x) or not _comparable(x, y, *(s.shape for s in inputs[1:] if s is not None)):
         return
     stride, pad, dilation = attrs["stride"], attrs["pad"], attrs["dilation"]
-    weights = [s.sizes for s in inputs[1:] if s is not None and s.rank == 4]
+    weights = [s.sizes for s in inputs[1:] if s is not None and s.rank == len(x)]
     planes = product((x[0], max(1, x[1], y[1])))
     span, visits = planes, planes
-    for i in (0, 1):
+    for i in range(space):
         kernel = attrs["kernel"][i] if "kernel" in attrs else max((w[2 + i] for w in weights), default=1)
-        padded = max(x[2 + i], y[2 + i]) + pad[i] + pad[i + 2]
+        padded = max(x[2 + i], y[2 + i]) + pad[i] + pad[i + space]
         span *= max(1, padded, (kernel - 1) * dilation[i] + 1, stride[i])
         visits *= max(1, y[2 + i]) * kernel
     for what, found, most in (("reach over", span, MOST_SPAN), ("look at", visits, MOST_VISITS)):

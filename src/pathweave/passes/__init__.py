@@ -14,12 +14,13 @@ from types import ModuleType
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..folder import modules
 from ..layers import check_inputs
 from ..meaning import open_shapes
 from ..meaning.evaluate import MEANING_ERRORS, match_symbols
 from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower, Known
 from ..net.net import Net, TensorSpec
+from ..net.scales import Scale, check_axis
+from ..plugins import collect
 from ._graph import Graph
 
 #: Rounds of all passes after which rewriting stops; the net is right after every single rewrite.
@@ -28,8 +29,16 @@ MAX_ROUNDS = 100
 
 @cache
 def passes() -> tuple[ModuleType, ...]:
-    """Every pass, in order."""
-    return tuple(sorted((m for m in modules(__name__) if hasattr(m, "apply")), key=lambda m: (m.order, m.__name__)))
+    """Every pass, in order, those of plugins among them."""
+    return tuple(sorted(collect(__name__, "passes", _pass_in, "pass").values(), key=lambda m: (m.order, m.__name__)))
+
+
+def _pass_in(module: ModuleType) -> dict[str, ModuleType]:
+    """A module that is a pass, by its name. Raises AttributeError where it does not say all that a pass says."""
+    if not hasattr(module, "apply"):
+        return {}
+    float(module.order), bool(module.needs_shapes)
+    return {module.__name__.rpartition(".")[2]: module}
 
 
 def optimise(net: Net) -> Net:
@@ -39,17 +48,19 @@ def optimise(net: Net) -> Net:
     """
     net.check()
     graph = Graph(net)
-    _fixed_point(graph, [m for m in passes() if not m.needs_shapes])
+    run_passes(graph, [m for m in passes() if not m.needs_shapes])
     return graph.to_net()
 
 
-def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
+def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None, scales: Mapping[str, Scale] | None = None) -> Net:
     """The net for concrete input shapes, optimised, with `specs` of every value. The given net is not changed.
 
     `shapes`: input name -> shape; inputs that are left out take theirs from the symbols of the others. What depends
     on shapes alone is folded. The first binding of a net infers its shapes; the second one infers them with open sizes, and
-    evaluates, as all further ones do; the result's own shapes are always inferred. Raises InputError where a symbol gets two
-    values or none or a fixed dimension differs, ShapeError where shapes do not fit.
+    evaluates, as all further ones do; the result's own shapes are always inferred. `scales`: of values, beside those that the
+    net states, which count more; names that no value has, or will have, are left out. Raises InputError where a symbol gets
+    two values or none or a fixed dimension differs, ShapeError where shapes do not fit, ModelError for scales along an axis
+    that a value does not have.
     """
     from ..layers import infer
     net.check()
@@ -59,9 +70,12 @@ def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     known.forget_evaluated()
     graph = Graph(bound, Folding(FREE_BYTES_BOUND))
     graph.known = known
-    _fixed_point(graph, list(passes()))
+    graph.scales = {**(scales or {}), **net.scales}
+    run_passes(graph, list(passes()))
     result = graph.to_net()
     infer(result)
+    for value, scale in result.scales.items():
+        check_axis(value, scale, result.specs[value].shape)
     return result
 
 
@@ -113,42 +127,46 @@ def _free(name: str, names: set[str]) -> str:
     return name
 
 
-def _fixed_point(graph: Graph, modules: list[ModuleType]) -> None:
+def run_passes(graph: Graph, modules: list[ModuleType], lenient: bool = False) -> None:
+    """Run passes to a fixed point. `lenient`: a pass that open sizes are too little for is left out, and does not fail."""
     early = [m for m in modules if not getattr(m, "last", False)]
-    _run_to_end(graph, early)
+    _run_to_end(graph, early, lenient)
     if len(early) < len(modules):
-        _run_to_end(graph, modules)
+        _run_to_end(graph, modules, lenient)
 
 
-def _run_to_end(graph: Graph, modules: list[ModuleType]) -> None:
+def _run_to_end(graph: Graph, modules: list[ModuleType], lenient: bool) -> None:
     stale = True
     for _ in range(MAX_ROUNDS):
         changed = False
         for module in modules:
             if module.needs_shapes and stale:
-                graph.specs = _specs(graph)
+                graph.specs = graph.follow() if graph.follow else _specs(graph)
                 stale = False
-            if _applied(module, graph):
+            if _applied(module, graph, lenient):
                 changed = stale = True
         if not changed:
             return
 
 
-def _applied(module: ModuleType, graph: Graph) -> bool:
+def _applied(module: ModuleType, graph: Graph, lenient: bool) -> bool:
     """Run one pass. Attributes that make no sense are found by shape inference, which an unbound net has not had."""
     try:
         with np.errstate(all="ignore"):  # weights may hold infinities, and keep them
             return module.apply(graph)
     except MEANING_ERRORS as e:
+        if lenient:
+            return False
         name = module.__name__.rpartition(".")[2]
         raise ModelError(f"pass {name}: a layer's attributes or constants do not fit together "
                          f"({type(e).__name__}: {e}); bind the net to find out which") from e
 
 
 def _specs(graph: Graph) -> dict[str, TensorSpec]:
+    """Specs of the values whose sizes are all known; passes leave those alone whose sizes depend on contents."""
     follower = Follower(graph.inputs, known=graph.known)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     for layer in graph.layers():
         follower.step(layer)
-    return follower.specs
+    return {v: s for v, s in follower.specs.items() if s.bound}

@@ -1,4 +1,4 @@
-"""A pad of height and width in front of a convolution or pool becomes the layer's own padding."""
+"""A pad of the axes of space in front of a convolution or pool becomes the layer's own padding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def apply(graph: Graph) -> bool:
     """Only pads that no other layer sees."""
     changed = False
     for layer in graph.layers():
-        neutral = kind_of(layer.kind).padding
-        if neutral is None:
+        neutral, space = kind_of(layer.kind).padding, kind_of(layer.kind).space
+        if neutral is None or space is None:
             continue
         pad = graph.made_by(layer.inputs[0], "pad")
-        widths = _widths(pad, neutral) if pad is not None and graph.private(layer.inputs[0]) else None
+        widths = _widths(pad, neutral, space) if pad is not None and graph.private(layer.inputs[0]) else None
         merged = _merged(layer, widths) if widths is not None else None
         if pad is None or merged is None:
             continue
@@ -29,15 +29,16 @@ def apply(graph: Graph) -> bool:
     return changed
 
 
-def _widths(pad: Layer, neutral: float) -> tuple[int, int, int, int] | None:
-    """top, left, bottom, right of a pad with the neutral value of rank 4; None for any other."""
-    pads = pad.attrs.get("pads", ())
-    plain = len([v for v in pad.inputs if v]) == 1 and len(pads) == 8 and not pad.attrs.get("axes")
+def _widths(pad: Layer, neutral: float, space: int) -> tuple[int, ...] | None:
+    """What a pad puts before, then behind every axis of space (top, left, bottom, right of images), where it pads no other
+    axis, and with the neutral value; None for any other."""
+    pads, rank = pad.attrs.get("pads", ()), 2 + space
+    plain = len([v for v in pad.inputs if v]) == 1 and len(pads) == 2 * rank and not pad.attrs.get("axes")
     if not plain or pad.attrs.get("mode", "constant") != "constant" or pad.attrs.get("value", 0.0) != neutral:
         return None
-    if any((pads[0], pads[1], pads[4], pads[5])) or min(pads) < 0:
+    if any((*pads[:2], *pads[rank:rank + 2])) or min(pads) < 0:
         return None
-    return pads[2], pads[3], pads[6], pads[7]
+    return (*pads[2:rank], *pads[rank + 2:])
 
 
 def _merged(layer: Layer, widths: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Collection, Iterable, Iterator, Mapping
 
 from .. import html
 from ..errors import Error, ProfileError
+from ..words import counted
 from .devices import base
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
@@ -32,7 +33,8 @@ class Profile:
 
     def __repr__(self) -> str:
         cpu = f" ({self.facts['cpu']})" if self.facts.get("cpu") else ""
-        return f"<Profile of host {self.host}{cpu}: {len(self)} variants measured on {len(self.problems())} problems>"
+        return f"<Profile of host {self.host}{cpu}: {counted(len(self), 'variant')} measured on " \
+               f"{counted(len(self.problems()), 'problem')}>"
 
     def _repr_html_(self) -> str:
         """A row per problem: how many variants were measured, and the fastest one, for notebooks."""

@@ -27,6 +27,7 @@ from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
+from ..words import counted
 from .devices import Devices
 from .fingerprint import HostFingerprint, host
 from .kernels import HEAVY
@@ -102,8 +103,11 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
     names = [d["name"] for d in devices() if d["available"]]
     values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
-    for spec, scaled in {(bound.spec(v), v in bound.scales): None for v in values}:
+    border = {v: (form,) for v, form in (*((v, bound.input_format(v)) for v in bound.inputs),
+                                        *((v, bound.output_format(v)) for v in bound.outputs))}
+    for spec, scaled, of_caller in {(bound.spec(v), v in bound.scales, border.get(v, ())): None for v in values}:
         formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
+        formats += [form for form in of_caller if form not in formats]
         pairs = list(itertools.permutations(formats, 2))
         plain = [f for f in formats if f.dtype == "f32"]
         for form in FORMS if plain else ():  # to and from f32, and among layouts
@@ -151,7 +155,7 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     except KeyboardInterrupt as e:
         runs[-1].samples.flush()
         where = store.path or "a store in memory"
-        raise InterruptedTuning(f"profiling was interrupted after {sum(r.passes for r in runs)} passes; "
+        raise InterruptedTuning(f"profiling was interrupted after {counted(sum(r.passes for r in runs), 'pass', 'passes')}; "
                                 f"{len(set().union(*(r.samples.measured for r in runs)))} candidates and conversions measured "
                                 f"in this run are kept in {where}: start again to go on") from e
     finally:

@@ -13,7 +13,7 @@ from ..meaning.evaluate import run_layer
 from ..net.accuracy import largest_error
 from ..net.compare import relative_error
 from ..net.net import Layer, Net
-from ..net.scales import INTEGER_RANGE
+from ..net.scales import HELD_AS
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate
 from ..runtime.inputs import as_declared
@@ -87,7 +87,7 @@ class _Reference(NamedTuple):
 
 def _scaled(c: Candidate) -> bool:
     """True for a routine that holds values as integers."""
-    return any(f.dtype in INTEGER_RANGE for f in (*c.ins, *c.outs))
+    return any(f.dtype in HELD_AS for f in (*c.ins, *c.outs))
 
 
 def _in_f16(c: Candidate) -> bool:
@@ -102,7 +102,7 @@ def _within(single: BoundNet, layer: Layer, given: Mapping[str, np.ndarray]) -> 
     given = {v: np.ascontiguousarray(cut(v, a), a.dtype) for v, a in given.items()}
     arguments = [None if not v else given[v] if v in given else single.net.constants[v] for v in layer.inputs]
     wanted = [cut(v, y) for v, y in zip(layer.outputs, run_layer(layer, [_double(a) for a in arguments]))]
-    return _Reference(layer, given, wanted, {v: single.scales[v].scale for v in layer.outputs if v in single.scales})
+    return _Reference(layer, given, wanted, {v: max(single.scales[v].steps) for v in layer.outputs if v in single.scales})
 
 
 def _check(single: BoundNet, reference: _Reference, c: Candidate, threads: int) -> str:

@@ -12,9 +12,9 @@ from functools import cache
 from types import ModuleType
 
 from ..errors import ModelError
-from ..folder import modules
 from ..layers import kind_of
 from ..net.net import Epilogue, Layer, Net
+from ..plugins import by_module, collect
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def activation_text(layer: Layer) -> str:
 
 @cache
 def rules() -> tuple[ModuleType, ...]:
-    """Every rule, by name."""
-    return tuple(m for m in modules(__name__) if hasattr(m, "find"))
+    """Every rule, by name, those of plugins last."""
+    return tuple(collect(__name__, "regions", by_module("find"), "region").values())
 
 
 def find(net: Net) -> dict[str, Region]:
@@ -114,7 +114,8 @@ def fuse(net: Net, regions: Iterable[Region]) -> Net:
     layers = [last[layer.name].layer if layer.name in last else layer for layer in net.layers if layer.name not in gone]
     used = {v for layer in layers for v in (*layer.inputs, *layer.outputs)} | set(net.inputs) | set(net.outputs)
     specs = {v: s for v, s in net.specs.items() if v in used}
-    return Net(dict(net.inputs), list(net.outputs), layers, dict(net.constants), specs)
+    scales = {v: s for v, s in net.scales.items() if v in specs or v in net.constants}
+    return Net(dict(net.inputs), list(net.outputs), layers, dict(net.constants), specs, scales=scales)
 
 
 def disjoint(regions: Iterable[Region]) -> Iterator[list[Region]]:

@@ -171,8 +171,9 @@ def table(result: Mapping[str, Any]) -> Table:
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
     beside = [f"{r['engine']}: {sentence(r['overlap'], show_time)}" for r in rows if r.get("overlap")]
     return Table(columns, rows, f"{run['model']}   {shapes}   {counted(run['threads'], 'thread')}", [
-        f"{run['rounds']} rounds of {run['calls']} calls, interleaved; ratio: time over that of {run['first']}; difference: "
-        f"largest, over the largest output of {run.get('reference', run['first'])}; spread: interquartile range over median",
-        f"{host['cpu']}, {host['usable_processors']} processors, tiers {' '.join(host['tiers'])}"
+        f"{counted(run['rounds'], 'round')} of {counted(run['calls'], 'call')}, interleaved; ratio: time over that of "
+        f"{run['first']}; difference: largest, over the largest output of {run.get('reference', run['first'])}; "
+        "spread: interquartile range over median",
+        f"{host['cpu']}, {counted(host['usable_processors'], 'processor')}, tiers {' '.join(host['tiers'])}"
         + (f" (cap {host['cap']})" if host["cap"] else "")
         + f"; load average {host['load_before']} before, {host['load_after']} after", *beside])

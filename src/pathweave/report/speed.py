@@ -54,7 +54,7 @@ def markdown(results: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> s
     rows = [row_of(r) for r in results]
     return "\n\n".join([
         "# Time of the best peer / ours",
-        f"{host['cpu']}, {host['usable_processors']} processors, tiers {' '.join(host['tiers'])}"
+        f"{host['cpu']}, {counted(host['usable_processors'], 'processor')}, tiers {' '.join(host['tiers'])}"
         + (f", cap {host['cap']}" if host.get("cap") else "") + f", host {host['fingerprint']}, {host['system']} "
         f"{host['kernel']}. Minimum (median) of calls interleaved in one process per cell; above 1 ours is faster.",
         _ratios(rows), "## Times, milliseconds: minimum (median)", *[_times(r) for r in results],

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..words import printable
+
 
 def show_time(ns: Any) -> str:
     """Nanoseconds with three digits and a unit that fits: `812 ns`, `14.2 us`, `3.05 ms`, `1.20 s`; "" for None."""
@@ -129,7 +131,7 @@ class Table:
         return [{k: v for k, v in row.items() if k != "emphasis"} for row in self.rows]
 
     def _cells(self) -> tuple[list[Column], list[list[str]]]:
-        cells = [[c.show(row.get(c.key)) for c in self.columns] for row in self.rows]
+        cells = [[printable(c.show(row.get(c.key))) for c in self.columns] for row in self.rows]
         shown = [i for i, _ in enumerate(self.columns) if any(row[i] for row in cells)] if cells else \
             list(range(len(self.columns)))
         return [self.columns[i] for i in shown], [[row[i] for i in shown] for row in cells]
@@ -171,7 +173,7 @@ class Table:
             whole, cells = cells, [[word if c.right or c.whole else cut(word, n) for word, n, c in zip(row, widths, columns)]
                                    for row in cells]
             shortened = whole != cells
-        return columns, cells, widths, [*_hidden(folded, shortened), *self.notes]
+        return columns, cells, widths, [*_hidden(folded, shortened), *(printable(note, "\n") for note in self.notes)]
 
     def text(self, width: int | None = None) -> str:
         """Plain text with aligned columns, as wide as it needs to be, or of at most `width` characters if that can be."""
@@ -180,7 +182,7 @@ class Table:
         def line(words: Sequence[str]) -> str:
             return _GAP.join(w.rjust(n) if c.right else w.ljust(n)
                              for w, n, c in zip(words, widths, columns)).rstrip()
-        lines = [self.title] if self.title else []
+        lines = [printable(self.title, "\n")] if self.title else []
         lines += [line([c.heading for c in columns]), _GAP.join("-" * n for n in widths)]
         lines += [line(row) for row in cells]
         return "\n".join([*lines, *notes])
@@ -192,7 +194,7 @@ class Table:
         from rich.table import Table as RichTable
         from rich.text import Text
         columns, cells, _, notes = self._fitted(width, _RICH_GAP, _RICH_EDGES)
-        table = RichTable(title=Text(self.title, style="bold") if self.title else None, box=box.SIMPLE_HEAD,
+        table = RichTable(title=Text(printable(self.title, "\n"), style="bold") if self.title else None, box=box.SIMPLE_HEAD,
                           title_justify="left", pad_edge=False, padding=(0, 1))
         for c in columns:
             table.add_column(c.heading, justify="right" if c.right else "left", overflow="fold",

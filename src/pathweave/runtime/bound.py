@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..layers import kind_of
 from ..layers.problems import problem_of
 from ..locks import cached_property
+from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
 from ..net.format import Format, physical_shape, plain_layout
 from ..net.net import Layer, Net, TensorSpec
@@ -68,6 +70,11 @@ def resolve_shapes(net: Net, shapes: Any = None) -> dict[str, tuple[int, ...]]:
     return {n: tuple(d if isinstance(d, int) else sizes[str(d)] for d in s.shape) for n, s in net.inputs.items()}
 
 
+def depends_on_contents(net: Net) -> bool:
+    """True where a net has blocks, or sizes that are not known before it runs."""
+    return any(kind_of(layer.kind).nested or kind_of(layer.kind).late for layer in net.layers)
+
+
 def _sizes(name: str, shape: Any) -> tuple[int, ...]:
     try:
         return tuple(int(d) if not isinstance(d, bool) and d == int(d) else d for d in shape)
@@ -81,17 +88,21 @@ class BoundNet:
     `net`: bound, with its specs. `layers`: in topological order. `signature`: a text that is equal for nets with equal
     problems, names and structure, whatever the constants hold besides zeros. `scales`: how integer formats of f32 values
     are read, for those that were calibrated. `base`: the net of which this one has regions fused. `layouts`: those of the
-    inputs and outputs whose arrays do not lie row-major; `input_format` and `output_format` say what that means.
+    inputs and outputs whose arrays do not lie row-major; `input_format` and `output_format` say what that means. `opened`: the
+    same net with sizes that are known when a plan runs, for which those of `net` are examples: `sizes` says which, by symbol.
     """
 
     def __init__(self, net: Net, scales: Mapping[str, Scale] | None = None, base: BoundNet | None = None,
-                 layouts: Mapping[str, str] | None = None):
+                 layouts: Mapping[str, str] | None = None, opened: OpenNet | None = None,
+                 sizes: Mapping[str, int] | None = None):
         if not net.specs:
             from ..layers import infer
             infer(net)
         self.net = net
         self.base = base or self
-        self.scales: dict[str, Scale] = {v: s for v, s in (scales or {}).items() if v not in net.constants
+        self.opened: OpenNet | None = base.opened if base else opened
+        self.sizes: Mapping[str, int] = (base.sizes if base else sizes) or {}
+        self.scales: dict[str, Scale] = {v: s for v, s in {**net.scales, **(scales or {})}.items() if v not in net.constants
                                           and v in net.specs and net.specs[v].dtype == "f32"}
         self.layouts: dict[str, str] = base.layouts if base else self._border(layouts or {})
         self.layers: list[Layer] = net.layers
@@ -111,7 +122,29 @@ class BoundNet:
              layouts: Mapping[str, str] | None = None) -> BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). `layouts`: of inputs and outputs. Raises InputError, ShapeError."""
         from .. import passes
-        return BoundNet(passes.bind(net, resolve_shapes(net, shapes)), scales, layouts=layouts)
+        found = resolve_shapes(net, shapes)
+        if not depends_on_contents(net):
+            bound = passes.bind(net, found, scales)
+            if all(s.bound for s in bound.specs.values()):
+                return BoundNet(bound, layouts=layouts)
+        inputs = {n: TensorSpec(s.dtype, found[n]) for n, s in net.inputs.items()}
+        return BoundNet.bind_open(net, inputs, {}, scales, layouts)
+
+    @staticmethod
+    def bind_open(net: Net, inputs: Mapping[str, TensorSpec], example: Mapping[str, int],
+                  scales: Mapping[str, Scale] | None = None, layouts: Mapping[str, str] | None = None) -> BoundNet:
+        """Bind a net to inputs with sizes that are open: symbols with bounds, of which `example` names one size each.
+
+        Raises ShapeError where it cannot be bound before these sizes are known.
+        """
+        from ..passes.opening import bind_open
+        return BoundNet.of_opened(bind_open(net, inputs, scales), example, layouts)
+
+    @staticmethod
+    def of_opened(opened: OpenNet, example: Mapping[str, int], layouts: Mapping[str, str] | None = None) -> BoundNet:
+        """A net with open sizes, with some that stand for all."""
+        sizes = opened.example(example)
+        return BoundNet(opened.at(sizes), layouts=layouts, opened=opened, sizes=sizes)
 
     @cached_property
     def signature(self) -> str:
@@ -128,6 +161,8 @@ class BoundNet:
         add("outputs", *self.net.outputs)
         for name in sorted(self.layouts):
             add("layout", name, self.layouts[name])
+        for name, (low, high) in self.opened.given.items() if self.opened else ():
+            add("open", name, f"{low}..{high}")
         return digest.hexdigest()
 
     def problems(self, threads: int) -> list[Problem]:
@@ -154,6 +189,26 @@ class BoundNet:
             self._fused[key] = BoundNet(regions.fuse(self.net, [r for n, r in self.regions.items() if n in key]),
                                         self.scales, self)
         return self._fused[key]
+
+    # ---- blocks -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def nested(self) -> dict[str, dict[str, BoundNet]]:
+        """Layer -> attribute -> the block of a layer with blocks, bound to what it is given; names begin with the layer's."""
+        from .nested import bound_blocks
+        return {layer.name: bound_blocks(self, layer) for layer in self.layers if kind_of(layer.kind).nested}
+
+    def everything(self) -> Iterator[BoundNet]:
+        """This net, and all blocks in it, outermost first."""
+        yield self
+        for blocks in self.nested.values():
+            for block in blocks.values():
+                yield from block.everything()
+
+    def all_layers(self) -> Iterator[Layer]:
+        """The layers of this net, and of all blocks in it."""
+        for net in self.everything():
+            yield from net.layers
 
     def region_problem(self, region: Region, threads: int) -> Problem:
         """The problem of a region as one layer."""
@@ -217,10 +272,32 @@ class BoundNet:
     def uncalibrated(self, layer: Layer, candidate: Candidate) -> str:
         """Why a layer cannot have a candidate as long as a value has no scale; "" when it can."""
         for value, form in zip((*self.dynamic(layer), *layer.outputs), (*candidate.ins, *candidate.outs)):
-            if needs_scale(self.spec(value).dtype, form.dtype) and value not in self.scales:
+            if not needs_scale(self.spec(value).dtype, form.dtype):
+                continue
+            scale = self.scales.get(value)
+            if scale is None:
                 return (f"value {value!r} has no scale: calibrate the model first (model.calibrate(samples), or "
                         f"--calibrate)")
+            if scale.dtype != form.dtype:
+                return f"value {value!r} has a scale of {scale.dtype}, and the routine holds it as {form.dtype}"
+            if scale.axis is not None and not candidate.axis_scales:
+                return (f"value {value!r} has a scale per position of axis {scale.axis}, and the routine takes one for the "
+                        f"whole value")
         return ""
+
+    def finds_sizes(self, layer: Layer) -> bool:
+        """True where a layer finds out sizes of its outputs when it runs."""
+        places = set(self.opened.late.values()) if self.opened else ()
+        return any((v, axis) in places for v in layer.outputs for axis in range(self.spec(v).rank))
+
+    def _needs_meaning(self, layer: Layer) -> bool:
+        """True where only NumPy computes a layer: the contents of an input decide on sizes of its outputs."""
+        assert self.opened is not None
+        kind = kind_of(layer.kind)
+        if kind.nested or kind.finds_sizes:
+            return False
+        sizes = getattr(kind, "value_inputs", ())
+        return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)
 
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
@@ -232,6 +309,8 @@ class BoundNet:
         layer, problem = self.layers[index], self.problems(threads)[index]
         found, refusals = catalogue.candidates(problem, accuracy=accuracy,
                                                include_reference=include_reference or restrict is not None)
+        if self.opened is not None and self._needs_meaning(layer):
+            found = [catalogue.numpy_candidate(problem)]
         unscaled = {c.routine: reason for c in found if (reason := self.uncalibrated(layer, c))}
         if unscaled:
             found = [c for c in found if c.routine not in unscaled]

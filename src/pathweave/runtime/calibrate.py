@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, OutOfMemoryError
+from ..meaning.roles import roles_of
 from ..net.arguments import as_array, by_name
 from ..net.border import of_caller
 from ..net.floats import numbers_of, taken
@@ -54,6 +55,7 @@ class Recorder:
 
     def __init__(self, bound: BoundNet, threads: int):
         self.bound = bound
+        self._roles = roles_of(bound.net, bound.net.specs)
         self._sessions = [plan_route(default_route(part, threads), part, threads).session()
                           for part in map(self._part, _groups(bound))]
         size = max((sum(map(_room, s.plan.outputs.values())) for s in self._sessions), default=0)
@@ -63,10 +65,10 @@ class Recorder:
         """One sample."""
         for name, array in inputs.items():
             if self.bound.spec(name).dtype == "f32":
-                ranges.add(name, array)
+                ranges.add(name, array, self._roles[name])
         for session in self._sessions:
             for name, array in session.run(inputs, self._places(session)).items():
-                ranges.add(name, array)
+                ranges.add(name, array, self._roles[name])
 
     def _part(self, values: list[str]) -> BoundNet:
         """The net up to some values, which are its outputs."""
@@ -169,6 +171,8 @@ def calibrate(net: Net, samples: Samples, threads: int, progress: Callable[[floa
     notes: dict[str, None] = {}
     for bound, kept in nets.values():
         found = scales_of(bound, ranges)
+        for value in bound.scales:  # the model states it
+            found.scales.pop(value, None)
         scales.update(found.scales)
         notes.update(dict.fromkeys([*found.notes, *_doubts(bound, found, kept, threads)]))
     return scales, list(notes)

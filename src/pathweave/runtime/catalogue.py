@@ -10,12 +10,11 @@ from typing import NamedTuple
 from ..errors import ModelError
 from ..locks import lock
 from ..net.accuracy import accuracy_rank, least_accurate
-from ..net.format import Format, of_rank, plain_layout
+from ..net.format import LAYOUTS, Format, fits, of_rank, plain_layout
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.size import size_bytes
 from ..net.variant import Variant
-from .layouts import host_formats
 from .native import native
 
 #: Candidates of one thread are listed for problems of at most so many bytes, constants included: moving more than that
@@ -42,6 +41,7 @@ class Candidate:
     problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest,
     for one thread where the variant is `alone`.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
+    `axis_scales`: it takes values with a scale per position of an axis.
     `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
     means that the output lies inside the input.
     `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
@@ -57,6 +57,7 @@ class Candidate:
     accuracy: str = "strict"
     reference: bool = False
     takes_epilogue: bool = False
+    axis_scales: bool = False
     share: tuple[tuple[int, int, int], ...] = ()
     reuse: tuple[tuple[int, int], ...] = ()
     steps: tuple[Candidate, ...] = ()
@@ -133,7 +134,7 @@ def find(problem: Problem, routine: str, variant: str | None = None) -> Candidat
     if variant is not None and problem.threads == 1:
         variant = str(Variant.parse(variant)._replace(alone=False))
     everything, refusals = _all(problem)
-    same = [c for c in everything if c.routine == routine]
+    same = [c for c in everything if c.routine == routine] or _numpy_elsewhere(problem, routine)
     for c in same:
         if variant is None or c.variant == variant:
             reason = _displaced(problem, c)
@@ -142,6 +143,18 @@ def find(problem: Problem, routine: str, variant: str | None = None) -> Candidat
         return Refusal(routine, f"variant {variant!r} is not offered here; it has "
                                 f"{', '.join(repr(c.variant) for c in same)}")
     return next((r for r in refusals if r.routine == routine), Refusal(routine, _absence(routine)))
+
+
+def _numpy_elsewhere(problem: Problem, routine: str) -> list[Candidate]:
+    """The meaning in NumPy in the layout that its id names, which is not the row-major one: no search lists it."""
+    parts = routine.split(":")
+    if problem.kind == "adapt" or len(parts) != 4 or parts[2] not in LAYOUTS or parts[3] != PYTHON:
+        return []
+    values = [s for s, c in zip(problem.inputs, problem.constant) if s is not None and not c]
+    if not all(fits(parts[2], s.sizes) for s in (*values, *problem.outputs) if of_rank(parts[2], s.rank)):
+        return []
+    found = numpy_candidate(problem, parts[2])
+    return [found] if found.routine == routine else []
 
 
 def _displaced(problem: Problem, candidate: Candidate) -> str:
@@ -179,6 +192,8 @@ def _all(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
     answer = _of_team(problem)
     answer[0].extend(_of_one_thread(problem))
     if problem.kind != "adapt":
+        if _is_nested(problem.kind):
+            answer[0].append(program_candidate(problem))
         answer[0].append(numpy_candidate(problem))
     else:
         answer[0].extend(_numpy_adapt(problem))
@@ -228,7 +243,7 @@ def _expand(d: dict, problem: Problem, base: Problem) -> list[Candidate]:
     share = tuple((int(i), int(o), int(byte)) for i, o, byte in d["share"])
     reuse = tuple((int(i), int(o)) for i, o in d["reuse"])
     return [Candidate(d["id"], int(d["version"]), variant, problem, base, ins, outs, d["accuracy"], d["reference"],
-                      d["takes_epilogue"], share, reuse) for variant in d["variants"]]
+                      d["takes_epilogue"], d["axis_scales"], share, reuse) for variant in d["variants"]]
 
 
 # ---- epilogues ------------------------------------------------------------------------------------------------------
@@ -272,8 +287,8 @@ def _append_steps(c: Candidate) -> Candidate | None:
         steps = [step for p in parts if (step := _in_place(p, form)) is not None]
         if len(steps) == len(parts):
             return Candidate(c.routine, c.version, c.variant, problem, c.base, c.ins + residual, c.outs,
-                             least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.share,
-                             c.reuse, tuple(steps))
+                             least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.axis_scales,
+                             c.share, c.reuse, tuple(steps))
     return None
 
 
@@ -308,6 +323,21 @@ def _in_place(problem: Problem, form: Format) -> Candidate | None:
     return None
 
 
+def _is_nested(kind: str) -> bool:
+    from ..layers import kind_of
+    return kind_of(kind).nested
+
+
+#: The algorithm of layers with blocks, whose layers are steps of the same plan.
+PROGRAM = "program"
+
+
+def program_candidate(problem: Problem) -> Candidate:
+    """A layer with blocks as steps of the plan around it: values go in and out row-major."""
+    return replace(numpy_candidate(problem), routine=f"{problem.kind}/{PROGRAM}:any:plain:cpu", version=1, reference=False,
+                   takes_epilogue=False)
+
+
 #: The device of routines that are NumPy code.
 PYTHON = "python"
 
@@ -329,10 +359,10 @@ def numpy_candidate(problem: Problem, layout: str | None = None) -> Candidate:
 
 
 def _numpy_adapt(problem: Problem) -> list[Candidate]:
-    """A change of layout in NumPy, where both ends are host formats of the same element type."""
+    """A change of layout in NumPy, where both ends are layouts of the value on the host, in its own element type."""
     attrs, (spec,) = dict(problem.attrs), problem.outputs
     source, target = (Format.parse(attrs[k]) for k in ("source", "target"))
-    if not {source, target} <= set(host_formats(spec)):
+    if any((f.dtype, f.device) != (spec.dtype, "cpu") or not fits(f.layout, spec.sizes) for f in (source, target)):
         return []
     return [Candidate(f"adapt/numpy:{spec.dtype}:{target.layout}:python", NUMPY_VERSION, "", problem, problem,
                       (source,), (target,), "strict", True)]

@@ -98,9 +98,16 @@ def chain(spec: TensorSpec, sources: Iterable[Format], target: Format, threads: 
 
 def conversions_for(bound: BoundNet, choices: Mapping[str, Candidate], threads: int,
                     listed: Iterable[Conversion] = ()) -> list[Conversion]:
-    """All conversions that a choice of candidates needs, in topological order of their values; those of `listed` that
-    lead to a wanted format are kept, the rest are shortest chains. Raises RouteError when a value cannot be converted.
+    """All conversions that a choice of candidates needs, in topological order of their values, those of blocks behind; those of
+    `listed` that lead to a wanted format are kept, the rest are shortest chains. Raises RouteError when a value cannot be
+    converted.
     """
+    known = list(listed)
+    return [c for net in bound.everything() for c in _conversions_of(net, choices, threads, known)]
+
+
+def _conversions_of(bound: BoundNet, choices: Mapping[str, Candidate], threads: int,
+                    listed: Iterable[Conversion]) -> list[Conversion]:
     produced, wanted = ports(bound, choices)
     ways = {(c.value, c.target): c for c in listed}
     found: dict[tuple[str, Format], Conversion] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..net.format import IMAGE_LAYOUTS, Format, plain_layout
+from ..net.format import Format, plain_layout
+from ..net.layouts import UNIFORM_LAYOUTS, alike
 from ..net.route import Choice, Conversion, Route
 from ..net.size import check_number_of_threads
 from .bound import BoundNet
@@ -26,7 +27,7 @@ def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict
 def route_of(bound: BoundNet, choices: Mapping[str, Candidate], conversions: list[Conversion], threads: int,
              accuracy: str) -> Route:
     """A route with certificate "default" from candidates."""
-    layers = {name: choice_of(choices[name]) for name in bound.index}
+    layers = {layer.name: choice_of(choices[layer.name]) for layer in bound.all_layers()}
     return Route(bound.signature, threads, accuracy, layers, conversions, certificate="default", solver="default")
 
 
@@ -52,8 +53,12 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
         check(bound.layers, [[*found, *(c for region in bound.regions.values() if layer.name in region.layers
                                         for c in bound.region_candidates(region, threads, accuracy))]
                              for layer, found in zip(bound.layers, options)])
-    walks = [_walk(bound, options, layout) for layout in IMAGE_LAYOUTS]
-    return min(walks, key=lambda walk: walk[1])[0]
+    walks = [_walk(bound, options, layout) for layout in UNIFORM_LAYOUTS]
+    chosen = min(walks, key=lambda walk: walk[1])[0]
+    for blocks in bound.nested.values():
+        for block in blocks.values():
+            chosen.update(default_choices(block, threads, accuracy, None, {n: c for n, c in fixed.items() if n not in chosen}))
+    return chosen
 
 
 def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple[dict[str, Candidate], int]:
@@ -80,13 +85,13 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
 
 
 def _outside(c: Candidate, layout: str) -> int:
-    """1 when a rank-4 value lies in another layout."""
-    return int(any(f.layout not in (layout, "plain") for f in (*c.ins, *c.outs)))
+    """1 when the channels of a value lie otherwise than in the layout."""
+    return int(any(f.layout not in alike(layout) for f in (*c.ins, *c.outs)))
 
 
 def _moved(bound: BoundNet, values: tuple[str, ...], c: Candidate) -> int:
-    """How many values of another type than f32 lie in another layout than the caller's (inside of the net: the row-major one),
-    to which only NumPy brings them."""
+    """How many values of another type than f32 lie in another layout than the caller's (inside of the net: the row-major one):
+    few routines take them there."""
     return sum(bound.spec(v).dtype != "f32" and form.layout != (bound.layouts.get(v) or plain_layout(bound.spec(v).rank))
                for v, form in zip(values, (*c.ins, *c.outs)))
 

@@ -3,7 +3,7 @@
 A descriptor is words joined by `:` and `/`; each narrows the choice:
 
     cpu  cuda0  python         device                f32  bf16  i8  qint8       element type
-    nchw  nhwc  nchw16c        layout                chf (= nchw)  chl (= nhwc)
+    nchw  nhwc  nchw16c        layout                chf (= nchw)  chl (= nhwc, of other ranks nlc, ndhwc)
     1thread                    run by one thread, the others go on to the next step (small layers)
     naive                      reference routines    fast       the others, at the accuracy class strict
     faster                     the others, below it  winograd4  an algorithm (a word that is none of the above)
@@ -22,15 +22,17 @@ from typing import Any
 
 from ..errors import NoneAllowedError, RestrictionError
 from ..net.format import DTYPES, LAYOUTS, STORED
+from ..net.layouts import alike
 from ..net.net import Layer
 from ..net.variant import ALONE_WORD
-from ..words import counted
+from ..words import counted, meant
 from .catalogue import Candidate, Restrict
+from .native import native
 
 _DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
-#: Word -> layouts that it allows: values of other ranks than that of a layout lie as they always do.
-_LAYOUT_ALIASES = {word: tuple(dict.fromkeys((layout, "plain")))
+#: Word -> layouts that it allows: the channels of values of other ranks lie alike, or the values lie in `plain`.
+_LAYOUT_ALIASES = {word: alike(layout)
                    for word, layout in {"chf": "nchw", "chl": "nhwc", **{x: x for x in LAYOUTS}}.items()}
 LEVELS = ("naive", "fast", "faster")
 _DEVICE = re.compile(r"(cpu|python|null|cuda|opencl|vulkan|hexagon|hvx)\d*")
@@ -183,13 +185,21 @@ class Restriction:
             if not any(d.covers(i) and any(d.matches(c) for c in cs) for i, cs in enumerate(found)):
                 offered = sorted({c.routine for cs in found for c in cs})
                 shown = ", ".join(offered[:40]) + (f", and {len(offered) - 40} more" if len(offered) > 40 else "")
-                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net, on this "
-                                           f"machine and in the accuracy class that is allowed; there are {shown}")
+                raise RestrictionError(f"routine descriptor {d.text!r}: it matches no candidate of this net, on this machine "
+                                       f"and in the accuracy class that is allowed{_meant(d.text, found)}; there are {shown}")
+
+
+def _meant(text: str, found: list[list[Candidate]]) -> str:
+    """What may have been meant by the first word that is nothing that a descriptor can name in this net."""
+    known = {word for cs in found for c in cs for word in (c.problem.kind, c.algorithm, c.variant, *c.routine.split(":")[1:])}
+    known |= {*DTYPES, *STORED, *_DTYPE_ALIASES, *_LAYOUT_ALIASES, *LEVELS, ALONE_WORD, *_layer_kinds()}
+    words = re.split("[:/]", text.partition("@")[0].strip())
+    return next((hint for word in words if word not in known and (hint := meant(word, known))), "")
 
 
 def restriction(value: Any) -> Restrict | None:
     """None, a callable, a descriptor, or several -> what `restrict` arguments are turned into."""
     if value is None or callable(value):
         return value
-    found = Restriction(value)
+    found = Restriction(value, [d["name"] for d in native().devices()])
     return found or None

@@ -1,12 +1,13 @@
-"""Layouts in NumPy: how the logical values N,C,H,W lie in memory, for routines and adapts that run in Python."""
+"""Layouts in NumPy: how logical values lie in memory, for routines and adapts that run in Python."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..net.format import LAYOUTS, Format, fits, plain_layout
+from ..net.layouts import PASSED_LAYOUTS
 from ..net.net import TensorSpec
-from ..net.scales import INTEGER_RANGE, needs_scale
+from ..net.scales import HELD_AS, needs_scale
 
 
 def to_logical(array: np.ndarray, layout: str) -> np.ndarray:
@@ -43,8 +44,9 @@ def store(value: np.ndarray, layout: str, out: np.ndarray) -> None:
 
 
 def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:
-    """Every format of the CPU in which a value can lie, the row-major one first. `scaled`: as integers too."""
+    """The formats of the CPU that a value may pass through inside a net, the row-major one first; a caller may choose further
+    layouts. `scaled`: as integers too."""
     plain = plain_layout(spec.rank)
-    layouts = [plain, *(x for x in LAYOUTS if x != plain and fits(x, spec.sizes))]
-    integers = [d for d in INTEGER_RANGE if scaled and needs_scale(spec.dtype, d)]
+    layouts = [plain, *(x for x in PASSED_LAYOUTS if x != plain and fits(x, spec.sizes))]
+    integers = [d for d in HELD_AS if scaled and needs_scale(spec.dtype, d)]
     return [Format(dtype, layout, "cpu") for dtype in (spec.dtype, *integers) for layout in layouts]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Error, OutOfMemoryError, RouteError
-from ..net.format import Format, physical_shape
+from ..net.floats import bits_of
+from ..net.format import Format, numpy_dtype, physical_shape
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.scales import UNKNOWN, Scale
@@ -73,7 +74,8 @@ class KernelCache:
         n, m, own = len(c.ins), len(c.outs), sum(1 for s, k in zip(c.base.inputs, c.base.constant) if s and not k)
         # The last step writes output 0; those before it write temporaries.
         targets = [n + m + i for i in range(len(c.steps))] + [n]
-        kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base))
+        kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base),
+                           self.bound.finds_sizes(layer))
         steps = [Prepared(c.routine, kernel, tuple(range(own)), (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
         for i, step in enumerate(c.steps):
             constants: list[tuple[Any, int]] = [(None, 0)]
@@ -103,11 +105,13 @@ class KernelCache:
             del self._kernels[key]
 
 
-def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = ()) -> Kernel:
-    """The kernel of a candidate's own problem (`base`). `scales`: per input, then per output; none are known without."""
+def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], scales: Sequence[Scale] = (),
+              late: bool = False) -> Kernel:
+    """The kernel of a candidate's own problem (`base`). `scales`: per input, then per output; none are known without. `late`:
+    sizes of its outputs depend on contents."""
     try:
         if is_python(c):
-            return _python_kernel(c, [array for array, _ in constants])
+            return python_kernel(c, [array for array, _ in constants], late)
         arrays = [(None if array is None else np.asarray(array, order="C"), number) for array, number in constants]
         return native().prepare(c.base.text, c.routine, c.own_variant, arrays, list(scales))
     except MemoryError as e:
@@ -118,12 +122,14 @@ def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], sc
         raise RouteError(f"{where}: {c} cannot be prepared for {c.base.text!r}: {e}") from e
 
 
-def _python_kernel(c: Candidate, constants: list[Any]) -> Kernel:
-    """A kernel that runs the NumPy meaning on the memory of the plan."""
+def python_kernel(c: Candidate, constants: list[Any], late: bool = False) -> Kernel:
+    """A kernel that runs the NumPy meaning on the memory of the plan. `late`: sizes of its outputs depend on contents."""
     problem = c.base
     specs = [s for s, k in zip(problem.inputs, problem.constant) if s is not None and not k]
-    body = _conversion(c) if problem.kind == "adapt" else _meaning(c, problem, constants)
-    return native().python_kernel(body, _ports(specs, c.ins), _ports(problem.outputs, c.outs))
+    ins, outs = _ports(specs, c.ins), _ports(problem.outputs, c.outs)
+    if late:
+        return native().python_kernel(_late_meaning(c, problem, constants), ins, outs, True)
+    return native().python_kernel(_conversion(c) if problem.kind == "adapt" else _meaning(c, problem, constants), ins, outs)
 
 
 def _ports(specs: Sequence[TensorSpec], formats: Sequence[Format]) -> list[tuple[str, tuple[int, ...]]]:
@@ -139,18 +145,36 @@ def _conversion(c: Candidate) -> Body:
 
 
 def _meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Body:
+    results = _results(c, problem, constants)
+    layouts = [f.layout for f in c.outs]
+
+    def run(ins: list[np.ndarray], outs: list[np.ndarray]) -> None:
+        for result, out, layout in zip(results(ins), outs, layouts):
+            store(np.asarray(result), layout, out)
+    return run
+
+
+def _late_meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+    results = _results(c, problem, constants)
+    dtypes = [np.dtype(numpy_dtype(s.dtype)) for s in problem.outputs]
+
+    def run(ins: list[np.ndarray]) -> list[np.ndarray]:
+        return [np.ascontiguousarray(bits_of(np.asarray(y)), t) for y, t in zip(results(ins), dtypes)]
+    return run
+
+
+def _results(c: Candidate, problem: Problem, constants: list[Any]) -> Callable[[list[np.ndarray]], list[Any]]:
     from ..meaning.evaluate import run_layer
     names = tuple("" if s is None else f"x{i}" for i, s in enumerate(problem.inputs))
     layer = Layer(c.routine, problem.kind, names, tuple(f"y{i}" for i in range(len(problem.outputs))),
                   dict(problem.attrs), problem.epilogue)
     fixed = [array if k else None for array, k in zip(constants, problem.constant)]
     dynamic = [i for i, (s, k) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not k]
-    ins_layouts, outs_layouts = [f.layout for f in c.ins], [f.layout for f in c.outs]
+    layouts = [f.layout for f in c.ins]
 
-    def run(ins: list[np.ndarray], outs: list[np.ndarray]) -> None:
+    def results(ins: list[np.ndarray]) -> list[Any]:
         arguments = list(fixed)
-        for i, array, layout in zip(dynamic, ins, ins_layouts):
+        for i, array, layout in zip(dynamic, ins, layouts):
             arguments[i] = to_logical(array, layout)
-        for result, out, layout in zip(run_layer(layer, arguments), outs, outs_layouts):
-            store(np.asarray(result), layout, out)
-    return run
+        return run_layer(layer, arguments)
+    return results

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.channels import channel_axes
 from ..net.compare import shares_of_one
+from ..net.roles import Roles, channel_axes, usual_roles
 
 #: Numbers of one array that its usual size is taken from, evenly spread; at least `LOOKED_AT_EACH` of every channel.
 LOOKED_AT, LOOKED_AT_EACH = 1 << 14, 16
@@ -24,8 +24,8 @@ class Ranges:
         self._samples: dict[str, list[float]] = {}
         self._channels: dict[str, dict[tuple[int, int], tuple[int, np.ndarray]]] = {}
 
-    def add(self, value: str, array: np.ndarray) -> None:
-        """Take an array of a value in."""
+    def add(self, value: str, array: np.ndarray, roles: Roles | None = None) -> None:
+        """Take an array of a value in. `roles`: of its axes, None where nothing is known of them."""
         if not array.size:
             return
         # NumPy's minimum, unlike Python's, keeps a NaN.
@@ -35,7 +35,7 @@ class Ranges:
             some = array.reshape(-1)[::_step(array.size, LOOKED_AT)].astype(np.float64)
             self._samples.setdefault(value, []).append(float(np.sqrt(np.mean(np.square(some)))))
             channels = self._channels.setdefault(value, {})
-            for axis in channel_axes(array.ndim):
+            for axis in channel_axes(usual_roles(array.ndim) if roles is None else roles):
                 some = _some(array, axis)
                 squares = _mean_squares(some, 1 if axis == 1 else -1)
                 count, before = channels.get((axis, len(squares)), (0, 0.0))

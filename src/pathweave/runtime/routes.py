@@ -48,11 +48,11 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
     carried = route.signature != bound.signature
     bound = bound.fused(_regions(route, bound, threads))
     fixed, replaced = {}, []
-    for layer, problem in zip(bound.layers, bound.problems(threads)):
+    for net, layer, problem in ((n, *entry) for n in bound.everything() for entry in zip(n.layers, n.problems(threads))):
         choice = route.layers.get(layer.name)
         found = _candidate(choice, problem, route.accuracy) if choice else _absence(route, layer.name)
         if isinstance(found, Candidate):
-            found = bound.uncalibrated(layer, found) or found
+            found = net.uncalibrated(layer, found) or found
         if isinstance(found, str):
             replaced.append({"layer": layer.name, "routine": choice.routine if choice else "", "reason": found})
         else:
@@ -118,7 +118,7 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
               replaced: list[dict[str, str]]) -> Route:
     """A route that says what runs, and what it was made from."""
     layers = {}
-    for name in bound.index:
+    for name in (layer.name for layer in bound.all_layers()):
         old, new = route.layers.get(name), choice_of(choices[name])
         same = old is not None and (old.routine, old.variant) == (new.routine, new.variant)
         layers[name] = dataclasses.replace(old, ins=new.ins, outs=new.outs) if same and old else new

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import DeviceError, DTypeError, InputError, OutOfMemoryError
+from ..errors import DeviceError, DTypeError, InputError, OutOfMemoryError, UnfitSizesError
 from ..locks import lock
 from ..net.arguments import as_array, by_name, check_on_host
 from ..net.border import advice
 from ..net.floats import bits_of, host_dtype, taken
-from ..net.format import Format, numpy_dtype
+from ..net.format import Format, numpy_dtype, physical_shape
 from ..net.net import TensorSpec
 from .arguments import Inputs
+from .native import native
+from .open_call import OpenCall
 from .plan import Plan
 
 
@@ -37,6 +39,8 @@ class Session:
         self._inputs = [(name, shape(name), np.dtype(numpy_dtype(s.dtype)), s) for name, s in plan.inputs.items()]
         self._outputs = [(name, shape(name), host_dtype(s.dtype)) for name, s in plan.outputs.items()]
         self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
+        self._open = OpenCall(plan) if plan.bound.opened else None
+        self._early = [entry for entry in self._outputs if entry[0] not in plan.late]
         self._lock = lock()
         try:
             self._handle = plan.native.session()
@@ -65,32 +69,62 @@ class Session:
 
     def run(self, inputs: Inputs, out: Inputs = None) -> dict[str, np.ndarray]:
         """Like a call, but always gives a dict by name."""
-        arrays, results = self._bound(inputs, out)
+        arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
-            self._handle.run(arrays, self._written(results))
-        return results
+            self._guarded(self._handle.run, arrays, results, sizes)
+            return self._with_late(results) if self.plan.late else results
 
     def run_timed(self, inputs: Inputs, out: Inputs = None) -> np.ndarray:
         """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
-        arrays, results = self._bound(inputs, out)
+        arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
-            return np.asarray(self._handle.run_timed(arrays, self._written(results)))
+            return np.asarray(self._guarded(self._handle.run_timed, arrays, results, sizes))
+
+    def _guarded(self, run: Callable[..., Any], arrays: list[np.ndarray], results: dict[str, np.ndarray],
+                 sizes: tuple[int, ...]) -> Any:
+        try:
+            return run(arrays, self._written(results), sizes) if self._open else run(arrays, self._written(results))
+        except native().UnfitSizes as e:
+            raise UnfitSizesError(f"session: the plan does not do for the sizes that were met: {e}") from e
+        except MemoryError as e:
+            raise OutOfMemoryError("session: no memory for values whose sizes were met in the run") from e
+
+    def _with_late(self, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of the last run, those among them whose sizes were not known before."""
+        found = {}
+        for name, _, dtype in self._outputs:
+            if name in results:
+                found[name] = results[name]
+                continue
+            sizes, raw = self._handle.late(self.plan.late.index(name))
+            shape = physical_shape(self.plan.bound.output_format(name).layout, tuple(sizes))
+            found[name] = np.asarray(raw).view(dtype).reshape(shape)
+        return found
 
     def run_timeline(self, inputs: Inputs, out: Inputs = None) -> tuple[np.ndarray, np.ndarray]:
         """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock."""
-        arrays, results = self._bound(inputs, out)
+        arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
-            return self._handle.run_timeline(arrays, self._written(results))
+            times, starts = self._guarded(self._handle.run_timeline, arrays, results, sizes)
+            return np.asarray(times), np.asarray(starts)
 
     def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
         return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())
 
-    def _bound(self, inputs: Any, out: Any) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """What the net reads and writes in one call."""
+    def _bound(self, inputs: Any, out: Any) -> tuple[list[np.ndarray], dict[str, np.ndarray], tuple[int, ...]]:
+        """What the net reads and writes in one call, and the sizes that its plan is given."""
         try:
-            arrays = self._take(inputs)
-            return arrays, self._places(out, arrays)
+            given = by_name("session", self.plan.inputs, inputs)
+            if self._open is None:
+                arrays = [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
+                return arrays, self._places(out, arrays, self._early), ()
+            plain = [v if type(v) is np.ndarray else as_array(n, v) for n, v in given.items()]
+            now = self._open.at([a.shape for a in plain])
+            arrays = [self._array(name, shape, dtype, spec, array)
+                      for (name, _, dtype, spec), shape, array in zip(self._inputs, now.inputs, plain)]
+            outputs = [(name, shape, dtype) for (name, _, dtype), shape in zip(self._early, now.outputs)]
+            return arrays, self._places(out, arrays, outputs), now.sizes
         except MemoryError as e:
             if isinstance(e, OutOfMemoryError):
                 raise
@@ -98,10 +132,6 @@ class Session:
                                    f"{e}") from e
 
     # ---- inputs ----
-
-    def _take(self, inputs: Any) -> list[np.ndarray]:
-        given = by_name("session", self.plan.inputs, inputs)
-        return [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, value: Any) -> np.ndarray:
         array = value if type(value) is np.ndarray else as_array(name, value)
@@ -119,9 +149,10 @@ class Session:
 
     # ---- outputs ----
 
-    def _places(self, out: Any, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _places(self, out: Any, arrays: list[np.ndarray],
+                outputs: list[tuple[str, tuple[int, ...], np.dtype]]) -> dict[str, np.ndarray]:
         if out is None:
-            return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
+            return {name: np.empty(shape, dtype) for name, shape, dtype in outputs}
         if not isinstance(out, Mapping):
             if len(self._outputs) != 1:
                 raise InputError(f"out: expected a dict with some of {', '.join(n for n, *_ in self._outputs)}, "
@@ -131,8 +162,12 @@ class Session:
         if unknown:
             raise InputError(f"out: {', '.join(map(repr, unknown))} unknown; the outputs are "
                              f"{', '.join(repr(n) for n, *_ in self._outputs)}")
+        late = [n for n in out if n in self.plan.late]
+        if late:
+            raise InputError(f"out: the size of {', '.join(map(repr, late))} is known after a run only; leave it out, and take "
+                             f"the array that is returned")
         results = {}
-        for name, shape, dtype in self._outputs:
+        for name, shape, dtype in outputs:
             if name in out:
                 _check_out(name, shape, dtype, out[name], self.plan.bound.output_format(name))
             results[name] = out[name] if name in out else np.empty(shape, dtype)

@@ -20,6 +20,7 @@ from ..locks import cached_property
 from ..net.net import Layer
 from ..net.per_array import PerArray
 from ..net.scales import Scale
+from ..words import counted
 from .bound import BoundNet
 from .ranges import Ranges, width
 
@@ -40,7 +41,7 @@ def expected_error(scale: Scale, rms: float) -> float:
 
     Source: rounding to steps of s has the variance s^2 / 12.
     """
-    return min(1.0, scale.scale / math.sqrt(12) / rms) if rms else 0.0
+    return min(1.0, max(scale.steps) / math.sqrt(12) / rms) if rms else 0.0
 
 
 class _Sets:
@@ -205,8 +206,8 @@ class _Sharing:
     def _channel_note(self, scales: dict[str, Scale]) -> list[str]:
         found = [(lost, v) for v, s in scales.items() if (lost := self._lost(v, s)) is not None]
         found.sort(key=lambda f: (-f[0][0], f[1]))
-        named = [f"{v!r} (range {_range(self.ranges, v)}: {lost[3]} channels of axis {lost[1]}, channel {lost[2]} the worst: "
-                 f"expected relative error {lost[0]:.2g})" for lost, v in found]
+        named = [f"{v!r} (range {_range(self.ranges, v)}: {counted(lost[3], 'channel')} of axis {lost[1]}, channel {lost[2]} "
+                 f"the worst: expected relative error {lost[0]:.2g})" for lost, v in found]
         return [f"values with channels that are small beside their range, which 8 bits lose: {_listed(named)}"] \
             if named else []
 

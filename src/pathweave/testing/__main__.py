@@ -8,6 +8,8 @@ import os
 import re
 import sys
 
+from ..words import counted
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pathweave.testing", description=__doc__.split(": ", 1)[1])
@@ -44,7 +46,8 @@ def main() -> int:
     # What is asked for by name is carried out.
     named = arguments.case or arguments.routine or arguments.everything
     unit = "" if named else conformance.unit_of(isa)
-    number, done, failed, left_out, worst = 0, 0, 0, 0, {}
+    number, done, failed, left_out = 0, 0, 0, 0
+    worst: dict[str, tuple[float, str]] = {}
     for subject in conformance.subjects(arguments.case):
         for check, card in conformance.checks_of(subject, arguments.routine, arguments.variant,
                                                  arguments.threads or conformance.THREADS):
@@ -69,7 +72,7 @@ def main() -> int:
     if not arguments.json:
         for routine, (error, case) in sorted(worst.items()):
             print(f"{routine:44s} worst relative error {error:9.3g}  on {case}")
-        print(f"{done - left_out} checks, {failed} failed")
+        print(f"{counted(done - left_out, 'check')}, {failed} failed")
         if left_out:
             print(f"{left_out} left out, since they run on no micro-kernel of {unit}; --everything runs them too")
     return 1 if failed else 0 if done > left_out else 2

@@ -3,6 +3,7 @@
 Each check compares with the layer's meaning in float64 at the tolerance of the routine's accuracy class, with poisoned
 outputs, forbidden pages around inputs, outputs, constants and all that the kernel holds, a second run that must be equal
 to the bit, as must a run in a session, and, for routines that may work in place or without a copy, a run in which they do.
+Kernels that go by the sizes of a run are run at smaller ones (`open.py`).
 Routines that hold values as integers are compared with an integer reference too (`quantised.py`). With more threads, more
 than there are pieces or processors, the kernel is prepared anew, and a session must give the same to the bit.
 """
@@ -15,14 +16,14 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..locks import cached_property
 from ..net.accuracy import LIMITS
 from ..net.compare import relative_error
-from ..net.format import Format, itemsize, numpy_dtype
+from ..net.format import LAYOUTS, Format, fits, itemsize, numpy_dtype
 from ..net.net import TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.scales import UNKNOWN, Scale, needs_scale
@@ -31,6 +32,10 @@ from ..runtime.native import native
 from . import Case, cases, quantised, tolerance
 from .guard import Guarded, fence, guarded
 from .layouts import decode, encode, lay_out, logical
+from .open import fault as at_smaller_sizes
+
+if TYPE_CHECKING:
+    from .._native import Kernel, Plan
 
 #: Numbers of threads with which a kernel is compared with its meaning; with the others it is compared with itself.
 FULL = (1, 2)
@@ -87,7 +92,7 @@ class Subject:
     """
 
     def __init__(self, name: str, arrays: Sequence[np.ndarray | None], wanted: Callable[[], Sequence[np.ndarray]],
-                 case: Case | None, make, scales: Sequence[Scale] = ()):
+                 case: Case | None, make: Callable[[int], Problem], scales: Sequence[Scale] = ()):
         self.name, self.arrays, self.case, self.make = name, list(arrays), case, make
         self._wanted = wanted
         self.first: dict[tuple[str, str], list[np.ndarray]] = {}  # results with the first number of threads
@@ -124,6 +129,7 @@ class Subject:
 
     def expected(self, ins: Sequence[Format], outs: Sequence[Format]) -> quantised.Expected:
         """What a routine with ports of integers must give."""
+        assert self.case is not None
         key = *ins, *outs
         if key not in self._expected:
             self._expected[key] = quantised.Expected(self.case, self.arrays, self.scales, ins, outs)
@@ -162,24 +168,28 @@ def adapt_subject(spec: TensorSpec, source: Format, target: Format) -> Subject:
 
 def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarray, np.ndarray, Scale]:
     """A value before and after a conversion, in the formats' element types, and its scale."""
+    if spec.dtype != "f32":  # moved as it is
+        most = {"bool": 2, "u8": 256, "i8": 128}.get(spec.dtype, 2000)
+        array = np.random.default_rng(spec.elements).integers(0, most, spec.shape).astype(numpy_dtype(spec.dtype))
+        return array, array, UNKNOWN
     if {source.dtype, target.dtype} & set(STORED_FORMS):
         array = _values_of(spec, source, target)
         return array, decode(encode(array, target.dtype), target.dtype), UNKNOWN
     size = spec.elements
-    array = np.arange(1, 1 + size).astype(numpy_dtype(spec.dtype)).reshape(spec.shape)
+    array = np.arange(1, 1 + size).astype(numpy_dtype(spec.dtype)).reshape(spec.sizes)
     if source.dtype == target.dtype == "f32":
         return array, array, UNKNOWN
     rng = np.random.default_rng(size)
     scale = Scale(float(np.float32(rng.uniform(0.001, 0.3))), int(rng.integers(0, 256)))
     if source.dtype == "u8":
-        array = rng.integers(0, 256, spec.shape).astype(np.uint8)
+        array = rng.integers(0, 256, spec.sizes).astype(np.uint8)
         return array, (array if target.dtype == "u8" else quantised.dequantise(array, scale)), scale
     # Beyond both ends, halfway between two integers, and what is no number.
-    array = (rng.uniform(-300, 300, spec.shape) * scale.scale).astype(np.float32)
-    halves = (rng.integers(-256, 256, spec.shape) + 0.5) * scale.scale
-    array = np.where(rng.integers(0, 4, spec.shape) == 0, halves, array).astype(np.float32)
+    array = (rng.uniform(-300, 300, spec.sizes) * scale.scale).astype(np.float32)
+    halves = (rng.integers(-256, 256, spec.sizes) + 0.5) * scale.scale
+    array = np.where(rng.integers(0, 4, spec.sizes) == 0, halves, array).astype(np.float32)
     special = np.array([np.nan, np.inf, -np.inf, -0.0, 3e38, -1e-45], np.float32)
-    array = np.where(rng.integers(0, 8, spec.shape) == 0, rng.choice(special, spec.shape), array)
+    array = np.where(rng.integers(0, 8, spec.sizes) == 0, rng.choice(special, spec.sizes), array)
     return array, quantised.quantise(array, scale), scale
 
 
@@ -206,11 +216,11 @@ def _values_of(spec: TensorSpec, source: Format, target: Format) -> np.ndarray:
         high = np.append(low[1:], 2 * low[-1] - low[-2])  # where infinity would lie
         middle = ((low + high) / 2).astype(np.float32)
         near = np.concatenate([middle, np.nextafter(middle, np.float32(0)), np.nextafter(middle, np.float32(np.inf))])
-        return np.resize(near * rng.choice(np.float32([-1, 1]), near.size), n)
+        return np.resize(near * rng.choice(np.array([-1, 1], np.float32), near.size), n)
     array = rng.standard_normal(n).astype(np.float32)
     at = rng.permutation(n)[:len(_EDGES)]
     array[at] = _EDGES[:len(at)]
-    return decode(encode(array.reshape(spec.shape), source.dtype), source.dtype)
+    return decode(encode(array.reshape(spec.sizes), source.dtype), source.dtype)
 
 
 def adapts() -> list[tuple[TensorSpec, Format, Format]]:
@@ -229,10 +239,27 @@ def adapts() -> list[tuple[TensorSpec, Format, Format]]:
     for dtype in (d for d in STORED_FORMS if itemsize(d) == 2):
         ends = Format("f32", "plain"), Format(dtype, "plain")
         found += [(TensorSpec("f32", (_EVERY,)), a, b) for a, b in (ends, ends[::-1])]
-    for shape in [(), (1,), (17,), (1000,), (3, 17), (3, 64), (2, 5, 31), (2, 5, 64), (1, 1000), (2, 3, 1, 2, 33)]:
+    found += _moved_as_they_are()
+    plain: list[tuple[int, ...]] = [(), (1,), (17,), (1000,), (3, 17), (3, 64), (2, 5, 31), (2, 5, 64), (1, 1000),
+                                    (2, 3, 1, 2, 33)]
+    for sizes in plain:
         for dtype in ("u8", *STORED_FORMS):
             ends = Format("f32", "plain"), Format(dtype, "plain")
-            found += [(TensorSpec("f32", shape), a, b) for a, b in (ends, ends[::-1])]
+            found += [(TensorSpec("f32", sizes), a, b) for a, b in (ends, ends[::-1])]
+    return found
+
+
+def _moved_as_they_are() -> list[tuple[TensorSpec, Format, Format]]:
+    """Changes of layout of elements of every size, and of values of rank 3 and 5."""
+    shapes = [(1, 1, 1), (2, 3, 17), (3, 20, 1), (1, 67, 33), (1, 3, 5000), (2, 3, 2, 5, 7), (1, 33, 3, 4, 5), (1, 1, 2, 3, 4),
+              (1, 1, 1, 1), (2, 3, 7, 5), (1, 32, 9, 7), (1, 70, 20, 21)]
+    found = []
+    for shape in shapes:
+        layouts = [x for x in LAYOUTS if fits(x, shape)]
+        for dtype in ("f32", "u8", "f16", "i32", "f64", "bool", "bf16"):
+            if len(shape) != 4 or dtype != "f32":
+                found += [(TensorSpec(dtype, shape), Format(dtype, a), Format(dtype, b))
+                          for a in layouts for b in layouts if a != b]
     return found
 
 
@@ -279,12 +306,11 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
         return None
     problem = subject.problem(check.threads)
     ins, outs = ([Format.parse(f) for f in card[k]] for k in ("ins", "outs"))
-    dynamic = [i for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c]
+    dynamic = {i: s for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c}
     if len(ins) != len(dynamic) or len(outs) != len(problem.outputs):
         return float("inf"), f"names {len(ins)} and {len(outs)} ports, the problem has {len(dynamic)} and " \
                              f"{len(problem.outputs)}"
-    integers = any(needs_scale(s.dtype, f.dtype) for s, f in zip(
-        (*(problem.inputs[i] for i in dynamic), *problem.outputs), (*ins, *outs)))
+    integers = any(needs_scale(s.dtype, f.dtype) for s, f in zip((*dynamic.values(), *problem.outputs), (*ins, *outs)))
     scales = subject.scales if integers else []
     # With one number of threads what lies behind the constants is forbidden, with another what lies before them.
     constants = subject.constants(at_end=check.threads % 2 == 1)
@@ -298,18 +324,20 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
         return float("inf"), astray
     expected = subject.expected(ins, outs) if integers and subject.case else None
     arrays = expected.arrays if expected else subject.arrays
-    physical = [encode(lay_out(arrays[i], f.layout), f.dtype) for i, f in zip(dynamic, ins)]
-    wiring = _Wiring(problem, [problem.inputs[i] for i in dynamic], ins, outs, kernel, card, check.threads)
+    given = [a for i in dynamic if (a := arrays[i]) is not None]
+    physical = [encode(lay_out(a, f.layout), f.dtype) for a, f in zip(given, ins)]
+    wiring = _Wiring(problem, list(dynamic.values()), ins, outs, kernel, card, check.threads)
     earlier = _earlier(subject, check)
     if earlier and check.threads not in FULL:
         return 0.0, _teams(wiring, physical, earlier)
     results, failure = _runs(wiring, physical)
-    if not failure and not all(g.intact() and g.array.tobytes() == a.tobytes() for g, a in zip(constants, subject.arrays) if g):
+    if not failure and not all(g.intact() and g.array.tobytes() == a.tobytes() for g, a in zip(constants, subject.arrays)
+                               if g is not None and a is not None):
         failure = "writes to a constant"
     if failure:
         return float("inf"), failure
     # A value of bf16 is compared as its bits, an f32 value that lies as bf16 as numbers.
-    values = [logical(r if s.dtype == "bf16" else decode(r, f.dtype), f.layout, s.shape)
+    values = [logical(r if s.dtype == "bf16" else decode(r, f.dtype), f.layout, s.sizes)
               for r, f, s in zip(results, outs, problem.outputs)]
     if expected:
         error, allowed, failure = _against_integers(expected, subject, values, outs)
@@ -325,7 +353,10 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
     if earlier and not _equal(earlier, results):
         return error, "the result depends on the number of threads"
     subject.first.setdefault((check.routine, check.variant), results)
-    return error, _teams(wiring, physical, results)
+    failure = _teams(wiring, physical, results)
+    if not failure and subject.case and not integers and kernel.host_memory:
+        failure = at_smaller_sizes(kernel, subject.case, subject.arrays, ins, outs, allowed, check.threads)
+    return error, failure
 
 
 def _earlier(subject: Subject, check: Check) -> list[np.ndarray] | None:
@@ -342,7 +373,7 @@ def _against_integers(expected: quantised.Expected, subject: Subject, values: li
     """Relative RMS error against float64, what is allowed, and what differs from the integer reference."""
     allowed = expected.allowed(subject.arrays, subject.wanted)
     scales = subject.scales[len(subject.arrays):]
-    reals = [quantised.read(v, f, s, spec.dtype) for v, f, s, spec in zip(values, outs, scales, subject.case.outputs())]
+    reals = [quantised.read(v, f, s, spec.dtype) for v, f, s, spec in zip(values, outs, scales, expected.case.outputs())]
     error = 0.0 if allowed == math.inf else max(map(relative_error, reals, subject.wanted), default=0.0)
     return error, allowed, expected.fault(values)
 
@@ -388,9 +419,9 @@ def _runs(wiring: _Wiring, physical: list[np.ndarray]) -> tuple[list[np.ndarray]
     if not _equal(*results):
         return [], "a second run gave another result"
     if wiring.card["share"] or wiring.card["reuse"]:
-        outs = wiring.empty_outputs()
-        wiring.plan(inner=True).session().run(physical, outs)
-        if not _equal(results[0], outs):
+        shared = wiring.empty_outputs()
+        wiring.plan(inner=True).session().run(physical, shared)
+        if not _equal(results[0], shared):
             return [], "the result differs where memory is shared between inputs and outputs"
     return results[0], ""
 
@@ -420,17 +451,17 @@ def _equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 class _Wiring:
     """The smallest plans around one kernel."""
 
-    def __init__(self, problem: Problem, in_specs: list[TensorSpec], ins: list[Format], outs: list[Format], kernel: Any,
+    def __init__(self, problem: Problem, in_specs: list[TensorSpec], ins: list[Format], outs: list[Format], kernel: Kernel,
                  card: dict, threads: int):
         self.ins, self.outs = ins, outs
         # Values as they lie in memory: of the formats' element types.
-        self.in_specs = [TensorSpec(f.dtype, s.shape) for s, f in zip(in_specs, ins)]
-        self.out_specs = [TensorSpec(f.dtype, s.shape) for s, f in zip(problem.outputs, outs)]
+        self.in_specs = [TensorSpec(f.dtype, s.sizes) for s, f in zip(in_specs, ins)]
+        self.out_specs = [TensorSpec(f.dtype, s.sizes) for s, f in zip(problem.outputs, outs)]
         self.kernel, self.card, self.threads = kernel, card, threads
 
     def empty_outputs(self) -> list[np.ndarray]:
         """Poisoned arrays of the outputs' physical shapes."""
-        arrays = [np.empty(lay_out(np.empty(s.shape, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(s.dtype))
+        arrays = [np.empty(lay_out(np.empty(s.sizes, numpy_dtype(s.dtype)), f.layout).shape, numpy_dtype(s.dtype))
                   for s, f in zip(self.out_specs, self.outs)]
         for a in arrays:
             a.reshape(-1).view(np.uint8)[:] = 0xFF
@@ -443,7 +474,7 @@ class _Wiring:
         else:
             self.plan().session().run(ins, outs)
 
-    def plan(self, inner: bool = False):
+    def plan(self, inner: bool = False) -> Plan:
         """The kernel between the caller's arrays; `inner`: between values of the arena, copied in and out, so that the
         plan may place them over each other. Values of other devices are transferred."""
         values: list[tuple[int, str]] = []
@@ -479,15 +510,15 @@ class _Wiring:
         return native().Plan(values, steps, outer_ins, outer_outs, self.threads)
 
 
-def _copy(spec: TensorSpec, dtype: str):
+def _copy(spec: TensorSpec, dtype: str) -> Kernel:
     port = [("u8", (spec.elements * itemsize(dtype),))]
 
-    def run(ins, outs) -> None:
+    def run(ins: list[np.ndarray], outs: list[np.ndarray]) -> None:
         outs[0][...] = ins[0]
     return native().python_kernel(run, port, port)
 
 
-def _transfer(spec: TensorSpec, source: Format, target: Format, threads: int):
+def _transfer(spec: TensorSpec, source: Format, target: Format, threads: int) -> Kernel:
     problem = adapt_problem(spec, source, target, threads)
     for card in native().candidates(problem.text):
         if card["ok"]:

@@ -7,10 +7,11 @@ import ctypes
 import mmap
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..runtime.native import native
 
@@ -19,7 +20,7 @@ _CANARY = 0xA5
 _POISON = 0xFF  # every float of these bytes is NaN
 
 
-def _protect():
+def _protect() -> Callable[[int, int, int], int] | None:
     """The system's mprotect, None where there is none."""
     if os.name != "posix":
         return None
@@ -60,7 +61,7 @@ class Guarded:
     is the first after one. A kernel that leaves the array there ends the process; beyond the other side `intact()`
     tells. `align`: the address is a multiple of it; the bytes that it leaves before the page are watched too."""
 
-    def __init__(self, shape: tuple[int, ...], dtype, at_end: bool, align: int = 1):
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, at_end: bool, align: int = 1):
         dtype = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         pages = max(1, -(-size // _PAGE))

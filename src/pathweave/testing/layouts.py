@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 _BLOCK = 16
+#: Layout with the channels last -> the axes of a value in it, as letters.
+_LAST = {"nlc": "ncl->nlc", "nhwc": "nchw->nhwc", "ndhwc": "ncdhw->ndhwc"}
 
 
 def lay_out(value: np.ndarray, layout: str) -> np.ndarray:
     """A logical value as it lies in memory in a layout: contiguous, of the physical shape."""
     if layout == "plain" or layout == "nchw":
         return np.array(value, order="C")
+    if layout in _LAST:
+        return np.array(np.einsum(_LAST[layout], value), order="C")
     n, c, h, w = value.shape
-    if layout == "nhwc":
-        return np.array(np.einsum("nchw->nhwc", value), order="C")
     out = np.empty((n, c // _BLOCK, h, w, _BLOCK), value.dtype)
     for channel in range(c):
         out[:, channel // _BLOCK, :, :, channel % _BLOCK] = value[:, channel]
@@ -70,9 +72,10 @@ def logical(array: np.ndarray, layout: str, shape: tuple[int, ...]) -> np.ndarra
     """The inverse: memory of a layout, of any shape, as the logical value of `shape`."""
     if layout == "plain" or layout == "nchw":
         return np.array(array).reshape(shape)
+    if layout in _LAST:
+        logical_axes, axes = _LAST[layout].split("->")
+        return np.array(np.einsum(f"{axes}->{logical_axes}", array.reshape([shape[logical_axes.index(a)] for a in axes])))
     n, c, h, w = shape
-    if layout == "nhwc":
-        return np.array(np.einsum("nhwc->nchw", array.reshape(n, h, w, c)))
     blocks = array.reshape(n, c // _BLOCK, h, w, _BLOCK)
     out = np.empty(shape, array.dtype)
     for channel in range(c):

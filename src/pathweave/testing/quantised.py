@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..layers import compute, kind_of
 from ..net.format import Format
@@ -31,7 +32,7 @@ LARGEST = 1e15
 
 # ---- values and integers --------------------------------------------------------------------------------------------
 
-def fma(a, b, c) -> np.ndarray:
+def fma(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> np.ndarray:
     """a * b + c of float32 arrays, rounded once: the product is exact in float64, the sum is rounded to odd there."""
     product, c = np.multiply(a, b, dtype=np.float64), np.asarray(c, np.float64)
     total = product + c
@@ -103,8 +104,9 @@ class Expected:
         self.case, self.scales, self.outs = case, list(scales), list(outs)
         self.ports = dict(zip((i for i, (s, c) in enumerate(zip(case.inputs, case.constant)) if s is not None and not c),
                               ins))
-        self.arrays = [a if i not in self.ports else held(a, self.ports[i], scales[i]) for i, a in enumerate(arrays)]
-        linear = case.kind in LINEAR and case.inputs[0].dtype == "f32" and \
+        self.arrays = [a if i not in self.ports or a is None else held(a, self.ports[i], scales[i])
+                       for i, a in enumerate(arrays)]
+        linear = case.kind in LINEAR and self._dtype(0) == "f32" and \
             all(needs_scale("f32", f.dtype) for i, f in self.ports.items() if i < 2)
         ruled = self._ruled()
         if ruled is not None:
@@ -123,14 +125,25 @@ class Expected:
         from .integers import rules
         rule = rules().get(self.case.kind)
         if rule is None or not all(f.dtype == "u8" for f in (*self.ports.values(), *self.outs)) or \
-                self.case.inputs[0].dtype != "f32":
+                self._dtype(0) != "f32":
             return None
         return rule(self.case, self.arrays, self.scales)
+
+    def _dtype(self, i: int) -> str:
+        """Element type of input `i`, "" of an absent one."""
+        spec = self.case.inputs[i]
+        return "" if spec is None else spec.dtype
+
+    def _array(self, i: int) -> np.ndarray:
+        """Input `i`, which is there."""
+        a = self.arrays[i]
+        assert a is not None
+        return a
 
     def _real(self, i: int) -> np.ndarray | None:
         """Input `i` as float32."""
         a = self.arrays[i]
-        return a if i not in self.ports else read(a, self.ports[i], self.scales[i], self.case.inputs[i].dtype)
+        return a if i not in self.ports or a is None else read(a, self.ports[i], self.scales[i], self._dtype(i))
 
     def _meaning(self) -> list[np.ndarray]:
         """Layers without integer sums: their meaning in float64 on what the integers stand for."""
@@ -143,10 +156,10 @@ class Expected:
         operands, factor = [], np.float32(1)
         for i in (0, 1):
             if i in self.ports:
-                operands.append(self.arrays[i].astype(np.int64) - self.scales[i].zero_point)
+                operands.append(self._array(i).astype(np.int64) - self.scales[i].zero_point)
                 factor = factor * np.float32(self.scales[i].scale)
             else:
-                q, s = weights(case.kind, i, self.arrays[i])
+                q, s = weights(case.kind, i, self._array(i))
                 operands.append(q)
                 factor = factor * s
         bare = Layer(layer.name, layer.kind, layer.inputs[:2], layer.outputs, layer.attrs)
@@ -157,10 +170,10 @@ class Expected:
         if case.epilogue.add:
             i = len(case.inputs) - 1
             if i in self.ports and needs_scale("f32", self.ports[i].dtype):
-                r = (self.arrays[i].astype(np.int32) - self.scales[i].zero_point).astype(np.float32)
+                r = (self._array(i).astype(np.int32) - self.scales[i].zero_point).astype(np.float32)
                 y = fma(r, np.float32(self.scales[i].scale), y)
             else:
-                y = y + self.arrays[i]
+                y = y + self._array(i)
         return [activated(y, case.epilogue)]
 
     def _spread(self, factor: np.ndarray) -> np.ndarray:
@@ -178,7 +191,7 @@ class Expected:
                 return f"output {k} is {y.dtype}{list(y.shape)}, expected {wanted.dtype}{list(wanted.shape)}"
             if form.dtype in ("u8", "i8") or wanted.dtype.kind in "iub":
                 off = np.abs(y.astype(np.int64) - wanted.astype(np.int64))
-                allowed = self.steps if wanted.dtype == np.uint8 else 0
+                allowed = float(self.steps if wanted.dtype == np.uint8 else 0)
             else:
                 with np.errstate(all="ignore"):
                     off = np.where(y == wanted, 0, np.abs(y - wanted) / np.maximum(np.abs(wanted), 1e-30))

@@ -19,6 +19,7 @@ from ..progress import Progress, progress_bar
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.model import LoadedModel, check_threads, load
+from ..words import counted
 from .costs import Costs
 
 #: Threads in the text of a problem.
@@ -44,7 +45,8 @@ def profiled_threads(bound: BoundNet, profile: Profile) -> int:
     found = {int(n) for text, _, n in texts if text in bare and n.isdigit()}
     if not found:
         raise ProfileError(f"profile of host {profile.host}: expected measurements of this model at these shapes, got "
-                           f"none of its {len(bare)} problems; profile it first: pathweave.profile(model), or tune it")
+                           f"none of its {counted(len(bare), 'problem')}; profile it first: pathweave.profile(model), or "
+                           "tune it")
     return max(found)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..errors import SolverError
 from ..net.accuracy import COMMON, common_class
-from ..net.format import IMAGE_LAYOUTS
+from ..net.layouts import UNIFORM_LAYOUTS, alike
 from ..net.route import Route
 from .costs import Costs, Priced
 from .solvers import solve
@@ -24,9 +24,9 @@ def plain_routes(costs: Costs, time_limit_s: float = 10.0) -> Iterator[tuple[str
 def single_layout_routes(costs: Costs, time_limit_s: float = 10.0) -> Iterator[tuple[str, Route]]:
     """("nhwc only", the best route in that layout) for every layout that a candidate has."""
     present = {f.layout for p in _all(costs) for f in _ports(p)}
-    for layout in IMAGE_LAYOUTS:
+    for layout in UNIFORM_LAYOUTS:
         if layout in present:
-            kept = {id(p) for p in _all(costs) if all(f.layout in (layout, "plain") for f in _ports(p))}
+            kept = {id(p) for p in _all(costs) if all(f.layout in alike(layout) for f in _ports(p))}
             yield from _best(costs, f"{layout} only", kept, time_limit_s)
 
 

@@ -17,6 +17,7 @@ from ..profiling.timed import MACHINE, RunTimer
 from ..profiling.yardstick import LOW, STEADY, readings
 from ..runtime.plan import Plan
 from ..runtime.session import Session
+from ..words import counted
 
 #: A race has at least and at most so many rounds.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400
@@ -157,7 +158,7 @@ def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any],
         if done <= EACH_ROUND or done % SOME_ROUNDS == 0 or last:
             rounds = _judge(everybody, racers, done, done >= DROP_ROUNDS or spent > 0.5 * seconds)
             left = sum(not r.dropped for r in racers)
-        tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {left} routes, round {done}")
+        tell(min(1.0, spent / seconds if seconds > 0 else 1.0), f"racing {counted(left, 'route')}, round {done}")
         if last:
             break
     return _winner([r for r in racers if not r.dropped]), rounds

@@ -144,11 +144,22 @@ static int32_t told_zero_point[MAX_TOLD];
 EXPORT uint32_t null_device_told(void) { return told_count; }
 EXPORT double null_device_scale(uint32_t i) { return told_scale[i]; }
 EXPORT int32_t null_device_zero_point(uint32_t i) { return told_zero_point[i]; }
+/* The same of every scale that is known, as text: "i8 axis 1: 0.5 -3, 0.25 4". */
+static char told_scales[MAX_TOLD][256];
+EXPORT const char *null_device_scales(uint32_t i) { return told_scales[i]; }
+static void listen_to_scales(const pw_constant *c, char *text, size_t size) {
+  text[0] = 0;
+  if (c->data || !c->dtype) return;
+  int at = snprintf(text, size, "%s axis %d:", c->dtype, c->axis);
+  for (uint32_t k = 0; k < c->count && (size_t)at < size; ++k)
+    at += snprintf(text + at, size - (size_t)at, "%s %g %d", k ? "," : "", (double)c->scales[k], c->zero_points[k]);
+}
 static void listen_to(const pw_constant *constants, uint32_t count) {
   told_count = count;
   for (uint32_t i = 0; i < count && i < MAX_TOLD; ++i) {
     told_scale[i] = constants[i].data ? NAN : constants[i].scale;
     told_zero_point[i] = constants[i].zero_point;
+    listen_to_scales(&constants[i], told_scales[i], sizeof told_scales[i]);
   }
 }
 

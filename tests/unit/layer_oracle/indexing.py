@@ -27,5 +27,10 @@ def _range(g, case, a, names):
     return g.node("Range", [g.array(a[k], numpy_dtype(a["dtype"])) for k in ("start", "limit", "delta")])
 
 
-OPERATORS = {"gather": "Gather", "where": "Where", "shape": "Shape", "argmax": _arg("ArgMax"), "argmin": _arg("ArgMin"),
-             "topk": _topk, "constant_of_shape": _constant_of_shape, "range": _range}
+def _gather_nd(g, case, a, names):
+    return g.node("GatherND", names, batch_dims=a["batch"])
+
+
+OPERATORS = {"gather": "Gather", "gather_elements": "GatherElements", "gather_nd": _gather_nd, "where": "Where",
+             "shape": "Shape", "argmax": _arg("ArgMax"), "argmin": _arg("ArgMin"), "topk": _topk,
+             "constant_of_shape": _constant_of_shape, "range": _range}

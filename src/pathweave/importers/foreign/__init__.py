@@ -81,6 +81,8 @@ class Peek:
     def _bytes(self, at: int, count: int) -> bytes:
         if self._data is not None:
             return self._data[at:at + count]
+        if self.path is None:  # as of a folder's head, which is empty
+            return b""
         with open(self.path, "rb") as f:
             f.seek(at)
             return f.read(count)

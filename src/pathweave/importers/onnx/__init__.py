@@ -186,7 +186,7 @@ def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> dict[str, Te
         if len(tensor.shape.dim) > MOST_RANK:
             raise SizeError(f"{where} has rank {len(tensor.shape.dim)}: expected at most {MOST_RANK} dimensions")
         dtype = element_type(tensor.elem_type, where)
-        dims = []
+        dims: list[int | str] = []
         for axis, dim in enumerate(tensor.shape.dim):
             if dim.HasField("dim_value") and dim.dim_value != -1:
                 if dim.dim_value < 0:

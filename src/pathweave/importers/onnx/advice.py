@@ -23,11 +23,6 @@ ADVICE: dict[str, Callable[[str, str], bool]] = {
     "Quantised operators (QDQ, QLinear): load the float32 model that this one was made from, and calibrate it here: "
     "model.calibrate(samples), or pathweave import --calibrate.":
         lambda op, _: _bare(op) in _QUANTISED or "QLinear" in op,
-    "If: its condition must be known when the model is loaded; fix the inputs or sizes that it depends on (shapes={...}, or "
-    "onnxsim), or export the branch that is needed.":
-        lambda op, _: op == "If",
-    "Loop, Scan: export the model unrolled for a fixed number of steps, or only the part without the loop.":
-        lambda op, _: op in ("Loop", "Scan"),
     "Recurrent layers (LSTM, GRU, RNN): export the cell's arithmetic, unrolled for a fixed number of steps.":
         lambda op, reason: op in ("LSTM", "GRU", "RNN") and reason == UNKNOWN,
     "Sequences and optionals: use tensors in their place, or take these nodes out of the model.":

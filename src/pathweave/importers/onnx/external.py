@@ -54,7 +54,8 @@ class External:
         return array
 
     def _open(self, location: str, where: str) -> BinaryIO:
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             raise FileFormatError(f"{where}: its data is in the external file {location!r}; give the model's path, not its "
                                   f"bytes, or the folder of that file as folder=")
         parts = location.replace("\\", "/").split("/")
@@ -62,22 +63,22 @@ class External:
             raise FileFormatError(f"{where}: external data location {location!r}: expected a path inside the model's "
                                   f"folder, relative to it and without '..'")
         try:
-            found = self._allowed(self.folder / location)
+            found = self._allowed(folder, folder / location)
         except (OSError, RuntimeError, ValueError) as e:
-            raise FileFormatError(f"{where}: external data file {self.folder / location} cannot be read: {e}; it must lie "
+            raise FileFormatError(f"{where}: external data file {folder / location} cannot be read: {e}; it must lie "
                                   f"beside the model") from e
         if found is None:
             raise FileFormatError(
-                f"{where}: external data location {location!r} leads to {(self.folder / location).resolve()}, which is not "
-                f"a file inside the model's folder {self.folder.resolve()}; if you trust it, name a folder that holds it: "
+                f"{where}: external data location {location!r} leads to {(folder / location).resolve()}, which is not "
+                f"a file inside the model's folder {folder.resolve()}; if you trust it, name a folder that holds it: "
                 f"external_root=FOLDER, or --external-root FOLDER")
         base, path = found
         return _open_below(base, path.relative_to(base))
 
-    def _allowed(self, path: Path) -> tuple[Path, Path] | None:
+    def _allowed(self, folder: Path, path: Path) -> tuple[Path, Path] | None:
         """(a folder that may be read, the resolved path inside it), None where there is none."""
         resolved = path.resolve(strict=True)
-        own = self.folder.resolve(strict=True)
+        own = folder.resolve(strict=True)
         bases = [own]
         if self.root is not None:
             bases.append(self.root.resolve(strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -29,6 +29,13 @@ class Builder(common.Builder):
         super().__init__(inputs, names, read, declared_ranks, narrow_double)
         self.external = external
 
+    def inside(self, inputs: Mapping[str, TensorSpec], names: Iterable[str], read: Iterable[str],
+               declared_ranks: Mapping[str, int]) -> "Builder":
+        """A builder for a graph inside this one."""
+        inner = Builder(inputs, names, read, declared_ranks, "f64" in self.types.computed, self.external)
+        inner.shares(self)
+        return inner
+
     def add_tensor(self, name: str, tensor, where: str, raw: memoryview | None = None) -> str:
         """Make a TensorProto a constant of the net; `raw`: its raw bytes, where they were taken out of it."""
         return self.add_stored(name, *to_array(tensor, self.external, where, raw))
@@ -42,16 +49,17 @@ class Node(common.Node):
     """One ONNX node.
 
     `version`: opset of the operator's domain. `name`: the node's name, or `OpType_index`. `scope`: other names of values,
-    within the branch of an If.
+    within the branch of an If. `conversion`: of the graph that the node is part of.
     """
 
     builder: Builder
+    conversion: Any = None
     defect = "if onnx.checker takes the model, this is a defect of the importer"
 
     def __init__(self, proto, name: str, domain: str, version: int, builder: Builder, scope: Mapping[str, str]):
         super().__init__(proto.op_type, name, [scope.get(v, v) for v in proto.input],
                          [scope.get(v, v) for v in proto.output], {a.name: a for a in proto.attribute}, builder)
-        self.domain, self.version = domain, version
+        self.domain, self.version, self.scope = domain, version, scope
 
     @property
     def where(self) -> str:
@@ -68,13 +76,10 @@ class Node(common.Node):
                              f"expected {' or '.join(_TYPE_NAMES[t] for t in types)}")
         return getattr(attribute, _ATTRIBUTE_FIELDS[attribute.type])
 
-    def int(self, name: str, default: int = 0) -> int:
-        """Attribute that is a whole number."""
-        return int(self._typed(name, (2,), default))
-
-    def float(self, name: str, default: float = 0.0) -> float:
-        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
-        return float(np.float32(self._typed(name, (1, 2), default)))
+    @overload
+    def ints(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]: ...
+    @overload
+    def ints(self, name: str, default: None) -> tuple[int, ...] | None: ...
 
     def ints(self, name: str, default: Sequence[int] | None = ()) -> tuple[int, ...] | None:
         """Attribute that is a list of whole numbers; the default, which may be None, when it is absent."""
@@ -96,6 +101,16 @@ class Node(common.Node):
             self.unsupported(f"attribute {name!r} is {_TYPE_NAMES.get(kind, f'of type {kind}')}")
         return kind, getattr(self._attributes[name], _ATTRIBUTE_FIELDS[kind])
 
+    def graph(self, name: str) -> Any:
+        """Attribute that is a graph."""
+        self._seen.add(name)
+        if name not in self._attributes:
+            raise ModelError(f"attribute {name!r} is missing; expected a graph")
+        if self._attributes[name].type != 5:
+            raise ModelError(f"attribute {name!r} is {_TYPE_NAMES.get(self._attributes[name].type, 'of another type')}; "
+                             f"expected a graph")
+        return self._attributes[name].g
+
     def element_type(self, number: int) -> str:
         """pathweave dtype of an ONNX element type."""
         return element_type(number, "element type")
@@ -104,3 +119,13 @@ class Node(common.Node):
         """Content of a TensorProto attribute as the net computes with it, and its ONNX element type."""
         array, dtype = to_array(proto, self.builder.external, where)
         return narrow(array) if array.dtype == np.float64 and "f64" in self.builder.types.computed else array, dtype
+
+    # attributes again: behind these two methods, a type checker takes `int` and `float` in the class for them
+
+    def int(self, name: str, default: int = 0) -> int:
+        """Attribute that is a whole number."""
+        return int(self._typed(name, (2,), default))
+
+    def float(self, name: str, default: float = 0.0) -> float:
+        """Attribute that is a number: exactly the float32 that ONNX stores, which 0.1 is not; defaults are float32 too."""
+        return float(np.float32(self._typed(name, (1, 2), default)))

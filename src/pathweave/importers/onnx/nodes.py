@@ -26,6 +26,12 @@ class Conversion(common.Conversion):
         super().__init__(builder, table, names)
         self.opsets = opsets
 
+    def inside(self, builder: Builder, names: Iterable[str]) -> "Conversion":
+        """The state of the conversion of a graph inside: what is not covered there is listed with all else."""
+        inner = Conversion(builder, self.table, self.opsets, names)
+        inner.refused = self.refused
+        return inner
+
 
 def names_of(graph) -> tuple[set[str], set[str]]:
     """(all names of values, those that are read) of a graph and of the graphs inside it."""
@@ -35,7 +41,7 @@ def names_of(graph) -> tuple[set[str], set[str]]:
     for node in graph.node:
         names.update((*node.input, *node.output))
         read.update(node.input)
-        for inner in _graphs(node):
+        for inner in graphs_of(node):
             more, also = names_of(inner)
             names |= more
             read |= also
@@ -55,18 +61,24 @@ def _nodes(nodes: Iterable, state: Conversion, scope: Mapping[str, str], depth: 
         domain = "" if proto.domain in DEFAULT_DOMAINS else proto.domain
         name = state.name(proto.name, proto.op_type, i)
         node = Node(proto, name, domain, state.opsets.get(domain, 1), state.builder, scope)
+        node.conversion = state
         key = f"{domain}:{node.op}" if domain else node.op
-        reads = [scope.get(v, v) for g in _graphs(proto) for v in names_of(g)[1]]
-        state.add(node, key, partial(_if, node, proto, state, scope, depth) if key == "If" else None, reads)
+        reads = [scope.get(v, v) for g in graphs_of(proto) for v in names_of(g)[1]]
+        taken = key == "If" and node.given and node.given[0] not in state.poisoned and node.const(0) is not None
+        state.add(node, key, partial(_if, node, proto, state, scope, depth) if taken else None, reads)
+
+
+def convert_inside(graph, state: Conversion) -> None:
+    """Turn the nodes of a graph inside another one into layers of a builder of its own."""
+    _nodes(graph.node, state, {}, 0)
 
 
 def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
     """The branch that a condition known at import takes; its values get names that nothing else has."""
     condition = node.const(0)
-    if condition is None:
-        node.unsupported(f"its condition {node.input(0)!r} depends on what the model is given at run time")
-    if condition.size != 1:
-        raise ModelError(f"node {node.name!r} (If): its condition has {counted(condition.size, 'element')}, expected 1")
+    if condition is None or condition.size != 1:
+        raise ModelError(f"node {node.name!r} (If): its condition has "
+                         f"{counted(0 if condition is None else condition.size, 'element')}, expected 1")
     if depth >= MOST_NESTED:
         node.unsupported(f"more than {MOST_NESTED} of them are nested")
     wanted = "then_branch" if bool(condition.reshape(())) else "else_branch"
@@ -99,5 +111,6 @@ def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: i
             state.builder.types.follow([source], [value], state.builder.dtype)
 
 
-def _graphs(proto) -> list:
+def graphs_of(proto) -> list:
+    """The graphs that are attributes of a node."""
     return [g for a in proto.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]

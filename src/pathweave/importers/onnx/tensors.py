@@ -92,7 +92,7 @@ def dense(sparse, external: External, where: str) -> tuple[np.ndarray, str]:
         flat = np.ravel_multi_index(tuple(indices.T), dims) if fits and count else indices[:, :1].reshape(-1)[:0]
     elif fits:
         flat, fits = indices, bool(np.all((indices >= 0) & (indices < count)))
-    if not fits:
+    if not fits or flat is None:
         raise FileFormatError(f"{where}: indices {indices.dtype}{list(indices.shape)} do not fit {values.size} values of a "
                               f"tensor {list(dims)}")
     array = np.zeros(count, values.dtype)

@@ -61,7 +61,7 @@ def _detach(data: bytes | mmap.mmap) -> tuple[bytes | mmap.mmap, dict[int, memor
     return b"".join([view[:graph.tag], _header(_GRAPH, sum(map(len, pieces))), *pieces, view[graph.end:]]), large
 
 
-def _raw_data(data: bytes, tensor: Field) -> Field | None:
+def _raw_data(data: bytes | mmap.mmap, tensor: Field) -> Field | None:
     """The field with the tensor's raw bytes, where there is exactly one and it is large."""
     if tensor.wire != _LENGTH_DELIMITED or tensor.end - tensor.start < LEAST_BYTES:
         return None
@@ -76,7 +76,7 @@ def _raw_data(data: bytes, tensor: Field) -> Field | None:
     return found[0]
 
 
-def fields(data: bytes, start: int, end: int) -> Iterator[Field]:
+def fields(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[Field]:
     """Fields of the message at data[start:end]. Raises ValueError where it is malformed."""
     while start < end:
         tag = start
@@ -97,7 +97,7 @@ def fields(data: bytes, start: int, end: int) -> Iterator[Field]:
         yield Field(key >> 3, wire, tag, value, start)
 
 
-def varint(data: bytes, start: int, end: int) -> tuple[int, int]:
+def varint(data: bytes | mmap.mmap, start: int, end: int) -> tuple[int, int]:
     """(number, next position). Raises ValueError where the data ends within it or it is longer than 10 bytes."""
     value = 0
     for i in range(start, min(end, start + 10)):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ...net.net import TensorSpec
-from .. import case
+from .. import Attrs, case
 
 SHAPES = [(1, 16, 7, 7), (3, 17, 5, 6), (4, 33), ()]
 _MORE_SHAPES = [(1, 1, 1, 1), (4, 1000), (33,), (2, 3, 5), (1, 24, 1, 1)]
-_PARAMETERS = [
+_PARAMETERS: list[tuple[str, Attrs]] = [
     ("relu", {}), ("clip", {"min": 0.0, "max": 6.0}), ("clip", {"min": -0.75}), ("clip", {"max": 0.5}), ("clip", {}),
     ("leaky_relu", {}), ("leaky_relu", {"alpha": 0.25}), ("sigmoid", {}), ("hard_sigmoid", {}),
     ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}), ("hard_swish", {}), ("silu", {}), ("gelu", {}),

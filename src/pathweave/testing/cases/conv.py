@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from .. import Case, case
+from typing import Any, TypeAlias
+
+from .. import Case, Image, case
+
+#: Height and width, or both as one number.
+Kernel: TypeAlias = "int | tuple[int, int]"
 
 #: Epilogues that a fused layer meets in trained networks.
 EPILOGUES = ("relu", "clip:0.0:6.0", "hard_swish", "leaky_relu:0.1", "silu", "sigmoid", "hard_sigmoid:0.1666667:0.5",
              "tanh", "gelu:0.0", "elu:1.0", "add", "add+relu", "add+clip:0.0:6.0", "add+leaky_relu:0.1")
 
 
-def conv(x, out: int, kernel, groups: int = 1, bias: bool = True, **rest) -> Case:
+def conv(x: Image, out: int, kernel: Kernel, groups: int = 1, bias: bool = True, **rest: Any) -> Case:
     """A conv2 case from x's shape, output channels and kernel; `same=1` pads so that stride 1 keeps the size."""
     kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     if rest.pop("same", 0):
@@ -21,14 +26,14 @@ def conv(x, out: int, kernel, groups: int = 1, bias: bool = True, **rest) -> Cas
     return case("conv2", x, (out, x[1] // groups, *kernel), *([(out,)] if bias else []), constant=(1, 2), **rest)
 
 
-def depthwise(x, kernel: int, bias: bool = True, same: int = 1, **rest) -> Case:
+def depthwise(x: Image, kernel: int, bias: bool = True, same: int = 1, **rest: Any) -> Case:
     """A depthwise_conv2 case from x's shape and a square kernel."""
     if same:
         rest.setdefault("pad", (rest.get("dilation", (1, 1))[0] * (kernel // 2),) * 4)
     return case("depthwise_conv2", x, (x[1], 1, kernel, kernel), *([(x[1],)] if bias else []), constant=(1, 2), **rest)
 
 
-def transposed(x, out: int, kernel, groups: int = 1, bias: bool = True, **rest) -> Case:
+def transposed(x: Image, out: int, kernel: Kernel, groups: int = 1, bias: bool = True, **rest: Any) -> Case:
     """A conv_transpose2 case from x's shape, output channels and kernel."""
     kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     if groups > 1:

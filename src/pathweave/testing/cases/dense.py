@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...net.net import TensorSpec
-from .. import Case, case
+from .. import Case, Shape, case
 
 
-def dense(x, out: int, bias: bool = True, **rest) -> Case:
+def dense(x: Shape, out: int, bias: bool = True, **rest: Any) -> Case:
     """A dense case from x's shape and the number of outputs."""
     return case("dense", x, (out, x[-1]), *([(out,)] if bias else []), constant=(1, 2), **rest)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...net.net import TensorSpec
-from .. import case
+from .. import Shape, case
 
 #: Shapes that broadcast, as residual blocks, squeeze-excite and scalars meet them.
 PAIRS = [
@@ -17,7 +17,7 @@ PAIRS = [
 _BOTH = ("add", "sub", "mul", "div", "maximum", "minimum")
 
 
-def _number(dtype: str, *shapes) -> list[TensorSpec]:
+def _number(dtype: str, *shapes: Shape) -> list[TensorSpec]:
     return [TensorSpec(dtype, s) for s in shapes]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...net.net import TensorSpec
-from .. import case
+from .. import Case, Shape, case
 
 
-def _source(image, c: int, h: int, w: int, **attrs):
+def _source(image: Shape, c: int, h: int, w: int, **attrs: Any) -> Case:
     return case("source", TensorSpec("u8", image), shape=(1, c, h, w), **attrs)
 
 

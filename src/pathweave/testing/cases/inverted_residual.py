@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from .. import Case, case
+from typing import Any
+
+from .. import Case, Image, Shape, case
 
 
-def block(x, channels: int, out: int, kernel: int = 3, bias: bool = True, **rest) -> Case:
+def block(x: Image, channels: int, out: int, kernel: int = 3, bias: bool = True, **rest: Any) -> Case:
     """A case from x's shape, channels of the depthwise stage (0: no expansion) and outputs (0: no projection)."""
     c = channels or x[1]
     rest.setdefault("pad", (rest.get("dilation", (1, 1))[0] * (kernel // 2),) * 4)
 
-    def stage(*shape):
+    def stage(*shape: int) -> list[Shape | None]:
         return [shape, (shape[0],) if bias else None]
-    inputs = [x, *(stage(c, x[1], 1, 1) if channels else [None, None]), *stage(c, 1, kernel, kernel),
+    inputs: list[Shape | None] = [x, *(stage(c, x[1], 1, 1) if channels else [None, None]), *stage(c, 1, kernel, kernel),
               *(stage(out, c, 1, 1) if out else [None, None])]
     scales = ["", f"scaled:{x[1]}", "", f"scaled:{kernel * kernel}", "", f"scaled:{c}", ""]
     return case("inverted_residual", *inputs, constant=range(1, 7), values=scales, **rest)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...net.net import TensorSpec
-from .. import case
+from .. import Attrs, Image, case
 
-_WINDOWS = [
+_WINDOWS: list[tuple[Image, Attrs]] = [
     ((1, 1, 7, 7), {"kernel": (2, 2), "stride": (2, 2)}),
     ((1, 3, 8, 8), {"kernel": (2, 2), "stride": (2, 2)}),
     ((1, 16, 7, 7), {"kernel": (3, 3), "stride": (2, 2), "pad": (1, 1, 1, 1)}),
@@ -25,10 +25,11 @@ _WINDOWS = [
     ((1, 16, 5, 5), {"kernel": (3, 3), "stride": (3, 3), "pad": (1, 1, 1, 1), "ceil": 1}),
     ((1, 1000, 3, 3), {"kernel": (2, 2)}),
 ]
-_DILATED = [
+_DILATED: list[tuple[Image, Attrs]] = [
     ((1, 16, 9, 9), {"kernel": (3, 3), "dilation": (2, 2), "pad": (2, 2, 2, 2)}),
     ((1, 16, 9, 9), {"kernel": (2, 3), "dilation": (3, 1), "stride": (2, 2)}),
 ]
+_KEPT: list[Attrs] = [{}, {"keepdims": 0}]
 
 CASES = [
     *(case("max_pool2", x, **attrs) for x, attrs in _WINDOWS + _DILATED),
@@ -46,6 +47,6 @@ CASES = [
     *(case(kind, x, **keep) for kind in ("global_average_pool", "global_max_pool")
       for x in ((1, 1, 7, 7), (1, 3, 5, 6), (1, 16, 7, 7), (1, 24, 1, 1), (3, 17, 4, 4), (1, 64, 14, 14),
                 (4, 40, 7, 7), (1, 1000, 2, 2), (1, 16, 1, 9))
-      for keep in ({}, {"keepdims": 0})),
+      for keep in _KEPT),
     *(case("global_average_pool", (1, 24, 7, 7), epilogue=e) for e in ("relu", "hard_sigmoid:0.1666667:0.5", "add")),
 ]

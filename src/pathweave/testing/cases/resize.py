@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ...net.net import TensorSpec
-from .. import case
+from .. import Attrs, Image, case
 
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-_SHAPES = [((1, 16, 5, 6), {"scale": (2.0, 2.0)}), ((1, 3, 7, 7), {"size": (14, 11)}),
-    ((3, 17, 8, 8), {"scale": (0.5, 0.5)}),
-           ((1, 24, 4, 5), {"size": (9, 3)})]
+_SHAPES: list[tuple[Image, Attrs]] = [
+    ((1, 16, 5, 6), {"scale": (2.0, 2.0)}), ((1, 3, 7, 7), {"size": (14, 11)}), ((3, 17, 8, 8), {"scale": (0.5, 0.5)}),
+    ((1, 24, 4, 5), {"size": (9, 3)})]
 
 CASES = [
     *(case("resize2", x, mode="nearest", coordinates="asymmetric", rounding="floor", **how)

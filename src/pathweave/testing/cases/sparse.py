@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .. import Case
 from .conv import conv
@@ -12,7 +13,7 @@ from .dense import dense
 WORDS = ("sparse:50", "sparse:70", "sparse:90", "sparse:100", "2of4", "blocks:50", "blocks:80", "blocks:100")
 
 
-def _with(words: Sequence[str], make, *arguments, **rest) -> list[Case]:
+def _with(words: Sequence[str], make: Callable[..., Case], *arguments: Any, **rest: Any) -> list[Case]:
     return [make(*arguments, values=("", word), **rest) for word in words]
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from .. import Case, case
+from typing import Any
+
+from .. import Case, Image, Shape, case
 
 GATE = "hard_sigmoid:0.1666667:0.5"
 
 
-def block(x, hidden: int, kernel: int = 0, bias: bool = True, squeeze: str = "relu", excite: str = GATE, **rest) -> Case:
+def block(x: Image, hidden: int, kernel: int = 0, bias: bool = True, squeeze: str = "relu", excite: str = GATE,
+          **rest: Any) -> Case:
     """A case from x's shape, outputs of the first product, and kernel of the depthwise stage (0: none)."""
     c = x[1]
     if kernel:
         rest.setdefault("pad", (rest.get("dilation", (1, 1))[0] * (kernel // 2),) * 4)
 
-    def stage(*shape):
+    def stage(*shape: int) -> list[Shape | None]:
         return [shape, (shape[0],) if bias else None]
-    inputs = [x, *(stage(c, 1, kernel, kernel) if kernel else [None, None]), *stage(hidden, c, 1, 1), *stage(c, hidden, 1, 1)]
+    inputs: list[Shape | None] = [x, *(stage(c, 1, kernel, kernel) if kernel else [None, None]), *stage(hidden, c, 1, 1),
+                                   *stage(c, hidden, 1, 1)]
     scales = ["", f"scaled:{kernel * kernel}", "", f"scaled:{c}", "", f"scaled:{hidden}", ""]
     return case("squeeze_excite", *inputs, constant=range(1, 7), values=scales, squeeze=squeeze, excite=excite, **rest)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...words import counted
+
 #: Where findings are kept and cases start from, where the command is given in a checkout.
 CORPUS = Path("tests/fuzz/corpus")
 
@@ -143,7 +145,7 @@ def _print(driver: Any, arguments: argparse.Namespace) -> None:
     print()
     for row in rows:
         print("  ".join([str(row[0]).ljust(widths[0]), *(str(c).rjust(w) for c, w in zip(row[1:7], widths[1:])), str(row[7])]))
-    print(f"{sum(t.cases for t in driver.tallies.values())} cases, {len(driver.findings)} findings")
+    print(f"{counted(sum(t.cases for t in driver.tallies.values()), 'case')}, {counted(len(driver.findings), 'finding')}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .worker import CASE, LOG
 
@@ -79,6 +79,8 @@ class Worker:
         # In a session of its own: Ctrl-C is for the parent, and would be a finding of the case that the worker is at.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **own},
                                          start_new_session=True)
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._rest = b""
         self.carried_out = 0
         self.asked: Any = None
@@ -89,8 +91,8 @@ class Worker:
         self._started = time.monotonic()
 
     @property
-    def output(self) -> Any:
-        return self._process.stdout
+    def output(self) -> IO[bytes]:
+        return self._stdout
 
     def cpu_seconds(self) -> float:
         """Of the process so far. Source: proc_pid_stat(5)."""
@@ -105,12 +107,12 @@ class Worker:
         self.asked = what
         self._begin(CPU_SECONDS, WALL_SECONDS)
         with contextlib.suppress(BrokenPipeError):  # that it has ended will be seen when its answer is read
-            self._process.stdin.write(json.dumps(what).encode() + b"\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps(what).encode() + b"\n")
+            self._stdin.flush()
 
     def answer(self) -> dict[str, Any] | None:
         """What it says, where it has said a line; {"what": "ended"} where it is no more."""
-        data = os.read(self._process.stdout.fileno(), 1 << 16)
+        data = os.read(self._stdout.fileno(), 1 << 16)
         if not data:
             return {"what": "ended"}
         self._rest += data
@@ -134,10 +136,10 @@ class Worker:
     def stop(self) -> int:
         """End the process; its exit code, negative for a signal."""
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._stdin.close()
         self._process.kill()
         self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()
         return self._process.returncode
 
     def ended(self) -> dict[str, Any]:
@@ -170,7 +172,8 @@ class Driver:
 
     def __init__(self, targets: Iterable[str], jobs: int, corpus: Path | None, files: Iterable[str] = (), seed: int = 0):
         self.targets, self.jobs, self.corpus, self.seed = list(targets), jobs, corpus, seed
-        self.options = {"targets": self.targets, "corpus": str(corpus) if corpus else None, "files": list(files)}
+        self._files = tuple(files)
+        self.options = {"targets": self.targets, "corpus": str(corpus) if corpus else None, "files": list(self._files)}
         self.tallies = {name: Tally() for name in self.targets}
         self.findings: dict[tuple, Finding] = {}
         self._workers: list[Worker] = []
@@ -280,7 +283,7 @@ class Driver:
         from .target import all_targets
         folder = self.corpus or Path("fuzz-corpus")
         folder.mkdir(parents=True, exist_ok=True)
-        suffix = all_targets(tuple(self.options["files"]))[target].suffix
+        suffix = all_targets(self._files)[target].suffix
         path = folder / f"{target}-{hashlib.blake2b(data, digest_size=5).hexdigest()}{suffix}"
         path.write_bytes(data)
         return path

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import InputError
 from ...folder import instances
 from . import mutate, targets
 
@@ -79,6 +80,8 @@ def all_targets(files: tuple[str, ...] = ()) -> dict[str, Target]:
     found = instances(targets.__name__, Target, "fuzz target")
     for number, file in enumerate(files):
         spec = importlib.util.spec_from_file_location(f"fuzz_targets_{number}", file)
+        if spec is None or spec.loader is None:
+            raise InputError(f"{file}: expected a Python file that defines targets")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         found |= {item.name: item() for item in vars(module).values()

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...layers import kind_of
-from ...layers.resize import positions, taps
+from ...layers.resize import Resize2, positions, taps
+from ...net.scales import Scale
+from .. import Case
 from ..quantised import dequantise, quantise
 
 KIND = "resize2"
 
 
-def values(case, arrays, scales):
+def values(case: Case, arrays: Sequence[np.ndarray | None], scales: Sequence[Scale]) -> list[np.ndarray] | None:
     """One array; None for mode cubic."""
-    (x,), kind = arrays[:1], kind_of(KIND)
-    attrs = kind.complete(case.attrs)
-    if attrs["mode"] == "cubic" or case.epilogue:
+    x, attrs = arrays[0], kind_of(KIND).complete(case.attrs)
+    if x is None or attrs["mode"] == "cubic" or case.epilogue:
         return None
     y = x.astype(np.int64) * 128
-    for axis, (out, scale) in zip((2, 3), kind._target(attrs, x.shape)):
+    for axis, (out, scale) in zip((2, 3), Resize2._target(attrs, x.shape)):
         at = positions(out, x.shape[axis], scale, attrs["coordinates"])
         index, _ = taps(at, x.shape[axis], attrs["mode"], attrs["rounding"])
-        y = [np.take(y, index[:, k], axis) for k in range(index.shape[1])]
-        if len(y) == 2:
+        near = [np.take(y, index[:, k], axis) for k in range(index.shape[1])]
+        if len(near) == 2:
             shape = [1] * x.ndim
             shape[axis] = -1
             weight = np.minimum(np.floor((at - np.floor(at)) * 32768 + 0.5), 32767).astype(np.int64).reshape(shape)
-            y[0] = y[0] + ((y[1] - y[0]) * weight + 2 ** 14) // 2 ** 15
-        y = y[0]
+            near[0] = near[0] + ((near[1] - near[0]) * weight + 2 ** 14) // 2 ** 15
+        y = near[0]
     q = ((y + 64) // 128).astype(np.uint8)
     source, target = scales[0], scales[len(arrays)]
     return [q if source == target else quantise(dequantise(q, source), target)]

@@ -74,8 +74,9 @@ def _with_output_shape(n: Node, window: Window, inputs, attrs, target, output_pa
     """
     if min(target) < 1:
         raise ValueError(f"output_shape is {tuple(target)}, expected sizes of at least 1")
-    sizes = (n.shape(n.input(0)) or ())[2:]
-    if len(sizes) == window.spatial and None not in sizes:
+    shape = (n.shape(n.input(0)) or ())[2:]
+    sizes = [d for d in shape if d is not None]
+    if len(sizes) == len(shape) == window.spatial:
         total = [s * (i - 1) + o + e - t
                  for s, i, o, e, t in zip(window.own_stride, sizes, output_pad, window.extent, target)]
         if min(total) >= 0:

@@ -63,7 +63,7 @@ def clip(n: Node) -> None:
     contents = {name: n.const(i) for i, name in ((1, "min"), (2, "max"))}
     floating = dtype is None or np.dtype(numpy_dtype(dtype)).kind == "f"
     if floating and all(not v or contents[name] is not None for name, v in bounds.items()):
-        attrs = {name: _scalar(contents[name]) for name, v in bounds.items() if v}
+        attrs = {name: _scalar(a) for name, a in contents.items() if a is not None and bounds[name]}
         return n.emit("clip", [x], attrs, last=True)
     if not any(bounds.values()):
         return n.alias(x)

@@ -36,7 +36,7 @@ def gemm(n: Node) -> None:
               or (bias.ndim == 2 and bias.shape[0] != 1)):
         y = n.emit("dense", [a, w])
         return n.emit("add", [y, _scaled(n, c, beta)], last=True)
-    if c and (beta != 1 or bias.shape != (weights.shape[0],)):
+    if c and bias is not None and (beta != 1 or bias.shape != (weights.shape[0],)):
         # A new array only where something changes: equal biases of several layers stay one constant.
         row = (bias.reshape(-1) * bias.dtype.type(beta)).astype(bias.dtype)
         c = n.constant(np.ascontiguousarray(np.broadcast_to(row, (weights.shape[0],))))

@@ -23,7 +23,7 @@ def reduce(op: str):
             return _elementwise(n, x, op)
         shape = n.shape(x)
         if shape is not None:
-            axes = sorted(n.axis(a, len(shape)) for a in axes or range(len(shape)))
+            axes = tuple(sorted(n.axis(a, len(shape)) for a in axes or range(len(shape))))
             if not axes:
                 return _elementwise(n, x, op)
         attrs = {"op": op, "axes": tuple(axes or ()), "keepdims": keepdims}

@@ -86,7 +86,7 @@ def _emit(n: Node, attrs: dict, axes=None, scales=None, scales_input: int | None
 
 #: (rank, axes that may change) -> the layer that puts height and width behind batch and channels, and the one that takes
 #: it back
-_IMAGES = {
+_IMAGES: dict[tuple[int, tuple[int, ...]], tuple[tuple[str, dict], tuple[str, dict]]] = {
     (2, (0, 1)): (("unsqueeze", {"axes": (0, 1)}), ("squeeze", {"axes": (0, 1)})),
     (3, (2,)): (("unsqueeze", {"axes": (2,)}), ("squeeze", {"axes": (2,)})),
     (3, (1, 2)): (("unsqueeze", {"axes": (0,)}), ("squeeze", {"axes": (0,)})),

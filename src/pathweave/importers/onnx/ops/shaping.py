@@ -29,8 +29,9 @@ def flatten(n: Node) -> None:
         return n.emit("reshape", [x], {"shape": (0,) * axis + (1,) * (1 - axis) + (-1,)}, last=True)
     if axis > n.rank(x):
         raise ValueError(f"axis {axis} is out of range for rank {n.rank(x)}")
-    if axis == 1 and None not in shape[1:]:
-        return n.emit("reshape", [x], {"shape": (0, math.prod(shape[1:]))}, last=True)
+    known = [d for d in shape[1:] if d is not None] if shape is not None else []
+    if axis == 1 and shape is not None and None not in shape[1:]:
+        return n.emit("reshape", [x], {"shape": (0, math.prod(known))}, last=True)
     leading = n.emit("slice", [n.emit("shape", [x])], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
     rows = n.emit("reduce", [leading], {"op": "prod", "axes": (0,), "keepdims": 1})
     # The columns are computed too, not -1: a value without elements has no unique -1.
@@ -55,7 +56,7 @@ def squeeze(n: Node) -> None:
     if not axes:
         return n.alias(x)
     if shape is not None:
-        axes = [n.axis(a, len(shape)) for a in axes]
+        axes = tuple(n.axis(a, len(shape)) for a in axes)
     n.emit("squeeze", [x], {"axes": tuple(axes)}, last=True)
 
 
@@ -67,7 +68,7 @@ def unsqueeze(n: Node) -> None:
         raise ValueError("axes are missing")
     shape = n.shape(n.input(0))
     if shape is not None:
-        axes = [n.axis(a, len(shape) + len(axes)) for a in axes]
+        axes = tuple(n.axis(a, len(shape) + len(axes)) for a in axes)
     n.emit("unsqueeze", [n.input(0)], {"axes": tuple(axes)}, last=True)
 
 
@@ -107,9 +108,10 @@ def split(n: Node) -> None:
         raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, expected {count}, its outputs")
     if sizes is None:
         shape = n.shape(x)
-        if shape is None or not -len(shape) <= axis < len(shape) or shape[axis] is None:
+        length = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
+        if length is None:
             return n.emit("split_even", [x], {"axis": axis, "parts": count}, last=True, count=count)
-        sizes = even_sizes(shape[axis], count)
+        sizes = tuple(s for s in even_sizes(length, count) if isinstance(s, int))
     if len(sizes) != count or min(sizes) < 0:
         raise ValueError(f"sizes are {tuple(sizes)} for {counted(count, 'output')}")
     n.emit("split", [x], {"axis": axis, "sizes": tuple(sizes)}, last=True, count=count)
@@ -146,6 +148,18 @@ def gather(n: Node) -> None:
     """Slices at indices along an axis."""
     n.required(2)
     n.emit("gather", [n.input(0), n.input(1)], {"axis": n.int("axis")}, last=True)
+
+
+def gather_elements(n: Node) -> None:
+    """Elements at indices along an axis."""
+    n.required(2)
+    n.emit("gather_elements", [n.input(0), n.input(1)], {"axis": n.int("axis")}, last=True)
+
+
+def gather_nd(n: Node) -> None:
+    """Slices at index vectors."""
+    n.required(2)
+    n.emit("gather_nd", [n.input(0), n.input(1)], {"batch": n.int("batch_dims")}, last=True)
 
 
 def with_shape(kind: str):
@@ -203,7 +217,8 @@ def dropout(n: Node) -> None:
 
 OPERATORS = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
-    "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "Expand": with_shape("expand"),
+    "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "GatherElements": gather_elements,
+    "GatherND": gather_nd, "Expand": with_shape("expand"),
     "Tile": with_shape("tile"), "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
     "Dropout": dropout,
 }

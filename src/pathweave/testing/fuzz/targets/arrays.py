@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Arrays(Target):
             return _npy(rng)
         if kind == 1:
             buffer = io.BytesIO()
-            save = np.savez_compressed if rng.integers(2) else np.savez
+            save: Callable[..., None] = np.savez_compressed if rng.integers(2) else np.savez
             save(buffer, x=np.zeros((1, 3, 8, 8), np.float32), **{mutate.pick(rng, ("y", "../z", "é", "a")): np.arange(4)})
             return mutate.flip(buffer.getvalue(), rng)
         name = mutate.pick(rng, list(self.models))
@@ -88,7 +89,7 @@ class Arrays(Target):
     def mutate(self, data: bytes, rng: np.random.Generator) -> bytes:
         return mutate.json_text(data, rng) if data[:1] == b"{" else mutate.flip(data, rng)
 
-    def simpler(self, data: bytes):
+    def simpler(self, data: bytes) -> Iterator[bytes]:
         return mutate.simpler_json(data) if data[:1] == b"{" else mutate.shorter(data)
 
 
@@ -129,7 +130,7 @@ class _Liar:
 class _Subclass(np.ndarray):
     """An array that answers otherwise than one."""
 
-    @property
+    @property  # type: ignore[misc]
     def shape(self) -> tuple[int, ...]:
         return (1, 2, 3)
 
@@ -147,7 +148,7 @@ def array(trick: str, dtype: str, shape: list[int]) -> Any:
         "strided": lambda: np.repeat(a, 2, axis=-1)[..., ::2], "broadcast": lambda: np.broadcast_to(a[:1], a.shape),
         "unaligned": lambda: np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape),
         "list": lambda: a.tolist(), "scalar": lambda: 1.0, "none": lambda: None, "subclass": lambda: a.view(_Subclass),
-        "masked": lambda: np.ma.masked_array(a, a > 2), "memoryview": lambda: memoryview(a), "text": lambda: "x",
+        "masked": lambda: np.ma.masked_array(a, a > 2), "memoryview": lambda: a.data, "text": lambda: "x",
         "zero rank": lambda: np.array(1.0)}
     if trick in changed:
         return changed[trick]()

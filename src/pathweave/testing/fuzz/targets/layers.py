@@ -68,7 +68,7 @@ class Layers(JsonTarget):
         for threads in (1, 3):
             problem = Problem.make(layer.kind, inputs, constant, outputs, attrs, layer.epilogue, threads)
             catalogue.candidates(problem, accuracy="reduced", include_reference=True)
-        if sum(product(s.shape) * itemsize(s.dtype) for s, c in zip(inputs, constant) if s and c) > MOST_BYTES:
+        if sum(product(s.sizes) * itemsize(s.dtype) for s, c in zip(inputs, constant) if s is not None and c) > MOST_BYTES:
             return
         net = _net(layer, inputs, constant, len(outputs), [*read.get("values", ()), *[""] * len(inputs)])
         use.use(LoadedModel(Model({"main": net}), threads=use.number_of_threads(data)), folder)

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from ....importers.onnx import operators
+from ....plugins import owner
 from .. import mutate, use
 from ..draw import Draw
 from ..target import Target
 
-#: An operator: from a draw, its name, the shape and the type of what it is given and that value's name, to its outputs and
-#: the shape of the first, None where that is not followed.
-Recipe = Callable[[Draw, str, list[int], int, str], tuple[list[str], list[int] | None]]
+#: The outputs of an operator, and the shape of the first, None where that is not followed.
+Made: TypeAlias = "tuple[list[str], list[int] | None]"
+#: An operator: from a draw, its name, the shape and the type of what it is given and that value's name, to what it makes.
+Recipe: TypeAlias = "Callable[[Draw, str, list[int], int, str], Made]"
 I64, F32 = TensorProto.INT64, TensorProto.FLOAT
 
 
 def _unary(**attrs: Callable[[Draw, int], Any]) -> Recipe:
     """One input, one output of its shape; attributes that may be there."""
-    def recipe(d: Draw, op: str, shape: list[int], dtype: int, x: str):
-        given = {k: make(d, len(shape)) if d.chance(0.7) else None for k, make in attrs.items()}
+    def recipe(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+        given: dict[str, Any] = {k: make(d, len(shape)) if d.chance(0.7) else None for k, make in attrs.items()}
         domain, _, name = op.rpartition(":")
         return d.node(name, [x], domain=domain, **given), shape
     return recipe
 
 
-def _float(low: float = -2.0, high: float = 2.0):
+def _float(low: float = -2.0, high: float = 2.0) -> Callable[[Draw, int], float]:
     return lambda d, rank: d.f(low, high)
 
 
@@ -37,7 +39,7 @@ def _axis(d: Draw, rank: int) -> int:
     return d.axis(rank)
 
 
-def _binary(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _binary(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     other = [s if d.chance(0.7) else 1 for s in shape][int(d.rng.integers(0, len(shape) + 1)) if d.chance(0.3) else 0:]
     pair = [x, d.value(other, dtype)]
     if d.chance(0.3):
@@ -47,13 +49,13 @@ def _binary(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, pair, fmod=d.maybe(d.n(0, 1)) if op == "Mod" else None), shape
 
 
-def _clip(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _clip(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     if d.opset < 11:
         return d.node(op, [x], min=d.maybe(d.f()), max=d.maybe(d.f())), shape
     return d.node(op, [x, *(d.scalar(d.f(), dtype) if d.chance(0.7) else "" for _ in range(2))]), shape
 
 
-def _cast(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _cast(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     if op == "CastLike":
         return d.node(op, [x, d.value([1], d.dtype())]), None
     return d.node(op, [x], to=d.dtype(int(d.pick(1, 6, 7, 9, 10, 11, 2, 3, 16))), saturate=d.maybe(d.n(0, 1), 0.1)), None
@@ -71,7 +73,7 @@ def _window(d: Draw, spatial: int, kernel: list[int], dilations: bool = True) ->
     return attrs
 
 
-def _conv(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _conv(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     spatial = max(1, len(shape) - 2)
     channels = shape[1] if len(shape) > 1 else 1
     group = d.n(1, 2) if d.chance(0.2) else channels if d.chance(0.2) else 1
@@ -88,7 +90,7 @@ def _conv(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, inputs, group=group if group != 1 or d.chance() else None, **attrs), None
 
 
-def _pool(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _pool(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     spatial = max(1, len(shape) - 2)
     attrs = _window(d, spatial, d.ints(spatial, 1, 3), op == "MaxPool" or d.opset >= 18)
     attrs |= {"ceil_mode": d.maybe(d.n(0, 1), 0.3)}
@@ -100,11 +102,11 @@ def _pool(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x], outputs, storage_order=d.maybe(d.n(0, 1), 0.1) if op == "MaxPool" else None, **attrs), None
 
 
-def _global(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _global(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     return d.node(op, [x], p=d.maybe(d.n(1, 3)) if op == "GlobalLpPool" else None), [*shape[:2], *[1] * (len(shape) - 2)]
 
 
-def _per_channel(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _per_channel(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     """Normalisations."""
     channels = [shape[1] if len(shape) > 1 else 1]
     epsilon = d.maybe(d.f(0.0, 0.01))
@@ -127,7 +129,7 @@ def _per_channel(d: Draw, op: str, shape: list[int], dtype: int, x: str):
                   stash_type=d.maybe(d.n(0, 1), 0.1)), shape
 
 
-def _gemm(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _gemm(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     inner, outputs = shape[-1] if shape else 1, d.n(1, 6)
     if op == "MatMul":
         batch = [s if d.chance() else 1 for s in shape[:-2]] if d.chance(0.4) else []
@@ -146,10 +148,11 @@ def _axes_or_input(d: Draw, op: str, x: str, values: list[int], since: int, name
     """Numbers that are an attribute before an opset, and an input from then on; at times the other way round."""
     if (d.opset >= since) != d.is_hostile(0.2):
         return d.node(op, [x, d.numbers(values)], **attrs)
-    return d.node(op, [x], **{name: values}, **attrs)
+    numbers: dict[str, Any] = {name: values}
+    return d.node(op, [x], **numbers, **attrs)
 
 
-def _reduce(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _reduce(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     keep = d.maybe(d.n(0, 1))
     if op in ("ArgMax", "ArgMin"):
         return d.node(op, [x], axis=d.maybe(d.axis(len(shape)), 0.8), keepdims=keep,
@@ -159,14 +162,14 @@ def _reduce(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return _axes_or_input(d, op, x, d.axes(len(shape)), 13 if op == "ReduceSum" else 18, keepdims=keep), None
 
 
-def _squeeze(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _squeeze(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     if op == "Squeeze" and d.chance(0.2):
         return d.node(op, [x]), None
     axes = [i for i, s in enumerate(shape) if s == 1] if op == "Squeeze" and not d.is_hostile() else d.axes(len(shape) + 1)
     return _axes_or_input(d, op, x, axes, 13), None
 
 
-def _reshape(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _reshape(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     if op == "Flatten":
         return d.node(op, [x], axis=d.maybe(d.axis(len(shape) + 1))), None
     count = int(np.prod([float(s) for s in shape])) if all(0 <= s < 100 for s in shape) else 4
@@ -175,21 +178,21 @@ def _reshape(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x, d.numbers(new)], allowzero=d.maybe(d.n(0, 1), 0.2) if d.opset >= 14 else None), new
 
 
-def _transpose(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _transpose(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     perm = [int(p) for p in d.rng.permutation(len(shape))]
     if d.is_hostile():
         perm = d.ints(len(shape), 0, len(shape))
     return d.node(op, [x], perm=d.maybe(perm, 0.9)), None
 
 
-def _expand(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _expand(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     if op == "Tile":
         return d.node(op, [x, d.numbers(d.ints(len(shape), 0 if d.chance(0.1) else 1, 3))]), None
     new = [s if s != 1 else d.n(1, 4) for s in shape]
     return d.node(op, [x, d.numbers([*([d.n(1, 3)] if d.chance(0.3) else []), *(d.n(s, s) for s in new)])]), None
 
 
-def _pad(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _pad(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     mode = d.maybe(d.pick("constant", "edge", "reflect", "wrap", "nonsense" if d.is_hostile() else "constant"))
     pads = d.ints(2 * len(shape), -1 if d.chance(0.1) else 0, 2)
     if d.opset < 11:
@@ -201,7 +204,7 @@ def _pad(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, inputs, mode=mode), None
 
 
-def _slice(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _slice(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     axes = d.axes(len(shape)) or [0]
     starts, ends = d.ints(len(axes), -3, 3), d.ints(len(axes), -2, 5)
     ends = [d.pick(e, 2**63 - 1, 2**31 - 1, -2**63) if d.chance(0.2) else e for e in ends]
@@ -216,7 +219,7 @@ def _slice(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, inputs), None
 
 
-def _split(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _split(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     axis = d.axis(len(shape))
     size = shape[axis] if -len(shape) <= axis < len(shape) else 4
     outputs = int(d.rng.integers(1, 4))
@@ -229,7 +232,7 @@ def _split(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x], outputs, axis=axis, split=parts), None
 
 
-def _concat(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _concat(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     axis = d.axis(len(shape))
     others = []
     for _ in range(int(d.rng.integers(0, 3))):
@@ -240,7 +243,7 @@ def _concat(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x, *others, *([x] if d.chance(0.2) else [])], axis=axis if d.chance(0.95) else None), None
 
 
-def _gather(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _gather(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     indices = d.ints(int(d.rng.integers(1, 4)), 0, 1)
     if d.chance(0.7):
         table = d.numbers(indices)
@@ -249,12 +252,12 @@ def _gather(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x, table], axis=d.maybe(d.axis(len(shape)), 0.8)), None
 
 
-def _where(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _where(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     other = [s if d.chance(0.8) else 1 for s in shape]
     return d.node(op, [d.value(other, TensorProto.BOOL), x, d.value(other, dtype)]), shape
 
 
-def _topk(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _topk(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     attrs = {"axis": d.maybe(d.axis(len(shape)), 0.8)}
     if d.opset >= 11:
         attrs |= {"largest": d.maybe(d.n(0, 1), 0.3), "sorted": d.maybe(d.n(0, 1), 0.3)}
@@ -263,7 +266,7 @@ def _topk(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, [x, d.numbers([d.n(1, 3)])], 2, **attrs), None
 
 
-def _resize(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _resize(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     factors = [d.f(0.3, 3.0) if i > 1 or d.chance(0.05) else 1.0 for i in range(len(shape))]
     mode = d.maybe(d.pick("nearest", "linear", "cubic", "nonsense" if d.is_hostile() else "nearest"), 0.9)
     if op == "Upsample":
@@ -286,11 +289,11 @@ def _resize(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node(op, inputs, **attrs), None
 
 
-def _blocks(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _blocks(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     return d.node(op, [x], blocksize=d.n(1, 2), mode=d.maybe(d.pick("DCR", "CRD")) if op == "DepthToSpace" else None), None
 
 
-def _constant(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _constant(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     """Operators without x: their result is added to it, or reshapes it."""
     if op == "Range":
         kind = d.pick(I64, F32, I64)
@@ -307,7 +310,7 @@ def _constant(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return d.node("Add" if d.chance(0.8) else "Expand", [x, *names]), None
 
 
-def _shape(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _shape(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     part = {"start": d.maybe(d.n(-2, 2)), "end": d.maybe(d.n(-2, 4))} if op == "Shape" and d.opset >= 15 else {}
     names = d.node(op, [x], **part)
     if d.chance() and op == "Shape":
@@ -315,13 +318,13 @@ def _shape(d: Draw, op: str, shape: list[int], dtype: int, x: str):
     return names, None
 
 
-def _dropout(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _dropout(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     if d.opset < 12:
         return d.node(op, [x], ratio=d.maybe(d.f(0, 1))), shape
     return d.node(op, [x, *([d.scalar(d.f(0, 1))] if d.chance(0.3) else [])], d.pick(1, 1, 2)), shape
 
 
-def _prelu(d: Draw, op: str, shape: list[int], dtype: int, x: str):
+def _prelu(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     slope = d.pick([1], shape[1:2] + [1] * max(0, len(shape) - 2), shape)
     return d.node(op, [x, d.value(list(slope), dtype, 0.9)]), shape
 
@@ -371,7 +374,7 @@ class Operators(Target):
     suffix = ".onnx"
 
     def prepare(self, folder: Path) -> None:
-        self.names = sorted(operators())
+        self.names = sorted(op for op in operators() if owner("onnx_operators", op) is None)
         missing = set(self.names) - set(RECIPES)
         if missing:
             raise NotImplementedError(f"operators without a recipe in targets/operators.py: {', '.join(sorted(missing))}")
@@ -382,7 +385,8 @@ class Operators(Target):
         rank = int(d.pick(*RANKS[op])) if op in RANKS else None
         shape = d.shape(rank, 8 if rank == 4 else 5)
         dtype = d.dtype(TensorProto.BOOL if op in BOOLEANS else I64 if op in INTEGERS and d.chance() else F32)
-        value, outputs = d.input(shape, dtype), []
+        value = d.input(shape, dtype)
+        outputs: list[str] = []
         length = int(mutate.pick(rng, (1, 1, 2, 3, 5)))
         for _ in range(length):
             outputs, after = RECIPES[op](d, op, shape, dtype, value)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import pathweave as pw
 
+from ....net.format import Format
 from ....net.problem import adapt_problem
 from ....runtime import catalogue
 from ....runtime.inputs import random_inputs
@@ -75,7 +77,9 @@ class Profiles(Target):
 
 def _lines(name: str, model: pw.Model) -> list[dict]:
     """A profile with two candidates of every layer and of every conversion between their formats."""
-    bound, found, formats = model.bind(), [], {}
+    bound = model.bind()
+    found: list[dict[str, Any]] = []
+    formats: dict[str, set[Format]] = {}
     rng = np.random.default_rng(zlib.crc32(name.encode()))
 
     def line(problem: object, c: catalogue.Candidate) -> dict:
@@ -95,8 +99,8 @@ def _lines(name: str, model: pw.Model) -> list[dict]:
     for value, forms in formats.items():
         for a in sorted(forms):
             for b in sorted(forms):
-                problem = adapt_problem(bound.spec(value), a, b, 1) if a != b else None
-                if problem is not None and problem.text not in known:
-                    known.add(problem.text)
-                    found += [line(problem.text, c) for c in catalogue.candidates(problem, accuracy="quantised")[0][:1]]
+                adapt = adapt_problem(bound.spec(value), a, b, 1) if a != b else None
+                if adapt is not None and adapt.text not in known:
+                    known.add(adapt.text)
+                    found += [line(adapt.text, c) for c in catalogue.candidates(adapt, accuracy="quantised")[0][:1]]
     return [{"host": name, "facts": {"cpu": "x", "threads": 1}}, *found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,5 +41,5 @@ def open_file(data: bytes, folder: Path) -> None:
     path = folder / "case.pw"
     path.write_bytes(data)
     damage(path)
-    options = {} if len(data) % 2 else {"mapped": False}
+    options: dict[str, Any] = {} if len(data) % 2 else {"mapped": False}
     use.exercise(path, folder, use.number_of_threads(data), **options)

@@ -1,0 +1,622 @@
+#include "runtime/flow.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/stop.h"
+
+namespace pw {
+namespace {
+
+// Kernels of one step that a session keeps for sizes to come again.
+constexpr size_t kKept = 8;
+// Decisions in a row without any work, after which the threads meet to look whether the caller wants an end.
+constexpr int kDecisions = 1024;
+
+}  // namespace
+
+FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Unbound{}) {
+  results_.assign(plan_->sizes().program.count(), 0);
+  rounds_.resize(plan_->steps().size());
+  extra_.resize(plan_->devices().size());
+  bind_values();
+  if (const auto& sizes = plan_->sizes(); sizes.most.size() == sizes.given && sizes.given == sizes.program.symbols().size()) {
+    most_.assign(sizes.program.count(), 0);
+    for (size_t i = 0; i < sizes.given; ++i) most_[static_cast<size_t>(sizes.program.symbols()[i])] = sizes.most[i];
+    if (!sizes.program.evaluate(most_.data())) most_.clear();
+  }
+  bind_steps();
+  bind_copies();
+}
+
+void FlowSession::bind_values() {
+  for (const PlanValue& value : plan_->values()) {
+    if (!value.axes.empty() && !value.pooled) planned_.push_back(static_cast<int>(first_size_.size()));
+    first_size_.push_back(sizes_.size());
+    for (int size : value.axes) {
+      sized_.emplace_back(sizes_.size(), size);
+      sizes_.push_back(0);
+    }
+  }
+  sizes_.push_back(0);  // that every value has an address
+  pools_.resize(plan_->values().size());
+  // A size is early where no symbol but those that are given went into it.
+  const SizeProgram& program = plan_->sizes().program;
+  const auto& symbols = program.symbols();
+  late_size_.assign(program.count(), false);
+  for (size_t i = plan_->sizes().given; i < symbols.size(); ++i) late_size_[static_cast<size_t>(symbols[i])] = true;
+  for (size_t i = 0; i < program.count(); ++i)
+    if (program[i].kind >= SizeOp::Kind::add)
+      late_size_[i] = late_size_[static_cast<size_t>(program[i].a)] || late_size_[static_cast<size_t>(program[i].b)];
+}
+
+void* FlowSession::place_of(int value, size_t entry, std::vector<Patch>& patches) const {
+  return plan_->values()[static_cast<size_t>(value)].pooled ? nullptr : Session::place_of(value, entry, patches);
+}
+
+void FlowSession::bind_step(const PlanStep& from, size_t index) {
+  Open open;
+  const int runner = plan_->runner(static_cast<int>(index));
+  const Device* device = plan_->devices()[static_cast<size_t>(runner)].get();
+  Step step{from.kernel ? from.kernel->raw() : pw_kernel{}, in_.size(), out_.size(),
+            workspace_of(index), device, from.kernel && from.kernel->serial(),
+            queues_ ? queues_->of(static_cast<int>(index)) : nullptr};
+  open.kernel = from.kernel;
+  const auto is_open = [&](int v) { return !plan_->values()[static_cast<size_t>(v)].axes.empty(); };
+  for (size_t i = 0; i < from.in.size(); ++i) {
+    const int v = from.in[i];
+    open.open |= is_open(v);
+    in_sizes_.push_back(is_open(v) || !from.kernel ? sizes_of(v) : from.kernel->in()[i].sizes.data());
+    if (plan_->values()[static_cast<size_t>(v)].pooled) pools_[static_cast<size_t>(v)].in.push_back(in_.size());
+    in_.push_back(place_of(v, in_.size(), in_patches_));
+  }
+  // What a kernel finds out must not change the sizes that others look at.
+  std::vector<std::pair<size_t, size_t>> found;  // output, first entry of open.found
+  for (size_t i = 0; i < from.out.size(); ++i) {
+    const int v = from.out[i];
+    const PlanValue& value = plan_->values()[static_cast<size_t>(v)];
+    open.open |= is_open(v);
+    if (value.pooled) open.pools = true, pools_[static_cast<size_t>(v)].out.push_back(out_.size());
+    const bool finds = std::any_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(i); });
+    if (from.op == Op::kernel && finds && is_open(v)) {
+      found.emplace_back(out_.size(), open.found.size());
+      open.found.resize(open.found.size() + value.axes.size());
+    }
+    out_sizes_.push_back(is_open(v) || !from.kernel ? sizes_of(v) : const_cast<int64_t*>(from.kernel->out()[i].sizes.data()));
+    out_.push_back(place_of(v, out_.size(), out_patches_));
+  }
+  if (from.op == Op::copy && from.out.empty()) open.pools |= plan_->values()[static_cast<size_t>(from.in[1])].pooled;
+  if (from.op == Op::append) open.pools |= plan_->values()[static_cast<size_t>(from.in[1])].pooled;
+  if (!step.serial) threads_ = plan_->threads();
+  open_.push_back(std::move(open));
+  for (const auto& [entry, first] : found) out_sizes_[entry] = open_.back().found.data() + first;
+  steps_.push_back(step);
+  const auto is_late = [&](int v) {
+    const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
+    return std::any_of(axes.begin(), axes.end(), [&](int size) { return late_size_[static_cast<size_t>(size)]; });
+  };
+  Open& made = open_.back();
+  for (int v : from.in) made.early &= !is_late(v);
+  for (int v : from.out) made.early &= !is_late(v);
+  if (!from.maker) return;
+  made.open = true;
+  for (int size : from.maker->sizes) {
+    made.early &= !late_size_[static_cast<size_t>(size)];
+    const auto has = [&](int v) {
+      const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
+      return std::find(axes.begin(), axes.end(), size) != axes.end();
+    };
+    made.told &= from.opens || std::any_of(from.in.begin(), from.in.end(), has) || std::any_of(from.out.begin(), from.out.end(), has);
+  }
+}
+
+// ---- sizes --------------------------------------------------------------------------------------------------------
+
+bool FlowSession::set_sizes() noexcept {
+  if (!plan_->sizes().program.evaluate(results_.data())) return false;
+  for (const auto& [entry, size] : sized_) sizes_[entry] = results_[static_cast<size_t>(size)];
+  for (int v : planned_)
+    if (bytes_of(v) > plan_->values()[static_cast<size_t>(v)].bytes) return false;
+  return true;
+}
+
+uint64_t FlowSession::bytes_of(int value) const noexcept {
+  const PlanValue& of = plan_->values()[static_cast<size_t>(value)];
+  if (of.axes.empty()) return of.bytes;
+  uint64_t bytes = of.element;
+  const int64_t* sizes = sizes_of(value);
+  for (size_t axis = 0; axis < of.axes.size(); ++axis) {
+    if (sizes[axis] < 0) return UINT64_MAX;
+    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(sizes[axis]), &bytes)) return UINT64_MAX;
+  }
+  return bytes;
+}
+
+void* FlowSession::reserve(int value, uint64_t bytes, bool keep) {
+  Pool& pool = pools_[static_cast<size_t>(value)];
+  if (!pool.memory || pool.bytes < bytes) {
+    const uint64_t wanted = std::max<uint64_t>({bytes, 2 * pool.bytes, 64});
+    auto larger = std::make_unique<DeviceMemory>(plan_->devices()[0], PW_MEMORY_DEVICE, wanted);
+    if (keep && pool.memory) std::memcpy(larger->data(), pool.memory->data(), pool.bytes);
+    pool.memory = std::move(larger);
+    pool.bytes = wanted;
+  }
+  return pool.memory->data();
+}
+
+void* FlowSession::take(const pw_context* context, uint32_t output, uint64_t bytes) {
+  auto& session = *static_cast<FlowSession*>(context->owner);
+  const PlanStep& step = session.plan_->steps()[static_cast<size_t>(session.taking_)];
+  if (output >= step.out.size() || !session.plan_->values()[static_cast<size_t>(step.out[output])].pooled) return nullptr;
+  try {
+    return session.reserve(step.out[output], bytes, false);
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+const void* FlowSession::late(size_t index, Dims& sizes) const {
+  if (index >= plan_->sizes().late.size()) return nullptr;
+  const int v = plan_->sizes().late[index];
+  const PlanValue& value = plan_->values()[static_cast<size_t>(v)];
+  sizes.assign(sizes_of(v), sizes_of(v) + value.axes.size());
+  if (value.pooled) return pools_[static_cast<size_t>(v)].memory ? pools_[static_cast<size_t>(v)].memory->data() : nullptr;
+  const Spot& spot = plan_->placement().values[static_cast<size_t>(v)];
+  if (spot.where != Where::arena) return nullptr;
+  return arenas_[static_cast<size_t>(plan_->device_of(v))].data() + spot.offset;
+}
+
+// ---- kernels ------------------------------------------------------------------------------------------------------
+
+// Whether a kernel does for the sizes of this moment.
+bool FlowSession::serves(int step, const PreparedKernel& kernel, bool opens) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const auto side = [&](const std::vector<int>& values, const std::vector<Port>& ports, size_t first) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto& axes = plan_->values()[static_cast<size_t>(values[i])].axes;
+      const int64_t* sizes = sizes_of(values[i]);
+      for (size_t axis = 0; axis < axes.size(); ++axis) {
+        const int64_t made = ports[i].sizes[axis], now = sizes[axis];
+        if (now == made) continue;
+        const bool found = first > 0 && std::any_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) {
+          return s.out == static_cast<int>(i) && s.axis == static_cast<int>(axis);
+        });
+        if (!found && (!opens || now > made || !kernel.open(first + i, axis))) return false;
+      }
+    }
+    return true;
+  };
+  return side(from.in, kernel.in(), 0) && side(from.out, kernel.out(), from.in.size());
+}
+
+void FlowSession::use(int step, KernelPtr kernel) {
+  Step& used = steps_[static_cast<size_t>(step)];
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const auto runner = static_cast<size_t>(plan_->runner(step));
+  used.kernel = kernel->raw();
+  used.serial = kernel->serial();
+  if (kernel->raw().phases >= kMostPhases) throw Error("its kernel has " + std::to_string(kernel->raw().phases) + " phases");
+  if (kernel->raw().workspace_bytes > plan_->workspace()[runner]) {
+    // The plan's own kernels need less than this one.
+    Extra& extra = extra_[runner];
+    if (extra.bytes < kernel->raw().workspace_bytes) {
+      const uint64_t bytes = 2 * kernel->raw().workspace_bytes;
+      extra_memory_.emplace_back(plan_->devices()[runner], PW_MEMORY_DEVICE, bytes);  // other steps may still use the last one
+      extra = {extra_memory_.back().data(), bytes};
+    }
+    used.workspace = extra.data;
+  }
+  for (size_t i = 0; i < from.in.size(); ++i)
+    if (plan_->values()[static_cast<size_t>(from.in[i])].axes.empty()) in_sizes_[used.in + i] = kernel->in()[i].sizes.data();
+  open_[static_cast<size_t>(step)].kernel = std::move(kernel);
+}
+
+// Whether a kernel for the largest sizes would do for all: that of the plan says of every axis that is open here that it is.
+bool FlowSession::roomy(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  if (most_.empty() || !from.opens) return false;
+  const auto side = [&](const std::vector<int>& values, size_t first) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto& axes = plan_->values()[static_cast<size_t>(values[i])].axes;
+      for (size_t axis = 0; axis < axes.size(); ++axis)
+        if (plan_->sizes().program[static_cast<size_t>(axes[axis])].kind != SizeOp::Kind::number &&
+            !from.kernel->open(first + i, axis))
+          return false;
+    }
+    return true;
+  };
+  return side(from.in, 0) && side(from.out, from.in.size());
+}
+
+std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const {
+  std::vector<int64_t> values;
+  values.reserve(sizes.size());
+  for (int size : sizes) values.push_back(results[static_cast<size_t>(size)]);
+  return values;
+}
+
+void FlowSession::prepare(int step) {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  Open& open = open_[static_cast<size_t>(step)];
+  for (size_t i = 0, entry = 0; i < from.out.size() && !open.found.empty(); ++i) {
+    const PlanValue& value = plan_->values()[static_cast<size_t>(from.out[i])];
+    if (std::none_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(i); })) continue;
+    const int64_t* sizes = sizes_of(from.out[i]);
+    std::copy(sizes, sizes + value.axes.size(), open.found.begin() + static_cast<std::ptrdiff_t>(entry));
+    for (const SizeSet& set : from.sets)
+      if (set.out == static_cast<int>(i))
+        open.found[entry + static_cast<size_t>(set.axis)] =
+            value.pooled ? -1 : plan_->sizes().program[static_cast<size_t>(set.symbol)].b;
+    entry += value.axes.size();
+  }
+  for (size_t i = 0; i < from.out.size(); ++i) {
+    const int v = from.out[i];
+    if (!plan_->values()[static_cast<size_t>(v)].pooled) continue;
+    if (!from.sets.empty()) {
+      out_[steps_[static_cast<size_t>(step)].out + i] = nullptr;  // the kernel takes what it needs
+    } else {
+      const uint64_t bytes = bytes_of(v);
+      if (bytes == UINT64_MAX) throw Error("an output's sizes are none");
+      reserve(v, bytes, false);
+      point_to(v);
+    }
+  }
+  if (from.op != Op::kernel || !open.open) return;
+  open.skip = from.sets.empty() && std::all_of(from.out.begin(), from.out.end(), [&](int v) { return bytes_of(v) == 0; });
+  if (open.skip) return;
+  if (open.told && serves(step, *open.kernel, from.opens)) return;
+  if (open.told && serves(step, *from.kernel, from.opens)) return use(step, from.kernel);
+  if (!from.maker) throw Error("its kernel takes no other sizes, and none can be made");
+  const bool for_all = roomy(step);
+  const std::vector<int64_t> now = values_of(from.maker->sizes, for_all ? most_ : results_);
+  if (!open.told && open.bound == now) return;
+  auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
+  if (kept == open.kept.end()) {
+    KernelPtr kernel = from.maker->make(now.data());
+    if (!serves(step, *kernel, for_all)) throw Error("the kernel that was made for them is for others");
+    if (open.kept.size() >= kKept)
+      open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
+                                       [](const Open::Kept& a, const Open::Kept& b) { return a.used < b.used; }));
+    open.kept.push_back({now, std::move(kernel), 0});
+    kept = open.kept.end() - 1;
+  }
+  kept->used = ++used_;
+  use(step, kept->kernel);
+  if (!open.told) open.bound = now;
+}
+
+void FlowSession::prepare_early() {
+  for (size_t s = 0; s < steps_.size(); ++s)
+    if (open_[s].early && open_[s].open) prepare(static_cast<int>(s));
+}
+
+// ---- going to and fro -----------------------------------------------------------------------------------------------
+
+void FlowSession::stop(int step, int code, const char* why) noexcept {
+  try {
+    message_ = why;
+  } catch (...) {
+    message_.clear();
+  }
+  fail(step, code);
+}
+
+bool FlowSession::walk(const int64_t* sizes) noexcept {
+  const auto& symbols = plan_->sizes().program.symbols();
+  try {
+    message_.clear();
+    const size_t given = plan_->sizes().given;
+    if (prepared_ && given == symbols.size() && std::equal(last_.begin(), last_.end(), sizes)) return go();
+    prepared_ = false;
+    for (size_t i = 0; i < symbols.size(); ++i) {
+      const auto symbol = static_cast<size_t>(symbols[i]);
+      const int64_t value = i < plan_->sizes().given ? sizes[i] : plan_->sizes().program[symbol].a;
+      if (!plan_->sizes().program.within(symbols[i], value)) throw Error("a size is outside its bounds");
+      results_[symbol] = value;
+    }
+    if (!set_sizes()) throw Error("these sizes do not fit the net");
+    for (Copy& copy : copies_) copy.bytes = bytes_of(copy.value);
+    prepare_early();
+    if (given > 0) last_.assign(sizes, sizes + given);
+    prepared_ = true;
+  } catch (const std::bad_alloc&) {
+    stop(0, kNoMemory, "no memory");
+    return true;
+  } catch (const std::exception& e) {
+    stop(0, kUnfit, e.what());
+    return true;
+  }
+  return go();
+}
+
+bool FlowSession::go() noexcept {
+  mark_ = wall_->now();
+  bool whole = true;
+  interrupted_.store(false, std::memory_order_relaxed);
+  for (resume_ = 0; whole;) {
+    at_ = enter(resume_, true);
+    if (at_ == UINT64_MAX) break;
+    ring_[0].store(at_, std::memory_order_relaxed);
+    resume_ = static_cast<int>(steps_.size()) + 1;
+    whole = parallel(threads_, 0, kLastStage, *this);
+    if (resume_ > static_cast<int>(steps_.size())) break;
+  }
+  return whole && !interrupted_.load(std::memory_order_relaxed);
+}
+
+Gather FlowSession::run(uint32_t number, Team& team) noexcept {
+  const uint64_t stage = ring_[number % kRing].load(std::memory_order_relaxed);
+  if (stage >> 40 != number) return Gather::nobody;
+  const auto s = static_cast<int>(stage >> 20 & kBefore);
+  const auto phase = static_cast<uint32_t>(stage & kBefore);
+  if (phase == kBefore || phase == kBehind) {
+    if (team.index == 0 && team.stop && team.stop->due()) interrupted_.store(true, std::memory_order_relaxed);
+    return Gather::everyone;
+  }
+  if (phase == kCopies) {
+    copy_outputs(team);
+    return Gather::pieces;
+  }
+  if (plan_->steps()[static_cast<size_t>(s)].op != Op::kernel) {
+    move(s, team);
+    return Gather::pieces;
+  }
+  const Step& step = steps_[static_cast<size_t>(s)];
+  if (step.serial) {
+    if (team.index == 0) run_serial({Stage::Kind::serial, s, s + 1});
+    return Gather::first;
+  }
+  team.phase = phase;
+  if (const int code = run_phase(step, s, team); code != 0) fail(s, code);
+  return step.kernel.phases ? Gather::pieces : Gather::everyone;
+}
+
+// Of the phase or the kernel that comes next in the list: where a branch or a loop leads elsewhere, it was fetched in vain.
+Memory FlowSession::ahead(uint32_t number, uint32_t index) const noexcept {
+  const uint64_t stage = ring_[number % kRing].load(std::memory_order_relaxed);
+  if (stage >> 40 != number) return {};
+  auto s = static_cast<size_t>(stage >> 20 & kBefore);
+  uint64_t phase = (stage & kBefore) + 1;
+  if (phase > kMostPhases) return {};
+  if (const Step& step = steps_[s]; step.serial || phase >= step.kernel.phases) ++s, phase = 0;
+  Memory memory;
+  if (s >= steps_.size() || !steps_[s].kernel.reads_first || (steps_[s].serial && index > 0)) return memory;
+  const Step& next = steps_[s];
+  next.kernel.reads_first(next.kernel.self, phase, index, static_cast<uint32_t>(next.serial ? 1 : threads_), &memory.data,
+                          &memory.bytes);
+  return memory;
+}
+
+int FlowSession::run_phase(const Step& step, int s, Team& team) noexcept {
+  const pw_context context{.size = sizeof context, .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
+                           .out = out_.data() + step.out, .in_sizes = in_sizes_.data() + step.in,
+                           .out_sizes = out_sizes_.data() + step.out, .workspace = step.workspace, .team = &team,
+                           .queue = step.queue, .take = take, .owner = this};
+  return step.kernel.run(step.kernel.self, &context);
+}
+
+uint32_t FlowSession::next(uint32_t number) noexcept {
+  const auto s = static_cast<int>(at_ >> 20);
+  const auto phase = static_cast<uint32_t>(at_ & kBefore);
+  const bool meeting = phase == kBefore || phase == kBehind;
+  if (step_ns_ && phase != kCopies) {
+    const bool serial = plan_->steps()[static_cast<size_t>(s)].op == Op::kernel && steps_[static_cast<size_t>(s)].serial;
+    if (!serial || meeting) {
+      const uint64_t now = wall_->now();
+      if (!meeting) step_ns_[s] += static_cast<int64_t>(now - mark_);
+      mark_ = now;
+    }
+  }
+  if (failed_step_.load(std::memory_order_relaxed) != INT_MAX || phase == kCopies ||
+      interrupted_.load(std::memory_order_relaxed))
+    return kLastStage;
+  const bool alone = threads_ == 1 || meeting;
+  uint64_t stage = UINT64_MAX;
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(s)];
+  if (phase == kBefore) {
+    stage = enter(s, true);
+  } else if (!meeting && from.op == Op::kernel && !steps_[static_cast<size_t>(s)].serial &&
+             phase + 1 < steps_[static_cast<size_t>(s)].kernel.phases) {
+    stage = stage_at(static_cast<uint64_t>(s), phase + 1);
+  } else {
+    const bool finds = !from.sets.empty() || open_[static_cast<size_t>(s)].pools;
+    if (finds && !alone) {
+      stage = stage_at(static_cast<uint64_t>(s), kBehind);
+    } else {
+      if (finds) settle(s);
+      stage = failed_step_.load(std::memory_order_relaxed) != INT_MAX ? UINT64_MAX : enter(s + 1, alone);
+    }
+  }
+  if (stage == UINT64_MAX) return kLastStage;
+  if (number >= kLastStage - 2 * kMostPhases) {  // there are no more numbers: another region goes on
+    const auto later = static_cast<uint32_t>(stage & kBefore);
+    if (later == 0 || later == kBefore) {
+      resume_ = static_cast<int>(stage >> 20);
+      return kLastStage;
+    }
+  }
+  at_ = stage;
+  ring_[(number + 1) % kRing].store(uint64_t{number + 1} << 40 | stage, std::memory_order_relaxed);
+  return number + 1;
+}
+
+// What a step has found out becomes known.
+void FlowSession::settle(int step) noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  Open& open = open_[static_cast<size_t>(step)];
+  const Step& used = steps_[static_cast<size_t>(step)];
+  for (const SizeSet& set : from.sets) {
+    const int axis = from.op == Op::append && set.axis > from.axis ? set.axis - 1 : set.axis;
+    const int64_t size = from.op == Op::kernel ? out_sizes_[used.out + static_cast<size_t>(set.out)][axis]
+                                               : in_sizes_[used.in][axis];
+    if (!plan_->sizes().program.within(set.symbol, size)) return stop(step, kUnfit, "a size that it found is outside its bounds");
+    results_[static_cast<size_t>(set.symbol)] = size;
+  }
+  if (!from.sets.empty() && !set_sizes()) return stop(step, kUnfit, "the sizes that it found do not fit the net");
+  if (!open.pools) return;
+  for (const auto* list : {&from.in, &from.out})
+    for (int v : *list)
+      if (plan_->values()[static_cast<size_t>(v)].pooled) point_to(v);
+}
+
+// Everybody finds a value where its memory is now.
+void FlowSession::point_to(int value) noexcept {
+  const Pool& pool = pools_[static_cast<size_t>(value)];
+  for (size_t e : pool.in) in_[e] = pool.memory ? pool.memory->data() : nullptr;
+  for (size_t e : pool.out) out_[e] = pool.memory ? pool.memory->data() : nullptr;
+}
+
+bool FlowSession::round_begins(const PlanStep& step) noexcept {
+  Round& round = rounds_[static_cast<size_t>(step.loop)];
+  const Step& used = steps_[static_cast<size_t>(&step - plan_->steps().data())];
+  round.at = 0;
+  round.count = step.counted      ? *static_cast<const int64_t*>(in_[used.in])
+                : step.count >= 0 ? results_[static_cast<size_t>(step.count)]
+                                  : INT64_MAX;
+  std::memcpy(out_[used.out], &round.at, sizeof round.at);
+  const bool wanted = !step.tested || *static_cast<const uint8_t*>(in_[used.in + (step.counted ? 1 : 0)]) != 0;
+  return wanted && round.count > 0;
+}
+
+bool FlowSession::round_ends(const PlanStep& step) noexcept {
+  Round& round = rounds_[static_cast<size_t>(step.loop)];
+  const Step& used = steps_[static_cast<size_t>(&step - plan_->steps().data())];
+  ++round.at;
+  const Step& begin = steps_[static_cast<size_t>(step.target - 1)];
+  std::memcpy(out_[begin.out], &round.at, sizeof round.at);
+  const bool wanted = !step.tested || *static_cast<const uint8_t*>(in_[used.in]) != 0;
+  return wanted && round.at < round.count;
+}
+
+// Goes on from a step that only decides; false for one that works.
+bool FlowSession::decide(int& step) noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const Step& used = steps_[static_cast<size_t>(step)];
+  switch (from.op) {
+    case Op::branch: step = *static_cast<const uint8_t*>(in_[used.in]) ? step + 1 : from.target; return true;
+    case Op::jump: step = from.target; return true;
+    case Op::loop: step = round_begins(from) ? step + 1 : from.target; return true;
+    case Op::again: step = round_ends(from) ? from.target : step + 1; return true;
+    default: return false;
+  }
+}
+
+bool FlowSession::must_meet(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const Open& open = open_[static_cast<size_t>(step)];
+  return from.op == Op::rounds || open.pools || !open.found.empty() || (open.open && !open.early);
+}
+
+// Whether what a copy or an append writes lies inside its target.
+bool FlowSession::fits(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  if (from.op != Op::copy && from.op != Op::append) return true;
+  const PlanValue& target = plan_->values()[static_cast<size_t>(from.out.empty() ? from.in[1] : from.out[0])];
+  const uint64_t rounds = from.op == Op::append ? static_cast<uint64_t>(rounds_[static_cast<size_t>(from.loop)].at) + 1 : 1;
+  uint64_t all = 0;
+  return !__builtin_mul_overflow(bytes_of(from.in[0]), rounds, &all) && (target.pooled || all <= target.bytes);
+}
+
+uint64_t FlowSession::enter(int step, bool alone) noexcept {
+  const auto count = static_cast<int>(steps_.size());
+  for (int decisions = 0; step < count;) {
+    if (decide(step)) {
+      if (++decisions < kDecisions || step >= count) continue;
+      return stage_at(static_cast<uint64_t>(step), kBefore);
+    }
+    const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+    if (must_meet(step)) {
+      if (!alone && threads_ > 1) return stage_at(static_cast<uint64_t>(step), kBefore);
+      if (!change(step)) return UINT64_MAX;
+    }
+    if (from.op == Op::rounds || open_[static_cast<size_t>(step)].skip) {
+      ++step;
+      continue;
+    }
+    if (!fits(step)) {
+      stop(step, kUnfit, "what is copied is larger than its bounds say");
+      return UINT64_MAX;
+    }
+    return stage_at(static_cast<uint64_t>(step), 0);
+  }
+  return copies_.empty() ? UINT64_MAX : stage_at(0, kCopies);
+}
+
+// Changes what a step wants changed before it begins: sizes, memory, its kernel. False where it cannot run.
+bool FlowSession::change(int step) noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  try {
+    taking_ = step;
+    if (from.op == Op::rounds) count_rounds(from);
+    else if (from.op == Op::copy || from.op == Op::append) make_room(from);
+    else prepare(step);
+    return true;
+  } catch (const std::bad_alloc&) {
+    stop(step, kNoMemory, "no memory");
+  } catch (const std::exception& e) {
+    stop(step, kUnfit, e.what());
+  }
+  return false;
+}
+
+void FlowSession::count_rounds(const PlanStep& from) {
+  for (const SizeSet& set : from.sets) {
+    const int64_t rounds = rounds_[static_cast<size_t>(from.loop)].at;
+    if (!plan_->sizes().program.within(set.symbol, rounds)) throw Error("more rounds than its bounds say");
+    results_[static_cast<size_t>(set.symbol)] = rounds;
+  }
+  if (!set_sizes()) throw Error("the rounds that it made do not fit the net");
+}
+
+// Memory for what a copy or an append writes, where that is taken as it is needed.
+void FlowSession::make_room(const PlanStep& from) {
+  const int to = from.out.empty() ? from.in[1] : from.out[0];
+  if (!plan_->values()[static_cast<size_t>(to)].pooled) return;
+  const uint64_t rounds = from.op == Op::append ? static_cast<uint64_t>(rounds_[static_cast<size_t>(from.loop)].at) + 1 : 1;
+  uint64_t bytes = 0;
+  if (__builtin_mul_overflow(bytes_of(from.in[0]), rounds, &bytes)) throw Error("sizes that are none");
+  reserve(to, bytes, from.op == Op::append);
+  point_to(to);
+}
+
+// ---- copies -----------------------------------------------------------------------------------------------------------
+
+void FlowSession::move(int s, Team& team) noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(s)];
+  const Step& step = steps_[static_cast<size_t>(s)];
+  const auto* source = static_cast<const char*>(in_[step.in]);
+  auto* target = static_cast<char*>(from.out.empty() ? const_cast<void*>(in_[step.in + 1]) : out_[step.out]);
+  const auto copy = [&](int64_t bytes) {
+    team.each(bytes, 1 << 16, [&](int64_t first, int64_t last) {
+      if (source + first != target + first) std::memmove(target + first, source + first, static_cast<size_t>(last - first));
+    });
+  };
+  if (from.op == Op::copy) return copy(static_cast<int64_t>(bytes_of(from.in[0])));
+  // The slice, and the whole that it belongs to: `outer` runs of it lie `count` slices apart.
+  const bool taken = from.op == Op::take;
+  const int whole = taken ? from.in[0] : from.in[1], part = taken ? from.out[0] : from.in[0];
+  const auto bytes = static_cast<int64_t>(bytes_of(part));
+  const int64_t at = rounds_[static_cast<size_t>(from.loop)].at;
+  int64_t outer = 1, count = at + 1;
+  if (taken || from.axis > 0 || from.reversed) {  // how long the whole becomes may not be known, nor needed
+    const int64_t* sizes = sizes_of(whole);
+    for (int axis = 0; axis < from.axis; ++axis) outer *= sizes[axis];
+    count = sizes[from.axis];
+  }
+  if (at >= count || outer == 0 || bytes == 0) return;
+  const int64_t run = bytes / outer, index = from.reversed ? count - 1 - at : at;
+  if (outer == 1) {
+    if (taken) source += index * run;
+    else target += index * run;
+    return copy(run);
+  }
+  team.each(outer, std::max<int64_t>(1, (1 << 16) / run), [&](int64_t first, int64_t last) {
+    for (int64_t o = first; o < last; ++o) {
+      const int64_t there = (o * count + index) * run, here = o * run;
+      std::memcpy(target + (taken ? here : there), source + (taken ? there : here), static_cast<size_t>(run));
+    }
+  });
+}
+
+}  // namespace pw

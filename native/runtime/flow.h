@@ -1,0 +1,126 @@
+// FlowSession: a session over a plan with sizes that are known when it runs, or with branches and loops.
+//
+// It runs stages of one parallel region, as a session of a straight plan does, but which stage comes next is decided when
+// one is over, by the thread that ended it. Stages are numbered on and on; a ring says what the last ones were. Everything
+// that threads may look at while they are late for a stage (addresses, sizes, kernels) is changed between two stages to
+// which every thread has come, and at no other time.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/session.h"
+
+namespace pw {
+
+class FlowSession final : public Session {
+ public:
+  explicit FlowSession(std::shared_ptr<const Plan> plan);
+  const void* late(size_t index, Dims& sizes) const override;
+  std::string message() const override { return message_; }
+
+ private:
+  // What is known of a step beside what the loop needs.
+  struct Open {
+    KernelPtr kernel;            // in use
+    struct Kept {
+      std::vector<int64_t> bound;
+      KernelPtr kernel;
+      uint64_t used;
+    };
+    std::vector<Kept> kept;
+    std::vector<int64_t> found;  // sizes that the step finds out, axis by axis of its outputs
+    bool pools = false;          // it writes a value whose memory is taken meanwhile
+    bool open = false;           // some of its values have open sizes
+    // What its kernel is made for shows in the sizes of its values; else `bound` says what the one in use was made for.
+    bool told = true;
+    std::vector<int64_t> bound;
+    bool skip = false;           // all its outputs are empty: there is nothing to do
+    bool early = true;           // nothing that a step finds out changes it
+  };
+  struct Pool {
+    std::unique_ptr<DeviceMemory> memory;
+    uint64_t bytes = 0;
+    std::vector<size_t> in, out;  // entries of in_ and out_ that point there
+  };
+  struct Round {
+    int64_t at = 0, count = 0;
+  };
+
+  // A stage: `phase` of a step, or a meeting before or behind it.
+  static constexpr uint32_t kBefore = (1u << 20) - 1, kBehind = kBefore - 1, kCopies = kBefore - 2;
+  static constexpr uint32_t kMostPhases = kCopies;
+  static constexpr size_t kRing = 256;
+  static constexpr uint32_t kLastStage = (1u << 24) - 1;
+
+  void bind_step(const PlanStep& from, size_t index) override;
+  void* place_of(int value, size_t entry, std::vector<Patch>& patches) const override;
+  bool walk(const int64_t* sizes) noexcept override;
+  Gather run(uint32_t stage, Team& team) noexcept override;
+  uint32_t next(uint32_t stage) noexcept override;
+  Memory ahead(uint32_t stage, uint32_t index) const noexcept override;
+  int run_phase(const Step& step, int s, Team& team) noexcept override;
+
+  void bind_values();
+  bool go() noexcept;
+  bool set_sizes() noexcept;
+  void prepare_early();
+  // The stage that begins a step; steps that only decide where to go on are done at once. `alone`: nobody else looks.
+  uint64_t enter(int step, bool alone) noexcept;
+  bool must_meet(int step) const noexcept;
+  bool change(int step) noexcept;
+  void count_rounds(const PlanStep& from);
+  void make_room(const PlanStep& from);
+  void point_to(int value) noexcept;
+  bool fits(int step) const noexcept;
+  void prepare(int step);
+  bool serves(int step, const PreparedKernel& kernel, bool opens) const noexcept;
+  void use(int step, KernelPtr kernel);
+  void settle(int step) noexcept;
+  bool decide(int& step) noexcept;
+  bool round_begins(const PlanStep& step) noexcept;
+  bool round_ends(const PlanStep& step) noexcept;
+  void move(int step, Team& team) noexcept;
+  void* reserve(int value, uint64_t bytes, bool keep);
+  uint64_t bytes_of(int value) const noexcept;
+  int64_t* sizes_of(int value) noexcept { return sizes_.data() + first_size_[static_cast<size_t>(value)]; }
+  const int64_t* sizes_of(int value) const noexcept { return sizes_.data() + first_size_[static_cast<size_t>(value)]; }
+  void stop(int step, int code, const char* why) noexcept;
+  static void* take(const pw_context* context, uint32_t output, uint64_t bytes);
+  uint64_t stage_at(uint64_t step, uint64_t phase) const noexcept { return step << 20 | phase; }
+
+  bool roomy(int step) const noexcept;
+  std::vector<int64_t> values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const;
+
+  std::vector<int64_t> results_;   // of the plan's sizes
+  std::vector<int64_t> most_;      // the same at the largest sizes that memory is planned for; empty: that is not known
+  std::vector<bool> late_size_;    // per size of the plan: it depends on what steps find out
+  std::vector<int> planned_;       // values of open sizes that have a place
+  std::vector<int64_t> sizes_;     // of all values, axis by axis
+  std::vector<size_t> first_size_;  // per value; past the end for those of fixed size
+  std::vector<Open> open_;
+  std::vector<Pool> pools_;  // per value
+  std::vector<Round> rounds_;
+  std::vector<std::pair<size_t, int>> sized_;  // entry of sizes_, size of the plan
+  struct Extra {
+    char* data = nullptr;
+    uint64_t bytes = 0;
+  };
+  std::vector<Extra> extra_;  // per device: workspace of kernels that need more than the plan's own
+  std::vector<DeviceMemory> extra_memory_;
+  std::atomic<bool> interrupted_{false};
+  std::vector<int64_t> last_;  // what the caller gave in the last run
+  bool prepared_ = false;      // all is as those sizes want it
+  uint64_t used_ = 0;
+  std::string message_;
+
+  std::array<std::atomic<uint64_t>, kRing> ring_{};  // number << 40 | step << 20 | phase
+  uint64_t at_ = 0;  // step << 20 | phase of the stage at work, by the thread that ends it
+  int resume_ = 0;   // where the next region goes on; the number of steps: at the end
+  int taking_ = 0;   // the step whose kernel runs, for `take`
+};
+
+}  // namespace pw

@@ -1,0 +1,65 @@
+"""A net whose sizes are known when it runs: optimised once, with expressions for sizes, and evaluated for each set of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import OpenSizesError
+from ..net.conditions import Condition
+from ..net.dim import MOST_SIZE, Expr, evaluate, highest, lowest, symbols_of
+from ..net.net import Net, TensorSpec
+
+#: What stands for a size that depends on contents and has no upper bound.
+UNBOUNDED_EXAMPLE = 16
+
+
+@dataclass
+class OpenNet:
+    """`net`: its specs, and attributes of its layers, hold expressions. `given`: symbols of the inputs, in order, each with
+    its bounds. `late`: symbols that a layer finds out, by the value and the axis where it does. `conditions`: what all sizes
+    must fulfil."""
+
+    net: Net
+    given: dict[str, tuple[int, int]]
+    late: dict[str, tuple[str, int]] = field(default_factory=dict)
+    conditions: list[Condition] = field(default_factory=list)
+
+    def is_late(self, dims: tuple[int | Expr, ...]) -> bool:
+        """True where a shape has a size that a layer finds out."""
+        return bool(self.late) and any(s.name in self.late for d in dims for s in symbols_of(d))
+
+    def example(self, given: Mapping[str, int]) -> dict[str, int]:
+        """A size for every symbol, for those of the inputs the given ones: the largest, or a small one where none is known."""
+        sizes = dict(given)
+        equal = {}
+        for condition in self.conditions:
+            if len(condition) == 1 and condition[0].word == "==":
+                for one, other in ((condition[0].left, condition[0].right), (condition[0].right, condition[0].left)):
+                    names = {s.name for s in symbols_of(one)}
+                    if len(names) == 1 and str(one) in names | {f'"{n}"' for n in names}:
+                        equal[next(iter(names))] = other
+        for name, (value, axis) in self.late.items():
+            dim = self.net.specs[value].dims[axis]
+            sizes[name] = highest(dim) if highest(dim) < MOST_SIZE else max(lowest(dim), UNBOUNDED_EXAMPLE)
+            try:
+                sizes[name] = evaluate(equal[name], sizes) if name in equal else sizes[name]
+            except (OpenSizesError, ArithmeticError):
+                pass
+        return sizes
+
+    def at(self, sizes: Mapping[str, int]) -> Net:
+        """The net at these sizes of all symbols."""
+        known: dict[Expr, int] = {}
+
+        def number(d: Any) -> Any:
+            if not isinstance(d, Expr):
+                return tuple(map(number, d)) if isinstance(d, tuple) else d
+            if d not in known:
+                known[d] = evaluate(d, sizes)
+            return known[d]
+        layers = [layer.with_(attrs={k: number(v) for k, v in layer.attrs.items()}) for layer in self.net.layers]
+        specs = {v: TensorSpec(s.dtype, number(tuple(s.shape))) for v, s in self.net.specs.items()}
+        inputs = {n: specs[n] for n in self.net.inputs}
+        return Net(inputs, list(self.net.outputs), layers, dict(self.net.constants), specs, scales=dict(self.net.scales))

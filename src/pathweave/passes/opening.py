@@ -1,0 +1,105 @@
+"""Binding a net to inputs of which some sizes stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import ShapeError
+from ..layers import infer_layer
+from ..layers.contents import resolve
+from ..meaning.open_shapes import OpenShapes
+from ..meaning.opened import OpenNet
+from ..meaning.partial import FREE_BYTES_BOUND, Folding
+from ..net.dim import Expr, symbols_of
+from ..net.net import Layer, Net, TensorSpec
+from ..net.scales import Scale
+from ._graph import Graph
+
+
+class _Follower(OpenShapes):
+    """Follows layers and hands on the form in which each was understood."""
+
+    def __init__(self, inputs: Mapping[str, TensorSpec]):
+        super().__init__(inputs)
+        self.understood: Layer | None = None
+
+    def _infer(self, layer: Layer) -> dict[str, TensorSpec] | None:
+        self.understood = layer
+        return super()._infer(layer)
+
+    def take(self, layer: Layer) -> Layer:
+        """Follow a layer; as it stands where an input decides on sizes whose contents are not known. Raises ShapeError."""
+        self.understood = None
+        self.step(layer)
+        if any(v not in self.specs for v in layer.outputs) or self.understood is None:
+            return self._take_unknown(layer)
+        found = self.understood
+        gone = [v for v in layer.inputs if v and v not in found.inputs]
+        return layer if any(v not in self.contents for v in gone) else found
+
+
+    def _take_unknown(self, layer: Layer) -> Layer:
+        """Follow a layer of which an input says more of the output's sizes than expressions can."""
+        layer = resolve(layer, {v: c for v in layer.inputs if v and (c := self.content(v)) is not None})
+        if any(v and v not in self.specs for v in layer.inputs):
+            raise ShapeError(f"layer {layer.name!r} ({layer.kind}): its shapes are not known while sizes are open")
+        outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], limited=False)
+        self.specs.update((v, TensorSpec(s.dtype, self._own(v, s.dims))) for v, s in zip(layer.outputs, outputs))
+        return layer
+
+
+def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, Scale] | None = None) -> OpenNet:
+    """The net for inputs whose sizes are integers or symbols with bounds. `scales`: of calibrated values. The given net is not
+    changed.
+
+    Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
+    """
+    from . import passes, run_passes
+    net.check()
+    graph = Graph(_folded(net, inputs), Folding(FREE_BYTES_BOUND))
+    graph.scales = {**(scales or {}), **net.scales}
+    graph.follow = lambda: _specs(graph)[0].specs
+    run_passes(graph, list(passes()), lenient=True)
+    follower, layers = _specs(graph)
+    result = graph.to_net()
+    result.layers = layers
+    result.specs = dict(follower.specs)
+    given = {s.name: (s.low, s.high) for spec in inputs.values() for d in spec.dims for s in symbols_of(d)}
+    found = OpenNet(result, given)
+    known = set(given)
+    for layer in layers:
+        for value in layer.outputs:
+            for axis, d in enumerate(result.specs[value].dims):
+                for s in symbols_of(d):
+                    if s.name in known:
+                        continue
+                    if len(symbols_of(d)) > 1 or isinstance(d, Expr) and d.nodes > 2:
+                        raise ShapeError(f"value {value!r}: its size {d} is more than one that a layer finds out")
+                    known.add(s.name)
+                    found.late[s.name] = value, axis
+    found.conditions = [c for c in follower.conditions if all(s.name in known for r in c for d in (r.left, r.right)
+                                                              for s in symbols_of(d))]
+    return found
+
+
+def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> Net:
+    """The net with shape inputs as attributes, and what depends on nothing but known contents as constants."""
+    follower = _Follower(inputs)
+    for name, array in net.constants.items():
+        follower.constant(name, array)
+    layers, constants = [], dict(net.constants)
+    for layer in net.layers:
+        found = follower.take(layer)
+        if all(follower.content(v) is not None for v in layer.outputs):
+            constants.update((v, follower.contents[v]) for v in layer.outputs)
+        else:
+            layers.append(found)
+    return Net(dict(inputs), list(net.outputs), layers, constants)
+
+
+def _specs(graph: Graph) -> tuple[_Follower, list[Layer]]:
+    follower = _Follower(graph.inputs)
+    for name, array in graph.constants.items():
+        follower.constant(name, array)
+    return follower, [follower.take(layer) for layer in graph.layers()]
+

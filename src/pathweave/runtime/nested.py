@@ -1,0 +1,59 @@
+"""Blocks bound to what the net around them gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..net.block import Block
+from ..net.net import Layer, Net, TensorSpec
+from ..passes.opening import bind_open
+
+if TYPE_CHECKING:
+    from .bound import BoundNet
+
+
+def bound_blocks(bound: BoundNet, layer: Layer) -> dict[str, BoundNet]:
+    """The blocks of a layer, by attribute, bound. Names of values and layers begin with those of layer and attribute."""
+    from .bound import BoundNet
+    found = {}
+    for name, block in layer.blocks.items():
+        specs = _given(bound, layer, block)
+        net = _renamed(block.net, f"{layer.name}/{name}/")
+        opened = bind_open(net, dict(zip(net.inputs, specs)))
+        assert bound.opened is not None
+        sizes = opened.example({**bound.sizes, **{n: bound.sizes[n] for n in opened.given if n in bound.sizes}})
+        found[name] = BoundNet(opened.at(sizes), opened=opened, sizes=sizes)
+    return found
+
+
+def _given(bound: BoundNet, layer: Layer, block: Block) -> list[TensorSpec]:
+    """Specs of a block's inputs, with the sizes that are open in the net around it."""
+    assert bound.opened is not None
+    specs = bound.opened.net.specs
+    inputs, outputs = [specs[v] if v else None for v in layer.inputs], [specs[v] for v in layer.outputs]
+    if layer.kind == "if":
+        return _all(inputs[1:])
+    carried = int(layer.attrs["carried"])
+    if layer.kind == "loop":
+        captured = inputs[2 + carried:]
+        return [TensorSpec("i64", ()), TensorSpec("bool", ()), *outputs[:carried], *_all(captured)]
+    scanned = int(layer.attrs["scanned"])
+    axes = tuple(layer.attrs.get("input_axes") or ()) or (0,) * scanned
+    slices = [TensorSpec(s.dtype, s.shape[:a % s.rank] + s.shape[a % s.rank + 1:])
+              for s, a in zip(_all(inputs[carried:carried + scanned]), axes)]
+    return [*outputs[:carried], *slices, *_all(inputs[carried + scanned:])]
+
+
+def _all(specs: Sequence[TensorSpec | None]) -> list[TensorSpec]:
+    return [s for s in specs if s is not None]
+
+
+def _renamed(net: Net, prefix: str) -> Net:
+    """The net with a prefix to all names."""
+    def name(value: str) -> str:
+        return prefix + value if value else ""
+    layers = [layer.with_(name=prefix + layer.name, inputs=tuple(map(name, layer.inputs)),
+                          outputs=tuple(map(name, layer.outputs))) for layer in net.layers]
+    return Net({name(n): s for n, s in net.inputs.items()}, [name(v) for v in net.outputs], layers,
+               {name(n): a for n, a in net.constants.items()})

@@ -1,0 +1,130 @@
+"""Kernels at smaller sizes than those of their problem: every axis that a kernel calls open is run with fewer.
+
+What must come out is the layer's meaning on inputs of the smaller sizes; what sizes fit together is said by its shape rule.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error, ModelError
+from ..layers import infer_layer, kind_of
+from ..net.compare import relative_error
+from ..net.format import Format, numpy_dtype
+from ..net.net import TensorSpec
+from . import Case
+from .guard import Guarded, guarded
+from .layouts import decode, encode, lay_out, logical
+
+#: Trials per kernel at most.
+_MOST = 12
+
+
+def smaller(case: Case) -> Iterator[Case]:
+    """The case with smaller inputs: sizes that are equal stay equal, or one axis of one input alone. Constants stay."""
+    values = [i for i, (s, c) in enumerate(zip(case.inputs, case.constant)) if s is not None and not c]
+    sizes = sorted({d for i in values for d in case.inputs[i].shape if d > 1}, reverse=True)
+    for change in (lambda d: (d + 1) // 2, lambda d: 1, lambda d: d - 1, lambda d: 0):
+        for chosen in (*((d,) for d in sizes), tuple(sizes)):
+            yield from _changed(case, {i: tuple(change(d) if d in chosen else d for d in case.inputs[i].shape) for i in values})
+        for i in values:
+            for axis, d in enumerate(case.inputs[i].shape):
+                if d > 1:
+                    shape = case.inputs[i].shape
+                    yield from _changed(case, {i: (*shape[:axis], change(d), *shape[axis + 1:])})
+
+
+def _changed(case: Case, shapes: dict[int, tuple[int, ...]]) -> Iterator[Case]:
+    """The case with inputs of these shapes, nothing where the layer does not fit them."""
+    inputs = tuple(TensorSpec(s.dtype, shapes[i]) if i in shapes else s for i, s in enumerate(case.inputs))
+    words = tuple(_indices(case, inputs, i, word) for i, word in enumerate(case.values))
+    name = f"{case.name} at {', '.join(map(str, (inputs[i] for i in shapes)))}"
+    found = replace(case, inputs=inputs, values=words, name=name)
+    try:
+        layer = found.layer()
+        fits = len(infer_layer(layer, list(inputs))) == len(case.outputs())
+    except Error:
+        return
+    if fits:
+        yield found
+
+
+def _indices(case: Case, inputs: Sequence[TensorSpec | None], position: int, word: str) -> str:
+    """The word for an input of indices, which count along an axis that may have become shorter."""
+    kind = kind_of(case.kind)
+    ends = kind.sensible(kind.complete(case.attrs), position, list(inputs), [None] * len(inputs))
+    return f"index:{max(1, ends[1] + 1)}" if word.startswith("index:") and ends else word
+
+
+def trials(kernel: Any, case: Case) -> Iterator[tuple[Case, list[tuple[int, ...]]]]:
+    """Cases at sizes that a kernel takes, with the sizes of its ports; each set of axes that change once."""
+    values = [i for i, (s, c) in enumerate(zip(case.inputs, case.constant)) if s is not None and not c]
+    bound = [s.shape for s in (*(case.inputs[i] for i in values), *case.outputs())]
+    seen: set[Any] = set()
+    for found in smaller(case):
+        sizes = [s.shape for s in (*(found.inputs[i] for i in values), *found.outputs())]
+        if any(len(a) != len(b) for a, b in zip(sizes, bound)):
+            continue
+        axes = frozenset((port, axis) for port, (a, b) in enumerate(zip(sizes, bound)) for axis in range(len(a))
+                         if a[axis] != b[axis])
+        key = axes, tuple(0 in s for s in sizes)
+        if key in seen or not axes or any(a > b for s, t in zip(sizes, bound) for a, b in zip(s, t)) or \
+                not all(kernel.open(port, axis) for port, axis in axes):
+            continue
+        seen.add(key)
+        yield found, sizes
+        if len(seen) == _MOST:
+            return
+
+
+def is_open(kernel: Any, case: Case) -> bool:
+    """Whether a run of the kernel may have fewer along some axis."""
+    values = [s for s, c in zip(case.inputs, case.constant) if s is not None and not c]
+    return any(kernel.open(port, axis) for port, s in enumerate((*values, *case.outputs())) for axis in range(s.rank))
+
+
+def fault(kernel: Any, case: Case, arrays: Sequence[np.ndarray | None], ins: Sequence[Format], outs: Sequence[Format],
+          allowed: float, threads: int) -> str:
+    """What is wrong at smaller sizes; "" where nothing is. `arrays`: of the case, whose constants the kernel holds."""
+    for found, sizes in trials(kernel, case):
+        made = [a if c else b for a, b, c in zip(arrays, found.arrays(), case.constant)]
+        wrong = _fault_at(kernel, found, made, sizes, ins, outs, allowed, threads)
+        if wrong:
+            return f"{found.name}: {wrong}"
+    return ""
+
+
+def _fault_at(kernel: Any, case: Case, arrays: Sequence[np.ndarray | None], sizes: Sequence[tuple[int, ...]],
+              ins: Sequence[Format], outs: Sequence[Format], allowed: float, threads: int) -> str:
+    """What is wrong in one run; "" where nothing is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is NaN
+            expected: list[np.ndarray] | None = case.reference(arrays)
+    except ModelError:  # an index lies outside of an axis that has become too short for it
+        expected = None
+    values = [a for a, c in zip(arrays, case.constant) if a is not None and not c]
+    given = [guarded(encode(lay_out(v, f.layout), f.dtype), True) for v, f in zip(values, ins)]
+    empty = [lay_out(np.empty(s.shape, numpy_dtype(f.dtype)), f.layout) for s, f in zip(case.outputs(), outs)]
+    written = [Guarded(e.shape, e.dtype, True) for e in empty]
+    workspace = Guarded((kernel.workspace_bytes,), np.uint8, True, align=64)
+    try:
+        kernel.run([g.array for g in given], [g.array for g in written], workspace.array, threads,
+                   apart=threads > 1 and bool(kernel.phases), sizes=sizes)
+    except RuntimeError:
+        return "" if expected is None else "the run fails"
+    if expected is None:
+        return "an index that lies outside is no error"
+    if not all(g.intact() for g in (*given, *written, workspace)):
+        return "writes beside its memory"
+    for got, wanted, form, spec in zip(written, expected, outs, case.outputs()):
+        result = logical(got.array if spec.dtype == "bf16" else decode(got.array, form.dtype), form.layout, spec.shape)
+        error = relative_error(result, wanted)
+        if not error <= allowed:
+            return f"relative error {error:.3g}, allowed {allowed:.3g}"
+    return ""

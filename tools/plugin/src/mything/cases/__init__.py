@@ -1,0 +1,1 @@
+"""Cases of the conformance suite, one file per family of layer kinds."""
