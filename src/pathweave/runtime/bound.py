@@ -285,6 +285,13 @@ class BoundNet:
                         f"whole value")
         return ""
 
+    def members(self, layer: Layer) -> tuple[str, ...]:
+        """What a layer makes; of a region, what all of its members do."""
+        if layer.name in self.base.index or layer.name not in self.base.regions:
+            return tuple(layer.outputs)
+        base, region = self.base, self.base.regions[layer.name]
+        return tuple(v for name in region.layers for v in base.layers[base.index[name]].outputs)
+
     def finds_sizes(self, layer: Layer) -> bool:
         """True where a layer finds out sizes of its outputs when it runs."""
         places = set(self.opened.late.values()) if self.opened else ()

@@ -325,7 +325,7 @@ def _in_place(problem: Problem, form: Format) -> Candidate | None:
 
 def _is_nested(kind: str) -> bool:
     from ..layers import kind_of
-    return kind_of(kind).nested
+    return bool(kind_of(kind).program)
 
 
 #: The algorithm of layers with blocks, whose layers are steps of the same plan.

@@ -14,8 +14,9 @@ from ..profiling.measurement import Measurement
 from ..profiling.profile import Profile
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
-from ..runtime.model import check_threads, load
+from ..runtime.model import load
 from ..runtime.routes import carried_from
+from ..runtime.runnable import check_threads
 from ..words import counted
 from .costs import Costs
 from .fusion import MEMBER, stands_for
