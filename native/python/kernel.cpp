@@ -74,16 +74,19 @@ struct ScaleArg {
   }
 };
 
-// Kernels may point into their constants: the arrays live as long as the kernels.
-using HeldArrays = std::shared_ptr<std::vector<HostArray>>;
+// What constants point into: it lives as long as the kernels that are prepared with them.
+struct Held {
+  std::vector<HostArray> arrays;
+  std::vector<ScaleArg> scales;
+};
 
-std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const ConstantArgs& constants, const ScaleArgs& scales) {
+std::pair<Constants, std::shared_ptr<Held>> given_constants(const Problem& problem, const ConstantArgs& constants, const ScaleArgs& scales) {
   const size_t entries = problem.in.size() + problem.out.size();
   if (constants.size() != problem.in.size() || (!scales.empty() && scales.size() != entries))
     throw Error("prepare '" + problem.text + "': expected " + std::to_string(problem.in.size()) +
                 " constants (none for values), and no scales or " + std::to_string(entries) + ", got " +
                 std::to_string(constants.size()) + " and " + std::to_string(scales.size()));
-  HeldArrays arrays(new std::vector<HostArray>, delete_with_gil<std::vector<HostArray>>);
+  std::shared_ptr<Held> held(new Held{{}, {scales.begin(), scales.end()}}, delete_with_gil<Held>);
   static const char nothing = 0;
   Constants given;
   for (size_t i = 0; i < constants.size(); ++i) {
@@ -93,8 +96,8 @@ std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const C
       continue;
     }
     const std::string what = "constant " + std::to_string(i) + " of '" + problem.text + "'";
-    arrays->emplace_back(*array, false, what);
-    const HostArray& memory = arrays->back();
+    held->arrays.emplace_back(*array, false, what);
+    const HostArray& memory = held->arrays.back();
     if (i < problem.in.size() && problem.in[i].constant) {
       const uint64_t expected = bytes_of(problem.in[i].dtype, problem.in[i].shape);
       if (memory.bytes() != expected)
@@ -103,10 +106,9 @@ std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const C
     given.push_back({.data = memory.data() ? memory.data() : &nothing, .id = id});
   }
   given.resize(entries);
-  const std::vector<ScaleArg> known(scales.begin(), scales.end());
-  for (size_t i = 0; i < known.size(); ++i)
-    if (!given[i].data) known[i].to(given[i]);
-  return {std::move(given), std::move(arrays)};
+  for (size_t i = 0; i < held->scales.size(); ++i)
+    if (!given[i].data) held->scales[i].to(given[i]);
+  return {std::move(given), std::move(held)};
 }
 
 KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
