@@ -71,6 +71,8 @@ def trials(kernel: Any, case: Case) -> Iterator[tuple[Case, list[tuple[int, ...]
     seen: set[Any] = set()
     for found in smaller(case):
         sizes = [s.shape for s in (*(found.inputs[i] for i in values), *found.outputs())]
+        if all(0 in s for s in sizes[len(values):]):
+            continue  # a session passes over a step whose outputs are empty
         if any(len(a) != len(b) for a, b in zip(sizes, bound)):
             continue
         axes = frozenset((port, axis) for port, (a, b) in enumerate(zip(sizes, bound)) for axis in range(len(a))
