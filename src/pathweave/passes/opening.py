@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from ..errors import ShapeError
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.opened import OpenNet
 from ..meaning.partial import FREE_BYTES_BOUND, Folding
-from ..net.dim import Expr, symbols_of
+from ..net.dim import Expr, is_unknown, symbols_of
 from ..net.net import Layer, Net, TensorSpec
 from ._graph import Graph
 
@@ -31,8 +32,13 @@ class _Follower(OpenShapes):
         if any(v not in self.specs for v in layer.outputs) or self.understood is None:
             raise ShapeError(f"layer {layer.name!r} ({layer.kind}): its shapes are not known while sizes are open")
         found = self.understood
-        gone = [v for v in layer.inputs if v and v not in found.inputs]
-        return layer if any(v not in self.contents for v in gone) else found
+        gone = Counter(v for v in layer.inputs if v) - Counter(found.inputs)
+        return layer if any(self._is_open(v) for v in gone) else found
+
+    def _is_open(self, value: str) -> bool:
+        """Whether a run must look at the contents of a value."""
+        array = self.contents.get(value)
+        return array is None or array.dtype == object and any(map(is_unknown, array.reshape(-1).tolist()))
 
 
 def bind_open(net: Net, inputs: Mapping[str, TensorSpec]) -> OpenNet:
