@@ -416,20 +416,29 @@ std::string reads_astray(const KernelHandle& handle, const std::vector<uint32_t>
 
 }  // namespace
 
+namespace {
+
+std::function<KernelPtr(const int64_t*)> called_maker(nb::handle how, size_t sizes) {
+  std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
+  return [call, sizes](const int64_t* values) -> KernelPtr {
+    Locked gil;
+    try {
+      nb::list all;
+      for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
+      return nb::cast<const KernelHandle&>((*call)(all)).kernel;
+    } catch (nb::python_error& e) {  // it holds objects of Python, which end with the lock
+      if (e.matches(PyExc_MemoryError)) throw std::bad_alloc();
+      throw Error(e.what());
+    } catch (const std::exception& e) {
+      throw Error(e.what());
+    }
+  };
+}
+
+}  // namespace
+
 std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t sizes) {
-  if (PyCallable_Check(how.ptr())) {
-    std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
-    return [call, sizes](const int64_t* values) -> KernelPtr {
-      Locked gil;
-      try {
-        nb::list all;
-        for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
-        return nb::cast<const KernelHandle&>((*call)(all)).kernel;
-      } catch (const std::exception& e) {  // it holds objects of Python, which end with the lock
-        throw Error(e.what());
-      }
-    };
-  }
+  if (PyCallable_Check(how.ptr())) return called_maker(how, sizes);
   auto [texts, routine, variant, constants, scales, other] =
       nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs, nb::object>>(how);
   if (texts.size() != sizes + 1) throw Error("the text of a kernel's problem has other parts than sizes");
@@ -440,17 +449,15 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
   };
   const std::vector<int64_t> ones(sizes, 1);
   auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
-  // What the routine declines, such as a sum of nothing, another way computes where there is one.
-  std::function<KernelPtr(const int64_t*)> instead;
-  if (!other.is_none()) instead = kernel_maker(other, sizes);
-  return [text_at, instead, routine = routine, variant = variant, given = std::move(given),
-          arrays = std::move(arrays)](const int64_t* values) {
+  const auto otherwise = other.is_none() ? std::function<KernelPtr(const int64_t*)>{} : called_maker(other, sizes);
+  return [text_at, routine = routine, variant = variant, given = std::move(given), arrays = std::move(arrays),
+          otherwise](const int64_t* values) {
     try {
       return prepare(text_at(values), routine, variant, given, arrays);
-    } catch (const Error&) {
-      if (!instead) throw;
-      return instead(values);
+    } catch (const Error&) {  // the routine declines these sizes
+      if (!otherwise) throw;
     }
+    return otherwise(values);
   };
 }
 
