@@ -19,6 +19,7 @@ constexpr int kDecisions = 1024;
 FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Unbound{}) {
   results_.assign(plan_->sizes().program.count(), 0);
   rounds_.resize(plan_->steps().size());
+  counts_.resize(plan_->steps().size());
   extra_.resize(plan_->devices().size());
   bind_values();
   bind_steps();
@@ -95,6 +96,12 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   for (int v : from.out) made.early &= !is_late(v);
   if (from.maker)
     for (int size : from.maker->sizes) made.early &= !late[static_cast<size_t>(size)];
+}
+
+std::vector<int64_t> FlowSession::symbols() const {
+  std::vector<int64_t> found;
+  for (int size : plan_->sizes().program.symbols()) found.push_back(results_[static_cast<size_t>(size)]);
+  return found;
 }
 
 // ---- sizes --------------------------------------------------------------------------------------------------------
@@ -287,6 +294,7 @@ bool FlowSession::walk(const int64_t* sizes) noexcept {
     stop(step, kUnfit, e.what());
     return true;
   }
+  std::fill(counts_.begin(), counts_.end(), 0);
   mark_ = wall_->now();
   bool whole = true;
   interrupted_.store(false, std::memory_order_relaxed);
@@ -431,6 +439,8 @@ bool FlowSession::round_ends(const PlanStep& step) noexcept {
 bool FlowSession::decide(int& step) noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   const Step& used = steps_[static_cast<size_t>(step)];
+  if (from.op == Op::branch || from.op == Op::jump || from.op == Op::loop || from.op == Op::again)
+    ++counts_[static_cast<size_t>(step)];
   switch (from.op) {
     case Op::branch: step = *static_cast<const uint8_t*>(in_[used.in]) ? step + 1 : from.target; return true;
     case Op::jump: step = from.target; return true;
@@ -474,6 +484,7 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
             results_[static_cast<size_t>(set.symbol)] = rounds;
           }
           if (!set_sizes()) throw Error("the rounds that it made do not fit the net");
+          ++counts_[static_cast<size_t>(step)];
           ++step;
           continue;
         }
@@ -504,6 +515,7 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
       stop(step, kUnfit, "what is copied is larger than its bounds say");
       return UINT64_MAX;
     }
+    ++counts_[static_cast<size_t>(step)];
     return stage_at(static_cast<uint64_t>(step), 0);
   }
   return copies_.empty() ? UINT64_MAX : stage_at(0, kCopies);

@@ -34,6 +34,7 @@ from .measurement import PROTOCOL, Key, Measurement, quantile
 from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
+from .rounds import idle_blocks, keys_of, net_text, probe
 from .slots import SETTLED, Entry, Slot
 from .store import AnyStore, Store
 from .timed import MACHINE, RunTimer
@@ -98,13 +99,14 @@ def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None
 def problems_of(bound: BoundNet, threads: int) -> list[str]:
     """Texts of all problems that a profile of a bound net is about, conversions on and between the devices included."""
     from ..runtime.devices import devices
-    texts = {p.text: None for p in bound.problems(threads)}
+    flat = bound.flat
+    texts = {p.text: None for p in flat.problems(threads)}
     texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
     names = [d["name"] for d in devices() if d["available"]]
-    values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
+    values = [*flat.given, *(v for layer in flat.layers for v in layer.outputs)]
     border = {v: (form,) for v, form in (*((v, bound.input_format(v)) for v in bound.inputs),
                                         *((v, bound.output_format(v)) for v in bound.outputs))}
-    for spec, scaled, of_caller in {(bound.spec(v), v in bound.scales, border.get(v, ())): None for v in values}:
+    for spec, scaled, of_caller in {(flat.spec(v), v in bound.scales, border.get(v, ())): None for v in values}:
         formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
         formats += [form for form in of_caller if form not in formats]
         pairs = list(itertools.permutations(formats, 2))
@@ -115,7 +117,9 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
                       *itertools.permutations(stored, 2)]
         for source, target in pairs:
             texts[adapt_problem(spec, source, target, threads).text] = None
-    texts[call_problem(bound, threads).text] = None
+    texts |= {call_problem(net, threads).text: None for net in bound.everything()}
+    if bound.opened is not None:
+        texts[net_text(bound, threads)] = None
     return list(texts)
 
 
@@ -125,10 +129,12 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
     that is measured."""
     start, here = timer.now(), this_host()
+    counts = probe(bound, threads, accuracy, restrict, timer)
+    bound = bound.at_sizes(counts.sizes)
     texts = problems_of(bound, threads)
-    inputs = random_inputs(bound)
     runs: list[Run] = []
-    nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
+    nets = [(bound, restrict, counts), *((net, allowed, counts) for net, allowed in fused_nets(bound, threads, accuracy, restrict)),
+            *idle_blocks(bound, threads, accuracy, restrict, counts, timer)]
 
     def lookup() -> dict[Key, Measurement]:  # what another protocol measured is measured again
         return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
@@ -138,10 +144,12 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     known = lookup()
     notes: dict[str, Any] = {}
     try:
-        for i, (net, allowed) in enumerate(nets):
+        if bound.opened is not None:
+            write(counts.measurements(bound, threads, here.id, timer.date()))
+        for i, (net, allowed, rounds) in enumerate(nets):
             # What the nets before this one measured is known now.
-            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, timer=timer,
-                      known=lookup() if runs else known, lead=runs[0] if runs else None)
+            run = Run(net, threads, random_inputs(net), accuracy=accuracy, restrict=allowed, host=here.id, write=write,
+                      timer=timer, known=lookup() if runs else known, lead=runs[0] if runs else None, counts=rounds)
             runs.append(run)
             if verify:
                 from .verify import verify as check
@@ -160,6 +168,9 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
         for run in runs[-1:]:
             run.samples.flush()
     notes |= _notes(runs, timer.now() - start)
+    if bound.opened is not None:
+        notes |= counts.notes(bound)
+        known = {**known, **{m.key: m for m in counts.measurements(bound, threads, here.id, timer.date())}}
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
     return _result(runs, here, known, notes)
@@ -185,6 +196,7 @@ def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[
                                          run.samples.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
     current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].reader.name(base)}
+    current |= set(keys_of(runs[0].bound, runs[0].threads))
     new = {m.id: m for run in runs for m in run.samples.measurements.values()}
     result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
     result.notes.update(notes)
