@@ -77,9 +77,14 @@ typedef struct pw_kernel {
 } pw_kernel;
 
 /* One input or output of the problem: contents of a constant, or data == NULL for a value or an absent input.
- * Equal non-zero ids promise equal contents, so that packed copies may be shared. Of a value the last words say how an
- * integer format of it is read: real = scale * (q - zero_point), scale 0 where that is not known. (They lie in words
- * that were 0 before, so that plugins built without them read an array of these as ever.) */
+ * Equal non-zero ids promise equal contents, so that packed copies may be shared.
+ *
+ * Of a value the rest says how an integer format of it is read: real = scale * (q - zero_point). Where one scale in u8 does
+ * for the whole value, `scale` and `zero_point` are it; `scale` is 0 where nothing is known, and where the value has a scale
+ * of another kind, so that a routine which looks at these two alone declines that. The fields behind them say every scale
+ * that is known: position k along `axis` has scales[k] and zero_points[k]. The arrays live as long as the call.
+ *
+ * These lie in an array: entries are `size` bytes apart, which later versions may make more. */
 typedef struct pw_constant {
   uint32_t size;
   int32_t zero_point; /* of a value */
@@ -88,6 +93,12 @@ typedef struct pw_constant {
     uint64_t id; /* of a constant */
     float scale; /* of a value */
   };
+  /* Since ABI 2. */
+  const char *dtype; /* of the integers: u8, i8, u16, i16 or i32; NULL where no scale is known */
+  int32_t axis;      /* of the logical shape; -1: one scale for the whole value */
+  uint32_t count;    /* of scales and of zero points: the length of the axis, or 1 */
+  const float *scales;
+  const int32_t *zero_points;
 } pw_constant;
 
 typedef void (*pw_emit)(void *context, const char *text);
@@ -95,7 +106,8 @@ typedef void (*pw_emit)(void *context, const char *text);
 enum { PW_STRICT = 0, PW_F32 = 1, PW_REDUCED = 2, PW_QUANTISED = 3 }; /* accuracy classes */
 enum {
   PW_ROUTINE_REFERENCE = 1,     /* slow and simple: a candidate only where nothing else accepts, or when asked for */
-  PW_ROUTINE_TAKES_EPILOGUE = 2 /* may accept problems with an epilogue; otherwise it runs as steps of its own */
+  PW_ROUTINE_TAKES_EPILOGUE = 2, /* may accept problems with an epilogue; otherwise it runs as steps of its own */
+  PW_ROUTINE_AXIS_SCALES = 4     /* takes values with a scale per position of an axis; others are handed one per value */
 };
 
 typedef struct pw_routine_table {

@@ -36,7 +36,43 @@ void delete_with_gil(T* object) {
 }
 
 using ConstantArgs = std::vector<std::pair<std::optional<nb::object>, uint64_t>>;
-using ScaleArgs = std::vector<std::pair<float, int32_t>>;
+using ScaleArgs = std::vector<nb::tuple>;
+
+// A scale as Python hands it over: (scale, zero point), or (scale, zero point, element type, axis) with tuples of numbers
+// where there is an axis. A scale of 0 says that none is known.
+struct ScaleArg {
+  std::vector<float> scales;
+  std::vector<int32_t> zero_points;
+  DType dtype = DType::u8;
+  int axis = -1;
+
+  explicit ScaleArg(const nb::tuple& given) {
+    if (given.size() != 2 && given.size() != 4) throw Error("a scale: expected 2 or 4 entries, got " + std::to_string(given.size()));
+    if (given.size() == 4) dtype = parse_dtype(nb::cast<std::string>(given[2]));
+    if (given.size() == 4 && !given[3].is_none()) {
+      axis = nb::cast<int>(given[3]);
+      scales = nb::cast<std::vector<float>>(given[0]);
+      zero_points = nb::cast<std::vector<int32_t>>(given[1]);
+      if (axis < 0 || scales.empty() || scales.size() != zero_points.size())
+        throw Error("a scale: expected an axis, and as many zero points as scales, got axis " + std::to_string(axis) + ", " +
+                    std::to_string(scales.size()) + " and " + std::to_string(zero_points.size()));
+    } else if (const float scale = nb::cast<float>(given[0]); scale != 0) {
+      scales = {scale};
+      zero_points = {nb::cast<int32_t>(given[1])};
+    }
+  }
+  // Writes it to a value; this must outlive the constant.
+  void to(Constant& value) const {
+    value.dtype = dtype;
+    value.axis = axis;
+    value.scales = scales;
+    value.zero_points = zero_points;
+    if (axis < 0 && dtype == DType::u8 && !scales.empty()) {
+      value.scale = scales[0];
+      value.zero_point = zero_points[0];
+    }
+  }
+};
 
 // Kernels may point into their constants: the arrays live as long as the kernels.
 using HeldArrays = std::shared_ptr<std::vector<HostArray>>;
@@ -67,8 +103,9 @@ std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const C
     given.push_back({.data = memory.data() ? memory.data() : &nothing, .id = id});
   }
   given.resize(entries);
-  for (size_t i = 0; i < scales.size(); ++i)
-    if (!given[i].data) std::tie(given[i].scale, given[i].zero_point) = scales[i];
+  const std::vector<ScaleArg> known(scales.begin(), scales.end());
+  for (size_t i = 0; i < known.size(); ++i)
+    if (!given[i].data) known[i].to(given[i]);
   return {std::move(given), std::move(arrays)};
 }
 
@@ -391,8 +428,8 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
       }
     };
   }
-  auto [texts, routine, variant, constants, scales] =
-      nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs>>(how);
+  auto [texts, routine, variant, constants, scales, other] =
+      nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs, nb::object>>(how);
   if (texts.size() != sizes + 1) throw Error("the text of a kernel's problem has other parts than sizes");
   const auto text_at = [texts = std::move(texts)](const int64_t* values) {
     std::string text = texts[0];
@@ -401,8 +438,17 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
   };
   const std::vector<int64_t> ones(sizes, 1);
   auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
-  return [text_at, routine = routine, variant = variant, given = std::move(given), arrays = std::move(arrays)](const int64_t* values) {
-    return prepare(text_at(values), routine, variant, given, arrays);
+  // What the routine declines, such as a sum of nothing, another way computes where there is one.
+  std::function<KernelPtr(const int64_t*)> instead;
+  if (!other.is_none()) instead = kernel_maker(other, sizes);
+  return [text_at, instead, routine = routine, variant = variant, given = std::move(given),
+          arrays = std::move(arrays)](const int64_t* values) {
+    try {
+      return prepare(text_at(values), routine, variant, given, arrays);
+    } catch (const Error&) {
+      if (!instead) throw;
+      return instead(values);
+    }
   };
 }
 
@@ -442,8 +488,9 @@ void bind_kernel(nb::module_& m) {
   m.def("prepare", prepare_kernel, nb::arg("problem"), nb::arg("routine"), nb::arg("variant"), nb::arg("constants"),
         nb::arg("scales") = ScaleArgs{},
         "Binds a routine to a problem. `constants`: one (array or None, id) per problem input; the kernel keeps the "
-        "arrays. `scales`: (scale, zero point) per input, then per output, of values that may lie in integers; (0, 0) "
-        "where not known, [] for none. Raises ValueError when the routine declines, MemoryError.");
+        "arrays. `scales`: per input, then per output, of values that may lie in integers, (scale, zero point) in u8, or "
+        "(scale, zero point, element type, axis or None), with tuples where there is an axis; (0, 0) where not known, [] "
+        "for none. Raises ValueError when the routine declines, MemoryError.");
   m.def("offer_packing", offer, nb::arg("id"), nb::arg("signature"), nb::arg("array"), nb::arg("bytes"),
         "Offers a packed constant made earlier: kernels prepared later read it where it lies, which must stay as it is.");
   m.def("withdraw_packings", withdraw_packings, nb::arg("id"), "Offers the packings of a constant no more.");

@@ -84,6 +84,7 @@ nb::dict card(const Device& device, const pw_routine_table* routine) {
   d["accuracy"] = accuracy_name(routine->accuracy);
   d["reference"] = (routine->flags & PW_ROUTINE_REFERENCE) != 0;
   d["takes_epilogue"] = (routine->flags & PW_ROUTINE_TAKES_EPILOGUE) != 0;
+  d["axis_scales"] = (routine->flags & PW_ROUTINE_AXIS_SCALES) != 0;
   d["device"] = device.name();
   d["requires"] = routine->requires_;
   return d;

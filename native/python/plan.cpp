@@ -97,7 +97,7 @@ std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::strin
                                 int threads, const std::vector<SizeArgs>& sizes, const std::map<int, OpenValueArgs>& open,
                                 const std::map<int, ControlArgs>& control, const std::map<int, std::vector<SetArgs>>& sets,
                                 const std::map<int, MakerArgs>& makers, const std::vector<int>& opens, size_t given,
-                                std::vector<int> late) {
+                                std::vector<int> late, std::vector<int64_t> most) {
   std::vector<PlanValue> plan_values;
   for (const auto& [bytes, device] : values) plan_values.push_back({bytes, device});
   std::vector<PlanStep> plan_steps;
@@ -115,12 +115,20 @@ std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::strin
     at(plan_steps, step, "step").maker = std::make_shared<const KernelMaker>(KernelMaker{args.first, kernel_maker(args.second, args.first.size())});
   for (int step : opens) at(plan_steps, step, "step").opens = true;
   return std::make_shared<Plan>(std::move(plan_values), std::move(plan_steps), std::move(inputs), std::move(outputs), threads,
-                                PlanSizes{size_program(sizes), given, std::move(late)});
+                                PlanSizes{size_program(sizes), given, std::move(most), std::move(late)});
 }
 
 uint64_t workspace_bytes(const Plan& plan) {
   uint64_t sum = 0;
   for (uint64_t bytes : plan.workspace()) sum += bytes;
+  return sum;
+}
+
+// Of arenas and workspaces, what lies in memory of devices.
+uint64_t elsewhere_bytes(const Plan& plan) {
+  uint64_t sum = 0;
+  for (size_t d = 0; d < plan.devices().size(); ++d)
+    if (!plan.devices()[d]->host()) sum += plan.placement().arena[d] + plan.workspace()[d];
   return sum;
 }
 
@@ -332,15 +340,17 @@ void bind_plan(nb::module_& m) {
            nb::arg("threads"), nb::arg("sizes") = std::vector<SizeArgs>{}, nb::arg("open") = std::map<int, OpenValueArgs>{},
            nb::arg("control") = std::map<int, ControlArgs>{}, nb::arg("sets") = std::map<int, std::vector<SetArgs>>{},
            nb::arg("makers") = std::map<int, MakerArgs>{}, nb::arg("opens") = std::vector<int>{}, nb::arg("given") = 0,
-           nb::arg("late") = std::vector<int>{},
+           nb::arg("late") = std::vector<int>{}, nb::arg("most") = std::vector<int64_t>{},
            "values: (bytes, device name); steps: (label, Kernel or None, ins, outs, [(in, out, offset)], [(in, out)]). What "
            "is not straight, see native/runtime/plan.h: sizes (word, a, b); open value -> (element bytes, sizes, pooled); "
            "control of step -> (word, target, loop, axis, count, (counted, tested, reversed)); sets of step -> (output, axis, "
            "symbol); maker of step -> (sizes, what makes a kernel of them); steps whose kernels take sizes as they come; "
-           "how many symbols are given; values that are fetched after a run.")
+           "how many symbols are given; values that are fetched after a run; the most that memory is planned for.")
+      .def("resized", &Plan::resized, nb::arg("most"), "The same plan with memory for other sizes of the given symbols.")
       .def_prop_ro("peak_bytes", [](const Plan& p) { return p.placement().peak; })
       .def_prop_ro("unshared_bytes", [](const Plan& p) { return p.placement().unshared; })
       .def_prop_ro("workspace_bytes", workspace_bytes)
+      .def_prop_ro("elsewhere_bytes", elsewhere_bytes)
       .def_prop_ro("placement", [](const Plan& p) { return spots(p.placement()); })
       .def_prop_ro("threads", &Plan::threads)
       .def(

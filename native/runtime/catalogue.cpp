@@ -134,8 +134,7 @@ Candidate ask(const DevicePtr& device, const DeviceRoutine& routine, const Probl
 
 std::pair<DevicePtr, const DeviceRoutine*> find_routine(const std::string& id) {
   for (const auto& device : devices())
-    for (const auto& routine : device->routines())
-      if (id == routine.table->id) return {device, &routine};
+    if (const DeviceRoutine* routine = device->find(id)) return {device, routine};
   throw Error("routine '" + id + "' is not in the catalogue of any open device");
 }
 
@@ -152,7 +151,8 @@ std::vector<Candidate> candidates(const std::string& text) {
 
 KernelPtr prepare(const std::string& text, const std::string& routine_id, const std::string& variant,
                   const Constants& constants, std::shared_ptr<void> keep) {
-  const Problem problem = Problem::parse(text);
+  const std::shared_ptr<const Problem> shared = Problem::shared(text);
+  const Problem& problem = *shared;
   const auto [device, routine] = find_routine(routine_id);
   auto fail = [&](const std::string& why) { return Error("routine " + routine_id + " on '" + text + "': " + why); };
   if (problem.kind != routine->table->layer)
@@ -189,6 +189,11 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
     } else {
       one.scale = c.scale;
       one.zero_point = c.zero_point;
+      one.dtype = c.scales.empty() ? nullptr : pw::text(c.dtype);
+      one.axis = c.axis;
+      one.count = static_cast<uint32_t>(c.scales.size());
+      one.scales = c.scales.data();
+      one.zero_points = c.zero_points.data();
     }
     given.push_back(one);
   }

@@ -20,13 +20,6 @@ namespace {
 
 const Routine& routine_of(const pw_routine_table* table) { return *static_cast<const Routine*>(table->context); }
 
-// The problem of a text; the last one of this thread is kept, as a problem goes through several verbs in a row.
-std::shared_ptr<const Problem> parsed(const char* text) {
-  thread_local std::shared_ptr<const Problem> last;
-  if (!last || last->text != text) last = std::make_shared<const Problem>(Problem::parse(text));
-  return last;
-}
-
 void say(char* reason, size_t size, const char* text) {
   if (reason && size) std::snprintf(reason, size, "%s", text);
 }
@@ -57,7 +50,7 @@ Verdict judge(const Routine& routine, const Problem& problem) {
 
 int cpu_accepts(const pw_routine_table* table, const char* text, char* reason, size_t size) {
   return guarded(reason, size, [&] {
-    const Verdict verdict = judge(routine_of(table), *parsed(text));
+    const Verdict verdict = judge(routine_of(table), *Problem::shared(text));
     if (verdict) return 0;
     say(reason, size, verdict.reason.c_str());
     return 1;
@@ -66,14 +59,14 @@ int cpu_accepts(const pw_routine_table* table, const char* text, char* reason, s
 
 int cpu_variants(const pw_routine_table* table, const char* text, void* context, pw_emit emit) {
   return guarded(nullptr, 0, [&] {
-    for (const auto& variant : routine_of(table).variants(*parsed(text))) emit(context, variant.c_str());
+    for (const auto& variant : routine_of(table).variants(*Problem::shared(text))) emit(context, variant.c_str());
     return 0;
   });
 }
 
 int cpu_ports(const pw_routine_table* table, const char* text, void* context, pw_emit emit) {
   return guarded(nullptr, 0, [&] {
-    emit(context, routine_of(table).ports(*parsed(text)).text().c_str());
+    emit(context, routine_of(table).ports(*Problem::shared(text)).text().c_str());
     return 0;
   });
 }
@@ -104,7 +97,7 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
                 uint32_t count, pw_kernel* kernel, char* reason, size_t size) {
   return guarded(reason, size, [&] {
     auto bound = std::make_unique<Bound>();
-    bound->problem = parsed(text);
+    bound->problem = Problem::shared(text);
     if (const Verdict verdict = judge(routine_of(table), *bound->problem); !verdict) throw Error(verdict.reason);
     const size_t expected = bound->problem->in.size() + bound->problem->out.size();
     if (count != expected)
@@ -113,7 +106,8 @@ int cpu_prepare(const pw_routine_table* table, const char* text, const char* var
     for (uint32_t i = 0; i < count; ++i) {
       const pw_constant& c = constants[i];
       if (c.data) given.push_back({.data = c.data, .id = c.id});
-      else given.push_back({.scale = c.scale, .zero_point = c.zero_point});
+      else given.push_back({.scale = c.scale, .zero_point = c.zero_point, .dtype = c.dtype ? parse_dtype(c.dtype) : DType::u8,
+                            .axis = c.axis, .scales = {c.scales, c.count}, .zero_points = {c.zero_points, c.count}});
     }
     bound->kernel = routine_of(table).prepare(*bound->problem, variant, given);
     if (!bound->kernel) throw Error("no kernel was made");
@@ -142,6 +136,7 @@ pw_routine_table table_of(const Routine& routine) {
   t.accuracy = static_cast<uint32_t>(card.accuracy);
   if (card.reference) t.flags |= PW_ROUTINE_REFERENCE;
   if (card.takes_epilogue) t.flags |= PW_ROUTINE_TAKES_EPILOGUE;
+  if (card.axis_scales) t.flags |= PW_ROUTINE_AXIS_SCALES;
   t.context = &routine;
   t.accepts = cpu_accepts;
   t.variants = cpu_variants;

@@ -162,9 +162,17 @@ void Device::list_routines() {
       table_->close(handle_);
       table_ = nullptr;
       routines_.clear();
+      by_id_.clear();
       return;
     }
+    by_id_.emplace(routine->id, routines_.size());  // the first of equal ids
     routines_.push_back({routine, missing_capability(routine->requires_, capabilities_)});
+  }
+  if (host()) return;
+  transfers_ = transfers_of(*this, cpu_device_table()->name);
+  for (const auto& transfer : transfers_) {
+    by_id_.emplace(transfer->table.id, routines_.size());
+    routines_.push_back({&transfer->table, ""});
   }
 }
 

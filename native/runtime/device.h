@@ -5,10 +5,13 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "pathweave/plugin.h"
+#include "runtime/transfers.h"
 #include "types/format.h"
 
 namespace pw {
@@ -26,6 +29,7 @@ class Device {
   Device(std::string path, const pw_device_table* table);
   // A device that could not be loaded at all.
   Device(std::string path, std::string reason);
+  Device(const Device&) = delete;
 
   bool available() const { return table_ != nullptr; }
   // Why it is absent, "" when it is available.
@@ -46,6 +50,11 @@ class Device {
   // Whether what crosses to it should lie in pinned memory.
   bool wants_pinned() const { return flags_ & PW_DEVICE_PINNED; }
   const std::vector<DeviceRoutine>& routines() const { return routines_; }
+  // That of an id; null when there is none.
+  const DeviceRoutine* find(std::string_view id) const {
+    const auto found = by_id_.find(id);
+    return found == by_id_.end() ? nullptr : &routines_[found->second];
+  }
   // Whether this process may use it: a queue belongs to the process in which the device was opened.
   bool here() const noexcept;
 
@@ -72,6 +81,8 @@ class Device {
   int score_ = 0;
   uint32_t clock_ = PW_CLOCK_WALL, flags_ = 0, forks_ = 0;
   std::vector<DeviceRoutine> routines_;
+  std::unordered_map<std::string_view, size_t> by_id_;
+  std::vector<std::unique_ptr<Transfer>> transfers_;
 };
 
 // Bytes of a dense value of that shape.

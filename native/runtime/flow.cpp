@@ -22,12 +22,18 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(p
   counts_.resize(plan_->steps().size());
   extra_.resize(plan_->devices().size());
   bind_values();
+  if (const auto& sizes = plan_->sizes(); sizes.most.size() == sizes.given && sizes.given == sizes.program.symbols().size()) {
+    most_.assign(sizes.program.count(), 0);
+    for (size_t i = 0; i < sizes.given; ++i) most_[static_cast<size_t>(sizes.program.symbols()[i])] = sizes.most[i];
+    if (!sizes.program.evaluate(most_.data())) most_.clear();
+  }
   bind_steps();
   bind_copies();
 }
 
 void FlowSession::bind_values() {
   for (const PlanValue& value : plan_->values()) {
+    if (!value.axes.empty() && !value.pooled) planned_.push_back(static_cast<int>(first_size_.size()));
     first_size_.push_back(sizes_.size());
     for (int size : value.axes) {
       sized_.emplace_back(sizes_.size(), size);
@@ -36,6 +42,14 @@ void FlowSession::bind_values() {
   }
   sizes_.push_back(0);  // that every value has an address
   pools_.resize(plan_->values().size());
+  // A size is early where no symbol but those that are given went into it.
+  const SizeProgram& program = plan_->sizes().program;
+  const auto& symbols = program.symbols();
+  late_size_.assign(program.count(), false);
+  for (size_t i = plan_->sizes().given; i < symbols.size(); ++i) late_size_[static_cast<size_t>(symbols[i])] = true;
+  for (size_t i = 0; i < program.count(); ++i)
+    if (program[i].kind >= SizeOp::Kind::add)
+      late_size_[i] = late_size_[static_cast<size_t>(program[i].a)] || late_size_[static_cast<size_t>(program[i].b)];
 }
 
 void* FlowSession::place_of(int value, size_t entry, std::vector<Patch>& patches) const {
@@ -79,23 +93,23 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   open_.push_back(std::move(open));
   for (const auto& [entry, first] : found) out_sizes_[entry] = open_.back().found.data() + first;
   steps_.push_back(step);
-  const SizeProgram& program = plan_->sizes().program;
-  const auto& symbols = program.symbols();
-  // A size is early where no symbol but those that are given went into it: told by the bounds of its operands.
-  std::vector<bool> late(program.count(), false);
-  for (size_t i = plan_->sizes().given; i < symbols.size(); ++i) late[static_cast<size_t>(symbols[i])] = true;
-  for (size_t i = 0; i < program.count(); ++i)
-    if (program[i].kind >= SizeOp::Kind::add)
-      late[i] = late[static_cast<size_t>(program[i].a)] || late[static_cast<size_t>(program[i].b)];
   const auto is_late = [&](int v) {
     const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
-    return std::any_of(axes.begin(), axes.end(), [&](int size) { return late[static_cast<size_t>(size)]; });
+    return std::any_of(axes.begin(), axes.end(), [&](int size) { return late_size_[static_cast<size_t>(size)]; });
   };
   Open& made = open_.back();
   for (int v : from.in) made.early &= !is_late(v);
   for (int v : from.out) made.early &= !is_late(v);
-  if (from.maker)
-    for (int size : from.maker->sizes) made.early &= !late[static_cast<size_t>(size)];
+  if (!from.maker) return;
+  made.open = true;
+  for (int size : from.maker->sizes) {
+    made.early &= !late_size_[static_cast<size_t>(size)];
+    const auto has = [&](int v) {
+      const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
+      return std::find(axes.begin(), axes.end(), size) != axes.end();
+    };
+    made.told &= from.opens || std::any_of(from.in.begin(), from.in.end(), has) || std::any_of(from.out.begin(), from.out.end(), has);
+  }
 }
 
 std::vector<int64_t> FlowSession::symbols() const {
@@ -109,6 +123,8 @@ std::vector<int64_t> FlowSession::symbols() const {
 bool FlowSession::set_sizes() noexcept {
   if (!plan_->sizes().program.evaluate(results_.data())) return false;
   for (const auto& [entry, size] : sized_) sizes_[entry] = results_[static_cast<size_t>(size)];
+  for (int v : planned_)
+    if (bytes_of(v) > plan_->values()[static_cast<size_t>(v)].bytes) return false;
   return true;
 }
 
@@ -203,6 +219,30 @@ void FlowSession::use(int step, KernelPtr kernel) {
   open_[static_cast<size_t>(step)].kernel = std::move(kernel);
 }
 
+// Whether a kernel for the largest sizes would do for all: that of the plan says of every axis that is open here that it is.
+bool FlowSession::roomy(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  if (most_.empty() || !from.opens) return false;
+  const auto side = [&](const std::vector<int>& values, size_t first) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto& axes = plan_->values()[static_cast<size_t>(values[i])].axes;
+      for (size_t axis = 0; axis < axes.size(); ++axis)
+        if (plan_->sizes().program[static_cast<size_t>(axes[axis])].kind != SizeOp::Kind::number &&
+            !from.kernel->open(first + i, axis))
+          return false;
+    }
+    return true;
+  };
+  return side(from.in, 0) && side(from.out, from.in.size());
+}
+
+std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const {
+  std::vector<int64_t> values;
+  values.reserve(sizes.size());
+  for (int size : sizes) values.push_back(results[static_cast<size_t>(size)]);
+  return values;
+}
+
 void FlowSession::prepare(int step) {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   Open& open = open_[static_cast<size_t>(step)];
@@ -231,20 +271,18 @@ void FlowSession::prepare(int step) {
     }
   }
   if (from.op != Op::kernel || !open.open) return;
-  const auto& sizes = from.maker ? from.maker->sizes : std::vector<int>{};
-  std::vector<int64_t> now;
-  for (int size : sizes) now.push_back(results_[static_cast<size_t>(size)]);
-  if (!open.bound.empty() && open.bound == now) return;
-  if (serves(step, *from.kernel, from.opens)) {
-    open.bound.clear();
-    if (open.kernel != from.kernel) use(step, from.kernel);
-    return;
-  }
+  open.skip = from.sets.empty() && std::all_of(from.out.begin(), from.out.end(), [&](int v) { return bytes_of(v) == 0; });
+  if (open.skip) return;
+  if (open.told && serves(step, *open.kernel, from.opens)) return;
+  if (open.told && serves(step, *from.kernel, from.opens)) return use(step, from.kernel);
   if (!from.maker) throw Error("its kernel takes no other sizes, and none can be made");
+  const bool for_all = roomy(step);
+  const std::vector<int64_t> now = values_of(from.maker->sizes, for_all ? most_ : results_);
+  if (!open.told && open.bound == now) return;
   auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
   if (kept == open.kept.end()) {
     KernelPtr kernel = from.maker->make(now.data());
-    if (!serves(step, *kernel, false)) throw Error("the kernel that was made for them is for others");
+    if (!serves(step, *kernel, for_all)) throw Error("the kernel that was made for them is for others");
     if (open.kept.size() >= kKept)
       open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
                                        [](const Open::Kept& a, const Open::Kept& b) { return a.used < b.used; }));
@@ -253,7 +291,7 @@ void FlowSession::prepare(int step) {
   }
   kept->used = ++used_;
   use(step, kept->kernel);
-  open.bound = std::move(now);
+  if (!open.told) open.bound = now;
 }
 
 void FlowSession::prepare_early() {
@@ -274,9 +312,11 @@ void FlowSession::stop(int step, int code, const char* why) noexcept {
 
 bool FlowSession::walk(const int64_t* sizes) noexcept {
   const auto& symbols = plan_->sizes().program.symbols();
-  int step = 0;
   try {
     message_.clear();
+    const size_t given = plan_->sizes().given;
+    if (prepared_ && given == symbols.size() && std::equal(last_.begin(), last_.end(), sizes)) return go();
+    prepared_ = false;
     for (size_t i = 0; i < symbols.size(); ++i) {
       const auto symbol = static_cast<size_t>(symbols[i]);
       const int64_t value = i < plan_->sizes().given ? sizes[i] : plan_->sizes().program[symbol].a;
@@ -286,14 +326,19 @@ bool FlowSession::walk(const int64_t* sizes) noexcept {
     if (!set_sizes()) throw Error("these sizes do not fit the net");
     for (Copy& copy : copies_) copy.bytes = bytes_of(copy.value);
     prepare_early();
-    step = 0;
+    if (given > 0) last_.assign(sizes, sizes + given);
+    prepared_ = true;
   } catch (const std::bad_alloc&) {
-    stop(step, kNoMemory, "no memory");
+    stop(0, kNoMemory, "no memory");
     return true;
   } catch (const std::exception& e) {
-    stop(step, kUnfit, e.what());
+    stop(0, kUnfit, e.what());
     return true;
   }
+  return go();
+}
+
+bool FlowSession::go() noexcept {
   std::fill(counts_.begin(), counts_.end(), 0);
   mark_ = wall_->now();
   bool whole = true;
@@ -334,6 +379,22 @@ Gather FlowSession::run(uint32_t number, Team& team) noexcept {
   team.phase = phase;
   if (const int code = run_phase(step, s, team); code != 0) fail(s, code);
   return step.kernel.phases ? Gather::pieces : Gather::everyone;
+}
+
+// Of the phase or the kernel that comes next in the list: where a branch or a loop leads elsewhere, it was fetched in vain.
+Memory FlowSession::ahead(uint32_t number, uint32_t index) const noexcept {
+  const uint64_t stage = ring_[number % kRing].load(std::memory_order_relaxed);
+  if (stage >> 40 != number) return {};
+  auto s = static_cast<size_t>(stage >> 20 & kBefore);
+  uint64_t phase = (stage & kBefore) + 1;
+  if (phase > kMostPhases) return {};
+  if (const Step& step = steps_[s]; step.serial || phase >= step.kernel.phases) ++s, phase = 0;
+  Memory memory;
+  if (s >= steps_.size() || !steps_[s].kernel.reads_first || (steps_[s].serial && index > 0)) return memory;
+  const Step& next = steps_[s];
+  next.kernel.reads_first(next.kernel.self, phase, index, static_cast<uint32_t>(next.serial ? 1 : threads_), &memory.data,
+                          &memory.bytes);
+  return memory;
 }
 
 int FlowSession::run_phase(const Step& step, int s, Team& team) noexcept {
@@ -510,6 +571,10 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
         stop(step, kUnfit, e.what());
         return UINT64_MAX;
       }
+    }
+    if (open_[static_cast<size_t>(step)].skip) {
+      ++step;
+      continue;
     }
     if (!fits(step)) {
       stop(step, kUnfit, "what is copied is larger than its bounds say");

@@ -28,7 +28,6 @@ class FlowSession final : public Session {
   // What is known of a step beside what the loop needs.
   struct Open {
     KernelPtr kernel;            // in use
-    std::vector<int64_t> bound;  // the plan's sizes that it was made for; empty: the plan's own kernel
     struct Kept {
       std::vector<int64_t> bound;
       KernelPtr kernel;
@@ -38,6 +37,10 @@ class FlowSession final : public Session {
     std::vector<int64_t> found;  // sizes that the step finds out, axis by axis of its outputs
     bool pools = false;          // it writes a value whose memory is taken meanwhile
     bool open = false;           // some of its values have open sizes
+    // What its kernel is made for shows in the sizes of its values; else `bound` says what the one in use was made for.
+    bool told = true;
+    std::vector<int64_t> bound;
+    bool skip = false;           // all its outputs are empty: there is nothing to do
     bool early = true;           // nothing that a step finds out changes it
   };
   struct Pool {
@@ -60,10 +63,11 @@ class FlowSession final : public Session {
   bool walk(const int64_t* sizes) noexcept override;
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
-  Memory ahead(uint32_t, uint32_t) const noexcept override { return {}; }
+  Memory ahead(uint32_t stage, uint32_t index) const noexcept override;
   int run_phase(const Step& step, int s, Team& team) noexcept override;
 
   void bind_values();
+  bool go() noexcept;
   bool set_sizes() noexcept;
   void prepare_early();
   // The stage that begins a step; steps that only decide where to go on are done at once. `alone`: nobody else looks.
@@ -86,7 +90,13 @@ class FlowSession final : public Session {
   static void* take(const pw_context* context, uint32_t output, uint64_t bytes);
   uint64_t stage_at(uint64_t step, uint64_t phase) const noexcept { return step << 20 | phase; }
 
+  bool roomy(int step) const noexcept;
+  std::vector<int64_t> values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const;
+
   std::vector<int64_t> results_;   // of the plan's sizes
+  std::vector<int64_t> most_;      // the same at the largest sizes that memory is planned for; empty: that is not known
+  std::vector<bool> late_size_;    // per size of the plan: it depends on what steps find out
+  std::vector<int> planned_;       // values of open sizes that have a place
   std::vector<int64_t> sizes_;     // of all values, axis by axis
   std::vector<size_t> first_size_;  // per value; past the end for those of fixed size
   std::vector<Open> open_;
@@ -101,6 +111,8 @@ class FlowSession final : public Session {
   std::vector<Extra> extra_;  // per device: workspace of kernels that need more than the plan's own
   std::vector<DeviceMemory> extra_memory_;
   std::atomic<bool> interrupted_{false};
+  std::vector<int64_t> last_;  // what the caller gave in the last run
+  bool prepared_ = false;      // all is as those sizes want it
   uint64_t used_ = 0;
   std::string message_;
 

@@ -40,6 +40,30 @@ Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vect
   for (const PlanStep& step : steps_) straight_ = straight_ && step.op == Op::kernel;
 }
 
+std::shared_ptr<Plan> Plan::resized(std::vector<int64_t> most) const {
+  if (most.size() != sizes_.given)
+    throw Error("expected " + std::to_string(sizes_.given) + " sizes, got " + std::to_string(most.size()));
+  PlanSizes sizes = sizes_;
+  sizes.most = std::move(most);
+  std::vector<int64_t> results(sizes.program.count());
+  for (size_t i = 0; i < sizes.program.symbols().size(); ++i) {
+    const auto symbol = static_cast<size_t>(sizes.program.symbols()[i]);
+    results[symbol] = i < sizes.given ? sizes.most[i] : sizes.program[symbol].b;
+  }
+  sizes.program.evaluate(results.data());  // what overflows belongs to values that are not planned
+  std::vector<PlanValue> values = values_;
+  for (PlanValue& value : values) {
+    if (value.axes.empty() || value.pooled) continue;
+    value.bytes = value.element;
+    for (int size : value.axes)
+      if (const int64_t one = results[static_cast<size_t>(size)];
+          one < 0 || __builtin_mul_overflow(value.bytes, static_cast<uint64_t>(one), &value.bytes) ||
+          value.bytes > static_cast<uint64_t>(kMostBytes))
+        throw Error("a value would have more bytes than one may have");
+  }
+  return std::make_shared<Plan>(std::move(values), steps_, graph_.inputs, graph_.outputs, threads_, std::move(sizes));
+}
+
 int Plan::device_index(const DevicePtr& device) {
   for (size_t i = 0; i < devices_.size(); ++i)
     if (devices_[i] == device) return static_cast<int>(i);

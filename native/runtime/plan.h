@@ -63,12 +63,14 @@ struct PlanStep {
   std::shared_ptr<const KernelMaker> maker{};  // null: its kernel takes all sizes
 };
 
-// Sizes that are known when a plan runs. `given`: how many of the symbols, the first ones, the caller gives. `late`: values
-// that the session hands out after a run, because their sizes are not known before.
+// Sizes that are known when a plan runs. `given`: how many of the symbols, the first ones, the caller gives; `most`: up to
+// which size of each memory is planned, for `given` of them. `late`: values that the session hands out after a run, because
+// their sizes are not known before.
 struct PlanSizes {
   SizeProgram program;
   size_t given = 0;
-  std::vector<int> late;
+  std::vector<int64_t> most{};
+  std::vector<int> late{};
 };
 
 class Plan {
@@ -77,6 +79,9 @@ class Plan {
   // the CPU. `threads`: how many run a step together, at most.
   Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vector<int> inputs, std::vector<int> outputs,
        int threads, PlanSizes sizes = {});
+
+  // The same plan with memory for other sizes of the symbols that the caller gives. Throws Error where these do not fit.
+  std::shared_ptr<Plan> resized(std::vector<int64_t> most) const;
 
   const std::vector<PlanValue>& values() const { return values_; }
   const std::vector<PlanStep>& steps() const { return steps_; }

@@ -185,6 +185,12 @@ int parse_threads(const std::string& text, std::string_view digits) {
 
 }  // namespace
 
+std::shared_ptr<const Problem> Problem::shared(const std::string& text) {
+  thread_local std::shared_ptr<const Problem> last;
+  if (!last || last->text != text) last = std::make_shared<const Problem>(parse(text));
+  return last;
+}
+
 Problem Problem::parse(const std::string& text) {
   Problem p;
   p.text = text;

@@ -1,5 +1,6 @@
 // Problem: one layer with concrete shapes, epilogue and thread count, as the routines see it.
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,8 @@ struct Problem {
 
   // Throws Error where the text is malformed, and where a size passes a limit of base/size.h.
   static Problem parse(const std::string& text);
+  // The same; the last one of this thread is kept, as a problem goes through several verbs in a row.
+  static std::shared_ptr<const Problem> shared(const std::string& text);
 
   // Attributes. `word` gives "" and the others throw Error when absent. Whole numbers lie between -kMostNumber
   // and kMostNumber of base/size.h; those beyond are taken for these.

@@ -1,6 +1,7 @@
 // Routine and Kernel: the contract of one way to compute a layer, and of that way bound to one problem.
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,15 @@ inline Ports preferred(Ports ports) {
 struct Constant {
   const void* data = nullptr;  // nullptr for values and absent inputs
   uint64_t id = 0;             // equal non-zero ids: equal contents
-  // Of a value: how an integer format of it is read, real = scale * (q - zero_point); 0: not known.
+  // Of a value with one scale in u8: how that is read, real = scale * (q - zero_point); 0: not known, or of another kind.
   float scale = 0;
   int32_t zero_point = 0;
+  // Every scale that is known, those above included: position k along `axis` has scales[k] and zero_points[k], in integers
+  // of type `dtype`. -1: there is one for the whole value. Empty where none is known. They live as long as `prepare`.
+  DType dtype = DType::u8;
+  int axis = -1;
+  std::span<const float> scales{};
+  std::span<const int32_t> zero_points{};
   template <class T>
   const T* as() const { return static_cast<const T*>(data); }
 };
@@ -125,6 +132,7 @@ struct Card {
   Accuracy accuracy = Accuracy::strict;
   bool reference = false;       // a candidate only where nothing else accepts, or when asked for
   bool takes_epilogue = false;  // may accept problems with an epilogue
+  bool axis_scales = false;     // takes values with a scale per position of an axis
   std::string requires_{};      // capability words joined by '+'
 };
 

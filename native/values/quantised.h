@@ -20,16 +20,19 @@ struct Scale {
   bool operator==(const Scale&) const = default;
 };
 
-// Of input `i` of the problem, a value.
-inline Scale scale_in(const Constants& constants, size_t i) {
-  const Constant& c = constants[i];
-  if (!(c.scale > 0)) throw Error("the scale of input " + std::to_string(i) + " is not known; calibrate the model");
+// The one scale of a value in u8, which is all that these routines take. Throws Error that says what the value has.
+inline Scale one_scale(const Constant& c, const std::string& value) {
+  if (c.axis >= 0)
+    throw Error("the scale of " + value + ": expected one for the whole value, got " + std::to_string(c.scales.size()) +
+                " along axis " + std::to_string(c.axis));
+  if (c.dtype != DType::u8) throw Error("the scale of " + value + ": expected integers of type u8, got " + text(c.dtype));
+  if (!(c.scale > 0)) throw Error("the scale of " + value + " is not known; calibrate the model");
   return {c.scale, c.zero_point};
 }
+// Of input `i` of the problem, a value.
+inline Scale scale_in(const Constants& constants, size_t i) { return one_scale(constants[i], "input " + std::to_string(i)); }
 inline Scale scale_out(const Problem& p, const Constants& constants, size_t i = 0) {
-  const Constant& c = constants[p.in.size() + i];
-  if (!(c.scale > 0)) throw Error("the scale of output " + std::to_string(i) + " is not known; calibrate the model");
-  return {c.scale, c.zero_point};
+  return one_scale(constants[p.in.size() + i], "output " + std::to_string(i));
 }
 
 // Outputs of scale `out` after an activation, without a residual.

@@ -15,7 +15,7 @@ namespace pw {
 // A tile splits each axis into two loops.
 constexpr int kMostLoops = 2 * static_cast<int>(kMostRank);
 
-// One input or output in one run. Sizes and layout are logical and of all of it, densely.
+// One input or output in one run: dense, with logical sizes.
 struct Operand {
   const void* data;
   const int64_t* size;
@@ -31,24 +31,25 @@ struct Operand {
   const T* as() const { return static_cast<const T*>(data); }
 };
 
-// Elements from one index of each logical axis to the next. Rows and nhwc only.
-inline void steps_of(const Operand& o, int64_t* step) {
-  if (o.layout == Layout::nhwc) {
-    step[1] = 1;
-    step[3] = o.size[1];
-    step[2] = o.size[3] * step[3];
-    step[0] = o.size[2] * step[2];
-    return;
-  }
-  int64_t next = 1;
-  for (int i = o.rank; i-- > 0; next *= o.size[i]) step[i] = next;
+// The logical axis that is the i-th in memory, outermost first, in a layout without blocks.
+inline int axis_in_memory(Layout layout, int i) {
+  const LayoutFacts& known = facts(layout);
+  return i < known.rank ? known.order[static_cast<size_t>(i)] : i;
 }
 
-// The logical axis that is the i-th in memory, outermost first.
-inline int axis_in_memory(Layout layout, int i) {
-  constexpr int nhwc[] = {0, 2, 3, 1};
-  return layout == Layout::nhwc ? nhwc[i] : i;
+// Elements from one index of each logical axis to the next.
+inline void steps_of(const Operand& o, int64_t* step) {
+  const LayoutFacts& known = facts(o.layout);
+  int64_t next = 1;
+  for (int i = o.rank; i-- > 0;) {
+    const int axis = i < known.rank ? known.order[static_cast<size_t>(i)] : i;
+    step[axis] = next;
+    next *= o.size[axis];
+  }
 }
+
+// The layout of a value of some rank where those that `images` is for lie in that.
+inline Layout layout_of(Layout images, size_t rank) { return of_rank(images, rank) ? images : plain_layout(rank); }
 
 // The inputs and outputs of a problem as runs find them: constants where they are, values with the sizes of the run.
 class RunOperands {
@@ -56,7 +57,7 @@ class RunOperands {
   RunOperands(const Problem& p, const Constants& constants, Layout images) {
     int next = 0;
     const auto layout = [&](const Tensor& t, bool constant) {
-      return constant || t.shape.size() != 4 ? plain_layout(t.shape.size()) : images;
+      return constant ? plain_layout(t.shape.size()) : layout_of(images, t.shape.size());
     };
     for (size_t i = 0; i < p.in.size(); ++i) {
       const Tensor& t = p.in[i];
@@ -194,7 +195,7 @@ class AnyRoutine : public Routine {
   Ports ports(const Problem& p) const override {
     Ports ports;
     const auto format = [&](const Tensor& t) {
-      return Format{t.dtype, t.shape.size() == 4 ? images_ : plain_layout(t.shape.size()), "cpu"};
+      return Format{t.dtype, layout_of(images_, t.shape.size()), "cpu"};
     };
     for (int i : p.dynamic()) ports.in.push_back(format(p.in[static_cast<size_t>(i)]));
     for (const Tensor& t : p.out) ports.out.push_back(format(t));
@@ -207,8 +208,8 @@ class AnyRoutine : public Routine {
   Verdict basics(const Problem& p, bool takes_constants_alone = false) const {
     bool image = false;
     for (const auto* list : {&p.in, &p.out})
-      for (const Tensor& t : *list) image = image || (t.present && !t.constant && t.shape.size() == 4);
-    if (images_ != Layout::nchw && !image) return Verdict::no("no value has rank 4");
+      for (const Tensor& t : *list) image = image || (t.present && !t.constant && of_rank(images_, t.shape.size()));
+    if (!facts(images_).row_major() && !image) return Verdict::no("no value has the layout's rank");
     if (p.dynamic().empty() && !takes_constants_alone) return Verdict::no("all inputs are constants");
     return Verdict::ok();
   }

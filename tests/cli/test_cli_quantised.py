@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pathweave.files.model import save
+from pathweave.net.net import Layer, Model, Net, TensorSpec
+from pathweave.net.scales import Scale
+
 
 @pytest.fixture
 def calibrated(pw, digits, heldout, tmp_path):
@@ -20,6 +24,20 @@ def test_show_prints_scales(pw, digits, calibrated):
     (scale, zero_point) = pw("show", calibrated, "--json").json["quantisation"]["main"]["x"]
     assert scale == pytest.approx(1 / 255) and zero_point == 0
     assert "calibrated" not in pw("show", digits).out
+
+
+def test_show_prints_scales_that_the_model_states(pw, tmp_path):
+    net = Net({"x": TensorSpec("f32", (2, 3))}, ["y"], [Layer("l", "relu", ("x",), ("y",))], {},
+              scales={"x": Scale((0.5, 0.25, 2.0), (1, 1, 4), "i8", 1), "y": Scale(0.125, 3)})
+    save(Model({"main": net}), tmp_path / "m.pw")
+    shown = pw("show", tmp_path / "m.pw").out
+    x, y = (next(line for line in shown.splitlines() if line.strip().startswith(f"{name} ") and "." in line) for name in "xy")
+    assert x.split() == ["x", "-264", "246", "0.25", "to", "2", "1", "to", "4", "i8", "1"]
+    assert y.split() == ["y", "-0.375", "31.5", "0.125", "3", "u8"]
+    assert "stated by the model: 2, of 2 values" in shown
+    found = pw("show", tmp_path / "m.pw", "--json").json
+    assert found["scales"] == {"x": {"scale": [0.5, 0.25, 2.0], "zero_point": [1, 1, 4], "dtype": "i8", "axis": 1},
+                               "y": [0.125, 3]} and found["quantisation"] == {}
 
 
 def test_verify_stays_in_the_range_of_the_samples(pw, calibrated):

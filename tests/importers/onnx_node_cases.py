@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from pathweave.errors import UnsupportedOperatorError
+from pathweave.errors import ShapeError, UnsupportedOperatorError
 from pathweave.importers import load
 from pathweave.importers.onnx import operators
 from pathweave.importers.onnx.tensors import ELEMENT_TYPES
@@ -126,6 +126,10 @@ def attempt(case: NodeCase) -> str:
                 passed += 1
             except UnsupportedOperatorError as e:
                 reasons.append(str(e))
+            except ShapeError as e:
+                if "expected one rank" not in str(e):
+                    raise
+                reasons.append("branches of different ranks")
         if not passed:
             return reasons[-1]
     return ""

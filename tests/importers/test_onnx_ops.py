@@ -253,6 +253,15 @@ CASES += [
     Case("Gather", (7, 13), X, K(i64(0, 5, -1)), axis=1),
     Case("Gather", (11,), X, K(i64(2).reshape(())), axis=-1),
     Case("Gather", (11,), f(5, 3), np.array([[0, 1], [4, 2]], np.int64)),
+    Case("GatherElements", (11, 13), X, np.abs(f(2, 6, 3, 9)).astype(np.int64), axis=2),
+    Case("GatherElements", (13,), f(3, 4), K(i64(0, -1, 2, 1).reshape(1, 4))),
+    Case("GatherND", (11,), f(3, 4, 5), K(i64(0, 1, 2, 3).reshape(2, 2)), fixed_only=True),
+    Case("GatherND", (12,), f(3, 4, 5), K(i64(0, 1, 2).reshape(3, 1)), fixed_only=True, batch_dims=1),
+    Case("NonZero", (9, 13), np.round(f(3, 4)), fixed_only=True),
+    Case("Compress", (9, 11), X, K(np.array([True, False, True])), axis=1, fixed_only=True),
+    Case("Compress", (11,), X, np.array([True, False, True]), axis=1, fixed_only=True),
+    Case("Compress", (11,), f(2, 3), np.array([False, True, True]), fixed_only=True),
+    Case("Compress", (11,), f(2, 3), K(np.array([False, True, True])), fixed_only=True),
     Case("Expand", (8, 13), f(3, 1), K(i64(2, 3, 4))),
     Case("Expand", (8,), f(3, 4), K(i64(1, 1))),
     Case("Tile", (7, 13), f(2, 3), K(i64(2, 3))),
@@ -364,7 +373,7 @@ def test_operator_agrees_with_onnx_runtime(case_opset):
 
 
 def test_every_operator_of_the_table_is_tested_here():
-    elsewhere = {"Constant", "Resize", "Swish"}
+    elsewhere = {"Constant", "Resize", "Swish", "If", "Loop", "Scan"}
     missing = {op.rpartition(":")[2] for op in operators()} - {c.op for c in CASES} - elsewhere
     assert not missing
 

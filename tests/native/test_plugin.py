@@ -25,6 +25,7 @@ from native_helpers import (
 
 import pathweave as pw
 from pathweave import _native, errors
+from pathweave.net.scales import UNKNOWN, Scale
 
 SHAPE = (1, 16, 6, 5)
 BYTES = 4 * 16 * 6 * 5
@@ -182,7 +183,7 @@ def test_its_routines_are_candidates_beside_ours(null_device):
     declined = next(c for c in sigmoid if c["device"] == "null0")
     assert not declined["ok"] and declined["reason"] == card["unavailable"]
     chosen = [c for c in up if c["ok"]]
-    assert [(c["id"], c["ins"], c["outs"]) for c in chosen] == [("adapt/upload:f32:null0", [HOST], [DEVICE])]
+    assert [(c["id"], c["ins"], c["outs"]) for c in chosen] == [("adapt/upload:any:null0", [HOST], [DEVICE])]
     null = [c for c in relu if c["ok"] and c["device"] == "null0"]
     assert [(c["ins"], c["outs"], c["reuse"]) for c in null] == [
         ([f"f32:{layout}:null0"], [f"f32:{layout}:null0"], [(0, 0)]) for layout in ("nchw", "nhwc")]
@@ -253,7 +254,7 @@ def _scripted(path, times):
 def test_run_timed_sees_the_scripted_clock_to_the_nanosecond(null_device, tmp_path):
     times = tmp_path / "times.txt"
     times.write_text("5000 relu/null:f32:nchw:null0\n123456789 add/null:f32:nchw:null0\n"
-                     "250 adapt/upload:f32:null0\n40 adapt/download:f32:null0 1x16x6x5\n")
+                     "250 adapt/upload:any:null0\n40 adapt/download:any:null0 1920\n")
     first, later = isolated(_scripted, null_device, str(times))
     for run in first:
         assert run[1:6] == [250, 5000, 123456789, 40, 40]
@@ -303,23 +304,48 @@ def _wrong_plans(path):
 
 def _told(path):
     library = open_null(path)
-    library.null_device_scale.restype = ctypes.c_double
+    library.null_device_scale.restype, library.null_device_scales.restype = ctypes.c_double, ctypes.c_char_p
     text = problem("conv2", [SHAPE, f"const:f32:4x{SHAPE[1]}x1x1"], [(SHAPE[0], 4, *SHAPE[2:])], dilation="1,1", groups=1,
                    pad="0,0,0,0", stride="1,1")
     weights = np.ones((4, SHAPE[1], 1, 1), np.float32)
     found = []
-    for scales in ([(0.5, 7), (9.0, 9), (0.25, 255)], []):
+    along = ((0.5, 0.25), (-3, 4), "i8", 1)
+    for scales in ([(0.5, 7), (9.0, 9), (0.25, 255)], [], [along, (0, 0), (2.0, -7, "i32", None)],
+                   [tuple(UNKNOWN), (0, 0), tuple(Scale(0.125, 9))]):
         _native.prepare(text, "conv2/null:f32:nchw:null0", "", [(None, 0), (weights, 1 << 40)], scales)
-        found.append([(library.null_device_scale(i), library.null_device_zero_point(i))
+        found.append([(library.null_device_scale(i), library.null_device_zero_point(i), library.null_device_scales(i).decode())
                       for i in range(library.null_device_told())])
     return found
 
 
 def test_scales_of_values_reach_a_plugin(null_device):
     """An entry per input, then per output; the scale of a constant is nothing."""
-    (x, w, y), without = isolated(_told, null_device)
-    assert x == (0.5, 7) and y == (0.25, 255) and np.isnan(w[0]) and w[1] == 0
-    assert without[0] == without[2] == (0, 0)
+    (x, w, y), without, others, objects = isolated(_told, null_device)
+    assert x == (0.5, 7, "u8 axis -1: 0.5 7") and y == (0.25, 255, "u8 axis -1: 0.25 255")
+    assert np.isnan(w[0]) and w[1:] == (0, "")
+    assert without[0] == without[2] == (0, 0, "")
+    # Who knows one scale in u8 alone is told that there is none.
+    assert others[0] == (0, 0, "i8 axis 1: 0.5 -3, 0.25 4") and others[2] == (0, 0, "i32 axis -1: 2 -7")
+    assert objects[0] == (0, 0, "") and objects[2] == (0.125, 9, "u8 axis -1: 0.125 9")
+
+
+@pytest.mark.parametrize("scale, said", [
+    ((0.5,), "expected 2 or 4 entries, got 1"), ((0.5, 1, "u9", None), "element type 'u9'"),
+    (((0.5, 0.5), (1,), "u8", 0), "as many zero points as scales, got axis 0, 2 and 1"),
+    (((), (), "u8", 0), "got axis 0, 0 and 0"), (((0.5,), (1,), "u8", -1), "got axis -1")])
+def test_scales_that_are_none_are_refused(scale, said):
+    text = problem("relu", [SHAPE], [SHAPE])
+    with pytest.raises(ValueError, match=said):
+        _native.prepare(text, "relu/table:u8:nhwc:cpu", "", [(None, 0)], [scale, (0, 0)])
+
+
+def test_routines_of_one_scale_say_so():
+    text = problem("relu", [SHAPE], [SHAPE])
+    for scale, said in ((((0.5, 0.25), (3, 4), "u8", 1), "of input 0: expected one for the whole value, got 2 along axis 1"),
+                        ((0.5, 3, "i8", None), "scale of input 0: expected integers of type u8, got i8"),
+                        ((0, 0), "scale of input 0 is not known; calibrate the model")):
+        with pytest.raises(ValueError, match=said):
+            _native.prepare(text, "relu/table:u8:nhwc:cpu", "", [(None, 0)], [scale, (1.0, 0)])
 
 
 def test_values_and_kernels_of_different_devices_do_not_mix(null_device):

@@ -227,9 +227,9 @@ def branches(depth: int, device: str = "null0") -> tuple[Net, list[int]]:
 
 def _pipeline(path: str, queues: int, depth: int):
     library = opened(path, "", 1, PW_NULL_COPY_QUEUES=queues)
-    library.null_device_set_time(b"adapt/upload:f32:null0", b"", 300)
+    library.null_device_set_time(b"adapt/upload:any:null0", b"", 300)
     library.null_device_set_time(b"relu/null:f32:nchw:null0", b"", 500)
-    library.null_device_set_time(b"adapt/download:f32:null0", b"", 200)
+    library.null_device_set_time(b"adapt/download:any:null0", b"", 200)
     net, outputs = branches(depth)
     session = net.plan(list(range(depth)), outputs).session()
     xs = [np.full(SHAPE, i + 1, np.float32) for i in range(depth)]
@@ -266,8 +266,8 @@ def _three(path: str):
     library = opened(path, "", 2)
     for device, ns in ((b"null0", 1000), (b"null1", 600)):
         library.null_device_set_time(b"relu/null:f32:nchw:" + device, b"", ns)
-        library.null_device_set_time(b"adapt/upload:f32:" + device, b"", 50)
-        library.null_device_set_time(b"adapt/download:f32:" + device, b"", 50)
+        library.null_device_set_time(b"adapt/upload:any:" + device, b"", 50)
+        library.null_device_set_time(b"adapt/download:any:" + device, b"", 50)
 
     def work(ins, outs):
         library.null_device_spend(700)
@@ -416,7 +416,6 @@ def _late(path: str, lag: str, where: str):
     library.null_device_set_late_code(where.encode(), b"", 42)
     net, outputs = across()
     session = net.plan([0], outputs).session()
-    library.null_device_clear()
     x, arrays = np.ones(SHAPE, np.float32), [np.zeros(SHAPE, np.float32) for _ in outputs]
     messages = []
     for call in (session.run, session.run_timed, session.run):
@@ -424,13 +423,14 @@ def _late(path: str, lag: str, where: str):
             call([x], arrays)
         except RuntimeError as e:
             messages.append(str(e))
+    library.null_device_clear()
     return messages, _run(*across())
 
 
 @pytest.mark.parametrize("lag", LAGS)
 @pytest.mark.parametrize("where, step", [
-    ("adapt/upload:f32:null0", 1), ("relu/null:f32:nchw:null0", 2), ("add/null:f32:nchw:null0", 3),
-    ("adapt/download:f32:null0", 4), ("add/null:f32:nchw:null1", 10), ("adapt/download:f32:null1", 11)])
+    ("adapt/upload:any:null0", 1), ("relu/null:f32:nchw:null0", 2), ("add/null:f32:nchw:null0", 3),
+    ("adapt/download:any:null0", 4), ("add/null:f32:nchw:null1", 10), ("adapt/download:any:null1", 11)])
 def test_work_that_fails_in_a_queue_is_told_with_its_step(null_device, lag, where, step):
     """Whoever waits for it first, at the end of the run or in the middle; the next run is as new."""
     messages, right = isolated(_late, null_device, lag, where)

@@ -16,9 +16,9 @@ from pathweave.runtime import catalogue, conversions
 from pathweave.runtime.bound import BoundNet, constant_id, resolve_shapes
 from pathweave.runtime.catalogue import Candidate, numpy_candidate
 from pathweave.runtime.defaults import default_choices, default_route
-from pathweave.runtime.model import Runnable
 from pathweave.runtime.plan import build_plan
 from pathweave.runtime.prepare import KernelCache
+from pathweave.runtime.runnable import Runnable
 
 F32 = "f32"
 

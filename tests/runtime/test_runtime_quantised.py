@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -283,16 +284,16 @@ def test_a_plan_refuses_integers_without_a_scale(calibrated, classifier):
     bound = calibrated.bind()
     choices = default_choices(bound, 1, "quantised", Restriction("qint8"))
     with pytest.raises(RouteError, match="has no scale: calibrate the model first"):
-        build_plan(BoundNet(bound.net), choices, [], 1)
+        build_plan(BoundNet(replace(bound.net, scales={})), choices, [], 1)
     form = Format("u8", "nhwc")
-    bare = BoundNet(bound.net)
+    bare = BoundNet(replace(bound.net, scales={}))
     with pytest.raises(RouteError, match="has no scale"):
         from pathweave.net.problem import adapt_problem
         from pathweave.net.route import Conversion
-        from pathweave.runtime.plan import _Builder
+        from pathweave.runtime.builder import Builder
         from pathweave.runtime.prepare import KernelCache
         c = catalogue.candidates(adapt_problem(bare.spec("x"), Format("f32", "nchw"), form, 1), accuracy="quantised")[0][0]
-        builder = _Builder(bare, {}, [], 1, KernelCache(bare))
+        builder = Builder(bare, {}, [], 1, KernelCache(bare))
         builder.where["x"] = {Format("f32", "nchw"): 0}
         builder._adapt("x", Conversion("x", Format("f32", "nchw"), form, c.routine, c.version, c.variant))
 

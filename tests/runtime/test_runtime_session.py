@@ -58,7 +58,7 @@ def test_inputs_are_left_alone(session, x):
 
 
 @pytest.mark.parametrize("value, says", [
-    ([[1.0]], "NumPy array"), (1.0, "NumPy array"), ("x", "NumPy array"), (np.float32(1), "NumPy array"),
+    ([[1.0]], "NumPy array"), (1.0, "NumPy array"), ("x", "NumPy array"), (np.float32(1), "shape"),
     (None, "x"), (np.zeros((1, 3, 16), np.float32), "shape"), (np.zeros((1, 3, 16, 15), np.float32), "15"),
     (np.zeros((2, 3, 16, 16), np.float32), "shape"), ({}, "missing"), ({"y": 1}, "unknown"),
 ])

@@ -49,22 +49,107 @@ def test_a_fast_device_takes_the_work(library, net_bytes, tmp_path, monkeypatch)
     """One nanosecond per step (a layer has up to two more for its epilogue): what the device can do is done there."""
     kinds = ("conv2", "max_pool2", "global_average_pool", "dense", "reshape", "add", "relu")
     lines = [f"1 {k}/null:f32:{layout}:null0" for k in kinds for layout in ("nchw", "nhwc")]
-    lines += ["2 adapt/upload:f32:null0", "3 adapt/download:f32:null0", "1 adapt/relayout:f32:null0"]
+    lines += ["2 adapt/upload:any:null0", "3 adapt/download:any:null0", "1 adapt/relayout:f32:null0"]
     found = solved(tmp_path, library, net_bytes, "\n".join(lines) + "\n", monkeypatch)
     layers, conversions = found["route"]["layers"].values(), found["route"]["conversions"]
     convolutions = [c for c in layers if c["routine"].startswith("conv2/")]
     assert convolutions and all(c["routine"].endswith(":null0") and 1 <= c["predicted_ns"] <= 3 for c in convolutions)
-    ups = [c for c in conversions if c["routine"] == "adapt/upload:f32:null0"]
-    downs = [c for c in conversions if c["routine"] == "adapt/download:f32:null0"]
+    ups = [c for c in conversions if c["routine"] == "adapt/upload:any:null0"]
+    downs = [c for c in conversions if c["routine"] == "adapt/download:any:null0"]
     assert len(ups) == 1 and ups[0]["predicted_ns"] == 2 and all(c["predicted_ns"] == 3 for c in downs)
-    assert {"adapt/upload:f32:null0"} <= {routine for routine, _ in found["steps"]}
-    assert {m for _, r, m in found["times"] if r == "adapt/upload:f32:null0"} == {2}
+    assert {"adapt/upload:any:null0"} <= {routine for routine, _ in found["steps"]}
+    assert {m for _, r, m in found["times"] if r == "adapt/upload:any:null0"} == {2}
     assert found["shape"] == [1, 10]
+
+
+PROFILES = """
+import json, sys
+import pathweave as pw
+from pathweave.profiling.protocol import this_host
+from pathweave.profiling.store import Store
+assert all(d["available"] for d in pw.open_plugin("{library}"))
+model = pw.load("net.onnx")
+with Store.open("store.sqlite") as store:
+    before = store.hosts()
+    profile = pw.profile(model, threads={threads}, store=store, budget_s=0.5)
+    print(json.dumps({{"host": this_host().id, "before": before, "after": store.hosts(),
+                      "null": sorted([m.problem, m.routine, m.host, m.count] for m in profile if "null0" in m.routine),
+                      "problems": sorted({{m.problem for h in store.hosts() for m in store.lookup(h).values()
+                                          if "null0" in m.routine}})}}))
+"""
+
+
+def profiled(folder: Path, library: str, monkeypatch, driver: str, threads: int = 2) -> dict:
+    monkeypatch.setenv("PW_NULL_DRIVER", driver)
+    done = run_python(PROFILES.format(library=library, threads=threads), folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_another_driver_is_another_key(library, net_bytes, tmp_path, monkeypatch):
+    """What the CPU measured keeps its key; what touches the device is measured anew, and found again with the old driver."""
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    first = profiled(tmp_path, library, monkeypatch, "1.0")
+    host = first["host"]
+    (device,) = set(first["after"]) - {host}
+    assert host in first["after"] and device.startswith(f"{host}+null0=") and first["before"] == {}
+    assert first["after"][device]["facts"] == {"devices": {"null0": "null model 0, driver 1.0"}}
+    assert first["null"] and all(where == device for _, _, where, _ in first["null"])
+    second = profiled(tmp_path, library, monkeypatch, "2.0")
+    (other,) = set(second["after"]) - {host, device}
+    assert other.startswith(f"{host}+null0=") and other != device
+    assert second["null"] and all(where == other for _, _, where, _ in second["null"])
+    assert second["after"][device] == first["after"][device]
+    third = profiled(tmp_path, library, monkeypatch, "1.0")
+    assert set(third["after"]) == {host, device, other} and third["after"][other] == second["after"][other]
+    assert {(p, r) for p, r, *_ in third["null"]} >= {(p, r) for p, r, *_ in first["null"]}
+    assert all(where == device for _, _, where, _ in third["null"])
+
+
+def test_a_device_to_which_threads_do_not_matter_is_measured_for_all_of_them(library, net_bytes, tmp_path, monkeypatch):
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    first = profiled(tmp_path, library, monkeypatch, "1.0", threads=2)
+    assert first["problems"] and all(text.endswith(" threads=1") for text in first["problems"])
+    assert all(text.endswith(" threads=2") for text, *_ in first["null"])
+    second = profiled(tmp_path, library, monkeypatch, "1.0", threads=1)
+    counts = {(text.replace("threads=2", "threads=1"), routine): n for text, routine, _, n in first["null"]}
+    found = {(text, routine): n for text, routine, _, n in second["null"]}
+    assert set(counts) <= set(found) and all(found[key] >= n for key, n in counts.items())
+
+
+TUNES = """
+import json
+import numpy as np
+import pathweave as pw
+from pathweave.profiling.store import Store
+from pathweave.report.routes import route_json, route_table
+assert all(d["available"] for d in pw.open_plugin("{library}"))
+tuned = pw.tune("net.onnx", threads=2, store=Store.memory(), budget_s=3, restrict="{restrict}", progress=False)
+route = tuned.route()
+plan = tuned.plan(route)
+print(json.dumps({{"overlap": route.notes.get("overlap"), "json": route_json(plan)["notes"].get("overlap"),
+                  "notes": route_table(plan).notes, "race": route.notes["race"]}}))
+"""
+
+
+@pytest.mark.parametrize("restrict, crosses", [("null0", True), ("cpu", False)])
+def test_the_race_times_whole_calls_and_the_route_says_what_overlapped(library, net_bytes, tmp_path, monkeypatch, restrict,
+                                                                       crosses):
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    done = run_python(TUNES.format(library=library, restrict=restrict), tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["overlap"] == found["json"] and (found["overlap"] is not None) == crosses
+    lines = [n for n in found["notes"] if n.startswith("at work: ")]
+    assert len(lines) == crosses
+    if crosses:
+        assert found["overlap"]["busy_ns"]["null0"] >= 1000 and "null0" in lines[0]
+        assert found["overlap"]["overlapped_ns"] >= 0
 
 
 def test_a_slow_transfer_keeps_the_work_here(library, net_bytes, tmp_path, monkeypatch):
     """A second per transfer: not even free computing on the device is worth it."""
-    lines = ["1000000000 adapt/upload:f32:null0", "1000000000 adapt/download:f32:null0"]
+    lines = ["1000000000 adapt/upload:any:null0", "1000000000 adapt/download:any:null0"]
     found = solved(tmp_path, library, net_bytes, "\n".join(lines) + "\n", monkeypatch)
     assert not any("null0" in c["routine"] for c in found["route"]["layers"].values())
     assert not any("null0" in c["routine"] for c in found["route"]["conversions"])

@@ -24,6 +24,7 @@ from pathweave.files.model import atomic_writer, damage, read, recognises, save
 from pathweave.net.format import Format
 from pathweave.net.net import Epilogue, Layer, Model, Net, TensorSpec
 from pathweave.net.route import Choice, Conversion, Route
+from pathweave.net.scales import Scale
 
 NHWC, NCHW = Format("f32", "nhwc"), Format("f32", "nchw")
 
@@ -413,7 +414,7 @@ def read_back(folder, model: Model) -> Model:
 def test_scales_are_read(tmp_path):
     (tmp_path / "h.pw").write_bytes(assemble(with_model(small(QUANTISATION={"main": {"x": [0.1, 7], "y": [1, 255]}}))))
     found = read(tmp_path / "h.pw").quantisation["main"]
-    assert found == {"x": (float(np.float32(0.1)), 7), "y": (1.0, 255)}
+    assert found == {"x": Scale(float(np.float32(0.1)), 7), "y": Scale(1.0, 255)}
 
 
 @pytest.mark.parametrize("model, match", MODELS, ids=range(len(MODELS)))

@@ -5,16 +5,17 @@
 #include "ukernels/kinds/quantise_u8.h"
 #include "ukernels/kinds/transpose_f32.h"
 #include "ukernels/kinds/transpose_u8.h"
+#include "values/quantised.h"
 #include "values/vector.h"
 
 namespace pw {
 namespace {
 
 // How bytes of a value are read. u8 to u8 moves them as they are: as numbers from 0 to 255.
-QuantiseU8Args reading(const Constant& value, bool moves) {
+QuantiseU8Args reading(Scale value) {
   QuantiseU8Args a{};
-  a.scale = moves ? 1.0f : value.scale;
-  a.out.zero = moves ? 0 : value.zero_point;
+  a.scale = value.scale;
+  a.out.zero = value.zero;
   a.out.inverse = 1.0f / a.scale;
   a.out.low = static_cast<float>(-a.out.zero);
   a.out.high = static_cast<float>(255 - a.out.zero);
@@ -146,9 +147,9 @@ class Quantise : public VectorRoutine {
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
-    if (!moves() && !(constants[0].scale > 0)) throw Error("the value has no scale");
-    return std::make_unique<QuantiseKernel>(variant_ukernel<QuantiseU8>(kind_, variant), reading(constants[0], moves()),
-                                            source_, target_, p.in[0].shape);
+    const Scale scale = moves() ? Scale{1.0f, 0} : one_scale(constants[0], "the value");
+    return std::make_unique<QuantiseKernel>(variant_ukernel<QuantiseU8>(kind_, variant), reading(scale), source_, target_,
+                                            p.in[0].shape);
   }
 
  private:

@@ -264,7 +264,7 @@ class AxesReduction : public AnyRoutine {
         (!floats && (word == "l2" || word == "log_sum" || word == "log_sum_exp")))
       return Verdict::no(std::string(word) + " not of " + pw::text(t));
     if (extreme || word == "sum" || word == "mean") {
-      const Layout layout = p.in[0].shape.size() == 4 ? images_ : Layout::plain;
+      const Layout layout = layout_of(images_, p.in[0].shape.size());
       const auto reduced = reduced_axes(p);
       std::vector<int64_t> axes;
       for (size_t i = 0; i < reduced.size(); ++i)

@@ -31,7 +31,7 @@ class PadAnyKernel : public MoverKernel {
   PadAnyKernel(const Problem& p, Layout images) : MoverKernel(p, images), widths_(pad_widths(p)) {
     const auto mode = p.word("mode");
     mode_ = mode == "constant" ? Mode::constant : mode == "edge" ? Mode::edge : mode == "reflect" ? Mode::reflect : Mode::wrap;
-    const Layout layout = p.in[0].shape.size() == 4 ? images : Layout::plain;
+    const Layout layout = layout_of(images, p.in[0].shape.size());
     for (size_t i = 0; i < widths_.size(); ++i) {
       const auto [before, behind] = widths_[static_cast<size_t>(axis_in_memory(layout, static_cast<int>(i)))];
       if (before != 0 || behind != 0) padded_ = static_cast<int>(i) + 1;

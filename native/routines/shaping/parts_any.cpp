@@ -80,7 +80,7 @@ class Concat : public AnyRoutine {
   // What lies around the axis in memory has length 1.
   bool outermost(const Dims& shape, int axis) const {
     for (size_t i = 0; i < shape.size(); ++i) {
-      const int d = axis_in_memory(shape.size() == 4 ? images_ : Layout::plain, static_cast<int>(i));
+      const int d = axis_in_memory(layout_of(images_, shape.size()), static_cast<int>(i));
       if (d == axis) return true;
       if (shape[static_cast<size_t>(d)] != 1) return false;
     }

@@ -164,8 +164,9 @@ def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: st
     with progress("roof") as tell:
         found = limits([plan.threads], tell=tell)
         tell(0.5, "timing steps")
-        samples, calls = step_samples(plan.session(), inputs, seconds=ROOF_SECONDS, at_least=10, at_most=1000)
-    result = roof.report(plan, samples, found, calls, model)
+        session = plan.session()
+        samples, calls = step_samples(session, inputs, seconds=ROOF_SECONDS, at_least=10, at_most=1000)
+    result = roof.report(plan, samples, found, calls, model, session.counts())
     if out is not None:
         _write(out, result)
     if json:
@@ -273,6 +274,7 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
     from ..report.bench import Entry
     from ..report.routes import origin_of
     from ..runtime.inputs import as_declared
+    from ..runtime.overlap import overlap_of
     from ..timer import SYSTEM
     begin = SYSTEM.now()
     plan = loaded.plan(route, bound.shapes, loaded.threads)
@@ -281,8 +283,10 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
     def call() -> list[Any]:
         return list(as_declared(bound, session.run(inputs)).values())  # views, so that all engines' outputs compare
     call()
-    return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan),
-                 prepare_s=SYSTEM.now() - begin)
+    seconds = SYSTEM.now() - begin
+    overlap = overlap_of(plan, session, inputs)
+    return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan), prepare_s=seconds,
+                 overlap=overlap.to_json() if overlap else None)
 
 
 def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:

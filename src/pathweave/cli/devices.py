@@ -57,6 +57,8 @@ def command(
     print_tables("\n".join(lines), "",
                  Table([Column("name", "device"), Column("state", "state"), Column("description", "description"),
                         Column("routines", "routines", right=True), Column("clock", "clock"),
+                        Column("free_bytes", "free", lambda b: "" if b is None else show_bytes(b), True, fold=3),
+                        Column("identity", "identity", fold=2),
                         Column("emulation", "emulation"), Column("path", "library"), Column("reason", "reason")], rows),
                  "", table())
 

@@ -49,6 +49,7 @@ def command(
 ) -> None:
     """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
     from ..net.border import in_layout
+    from ..net.scales import plain_scales
     from ..words import counted, printable
     writable_target(out, "model")
     for option, path in (("--preprocess", preprocess), ("--postprocess", postprocess)):
@@ -71,7 +72,7 @@ def command(
         for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
-                    "layouts": loaded.layouts, "quantisation": loaded.quantisation, "notes": loaded.notes})
+                    "layouts": loaded.layouts, "quantisation": plain_scales(loaded.quantisation), "notes": loaded.notes})
         return
     print_tables(f"{out}: written from {model}")
     for name, net in nets.items():

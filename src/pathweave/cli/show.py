@@ -32,7 +32,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             raise
         _show_open(model, loaded, e.__cause__.symbols, json)
         return
-    net, rows = bound.net, _layers(bound)
+    rows = _layers(bound)
     before = Counter(loaded.imported["main"])
     after = Counter(layer.kind for layer in bound.layers)
     total = sum(r["operations"] for r in rows)
@@ -47,7 +47,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
                        for n, s in loaded.main.inputs.items()},
             "outputs": {n: str(s) for n, s in bound.outputs.items()}, "layouts": bound.layouts,
             "layers": rows, "parameters": held, "operations": total,
-            "passes": {"before": dict(before), "after": dict(after)}, "quantisation": loaded.quantisation,
+            "passes": {"before": dict(before), "after": dict(after)}, **_scales_json(loaded, bound),
             "notes": loaded.notes, "numpy": through.to_json(),
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
@@ -66,7 +66,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
                   list(with_inner_rows(rows)), notes=[_total(held, total), _passes(before, after, is_own(model))])
     parts: list[Any] = ["\n".join(map(printable, lines)), table]
     if bound.scales:
-        parts += ["", _scales(bound)]
+        parts += ["", _scales(bound, loaded.quantisation.get("main", {}))]
     if route is not None:
         from ..report.routes import origin_of, route_table
         plan = loaded.plan(shapes=bound.shapes, threads=threads or route.threads)
@@ -177,20 +177,36 @@ def _work(net: Any, specs: Any) -> dict[str, int]:
             if all(v in specs for v in (*layer.inputs, *layer.outputs) if v)}
 
 
-def _scales(bound: Any) -> Any:
-    """Calibrated values, in the order in which they are made."""
+def _scales_json(loaded: Any, bound: Any) -> dict[str, Any]:
+    """Scales that calibration found, by net, and those of the values that are shown, whoever states them."""
+    from ..net.scales import plain_scales
+    return {"quantisation": plain_scales(loaded.quantisation), "scales": plain_scales({"main": bound.scales})["main"]}
+
+
+def _scales(bound: Any, calibrated: Any) -> Any:
+    """Values with a scale, in the order in which they are made; the type and the axis where there is one that has others."""
     from ..report.tables import Column, Table
     from ..words import counted
 
     def short(x: float) -> str:
         return f"{x:.5g}"
+
+    def ends(numbers: Any, text: Any = str) -> str:
+        return text(numbers[0]) if min(numbers) == max(numbers) else f"{text(min(numbers))} to {text(max(numbers))}"
     made = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
-    rows = [{"value": v, "least": s.range[0], "largest": s.range[1], "scale": s.scale, "zero_point": s.zero_point}
-            for v in made if (s := bound.scales.get(v))]
-    return Table([Column("value", "value"), Column("least", "least", short, True), Column("largest", "largest", short, True),
-                  Column("scale", "scale", short, True), Column("zero_point", "zero point", right=True)], rows,
-                 f"calibrated: {len(rows)} of {counted(sum(bound.spec(v).dtype == 'f32' for v in made), 'value')}",
-                 ["as integers q of 8 bits: real = scale * (q - zero point)"])
+    found = {v: bound.scales[v] for v in made if v in bound.scales}
+    rows = [{"value": v, "least": s.range[0], "largest": s.range[1], "scale": ends(s.steps, short),
+             "zero_point": ends(s.zero_points), "type": s.dtype, "axis": "" if s.axis is None else f"{s.axis}"}
+            for v, s in found.items()]
+    columns = [Column("value", "value"), Column("least", "least", short, True), Column("largest", "largest", short, True),
+               Column("scale", "scale", right=True), Column("zero_point", "zero point", right=True)]
+    if not all(s.simple for s in found.values()):
+        columns += [Column("type", "type"), Column("axis", "axis", right=True)]
+    stated = len(found.keys() & bound.net.scales.keys() - calibrated.keys())
+    title = f"calibrated: {len(rows) - stated}" + (f", stated by the model: {stated}," if stated else "")
+    note = "as integers q of 8 bits: real = scale * (q - zero point)" if len(columns) == 5 else \
+        "as integers q of the type: real = scale * (q - zero point); where there is an axis, each position of it has a scale"
+    return Table(columns, rows, f"{title} of {counted(sum(bound.spec(v).dtype == 'f32' for v in made), 'value')}", [note])
 
 
 def _total(parameters: int, operations: int) -> str:

@@ -8,9 +8,11 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
                        "constants": ["w"],
                        "layers": [{"name": "c", "kind": "conv2", "inputs": ["x", "w"], "outputs": ["y"],
                                    "attrs"?: {"stride": [2, 2]},
-                                   "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}]}},
+                                   "epilogue"?: {"add": true, "act": "clip", "params": [0, 6]}}],
+                       "scales"?: {"x": [0.0078125, 128],     what the model states itself, alike
+                                   "w": {"scale": [0.5, 0.25], "zero_point": [0, 0], "dtype": "i8", "axis"?: 0}}}},
      "meta": {...}, "routes": {SIGNATURE: route},
-     "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of values, see scales.py
+     "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of calibrated values, see scales.py
      "layouts"?: {"x": "nhwc"},                               of a call's arrays, see border.py
      "plugins"?: {"swish2": "swish 1.0"}}                     layer kind -> package and version of the plugin that defines it
 
@@ -24,7 +26,6 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import struct
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Mapping, NoReturn
@@ -35,10 +36,10 @@ from ..net.border import checked_layouts
 from ..net.format import DTYPES
 from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from ..net.route import Route
-from ..net.scales import LARGEST_SCALE, LEAST_SCALE, Scale
+from ..net.scales import Scale, make_scale
 from ..net.size import MOST_RANK, MOST_SIZE
-from . import blocks
 from ..plugins import left_out, owner
+from . import blocks
 
 #: Format written, and the formats that can be read.
 FORMAT = 1
@@ -174,11 +175,13 @@ def encode(model: Model) -> dict:
     for name in sorted(model.nets, key=lambda n: NET_ORDER.index(n) if n in NET_ORDER else len(NET_ORDER)):
         net = model.nets[name]
         nets[name] = {**_encode_net(net, f"net {name}", tensors), "constants": list(net.constants)}
+        if net.scales:
+            nets[name]["scales"] = {value: scale.to_plain() for value, scale in net.scales.items()}
     routes = {signature: to_plain(route.to_json(), f"route {signature!r}")
               for signature, route in model.routes.items()}
     data = {"format": FORMAT, "nets": nets, "meta": to_plain(model.meta, "meta"), "routes": routes}
     if any(model.quantisation.values()):
-        data["quantisation"] = {net: {value: [float(s.scale), int(s.zero_point)] for value, s in scales.items()}
+        data["quantisation"] = {net: {value: s.to_plain() for value, s in scales.items()}
                                 for net, scales in model.quantisation.items()}
     if model.layouts:
         data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
@@ -275,19 +278,31 @@ def _quantisation(data: Any, nets: Mapping[str, Net]) -> dict[str, dict[str, Sca
     for net, values in _object(data, "quantisation", None, ()).items():
         if net not in nets:
             raise bad("quantisation", f"some of the nets {', '.join(nets)}", net)
-        found[net] = {}
-        for value, pair in _object(values, f"quantisation of {net}", None, ()).items():
-            where = f"quantisation of {net}, value {shown(value)}"
-            if not value:
-                raise bad(where, "a name", value)
-            if not isinstance(pair, list) or len(pair) != 2:
-                raise bad(where, "[scale, zero point]", pair)
-            scale, zero_point = pair
-            if type(scale) not in (int, float) or not LEAST_SCALE <= scale <= LARGEST_SCALE:
-                raise bad(where, f"a scale from {LEAST_SCALE:.3g} to {LARGEST_SCALE:.3g}", scale)
-            if type(zero_point) is not int or not 0 <= zero_point <= 255:
-                raise bad(where, "a zero point from 0 to 255", zero_point)
-            found[net][value] = Scale(struct.unpack("f", struct.pack("f", scale))[0], zero_point)
+        found[net] = _scales(values, f"quantisation of {net}")
+    return found
+
+
+def _scales(data: Any, where: str) -> dict[str, Scale]:
+    """Scales by value, in either of their forms."""
+    found: dict[str, Scale] = {}
+    for value, entry in _object(data, where, None, ()).items():
+        at = f"{where}, value {shown(value)}"
+        if not value:
+            raise bad(at, "a name", value)
+        if isinstance(entry, dict):
+            fields = _object(entry, at, ("scale", "zero_point", "dtype"), ("axis",))
+            several = "axis" in fields
+            if not isinstance(fields["dtype"], str) or several and type(fields["axis"]) is not int or \
+                    any(isinstance(fields[k], list) != several for k in ("scale", "zero_point")):
+                raise bad(at, "scale and zero_point, lists where there is an axis, and dtype, a word", entry)
+        elif isinstance(entry, list) and len(entry) == 2 and not any(isinstance(x, list) for x in entry):
+            fields = {"scale": entry[0], "zero_point": entry[1]}
+        else:
+            raise bad(at, "[scale, zero point], or an object of scale, zero_point, dtype and axis", entry)
+        try:
+            found[value] = make_scale(**fields)
+        except ModelError as e:
+            raise FileFormatError(f"{at}: {e}; {DAMAGED}") from None
     return found
 
 
@@ -373,7 +388,7 @@ class _Tensors:
 
 
 def _net(data: Any, where: str, tensors: _Tensors) -> Net:
-    data = _object(data, where, ("inputs", "outputs", "constants", "layers"), ())
+    data = _object(data, where, ("inputs", "outputs", "constants", "layers"), ("scales",))
     inputs = {v: _spec(s, f"{where}, input {shown(v)}")
               for v, s in _object(data["inputs"], f"{where}, inputs", None, ()).items()}
     if "" in inputs:
@@ -382,7 +397,8 @@ def _net(data: Any, where: str, tensors: _Tensors) -> Net:
     if not isinstance(data["layers"], list):
         raise bad(f"{where}, layers", "a list", data["layers"])
     layers = [_layer(x, where, i, tensors) for i, x in enumerate(data["layers"])]
-    net = Net(inputs, _names(data["outputs"], f"{where}, outputs"), layers, held)
+    net = Net(inputs, _names(data["outputs"], f"{where}, outputs"), layers, held,
+              scales=_scales(data.get("scales", {}), f"{where}, scales"))
     try:
         net.check()
     except ModelError as e:

@@ -16,6 +16,7 @@ from ..net.floats import HALVES
 from ..net.format import numpy_dtype
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
+from ..net.scales import Scale, check_axis
 from ..words import counted
 from .types import ElementTypes, narrow
 
@@ -52,6 +53,7 @@ class Builder:
         self._unfolded: dict[str, Layer] = {}
         self._computed: dict[str, str] = {}
         self.shapes = OpenShapes(inputs)
+        self.scales: dict[str, Scale] = {}
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
@@ -83,6 +85,19 @@ class Builder:
         self.folding.constant(array)
         return self.add_constant(name, array)
 
+    def scale(self, value: str, scale: Scale) -> None:
+        """State how integers stand for the numbers of a value or constant; see `net.scales.make_scale`.
+
+        Raises ModelError for one that does not exist, that has another scale already, or whose axis is of another length.
+        """
+        if value not in self.values and value not in self.constants:
+            raise ModelError(f"scale of {value!r}: there is no such value; make it first")
+        if self.scales.get(value, scale) != scale:
+            raise ModelError(f"scale of {value!r}: expected one, got {self.scales[value]}, then {scale}")
+        if value in self.shapes.specs:
+            check_axis(value, scale, self.shapes.specs[value].shape)
+        self.scales[value] = scale
+
     def rename(self, value: str, base: str) -> str:
         """Give a value or constant another name, made from `base`, and set its old one free; returns the new name."""
         name = self.fresh(base)
@@ -97,6 +112,8 @@ class Builder:
         self.layers = [layer.with_(inputs=changed(layer.inputs), outputs=changed(layer.outputs))
                        if value in layer.inputs or value in layer.outputs else layer for layer in self.layers]
         self.shapes.rename(value, name)
+        if value in self.scales:
+            self.scales[name] = self.scales.pop(value)
         return name
 
     def add_layer(self, name: str, kind: str, inputs: Sequence[str], outputs: Sequence[str], attrs: dict) -> None:
@@ -223,7 +240,7 @@ class Builder:
             raise ModelError(f"{where}: graph outputs {missing} are neither made by a node nor inputs or initializers")
         if not outputs:
             raise ModelError(f"{where}: the graph has no outputs; expected at least one")
-        net = Net(self.inputs, outputs, self.layers, self.constants)
+        net = Net(self.inputs, outputs, self.layers, self.constants, scales=self.scales)
         net.check()
         return net
 

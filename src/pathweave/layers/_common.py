@@ -221,12 +221,12 @@ def with_unknown_sizes(kind: Any, attrs: Mapping[str, Any],
     full = dict(attrs)
     for i in kind.value_inputs:
         spec = inputs[i] if i < len(inputs) else None
+        if spec is not None and full.get("dtype") == "" == kind.attributes.get("dtype"):
+            full["dtype"] = spec.dtype
         if spec is not None and spec.dtype in INTEGERS and spec.rank <= 1 and spec.bound and spec.elements <= MOST_RANK:
             arrays[i] = np.empty(spec.elements, object)
             arrays[i][:] = [unknown(-MOST_SIZE, MOST_SIZE) for _ in range(spec.elements)]
             arrays[i] = arrays[i].reshape(spec.sizes)
-            if full.get("dtype") == "" == kind.attributes.get("dtype"):
-                full["dtype"] = spec.dtype
     if all(a is None for a in arrays):
         return full, inputs
     full, gone = kind.absorb(full, arrays)
@@ -251,20 +251,21 @@ class ValueKind(LayerKind):
     value_inputs: Mapping[int, str] = {}
 
     def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
-        open_, body = with_unknown_sizes(self, attrs, inputs)
-        if body is inputs:
+        if not any(i < len(inputs) and inputs[i] is not None for i in self.value_inputs):
             return self.infer(attrs, inputs)
+        open_, body = with_unknown_sizes(self, attrs, inputs)
         try:
             return own_symbols(self.infer(open_, body), body)
         except (ModelError, *MEANING_ERRORS):  # its shape rule takes no unknown numbers: the rank may be known all the same
             for i, name in self.value_inputs.items():
                 spec = inputs[i] if i < len(inputs) else None
                 if spec is not None:
-                    open_[name] = (None,) * spec.elements if spec.bound else None
+                    few = spec.bound and spec.elements <= 2 * MOST_RANK
+                    open_[name] = (None,) * spec.elements if few else None
             outline = self.outline(open_, [None if s is None else tuple(None if isinstance(d, Expr) else d for d in s.dims)
                                            for s in inputs])
-            dtype = body[0].dtype if self.moves.stop and body and body[0] is not None else open_.get("dtype")
-            if outline is None or not dtype:
+            dtype = open_.get("dtype") or (body[0].dtype if body and body[0] is not None else "")
+            if outline is None or len(outline) > MOST_RANK or not dtype:
                 return self.infer(attrs, inputs)  # says what it depends on
             return [TensorSpec(dtype, tuple(unknown() if d is None else d for d in outline))]
 

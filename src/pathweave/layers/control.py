@@ -404,6 +404,7 @@ class Compress(LayerKind):
     """
 
     name = "compress"
+    late = True
     exact = True
     per_element = 0
     moves = slice(1)

@@ -64,4 +64,4 @@ class OpenNet:
         layers = [layer.with_(attrs={k: number(v) for k, v in layer.attrs.items()}) for layer in self.net.layers]
         specs = {v: TensorSpec(s.dtype, number(tuple(s.shape))) for v, s in self.net.specs.items()}
         inputs = {n: specs[n] for n in self.net.inputs}
-        return Net(inputs, list(self.net.outputs), layers, dict(self.net.constants), specs)
+        return Net(inputs, list(self.net.outputs), layers, dict(self.net.constants), specs, scales=dict(self.net.scales))

@@ -55,7 +55,8 @@ def check_on_host(where: str, value: Any) -> None:
     device = device_of(value)
     if device != "cpu":
         kind = f"{type(value).__module__}.{type(value).__name__}"
-        raise InputDeviceError(f"{where}: the {kind} lies on {device}; expected memory of the CPU: copy it there first, such "
+        raise InputDeviceError(f"{where}: the {kind} lies on {device}; expected memory of the CPU, where inputs and outputs "
+                               f"lie whatever devices the route uses: copy it there first, such "
                                f"as x.cpu() in PyTorch, x.get() in CuPy, jax.device_get(x) in JAX")
 
 

@@ -155,7 +155,8 @@ class Net:
 
     `inputs`: name -> TensorSpec, shapes may hold symbols. `outputs`: value names, in the model's order.
     `constants`: name -> numpy array. `specs`: name -> TensorSpec of every value, filled by `layers.infer(net)`
-    for a net whose inputs are bound, by `meaning.open_shapes.infer(net)` for one with open sizes.
+    for a net whose inputs are bound, by `meaning.open_shapes.infer(net)` for one with open sizes. `scales`: value or
+    constant -> Scale that the model states; passes carry them along.
     """
 
     inputs: dict[str, TensorSpec]
@@ -164,6 +165,7 @@ class Net:
     constants: dict[str, Any]
     specs: dict[str, TensorSpec] = field(default_factory=dict)
     opened: Any = field(default=None, repr=False, compare=False)  # what meaning.open_shapes remembers of it
+    scales: dict[str, Scale] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (all(isinstance(x, Mapping) for x in (self.inputs, self.constants, self.specs))
@@ -202,7 +204,8 @@ class Net:
 
     def copy(self) -> "Net":
         """A net that shares constants' arrays but no container with this one."""
-        return Net(dict(self.inputs), list(self.outputs), list(self.layers), dict(self.constants), dict(self.specs))
+        return Net(dict(self.inputs), list(self.outputs), list(self.layers), dict(self.constants), dict(self.specs),
+                   scales=dict(self.scales))
 
     def check(self) -> None:
         """Raise ModelError unless names are text and unique, every input is defined before its use, and outputs exist."""
@@ -228,6 +231,9 @@ class Net:
         for v in self.outputs:
             if v not in known:
                 raise ModelError(f"net: output {v!r} is made by no layer")
+        for v in self.scales:
+            if v not in known:
+                raise ModelError(f"net: a scale is stated for {v!r}, which is neither a value nor a constant")
 
 
 #: Order in which the nets of a model run; each feeds the next by position.
@@ -239,7 +245,8 @@ class Model:
     """Named nets, run in NET_ORDER; `main` is always there. `meta` holds JSON-able facts (origin, labels, ...).
 
     `routes`: net signature text -> Route, for a tuned model; see pathweave.net.route. `quantisation`: net -> value of
-    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales. `packed`: packed weights that the
+    that net, bound -> Scale, for a calibrated model; see pathweave.net.scales; what a net states itself (`Net.scales`)
+    counts more. `packed`: packed weights that the
     file holds or shall hold; see pathweave.files.packed. `layouts`: input or output of the main net -> layout of the
     caller's array, where that is not row-major; see pathweave.net.border.
     """

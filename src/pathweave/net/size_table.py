@@ -81,7 +81,7 @@ def _source(size: int | Expr, names: Mapping[str, str]) -> str:
 
 
 def function_of(shapes: Sequence[Sequence[int | Expr]], names: Sequence[str]) -> Callable[..., list[tuple[int, ...]]]:
-    """A function from sizes of the symbols `names`, in order, to shapes that depend on nothing else: quicker than evaluating."""
+    """A function from sizes of the symbols `names`, in order, to shapes that depend on these: quicker than evaluating."""
     known = {name: f"v{i}" for i, name in enumerate(names)}
     for shape in shapes:
         for size in shape:

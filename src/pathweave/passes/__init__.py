@@ -19,6 +19,7 @@ from ..meaning import open_shapes
 from ..meaning.evaluate import MEANING_ERRORS, match_symbols
 from ..meaning.partial import FREE_BYTES_BOUND, Folding, Follower, Known
 from ..net.net import Net, TensorSpec
+from ..net.scales import Scale, check_axis
 from ..plugins import collect
 from ._graph import Graph
 
@@ -51,13 +52,15 @@ def optimise(net: Net) -> Net:
     return graph.to_net()
 
 
-def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
+def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None, scales: Mapping[str, Scale] | None = None) -> Net:
     """The net for concrete input shapes, optimised, with `specs` of every value. The given net is not changed.
 
     `shapes`: input name -> shape; inputs that are left out take theirs from the symbols of the others. What depends
     on shapes alone is folded. The first binding of a net infers its shapes; the second one infers them with open sizes, and
-    evaluates, as all further ones do; the result's own shapes are always inferred. Raises InputError where a symbol gets two
-    values or none or a fixed dimension differs, ShapeError where shapes do not fit.
+    evaluates, as all further ones do; the result's own shapes are always inferred. `scales`: of values, beside those that the
+    net states, which count more; names that no value has, or will have, are left out. Raises InputError where a symbol gets
+    two values or none or a fixed dimension differs, ShapeError where shapes do not fit, ModelError for scales along an axis
+    that a value does not have.
     """
     from ..layers import infer
     net.check()
@@ -67,9 +70,12 @@ def bind(net: Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     known.forget_evaluated()
     graph = Graph(bound, Folding(FREE_BYTES_BOUND))
     graph.known = known
+    graph.scales = {**(scales or {}), **net.scales}
     run_passes(graph, list(passes()))
     result = graph.to_net()
     infer(result)
+    for value, scale in result.scales.items():
+        check_axis(value, scale, result.specs[value].shape)
     return result
 
 
@@ -157,9 +163,10 @@ def _applied(module: ModuleType, graph: Graph, lenient: bool) -> bool:
 
 
 def _specs(graph: Graph) -> dict[str, TensorSpec]:
+    """Specs of the values whose sizes are all known; passes leave those alone whose sizes depend on contents."""
     follower = Follower(graph.inputs, known=graph.known)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     for layer in graph.layers():
         follower.step(layer)
-    return follower.specs
+    return {v: s for v, s in follower.specs.items() if s.bound}

@@ -11,13 +11,15 @@ import numpy as np
 from ..meaning.partial import Folding, Known
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
+from ..net.scales import Scale
 
 
 class Graph:
     """A net under rewriting. Replaced layers keep their place, so that the order stays topological.
 
     `specs` is filled while passes that need shapes run, else empty; `known` remembers what was inferred for it. Names of net
-    outputs never change.
+    outputs never change. `scales` of values are carried along: whose users are given another, equal value hands its scale to
+    that, if it has none of its own.
     """
 
     def __init__(self, net: Net, folding: Folding | None = None):
@@ -31,6 +33,7 @@ class Graph:
         self.known = Known()
         #: How `specs` are found where some sizes are open; None: those of a bound net.
         self.follow: Callable[[], dict[str, TensorSpec]] | None = None
+        self.scales: dict[str, Scale] = dict(net.scales)
         self._output_set = frozenset(net.outputs)
         self._slots: list[list[Layer]] = []
         self._slot_of: dict[str, int] = {}
@@ -44,7 +47,8 @@ class Graph:
 
     def to_net(self) -> Net:
         """The net as it is now, without specs."""
-        return Net(dict(self.inputs), list(self.outputs), list(self.layers()), dict(self.constants))
+        scales = {v: s for v, s in self.scales.items() if v in self._producer or v in self.inputs or v in self.constants}
+        return Net(dict(self.inputs), list(self.outputs), list(self.layers()), dict(self.constants), scales=scales)
 
     # reading
 
@@ -170,6 +174,9 @@ class Graph:
             while v in names:
                 v = names[v]
             return v
+        for old in names:
+            if old in self.scales:
+                self.scales.setdefault(final(old), self.scales[old])
         affected = {layer.name: layer for old in names for layer in self.consumers(old)}
         for layer in affected.values():
             self.replace(layer, layer.with_(inputs=tuple(final(v) if v in names else v for v in layer.inputs)))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import ShapeError
+from ..layers import infer_layer
+from ..layers.contents import resolve
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.opened import OpenNet
 from ..meaning.partial import FREE_BYTES_BOUND, Folding
 from ..net.dim import Expr, symbols_of
 from ..net.net import Layer, Net, TensorSpec
+from ..net.scales import Scale
 from ._graph import Graph
 
 
@@ -29,20 +32,32 @@ class _Follower(OpenShapes):
         self.understood = None
         self.step(layer)
         if any(v not in self.specs for v in layer.outputs) or self.understood is None:
-            raise ShapeError(f"layer {layer.name!r} ({layer.kind}): its shapes are not known while sizes are open")
+            return self._take_unknown(layer)
         found = self.understood
         gone = [v for v in layer.inputs if v and v not in found.inputs]
         return layer if any(v not in self.contents for v in gone) else found
 
 
-def bind_open(net: Net, inputs: Mapping[str, TensorSpec]) -> OpenNet:
-    """The net for inputs whose sizes are integers or symbols with bounds. The given net is not changed.
+    def _take_unknown(self, layer: Layer) -> Layer:
+        """Follow a layer of which an input says more of the output's sizes than expressions can."""
+        layer = resolve(layer, {v: c for v in layer.inputs if v and (c := self.content(v)) is not None})
+        if any(v and v not in self.specs for v in layer.inputs):
+            raise ShapeError(f"layer {layer.name!r} ({layer.kind}): its shapes are not known while sizes are open")
+        outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], limited=False)
+        self.specs.update((v, TensorSpec(s.dtype, self._own(v, s.dims))) for v, s in zip(layer.outputs, outputs))
+        return layer
+
+
+def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, Scale] | None = None) -> OpenNet:
+    """The net for inputs whose sizes are integers or symbols with bounds. `scales`: of calibrated values. The given net is not
+    changed.
 
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
     from . import passes, run_passes
     net.check()
     graph = Graph(_folded(net, inputs), Folding(FREE_BYTES_BOUND))
+    graph.scales = {**(scales or {}), **net.scales}
     graph.follow = lambda: _specs(graph)[0].specs
     run_passes(graph, list(passes()), lenient=True)
     follower, layers = _specs(graph)

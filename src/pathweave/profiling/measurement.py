@@ -122,7 +122,8 @@ class Measurement:
 
 
 def merge(measurements: Iterable[Measurement]) -> dict[Key, Measurement]:
-    """One measurement per key: all samples of its newest protocol, in order of time. All must be of one host."""
+    """One measurement per key: all samples of its newest protocol, in order of time. All must be of one host; where devices
+    changed between them, those of the devices of the newest count."""
     groups: dict[Key, list[Measurement]] = {}
     for m in measurements:
         groups.setdefault(m.key, []).append(m)
@@ -130,6 +131,7 @@ def merge(measurements: Iterable[Measurement]) -> dict[Key, Measurement]:
     for key, group in groups.items():
         newest = max(m.protocol for m in group)
         group = sorted((m for m in group if m.protocol == newest), key=lambda m: (m.when, m.id))
+        group = [m for m in group if m.host == group[-1].host]
         merged[key] = group[0] if len(group) == 1 else replace(
             group[-1], samples=tuple(s for m in group for s in m.samples), id="",
             about=next((m.about for m in reversed(group) if m.about), ""))

@@ -176,6 +176,11 @@ class Run:
             self.kernels.forget(slot, entry)
         return chosen, plan, session, steps, total, lost
 
+    def leave_out(self, slots: list[Slot]) -> None:
+        """Measure some slots no more: nothing of them runs on these inputs."""
+        self.distinct = [s for s in self.distinct if s not in slots]
+        self.idle |= {layer.name for s in slots for layer in s.layers}
+
     def _timed(self, session: Session) -> tuple[int, list[int], int]:
         return self.reader.timed(session, self.inputs, self.out)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Collection, Iterable, Iterator, Mapping
 
 from .. import html
 from ..errors import Error, ProfileError
 from ..words import counted
+from .devices import base
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class Profile:
     """Measurements of one host by (problem, routine, version, variant); pure data, may travel to another machine.
 
-    `host`: the host's id. `facts`: what is known about it, for people to read. `notes`: what the run that made it did
-    (passes, seconds, candidates left out); not saved.
+    `host`: the host's id; that of a measurement names the devices that it touches as well. `facts`: what is known about it,
+    for people to read. `notes`: what the run that made it did (passes, seconds, candidates left out); not saved.
     """
 
     def __init__(self, host: str, measurements: Iterable[Measurement] = (), facts: Mapping[str, Any] | None = None):
@@ -45,14 +46,15 @@ class Profile:
         return html.table(repr(self)[1:-1], ("problem", "variants", "fastest", "variant", "median"), rows)
 
     @classmethod
-    def of_store(cls, store: "Store", host: str, problems: Iterable[object] | None = None) -> "Profile":
-        """What a Store knows on `host` about `problems` (None = all). Raises StoreError."""
-        return cls(host, store.lookup(host, problems).values(), store.hosts().get(host, {}).get("facts"))
+    def of_store(cls, store: "Store", host: str, problems: Iterable[object] | None = None,
+                 devices: Collection[str] | None = None) -> "Profile":
+        """What a Store knows on `host` about `problems` (None = all), on `devices` as in `Store.lookup`. Raises StoreError."""
+        return cls(host, store.lookup(host, problems, devices).values(), store.hosts().get(host, {}).get("facts"))
 
     def add(self, measurements: Iterable[Measurement]) -> None:
         """Add measurements of this host; those whose id is there already are ignored. Raises ProfileError."""
         new = [m.check() for m in measurements]
-        foreign = sorted({m.host for m in new} - {self.host})
+        foreign = sorted({base(m.host) for m in new} - {self.host})
         if foreign:
             raise ProfileError(f"profile of host {self.host}: expected measurements of that host, got some of "
                                f"{', '.join(foreign[:4])}; keep one profile per machine")
@@ -125,7 +127,7 @@ class Profile:
         except (OSError, ValueError) as e:  # ValueError: what is no name of a file
             reason = getattr(e, "strerror", None) or e
             raise ProfileError(f"{path}: the profile cannot be read ({reason}); check the path") from e
-        hosts = sorted({m.host for m in runs} or set(facts))
+        hosts = sorted({base(h) for h in ({m.host for m in runs} or set(facts))})
         if host is None and len(hosts) != 1:
             raise ProfileError(f"{path}: expected measurements of one host, got {', '.join(hosts) or 'none'}; "
                                f"{'say which host' if hosts else 'profile first'}")
@@ -133,7 +135,7 @@ class Profile:
         if chosen not in hosts:
             raise ProfileError(f"{path}: expected measurements of host {chosen}, got those of {', '.join(hosts)}; "
                                f"choose one of them, or profile on that machine")
-        return Profile(chosen, [m for m in runs if m.host == chosen], facts.get(chosen))
+        return Profile(chosen, [m for m in runs if base(m.host) == chosen], facts.get(chosen))
 
 
 def _check_path(path: Any) -> None:

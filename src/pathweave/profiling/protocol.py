@@ -28,13 +28,14 @@ from ..runtime.catalogue import Restrict
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from ..words import counted
+from .devices import Devices
 from .fingerprint import HostFingerprint, host
 from .kernels import HEAVY
 from .measurement import PROTOCOL, Key, Measurement, quantile
 from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
-from .rounds import idle_blocks, keys_of, net_text, probe
+from .rounds import Counts, idle_blocks, keys_of, lazily, net_text, probe
 from .slots import SETTLED, Entry, Slot
 from .store import AnyStore, Store
 from .timed import MACHINE, RunTimer
@@ -123,30 +124,40 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     return list(texts)
 
 
+def of_store(store: Store, bound: BoundNet, threads: int) -> Profile:
+    """What a store knows about a net on this machine, at the sizes at which it was measured."""
+    host_id, current = this_host().id, Devices.here().current
+    found = Profile.of_store(store, host_id, problems_of(bound, threads), current)
+    seen = bound.at_sizes(Counts.of(bound, found, threads).sizes)
+    return found if seen is bound else Profile.of_store(store, host_id, problems_of(seen, threads), current)
+
+
 def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32",
                   restrict: Restrict | None = None, store: Store, progress: Progress | None = None, verify: bool = False,
                   timer: RunTimer = MACHINE) -> Profile:
     """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
     that is measured."""
-    start, here = timer.now(), this_host()
+    start, here, devices = timer.now(), this_host(), Devices.here()
     counts = probe(bound, threads, accuracy, restrict, timer)
     bound = bound.at_sizes(counts.sizes)
     texts = problems_of(bound, threads)
     runs: list[Run] = []
-    nets = [(bound, restrict, counts), *((net, allowed, counts) for net, allowed in fused_nets(bound, threads, accuracy, restrict)),
+    fused = fused_nets(bound, threads, accuracy, restrict)
+    nets = [(bound, restrict, counts), *((net, allowed, counts) for net, allowed in fused),
             *idle_blocks(bound, threads, accuracy, restrict, counts, timer)]
 
     def lookup() -> dict[Key, Measurement]:  # what another protocol measured is measured again
-        return {key: m for key, m in store.lookup(here.id, texts).items() if m.protocol == PROTOCOL}
+        found = store.lookup(here.id, texts, devices.current)
+        return {key: m for key, m in found.items() if m.protocol == PROTOCOL}
 
     def write(measurements: list[Measurement]) -> None:
-        store.add(measurements, {here.id: dict(here.facts)}, replace=True)
+        store.add(measurements, devices.facts({m.host for m in measurements}, here.facts), replace=True)
     known = lookup()
     notes: dict[str, Any] = {}
     try:
         if bound.opened is not None:
             write(counts.measurements(bound, threads, here.id, timer.date()))
-        for i, (net, allowed, rounds) in enumerate(nets):
+        for i, (net, allowed, rounds) in enumerate(lazily(nets, runs, restrict)):
             # What the nets before this one measured is known now.
             run = Run(net, threads, random_inputs(net), accuracy=accuracy, restrict=allowed, host=here.id, write=write,
                       timer=timer, known=lookup() if runs else known, lead=runs[0] if runs else None, counts=rounds)
@@ -236,8 +247,13 @@ class _Protocol:
         elif not any(s.unmeasured() for s in run.distinct):
             run_s = sum(s.best * len(s.layers) for s in run.distinct) / 1e9
             self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
-        while any(not s.measured for s in run.distinct):  # what the default route left out
-            run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
+        lacking = [s for s in run.distinct if not s.measured]
+        while lacking:  # what the default route left out
+            run.perform(self._unmeasured(lacking))
+            still = [s for s in lacking if not s.measured and any(e.state == "open" for e in s.entries)]
+            if run.bound.opened is not None and len(still) == len(lacking):
+                run.leave_out(still)  # what does not run on these inputs
+            lacking = [s for s in run.distinct if not s.measured]
         for part, share in ((self.explore, EXPLORE), (self.convert, CONVERT), (self.explore, EXPLORE_AGAIN),
                             (self.refine, 1.0), (self.convert, 1.0)):
             with contextlib.suppress(OutOfTime):

@@ -1,4 +1,4 @@
-"""How often the blocks of a net run in a call, and the sizes that its layers find out, on the inputs that the profile runs with.
+"""How often the blocks of a net run in a call, and the sizes that its layers find out, on the inputs of the profile.
 
 A time is of one run of a step. A layer in a block is worth as much as its block runs in a call: its *count*. Counts and sizes
 are kept with the measurements, so that a solver on another machine finds them there.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Error, ProfileError
+from ..net.net import Layer, Net
 from ..runtime.bound import BoundNet
 from ..runtime.builder import CONTROL
 from ..runtime.catalogue import Restrict
@@ -23,6 +24,9 @@ from .about import About
 from .measurement import Key, Measurement
 from .profile import Profile
 from .timed import RunTimer
+
+if TYPE_CHECKING:
+    from .passes import Run
 
 #: Routines under which the counts of blocks, and the sizes that layers find out, are kept; the samples are numbers.
 ROUNDS, SIZE = "runtime/rounds", "runtime/size"
@@ -132,14 +136,39 @@ def probe(bound: BoundNet, threads: int, accuracy: str, restrict: Restrict | Non
 
 def idle_blocks(bound: BoundNet, threads: int, accuracy: str, restrict: Restrict | None, counts: Counts,
                 timer: RunTimer) -> list[tuple[BoundNet, Restrict | None, Counts]]:
-    """The blocks that never ran although the net around them did, as nets of their own."""
-    found = []
+    """The blocks that never ran although the net around them did, as nets of their own, and those in them that still do not."""
+    found: list[tuple[BoundNet, Restrict | None, Counts]] = []
     for name, (layer, around) in _blocks(bound):
         block = bound.flat.blocks[name]
         if counts.ran(around) and not counts.ran(name) and block.layers:
             inside = None if restrict is None else Elsewhere(restrict, bound.flat.place[layer.name].position)
-            found.append((block, inside, probe(block, threads, accuracy, inside, timer)))
+            try:
+                own = probe(block, threads, accuracy, inside, timer)
+            except (Error, RuntimeError):
+                continue  # random inputs are none for it; its layers are measured one by one
+            found.append((block, inside, own))
+            found += idle_blocks(block, threads, accuracy, inside, own, timer)
     return found
+
+
+def lazily(nets: list[tuple[BoundNet, Restrict | None, Counts]], runs: Sequence[Run],
+           restrict: Restrict | None) -> Iterator[tuple[BoundNet, Restrict | None, Counts]]:
+    """The nets to measure; then, each as a net of its own, the layers that ran in none of them. `runs`: those of the nets."""
+    yield from nets
+    flat, threads = nets[0][0].flat, runs[0].threads
+    measured = {s.text for run in runs for s in run.distinct if s.measured}
+    for place, problem in zip(flat.places, flat.problems(threads)):
+        if problem.text not in measured and not flat.has_blocks(place.layer):
+            measured.add(problem.text)
+            yield single(place.net, place.layer), restrict and Elsewhere(restrict, place.position), Counts()
+
+
+def single(bound: BoundNet, layer: Layer) -> BoundNet:
+    """A net of one layer of a bound net alone, at its sizes there."""
+    inputs = {v: bound.spec(v) for v in bound.dynamic(layer)}
+    constants = {v: bound.net.constants[v] for v in layer.inputs if v in bound.net.constants}
+    net = Net(inputs, list(layer.outputs), [layer], constants)
+    return BoundNet.bind(net) if bound.finds_sizes(layer) else BoundNet(net, bound.scales)
 
 
 def late_symbols(bound: BoundNet) -> list[str]:
@@ -192,8 +221,8 @@ def net_text(bound: BoundNet, threads: int) -> str:
     return f"net signature={bound.signature[:32]} threads={threads}"
 
 
-def _blocks(bound: BoundNet) -> Iterator[tuple[str, tuple[Any, str]]]:
+def _blocks(bound: BoundNet) -> Iterator[tuple[str, tuple[Layer, str]]]:
     """(block, (the layer that has it, the block around that)), outer ones first."""
-    owners = {f"{p.layer.name}/{name}": (p.layer, p.block) for p in bound.flat.places
-              for name in (p.net.nested.get(p.layer.name, {}) if bound.flat.has_blocks(p.layer) else ())}
-    yield from sorted(owners.items(), key=lambda entry: len(entry[0]))
+    for name in sorted(bound.flat.blocks, key=len):
+        owner = bound.flat.owner(name)
+        yield name, (owner.layer, owner.block)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..errors import Error
 from ..runtime import catalogue
 from ..runtime.bound import BoundNet
 from ..runtime.plan import Plan
 from .about import About
 from .assign import Adapts, remember
+from .devices import Devices, touched
 from .measurement import Key, Measurement
 from .reader import YardstickReader
 from .slots import COLD, DROP_FACTOR, KEPT, Entry, Slot
@@ -45,7 +45,7 @@ class Samples:
         self._sampled: dict[int, tuple[Slot, Entry]] = {}
         self._pending: set[int] = set()
         self._flushed = timer.now()
-        self._emulated = _emulated_devices()
+        self._devices = Devices.here()
 
     def times(self, plan: Plan, chosen: Mapping[str, Entry], steps: Iterable[int],
               counts: Sequence[int] | None = None) -> tuple[list[tuple[Slot, Entry, float]], float]:
@@ -140,19 +140,11 @@ class Samples:
         """Everything that this run knows of an entry, under the same id each time."""
         slot, entry = self._sampled[key]
         c, earlier = entry.candidate, self.measurements.get(key)
-        about = About(c.ins, c.outs, c.accuracy, entry.memory, c.reference, self._is_emulated(c)).text()
-        self.measurements[key] = m = Measurement(self.host, slot.text, *c.key, tuple(entry.samples), self.timer.date(),
-                                                 id=earlier.id if earlier else uuid.uuid4().hex, about=about)
+        names = touched(c)
+        about = About(c.ins, c.outs, c.accuracy, entry.memory, c.reference, not names.isdisjoint(self._devices.emulated),
+                      self._devices.threads_matter(c)).text()
+        self.measurements[key] = m = Measurement(self._devices.host(self.host, names), slot.text, *c.key, tuple(entry.samples),
+                                                 self.timer.date(), id=earlier.id if earlier else uuid.uuid4().hex,
+                                                 about=about)
         self.measured.add((slot.text, *c.key))
         return m
-
-    def _is_emulated(self, c: catalogue.Candidate) -> bool:
-        return c.device in self._emulated or any(f.device in self._emulated for f in (*c.ins, *c.outs))
-
-
-def _emulated_devices() -> set[str]:
-    from ..runtime.devices import devices
-    try:
-        return {d["name"] for d in devices() if d["emulated"]}
-    except Error:
-        return set()

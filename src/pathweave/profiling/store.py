@@ -16,11 +16,14 @@ import sys
 import threading
 import time
 from array import array
+from dataclasses import replace
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping, TypeAlias
+from typing import Collection, Iterable, Iterator, Mapping, TypeAlias
 
 from ..errors import Error, ModelError, ProfileError, StoreError
 from ..locks import lock
+from .about import About
+from .devices import base, for_one_thread, tags
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
 #: Schema written and read; kept in `PRAGMA user_version`. APPLICATION marks the file as ours.
@@ -43,6 +46,8 @@ CREATE INDEX measurement_subject ON measurement (subject);
 _SELECT = ("SELECT s.host, s.problem, s.routine, s.version, s.variant, m.samples, m.at, m.protocol, m.id, "
            "s.about "
            "FROM measurement m JOIN subject s ON s.id = m.subject")
+#: Measurements of a host, on whatever devices; its parameters are those of `_of_host`.
+_OF_HOST = "(s.host = ? OR substr(s.host, 1, ?) = ?)"
 _abandoned: list[sqlite3.Connection] = []  # of a parent process: SQLite forbids to touch, even to close, them
 
 
@@ -129,23 +134,27 @@ class Store:
             _insert_hosts(db, described)
             return sum(_insert(db, m, replace) for m in checked)
 
-    def lookup(self, host: str, problems: Iterable[object] | None = None) -> dict[Key, Measurement]:
+    def lookup(self, host: str, problems: Iterable[object] | None = None,
+               devices: Collection[str] | None = None) -> dict[Key, Measurement]:
         """Everything known on `host` about `problems` (texts or Problems; None = all), samples of all runs merged.
 
+        `devices`: identities of devices (`NAME=ID`); what touches another one is left out (None: the newest of each counts).
         Only samples of the newest protocol that a key has. Raises StoreError.
         """
         found: list[Measurement] = []
         with self._use("read") as db:
             if problems is None:
-                found += _measurements(db.execute(f"{_SELECT} WHERE s.host = ?", (host,)))
+                found += _measurements(db.execute(f"{_SELECT} WHERE {_OF_HOST}", _of_host(host)))
             else:
                 texts = list(dict.fromkeys(map(str, problems)))
-                for i in range(0, len(texts), 500):
-                    part = texts[i:i + 500]
+                asked = list(dict.fromkeys([*texts, *map(for_one_thread, texts)]))
+                for i in range(0, len(asked), 500):
+                    part = asked[i:i + 500]
                     marks = ",".join("?" * len(part))
-                    found += _measurements(db.execute(f"{_SELECT} WHERE s.host = ? AND s.problem IN ({marks})",
-                                                      (host, *part)))
-        return merge(found)
+                    found += _measurements(db.execute(f"{_SELECT} WHERE {_OF_HOST} AND s.problem IN ({marks})",
+                                                      (*_of_host(host), *part)))
+                found = list(_for_threads(found, texts))
+        return merge(m for m in found if devices is None or tags(m.host) <= set(devices))
 
     def hosts(self) -> dict[str, dict]:
         """Host id -> {"facts": what is known about it, "measurements": count}."""
@@ -159,9 +168,9 @@ class Store:
         """Write every measurement (of `host`) as JSON Lines, atomically; returns how many. Raises StoreError."""
         from ..files.model import atomic_writer
         with self._use("read") as db:
-            where, values = (" WHERE s.host = ?", (host,)) if host else ("", ())
+            where, values = (f" WHERE {_OF_HOST}", _of_host(host)) if host else ("", ())
             facts = {h: json.loads(text) for h, text in db.execute("SELECT id, facts FROM host ORDER BY id")
-                     if host in (None, h)}
+                     if host in (None, h, base(h))}
             rows = db.execute(f"{_SELECT}{where} ORDER BY s.host, m.at, m.id", values)
             try:
                 with atomic_writer(path) as f:
@@ -194,7 +203,7 @@ class Store:
         with self._transaction("written") as db:
             db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (problem TEXT PRIMARY KEY)")
             db.execute("DELETE FROM chosen")
-            condition, values = ("host = ?", [host]) if host is not None else ("1", [])
+            condition, values = (_OF_HOST.replace("s.", ""), [*_of_host(host)]) if host is not None else ("1", [])
             if problems is not None:
                 db.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((str(p),) for p in problems))
                 condition += " AND problem IN (SELECT problem FROM chosen)"
@@ -202,7 +211,8 @@ class Store:
             count = db.execute(f"DELETE FROM measurement WHERE subject IN {chosen}", values).rowcount
             db.execute(f"DELETE FROM subject WHERE {condition}", values)
             if problems is None:
-                db.execute("DELETE FROM host" + (" WHERE id = ?" if host is not None else ""), values)
+                db.execute("DELETE FROM host" + (f" WHERE {_OF_HOST.replace('s.host', 'id')}" if host is not None else ""),
+                           values)
             return count
 
     # ---- the connection ---------------------------------------------------------------------------------------------
@@ -324,7 +334,8 @@ def _insert_hosts(db: sqlite3.Connection, hosts: Mapping[str, str]) -> None:
 
 def _insert(db: sqlite3.Connection, m: Measurement, replace: bool = False) -> int:
     """Append one measurement; 0 when its id is there already and is not to be replaced."""
-    key = m.host, m.problem, m.routine, m.version, m.variant
+    problem = m.problem if About.goes_by_threads(m.about) else for_one_thread(m.problem)
+    key = m.host, problem, m.routine, m.version, m.variant
     db.execute("INSERT INTO subject (host, problem, routine, version, variant, about) VALUES (?, ?, ?, ?, ?, ?) "
                "ON CONFLICT DO UPDATE SET about = excluded.about WHERE excluded.about NOT IN ('', about)",
                (*key, m.about))
@@ -334,6 +345,24 @@ def _insert(db: sqlite3.Connection, m: Measurement, replace: bool = False) -> in
     return db.execute(f"INSERT OR {verb} INTO measurement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                       (m.id or os.urandom(16).hex(), subject, m.protocol, m.when, _pack(m.samples), m.median, m.p10,
                        m.spread, m.count)).rowcount
+
+
+def _of_host(host: str) -> tuple[str, int, str]:
+    """Parameters of `_OF_HOST`."""
+    return host, len(host) + 1, f"{host}+"
+
+
+def _for_threads(found: Iterable[Measurement], texts: Iterable[str]) -> Iterator[Measurement]:
+    """Measurements of these problems: where the number of threads does not matter, for all of them."""
+    asked: dict[str, list[str]] = {}
+    for text in texts:
+        asked.setdefault(for_one_thread(text), []).append(text)
+    wanted = {text for group in asked.values() for text in group}
+    for m in found:
+        if not About.goes_by_threads(m.about):
+            yield from (replace(m, problem=text) for text in asked.get(m.problem, ()))
+        elif m.problem in wanted:
+            yield m
 
 
 def _pack(samples: Iterable[float]) -> bytes:

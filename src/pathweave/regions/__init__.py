@@ -114,7 +114,8 @@ def fuse(net: Net, regions: Iterable[Region]) -> Net:
     layers = [last[layer.name].layer if layer.name in last else layer for layer in net.layers if layer.name not in gone]
     used = {v for layer in layers for v in (*layer.inputs, *layer.outputs)} | set(net.inputs) | set(net.outputs)
     specs = {v: s for v, s in net.specs.items() if v in used}
-    return Net(dict(net.inputs), list(net.outputs), layers, dict(net.constants), specs)
+    scales = {v: s for v, s in net.scales.items() if v in specs or v in net.constants}
+    return Net(dict(net.inputs), list(net.outputs), layers, dict(net.constants), specs, scales=scales)
 
 
 def disjoint(regions: Iterable[Region]) -> Iterator[list[Region]]:

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..net.accuracy import common_class
+from ..runtime.overlap import sentence
 from ..timer import SYSTEM, Timer
 from ..words import counted
 from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
-from .tables import Column, Table, show_error, show_percent, time_column
+from .tables import Column, Table, show_error, show_percent, show_time, time_column
 from .timing import Times, load_average, settle
 
 SEED = 20260
@@ -28,7 +29,8 @@ SEED = 20260
 @dataclass
 class Entry:
     """One engine of a run. `call`: runs once, None where it is out (`reason`). `prepare_s`: loading, first call included.
-    `top1`: rows of scores [N,C] whose best class is the reference's, and all rows."""
+    `top1`: rows of scores [N,C] whose best class is the reference's, and all rows. `overlap`: which of its steps ran at the
+    same time, where it crosses devices."""
 
     name: str
     call: Callable[[], Sequence[Any]] | None = None
@@ -38,6 +40,7 @@ class Entry:
     prepare_s: float | None = None
     agreement: Agreement | None = None
     top1: tuple[int, int] | None = None
+    overlap: dict[str, Any] | None = None
     samples: list[float] = field(default_factory=list)
 
     @property
@@ -140,6 +143,8 @@ def report(entries: Sequence[Entry], facts: Mapping[str, Any], run: Mapping[str,
             if first is not None and first.times:
                 row["ratio_minimum"] = e.times.minimum / first.times.minimum
                 row["ratio_median"] = e.times.median / first.times.median
+        if e.overlap:
+            row["overlap"] = e.overlap
         if e.agreement:
             row["difference"], row["difference_rms"] = e.agreement.largest, e.agreement.rms
             row["top1"] = e.top1
@@ -164,10 +169,11 @@ def table(result: Mapping[str, Any]) -> Table:
                Column("prepare_s", "load", lambda s: "" if s is None else f"{s:.2f} s", True, fold=6),
                Column("reason", "not run because")]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
+    beside = [f"{r['engine']}: {sentence(r['overlap'], show_time)}" for r in rows if r.get("overlap")]
     return Table(columns, rows, f"{run['model']}   {shapes}   {counted(run['threads'], 'thread')}", [
         f"{counted(run['rounds'], 'round')} of {counted(run['calls'], 'call')}, interleaved; ratio: time over that of "
         f"{run['first']}; difference: largest, over the largest output of {run.get('reference', run['first'])}; "
         "spread: interquartile range over median",
         f"{host['cpu']}, {counted(host['usable_processors'], 'processor')}, tiers {' '.join(host['tiers'])}"
         + (f" (cap {host['cap']})" if host["cap"] else "")
-        + f"; load average {host['load_before']} before, {host['load_after']} after"])
+        + f"; load average {host['load_before']} before, {host['load_after']} after", *beside])

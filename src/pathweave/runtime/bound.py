@@ -11,13 +11,13 @@ from ..errors import InputError, NoRoutineError, OpenSizesError
 from ..layers import kind_of
 from ..layers.problems import problem_of
 from ..locks import cached_property
+from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
 from ..net.format import Format, physical_shape, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
 from ..net.scales import UNKNOWN, Scale, needs_scale
-from ..meaning.opened import OpenNet
 from ..regions import Region
 from ..words import counted
 from . import catalogue
@@ -105,7 +105,7 @@ class BoundNet:
         self.base = base or self
         self.opened: OpenNet | None = base.opened if base else opened
         self.sizes: Mapping[str, int] = (base.sizes if base else sizes) or {}
-        self.scales: dict[str, Scale] = {v: s for v, s in (scales or {}).items() if v not in net.constants
+        self.scales: dict[str, Scale] = {v: s for v, s in {**net.scales, **(scales or {})}.items() if v not in net.constants
                                           and v in net.specs and net.specs[v].dtype == "f32"}
         self.layouts: dict[str, str] = base.layouts if base else self._border(layouts or {})
         self.layers: list[Layer] = net.layers
@@ -126,10 +126,12 @@ class BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). `layouts`: of inputs and outputs. Raises InputError, ShapeError."""
         from .. import passes
         found = resolve_shapes(net, shapes)
-        if depends_on_contents(net):
-            inputs = {n: TensorSpec(s.dtype, found[n]) for n, s in net.inputs.items()}
-            return BoundNet.bind_open(net, inputs, {}, scales, layouts)
-        return BoundNet(passes.bind(net, found), scales, layouts=layouts)
+        if not depends_on_contents(net):
+            bound = passes.bind(net, found, scales)
+            if all(s.bound for s in bound.specs.values()):
+                return BoundNet(bound, layouts=layouts)
+        inputs = {n: TensorSpec(s.dtype, found[n]) for n, s in net.inputs.items()}
+        return BoundNet.bind_open(net, inputs, {}, scales, layouts)
 
     @staticmethod
     def bind_open(net: Net, inputs: Mapping[str, TensorSpec], example: Mapping[str, int],
@@ -139,9 +141,13 @@ class BoundNet:
         Raises ShapeError where it cannot be bound before these sizes are known.
         """
         from ..passes.opening import bind_open
-        opened = bind_open(net, inputs)
+        return BoundNet.of_opened(bind_open(net, inputs, scales), example, layouts)
+
+    @staticmethod
+    def of_opened(opened: OpenNet, example: Mapping[str, int], layouts: Mapping[str, str] | None = None) -> BoundNet:
+        """A net with open sizes, with some that stand for all."""
         sizes = opened.example(example)
-        return BoundNet(opened.at(sizes), scales, layouts=layouts, opened=opened, sizes=sizes)
+        return BoundNet(opened.at(sizes), layouts=layouts, opened=opened, sizes=sizes)
 
     @cached_property
     def signature(self) -> str:
@@ -286,9 +292,17 @@ class BoundNet:
     def uncalibrated(self, layer: Layer, candidate: Candidate) -> str:
         """Why a layer cannot have a candidate as long as a value has no scale; "" when it can."""
         for value, form in zip((*self.dynamic(layer), *layer.outputs), (*candidate.ins, *candidate.outs)):
-            if needs_scale(self.spec(value).dtype, form.dtype) and value not in self.scales:
+            if not needs_scale(self.spec(value).dtype, form.dtype):
+                continue
+            scale = self.scales.get(value)
+            if scale is None:
                 return (f"value {value!r} has no scale: calibrate the model first (model.calibrate(samples), or "
                         f"--calibrate)")
+            if scale.dtype != form.dtype:
+                return f"value {value!r} has a scale of {scale.dtype}, and the routine holds it as {form.dtype}"
+            if scale.axis is not None and not candidate.axis_scales:
+                return (f"value {value!r} has a scale per position of axis {scale.axis}, and the routine takes one for the "
+                        f"whole value")
         return ""
 
     def finds_sizes(self, layer: Layer) -> bool:
@@ -302,7 +316,8 @@ class BoundNet:
         kind = kind_of(layer.kind)
         if kind.nested or kind.finds_sizes:
             return False
-        return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in getattr(kind, "value_inputs", ()))
+        sizes = getattr(kind, "value_inputs", ())
+        return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)
 
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:

@@ -19,10 +19,13 @@ from . import catalogue
 from .bound import BoundNet, constant_id
 from .catalogue import PROGRAM, Candidate
 from .conversions import shortest
+from .native import native
 from .opened import OpenSteps
 from .prepare import KernelCache, Prepared, kernel_of
 from .programs import Control, add_program
 
+#: The device of callers, and of all values that no routine keeps elsewhere.
+HOST = "cpu"
 #: The routine of a step that runs no kernel.
 CONTROL = "control"
 
@@ -112,7 +115,8 @@ class Builder:
         sets = {**self.opened.sets, **self.sets}
         return {"sizes": self.opened.table.operations, "open": self.opened.values, "sets": sets, "makers": self.opened.makers,
                 "control": {i: c.native for i, c in self.controls.items()}, "opens": self.opened.opens,
-                "given": len(self.opened.table.given), "late": self._late_values}
+                "given": len(self.opened.table.given), "late": self._late_values,
+                "most": [self.bound.sizes[n] for n in self.opened.table.given]}
 
     def add_value(self, spec: TensorSpec, form: Format, value: str, whole: bool = False, stated: bool = False) -> int:
         """A new native value. `value`: whose sizes it has, "" for fixed ones. `whole`: an input, which is always planned.
@@ -125,7 +129,8 @@ class Builder:
             self.values.append((bytes_ or 0, form.device))
             self.opened.add_value(index, value, form.dtype, pooled)
         else:
-            self.values.append((size_bytes(spec, form.dtype), form.device))
+            bytes_ = size_bytes(spec, form.dtype) if form.device == HOST else native().value_bytes(str(form), spec.shape)
+            self.values.append((bytes_, form.device))
         return index
 
     def add_control(self, control: Control, layer: Layer, ins: list[int], outs: list[int],

@@ -171,6 +171,8 @@ def calibrate(net: Net, samples: Samples, threads: int, progress: Callable[[floa
     notes: dict[str, None] = {}
     for bound, kept in nets.values():
         found = scales_of(bound, ranges)
+        for value in bound.scales:  # the model states it
+            found.scales.pop(value, None)
         scales.update(found.scales)
         notes.update(dict.fromkeys([*found.notes, *_doubts(bound, found, kept, threads)]))
     return scales, list(notes)

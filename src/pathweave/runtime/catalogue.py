@@ -41,6 +41,7 @@ class Candidate:
     problem without its epilogue when `steps` (candidates of element-wise problems, run in place after it) do the rest,
     for one thread where the variant is `alone`.
     `ins`, `outs`: formats of the dynamic inputs of `problem`, the residual among them, and of the outputs.
+    `axis_scales`: it takes values with a scale per position of an axis.
     `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
     means that the output lies inside the input.
     `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
@@ -56,6 +57,7 @@ class Candidate:
     accuracy: str = "strict"
     reference: bool = False
     takes_epilogue: bool = False
+    axis_scales: bool = False
     share: tuple[tuple[int, int, int], ...] = ()
     reuse: tuple[tuple[int, int], ...] = ()
     steps: tuple[Candidate, ...] = ()
@@ -241,7 +243,7 @@ def _expand(d: dict, problem: Problem, base: Problem) -> list[Candidate]:
     share = tuple((int(i), int(o), int(byte)) for i, o, byte in d["share"])
     reuse = tuple((int(i), int(o)) for i, o in d["reuse"])
     return [Candidate(d["id"], int(d["version"]), variant, problem, base, ins, outs, d["accuracy"], d["reference"],
-                      d["takes_epilogue"], share, reuse) for variant in d["variants"]]
+                      d["takes_epilogue"], d["axis_scales"], share, reuse) for variant in d["variants"]]
 
 
 # ---- epilogues ------------------------------------------------------------------------------------------------------
@@ -285,8 +287,8 @@ def _append_steps(c: Candidate) -> Candidate | None:
         steps = [step for p in parts if (step := _in_place(p, form)) is not None]
         if len(steps) == len(parts):
             return Candidate(c.routine, c.version, c.variant, problem, c.base, c.ins + residual, c.outs,
-                             least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.share,
-                             c.reuse, tuple(steps))
+                             least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.axis_scales,
+                             c.share, c.reuse, tuple(steps))
     return None
 
 

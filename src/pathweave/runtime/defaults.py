@@ -59,7 +59,8 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     for name, blocks in bound.nested.items():
         inside = None if restrict is None else Elsewhere(restrict, bound.index[name])
         for block in blocks.values():
-            chosen.update(default_choices(block, threads, accuracy, inside, {n: c for n, c in fixed.items() if n not in chosen}))
+            known = {n: c for n, c in fixed.items() if n not in chosen}
+            chosen.update(default_choices(block, threads, accuracy, inside, known))
     return chosen
 
 

@@ -40,7 +40,7 @@ def open_plugin(path: str | os.PathLike) -> list[dict[str, Any]]:
 def routines(layer: str | None = None) -> list[dict[str, Any]]:
     """Every native routine, or those of one layer kind ("adapt" for conversions), in the catalogue's order.
 
-    Keys: id, version, layer, accuracy, reference, takes_epilogue, device, requires, unavailable (why it cannot be used
-    here, "" when it can).
+    Keys: id, version, layer, accuracy, reference, takes_epilogue, axis_scales, device, requires, unavailable (why it
+    cannot be used here, "" when it can).
     """
     return [card for card in native().routines() if layer is None or card["layer"] == layer]

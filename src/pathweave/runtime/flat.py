@@ -38,6 +38,7 @@ class Flat:
         self.bound = bound
         self.given: dict[str, Format] = {n: bound.input_format(n) for n in bound.inputs}
         self.blocks: dict[str, BoundNet] = {}
+        self._owners: dict[str, str] = {}
         self._origin: dict[str, str] = {}
         self._block_of: dict[str, str] = {}
         self.places = list(self._walk(bound, "", None))
@@ -51,6 +52,7 @@ class Flat:
             at = i if position is None else position
             for name, inner in net.nested.get(layer.name, {}).items() if kind_of(layer.kind).nested else ():
                 self.blocks[f"{layer.name}/{name}"] = inner
+                self._owners[f"{layer.name}/{name}"] = layer.name
                 outside = captured(layer, name, inner)
                 for value, spec in inner.inputs.items():
                     around = self.origin(outside[value]) if value in outside else ""
@@ -61,6 +63,10 @@ class Flat:
                 yield from self._walk(inner, f"{layer.name}/{name}", at)
             self._block_of |= dict.fromkeys(layer.outputs, block)
             yield Place(layer, net, i, at, block)
+
+    def owner(self, block: str) -> Place:
+        """Where the layer stands that has a block."""
+        return self.place[self._owners[block]]
 
     def origin(self, value: str) -> str:
         """The value that a name stands for: that of the net around it for what a block captures."""

@@ -7,7 +7,7 @@ import numpy as np
 from ..net.format import LAYOUTS, Format, fits, plain_layout
 from ..net.layouts import PASSED_LAYOUTS
 from ..net.net import TensorSpec
-from ..net.scales import INTEGER_RANGE, needs_scale
+from ..net.scales import HELD_AS, needs_scale
 
 
 def to_logical(array: np.ndarray, layout: str) -> np.ndarray:
@@ -48,5 +48,5 @@ def host_formats(spec: TensorSpec, scaled: bool = False) -> list[Format]:
     layouts. `scaled`: as integers too."""
     plain = plain_layout(spec.rank)
     layouts = [plain, *(x for x in PASSED_LAYOUTS if x != plain and fits(x, spec.sizes))]
-    integers = [d for d in INTEGER_RANGE if scaled and needs_scale(spec.dtype, d)]
+    integers = [d for d in HELD_AS if scaled and needs_scale(spec.dtype, d)]
     return [Format(dtype, layout, "cpu") for dtype in (spec.dtype, *integers) for layout in layouts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -14,176 +14,20 @@ from numpy.typing import ArrayLike
 
 from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
 from ..locks import lock
-from ..net.arguments import as_array, by_name
-from ..net.border import checked_layouts, in_layout, logical_shapes
-from ..net.net import NET_ORDER, Model, Net, TensorSpec
+from ..net.arguments import as_array
+from ..net.border import checked_layouts, in_layout
+from ..net.net import NET_ORDER, Model, TensorSpec
 from ..net.route import Route
-from ..net.scales import Scale
-from ..net.size import MOST_THREADS, check_number_of_threads
 from ..words import counted
 from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
-from .bound import BoundNet, resolve_shapes
-from .native import native
+from .bound import BoundNet
 from .plan import Plan
-from .routes import plan_route
+from .runnable import Runnable, check_threads
 from .session import Session
 
-#: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
-KEPT_PLANS = 8
 #: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
 KEPT_SOURCE_BYTES = 64 << 20
-
-
-def check_threads(threads: int | None) -> int:
-    """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
-    return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
-
-
-class _Entry:
-    """A plan in the cache, with the sessions that nobody uses at the moment: one per concurrent caller comes to be."""
-
-    def __init__(self, plan: Plan):
-        self.plan = plan
-        self.idle: deque[Session] = deque()
-
-    def call(self, inputs: Mapping[str, Any], out: Any) -> dict[str, Any]:
-        try:
-            session = self.idle.pop()
-        except IndexError:
-            session = self.plan.session()
-        try:
-            return session.run(inputs, out)
-        finally:
-            self.idle.append(session)
-
-
-class Runnable:
-    """One net with its plans, one per set of input shapes, made when first needed; any thread may call it.
-
-    `net`: its inputs may hold symbols. `routes`: signature -> Route; a net bound to other shapes carries the newest of
-    them over, one without any gets the default route. `threads`: per call. `scales`: of calibrated values. `layouts`: of
-    inputs and outputs whose arrays are not row-major; shapes that are bound are those declared, whatever the layouts.
-    """
-
-    def __init__(self, net: Net, routes: dict[str, Route] | None = None, threads: int | None = None,
-                 kept: int = KEPT_PLANS, scales: Mapping[str, Scale] | None = None, layouts: Mapping[str, str] | None = None):
-        self.net = net
-        self.routes = {} if routes is None else routes
-        self.scales = scales or {}
-        self.layouts = layouts or {}
-        self._threads = threads
-        self._kept = kept
-        self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
-        self._lock = lock()
-        self._building = lock()
-
-    @property
-    def threads(self) -> int:
-        """Threads per call."""
-        return check_threads(self._threads)
-
-    @property
-    def inputs(self) -> dict[str, TensorSpec]:
-        """Inputs by name."""
-        return self.net.inputs
-
-    def bind(self, shapes: Shapes = None) -> BoundNet:
-        """The net at concrete shapes; see `bound.resolve_shapes`."""
-        return BoundNet.bind(self.net, shapes, self.scales, self.layouts)
-
-    def route(self, shapes: Shapes = None, threads: int | None = None) -> Route:
-        """The route that runs at these shapes: the tuned one, one carried over, or the default."""
-        return self._choose(self.bind(shapes), self.threads if threads is None else check_threads(threads))
-
-    def _choose(self, bound: BoundNet, threads: int) -> Route:
-        route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
-        if route is None or not bound.index.keys() & route.covered():
-            return defaults.default_route(bound, threads)
-        return route
-
-    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None) -> Plan:
-        """A plan for some shapes. With a route it is made anew, without one it is kept and shared.
-
-        Raises InputError, ShapeError, RouteError, OutOfMemoryError.
-        """
-        number = self.threads if threads is None else check_threads(threads)
-        if route is not None:
-            if not isinstance(route, Route):
-                raise RouteError(f"plan: expected a Route, or None for the model's own, got {type(route).__name__}; "
-                                 "Route.from_json makes one of plain data")
-            return plan_route(route, self.bind(shapes), number)
-        return self._entry(resolve_shapes(self.net, shapes), number).plan
-
-    def _entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> _Entry:
-        key = (threads, *shapes.values())
-        entry = self._kept_entry(key)
-        if entry is not None:
-            return entry
-        with self._building:
-            with self._lock:
-                if key in self._entries:  # somebody else built it meanwhile
-                    return self._entries[key]
-            bound = self.bind(shapes)
-            entry = _Entry(plan_route(self._choose(bound, threads), bound, threads))
-            with self._lock:
-                self._entries[key] = entry
-                while len(self._entries) > self._kept:
-                    self._entries.popitem(last=False)
-        return entry
-
-    def _kept_entry(self, key: tuple) -> _Entry | None:
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)
-            return entry
-
-    def kept_plans(self) -> list[Plan]:
-        """The plans that are kept at the moment."""
-        with self._lock:
-            return [entry.plan for entry in self._entries.values()]
-
-    def forget_plans(self) -> None:
-        """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
-        with self._building, self._lock:
-            self._entries.clear()
-
-    def set_routes(self, routes: dict[str, Route]) -> None:
-        """Take other routes for the plans to come."""
-        self.routes = routes
-        self.forget_plans()
-
-    def set_scales(self, scales: Mapping[str, Scale]) -> None:
-        """Take other scales for the plans to come."""
-        self.scales = scales
-        self.forget_plans()
-
-    def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
-        """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
-        arrays = {n: as_array(n, array) for n, array in by_name("call", self.net.inputs, inputs).items()}
-        threads = self.threads
-        shapes = {n: a.shape for n, a in arrays.items()}
-        declared = logical_shapes(self.net.inputs, self.layouts, shapes) if self.layouts else shapes
-        entry = self._kept_entry((threads, *declared.values()))
-        if entry is None:  # shapes with a plan fit the net
-            from ..meaning.evaluate import match_arrays
-            entry = self._entry(match_arrays(self.net.inputs, self.layouts, shapes), threads)
-        return entry.call(arrays, out)
-
-    def shapes_of(self, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Shapes of the inputs, as they are declared, from a caller's arrays. Raises InputError where they do not fit."""
-        from ..meaning.evaluate import match_arrays
-        return match_arrays(self.net.inputs, self.layouts, {n: as_array(n, a).shape for n, a in arrays.items()})
-
-    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
-        """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
-        if named:
-            if inputs is not None:
-                raise InputError("call: expected one array or dict, or arrays by keyword, got both")
-            inputs = named
-        results = self.run(inputs, out)
-        return next(iter(results.values())) if len(results) == 1 else results
 
 
 class LoadedModel(Model):
@@ -337,9 +181,15 @@ class LoadedModel(Model):
         """The route that the main net takes at these shapes."""
         return self.runnable().route(shapes, threads)
 
-    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None) -> Plan:
-        """A plan of the main net; see `Runnable.plan`."""
-        return self.runnable().plan(route, shapes, threads)
+    def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None, *,
+             most: Mapping[str, int] | None = None) -> Plan:
+        """A plan of the main net; see `Runnable.plan`. `most`: for all sizes of these symbols up to those given; see
+        `Runnable.open_plan`."""
+        if most is None:
+            return self.runnable().plan(route, shapes, threads)
+        if route is not None or shapes is not None:
+            raise InputError("plan: expected most, or a route and shapes, got both")
+        return self.runnable().open_plan(most, threads)
 
     def session(self, shapes: Shapes = None) -> Session:
         """A session of the main net for some shapes."""
@@ -550,14 +400,16 @@ def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
     return pipeline, folder
 
 
-def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, threads: int | None = None) -> Plan:
+def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, threads: int | None = None,
+         most: Mapping[str, int] | None = None) -> Plan:
     """A plan of a model's main net: everything prepared for one set of shapes.
 
     `model`: a model, or a path. `route`: what `solve` or `tune` gave (None: the model's own, or the default).
-    `shapes`: input name or symbol -> shape or size, or one shape; None: those of the model, batch 1. Raises InputError,
+    `shapes`: input name or symbol -> shape or size, or one shape; None: those of the model, batch 1. `most`:
+    instead of shapes, symbols and their largest sizes: the plan does for all sizes up to those. Raises InputError,
     RouteError, OutOfMemoryError.
     """
-    return load(model).plan(route, shapes, threads)
+    return load(model).plan(route, shapes, threads, most=most)
 
 
 def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, shapes: Shapes = None, accuracy: str = "f32",

@@ -35,7 +35,7 @@ class OpenCall:
         bound = plan.bound
         assert bound.opened is not None
         specs = bound.opened.net.specs
-        self._given = bound.opened.given
+        self._given = {name: (low, plan.most[name]) for name, (low, _) in bound.opened.given.items()}
         self._names = list(plan.inputs)
         self._specs = {n: bound.opened.net.inputs[n] for n in plan.inputs}
         self._layouts = {n: bound.input_format(n).layout for n in plan.inputs}
@@ -51,6 +51,7 @@ class OpenCall:
             forms = [bound.input_format(n) if n in plan.inputs else bound.output_format(n) for n in names]
             return [physical_shape(f.layout, specs[n].dims) for f, n in zip(forms, names)]
         names = list(self._given)
+        self._ranks = [len(shape) for shape in physical(self._names)]
         self._ins: Callable[..., list[tuple[int, ...]]] = function_of(physical(self._names), names)
         self._outs: Callable[..., list[tuple[int, ...]]] = function_of(physical(self._early), names)
         self._known: OrderedDict[tuple[int, ...], Shapes] = OrderedDict()
@@ -60,13 +61,14 @@ class OpenCall:
         sizes = []
         for name, (i, axis) in self._places.items():
             own = self._names[i]
-            if len(shapes[i]) != self._specs[own].rank:
-                raise InputError(f"input {own!r}: expected rank {self._specs[own].rank} ({self._specs[own]}), got {shapes[i]}")
+            if len(shapes[i]) != self._ranks[i]:
+                raise InputError(f"input {own!r}: expected rank {self._ranks[i]} ({self._specs[own]} in layout "
+                                 f"{self._layouts[own]}), got {shapes[i]}")
             size = logical_shape(self._layouts[own], shapes[i])[axis]
             low, high = self._given[name]
             if not low <= size <= high:
-                raise UnfitSizesError(f"input {own!r}: dimension {axis} is {size}; this plan is for sizes from {low} to {high}: "
-                                      f"call the model, or make a plan for this size")
+                raise UnfitSizesError(f"input {own!r}: dimension {axis} is {size}; this plan is for sizes from {low} to "
+                                      f"{high}: call the model, or make a plan for this size")
             sizes.append(size)
         key = tuple(sizes)
         found = self._known.get(key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..net.dim import MOST_SIZE, Expr, highest
+from ..net.dim import MOST_SIZE, Expr, highest, substitute
 from ..net.format import itemsize
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
@@ -37,6 +37,7 @@ class OpenSteps:
         self.makers: dict[int, tuple[list[int], Any]] = {}
         self.sets: dict[int, list[tuple[int, int, int]]] = {}
         self.opens: list[int] = []
+        self._given: Mapping[str, int | Expr] = {n: bound.sizes[n] for n in self.table.given if n in bound.sizes}
         self._layers = {layer.name: layer for layer in self.net.layers} if self.net else {}
 
     def of_block(self, bound: BoundNet) -> OpenSteps:
@@ -44,6 +45,7 @@ class OpenSteps:
         child = OpenSteps(bound)
         child.table, child.values, child.makers = self.table, self.values, self.makers
         child.sets, child.opens = self.sets, self.opens
+        child._given = self._given
         return child
 
     def dims(self, value: str) -> Dims:
@@ -60,11 +62,12 @@ class OpenSteps:
         return self.bound.opened is not None and self.bound.opened.is_late(self.dims(value))
 
     def capacity(self, value: str, dtype: str) -> int | None:
-        """The most bytes of a value of a form; None where no useful bound is known."""
+        """The most bytes of a value of a form at the example's sizes of what is given; None where no useful bound is known."""
         total = itemsize(dtype)
         for d in self.dims(value):
-            total *= highest(d)
-            if highest(d) >= MOST_SIZE:
+            most = highest(substitute(d, self._given))
+            total *= most
+            if most >= MOST_SIZE:
                 return None
         return total if total <= MOST_PLANNED_BYTES else None
 
@@ -136,7 +139,7 @@ class OpenSteps:
             how: Any = _python_maker(own, template, [array for array, _ in constants], late)
         else:
             arrays = [(None if a is None else np.asarray(a, order="C"), number) for a, number in constants]
-            how = template.texts, own.routine, own.own_variant, arrays, list(scales)
+            how = template.texts, own.routine, own.own_variant, arrays, list(scales), _instead(own, template, arrays)
             implied = () if problem.kind == "adapt" else kind_of(problem.kind).implied
             if template.open_attrs <= set(implied):
                 self.opens.append(step)
@@ -144,7 +147,7 @@ class OpenSteps:
 
 
 class _Template:
-    """A problem in which some sizes are left open. `texts`: its text between them. `slots`: which sizes of the plan they are."""
+    """A problem in which some sizes are left open. `texts`: its text between them. `slots`: which of the plan they are."""
 
     def __init__(self, table: SizeTable, problem: Problem, ins: Sequence[Dims | None], outs: Sequence[Dims],
                  attrs: Mapping[str, Any]):
@@ -183,6 +186,17 @@ class _Template:
         p = self._problem
         return Problem.make(p.kind, [spec(s) for s in self._ins], p.constant, [spec(s) for s in self._outs],
                             {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
+
+
+def _instead(own: Candidate, template: _Template, constants: Sequence[tuple[Any, int]]) -> Callable[[list[int]], Kernel] | None:
+    """The meaning in NumPy for sizes that a routine declines, such as 0; None where its values lie in other forms."""
+    problem = own.base
+    specs = [*(s for s, c in zip(problem.inputs, problem.constant) if s is not None and not c), *problem.outputs]
+    forms = [*own.ins[:len(specs) - len(problem.outputs)], *own.outs]
+    if problem.kind == "adapt" or any(f.device != "cpu" or f.dtype != s.dtype for f, s in zip(forms, specs)):
+        return None
+    ins = own.ins[:len(specs) - len(problem.outputs)]
+    return _python_maker(dataclasses.replace(own, ins=ins), template, [array for array, _ in constants], False)
 
 
 def _python_maker(own: Candidate, template: _Template, constants: list[Any], late: bool) -> Callable[[list[int]], Kernel]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .. import _native
     from .session import Session  # it stands on plans
 
+#: The device on whose memory NumPy's arrays lie.
+HOST = "cpu"
 _MACHINE = "ask for a smaller batch, or a machine with more memory"
 
 
@@ -31,7 +33,8 @@ class Plan:
     one session's arena; `unshared_bytes`: the same without re-use; `packed_bytes`: packed constants. `route`: what it
     was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once. `late`: outputs
     whose sizes are known after a run, and not before. `symbols`: names of the sizes that are open, in the order of the native
-    plan. Where sizes are open (`bound.opened`), those of `inputs` and `outputs` are examples.
+    plan. `most`: up to which size of each open symbol memory is planned. Where sizes are open (`bound.opened`), those of
+    `inputs` and `outputs` are examples.
     """
 
     def __init__(self, bound: BoundNet, handle: _native.Plan, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
@@ -48,6 +51,7 @@ class Plan:
         self.kernels = kernels
         self.late = late
         self.symbols = symbols
+        self.most = {n: bound.sizes[n] for n in bound.opened.given} if bound.opened else {}
         self._handle = handle
 
     @property
@@ -83,6 +87,19 @@ class Plan:
     def __reduce__(self) -> Any:
         raise InputError("a plan holds memory of this process and is not pickled or copied: any number of threads may share "
                          "it; for another process pickle the model, and make a plan of it there")
+
+    def resized(self, most: Mapping[str, int]) -> Plan:
+        """The same plan with memory for other sizes of the open symbols: kernels and route stay. Raises OutOfMemoryError."""
+        assert self.bound.opened is not None
+        try:
+            handle = self._handle.resized([most[n] for n in self.bound.opened.given])
+        except MemoryError as e:
+            raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
+        _check_arena(handle.peak_bytes, handle.workspace_bytes, 0, handle.elsewhere_bytes)
+        other = object.__new__(Plan)
+        other.__dict__.update(self.__dict__)
+        other._handle, other.most = handle, dict(most)
+        return other
 
     def session(self) -> Session:
         """A new session: one caller's state over this plan. Raises OutOfMemoryError."""
@@ -127,7 +144,7 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
     except (RuntimeError, ValueError) as e:
         raise RouteError(f"plan: the native core refuses it: {e}") from e
     results = sum(map(size_bytes, bound.outputs.values()))
-    _check_arena(handle.peak_bytes, handle.workspace_bytes, results)
+    _check_arena(handle.peak_bytes, handle.workspace_bytes, results, handle.elsewhere_bytes)
     return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, tuple(builder.kernels.values()),
                 route, tuple(builder.late), tuple(builder.opened.table.symbols))
 
@@ -141,10 +158,13 @@ def _check_memory(bound: BoundNet) -> None:
     memory.require(inside.get(largest, 0), f"plan: value {largest!r}, {bound.net.specs.get(largest)}", _MACHINE)
 
 
-def _check_arena(peak: int, scratch: int, results: int) -> None:
-    """Raise SizeError, OutOfMemoryError where one session of a plan takes more than the limit, or than there is."""
+def _check_arena(peak: int, scratch: int, results: int, elsewhere: int) -> None:
+    """Raise SizeError, OutOfMemoryError where one session of a plan takes more than the limit, or than there is.
+
+    `elsewhere`: bytes of values and scratch in memory of devices, which are asked when a session is made.
+    """
     limit, needed = max_bytes(), peak + scratch + results
     if needed > limit:
         raise SizeError(f"plan: one session takes {needed} bytes ({peak} of values, {scratch} of scratch, {results} of "
                         f"results): expected at most {limit}; {advice(limit)}")
-    memory.require(needed, "plan: values, scratch and results of one session", _MACHINE)
+    memory.require(needed - elsewhere, "plan: values, scratch and results of one session", _MACHINE)

@@ -73,7 +73,8 @@ def _late_sizes(builder: Builder, value: str) -> list[tuple[int, int, int]]:
     """(0, axis, size) of the axes of a value that its producer finds out."""
     opened = builder.bound.opened
     places = set(opened.late.values()) if opened else set()
-    return [(0, axis, builder.opened.table.slot(d)) for axis, d in enumerate(builder.opened.dims(value)) if (value, axis) in places]
+    return [(0, axis, builder.opened.table.slot(d)) for axis, d in enumerate(builder.opened.dims(value))
+            if (value, axis) in places]
 
 
 def _add_if(builder: Builder, layer: Layer) -> None:
@@ -220,7 +221,8 @@ def _begin(builder: Builder, layer: Layer, inputs: Sequence[str]) -> _Rounds:
     return _Rounds(step, step, number, stacks, before)
 
 
-def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], carried: Sequence[int], values: Sequence[str]) -> None:
+def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], carried: Sequence[int],
+           values: Sequence[str]) -> None:
     """What a round made becomes what the next one reads; by way of other memory where one of them reads what another writes."""
     sources = [child.plain_output(name) for name in made]
     for i, (source, slot) in enumerate(zip(sources, carried)):
@@ -268,7 +270,8 @@ def _truth(builder: Builder, layer: Layer, given: str) -> int:
     """Memory for the condition that the body reads."""
     import numpy as np
     slot = builder.add_value(TensorSpec("bool", ()), plain_format("bool", 0), "")
-    source = _plain(builder, given) if given else builder.add_constant(np.array(True), f"{layer.name}: the condition", TensorSpec("bool", ()))
+    spec, name = TensorSpec("bool", ()), f"{layer.name}: the condition"
+    source = _plain(builder, given) if given else builder.add_constant(np.array(True), name, spec)
     builder.add_control(Control("copy"), layer, [source], [slot])
     return slot
 

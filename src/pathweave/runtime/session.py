@@ -73,7 +73,7 @@ class Session:
             return self._with_late(results) if self.plan.late else results
 
     def run_timed(self, inputs: Inputs, out: Inputs = None) -> np.ndarray:
-        """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`, of all rounds of a loop together."""
+        """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`, of all its runs together."""
         arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
             return np.asarray(self._guarded(self._handle.run_timed, arrays, results, sizes))
@@ -106,6 +106,12 @@ class Session:
             shape = physical_shape(self.plan.bound.output_format(name).layout, tuple(sizes))
             found[name] = np.asarray(raw).view(dtype).reshape(shape)
         return found
+
+    def run_timeline(self, inputs: Inputs, out: Inputs = None) -> tuple[np.ndarray, np.ndarray]:
+        """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock."""
+        arrays, results = self._bound(inputs, out)
+        with self._lock:
+            return self._handle.run_timeline(arrays, self._written(results))
 
     def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""

@@ -41,7 +41,7 @@ def expected_error(scale: Scale, rms: float) -> float:
 
     Source: rounding to steps of s has the variance s^2 / 12.
     """
-    return min(1.0, scale.scale / math.sqrt(12) / rms) if rms else 0.0
+    return min(1.0, max(scale.steps) / math.sqrt(12) / rms) if rms else 0.0
 
 
 class _Sets:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..profiling.about import About
+from ..profiling.devices import Devices, touched
 from ..profiling.measurement import Key, Measurement, quantile
 from ..profiling.profile import Profile
 from ..profiling.reader import SHORT
 from ..profiling.timed import RunTimer, StepTimes
 from ..profiling.yardstick import CALL, Yardstick, call_problem, on_cpu, uninterrupted
-from ..runtime.plan import Plan
 from .race import Racer
 
 #: Seconds that measuring again takes, after the least number of runs of each route and up to the largest number.
@@ -60,33 +60,41 @@ def measurements(runs: list[Run], threads: int, profile: Profile, slowness: Call
                  date: float) -> list[Measurement]:
     """What the runs say of every candidate and conversion, at the reference speed of the machine. `slowness`: of a moment,
     and whether the speed was steady; runs of other moments say nothing. `date`: seconds since 1970."""
-    samples: dict[tuple[Key, str], list[float]] = {}
+    devices = Devices.here()
+    samples: dict[tuple[Key, str, str], list[float]] = {}
     for run in runs:
         slow, steady = slowness(run.moment)
         if steady:
-            for key, about, ns, follows in _attribute(run.racer.plan, threads, run.steps, run.total, run.counts):
-                samples.setdefault((key, about), []).append(ns / slow if follows else ns)
-    return [Measurement(profile.host, *key, tuple(uninterrupted(ns)), date, about=_about(profile, key, about))
-            for (key, about), ns in samples.items()]
+            for key, about, names, ns, follows in _attribute(run, threads, devices):
+                samples.setdefault((key, about, devices.host(profile.host, names)), []).append(ns / slow if follows else ns)
+    return [Measurement(host, *key, tuple(uninterrupted(ns)), date, about=_about(profile, key, about))
+            for (key, about, host), ns in samples.items()]
 
 
-def _attribute(plan: Plan, threads: int, steps: list[int], total: float,
-               counts: list[int] | None = None) -> Iterator[tuple[Key, str, float, bool]]:
-    """(key of a measurement, its `about`, ns, whether the yardstick tells its clock) of one run of a plan."""
-    times, flat = StepTimes.of(plan, steps, counts), plan.bound.flat
+def _attribute(run: Run, threads: int, devices: Devices) -> Iterator[tuple[Key, str, set[str], float, bool]]:
+    """(key of a measurement, its `about`, devices that it touches, ns, whether the yardstick tells its clock) of one run of a
+    plan."""
+    plan = run.racer.plan
+    times, flat = StepTimes.of(plan, run.steps, run.counts), plan.bound.flat
     versions = {(c.value, c.target): c.version for c in plan.conversions}
     for step, ns in times.adapts:
         key = step.problem, step.routine, versions[flat.origin(step.value), step.outs[0]], step.variant
-        yield key, About(step.ins, step.outs).text(), max(1.0, ns), on_cpu((*step.ins, *step.outs))
+        own = step.routine.rsplit(":", 1)[-1]
+        names = {own, *(f.device for f in (*step.ins, *step.outs))}
+        about = About(step.ins, step.outs, emulated=not names.isdisjoint(devices.emulated),
+                      threads=own not in devices.indifferent).text()
+        yield key, about, names, max(1.0, ns), on_cpu((*step.ins, *step.outs))
     for layer, problem in zip(flat.layers, flat.problems(threads)):
-        if counts is not None and layer.name not in times.layers:
+        if run.counts is not None and layer.name not in times.layers:
             continue
         c = plan.choices[layer.name]
-        about = About(c.ins, c.outs, c.accuracy, 0, c.reference).text()
-        yield (problem.text, *c.key), about, max(1.0, times.layers.get(layer.name, 0.0)), on_cpu((*c.ins, *c.outs))
-    rest = total - sum(steps) + times.other
+        names = touched(c)
+        about = About(c.ins, c.outs, c.accuracy, 0, c.reference, not names.isdisjoint(devices.emulated),
+                      devices.threads_matter(c)).text()
+        yield (problem.text, *c.key), about, names, max(1.0, times.layers.get(layer.name, 0.0)), on_cpu((*c.ins, *c.outs))
+    rest = run.total - sum(run.steps) + times.other
     if rest > 0 and all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):  # others have other clocks
-        yield (call_problem(plan.bound, threads).text, CALL, 1, ""), About((), ()).text(), rest, True
+        yield (call_problem(plan.bound, threads).text, CALL, 1, ""), About((), ()).text(), set(), rest, True
 
 
 def _about(profile: Profile, key: Key, about: str) -> str:

@@ -14,6 +14,7 @@ from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route
 from ..profiling.about import About
+from ..profiling.devices import for_one_thread
 from ..profiling.measurement import SIGMAS_OF_SPREAD, Measurement
 from ..profiling.profile import Profile
 from ..profiling.rounds import Counts
@@ -68,11 +69,19 @@ class Recorded:
         for m in sorted(profile, key=lambda m: m.key):
             if m.version == newest[m.problem, m.routine]:
                 self._by_problem.setdefault(m.problem, []).append(m)
+        # Where the number of threads does not matter, a measurement for another number will do.
+        self._by_any_threads: dict[str, dict[tuple, Measurement]] = {}
+        for m in sorted(profile, key=lambda m: (m.when, m.key)):
+            if m.version == newest[m.problem, m.routine] and not About.goes_by_threads(m.about):
+                self._by_any_threads.setdefault(for_one_thread(m.problem), {})[m.routine, m.version, m.variant] = m
 
     def of(self, problem: Problem) -> list[Priced]:
         """Everything measured for a problem, by name."""
         found = []
-        for m in self._by_problem.get(problem.text, []):
+        exact = self._by_problem.get(problem.text, [])
+        known = {(m.routine, m.version, m.variant) for m in exact}
+        more = self._by_any_threads.get(for_one_thread(problem.text), {})
+        for m in [*exact, *(m for key, m in sorted(more.items()) if key not in known)]:
             if not m.about:
                 raise ProfileError(f"profile of host {self.profile.host}: the record of {m.routine} on {m.problem!r} "
                                    f"does not say the formats of its ports; measure again with this version")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, SolverError
 from ..net.route import Route
+from ..profiling.devices import Devices
 from ..profiling.measurement import quantile
 from ..profiling.profile import Profile
 from ..profiling.protocol import profile_bound, this_host
@@ -21,6 +22,7 @@ from ..runtime.catalogue import Restrict
 from ..runtime.defaults import default_route
 from ..runtime.inputs import arrays_for_outputs, random_inputs
 from ..runtime.interpreted import of_route
+from ..runtime.overlap import overlap_of
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
 from . import findings
@@ -313,7 +315,7 @@ class Tuner:
         runs = runs_of(racers, self.inputs, self.out, self.timer, self.latest, read, yardstick)
         here = this_host()
         new = measurements(runs, self.threads, profile, yardstick.slowness, self.timer.date())
-        self.store.add(new, {here.id: dict(here.facts)})
+        self.store.add(new, Devices.here().facts({m.host for m in new}, here.facts))
         profile.add(new)
         self._compare()
 
@@ -323,7 +325,9 @@ class Tuner:
         # The winner under what is known now: samples that were taken in the race's own routes change bound and margins.
         best = solve(costs.instance, time_limit_s=self.time_limit_s)
         route = predict(costs, winner.route, best) or winner.route
-        notes = {**route.notes, "race": self.races[-1].table, "races": len(self.races), "won_as": winner.names,
+        overlap = overlap_of(winner.plan, winner.session, self.inputs)
+        beside = {"overlap": overlap.to_json()} if overlap else {}
+        notes = {**route.notes, **beside, "race": self.races[-1].table, "races": len(self.races), "won_as": winner.names,
                  "measured_at_reference_ns": winner.reference_ns, "speed": self.speed,
                  "gap": gap(route.predicted_ns, winner.reference_ns),
                  "gap_raw": gap(route.predicted_ns, winner.median), "gap_before_measuring_again": first_gap}

@@ -9,14 +9,16 @@
  * the relayouts copy the first input, all others write 0.5f. Relayouts copy bytes, they do not permute.
  *
  * Layouts are nchw and nhwc for rank 4, plain otherwise; elements are f32. Routines: KIND/null:f32:LAYOUT:DEVICE for the kinds
- * below, adapt/upload, adapt/download (one layout, from the CPU and back), adapt/relayout (nchw, nhwc); relu/hosted.
+ * below, adapt/relayout (nchw, nhwc), transfers of their own for values with padding (adapt/upload, adapt/download);
+ * relu/hosted.
  *
  * Environment, read when the devices are opened:
  *   PW_NULL_DEVICES      how many devices are offered
  *   PW_NULL_MODE         absent (probe declines), absent1 (that of null1 does), open (open fails), abi (built for another ABI),
  *                        size (table too small), refuse (no table), anything else or nothing: works
  *   PW_NULL_TIMES        file of lines `NANOSECONDS ROUTINE-ID [PART OF THE PROBLEM'S TEXT]`; the last line that matches
- *                        counts, 1000 ns where none does. Copies of the runtime have the id `copy`
+ *                        counts, 1000 ns where none does. Copies have the ids of the runtime's transfers, and the number
+ *                        of their bytes for a text
  *   PW_NULL_COPY_QUEUES  queues for copies that the devices want, 2 unless it says otherwise
  *   PW_NULL_LAG          slow (a pause before all work) or hold (nothing runs before somebody waits for it)
  *   PW_NULL_MEMORY       bytes of memory of each device
@@ -44,6 +46,7 @@ static struct line {
   int code, late_code;
 } lines[MAX_LINES];
 static int line_count;
+static uint64_t padding; /* bytes behind each value */
 static pthread_mutex_t script = PTHREAD_MUTEX_INITIALIZER;
 
 static int add_line(const char *id, const char *part, uint64_t nanoseconds, int code, int late_code) {
@@ -141,11 +144,22 @@ static int32_t told_zero_point[MAX_TOLD];
 EXPORT uint32_t null_device_told(void) { return told_count; }
 EXPORT double null_device_scale(uint32_t i) { return told_scale[i]; }
 EXPORT int32_t null_device_zero_point(uint32_t i) { return told_zero_point[i]; }
+/* The same of every scale that is known, as text: "i8 axis 1: 0.5 -3, 0.25 4". */
+static char told_scales[MAX_TOLD][256];
+EXPORT const char *null_device_scales(uint32_t i) { return told_scales[i]; }
+static void listen_to_scales(const pw_constant *c, char *text, size_t size) {
+  text[0] = 0;
+  if (c->data || !c->dtype) return;
+  int at = snprintf(text, size, "%s axis %d:", c->dtype, c->axis);
+  for (uint32_t k = 0; k < c->count && (size_t)at < size; ++k)
+    at += snprintf(text + at, size - (size_t)at, "%s %g %d", k ? "," : "", (double)c->scales[k], c->zero_points[k]);
+}
 static void listen_to(const pw_constant *constants, uint32_t count) {
   told_count = count;
   for (uint32_t i = 0; i < count && i < MAX_TOLD; ++i) {
     told_scale[i] = constants[i].data ? NAN : constants[i].scale;
     told_zero_point[i] = constants[i].zero_point;
+    listen_to_scales(&constants[i], told_scales[i], sizeof told_scales[i]);
   }
 }
 
@@ -264,6 +278,7 @@ static int accepts_adapt(const role *r, const problem *p, char *reason, size_t s
   if ((strcmp(from, to) == 0) == (r->role == RELAYOUT))
     return decline(reason, size, r->role == RELAYOUT ? "the layouts are equal" : "transfers keep the layout");
   if (strstr(from, "16") || strstr(to, "16")) return decline(reason, size, "blocked layouts");
+  if (r->role != RELAYOUT && padding == 0) return decline(reason, size, "without padding a copy does it");
   return 0;
 }
 
@@ -356,7 +371,6 @@ ROUTINES(1)
 
 /* ---- devices --------------------------------------------------------------------------------------------------- */
 
-static uint64_t padding;
 static char identities[DEVICES][128];
 static const int numbers[DEVICES] = {0, 1};
 
@@ -437,9 +451,13 @@ static int null_copy(void *device, void *queue, void *target, const void *source
   int code;
   (void)contents(number, source, &from);
   (void)contents(number, target, &to);
-  look_up("copy", "", &nanoseconds, &code, &job.code);
+  const int engine = from != PW_MEMORY_DEVICE ? 1 : to != PW_MEMORY_DEVICE ? 2 : 0;
+  char id[MAX_ID], text[32];
+  snprintf(id, sizeof id, "adapt/%s:any:%s", engine == 2 ? "download" : "upload", names[number]);
+  snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
+  look_up(id, text, &nanoseconds, &code, &job.code);
   if (code) return code;
-  put_work(queue, &job, from != PW_MEMORY_DEVICE ? 1 : to != PW_MEMORY_DEVICE ? 2 : 0, nanoseconds,
+  put_work(queue, &job, engine, nanoseconds,
            held_up(number, source) || held_up(number, target));
   return 0;
 }

@@ -26,6 +26,7 @@ from pathweave.net.net import Epilogue
 OPSET = 20
 ELEMENT = {"f32": TensorProto.FLOAT, "f64": TensorProto.DOUBLE, "f16": TensorProto.FLOAT16, "i64": TensorProto.INT64,
            "i32": TensorProto.INT32, "i8": TensorProto.INT8, "u8": TensorProto.UINT8, "bool": TensorProto.BOOL,
+           "i16": TensorProto.INT16, "u16": TensorProto.UINT16, "u32": TensorProto.UINT32, "u64": TensorProto.UINT64,
            "bf16": TensorProto.BFLOAT16}
 
 
@@ -120,7 +121,7 @@ def oracle(case, arrays) -> list[np.ndarray]:
         return [y.view(np.uint16) if y.dtype == ml_dtypes.bfloat16 else y for y in results]
     try:
         return session_of(model).run(None, feeds)
-    except (ort_errors.NotImplemented, ort_errors.Fail):
-        # No kernel for the element type, or not for these attributes (LRN of an even size: onnx.reference computes it
-        # for the first N channels only, so the case has as many images as channels).
+    except (ort_errors.NotImplemented, ort_errors.Fail, ort_errors.InvalidGraph):
+        # No kernel for the element type, no such type in ONNX, or no kernel for these attributes (LRN of an even size:
+        # onnx.reference computes it for the first N channels only, so the case has as many images as channels).
         return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, feeds)]

@@ -28,6 +28,12 @@ def _node(op: str, inputs: str, output: str, **attrs: Any) -> Any:
     return helper.make_node(op, [n if n != "-" else "" for n in inputs.split()], output.split(), **attrs)
 
 
+def _inside(nodes: list, outputs: str, inputs: tuple[tuple[str, int, tuple], ...] = ()) -> Any:
+    """A graph inside a node."""
+    return helper.make_graph(nodes, "inside", [helper.make_tensor_value_info(*v) for v in inputs],
+                             [helper.make_empty_tensor_value_info(v) for v in outputs.split()])
+
+
 def _f(*shape: int) -> np.ndarray:
     return (np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape) % 7 - 3) / 8
 
@@ -79,6 +85,15 @@ def onnx_models() -> dict[str, bytes]:
             _node("InstanceNormalization", "x m m", "n"), _node("LpPool", "n", "p", kernel_shape=[2], p=3),
             _node("Split", "p", "a b", axis=1), _node("Max", "a b", "y")],
             {"x": (TensorProto.FLOAT16, (1, 4, 6))}, {"m": np.ones(4, np.float16)}),
+        "program": onnx_model([
+            _node("ReduceMax", "x", "m", keepdims=0), _node("Greater", "m zero", "flag"),
+            _node("If", "flag", "b", then_branch=_inside([_node("MatMul", "x w", "t"), _node("Relu", "t", "r")], "r"),
+                  else_branch=_inside([_node("Neg", "x", "r")], "r")),
+            _node("Scan", "init b", "last y", num_scan_inputs=1, body=_inside(
+                [_node("Add", "state row", "sum"), _node("Mul", "sum gain", "part")], "sum part",
+                (("state", f32, (4,)), ("row", f32, (4,)))))],
+            {"x": (f32, (3, 4))},
+            {"w": _f(4, 4), "zero": np.float32(0), "init": _f(4), "gain": _f(4)}),
     }
 
 

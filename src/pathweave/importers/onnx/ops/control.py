@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ....net.block import Block
 from ....net.net import TensorSpec
 from ..nested import Captures, Given, block, given_of
@@ -120,8 +122,13 @@ def nonzero(n: Node) -> None:
 
 
 def compress(n: Node) -> None:
-    """Slices where a condition holds."""
+    """Slices where a condition holds; of a constant one it is known which."""
     n.required(2)
+    condition = n.const(1)
+    if condition is not None and condition.ndim == 1:
+        x = n.input(0) if n.has("axis") else n.emit("reshape", [n.input(0)], {"shape": (-1,)})
+        kept = n.constant(np.flatnonzero(condition).astype(np.int64))
+        return n.emit("gather", [x, kept], {"axis": n.int("axis")}, last=True)
     n.emit("compress", [n.input(0), n.input(1)], {"axis": (n.int("axis"),)} if n.has("axis") else {}, last=True)
 
 

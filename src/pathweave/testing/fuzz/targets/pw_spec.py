@@ -124,6 +124,12 @@ def _change(parts: dict[str, Any], what: int, rng: np.random.Generator) -> None:
         mutate.change(parts["packed"], rng, 2)
     elif what == 6 and model.get("quantisation"):
         mutate.change(model["quantisation"], rng, 2)
+    elif what == 6:  # scales that the model states, of a value and along an axis of another
+        along = {"scale": [0.5, 0.25], "zero_point": [3, -4], "dtype": "i8", "axis": 1}
+        names = [*net["inputs"], *(v for layer in net["layers"] for v in layer["outputs"])]
+        net["scales"] = {mutate.pick(rng, names): [0.5, 7], mutate.pick(rng, names): along}
+        if rng.integers(4):
+            mutate.change(net["scales"], rng, 2)
     elif what == 7:  # another shape or type over the same bytes, or other bytes under the same shape
         _retype(mutate.pick(rng, list(parts["entries"].values())), rng)
     elif what == 8:  # layers change places, or read something else
