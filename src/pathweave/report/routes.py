@@ -38,7 +38,8 @@ def route_table(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: f
     """
     route: Route | None = plan.route
     rows = _rows(plan, route, steps_ns)
-    predicted = [r["predicted_ns"] for r in rows if r["kind"] != "block"]
+    apart = ("block", "copy") if plan.bound.flat.blocks else ()  # what a block is filled with belongs to the call
+    predicted = [r["predicted_ns"] for r in rows if r["kind"] not in apart]
     measured = None if steps_ns is None else float(np.sum(steps_ns))
     conversions = [r for r in rows if r["kind"] == "adapt"]
     rows.append({"index": None, "layer": "total", "kind": counted(len(conversions), "conversion"), "routine": "", "variant": "",
