@@ -378,6 +378,14 @@ void bind_plan(nb::module_& m) {
            "Runs the plan on contiguous arrays, in place. Raises ValueError for wrong sizes, RuntimeError when a step "
            "fails, or what a Python kernel raised.")
       .def("late", late, nb::arg("index"), "Sizes and bytes of a value that is fetched after a run, of the last one.")
+      .def(
+          "counts",
+          [](const Session& session) {
+            const std::vector<int64_t>* counts = session.counts();
+            return counts ? nb::cast(*counts) : nb::none();
+          },
+          "How often each step of the plan ran in the last run; None where each runs once.")
+      .def("symbols", &Session::symbols, "Sizes of the last run: the symbols among those of the plan, in order.")
       .def("run_timed", run_timed, nb::arg("inputs"), nb::arg("outputs"), nb::arg("sizes") = std::vector<int64_t>{},
            "The same; gives the nanoseconds of each step, by the clock of its device.")
       .def("run_timeline", run_timeline, nb::arg("inputs"), nb::arg("outputs"),

@@ -20,6 +20,7 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan)
     : Session(std::move(plan), Unbound{}), late_sizes_(plan_->sizes().program.late(plan_->sizes().given)) {
   results_.assign(plan_->sizes().program.count(), 0);
   rounds_.resize(plan_->steps().size());
+  counts_.resize(plan_->steps().size());
   extra_.resize(plan_->devices().size());
   bind_values();
   if (const auto& sizes = plan_->sizes(); sizes.most.size() == sizes.given && sizes.given == sizes.program.symbols().size()) {
@@ -100,6 +101,12 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
     };
     made.told &= from.opens || std::any_of(from.in.begin(), from.in.end(), has) || std::any_of(from.out.begin(), from.out.end(), has);
   }
+}
+
+std::vector<int64_t> FlowSession::symbols() const {
+  std::vector<int64_t> found;
+  for (int size : plan_->sizes().program.symbols()) found.push_back(results_[static_cast<size_t>(size)]);
+  return found;
 }
 
 // ---- sizes --------------------------------------------------------------------------------------------------------
@@ -354,6 +361,7 @@ bool FlowSession::walk(const int64_t* sizes) noexcept {
 }
 
 bool FlowSession::go() noexcept {
+  std::fill(counts_.begin(), counts_.end(), 0);
   mark_ = wall_->now();
   bool whole = true;
   interrupted_.store(false, std::memory_order_relaxed);
@@ -519,6 +527,8 @@ bool FlowSession::round_ends(const PlanStep& step) noexcept {
 bool FlowSession::decide(int& step) noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   const Step& used = steps_[static_cast<size_t>(step)];
+  if (from.op == Op::branch || from.op == Op::jump || from.op == Op::loop || from.op == Op::again)
+    ++counts_[static_cast<size_t>(step)];
   switch (from.op) {
     case Op::branch: step = *static_cast<const uint8_t*>(in_[used.in]) ? step + 1 : from.target; return true;
     case Op::jump: step = from.target; return true;
@@ -556,6 +566,7 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
       if (open_[static_cast<size_t>(step)].checks) check(step);
       if (from.op == Op::rounds) {
         count_rounds(from);
+        ++counts_[static_cast<size_t>(step)];
         ++step;
         continue;
       }
@@ -576,6 +587,7 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
       stop(step, kUnfit, e.what());
       return UINT64_MAX;
     }
+    ++counts_[static_cast<size_t>(step)];
     return stage_at(static_cast<uint64_t>(step), 0);
   }
   return copies_.empty() ? UINT64_MAX : stage_at(0, kCopies);

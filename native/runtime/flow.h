@@ -20,6 +20,8 @@ class FlowSession final : public Session {
  public:
   explicit FlowSession(std::shared_ptr<const Plan> plan);
   const void* late(size_t index, Dims& sizes) const override;
+  const std::vector<int64_t>* counts() const override { return &counts_; }
+  std::vector<int64_t> symbols() const override;
   std::string message() const override { return message_; }
 
  private:
@@ -111,6 +113,7 @@ class FlowSession final : public Session {
   std::vector<Open> open_;
   std::vector<Pool> pools_;  // per value
   std::vector<Round> rounds_;
+  std::vector<int64_t> counts_;  // per step
   std::vector<std::pair<size_t, int>> sized_;  // entry of sizes_, size of the plan
   struct Extra {
     char* data = nullptr;

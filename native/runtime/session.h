@@ -63,6 +63,10 @@ class Session : protected Stages {
     (void)index, (void)sizes;
     return nullptr;
   }
+  // Of the last run: how often each step ran, steps that only decide where to go on included; null where each runs once.
+  virtual const std::vector<int64_t>* counts() const { return nullptr; }
+  // Of the last run: the plan's sizes that are symbols, in order, as they were at its end.
+  virtual std::vector<int64_t> symbols() const { return {}; }
   // Why the last run was unfit.
   virtual std::string message() const { return {}; }
 

@@ -174,12 +174,10 @@ def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = N
 
 def stored_profile(bound: Any, threads: int) -> Any:
     """What the store knows about a net on this machine."""
-    from ..profiling.devices import Devices
-    from ..profiling.profile import Profile
-    from ..profiling.protocol import problems_of, this_host
+    from ..profiling.protocol import of_store
     from ..profiling.store import Store
     with Store.open() as store:
-        return Profile.of_store(store, this_host().id, problems_of(bound, threads), Devices.here().current)
+        return of_store(store, bound, threads)
 
 
 def existing_file(path: str, what: str, option: str = "") -> Path:

@@ -164,8 +164,9 @@ def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: st
     with progress("roof") as tell:
         found = limits([plan.threads], tell=tell)
         tell(0.5, "timing steps")
-        samples, calls = step_samples(plan.session(), inputs, seconds=ROOF_SECONDS, at_least=10, at_most=1000)
-    result = roof.report(plan, samples, found, calls, model)
+        session = plan.session()
+        samples, calls = step_samples(session, inputs, seconds=ROOF_SECONDS, at_least=10, at_most=1000)
+    result = roof.report(plan, samples, found, calls, model, session.counts())
     if out is not None:
         _write(out, result)
     if json:

@@ -57,8 +57,9 @@ def command(
     number = threads or (route.threads if route else loaded.threads)
     options: dict[str, Any] = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
     if options["restrict"] is not None:  # a word without effect is told whatever was measured
-        allowed = [bound.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
-                   for i in range(len(bound.layers))]
+        allowed: list[list[Any]] = [[] for _ in bound.layers]
+        for i, place in enumerate(bound.flat.places):
+            allowed[place.position] += bound.flat.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
         options["restrict"].check(bound.layers, allowed)
     profile = stored_profile(loaded.bind(shapes), number)
     try:
@@ -101,9 +102,14 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
 
 
 def _parts(e: Any) -> list[Any]:
+    from ..profiling.rounds import sizes_text
     from ..report.tables import Column, Table, show_bytes, time_column
     from ..words import printable, short_floats
-    lines = [f"layer {e.index} {e.layer!r} ({e.kind})", f"  {short_floats(e.problem)}"]
+    inside = f", in {e.block!r}, which runs {e.runs:g} times in a call" if e.block else ""
+    lines = [f"layer {e.index} {e.layer!r} ({e.kind}){inside}", f"  {short_floats(e.problem)}"]
+    lines += [f"    {b['block']}: runs {b['runs']:g} times in a call"
+              + ("" if b["counted"] else " (a weight: it never ran in the profile)") for b in e.blocks]
+    lines += [f"  {sizes_text(e.sizes)}"] if e.sizes else []
     rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
              "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
              "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]
@@ -122,7 +128,7 @@ def _parts(e: Any) -> list[Any]:
     if e.conversions:
         parts += ["", Table([Column("value", "value"), Column("of", "of its"), Column("from", "from"), Column("to", "to"),
                              Column("routine", "routine"), time_column("cost_ns", "costs")], e.conversions, "conversions paid")]
-    margin = []
+    margin = [f"times of candidates are of one run; margin and conversions of all {e.runs:g} in a call"] if e.block else []
     if e.chosen and e.runner_up and e.margin_ns is not None:
         how = "the best whole route with it" if e.exact else "the route with this layer exchanged"
         margin.append(f"runner-up: {e.runner_up.routine} {e.runner_up.variant}".rstrip()

@@ -73,7 +73,10 @@ def command(
         print_json({"model": model, "host": profile.host, "store": store.path, "threads": loaded.threads,
                     "imported": imported, "notes": profile.notes, "layers": rows})
         return
-    notes = [_summary(profile.notes), f"store: {store.path or 'in memory'}, host {profile.host}"]
+    from ..profiling.rounds import sizes_text
+    sizes = sizes_text(profile.notes.get("sizes", {}))
+    notes = [_summary(profile.notes), *([sizes] if sizes else []), *_rounds(profile.notes),
+             f"store: {store.path or 'in memory'}, host {profile.host}"]
     if imported is not None:
         others = sum(h["measurements"] for name, h in hosts.items() if name != here)
         notes.append(f"{imported} new measurements from {import_}"
@@ -90,15 +93,26 @@ def _rows(bound: Any, profile: Any, threads: int) -> list[dict[str, Any]]:
     known: dict[str, list] = {}
     for m in profile:
         known.setdefault(m.problem, []).append(m)
-    for i, (layer, problem) in enumerate(zip(bound.layers, bound.problems(threads))):
+    flat = bound.at_sizes({n: s["size"] for n, s in profile.notes.get("sizes", {}).items()}).flat
+    for place, problem in zip(flat.places, flat.problems(threads)):
+        layer = place.layer
         ranked = sorted(known.get(problem.text, []), key=lambda m: m.median)
         best = ranked[0] if ranked else None
         other = next((m for m in ranked if best and m.routine != best.routine), None)
-        rows.append({"index": i, "layer": layer.name, "kind": layer.kind, "measured": len(ranked),
-                     "routine": best and best.routine, "variant": best and best.variant,
+        rows.append({"index": None if place.block else place.index, "layer": layer.name, "kind": layer.kind,
+                     "measured": len(ranked), "routine": best and best.routine, "variant": best and best.variant,
                      "median_ns": best and best.median, "spread_ns": best and best.spread, "samples": best and best.count,
                      "next": other and other.routine, "next_ns": other and other.median})
     return rows
+
+
+def _rounds(notes: dict[str, Any]) -> list[str]:
+    """A sentence on how often each block ran in a call."""
+    unrun = notes.get("unrun", [])
+    ran = [f"{name} {count:g}" for name, count in notes.get("counts", {}).items() if name not in unrun]
+    never = [f"{name} {notes['counts'][name]:g}" for name in unrun]
+    return [*([f"runs of blocks in a call: {', '.join(ran)}"] if ran else []),
+            *([f"blocks that never ran, measured as nets of their own; weights: {', '.join(never)}"] if never else [])]
 
 
 def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:

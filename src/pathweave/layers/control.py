@@ -23,6 +23,8 @@ from .blocks import Stack, block_work, infer_block, joined, run_block, with_cons
 
 #: Effort of a loop of which it is not known when it ends: no folding bears it.
 ENDLESS = 2**62
+#: A number of trips where nothing is known: more than one, and few enough for short data.
+USUAL_TRIPS = 4
 #: Rounds in which shapes of what a loop carries are found, before all of them are unknown.
 MOST_ROUNDS = 4
 
@@ -205,6 +207,9 @@ class Loop(_Control):
         trips = self._trips(attrs, inputs)
         parts = own_symbols(made[1 + count:], inputs)
         return own_symbols(carried, inputs) + [TensorSpec(s.dtype, (trips, *s.shape)) for s in parts]
+
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[Any], constants: list[Any]) -> Any:
+        return (USUAL_TRIPS, USUAL_TRIPS) if position == 0 else None
 
     def _trips(self, attrs: Mapping[str, Any], inputs: Sequence[Any]) -> int | Expr:
         """How many trips there will be, unknown where that depends on contents."""

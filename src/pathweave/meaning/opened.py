@@ -40,7 +40,7 @@ class OpenNet:
         return all(c.holds(given) for c in self.conditions if self.is_given(c))
 
     def example(self, given: Mapping[str, int]) -> dict[str, int]:
-        """A size for every symbol, for those of the inputs the given ones: the largest, or a small one where none is known."""
+        """A size for every symbol: the given ones; else the largest, or a small one where none is known."""
         sizes = dict(given)
         equal = {}
         for condition in self.conditions:
@@ -50,6 +50,8 @@ class OpenNet:
                     if len(names) == 1 and str(one) in names | {f'"{n}"' for n in names}:
                         equal[next(iter(names))] = other
         for name, (value, axis) in self.late.items():
+            if name in given:
+                continue
             dim = self.net.specs[value].dims[axis]
             sizes[name] = highest(dim) if highest(dim) < MOST_SIZE else max(lowest(dim), UNBOUNDED_EXAMPLE)
             try:

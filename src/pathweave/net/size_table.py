@@ -11,11 +11,12 @@ from .dim import MOST_SIZE, Expr, Quotient, symbols_of, terms_of
 class SizeTable:
     """`operations`: (word, a, b); see SizeOp of native/runtime/sizes.h. The symbols that a caller gives come first.
 
-    `given`: those symbols with their bounds, in order.
+    `given`: those symbols with their bounds, in order. `symbols`: the names of all symbols so far, in the order of theirs.
     """
 
     def __init__(self, given: Mapping[str, tuple[int, int]]):
         self.given = tuple(given)
+        self.symbols: list[str] = list(given)
         self.operations: list[tuple[str, int, int]] = []
         self._known: dict[object, int] = {}
         for name, (low, high) in given.items():
@@ -62,6 +63,7 @@ class SizeTable:
             return first
         key = "symbol", factor.name
         if key not in self._known:
+            self.symbols.append(factor.name)
             self._known[key] = self._add("symbol", max(0, factor.low), min(factor.high, MOST_SIZE))
         return self._known[key]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..net.format import Format
 from ..net.net import Layer, TensorSpec
@@ -64,37 +64,40 @@ def remember(slot: Slot, known: Mapping[Key, Measurement]) -> None:
 
 
 class Assigner:
-    """Completes passes over one bound net. `slots`: one per layer, in the order of `bound.layers`."""
+    """Completes passes over one bound net. `slots`: one per layer, in the order of `bound.flat.layers`.
 
-    def __init__(self, bound: BoundNet, slots: list[Slot], adapts: Adapts):
-        self.bound, self.slots, self.adapts = bound, slots, adapts
+    `idle`: layers that do not run on the inputs of this profile run.
+    """
+
+    def __init__(self, bound: BoundNet, slots: list[Slot], adapts: Adapts, idle: Collection[str] = ()):
+        self.bound, self.flat, self.slots, self.adapts, self.idle = bound, bound.flat, slots, adapts, idle
 
     def complete(self, wanted: Mapping[str, Entry]) -> dict[str, Entry]:
         """An entry per layer name: the wanted ones; elsewhere the cheapest measured one where its inputs lie."""
         have = self._given()
         chosen = {}
-        for layer, slot in zip(self.bound.layers, self.slots):
-            names = self.bound.dynamic(layer)
+        for layer, slot in zip(self.flat.layers, self.slots):
+            names = self.flat.reads(layer)
             entry = wanted.get(layer.name)
             if entry is None:
                 options = slot.surviving() or [e for e in slot.entries if e.usable]
-                entry = min(options, key=lambda e: (e.median if e.count else 0.0) + self._conversions(e, names, have))
+                entry = min(options, key=lambda e: (e.median if e.count else 0.0) + self._conversions(layer, e, names, have))
             chosen[layer.name] = entry
             self._use(layer, entry, names, have)
         return chosen
 
     def _given(self) -> dict[str, set[Format]]:
-        return {n: {self.bound.input_format(n)} for n in self.bound.inputs}
+        return {n: {form} for n, form in self.flat.given.items()}
 
     def _use(self, layer: Layer, entry: Entry, names: Sequence[str], have: dict[str, set[Format]]) -> None:
-        for value, form in zip(names, entry.candidate.ins):
+        for value, form in zip(names, self.flat.ports(layer, entry.candidate)[0]):
             have[value].add(form)
         for value, form in zip(layer.outputs, entry.candidate.outs):
             have[value] = {form}
 
-    def _conversions(self, e: Entry, names: Sequence[str], have: Mapping[str, set[Format]]) -> float:
-        return sum(min(self.adapts.price(self.bound.spec(v), f, form) for f in have[v])
-                   for v, form in zip(names, e.candidate.ins) if form not in have[v])
+    def _conversions(self, layer: Layer, e: Entry, names: Sequence[str], have: Mapping[str, set[Format]]) -> float:
+        return sum(min(self.adapts.price(self.flat.spec(v), f, form) for f in have[v])
+                   for v, form in zip(names, self.flat.ports(layer, e.candidate)[0]) if form not in have[v])
 
     # ---- conversions ------------------------------------------------------------------------------------------------
 
@@ -103,7 +106,7 @@ class Assigner:
         produced, wanted = ports(self.bound, {n: e.candidate for n, e in chosen.items()})
         found: dict[tuple[str, Format], Conversion] = {}
         for value, targets in wanted.items():
-            spec, source = self.bound.spec(value), produced[value]
+            spec, source = self.flat.spec(value), produced[value]
             for target in targets:
                 for a, b in self.adapts.links(spec, source, target) if target != source else ():
                     slot = self.adapts.slot(spec, a, b)
@@ -127,10 +130,11 @@ class Assigner:
         chain."""
         makers = self._given()
         users: dict[str, set[Format]] = {n: set() for n in makers}
-        for layer, slot in zip(self.bound.layers, self.slots):
-            entries = chosen(slot)
-            for i, value in enumerate(self.bound.dynamic(layer)):
-                users[value] |= {e.candidate.ins[i] for e in entries}
+        for layer, slot in zip(self.flat.layers, self.slots):
+            entries = chosen(slot) if layer.name not in self.idle else []
+            ports = [self.flat.ports(layer, e.candidate)[0] for e in entries]
+            for i, value in enumerate(self.flat.reads(layer)):
+                users[value] |= {ins[i] for ins in ports}
             for i, value in enumerate(layer.outputs):
                 makers[value], users[value] = {e.candidate.outs[i] for e in entries}, set()
         for value in self.bound.outputs:
@@ -139,34 +143,33 @@ class Assigner:
         for value, sources in makers.items():
             for source in sorted(sources):
                 for target in sorted(users[value] - {source}):
-                    for link in self.adapts.links(self.bound.spec(value), source, target):
-                        yield (value, source, target), self.adapts.slot(self.bound.spec(value), *link)
+                    for link in self.adapts.links(self.flat.spec(value), source, target):
+                        yield (value, source, target), self.adapts.slot(self.flat.spec(value), *link)
 
     def covering(self, missing: Mapping[Pair, Slot]) -> tuple[dict[str, Entry], int]:
         """Entries that make one pass run as many different missing conversions as it can, and how many."""
         covered: set[str] = set()
-        made = {n: self.bound.input_format(n) for n in self.bound.inputs}
+        made = dict(self.flat.given)
         open_sources: dict[tuple[str, Format], int] = {}
         for value, source, _ in missing:
             open_sources[value, source] = open_sources.get((value, source), 0) + 1
         chosen = {}
-        for layer, slot in zip(self.bound.layers, self.slots):
-            names = self.bound.dynamic(layer)
+        for layer, slot in zip(self.flat.layers, self.slots):
+            names = self.flat.reads(layer)
 
             def gain(e: Entry, names: tuple[str, ...] = names, layer: Layer = layer,
                      covered: frozenset[str] = frozenset(covered)) -> tuple[float, float]:
-                new = {missing[key].text for key in self._pairs(names, e, made) if key in missing} - covered
+                new = {missing[key].text for key in self._pairs(layer, names, e, made) if key in missing} - covered
                 later = sum((v, f) in open_sources for v, f in zip(layer.outputs, e.candidate.outs))
                 return -(len(new) + 0.6 * later), e.median
             entry = min(slot.surviving() or slot.entries, key=gain)
             chosen[layer.name] = entry
-            covered |= {missing[key].text for key in self._pairs(names, entry, made) if key in missing}
+            covered |= {missing[key].text for key in self._pairs(layer, names, entry, made) if key in missing}
             made.update(zip(layer.outputs, entry.candidate.outs))
         for value in self.bound.outputs:
             if value in made and (key := (value, made[value], self.bound.output_format(value))) in missing:
                 covered.add(missing[key].text)
         return chosen, len(covered)
 
-    @staticmethod
-    def _pairs(names: Sequence[str], e: Entry, made: Mapping[str, Format]) -> Iterator[Pair]:
-        return ((v, made[v], f) for v, f in zip(names, e.candidate.ins) if made[v] != f)
+    def _pairs(self, layer: Layer, names: Sequence[str], e: Entry, made: Mapping[str, Format]) -> Iterator[Pair]:
+        return ((v, made[v], f) for v, f in zip(names, self.flat.ports(layer, e.candidate)[0]) if made[v] != f)

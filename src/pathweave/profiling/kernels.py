@@ -16,14 +16,14 @@ PACKED = 4 << 30
 
 
 class Kernels:
-    """The prepared kernels of one profile run. `slots`: one per layer, in the order of `bound.layers`.
+    """The prepared kernels of one profile run. `slots`: one per layer, in the order of `bound.flat.layers`.
 
     `cache`: the kernels themselves, from which plans are built.
     """
 
     def __init__(self, bound: BoundNet, slots: Sequence[Slot]):
         self.cache = KernelCache(bound)
-        self._slots = {layer.name: (layer, slot) for layer, slot in zip(bound.layers, slots)}
+        self._slots = {layer.name: (layer, slot) for layer, slot in zip(bound.flat.layers, slots)}
         self._distinct = list({id(s): s for s in slots}.values())
         self._used: dict[tuple[str, tuple[str, int, str]], int] = {}  # (layer, candidate) -> number of the last pass
 

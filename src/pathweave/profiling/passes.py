@@ -26,6 +26,7 @@ from .assign import Adapts, Assigner, remember
 from .kernels import Kernels
 from .measurement import Key, Measurement
 from .reader import YardstickReader
+from .rounds import Counts
 from .samples import Samples
 from .slots import Entry, Slot
 from .timed import MACHINE, RunTimer
@@ -48,18 +49,21 @@ def _runs_of(total: float) -> int:
 class Run:
     """One profile run over a bound net. `known`: what earlier runs measured, by (problem, routine, version, variant);
     `write`: called with measurements, now and then; one with the id of an earlier one replaces it. `timer`: of all
-    that is measured. `lead`: the run over the net without fused regions, whose default route is this one's yardstick too."""
+    that is measured. `lead`: the run over the net without fused regions, whose default route is this one's yardstick too.
+    `counts`: of the blocks in the net, on these inputs; layers of those that never run are chosen and not measured."""
 
     def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], *, accuracy: str, restrict: Restrict | None,
                  known: Mapping[Key, Measurement], host: str, write: Callable[[list[Measurement]], None],
-                 timer: RunTimer = MACHINE, lead: Run | None = None):
-        self.bound, self.threads, self.inputs = bound, threads, inputs
+                 timer: RunTimer = MACHINE, lead: Run | None = None, counts: Counts | None = None):
+        self.bound, self.flat, self.threads, self.inputs = bound, bound.flat, threads, inputs
+        self.counts = counts or Counts()
+        self.idle = {p.layer.name for p in self.flat.places if not self.counts.ran(p.block)}
         self.accuracy, self.restrict, self.timer = accuracy, restrict, timer
         self.slots = self._slots(known)
-        self.distinct = list({id(s): s for s in self.slots}.values())
+        self.distinct = list({id(s): s for s in self.slots if s.layers}.values())
         self.kernels = Kernels(bound, self.slots)
         self.adapts = Adapts(threads, known)
-        self.assigner = Assigner(bound, self.slots, self.adapts)
+        self.assigner = Assigner(bound, self.slots, self.adapts, self.idle)
         # Zeros: a pass all of whose runs were too slow to repeat writes nothing.
         self.out = arrays_for_outputs(bound)
         self.finite = True
@@ -71,23 +75,27 @@ class Run:
         self._until: float | None = None  # of the pass that runs, by the timer
 
     def _slots(self, known: Mapping[Key, Measurement]) -> list[Slot]:
-        """A slot per layer; equal problems share one."""
+        """A slot per layer; equal problems share one. Its layers are those that run."""
         slots: dict[str, Slot] = {}
         found = []
-        for i, (layer, problem) in enumerate(zip(self.bound.layers, self.bound.problems(self.threads))):
-            candidates, _ = self.bound.candidates(i, self.threads, accuracy=self.accuracy, restrict=self.restrict)
+        for i, (place, problem) in enumerate(zip(self.flat.places, self.flat.problems(self.threads))):
+            layer = place.layer
+            candidates, _ = self.flat.candidates(i, self.threads, accuracy=self.accuracy, restrict=self.restrict)
             # Equal layers differ in their candidates only where a restriction names positions.
             key = problem.text + "".join(f"\n{c.key}" for c in candidates)
             if key not in slots:
-                size = sum(a.nbytes for v in layer.inputs if (a := self.bound.net.constants.get(v)) is not None)
+                size = sum(a.nbytes for v in layer.inputs if (a := place.net.net.constants.get(v)) is not None)
                 slots[key] = Slot(problem.text, [], candidates, size)
                 remember(slots[key], known)
-            slots[key].layers.append(layer)
+            if layer.name not in self.idle:
+                slots[key].layers.append(layer)
             found.append(slots[key])
         descriptors = getattr(self.restrict, "check", None)
         if descriptors:
-            descriptors(self.bound.layers, [[*(e.candidate for e in s.entries), *self._regional(layer.name)]
-                                            for layer, s in zip(self.bound.layers, found)])
+            offered: list[list[catalogue.Candidate]] = [[] for _ in self.bound.layers]
+            for place, s in zip(self.flat.places, found):
+                offered[place.position] += [*(e.candidate for e in s.entries), *self._regional(place.layer.name)]
+            descriptors(self.bound.layers, offered)
         return found
 
     def _regional(self, layer: str) -> list[catalogue.Candidate]:
@@ -100,12 +108,12 @@ class Run:
     def base(self) -> dict[str, Entry]:
         """The default route: what a tuner can always fall back to."""
         fixed = {}
-        for layer, slot in zip(self.bound.layers, self.slots):
+        for layer, slot in zip(self.flat.layers, self.slots):
             if not all(e.usable for e in slot.entries):
                 self._last_resort(layer, slot)
                 fixed[layer.name] = next(e.candidate for e in slot.entries if e.usable)
         choices = default_choices(self.bound, self.threads, self.accuracy, self.restrict, fixed)
-        return {layer.name: slot.entry_of(choices[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)}
+        return {layer.name: slot.entry_of(choices[layer.name]) for layer, slot in zip(self.flat.layers, self.slots)}
 
     def perform(self, wanted: Mapping[str, Entry], until: float | None = None) -> None:
         """Run a plan with the wanted entries, and the best known ones elsewhere, and keep the times of its steps.
@@ -134,19 +142,21 @@ class Run:
 
     def _pass(self, wanted: Mapping[str, Entry]) -> None:
         chosen, plan, session, steps, total, lost = self._begin(wanted)
+        counts = session.counts()
         runs = 1 if self._late() else _runs_of(total)
         if lost and (1 + runs) * (total - lost) < runs * total:  # a new plan costs less than the slow ones again
             wanted = {n: e for n, e in wanted.items() if e.state == "open"}
             if wanted:
                 chosen, plan, session, steps, total, lost = self._begin(wanted)
+                counts = session.counts()
             else:
                 runs = 0
-        taken = [self.reader.timed(session) for _ in range(runs)]
+        taken = [(*self._timed(session), session.counts()) for _ in range(runs)]
         self.reader.catch_up()
         self.runs += runs
-        for moment, steps, total in taken:
-            self.samples.keep(plan, chosen, moment, steps, total)
-        self.samples.correct(e for _, e, _ in self.samples.times(plan, chosen, steps)[0])
+        for moment, steps, total, counts in taken:
+            self.samples.keep(plan, chosen, moment, steps, total, counts)
+        self.samples.correct(e for _, e, _ in self.samples.times(plan, chosen, steps, counts)[0])
         self.passes += 1
         self.finite &= all(a.dtype.kind != "f" or bool(np.isfinite(a).all()) for a in self.out.values())
         for slot in [*self.distinct, *self.adapts.slots.values()]:
@@ -159,12 +169,20 @@ class Run:
         """A plan, its session, and its first run: times of its steps and of the call, and what slow candidates took more
         than the best ones."""
         chosen, plan, session = self._plan(wanted)
-        moment, steps, total = self.reader.timed(session)
+        moment, steps, total = self._timed(session)
         self.runs += 1
-        dropped, lost = self.samples.drop_hopeless(plan, chosen, moment, steps)
+        dropped, lost = self.samples.drop_hopeless(plan, chosen, moment, steps, session.counts())
         for slot, entry in dropped:
             self.kernels.forget(slot, entry)
         return chosen, plan, session, steps, total, lost
+
+    def leave_out(self, slots: list[Slot]) -> None:
+        """Measure some slots no more: nothing of them runs on these inputs."""
+        self.distinct = [s for s in self.distinct if s not in slots]
+        self.idle |= {layer.name for s in slots for layer in s.layers}
+
+    def _timed(self, session: Session) -> tuple[int, list[int], int]:
+        return self.reader.timed(session, self.inputs, self.out)
 
     def _plan(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Session]:
         """A plan and its session; entries that cannot be prepared, or not in this company, are marked and replaced, those
@@ -172,10 +190,10 @@ class Run:
         while True:
             chosen = self.assigner.complete({n: e for n, e in wanted.items() if e.usable})
             done = True
-            for layer, slot in zip(self.bound.layers, self.slots):
+            for layer, slot in zip(self.flat.layers, self.slots):
                 entry = chosen[layer.name]
                 if wanted.get(layer.name) is entry and self._late() and not self.kernels.holds(layer, entry):
-                    wanted = {x.name: e for x in self.bound.layers if (e := wanted.get(x.name)) is not None
+                    wanted = {x.name: e for x in self.flat.layers if (e := wanted.get(x.name)) is not None
                               and self.kernels.holds(x, e)}
                     if not wanted:
                         raise OutOfTime
@@ -193,7 +211,7 @@ class Run:
 
     def _blame(self, chosen: Mapping[str, Entry], error: Error) -> None:
         """Mark who most likely keeps a plan from being made: of what never ran what takes most memory."""
-        new = [(layer, slot, chosen[layer.name]) for layer, slot in zip(self.bound.layers, self.slots)
+        new = [(layer, slot, chosen[layer.name]) for layer, slot in zip(self.flat.layers, self.slots)
                if not chosen[layer.name].count]
         if not new:
             raise error
@@ -210,8 +228,8 @@ class Run:
         """The reference routines, where all other candidates of a layer failed."""
         if any(e.usable for e in slot.entries):
             return
-        found, _ = self.bound.candidates(self.bound.index[layer.name], self.threads, accuracy=self.accuracy,
-                                         restrict=self.restrict, include_reference=True)
+        found, _ = self.flat.candidates(self.flat.layers.index(layer), self.threads, accuracy=self.accuracy,
+                                        restrict=self.restrict, include_reference=True)
         slot.entries += [Entry(c) for c in found if c.reference and slot.find(c) is None]
         if not any(e.usable for e in slot.entries):
             raise NoRoutineError(f"layer {layer.name!r} ({layer.kind}): none of its candidates can be used; "
@@ -239,10 +257,10 @@ class Run:
     def base_known(self) -> bool:
         """True when the default route is measured, its conversions included."""
         chosen = self.base()
-        if any(not e.count for e in chosen.values()):
+        if any(not e.count for name, e in chosen.items() if name not in self.idle):
             return False
-        return all(self.adapts.slot(self.bound.spec(c.value), c.source, c.target).best < float("inf")
-                   for c in self.assigner.conversions(chosen))
+        return all(self.adapts.slot(self.flat.spec(c.value), c.source, c.target).best < float("inf")
+                   for c in self.assigner.conversions(chosen) if self.counts.ran(self.flat.block_of(c.value)))
 
     def progress(self) -> tuple[int, int]:
         """Candidates measured, and all."""

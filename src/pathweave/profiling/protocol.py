@@ -35,6 +35,7 @@ from .measurement import PROTOCOL, Key, Measurement, quantile
 from .passes import OutOfTime, Run
 from .profile import Profile
 from .regions import fused_nets
+from .rounds import Counts, idle_blocks, keys_of, lazily, net_text, probe
 from .slots import SETTLED, Entry, Slot
 from .store import AnyStore, Store
 from .timed import MACHINE, RunTimer
@@ -100,13 +101,14 @@ def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None
 def problems_of(bound: BoundNet, threads: int) -> list[str]:
     """Texts of all problems that a profile of a bound net is about, conversions on and between the devices included."""
     from ..runtime.devices import devices
-    texts = {p.text: None for p in bound.problems(threads)}
+    flat = bound.flat
+    texts = {p.text: None for p in flat.problems(threads)}
     texts |= {bound.region_problem(region, threads).text: None for region in bound.regions.values()}
     names = [d["name"] for d in devices() if d["available"]]
-    values = [*bound.inputs, *(v for layer in bound.layers for v in layer.outputs)]
+    values = [*flat.given, *(v for layer in flat.layers for v in layer.outputs)]
     border = {v: (form,) for v, form in (*((v, bound.input_format(v)) for v in bound.inputs),
                                         *((v, bound.output_format(v)) for v in bound.outputs))}
-    for spec, scaled, of_caller in {(bound.spec(v), v in bound.scales, border.get(v, ())): None for v in values}:
+    for spec, scaled, of_caller in {(flat.spec(v), v in bound.scales, border.get(v, ())): None for v in values}:
         formats = [form._replace(device=name) for name in names for form in host_formats(spec, scaled)]
         formats += [form for form in of_caller if form not in formats]
         pairs = list(itertools.permutations(formats, 2))
@@ -117,8 +119,18 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
                       *itertools.permutations(stored, 2)]
         for source, target in pairs:
             texts[adapt_problem(spec, source, target, threads).text] = None
-    texts[call_problem(bound, threads).text] = None
+    texts |= {call_problem(net, threads).text: None for net in bound.everything()}
+    if bound.opened is not None:
+        texts[net_text(bound, threads)] = None
     return list(texts)
+
+
+def of_store(store: Store, bound: BoundNet, threads: int) -> Profile:
+    """What a store knows about a net on this machine, at the sizes at which it was measured."""
+    host_id, current = this_host().id, Devices.here().current
+    found = Profile.of_store(store, host_id, problems_of(bound, threads), current)
+    seen = bound.at_sizes(Counts.of(bound, found, threads).sizes)
+    return found if seen is bound else Profile.of_store(store, host_id, problems_of(seen, threads), current)
 
 
 def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32",
@@ -127,10 +139,13 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
     that is measured."""
     start, here, devices = timer.now(), this_host(), Devices.here()
+    counts = probe(bound, threads, accuracy, restrict, timer)
+    bound = bound.at_sizes(counts.sizes)
     texts = problems_of(bound, threads)
-    inputs = random_inputs(bound)
     runs: list[Run] = []
-    nets = [(bound, restrict), *fused_nets(bound, threads, accuracy, restrict)]
+    fused = fused_nets(bound, threads, accuracy, restrict)
+    nets = [(bound, restrict, counts), *((net, allowed, counts) for net, allowed in fused),
+            *idle_blocks(bound, threads, accuracy, restrict, counts, timer)]
 
     def lookup() -> dict[Key, Measurement]:  # what another protocol measured is measured again
         found = store.lookup(here.id, texts, devices.current)
@@ -141,10 +156,12 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
     known = lookup()
     notes: dict[str, Any] = {}
     try:
-        for i, (net, allowed) in enumerate(nets):
+        if bound.opened is not None:
+            write(counts.measurements(bound, threads, here.id, timer.date()))
+        for i, (net, allowed, rounds) in enumerate(lazily(nets, runs, restrict)):
             # What the nets before this one measured is known now.
-            run = Run(net, threads, inputs, accuracy=accuracy, restrict=allowed, host=here.id, write=write, timer=timer,
-                      known=lookup() if runs else known, lead=runs[0] if runs else None)
+            run = Run(net, threads, random_inputs(net), accuracy=accuracy, restrict=allowed, host=here.id, write=write,
+                      timer=timer, known=lookup() if runs else known, lead=runs[0] if runs else None, counts=rounds)
             runs.append(run)
             if verify:
                 from .verify import verify as check
@@ -163,6 +180,9 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
         for run in runs[-1:]:
             run.samples.flush()
     notes |= _notes(runs, timer.now() - start)
+    if bound.opened is not None:
+        notes |= counts.notes(bound)
+        known = {**known, **{m.key: m for m in counts.measurements(bound, threads, here.id, timer.date())}}
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
     return _result(runs, here, known, notes)
@@ -188,6 +208,7 @@ def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[
                                          run.samples.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
     current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].reader.name(base)}
+    current |= set(keys_of(runs[0].bound, runs[0].threads))
     new = {m.id: m for run in runs for m in run.samples.measurements.values()}
     result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
     result.notes.update(notes)
@@ -227,8 +248,13 @@ class _Protocol:
         elif not any(s.unmeasured() for s in run.distinct):
             run_s = sum(s.best * len(s.layers) for s in run.distinct) / 1e9
             self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
-        while any(not s.measured for s in run.distinct):  # what the default route left out
-            run.perform(self._unmeasured([s for s in run.distinct if not s.measured]))
+        lacking = [s for s in run.distinct if not s.measured]
+        while lacking:  # what the default route left out
+            run.perform(self._unmeasured(lacking))
+            still = [s for s in lacking if not s.measured and any(e.state == "open" for e in s.entries)]
+            if run.bound.opened is not None and len(still) == len(lacking):
+                run.leave_out(still)  # what does not run on these inputs
+            lacking = [s for s in run.distinct if not s.measured]
         for part, share in ((self.explore, EXPLORE), (self.convert, CONVERT), (self.explore, EXPLORE_AGAIN),
                             (self.refine, 1.0), (self.convert, 1.0)):
             with contextlib.suppress(OutOfTime):

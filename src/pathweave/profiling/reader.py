@@ -75,11 +75,11 @@ class YardstickReader:
         self._spent += total
         self.yardstick.read(steps)
 
-    def timed(self, session: Session) -> tuple[int, list[int], int]:
+    def timed(self, session: Session, inputs: Mapping[str, Any], out: Mapping[str, Any]) -> tuple[int, list[int], int]:
         """A timed run, after a reading where that is due: its moment, times of its steps and of the whole call."""
         self.catch_up()
         moment = self.yardstick.tick()
-        steps, total = self.timer.steps(session, self.inputs, self.out)
+        steps, total = self.timer.steps(session, inputs, out)
         self._worked += total
         return moment, steps, total
 

@@ -26,7 +26,7 @@ FLUSH_S = 0.25
 
 
 class Samples:
-    """Everything that one profile run measured. `slots`: one per layer, in the order of `bound.layers`.
+    """Everything that one profile run measured. `slots`: one per layer, in the order of `bound.flat.layers`.
 
     `call`: the slot of what a call costs beside its steps. `measurements`: what was written, by the entry's identity, and
     the yardstick's under 0. `measured`: the keys of what was written. `write`: called with measurements, now and then; one
@@ -47,25 +47,27 @@ class Samples:
         self._flushed = timer.now()
         self._devices = Devices.here()
 
-    def times(self, plan: Plan, chosen: Mapping[str, Entry], steps: Iterable[int]) -> tuple[list[tuple[Slot, Entry, float]],
-                                                                                            float]:
-        """(slot, entry, ns) of one run of a plan, and the ns that belong to neither layer nor conversion."""
-        times = StepTimes.of(plan, steps)
+    def times(self, plan: Plan, chosen: Mapping[str, Entry], steps: Iterable[int],
+              counts: Sequence[int] | None = None) -> tuple[list[tuple[Slot, Entry, float]], float]:
+        """(slot, entry, ns) of one run of a plan, and the ns that belong to neither layer nor conversion. `counts`: of its
+        steps; what did not run is left out."""
+        times, flat = StepTimes.of(plan, steps, counts), self.bound.flat
         found = []
         for step, ns in times.adapts:
-            slot = self.adapts.slot(self.bound.spec(step.value), step.ins[0], step.outs[0])
+            slot = self.adapts.slot(flat.spec(flat.origin(step.value)), step.ins[0], step.outs[0])
             found.append((slot, next(e for e in slot.entries if (e.candidate.routine, e.candidate.variant) ==
                                      (step.routine, step.variant)), ns))
-        for layer, slot in zip(self.bound.layers, self.slots):
-            found.append((slot, chosen[layer.name], times.layers.get(layer.name, 0.0)))
+        for layer, slot in zip(flat.layers, self.slots):
+            if counts is None or layer.name in times.layers:
+                found.append((slot, chosen[layer.name], times.layers.get(layer.name, 0.0)))
         return found, times.other
 
-    def drop_hopeless(self, plan: Plan, chosen: Mapping[str, Entry], moment: int,
-                      steps: Iterable[int]) -> tuple[list[tuple[Slot, Entry]], float]:
+    def drop_hopeless(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: Iterable[int],
+                      counts: Sequence[int] | None = None) -> tuple[list[tuple[Slot, Entry]], float]:
         """Drop what is far too slow in its first run, keeping that time; gives what was dropped, and the ns that it took
         more than the best."""
         dropped, lost = [], 0.0
-        for slot, entry, ns in self.times(plan, chosen, steps)[0]:
+        for slot, entry, ns in self.times(plan, chosen, steps, counts)[0]:
             best = slot.best
             if entry.state == "open" and not entry.count and ns > DROP_FACTOR * best + COLD:
                 self._sample(slot, entry, ns, moment)
@@ -75,9 +77,10 @@ class Samples:
                 lost += ns - best
         return dropped, lost
 
-    def keep(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: list[int], total: int) -> None:
+    def keep(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: list[int], total: int,
+             counts: Sequence[int] | None = None) -> None:
         """Keep the times of one run: of its steps, and of what the call took beside them. `total`: ns of the call."""
-        found, other = self.times(plan, chosen, steps)
+        found, other = self.times(plan, chosen, steps, counts)
         for slot, entry, ns in found:
             self._sample(slot, entry, ns, moment)
         rest = total - sum(steps) + other

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+from ..runtime.builder import CONTROL
 from ..runtime.native import time_limit
 from ..runtime.plan import Plan, Step
 from ..runtime.session import Session
@@ -61,15 +62,17 @@ MACHINE: RunTimer = SystemRunTimer()
 
 class StepTimes(NamedTuple):
     """One run of a plan. `layers`: name -> ns, epilogue steps included. `adapts`: (step, ns) of every conversion.
-    `other`: ns of steps that are neither."""
+    `other`: ns of steps that are neither. What ran several times counts with its mean, and what did not run is left out."""
 
     layers: dict[str, float]
     adapts: list[tuple[Step, float]]
     other: float
 
     @staticmethod
-    def of(plan: Plan, steps: Iterable[int]) -> StepTimes:
-        """From the times that `RunTimer.steps` gave."""
+    def of(plan: Plan, steps: Iterable[int], counts: Sequence[int] | None = None) -> StepTimes:
+        """From the times that `RunTimer.steps` gave. `counts`: how often each step ran, `Session.counts`."""
+        if counts is not None:
+            return _of_rounds(plan, steps, counts)
         layers: dict[str, float] = {}
         adapts, other = [], 0.0
         for step, ns in zip(plan.steps, steps):
@@ -80,3 +83,19 @@ class StepTimes(NamedTuple):
             else:
                 other += ns
         return StepTimes(layers, adapts, other)
+
+
+def _of_rounds(plan: Plan, steps: Iterable[int], counts: Sequence[int]) -> StepTimes:
+    """The times of a plan whose steps run as often as `counts` says; those of a layer with blocks are all that its own steps
+    took, per run of the layer."""
+    from .rounds import layer_runs
+    layers: dict[str, float] = {}
+    adapts, other, own = [], 0.0, layer_runs(plan, counts)
+    for step, ns, n in zip(plan.steps, steps, counts):
+        if step.value and not step.problem.startswith("adapt "):
+            other += ns
+        elif step.value and n:
+            adapts.append((step, ns / n))
+        elif not step.value and (n := own[step.layer] if step.routine == CONTROL else n):
+            layers[step.layer] = layers.get(step.layer, 0.0) + ns / n
+    return StepTimes(layers, adapts, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,16 +10,17 @@ import numpy as np
 
 from ..errors import Error
 from ..layers import kind_of
-from ..meaning.evaluate import run_layer
+from ..meaning.evaluate import MEANING_ERRORS, run_layer
 from ..net.accuracy import largest_error
 from ..net.compare import relative_error
-from ..net.net import Layer, Net
+from ..net.net import Layer
 from ..net.scales import HELD_AS
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate
-from ..runtime.inputs import as_declared
+from ..runtime.inputs import as_declared, random_inputs
 from ..runtime.plan import build_plan
 from ..words import counted
+from .rounds import single
 from .slots import Slot
 
 
@@ -32,29 +34,29 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
            tell: Callable[[str], None] = lambda text: None) -> list[dict]:
     """Mark every candidate that computes something else as failed; gives one dict per failure.
 
-    `slots`: one per layer, in the order of `bound.layers`; of equal layers the first is checked, and the others where values
-    lie in f16, whose range those of one layer may leave and those of another not. `inputs`: of the net, as a call takes them.
+    `slots`: one per layer, in the order of `bound.flat.layers`; of equal layers the first is checked, and the others where
+    values lie in f16, whose range those of one layer may leave and those of another not. `inputs`: of the net, as a call takes
+    them; layers of blocks are checked on random ones.
     """
-    values = as_declared(bound, inputs)
-    net, failures, seen = bound.net, [], set()
+    by = {layer.name: slot for layer, slot in zip(bound.flat.layers, slots)}
+    return _verify(bound, by, as_declared(bound, inputs), threads, tell, set())
+
+
+def _verify(bound: BoundNet, slots: Mapping[str, Slot], values: dict[str, np.ndarray], threads: int,
+            tell: Callable[[str], None], seen: set[str]) -> list[dict]:
+    """`verify` for one net, and for the blocks in it on random inputs. `seen`: texts of the problems that were checked."""
+    net, failures = bound.net, []
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
-    for i, (layer, slot) in enumerate(zip(net.layers, slots)):
+    for i, layer in enumerate(net.layers):
+        slot = slots[layer.name]
         arguments = [None if not v else values[v] if v in values else net.constants[v] for v in layer.inputs]
         wanted = run_layer(layer, [_double(a) for a in arguments])
-        entries = [e for e in slot.entries if slot.text not in seen or (e.state != "failed" and _in_f16(e.candidate))]
-        seen.add(slot.text)
-        if entries:
-            tell(f"verifying {layer.name} ({counted(len(entries), 'candidate')})")
-            single = _single(bound, layer)
-            given = {v: values[v] for v in single.inputs}
-            exact = _Reference(layer, given, wanted, {})
-            within = _within(single, layer, given) if any(_scaled(e.candidate) for e in entries) else exact
-            for entry in entries:
-                reason = _check(single, within if _scaled(entry.candidate) else exact, entry.candidate, threads)
-                if reason:
-                    entry.state, entry.reason = "failed", reason
-                    failures.append({"layer": layer.name, "problem": slot.text, "candidate": str(entry.candidate),
-                                     "reason": reason})
+        if layer.name in bound.nested:
+            for block in bound.nested[layer.name].values():
+                with contextlib.suppress(*MEANING_ERRORS):  # random inputs may be none for it
+                    failures += _verify(block, slots, as_declared(block, random_inputs(block)), threads, tell, seen)
+        elif not bound.finds_sizes(layer):  # there only NumPy computes it
+            failures += _verify_layer(bound, layer, slot, values, wanted, threads, tell, seen)
         for name, array in zip(layer.outputs, wanted):
             if name in last_use:
                 spec = net.specs[name]
@@ -65,15 +67,32 @@ def verify(bound: BoundNet, slots: list[Slot], inputs: Mapping[str, np.ndarray],
     return failures
 
 
+def _verify_layer(bound: BoundNet, layer: Layer, slot: Slot, values: Mapping[str, np.ndarray], wanted: list, threads: int,
+                  tell: Callable[[str], None], seen: set[str]) -> list[dict]:
+    entries = [e for e in slot.entries if slot.text not in seen or (e.state != "failed" and _in_f16(e.candidate))]
+    seen.add(slot.text)
+    if not entries:
+        return []
+    tell(f"verifying {layer.name} ({counted(len(entries), 'candidate')})")
+    failures = []
+    alone = single(bound, layer)
+    given = {v: values[v] for v in alone.inputs}
+    if any(a.shape != alone.spec(v).sizes for v, a in given.items()):  # the profile is of other sizes than these values have
+        given = as_declared(alone, random_inputs(alone))
+        wanted = run_layer(layer, [None if not v else _double(given[v]) if v in given else bound.net.constants[v]
+                                   for v in layer.inputs])
+    exact = _Reference(layer, given, wanted, {})
+    within = _within(alone, layer, given) if any(_scaled(e.candidate) for e in entries) else exact
+    for entry in entries:
+        reason = _check(alone, within if _scaled(entry.candidate) else exact, entry.candidate, threads)
+        if reason:
+            entry.state, entry.reason = "failed", reason
+            failures.append({"layer": layer.name, "problem": slot.text, "candidate": str(entry.candidate), "reason": reason})
+    return failures
+
+
 def _double(array: Any) -> Any:
     return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array
-
-
-def _single(bound: BoundNet, layer: Layer) -> BoundNet:
-    """A net of that layer alone."""
-    inputs = {v: bound.spec(v) for v in bound.dynamic(layer)}
-    constants = {v: bound.net.constants[v] for v in layer.inputs if v in bound.net.constants}
-    return BoundNet(Net(inputs, list(layer.outputs), [layer], constants), bound.scales)
 
 
 class _Reference(NamedTuple):

@@ -52,7 +52,7 @@ def call_problem(bound: BoundNet, threads: int) -> Problem:
 def yardstick_key(bound: BoundNet, threads: int, choices: Mapping[str, Any]) -> Key:
     """Where the levels of a default route are kept. `choices`: layer -> anything with routine, version and variant."""
     text = "\n".join(f"{p.text} {c.routine} {c.version} {c.variant}" for p, c in
-                     zip(bound.problems(threads), (choices[layer.name] for layer in bound.layers)))
+                     zip(bound.flat.problems(threads), (choices[layer.name] for layer in bound.flat.layers)))
     text += "".join(f"\n{name} {layout}" for name, layout in sorted(bound.layouts.items()))  # other conversions run there
     return call_problem(bound, threads).text, YARDSTICK, 1, hashlib.sha256(text.encode()).hexdigest()[:16]
 

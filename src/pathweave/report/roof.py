@@ -22,6 +22,7 @@ from ..runtime.interpreted import Interpreted, interpreted
 from ..words import counted
 from . import work
 from .algorithms import own_operations
+from .blocks import RUNS, is_control
 from .routes import origin_of
 from .tables import Column, Table, count_column, show_bytes, show_time, time_column
 from .timing import Times
@@ -40,7 +41,8 @@ ORDERS = ("net", "time", "share", "lost")
 
 @dataclass
 class Work:
-    """What one row of the table does. `bytes`: by level. `own`: operations of its algorithm where they differ."""
+    """What one row of the table does in a call. `bytes`: by level. `own`: operations of its algorithm where they differ.
+    `runs`: how often it runs; `index` is None for what is no layer of the net itself."""
 
     layer: str
     kind: str
@@ -49,15 +51,21 @@ class Work:
     variant: str
     steps: list[int]
     dtype: str
+    runs: float = 1.0
     operations: int = 0
     own: int | None = None
     bytes: dict[str, int] = field(default_factory=dict)
 
 
-def works(plan: Plan, limits: Limits) -> list[Work]:
-    """Work of every layer and conversion of a plan, in the order of running; steps of an epilogue belong to their layer."""
+def works(plan: Plan, limits: Limits, counts: Sequence[int] | None = None) -> list[Work]:
+    """Work of every layer and conversion of a plan, in the order of running; steps of an epilogue belong to their layer, and
+    steps of a layer with blocks beside those of its blocks. `counts`: how often each step runs in a call; None: once."""
     rows: list[Work] = []
+    own: dict[str, Work] = {}
     for i, step in enumerate(plan.steps):
+        if is_control(step) and step.layer in own:
+            own[step.layer].steps.append(i)
+            continue
         if step.part and rows and rows[-1].layer == step.layer:
             rows[-1].steps.append(i)
             continue
@@ -66,14 +74,22 @@ def works(plan: Plan, limits: Limits) -> list[Work]:
             rows.append(Work(step.value, step.layer, None, step.routine, step.variant, [i], words[1]))
         else:
             rows.append(_layer_work(plan, step, i, words[1] if len(words) > 1 else "f32"))
+        if is_control(step):
+            own[step.layer] = rows[-1]
+        elif counts is not None:
+            rows[-1].runs = counts[i]
+            rows[-1].operations *= counts[i]
+            rows[-1].own = rows[-1].own and rows[-1].own * counts[i]
     _place(plan, rows, limits)
     return rows
 
 
 def _layer_work(plan: Plan, step: Step, i: int, dtype: str) -> Work:
-    net, index = plan.bound.net, plan.bound.index[step.layer]
-    layer = plan.bound.layers[index]
+    place = plan.bound.flat.place[step.layer]
+    net, layer, index = place.net.net, place.layer, None if place.block else place.index
     chosen = plan.choices[layer.name]
+    if is_control(step):
+        return Work(layer.name, layer.kind, index, chosen.routine, "", [i], dtype)
     return Work(layer.name, layer.kind, index, step.routine, step.variant, [i], dtype, work.operations(net, layer),
                 own_operations(net, layer, chosen.algorithm, chosen.own_variant))
 
@@ -120,6 +136,7 @@ def _place(plan: Plan, rows: Sequence[Work], limits: Limits) -> None:
                 add(size, everything if distance is None else min(distance, everything))
             for _, size in writes:
                 add(size, size)
+            found = {level: round(row.runs * size) for level, size in found.items()}
             uses.weights += constants
             uses.values += sum(size for _, size in (*reads, *writes))
             for value, _ in (*reads, *writes):
@@ -130,12 +147,16 @@ def _place(plan: Plan, rows: Sequence[Work], limits: Limits) -> None:
 
 def _touched(plan: Plan, row: Work) -> tuple[list[tuple[Any, int]], list[tuple[Any, int]], int]:
     """((value, format), bytes) read and written, and bytes of constants read."""
-    step, bound = plan.steps[row.steps[0]], plan.bound
-    if row.index is None:
-        spec = bound.spec(row.layer)
+    step, flat = plan.steps[row.steps[0]], plan.bound.flat
+    if is_control(step):
+        return [], [], 0
+    if step.value:
+        if not flat.knows(flat.origin(row.layer)):  # a constant that a step copies
+            return [], [], 0
+        spec = flat.spec(flat.origin(row.layer))
         return ([((row.layer, f), size_bytes(spec, f.dtype)) for f in step.ins],
                 [((row.layer, f), size_bytes(spec, f.dtype)) for f in step.outs], 0)
-    layer, chosen = bound.layers[row.index], plan.choices[row.layer]
+    layer, chosen, bound = flat.place[row.layer].layer, plan.choices[row.layer], flat.place[row.layer].net
     if work.moves(layer.kind) and (chosen.reuse or chosen.share):
         return [], [], 0  # what it moves may lie where it belongs already
     reads = [((v, f), size_bytes(bound.spec(v), f.dtype)) for v, f in zip(bound.dynamic(layer), chosen.ins)]
@@ -157,10 +178,10 @@ def compute_ns(operations: int, dtype: str, limits: Limits, threads: int) -> flo
     return operations * products / peak * 1e9
 
 
-def roof_rows(plan: Plan, samples: np.ndarray, limits: Limits) -> list[dict[str, Any]]:
-    """One dict per row of the table. `samples`: nanoseconds, runs x steps of the plan."""
+def roof_rows(plan: Plan, samples: np.ndarray, limits: Limits, counts: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """One dict per row of the table. `samples`: nanoseconds, runs x steps of the plan. `counts`: how often each step ran."""
     threads, rows = plan.threads, []
-    for w in works(plan, limits):
+    for w in works(plan, limits, counts):
         times = samples[:, w.steps].sum(axis=1)
         parts = {level: size / limits.bandwidth(level, threads) * 1e9 for level, size in w.bytes.items()}
         compute = compute_ns(w.operations, w.dtype, limits, threads)
@@ -172,7 +193,8 @@ def roof_rows(plan: Plan, samples: np.ndarray, limits: Limits) -> list[dict[str,
         rows.append({"index": w.index, "layer": w.layer, "kind": w.kind, "routine": w.routine, "variant": w.variant,
                      "minimum_ns": minimum, "median_ns": median, "operations": w.operations, "own_operations": w.own,
                      "bytes": sum(w.bytes.values()), "bytes_by_level": w.bytes, "bound": bound, "roof_ns": roof,
-                     "own_roof_ns": own, **_shares(roof, own, minimum, limits.barrier_ns(threads))})
+                     "own_roof_ns": own, **_shares(roof, own, minimum, limits.barrier_ns(threads)),
+                     **({} if counts is None else {"runs": w.runs})})
     return rows
 
 
@@ -207,9 +229,10 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 # ---- the report -----------------------------------------------------------------------------------------------------
 
-def report(plan: Plan, samples: np.ndarray, limits: Limits, calls: Times, model: str) -> dict[str, Any]:
-    """The whole result as plain data. `samples`, `calls`: what `timing.step_samples` gave."""
-    rows = roof_rows(plan, samples, limits)
+def report(plan: Plan, samples: np.ndarray, limits: Limits, calls: Times, model: str,
+           counts: Sequence[int] | None = None) -> dict[str, Any]:
+    """The whole result as plain data. `samples`, `calls`: what `timing.step_samples` gave. `counts`: of the session."""
+    rows = roof_rows(plan, samples, limits, counts)
     route = plan.route
     return {"model": model, "shapes": plan.bound.shapes, "threads": plan.threads, "runs": len(samples),
             "route": origin_of(plan).removesuffix(" route"),
@@ -273,10 +296,11 @@ _TOTAL_COLUMNS = (Column("kind", "kind"), Column("count", "steps", right=True, f
 
 def step_table(result: Mapping[str, Any], order: str = "net") -> Table:
     """One row per step; those below half of their roof are bold on terminals."""
-    rows = [{**r, "emphasis": "bold" if (r["share"] or 1) < LOW else "dim" if r["index"] is None else None}
+    rows = [{**r, "emphasis": "bold" if (r["share"] or 1) < LOW else "dim" if r["kind"] in ("adapt", "copy") else None}
             for r in ordered(result["steps"], order)]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in result["shapes"].items())
-    return Table(_STEP_COLUMNS, rows, f"{result['model']}   {shapes}   {counted(result['threads'], 'thread')}   "
+    columns = (*_STEP_COLUMNS[:4], RUNS, *_STEP_COLUMNS[4:]) if any("runs" in r for r in rows) else _STEP_COLUMNS
+    return Table(columns, rows, f"{result['model']}   {shapes}   {counted(result['threads'], 'thread')}   "
                  f"{result['route']}{' route' if result['route'] in ('default', 'tuned') else ''}   "
                  f"{result['runs']} timed runs")
 

@@ -10,6 +10,7 @@ from ..net.route import Route
 from ..runtime.interpreted import of_plan
 from ..runtime.overlap import sentence
 from ..words import counted
+from .blocks import RUNS, Blocks, is_control
 from .tables import Column, Table, show_difference, show_time, time_column
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ def route_table(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: f
     """
     route: Route | None = plan.route
     rows = _rows(plan, route, steps_ns)
-    predicted = [r["predicted_ns"] for r in rows]
+    apart = ("block", "copy") if plan.bound.flat.blocks else ()  # what a block is filled with belongs to the call
+    predicted = [r["predicted_ns"] for r in rows if r["kind"] not in apart]
     measured = None if steps_ns is None else float(np.sum(steps_ns))
     conversions = [r for r in rows if r["kind"] == "adapt"]
     rows.append({"index": None, "layer": "total", "kind": counted(len(conversions), "conversion"), "routine": "", "variant": "",
                  "formats": "", "predicted_ns": sum(predicted) if all(p is not None for p in predicted) else None,
                  "measured_ns": measured, "runner_up": None, "margin_ns": None, "emphasis": "bold"})
-    return Table(_COLUMNS, rows, title, [*_notes(route, rows, measured, end_to_end_ns), str(of_plan(plan, steps_ns)),
+    columns = (*_COLUMNS[:4], RUNS, *_COLUMNS[4:]) if plan.bound.flat.blocks else _COLUMNS
+    return Table(columns, rows, title, [*_notes(route, rows, measured, end_to_end_ns), str(of_plan(plan, steps_ns)),
                                          *_legend(rows)])
 
 
@@ -51,27 +54,44 @@ def _rows(plan: Plan, route: Route | None, steps_ns: np.ndarray | None) -> list[
     chosen = route.layers if route else {}
     paid = {(c.value, c.source, c.target): c.predicted_ns for c in (route.conversions if route else ())}
     rows: list[dict[str, Any]] = []
+    flat, own = plan.bound.flat, dict[str, dict[str, Any]]()
+    blocks = Blocks(flat, route.notes.get("counts") if route else None)
     for i, step in enumerate(plan.steps):
         ns = None if steps_ns is None else float(steps_ns[i])
+        if is_control(step) and step.layer in own:
+            if ns is not None:
+                own[step.layer]["measured_ns"] += ns
+            continue
         if step.part and rows and rows[-1]["layer"] == step.layer:
             if ns is not None:
                 rows[-1]["measured_ns"] += ns
             continue
         choice = chosen.get(step.layer)
         adapt = step.layer in ("adapt", "copy")
+        block = blocks.block(step)
+        if (heading := blocks.heading(block)) is not None:
+            rows.append({"index": None, "kind": "block", "routine": "", "variant": "", "formats": "", "predicted_ns": None,
+                         "measured_ns": None, "runner_up": None, "margin_ns": None, "emphasis": "dim", **heading})
         runner = None if adapt or choice is None else choice.runner_up
         rows.append({
-            "index": None if adapt else plan.bound.index[step.layer],
+            "index": None if adapt or block else plan.bound.index[step.layer],
             "layer": f"  {step.value}" if adapt else step.layer,
-            "kind": step.layer if adapt else plan.bound.layers[plan.bound.index[step.layer]].kind,
-            "routine": step.routine, "variant": step.variant,
+            "kind": step.layer if adapt else flat.place[step.layer].layer.kind,
+            "routine": plan.choices[step.layer].routine if is_control(step) else step.routine,
+            "variant": "" if is_control(step) else step.variant,
             "formats": _formats(step.ins, step.outs),
-            "predicted_ns": paid.get((step.value, step.ins[0], step.outs[0])) if adapt else
+            "predicted_ns": paid.get((flat.origin(step.value), *step.ins[:1], step.outs[0])) if adapt else
             choice.predicted_ns if choice else None,
             "measured_ns": ns,
             "runner_up": f"{runner['routine']} {runner.get('variant', '')}".strip() if runner else None,
             "margin_ns": None if adapt or choice is None else choice.margin_ns,
             **({"emphasis": "dim"} if adapt else {})})
+        if flat.blocks:
+            rows[-1] |= {"name": rows[-1]["layer"].strip(), "runs": blocks.runs(block)}
+            rows[-1]["layer"] = blocks.shown(rows[-1]["layer"], block) if not adapt else \
+                "  " + blocks.shown(rows[-1]["name"], block)
+        if is_control(step):
+            own[step.layer] = rows[-1]
     return rows
 
 
@@ -115,6 +135,9 @@ def _notes(route: Route | None, rows: list[dict[str, Any]], measured: float | No
 def _legend(rows: list[dict[str, Any]]) -> list[str]:
     """What the columns mean that do not say it themselves, as far as they are there."""
     notes = []
+    if any(r["kind"] == "block" for r in rows):
+        notes.append("runs: how often a block is expected to run in a call, as the profile counted it (a branch that it never "
+                     "saw counts with a weight); times are those of all runs in a call")
     if any(r["variant"] for r in rows):
         notes.append("variant: micro-kernel with its tile and instruction set, /what the routine varies, +1thread: one thread "
                      "computes it")
@@ -130,6 +153,6 @@ def route_json(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
     route, table = plan.route, route_table(plan, steps_ns, end_to_end_ns)
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
                                                   "certificate", "solver", "host", "measured_ns", "notes", "regions")}
-    rows = [{**r, "layer": r["layer"].strip()} for r in table.to_json()[:-1]]
+    rows = [{**r, "layer": r.pop("name", r["layer"]).strip()} for r in table.to_json()[:-1]]
     return {**facts, "origin": origin_of(plan), "end_to_end_ns": end_to_end_ns, "steps": rows,
             "numpy": of_plan(plan, steps_ns).to_json()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, NoRoutineError, OpenSizesError
 from ..layers import kind_of
@@ -22,6 +22,9 @@ from ..regions import Region
 from ..words import counted
 from . import catalogue
 from .catalogue import Candidate, Refusal, Restrict
+
+if TYPE_CHECKING:
+    from .flat import Flat
 
 _counter = itertools.count(1)
 
@@ -197,6 +200,23 @@ class BoundNet:
         """Layer -> attribute -> the block of a layer with blocks, bound to what it is given; names begin with the layer's."""
         from .nested import bound_blocks
         return {layer.name: bound_blocks(self, layer) for layer in self.layers if kind_of(layer.kind).nested}
+
+    @cached_property
+    def flat(self) -> Flat:
+        """This net and all blocks in it as one list of layers."""
+        from .flat import Flat
+        return Flat(self)
+
+    def at_sizes(self, sizes: Mapping[str, int]) -> BoundNet:
+        """The same net, with the same signature, at other sizes of the symbols that layers find out; unknown ones are left
+        out. Raises ShapeError where they do not fit."""
+        if self.opened is None:
+            return self
+        found = {**self.sizes, **{n: size for n, size in sizes.items() if n not in self.opened.given}}
+        net = BoundNet(self.opened.at(self.opened.example(found)), self.scales, layouts=self.layouts, opened=self.opened,
+                       sizes=found)
+        net.__dict__["signature"] = self.signature
+        return net
 
     def everything(self) -> Iterator[BoundNet]:
         """This net, and all blocks in it, outermost first."""

@@ -58,6 +58,7 @@ class Builder:
     def __init__(self, bound: BoundNet, choices: Mapping[str, Candidate], conversions: Iterable[Conversion], threads: int,
                  cache: KernelCache):
         self.bound, self.choices, self.threads, self.cache = bound, choices, threads, cache
+        self.flat = bound.flat
         self.opened = OpenSteps(bound)
         self.controls: dict[int, Control] = {}
         self.sets: dict[int, list[tuple[int, int, int]]] = {}
@@ -102,7 +103,7 @@ class Builder:
     def child(self, bound: BoundNet) -> Builder:
         """What adds the layers of a block to the same plan."""
         child = copy(self)
-        child.bound, child.cache = bound, KernelCache(bound)
+        child.bound = bound
         child.opened = self.opened.of_block(bound)
         child.where = {}
         return child
@@ -157,15 +158,18 @@ class Builder:
         self.controls[at] = control
 
     def plain_output(self, name: str) -> int:
-        """The native value of a block's output, row-major: one that some step has written."""
-        spec = self.bound.spec(name)
-        if name in self.bound.net.constants:
-            return self.add_constant(self.bound.net.constants[name], name, spec)
-        return self.in_format(name, plain_format(spec.dtype, spec.rank))
+        """The native value of a block's output, row-major."""
+        return self.output_in(name, plain_format(self.bound.spec(name).dtype, self.bound.spec(name).rank))
 
-    def add_constant(self, array: Any, name: str, spec: TensorSpec) -> int:
-        """A native value that a step fills with a constant."""
-        form = plain_format(spec.dtype, spec.rank)
+    def output_in(self, name: str, form: Format) -> int:
+        """The native value of a block's output: one that a step of the block, or of the net around it, has written."""
+        if name in self.bound.net.constants:
+            return self.add_constant(self.bound.net.constants[name], name, self.bound.spec(name), form)
+        return self.in_format(name, form)
+
+    def add_constant(self, array: Any, name: str, spec: TensorSpec, form: Format | None = None) -> int:
+        """A native value that a step fills with a constant, row-major where no format is named."""
+        form = form or plain_format(spec.dtype, spec.rank)
         index = self.add_value(spec, form, "")
         problem = Problem.make("identity", [spec], [True], [spec], {}, threads=self.threads)
         c = _first_in(problem, form)

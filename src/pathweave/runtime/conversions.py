@@ -98,16 +98,9 @@ def chain(spec: TensorSpec, sources: Iterable[Format], target: Format, threads: 
 
 def conversions_for(bound: BoundNet, choices: Mapping[str, Candidate], threads: int,
                     listed: Iterable[Conversion] = ()) -> list[Conversion]:
-    """All conversions that a choice of candidates needs, in topological order of their values, those of blocks behind; those of
-    `listed` that lead to a wanted format are kept, the rest are shortest chains. Raises RouteError when a value cannot be
-    converted.
+    """All conversions that a choice of candidates needs, in topological order of their values; those of `listed` that lead to a
+    wanted format are kept, the rest are shortest chains. Raises RouteError when a value cannot be converted.
     """
-    known = list(listed)
-    return [c for net in bound.everything() for c in _conversions_of(net, choices, threads, known)]
-
-
-def _conversions_of(bound: BoundNet, choices: Mapping[str, Candidate], threads: int,
-                    listed: Iterable[Conversion]) -> list[Conversion]:
     produced, wanted = ports(bound, choices)
     ways = {(c.value, c.target): c for c in listed}
     found: dict[tuple[str, Format], Conversion] = {}
@@ -115,7 +108,7 @@ def _conversions_of(bound: BoundNet, choices: Mapping[str, Candidate], threads: 
         have = [produced[value]]
         for target in targets:
             for c in _listed_chain(value, target, have, ways) or \
-                    shortest(value, bound.spec(value), have, target, threads, targets):
+                    shortest(value, bound.flat.spec(value), have, target, threads, targets):
                 if (value, c.target) not in found and c.target not in have:
                     found[value, c.target] = c
                     have.append(c.target)
@@ -136,13 +129,14 @@ def _listed_chain(value: str, target: Format, have: list[Format], ways: Mapping)
 def ports(bound: BoundNet, choices: Mapping[str, Candidate]) -> tuple[dict[str, Format], dict[str, list[Format]]]:
     """Format in which each value is made, and the formats in which it is wanted, each once, in order of need.
 
-    Inputs come, and outputs must end, in the caller's format.
+    Inputs come, and outputs must end, in the caller's format. Values of blocks are among them.
     """
-    produced = {n: bound.input_format(n) for n in bound.inputs}
-    wanted: dict[str, list[Format]] = {n: [] for n in bound.inputs}
-    for layer in bound.layers:
+    flat = bound.flat
+    produced = dict(flat.given)
+    wanted: dict[str, list[Format]] = {n: [] for n in produced}
+    for layer in flat.layers:
         c = choices[layer.name]
-        for value, form in zip(bound.dynamic(layer), c.ins):
+        for value, form in flat.uses(layer, c):
             if form not in wanted[value]:
                 wanted[value].append(form)
         for value, form in zip(layer.outputs, c.outs):

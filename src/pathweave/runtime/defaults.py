@@ -11,6 +11,7 @@ from ..net.size import check_number_of_threads
 from .bound import BoundNet
 from .catalogue import Candidate, Restrict
 from .conversions import conversions_for
+from .flat import Elsewhere
 
 _REFERENCE = 1000
 
@@ -46,7 +47,7 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     check_number_of_threads(threads)
     fixed = fixed or {}
     options = [[fixed[layer.name]] if layer.name in fixed else
-               bound.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
+               bound.candidates(i, threads, accuracy=accuracy, restrict=None if layer.name in bound.nested else restrict)[0]
                for i, layer in enumerate(bound.layers)]
     check = getattr(restrict, "check", None)
     if check and not fixed:  # a word without effect was not meant; it may mean a region that a layer is in
@@ -55,9 +56,11 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
                              for layer, found in zip(bound.layers, options)])
     walks = [_walk(bound, options, layout) for layout in UNIFORM_LAYOUTS]
     chosen = min(walks, key=lambda walk: walk[1])[0]
-    for blocks in bound.nested.values():
+    for name, blocks in bound.nested.items():
+        inside = None if restrict is None else Elsewhere(restrict, bound.index[name])
         for block in blocks.values():
-            chosen.update(default_choices(block, threads, accuracy, None, {n: c for n, c in fixed.items() if n not in chosen}))
+            known = {n: c for n, c in fixed.items() if n not in chosen}
+            chosen.update(default_choices(block, threads, accuracy, inside, known))
     return chosen
 
 

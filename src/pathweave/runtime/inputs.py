@@ -50,10 +50,12 @@ def _random(bound: BoundNet, name: str, spec: TensorSpec, rng: np.random.Generat
 
 
 def arrays_for_outputs(bound: BoundNet) -> dict[str, Any]:
-    """An array of zeros for every output. Raises OutOfMemoryError, before any memory is taken."""
+    """An array of zeros for every output whose size is known before a run. Raises OutOfMemoryError, before any memory is
+    taken."""
     _require(bound.outputs, "the results of the model")
     try:
-        return {name: np.zeros(bound.array_shape(name), numpy_dtype(s.dtype)) for name, s in bound.outputs.items()}
+        return {name: np.zeros(bound.array_shape(name), numpy_dtype(s.dtype)) for name, s in bound.outputs.items()
+                if not (bound.opened and bound.opened.is_late(bound.opened.net.specs[name].dims))}
     except MemoryError as e:
         raise OutOfMemoryError(f"the results of the model: no memory ({e}); {_ADVICE}") from e
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..net.route import Route
+from .builder import CONTROL
 from .catalogue import PYTHON
 
 if TYPE_CHECKING:
@@ -54,21 +55,27 @@ def of_plan(plan: Plan, steps_ns: np.ndarray | None = None) -> Interpreted:
     if steps_ns is None and plan.route is not None:
         return of_route(plan.route, plan.bound)
     rows: list[tuple[str, str, str, float | None]] = []
+    own: dict[str, list[float | None]] = {}
     for i, step in enumerate(plan.steps):
         ns = None if steps_ns is None else float(steps_ns[i])
-        if step.part and rows and rows[-1][0] == step.layer:  # a step of its epilogue
+        if step.routine == CONTROL:
+            own.setdefault(step.layer, []).append(ns)
+        elif step.part and rows and rows[-1][0] == step.layer:  # a step of its epilogue
             name, kind, routine, before = rows[-1]
             rows[-1] = name, kind, routine, None if ns is None or before is None else before + ns
         elif step.value:
             rows.append((step.value, step.layer, step.routine, ns))
         else:
-            rows.append((step.layer, plan.bound.layers[plan.bound.index[step.layer]].kind, step.routine, ns))
+            rows.append((step.layer, plan.bound.flat.place[step.layer].layer.kind, step.routine, ns))
+    for name, times in own.items():
+        rows.append((name, plan.bound.flat.place[name].layer.kind, plan.choices[name].routine,
+                     None if None in times else sum(t for t in times if t is not None)))
     return interpreted(rows)
 
 
 def of_route(route: Route, bound: BoundNet) -> Interpreted:
     """Of a route's layers and conversions at their predicted times."""
-    kinds = {layer.name: layer.kind for layer in (*bound.base.layers, *bound.layers)}
+    kinds = {layer.name: layer.kind for layer in (*bound.base.flat.layers, *bound.flat.layers)}
     rows = [(name, kinds.get(name, "region"), c.routine, c.predicted_ns) for name, c in route.layers.items()]
     rows += [(c.value, "adapt", c.routine, c.predicted_ns) for c in route.conversions]
     return interpreted(rows)

@@ -19,6 +19,8 @@ def bound_blocks(bound: BoundNet, layer: Layer) -> dict[str, BoundNet]:
     from .bound import BoundNet
     found = {}
     for name, block in layer.blocks.items():
+        if any(block == layer.attrs[other] for other in found):
+            continue  # the same branch, whatever the condition
         specs = _given(bound, layer, block)
         net = _renamed(block.net, f"{layer.name}/{name}/")
         opened = bind_open(net, dict(zip(net.inputs, specs)))
@@ -26,6 +28,15 @@ def bound_blocks(bound: BoundNet, layer: Layer) -> dict[str, BoundNet]:
         sizes = opened.example({**bound.sizes, **{n: bound.sizes[n] for n in opened.given if n in bound.sizes}})
         found[name] = BoundNet(opened.at(sizes), opened=opened, sizes=sizes)
     return found
+
+
+def captured(layer: Layer, name: str, block: BoundNet) -> dict[str, str]:
+    """Input of a block -> the value of the net around it that the block captures."""
+    from ..layers import kind_of
+    kind = kind_of(layer.kind)
+    attrs = kind.complete(layer.attrs)
+    own, first = kind.captured(attrs, name), kind.fixed(attrs)  # type: ignore[attr-defined]
+    return dict(zip(list(block.inputs)[own:], layer.inputs[first:]))
 
 
 def _given(bound: BoundNet, layer: Layer, block: Block) -> list[TensorSpec]:

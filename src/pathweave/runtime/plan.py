@@ -32,13 +32,14 @@ class Plan:
     `inputs`, `outputs`: TensorSpec by name, in the model's order. `steps`: what runs, in order. `peak_bytes`: memory of
     one session's arena; `unshared_bytes`: the same without re-use; `packed_bytes`: packed constants. `route`: what it
     was made from, None for one built from candidates. `kernels`: (routine, native kernel), each kernel once. `late`: outputs
-    whose sizes are known after a run, and not before. `most`: up to which size of each open symbol memory is planned. Where
-    sizes are open (`bound.opened`), those of `inputs` and `outputs` are examples.
+    whose sizes are known after a run, and not before. `symbols`: names of the sizes that are open, in the order of the native
+    plan. `most`: up to which size of each open symbol memory is planned. Where sizes are open (`bound.opened`), those of
+    `inputs` and `outputs` are examples.
     """
 
     def __init__(self, bound: BoundNet, handle: _native.Plan, steps: tuple[Step, ...], choices: Mapping[str, Candidate],
                  conversions: list[Conversion], threads: int, kernels: tuple[tuple[str, Any], ...] = (),
-                 route: Route | None = None, late: tuple[str, ...] = ()):
+                 route: Route | None = None, late: tuple[str, ...] = (), symbols: tuple[str, ...] = ()):
         self.bound = bound
         self.inputs: dict[str, TensorSpec] = bound.inputs
         self.outputs: dict[str, TensorSpec] = bound.outputs
@@ -49,6 +50,7 @@ class Plan:
         self.route = route
         self.kernels = kernels
         self.late = late
+        self.symbols = symbols
         self.most = {n: bound.sizes[n] for n in bound.opened.given} if bound.opened else {}
         self._handle = handle
 
@@ -144,7 +146,7 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
     results = sum(map(size_bytes, bound.outputs.values()))
     _check_arena(handle.peak_bytes, handle.workspace_bytes, results, handle.elsewhere_bytes)
     return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, tuple(builder.kernels.values()),
-                route, tuple(builder.late))
+                route, tuple(builder.late), tuple(builder.opened.table.symbols))
 
 
 def _check_memory(bound: BoundNet) -> None:

@@ -15,7 +15,7 @@ from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.scales import UNKNOWN, Scale
 from .bound import BoundNet
-from .catalogue import Candidate, is_python
+from .catalogue import PROGRAM, Candidate, is_python
 from .layouts import store, to_logical
 from .native import native
 
@@ -40,7 +40,7 @@ class Prepared:
 
 
 class KernelCache:
-    """Prepared kernels of one bound net, by layer and candidate; each is prepared once.
+    """Prepared kernels of one bound net and the blocks in it, by layer and candidate; each is prepared once.
 
     Not for several threads at the same time.
     """
@@ -50,7 +50,10 @@ class KernelCache:
         self._kernels: dict[tuple, tuple[Prepared, ...]] = {}
 
     def layer(self, layer: Layer, candidate: Candidate) -> tuple[Prepared, ...]:
-        """The steps of a candidate for a layer. Raises RouteError, OutOfMemoryError when it cannot be prepared."""
+        """The steps of a candidate for a layer, none for one that runs the layer's blocks. Raises RouteError, OutOfMemoryError
+        when it cannot be prepared."""
+        if candidate.algorithm == PROGRAM:
+            return ()
         key = (layer.name, candidate.problem.text, candidate.key)
         if key not in self._kernels:
             self._kernels[key] = self._prepare(layer, candidate)
@@ -58,7 +61,7 @@ class KernelCache:
 
     def holds(self, layer: Layer, candidate: Candidate) -> bool:
         """Whether a candidate of a layer is prepared already."""
-        return (layer.name, candidate.problem.text, candidate.key) in self._kernels
+        return candidate.algorithm == PROGRAM or (layer.name, candidate.problem.text, candidate.key) in self._kernels
 
     def adapt(self, candidate: Candidate, scale: Scale | None = None) -> Prepared:
         """The step of an adapt; one kernel serves every value of that shape, and of that scale where it reads one."""
@@ -71,17 +74,19 @@ class KernelCache:
 
     def _prepare(self, layer: Layer, c: Candidate) -> tuple[Prepared, ...]:
         where = f"layer {layer.name!r} ({layer.kind})"
+        place = self.bound.flat.place.get(layer.name)  # none for one that stands for a region
+        bound = place.net if place else self.bound
         n, m, own = len(c.ins), len(c.outs), sum(1 for s, k in zip(c.base.inputs, c.base.constant) if s and not k)
         # The last step writes output 0; those before it write temporaries.
         targets = [n + m + i for i in range(len(c.steps))] + [n]
-        kernel = kernel_of(where, c, self.bound.constants_of(layer, c.base), self.bound.scales_of(layer, c.base),
-                           self.bound.finds_sizes(layer))
+        kernel = kernel_of(where, c, bound.constants_of(layer, c.base), bound.scales_of(layer, c.base),
+                           bound.finds_sizes(layer))
         steps = [Prepared(c.routine, kernel, tuple(range(own)), (targets[0], *range(n + 1, n + m)), c.share, c.reuse)]
         for i, step in enumerate(c.steps):
             constants: list[tuple[Any, int]] = [(None, 0)]
             ins: tuple[int, ...] = (targets[i],)
             if step.problem.kind == "add":
-                residual = self.bound.constants_of(layer, c.problem)[-1]
+                residual = bound.constants_of(layer, c.problem)[-1]
                 constants.append(residual)
                 ins += () if residual[1] else (n - 1,)
             kernel = kernel_of(where, step, constants)

@@ -10,6 +10,7 @@ from ..layers import kind_of
 from ..net.format import plain_format
 from ..net.net import Layer, TensorSpec
 from .bound import BoundNet
+from .flat import block_formats, formats_inside
 
 if TYPE_CHECKING:
     from .builder import Builder
@@ -35,7 +36,10 @@ class Control:
 
 
 def add_program(builder: Builder, layer: Layer) -> None:
-    """Add the steps of a layer with blocks."""
+    """Add the steps of a layer with blocks. What they read of the net around them is converted before."""
+    for value, form in formats_inside(builder.flat, builder.choices, layer):
+        if value in builder.where:
+            builder.in_format(value, form)
     {"branches": _add_if, "trips": _add_loop, "slices": _add_scan}[kind_of(layer.kind).program](builder, layer)
 
 
@@ -58,11 +62,9 @@ def _capture(builder: Builder, child: Builder, names: Iterable[str], values: Seq
 
 
 def _outputs(builder: Builder, layer: Layer) -> list[int]:
-    """New native values for the layer's outputs, row-major."""
+    """New native values for the layer's outputs."""
     found = []
-    for value in layer.outputs:
-        spec = builder.bound.spec(value)
-        form = plain_format(spec.dtype, spec.rank)
+    for value, form in zip(layer.outputs, builder.choices[layer.name].outs):
         found.append(builder.add_value(builder.bound.spec(value), form, value))
         builder.where[value] = {form: found[-1]}
     return found
@@ -77,18 +79,19 @@ def _late_sizes(builder: Builder, value: str) -> list[tuple[int, int, int]]:
 
 
 def _add_if(builder: Builder, layer: Layer) -> None:
-    then, other = (builder.bound.nested[layer.name][name] for name in ("then_branch", "else_branch"))
+    blocks = builder.bound.nested[layer.name]
+    then = blocks["then_branch"]
     condition = _plain(builder, layer.inputs[0])
     captured = layer.inputs[1:]
     outs = _outputs(builder, layer)
-    if layer.attrs["then_branch"] == layer.attrs["else_branch"]:
+    if "else_branch" not in blocks:  # it is the same
         builder.add_control(Control("jump", target=len(builder.steps) + 1), layer, [], outs)
         return _add_branch(builder, layer, then, captured, outs)
     at = builder.add_control(Control("branch"), layer, [condition], outs)
     _add_branch(builder, layer, then, captured, outs)
     end = builder.add_control(Control("jump"), layer, [], [])
     builder.set_control(at, Control("branch", target=len(builder.steps)))
-    _add_branch(builder, layer, other, captured, outs)
+    _add_branch(builder, layer, blocks["else_branch"], captured, outs)
     builder.set_control(end, Control("jump", target=len(builder.steps)))
     return None
 
@@ -97,8 +100,9 @@ def _add_branch(builder: Builder, layer: Layer, block: BoundNet, captured: Seque
     child = builder.child(block)
     _capture(builder, child, block.net.inputs, captured)
     child.wire_layers()
-    for name, value, out in zip(block.net.outputs, layer.outputs, outs):
-        builder.add_control(Control("copy"), layer, [child.plain_output(name), out], [], _late_sizes(builder, value))
+    formats = block_formats(layer, block, builder.choices[layer.name])
+    for name, form, value, out in zip(block.net.outputs, formats, layer.outputs, outs):
+        builder.add_control(Control("copy"), layer, [child.output_in(name, form), out], [], _late_sizes(builder, value))
 
 
 def _add_loop(builder: Builder, layer: Layer) -> None:

@@ -106,8 +106,8 @@ def _usable(route: Route, bound: BoundNet) -> list[Conversion]:
     from ..net.problem import adapt_problem
     usable = []
     for c in route.conversions:
-        if c.value in bound.net.specs and c.value not in bound.net.constants:
-            problem = adapt_problem(bound.spec(c.value), c.source, c.target, route.threads)
+        if bound.flat.knows(c.value):
+            problem = adapt_problem(bound.flat.spec(c.value), c.source, c.target, route.threads)
             found = catalogue.find(problem, c.routine, c.variant)
             if isinstance(found, Candidate) and found.version == c.version:
                 usable.append(c)

@@ -75,10 +75,18 @@ class Session:
             return self._with_late(results) if self.plan.late else results
 
     def run_timed(self, inputs: Inputs, out: Inputs = None) -> np.ndarray:
-        """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`."""
+        """Run once with a timer per step: int64 nanoseconds, one per entry of `plan.steps`, of all its runs together."""
         arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
             return np.asarray(self._guarded(self._handle.run_timed, arrays, results, sizes))
+
+    def counts(self) -> list[int] | None:
+        """How often each of `plan.steps` ran in the last run; None for a plan whose steps run once each."""
+        return self._handle.counts()
+
+    def sizes(self) -> dict[str, int]:
+        """The sizes that are open in the plan, by symbol, as they were at the end of the last run."""
+        return dict(zip(self.plan.symbols, self._handle.symbols()))
 
     def _guarded(self, run: Callable[..., Any], arrays: list[np.ndarray], results: dict[str, np.ndarray],
                  sizes: tuple[int, ...]) -> Any:

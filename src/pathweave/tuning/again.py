@@ -16,7 +16,6 @@ from ..profiling.profile import Profile
 from ..profiling.reader import SHORT
 from ..profiling.timed import RunTimer, StepTimes
 from ..profiling.yardstick import CALL, Yardstick, call_problem, on_cpu, uninterrupted
-from ..runtime.plan import Plan
 from .race import Racer
 
 #: Seconds that measuring again takes, after the least number of runs of each route and up to the largest number.
@@ -26,12 +25,13 @@ LEAST_AGAIN, MOST_AGAIN = 2, 30
 
 class Run(NamedTuple):
     """One run of a route with a timer per step. `moment`: of the yardstick. `steps`: ns of each. `total`: ns of the call,
-    less what it takes longer because of the timers."""
+    less what it takes longer because of the timers. `counts`: how often each step ran, None where each ran once."""
 
     racer: Racer
     moment: int
     steps: list[int]
     total: float
+    counts: list[int] | None = None
 
 
 def runs_of(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer, latest: float,
@@ -48,7 +48,7 @@ def runs_of(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, An
             plain = timer.call(racer.session, inputs, out) if racer.median < SHORT else None
             moment = yardstick.tick()
             steps, total = timer.steps(racer.session, inputs, out)
-            found.append(Run(racer, moment, steps, total))
+            found.append(Run(racer, moment, steps, total, racer.session.counts()))
             differences[id(racer)].append(0.0 if plain is None else total - plain)
         runs += 1
     read()
@@ -65,34 +65,36 @@ def measurements(runs: list[Run], threads: int, profile: Profile, slowness: Call
     for run in runs:
         slow, steady = slowness(run.moment)
         if steady:
-            for key, about, names, ns, follows in _attribute(run.racer.plan, threads, run.steps, run.total, devices):
+            for key, about, names, ns, follows in _attribute(run, threads, devices):
                 samples.setdefault((key, about, devices.host(profile.host, names)), []).append(ns / slow if follows else ns)
     return [Measurement(host, *key, tuple(uninterrupted(ns)), date, about=_about(profile, key, about))
             for (key, about, host), ns in samples.items()]
 
 
-def _attribute(plan: Plan, threads: int, steps: list[int], total: float,
-               devices: Devices) -> Iterator[tuple[Key, str, set[str], float, bool]]:
+def _attribute(run: Run, threads: int, devices: Devices) -> Iterator[tuple[Key, str, set[str], float, bool]]:
     """(key of a measurement, its `about`, devices that it touches, ns, whether the yardstick tells its clock) of one run of a
     plan."""
-    times, bound = StepTimes.of(plan, steps), plan.bound
+    plan = run.racer.plan
+    times, flat = StepTimes.of(plan, run.steps, run.counts), plan.bound.flat
     versions = {(c.value, c.target): c.version for c in plan.conversions}
     for step, ns in times.adapts:
-        key = step.problem, step.routine, versions[step.value, step.outs[0]], step.variant
+        key = step.problem, step.routine, versions[flat.origin(step.value), step.outs[0]], step.variant
         own = step.routine.rsplit(":", 1)[-1]
         names = {own, *(f.device for f in (*step.ins, *step.outs))}
         about = About(step.ins, step.outs, emulated=not names.isdisjoint(devices.emulated),
                       threads=own not in devices.indifferent).text()
         yield key, about, names, max(1.0, ns), on_cpu((*step.ins, *step.outs))
-    for layer, problem in zip(bound.layers, bound.problems(threads)):
+    for layer, problem in zip(flat.layers, flat.problems(threads)):
+        if run.counts is not None and layer.name not in times.layers:
+            continue
         c = plan.choices[layer.name]
         names = touched(c)
         about = About(c.ins, c.outs, c.accuracy, 0, c.reference, not names.isdisjoint(devices.emulated),
                       devices.threads_matter(c)).text()
         yield (problem.text, *c.key), about, names, max(1.0, times.layers.get(layer.name, 0.0)), on_cpu((*c.ins, *c.outs))
-    rest = total - sum(times.layers.values()) - sum(ns for _, ns in times.adapts)
+    rest = run.total - sum(run.steps) + times.other
     if rest > 0 and all(on_cpu((*s.ins, *s.outs)) for s in plan.steps):  # others have other clocks
-        yield (call_problem(bound, threads).text, CALL, 1, ""), About((), ()).text(), set(), rest, True
+        yield (call_problem(plan.bound, threads).text, CALL, 1, ""), About((), ()).text(), set(), rest, True
 
 
 def _about(profile: Profile, key: Key, about: str) -> str:

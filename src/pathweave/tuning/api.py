@@ -41,7 +41,7 @@ class TunedModel(LoadedModel):
 
 def profiled_threads(bound: BoundNet, profile: Profile) -> int:
     """The largest number of threads for which a profile knows problems of this net. Raises ProfileError for none."""
-    bare = {p.text.rpartition(_THREADS)[0] for p in bound.problems(1)}
+    bare = {p.text.rpartition(_THREADS)[0] for p in bound.flat.problems(1)}
     texts = (text.rpartition(_THREADS) for text in profile.problems())
     found = {int(n) for text, _, n in texts if text in bare and n.isdigit()}
     if not found:

@@ -17,9 +17,11 @@ from ..profiling.about import About
 from ..profiling.devices import for_one_thread
 from ..profiling.measurement import SIGMAS_OF_SPREAD, Measurement
 from ..profiling.profile import Profile
+from ..profiling.rounds import Counts
 from ..profiling.yardstick import CALL, call_problem
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate, Restrict
+from ..runtime.flat import Elsewhere
 from ..words import counted
 from .fusion import MEMBER, Fusion
 from .solvers import contract
@@ -100,7 +102,9 @@ class Recorded:
 class Costs:
     """Priced candidates of every layer of a bound net, and of the conversions of every value.
 
-    `layers`: name -> candidates. `fusion`: those of regions. `unmeasured` is told by whoever knows the catalogue.
+    `layers`: name -> candidates, those of layers in blocks too. `fusion`: those of regions. `counts`: how often blocks run in a
+    call, and the sizes at which the net was measured, which are those of `bound`. `unmeasured` is told by whoever knows the
+    catalogue.
     """
 
     bound: BoundNet
@@ -112,6 +116,7 @@ class Costs:
     fusion: Fusion
     call_ns: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
 
     @staticmethod
     def of(bound: BoundNet, profile: Profile, threads: int, accuracy: str = "f32", restrict: Restrict | None = None,
@@ -119,11 +124,15 @@ class Costs:
         """Raises ProfileError naming the layers about which the profile says nothing, RouteError for a restriction
         that leaves nothing."""
         recorded, limit = Recorded(profile, emulated), accuracy_rank(accuracy)
+        counts = Counts.of(bound, profile, threads)
+        bound = bound.at_sizes(counts.sizes)
+        flat = bound.flat
         fusion = Fusion(bound, {name: _fine(recorded, bound.region_problem(region, threads), limit)
                                 for name, region in bound.regions.items()})
         layers, missing = {}, []
-        for layer, problem in zip(bound.layers, bound.problems(threads)):
-            layers[layer.name] = [p for p in _fine(recorded, problem, limit) if not bound.uncalibrated(layer, p.candidate)]
+        for place, problem in zip(flat.places, flat.problems(threads)):
+            layer = place.layer
+            layers[layer.name] = [p for p in _fine(recorded, problem, limit) if not place.net.uncalibrated(layer, p.candidate)]
             if not layers[layer.name]:
                 missing.append((layer, problem))
         if missing:
@@ -133,7 +142,25 @@ class Costs:
         else:
             layers = {name: [p for p in found if not p.candidate.reference] or found for name, found in layers.items()}
         adapts = _adapts(bound, recorded, layers, fusion, threads)
-        return Costs(bound, threads, accuracy, profile.host, layers, adapts, fusion, recorded.call_ns(bound, threads))
+        return Costs(bound, threads, accuracy, profile.host, layers, adapts, fusion, recorded.call_ns(bound, threads),
+                     counts.notes(bound) if bound.opened else {}, counts)
+
+    @cached_property
+    def expected(self) -> dict[str, float]:
+        """How often each block runs in a call; 1 for "", the net itself."""
+        return self.counts.expected(self.bound)
+
+    def count(self, layer: str) -> float:
+        """How often a layer runs in a call; 1 for a region."""
+        place = self.bound.flat.place.get(layer)
+        return self.expected[place.block] if place else 1.0
+
+    def to_solver(self, layer: Layer, p: Priced) -> contract.Candidate:
+        """What a solver sees of a candidate: its price is that of all of the layer's runs in a call."""
+        c, count = p.to_solver(), self.count(layer.name)
+        ins, _ = self.bound.flat.ports(layer, p.candidate)
+        return c if count == 1.0 and ins == p.candidate.ins else \
+            c._replace(ins=tuple(map(str, ins)), cost=count * c.cost, spread=count * c.spread)
 
     @cached_property
     def instance(self) -> contract.Instance:
@@ -144,19 +171,22 @@ class Costs:
         """The instance with only the candidates for which `allowed(priced)`; all of them where a layer has none. Values
         pass through the element types of those candidates alone: a conversion would otherwise round where none does."""
         kept = {name: [p for p in found if allowed(p)] or found for name, found in self.layers.items()}
-        regions = self.fusion.candidates(allowed)
+        regions, flat = self.fusion.candidates(allowed), self.bound.flat
         layers = [contract.LayerChoices(
-            layer.name, self.bound.dynamic(layer), tuple(layer.outputs),
-            [*(p.to_solver() for p in kept[layer.name]), *regions.get(layer.name, ())]) for layer in self.bound.layers]
-        ends = {**self.bound.inputs, **self.bound.outputs}
-        types = {spec.dtype for spec in ends.values()}
+            layer.name, flat.reads(layer), tuple(layer.outputs),
+            [*(self.to_solver(layer, p) for p in kept[layer.name]), *regions.get(layer.name, ())]) for layer in flat.layers]
+        types = {spec.dtype for spec in self.bound.outputs.values()} | {form.dtype for form in flat.given.values()}
         for found in (*kept.values(), *([p for p in found if allowed(p)] for found in self.fusion.priced.values())):
             types |= {form.dtype for p in found for form in (*p.candidate.ins, *p.candidate.outs)}
         made = {v for layer in self.bound.layers for v in layer.outputs} | set(self.bound.inputs)
-        adapts = {v: {(str(a), str(b)): p.cost for (a, b), p in table.items() if {a.dtype, b.dtype} <= types}
+        adapts = {v: {(str(a), str(b)): self._times(v) * p.cost for (a, b), p in table.items() if {a.dtype, b.dtype} <= types}
                   for v, table in self.adapts.items()}
-        return contract.Instance(layers, {v: str(self.bound.input_format(v)) for v in self.bound.inputs},
+        return contract.Instance(layers, {v: str(form) for v, form in flat.given.items()},
                                  {v: str(self.bound.output_format(v)) for v in self.bound.outputs if v in made}, adapts)
+
+    def _times(self, value: str) -> float:
+        """How often a value is converted in a call: as often as it is made."""
+        return self.expected[self.bound.flat.block_of(value)]
 
     def priced(self, layer: str, choice: contract.Candidate) -> Priced:
         """The candidate behind a solver's one."""
@@ -178,7 +208,7 @@ class Costs:
                 found = next((p for p in self.layers.get(name, []) if p.candidate.key == key), None)
                 if found is None:
                     return name
-                choice[name] = found.to_solver()
+                choice[name] = self.to_solver(self.bound.flat.place[name].layer, found)
         return choice
 
     # ---- routes -----------------------------------------------------------------------------------------------------
@@ -194,7 +224,7 @@ class Costs:
             if name != layer:
                 regions[name] = self.fusion.regions[name].layers
             c = p.candidate
-            layers[name] = Choice(c.routine, c.version, c.variant, c.ins, c.outs, p.cost, "profile")
+            layers[name] = Choice(c.routine, c.version, c.variant, c.ins, c.outs, self.count(name) * p.cost, "profile")
             other, extra = (margins or {}).get(layer, (None, None))
             if other is not None:
                 layers[name].runner_up = {"routine": other.routine, "variant": other.variant, "cost_ns": other.cost}
@@ -208,7 +238,8 @@ class Costs:
     def _conversion(self, value: str, source: str, target: str) -> Conversion:
         pair = Format.parse(source), Format.parse(target)
         p = self.adapts[value][pair]
-        return Conversion(value, *pair, p.candidate.routine, p.candidate.version, p.candidate.variant, p.cost)
+        return Conversion(value, *pair, p.candidate.routine, p.candidate.version, p.candidate.variant,
+                          self._times(value) * p.cost)
 
 
 def _fine(recorded: Recorded, problem: Problem, limit: int) -> list[Priced]:
@@ -220,12 +251,17 @@ def _restrict(bound: BoundNet, layers: dict[str, list[Priced]], fusion: Fusion, 
     """Narrow `layers` to what a restriction allows; gives what it leaves of the regions: candidates that are allowed for
     every member. Raises NoRoutineError for a layer that is left with nothing, RouteError for a word without effect."""
     select, banned = getattr(restrict, "select", None), set()
-    everything = []
-    for i, layer in enumerate(bound.layers):
+    everything: list[list[Candidate]] = [[] for _ in bound.layers]
+    for place in bound.flat.places:
+        i, layer = place.position, place.layer
+        if bound.flat.has_blocks(layer):
+            everything[i] += [p.candidate for p in layers[layer.name]]
+            continue
         own = layers[layer.name]
         whole = [(name, p) for name in fusion.around(layer.name) for p in fusion.priced[name]]
         candidates = [p.candidate for p in own] + [p.candidate for _, p in whole]
-        kept = select(i, layer, candidates) if select else [c for c in candidates if restrict(i, layer, c)]
+        kept = Elsewhere(restrict, i).select(i, layer, candidates) if place.block else \
+            select(i, layer, candidates) if select else [c for c in candidates if restrict(i, layer, c)]
         allowed = {id(c) for c in kept}
         if not kept:
             raise NoRoutineError(f"layer {i} {layer.name!r} ({layer.kind}): the restriction leaves none of its "
@@ -233,7 +269,7 @@ def _restrict(bound: BoundNet, layers: dict[str, list[Priced]], fusion: Fusion, 
         banned |= {(name, p.candidate.key) for name, p in whole if id(p.candidate) not in allowed}
         own = [p for p in own if id(p.candidate) in allowed]
         layers[layer.name] = [p for p in own if not p.candidate.reference] or own
-        everything.append(kept)
+        everything[i] += kept
     check = getattr(restrict, "check", None)
     if check:
         check(bound.layers, everything)
@@ -244,21 +280,21 @@ def _restrict(bound: BoundNet, layers: dict[str, list[Priced]], fusion: Fusion, 
 def _adapts(bound: BoundNet, recorded: Recorded, layers: Mapping[str, list[Priced]], fusion: Fusion,
             threads: int) -> dict[str, dict[tuple[Format, Format], Priced]]:
     """Value -> the cheapest measured adapt between every two formats that it may pass through."""
-    formats: dict[str, set[Format]] = {}
-    for name in bound.inputs:
-        formats.setdefault(name, set()).add(bound.input_format(name))
+    flat = bound.flat
+    formats: dict[str, set[Format]] = {name: {form} for name, form in flat.given.items()}
     for name in bound.outputs:
         formats.setdefault(name, set()).add(bound.output_format(name))
-    for layer in bound.layers:
+    for layer in flat.layers:
         for p in layers[layer.name]:
-            for value, form in (*zip(bound.dynamic(layer), p.candidate.ins), *zip(layer.outputs, p.candidate.outs)):
+            ins, outs = flat.ports(layer, p.candidate)
+            for value, form in (*zip(flat.reads(layer), ins), *zip(layer.outputs, outs)):
                 formats.setdefault(value, set()).add(form)
     for value, form in fusion.formats():
         formats.setdefault(value, set()).add(form)
     memo: dict[tuple[TensorSpec, frozenset[Format]], dict] = {}
     tables = {}
     for value, known in formats.items():
-        key = bound.spec(value), frozenset(known)
+        key = flat.spec(value), frozenset(known)
         if key not in memo:
             memo[key] = _adapt_table(*key, recorded, threads)
         tables[value] = memo[key]

@@ -12,8 +12,10 @@ from ..net.route import Route
 from ..net.variant import Variant
 from ..profiling.measurement import Measurement
 from ..profiling.profile import Profile
+from ..profiling.rounds import sizes_of
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
+from ..runtime.flat import Flat, Place
 from ..runtime.model import load
 from ..runtime.routes import carried_from
 from ..runtime.runnable import check_threads
@@ -50,7 +52,10 @@ class Row:
 class Explanation:
     """`candidates`: cheapest first, unmeasured ones last. `refusals`: (routine, reason). `chosen`: the route's entry.
     `margin_ns`: what the best whole route with the runner-up costs more; exact where `exact`, else for the exchange of
-    this layer alone. `conversions`: those of the layer's inputs and outputs, with their price and who measured it."""
+    this layer alone. `conversions`: those of the layer's inputs and outputs, with their price and who measured it. `block`: the
+    block that the layer is in, "" for none, `runs`: how often that runs in a call. `blocks`: those that the layer has, with
+    `runs`, and whether they were `counted` or never ran. Times of candidates are of one run, margins and conversions of all
+    runs in a call. `sizes`: that stand for open ones."""
 
     layer: str
     index: int
@@ -68,10 +73,17 @@ class Explanation:
     route_ns: float | None = None
     certificate: str = ""
     notes: list[str] = field(default_factory=list)
+    block: str = ""
+    runs: float = 1.0
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
+        """Plain JSON data; what is about blocks and open sizes only where there are any."""
+        found = asdict(self)
+        if not self.block and not self.blocks:
+            found = {k: v for k, v in found.items() if k not in ("block", "runs", "blocks")}
+        return found if self.sizes else {k: v for k, v in found.items() if k != "sizes"}
 
 
 def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: str = "f32", threads: int | None = None,
@@ -87,25 +99,43 @@ def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: st
     from .tuner import identity, predict, solved_routes
     bound = load(model).bind(shapes)
     number = profiled_threads(bound, profile) if threads is None else check_threads(threads)
-    index = _position(bound, layer)
+    place = _place(bound, layer)
     restrict = restriction(restrict)
     costs = Costs.of(bound, profile, number, accuracy, restrict)
+    bound, flat = costs.bound, costs.bound.flat
+    index = next(i for i, p in enumerate(flat.places) if p.layer.name == place.layer.name)
     solved = solved_routes(costs, time_limit_s)[0]
     before = carried_from(route, bound.signature, number, profile.host) if route is not None else []
     if route is not None and identity(route) == identity(solved):
         route = None
     shown = solved if route is None else predict(costs, route) or route
-    name, problem = bound.layers[index].name, bound.problems(number)[index]
-    e = Explanation(name, index, bound.layers[index].kind, problem.text, number, profile.host,
+    name, problem = place.layer.name, flat.problems(number)[index]
+    e = Explanation(name, place.position, place.layer.kind, problem.text, number, profile.host,
                     route_ns=shown.predicted_ns, certificate=shown.certificate)
+    _add_blocks(e, costs, place.block)
     e.candidates = _rows(costs, name)
-    _add_unmeasured(e, bound, index, number, accuracy, restrict)
+    _add_unmeasured(e, flat, index, number, accuracy, restrict)
     if before:
         e.notes.append(f"the route is carried over: it was tuned for {' and '.join(before)}")
     _mark(e, shown, route is None)
     _add_margin(e, costs, shown, route is None)
-    e.conversions = _conversions(shown, bound, index, costs)
+    e.conversions = _conversions(shown, index, costs)
     return e
+
+
+def _add_blocks(e: Explanation, costs: Costs, block: str) -> None:
+    """How often the layer runs in a call, and the blocks that it has."""
+    e.block, e.runs, e.sizes = block, costs.count(e.layer), sizes_of(costs.bound, costs.counts)
+    e.blocks = [{"block": name, "runs": costs.expected[name], "counted": costs.counts.ran(name)}
+                for name in costs.bound.flat.blocks if costs.bound.flat.owner(name).layer.name == e.layer]
+
+
+def _place(bound: BoundNet, layer: str | int) -> Place:
+    """A layer of the net by its name or position, or one of a block by its whole name."""
+    name = str(layer)
+    if not isinstance(layer, int) and name not in bound.index and name not in bound.regions and name in bound.flat.place:
+        return bound.flat.place[name]
+    return bound.flat.place[bound.layers[_position(bound, layer)].name]
 
 
 def _position(bound: BoundNet, layer: str | int) -> int:
@@ -118,7 +148,7 @@ def _position(bound: BoundNet, layer: str | int) -> int:
         return bound.index[layer]
     if layer in bound.regions:
         return bound.index[bound.regions[layer].last]
-    close = difflib.get_close_matches(layer, bound.index, 5) or list(bound.index)[:5]
+    close = difflib.get_close_matches(layer, bound.flat.place, 5) or list(bound.index)[:5]
     raise InputError(f"layer {layer!r}: expected the name or the position of one of {counted(len(bound.layers), 'layer')}"
                      f", such as {', '.join(map(repr, close))}; `pathweave show` lists them")
 
@@ -146,7 +176,7 @@ def _source(m: Measurement) -> str:
     return f"host {m.host}, protocol {m.protocol}, {counted(m.count, 'sample')}"
 
 
-def _add_unmeasured(e: Explanation, bound: BoundNet, index: int, threads: int, accuracy: str,
+def _add_unmeasured(e: Explanation, flat: Flat, index: int, threads: int, accuracy: str,
                     restrict: Any) -> None:
     """Candidates of this build that the profile does not know, and refusals."""
     known = {(r.routine, r.version, r.variant) for r in e.candidates}
@@ -156,7 +186,7 @@ def _add_unmeasured(e: Explanation, bound: BoundNet, index: int, threads: int, a
             e.notes.append(f"the profile is of host {e.host}, not of this machine: candidates that were not measured "
                            f"there, and refusals, are not known")
             return
-        found, refusals = bound.candidates(index, threads, accuracy=accuracy, restrict=restrict)
+        found, refusals = flat.candidates(index, threads, accuracy=accuracy, restrict=restrict)
     except DeviceError as error:
         e.notes.append(str(error))
         return
@@ -207,16 +237,17 @@ def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> Non
         e.runner_up.runner_up = True
 
 
-def _conversions(route: Route, bound: BoundNet, index: int, costs: Costs) -> list[dict[str, Any]]:
+def _conversions(route: Route, index: int, costs: Costs) -> list[dict[str, Any]]:
     """Conversions of the values that the layer reads and makes."""
-    layer = bound.layers[index]
-    values = dict.fromkeys(bound.dynamic(layer), "input") | dict.fromkeys(layer.outputs, "output")
+    flat = costs.bound.flat
+    layer = flat.layers[index]
+    values = dict.fromkeys(flat.reads(layer), "input") | dict.fromkeys(layer.outputs, "output")
     found = []
     for c in route.conversions:
         if c.value in values:
             p = costs.adapts.get(c.value, {}).get((c.source, c.target))
             found.append({"value": c.value, "of": values[c.value], "from": str(c.source), "to": str(c.target),
                           "routine": c.routine, "variant": c.variant, "cost_ns": c.predicted_ns,
-                          "problem": adapt_problem(bound.spec(c.value), c.source, c.target, costs.threads).text,
+                          "problem": adapt_problem(flat.spec(c.value), c.source, c.target, costs.threads).text,
                           "source": _source(p.measurement) if p else "not measured"})
     return found

@@ -162,6 +162,7 @@ class Tuner:
             self.bound, threads=self.threads, budget_s=PROFILE_SHARE * self.budget_s, accuracy=self.accuracy,
             restrict=self.restrict, store=self.store, progress=part(self.progress, 0.0, 0.8), timer=self.timer))
         costs = self._costs(profile)
+        self.bound = costs.bound  # at the sizes that were measured
         self.yardstick = self._yardstick_of(costs, profile)
         routes = self._timed("solve", lambda: self._routes(costs))
         winner = self._timed("race", lambda: self._race(routes))
