@@ -91,7 +91,8 @@ class OpenSteps:
         """The hints on memory that hold at all sizes: of values that have the same number of bytes at each of them."""
         def alike(a: int, b: int) -> bool:
             return self._bytes.get(a, values[a][0]) == self._bytes.get(b, values[b][0])
-        whole = [(i, o, at) for i, o, at in share if not {ins[i], outs[o]} & self.values.keys() or at == 0 and alike(ins[i], outs[o])]
+        whole = [(i, o, at) for i, o, at in share
+                 if not {ins[i], outs[o]} & self.values.keys() or at == 0 and alike(ins[i], outs[o])]
         return whole, [(i, o) for i, o in reuse if alike(ins[i], outs[o])]
 
     def add_layer_step(self, step: int, layer: Layer, part: int, own: Candidate) -> None:
