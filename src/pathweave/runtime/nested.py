@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..layers import kind_of
 from ..net.block import Block
 from ..net.net import Layer, Net, TensorSpec
 from ..passes.opening import bind_open
@@ -34,12 +35,13 @@ def _given(bound: BoundNet, layer: Layer, block: Block) -> list[TensorSpec]:
     inputs, outputs = [specs[v] if v else None for v in layer.inputs], [specs[v] for v in layer.outputs]
     if layer.kind == "if":
         return _all(inputs[1:])
-    carried = int(layer.attrs["carried"])
+    attrs = kind_of(layer.kind).complete(layer.attrs)
+    carried = int(attrs["carried"])
     if layer.kind == "loop":
         captured = inputs[2 + carried:]
         return [TensorSpec("i64", ()), TensorSpec("bool", ()), *outputs[:carried], *_all(captured)]
-    scanned = int(layer.attrs["scanned"])
-    axes = tuple(layer.attrs.get("input_axes") or ()) or (0,) * scanned
+    scanned = int(attrs["scanned"])
+    axes = tuple(attrs["input_axes"]) or (0,) * scanned
     slices = [TensorSpec(s.dtype, s.shape[:a % s.rank] + s.shape[a % s.rank + 1:])
               for s, a in zip(_all(inputs[carried:carried + scanned]), axes)]
     return [*outputs[:carried], *slices, *_all(inputs[carried + scanned:])]
