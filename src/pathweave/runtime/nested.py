@@ -47,12 +47,13 @@ def _given(bound: BoundNet, layer: Layer, block: Block) -> list[TensorSpec]:
     program = kind_of(layer.kind).program
     if program == "branches":
         return _all(inputs[1:])
-    carried = int(layer.attrs["carried"])
+    attrs = kind_of(layer.kind).complete(layer.attrs)
+    carried = int(attrs["carried"])
     if program == "trips":
         captured = inputs[2 + carried:]
         return [TensorSpec("i64", ()), TensorSpec("bool", ()), *outputs[:carried], *_all(captured)]
-    scanned = int(layer.attrs["scanned"])
-    axes = tuple(layer.attrs.get("input_axes") or ()) or (0,) * scanned
+    scanned = int(attrs["scanned"])
+    axes = tuple(attrs["input_axes"]) or (0,) * scanned
     slices = [TensorSpec(s.dtype, s.shape[:a % s.rank] + s.shape[a % s.rank + 1:])
               for s, a in zip(_all(inputs[carried:carried + scanned]), axes)]
     return [*outputs[:carried], *slices, *_all(inputs[carried + scanned:])]

@@ -106,7 +106,8 @@ def _add_branch(builder: Builder, layer: Layer, block: BoundNet, captured: Seque
 
 
 def _add_loop(builder: Builder, layer: Layer) -> None:
-    body, count = builder.bound.nested[layer.name]["body"], int(layer.attrs["carried"])
+    attrs = builder.opened.attributes(layer)
+    body, count = builder.bound.nested[layer.name]["body"], int(attrs["carried"])
     inputs = [*layer.inputs, "", ""][:max(2, len(layer.inputs))]
     names = list(body.net.inputs)
     carried = _carried(builder, layer, inputs[2:2 + count])
@@ -131,7 +132,6 @@ def _add_loop(builder: Builder, layer: Layer) -> None:
     if truth is not None and going is not None:
         builder.add_control(Control("copy"), layer, [going, truth], [])
     opened = builder.opened
-    attrs = opened.attributes(layer)
     trips = attrs["trips"]
     counted, known = bool(inputs[0]), not inputs[0] and not (isinstance(trips, int) and trips < 0)
     slots = carried if truth is None else [*carried, truth]
@@ -143,8 +143,8 @@ def _add_loop(builder: Builder, layer: Layer) -> None:
 
 def _add_scan(builder: Builder, layer: Layer) -> None:
     body = builder.bound.nested[layer.name]["body"]
-    states, scanned = int(layer.attrs["carried"]), int(layer.attrs["scanned"])
     attrs = builder.opened.attributes(layer)
+    states, scanned = int(attrs["carried"]), int(attrs["scanned"])
     names, made = list(body.net.inputs), list(body.net.outputs)
     stacked = len(made) - states
     each = {name: attrs[name] or (0,) * n for name, n in (("input_axes", scanned), ("input_directions", scanned),
