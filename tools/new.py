@@ -251,7 +251,7 @@ def read(source: str | os.PathLike | bytes) -> Model:
         conversion.add(Node(op, conversion.name(name, op, i), reads, makes, attributes, builder))
     conversion.finish(where)
     types.leave(builder, dict.fromkeys(outputs))
-    return Model({{"main": builder.to_net(outputs, where)}}, {{"format": "{name}"}})
+    return Model({{"main": builder.to_net(outputs, where)}}, {{"format": "{name}"}}, states=builder.states)
 
 
 def _fields(node: dict[str, Any]) -> tuple[str, str, list[str], list[str], dict[str, Any]]:

@@ -62,6 +62,9 @@ using SetArgs = std::tuple<int, int, int>;
 // (sizes, what gives a kernel for them: a function, or (parts of a problem's text, routine, variant, constants, scales)
 using MakerArgs = std::pair<std::vector<int>, nb::object>;
 
+// ([(left, word, right)] of which one must hold, what that is for people)
+using CheckArgs = std::pair<std::vector<std::tuple<int, std::string, int>>, std::string>;
+
 int word_of(const char* const* words, int count, const std::string& word) {
   for (int i = 0; i < count; ++i)
     if (word == words[i]) return i;
@@ -86,6 +89,14 @@ void set_control(PlanStep& step, const ControlArgs& args) {
   std::tie(step.counted, step.tested, step.reversed) = flags;
 }
 
+SizeCheck size_check(const CheckArgs& args) {
+  static constexpr const char* words[] = {"==", ">=", "divides"};
+  SizeCheck check{{}, args.second};
+  for (const auto& [left, word, right] : args.first)
+    check.any.push_back({static_cast<SizeRelation::Kind>(word_of(words, 3, word)), left, right});
+  return check;
+}
+
 template <class T>
 T& at(std::vector<T>& all, int index, const char* what) {
   if (index < 0 || index >= static_cast<int>(all.size())) throw Error(std::string(what) + " " + std::to_string(index) + " does not exist");
@@ -97,7 +108,8 @@ std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::strin
                                 int threads, const std::vector<SizeArgs>& sizes, const std::map<int, OpenValueArgs>& open,
                                 const std::map<int, ControlArgs>& control, const std::map<int, std::vector<SetArgs>>& sets,
                                 const std::map<int, MakerArgs>& makers, const std::vector<int>& opens, size_t given,
-                                std::vector<int> late, std::vector<int64_t> most) {
+                                std::vector<int> late, std::vector<int64_t> most,
+                                const std::map<int, std::vector<CheckArgs>>& checks) {
   std::vector<PlanValue> plan_values;
   for (const auto& [bytes, device] : values) plan_values.push_back({bytes, device});
   std::vector<PlanStep> plan_steps;
@@ -113,6 +125,8 @@ std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::strin
     for (const auto& [out, axis, symbol] : args) at(plan_steps, step, "step").sets.push_back({out, axis, symbol});
   for (const auto& [step, args] : makers)
     at(plan_steps, step, "step").maker = std::make_shared<const KernelMaker>(KernelMaker{args.first, kernel_maker(args.second, args.first.size())});
+  for (const auto& [step, args] : checks)
+    for (const CheckArgs& check : args) at(plan_steps, step, "step").checks.push_back(size_check(check));
   for (int step : opens) at(plan_steps, step, "step").opens = true;
   return std::make_shared<Plan>(std::move(plan_values), std::move(plan_steps), std::move(inputs), std::move(outputs), threads,
                                 PlanSizes{size_program(sizes), given, std::move(most), std::move(late)});
@@ -188,13 +202,13 @@ std::vector<uint64_t> bytes_at(const Plan& plan, const std::vector<int64_t>& siz
     const int symbol = program.symbols()[i];
     results[static_cast<size_t>(symbol)] = i < sizes.size() ? sizes[i] : program[static_cast<size_t>(symbol)].a;
   }
-  const bool fits = program.evaluate(results.data());
+  program.evaluate(results.data());
   std::vector<uint64_t> bytes;
   for (const PlanValue& value : plan.values()) {
     uint64_t all = value.axes.empty() ? value.bytes : value.element;
     for (int size : value.axes) {
       const int64_t one = results[static_cast<size_t>(size)];
-      if (!fits || one < 0 || __builtin_mul_overflow(all, static_cast<uint64_t>(one), &all)) all = UINT64_MAX;
+      if (one < 0 || __builtin_mul_overflow(all, static_cast<uint64_t>(one), &all)) all = UINT64_MAX;
     }
     bytes.push_back(all);
   }
@@ -341,11 +355,13 @@ void bind_plan(nb::module_& m) {
            nb::arg("control") = std::map<int, ControlArgs>{}, nb::arg("sets") = std::map<int, std::vector<SetArgs>>{},
            nb::arg("makers") = std::map<int, MakerArgs>{}, nb::arg("opens") = std::vector<int>{}, nb::arg("given") = 0,
            nb::arg("late") = std::vector<int>{}, nb::arg("most") = std::vector<int64_t>{},
+           nb::arg("checks") = std::map<int, std::vector<CheckArgs>>{},
            "values: (bytes, device name); steps: (label, Kernel or None, ins, outs, [(in, out, offset)], [(in, out)]). What "
            "is not straight, see native/runtime/plan.h: sizes (word, a, b); open value -> (element bytes, sizes, pooled); "
            "control of step -> (word, target, loop, axis, count, (counted, tested, reversed)); sets of step -> (output, axis, "
            "symbol); maker of step -> (sizes, what makes a kernel of them); steps whose kernels take sizes as they come; "
-           "how many symbols are given; values that are fetched after a run; the most that memory is planned for.")
+           "how many symbols are given; values that are fetched after a run; the most that memory is planned for; checks "
+           "of step -> ([(size, ==, >= or divides, size)], text), of which one must hold when the step begins.")
       .def("resized", &Plan::resized, nb::arg("most"), "The same plan with memory for other sizes of the given symbols.")
       .def_prop_ro("peak_bytes", [](const Plan& p) { return p.placement().peak; })
       .def_prop_ro("unshared_bytes", [](const Plan& p) { return p.placement().unshared; })

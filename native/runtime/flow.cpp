@@ -16,7 +16,8 @@ constexpr int kDecisions = 1024;
 
 }  // namespace
 
-FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Unbound{}) {
+FlowSession::FlowSession(std::shared_ptr<const Plan> plan)
+    : Session(std::move(plan), Unbound{}), late_sizes_(plan_->sizes().program.late(plan_->sizes().given)) {
   results_.assign(plan_->sizes().program.count(), 0);
   rounds_.resize(plan_->steps().size());
   counts_.resize(plan_->steps().size());
@@ -25,7 +26,7 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(p
   if (const auto& sizes = plan_->sizes(); sizes.most.size() == sizes.given && sizes.given == sizes.program.symbols().size()) {
     most_.assign(sizes.program.count(), 0);
     for (size_t i = 0; i < sizes.given; ++i) most_[static_cast<size_t>(sizes.program.symbols()[i])] = sizes.most[i];
-    if (!sizes.program.evaluate(most_.data())) most_.clear();
+    sizes.program.evaluate(most_.data());
   }
   bind_steps();
   bind_copies();
@@ -33,7 +34,8 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan) : Session(std::move(p
 
 void FlowSession::bind_values() {
   for (const PlanValue& value : plan_->values()) {
-    if (!value.axes.empty() && !value.pooled) planned_.push_back(static_cast<int>(first_size_.size()));
+    late_values_.push_back(std::any_of(value.axes.begin(), value.axes.end(), [&](int s) { return late_sizes_[static_cast<size_t>(s)]; }));
+    if (!value.axes.empty() && !value.pooled && !late_values_.back()) planned_.push_back(static_cast<int>(first_size_.size()));
     first_size_.push_back(sizes_.size());
     for (int size : value.axes) {
       sized_.emplace_back(sizes_.size(), size);
@@ -42,14 +44,6 @@ void FlowSession::bind_values() {
   }
   sizes_.push_back(0);  // that every value has an address
   pools_.resize(plan_->values().size());
-  // A size is early where no symbol but those that are given went into it.
-  const SizeProgram& program = plan_->sizes().program;
-  const auto& symbols = program.symbols();
-  late_size_.assign(program.count(), false);
-  for (size_t i = plan_->sizes().given; i < symbols.size(); ++i) late_size_[static_cast<size_t>(symbols[i])] = true;
-  for (size_t i = 0; i < program.count(); ++i)
-    if (program[i].kind >= SizeOp::Kind::add)
-      late_size_[i] = late_size_[static_cast<size_t>(program[i].a)] || late_size_[static_cast<size_t>(program[i].b)];
 }
 
 void* FlowSession::place_of(int value, size_t entry, std::vector<Patch>& patches) const {
@@ -93,17 +87,14 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   open_.push_back(std::move(open));
   for (const auto& [entry, first] : found) out_sizes_[entry] = open_.back().found.data() + first;
   steps_.push_back(step);
-  const auto is_late = [&](int v) {
-    const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
-    return std::any_of(axes.begin(), axes.end(), [&](int size) { return late_size_[static_cast<size_t>(size)]; });
-  };
   Open& made = open_.back();
-  for (int v : from.in) made.early &= !is_late(v);
-  for (int v : from.out) made.early &= !is_late(v);
+  made.checks = !from.checks.empty();
+  for (const auto* list : {&from.in, &from.out})
+    for (int v : *list) made.early &= !late_values_[static_cast<size_t>(v)];
   if (!from.maker) return;
   made.open = true;
   for (int size : from.maker->sizes) {
-    made.early &= !late_size_[static_cast<size_t>(size)];
+    made.early &= !late_sizes_[static_cast<size_t>(size)];
     const auto has = [&](int v) {
       const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
       return std::find(axes.begin(), axes.end(), size) != axes.end();
@@ -120,12 +111,30 @@ std::vector<int64_t> FlowSession::symbols() const {
 
 // ---- sizes --------------------------------------------------------------------------------------------------------
 
-bool FlowSession::set_sizes() noexcept {
-  if (!plan_->sizes().program.evaluate(results_.data())) return false;
+void FlowSession::set_sizes() noexcept {
+  plan_->sizes().program.evaluate(results_.data());
   for (const auto& [entry, size] : sized_) sizes_[entry] = results_[static_cast<size_t>(size)];
-  for (int v : planned_)
-    if (bytes_of(v) > plan_->values()[static_cast<size_t>(v)].bytes) return false;
-  return true;
+}
+
+// Whether a value that has a place lies in it at the sizes of this moment.
+bool FlowSession::has_room(int value) const noexcept {
+  const PlanValue& of = plan_->values()[static_cast<size_t>(value)];
+  return of.pooled || bytes_of(value) <= of.bytes;
+}
+
+// What a step writes must lie in its place, if it does not find out how large that is.
+void FlowSession::check_room(int step) const {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  for (size_t i = 0; i < from.out.size(); ++i)
+    if (late_values_[static_cast<size_t>(from.out[i])] && from.op == Op::kernel && !has_room(from.out[i]) &&
+        std::none_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(i); }))
+      throw Error("these sizes do not fit the net");
+}
+
+// What the net asks of sizes for a step to compute what it is to compute.
+void FlowSession::check(int step) const {
+  for (const SizeCheck& check : plan_->steps()[static_cast<size_t>(step)].checks)
+    if (!check.holds(results_.data())) throw Error("expected " + check.text);
 }
 
 uint64_t FlowSession::bytes_of(int value) const noexcept {
@@ -265,12 +274,12 @@ void FlowSession::prepare(int step) {
     } else {
       const uint64_t bytes = bytes_of(v);
       if (bytes == UINT64_MAX) throw Error("an output's sizes are none");
-      char* data = static_cast<char*>(reserve(v, bytes, false));
-      for (size_t e : pools_[static_cast<size_t>(v)].in) in_[e] = data;
-      for (size_t e : pools_[static_cast<size_t>(v)].out) out_[e] = data;
+      reserve(v, bytes, false);
+      point(v);
     }
   }
   if (from.op != Op::kernel || !open.open) return;
+  check_room(step);
   open.skip = from.sets.empty() && std::all_of(from.out.begin(), from.out.end(), [&](int v) { return bytes_of(v) == 0; });
   if (open.skip) return;
   if (open.told && serves(step, *open.kernel, from.opens)) return;
@@ -281,7 +290,10 @@ void FlowSession::prepare(int step) {
   if (!open.told && open.bound == now) return;
   auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
   if (kept == open.kept.end()) {
+    if (std::find(now.begin(), now.end(), kNoSize) != now.end()) throw Error("these sizes do not fit the net");
     KernelPtr kernel = from.maker->make(now.data());
+    check_ports(*kernel, from, plan_->values(), plan_->threads(), "the kernel that was made for them: ");
+    if (kernel->device() != plan_->devices()[static_cast<size_t>(plan_->runner(step))]) throw Error("the kernel that was made for them is another device's");
     if (!serves(step, *kernel, for_all)) throw Error("the kernel that was made for them is for others");
     if (open.kept.size() >= kKept)
       open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
@@ -323,7 +335,9 @@ bool FlowSession::walk(const int64_t* sizes) noexcept {
       if (!plan_->sizes().program.within(symbols[i], value)) throw Error("a size is outside its bounds");
       results_[symbol] = value;
     }
-    if (!set_sizes()) throw Error("these sizes do not fit the net");
+    set_sizes();
+    if (!std::all_of(planned_.begin(), planned_.end(), [&](int v) { return has_room(v); }))
+      throw Error("these sizes do not fit the net");
     for (Copy& copy : copies_) copy.bytes = bytes_of(copy.value);
     prepare_early();
     if (given > 0) last_.assign(sizes, sizes + given);
@@ -373,7 +387,10 @@ Gather FlowSession::run(uint32_t number, Team& team) noexcept {
   }
   const Step& step = steps_[static_cast<size_t>(s)];
   if (step.serial) {
-    if (team.index == 0) run_serial({Stage::Kind::serial, s, s + 1});
+    if (team.index == 0) {
+      run_serial({Stage::Kind::serial, s, s + 1});
+      if (team.stop && team.stop->due()) interrupted_.store(true, std::memory_order_relaxed);  // no other may ask in a loop
+    }
     return Gather::first;
   }
   team.phase = phase;
@@ -453,25 +470,27 @@ uint32_t FlowSession::next(uint32_t number) noexcept {
 // What a step has found out becomes known.
 void FlowSession::settle(int step) noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  Open& open = open_[static_cast<size_t>(step)];
   const Step& used = steps_[static_cast<size_t>(step)];
-  for (const SizeSet& set : from.sets) {
-    const int axis = from.op == Op::append && set.axis > from.axis ? set.axis - 1 : set.axis;
-    const int64_t size = from.op == Op::kernel ? out_sizes_[used.out + static_cast<size_t>(set.out)][axis]
-                                               : in_sizes_[used.in][axis];
-    if (!plan_->sizes().program.within(set.symbol, size)) return stop(step, kUnfit, "a size that it found is outside its bounds");
-    results_[static_cast<size_t>(set.symbol)] = size;
+  if (from.op != Op::append && !from.sets.empty()) {  // all at the same time: what it finds may depend on what it sets
+    for (const SizeSet& set : from.sets) {
+      const int64_t size = from.op == Op::kernel ? out_sizes_[used.out + static_cast<size_t>(set.out)][set.axis]
+                                                 : in_sizes_[used.in + static_cast<size_t>(set.out)][set.axis];
+      if (!plan_->sizes().program.within(set.symbol, size)) return stop(step, kUnfit, "a size that it found is outside its bounds");
+      results_[static_cast<size_t>(set.symbol)] = size;
+    }
+    set_sizes();
+    for (int v : from.out)
+      if (from.op == Op::kernel && !has_room(v)) return stop(step, kUnfit, "the sizes that it found do not fit the net");
   }
-  if (!from.sets.empty() && !set_sizes()) return stop(step, kUnfit, "the sizes that it found do not fit the net");
-  if (!open.pools) return;
-  const auto point = [&](int v) {
-    const Pool& pool = pools_[static_cast<size_t>(v)];
-    for (size_t e : pool.in) in_[e] = pool.memory ? pool.memory->data() : nullptr;
-    for (size_t e : pool.out) out_[e] = pool.memory ? pool.memory->data() : nullptr;
-  };
   for (const auto* list : {&from.in, &from.out})
     for (int v : *list)
       if (plan_->values()[static_cast<size_t>(v)].pooled) point(v);
+}
+
+void FlowSession::point(int value) noexcept {
+  const Pool& pool = pools_[static_cast<size_t>(value)];
+  for (size_t e : pool.in) in_[e] = pool.memory ? pool.memory->data() : nullptr;
+  for (size_t e : pool.out) out_[e] = pool.memory ? pool.memory->data() : nullptr;
 }
 
 bool FlowSession::round_begins(const PlanStep& step) noexcept {
@@ -517,14 +536,13 @@ bool FlowSession::must_meet(int step) const noexcept {
   return from.op == Op::rounds || open.pools || !open.found.empty() || (open.open && !open.early);
 }
 
-// Whether what a copy or an append writes lies inside its target.
-bool FlowSession::fits(int step) const noexcept {
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  if (from.op != Op::copy && from.op != Op::append) return true;
-  const PlanValue& target = plan_->values()[static_cast<size_t>(from.out.empty() ? from.in[1] : from.out[0])];
-  const uint64_t rounds = from.op == Op::append ? static_cast<uint64_t>(rounds_[static_cast<size_t>(from.loop)].at) + 1 : 1;
-  uint64_t all = 0;
-  return !__builtin_mul_overflow(bytes_of(from.in[0]), rounds, &all) && (target.pooled || all <= target.bytes);
+void FlowSession::count_rounds(const PlanStep& from) {
+  const int64_t rounds = rounds_[static_cast<size_t>(from.loop)].at;
+  for (const SizeSet& set : from.sets) {
+    if (!plan_->sizes().program.within(set.symbol, rounds)) throw Error("more rounds than its bounds say");
+    results_[static_cast<size_t>(set.symbol)] = rounds;
+  }
+  set_sizes();
 }
 
 uint64_t FlowSession::enter(int step, bool alone) noexcept {
@@ -534,95 +552,37 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
       if (++decisions < kDecisions || step >= count) continue;
       return stage_at(static_cast<uint64_t>(step), kBefore);
     }
-    if (must_meet(step)) {
-      if (!alone && threads_ > 1) return stage_at(static_cast<uint64_t>(step), kBefore);
-      try {
-        const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-        if (from.op == Op::rounds) {
-          for (const SizeSet& set : from.sets) {
-            const int64_t rounds = rounds_[static_cast<size_t>(from.loop)].at;
-            if (!plan_->sizes().program.within(set.symbol, rounds)) throw Error("more rounds than its bounds say");
-            results_[static_cast<size_t>(set.symbol)] = rounds;
-          }
-          if (!set_sizes()) throw Error("the rounds that it made do not fit the net");
-          ++counts_[static_cast<size_t>(step)];
-          ++step;
-          continue;
-        }
-        taking_ = step;
-        if (from.op == Op::copy || from.op == Op::append) {
-          const int to = from.out.empty() ? from.in[1] : from.out[0];
-          if (plan_->values()[static_cast<size_t>(to)].pooled) {
-            const uint64_t bytes = bytes_of(from.in[0]);
-            const uint64_t rounds = from.op == Op::append ? static_cast<uint64_t>(rounds_[static_cast<size_t>(from.loop)].at) + 1 : 1;
-            uint64_t all = 0;
-            if (bytes == UINT64_MAX || __builtin_mul_overflow(bytes, rounds, &all)) throw Error("sizes that are none");
-            reserve(to, all, from.op == Op::append);
-            for (size_t e : pools_[static_cast<size_t>(to)].in) in_[e] = pools_[static_cast<size_t>(to)].memory->data();
-            for (size_t e : pools_[static_cast<size_t>(to)].out) out_[e] = pools_[static_cast<size_t>(to)].memory->data();
-          }
-        } else {
-          prepare(step);
-        }
-      } catch (const std::bad_alloc&) {
-        stop(step, kNoMemory, "no memory");
-        return UINT64_MAX;
-      } catch (const std::exception& e) {
-        stop(step, kUnfit, e.what());
-        return UINT64_MAX;
+    if (must_meet(step) && !alone && threads_ > 1) return stage_at(static_cast<uint64_t>(step), kBefore);
+    try {
+      const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+      if (open_[static_cast<size_t>(step)].checks) check(step);
+      if (from.op == Op::rounds) {
+        count_rounds(from);
+        ++counts_[static_cast<size_t>(step)];
+        ++step;
+        continue;
       }
-    }
-    if (open_[static_cast<size_t>(step)].skip) {
-      ++step;
-      continue;
-    }
-    if (!fits(step)) {
-      stop(step, kUnfit, "what is copied is larger than its bounds say");
+      if (must_meet(step)) {
+        taking_ = step;
+        if (from.op == Op::copy || from.op == Op::append) prepare_move(step);
+        else prepare(step);
+      }
+      if (open_[static_cast<size_t>(step)].skip) {
+        ++step;
+        continue;
+      }
+      if (const char* why = misfit(step)) throw Error(why);
+    } catch (const std::bad_alloc&) {
+      stop(step, kNoMemory, "no memory");
+      return UINT64_MAX;
+    } catch (const std::exception& e) {
+      stop(step, kUnfit, e.what());
       return UINT64_MAX;
     }
     ++counts_[static_cast<size_t>(step)];
     return stage_at(static_cast<uint64_t>(step), 0);
   }
   return copies_.empty() ? UINT64_MAX : stage_at(0, kCopies);
-}
-
-// ---- copies -----------------------------------------------------------------------------------------------------------
-
-void FlowSession::move(int s, Team& team) noexcept {
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(s)];
-  const Step& step = steps_[static_cast<size_t>(s)];
-  const auto* source = static_cast<const char*>(in_[step.in]);
-  auto* target = static_cast<char*>(from.out.empty() ? const_cast<void*>(in_[step.in + 1]) : out_[step.out]);
-  const auto copy = [&](int64_t bytes) {
-    team.each(bytes, 1 << 16, [&](int64_t first, int64_t last) {
-      if (source + first != target + first) std::memmove(target + first, source + first, static_cast<size_t>(last - first));
-    });
-  };
-  if (from.op == Op::copy) return copy(static_cast<int64_t>(bytes_of(from.in[0])));
-  // The slice, and the whole that it belongs to: `outer` runs of it lie `count` slices apart.
-  const bool taken = from.op == Op::take;
-  const int whole = taken ? from.in[0] : from.in[1], part = taken ? from.out[0] : from.in[0];
-  const auto bytes = static_cast<int64_t>(bytes_of(part));
-  const int64_t at = rounds_[static_cast<size_t>(from.loop)].at;
-  int64_t outer = 1, count = at + 1;
-  if (taken || from.axis > 0 || from.reversed) {  // how long the whole becomes may not be known, nor needed
-    const int64_t* sizes = sizes_of(whole);
-    for (int axis = 0; axis < from.axis; ++axis) outer *= sizes[axis];
-    count = sizes[from.axis];
-  }
-  if (at >= count || outer == 0 || bytes == 0) return;
-  const int64_t run = bytes / outer, index = from.reversed ? count - 1 - at : at;
-  if (outer == 1) {
-    if (taken) source += index * run;
-    else target += index * run;
-    return copy(run);
-  }
-  team.each(outer, std::max<int64_t>(1, (1 << 16) / run), [&](int64_t first, int64_t last) {
-    for (int64_t o = first; o < last; ++o) {
-      const int64_t there = (o * count + index) * run, here = o * run;
-      std::memcpy(target + (taken ? here : there), source + (taken ? there : here), static_cast<size_t>(run));
-    }
-  });
 }
 
 }  // namespace pw

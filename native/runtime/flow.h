@@ -42,6 +42,7 @@ class FlowSession final : public Session {
     std::vector<int64_t> bound;
     bool skip = false;           // all its outputs are empty: there is nothing to do
     bool early = true;           // nothing that a step finds out changes it
+    bool checks = false;         // sizes must fulfil something when it begins
   };
   struct Pool {
     std::unique_ptr<DeviceMemory> memory;
@@ -68,12 +69,20 @@ class FlowSession final : public Session {
 
   void bind_values();
   bool go() noexcept;
-  bool set_sizes() noexcept;
+  void set_sizes() noexcept;
+  bool has_room(int value) const noexcept;
+  void check_room(int step) const;
   void prepare_early();
   // The stage that begins a step; steps that only decide where to go on are done at once. `alone`: nobody else looks.
   uint64_t enter(int step, bool alone) noexcept;
   bool must_meet(int step) const noexcept;
-  bool fits(int step) const noexcept;
+  const char* misfit(int step) const noexcept;
+  const char* misfit_part(const PlanStep& from) const noexcept;
+  void check(int step) const;
+  void count_rounds(const PlanStep& from);
+  void prepare_move(int step);
+  void find_part(const PlanStep& from);
+  void point(int value) noexcept;
   void prepare(int step);
   bool serves(int step, const PreparedKernel& kernel, bool opens) const noexcept;
   void use(int step, KernelPtr kernel);
@@ -95,8 +104,9 @@ class FlowSession final : public Session {
 
   std::vector<int64_t> results_;   // of the plan's sizes
   std::vector<int64_t> most_;      // the same at the largest sizes that memory is planned for; empty: that is not known
-  std::vector<bool> late_size_;    // per size of the plan: it depends on what steps find out
-  std::vector<int> planned_;       // values of open sizes that have a place
+  std::vector<int> planned_;       // values of open sizes that have a place, as far as their sizes are given
+  const std::vector<bool> late_sizes_;  // per size: a step finds it out
+  std::vector<bool> late_values_;       // per value: one of its sizes is
   std::vector<int64_t> sizes_;     // of all values, axis by axis
   std::vector<size_t> first_size_;  // per value; past the end for those of fixed size
   std::vector<Open> open_;

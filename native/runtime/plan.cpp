@@ -50,7 +50,7 @@ std::shared_ptr<Plan> Plan::resized(std::vector<int64_t> most) const {
     const auto symbol = static_cast<size_t>(sizes.program.symbols()[i]);
     results[symbol] = i < sizes.given ? sizes.most[i] : sizes.program[symbol].b;
   }
-  sizes.program.evaluate(results.data());  // what overflows belongs to values that are not planned
+  sizes.program.evaluate(results.data());
   std::vector<PlanValue> values = values_;
   for (PlanValue& value : values) {
     if (value.axes.empty() || value.pooled) continue;
@@ -81,6 +81,42 @@ void Plan::check_values() const {
       throw Error("value " + std::to_string(v) + ": memory that is taken while the plan runs is the CPU's, for open sizes");
   }
   if (sizes_.given > sizes_.program.symbols().size()) throw Error("a plan is given more sizes than it has");
+  for (int v : sizes_.late)
+    if (std::find(graph_.inputs.begin(), graph_.inputs.end(), v) != graph_.inputs.end() || graph_.device[v] != 0 ||
+        values_[v].axes.empty())
+      throw Error("value " + std::to_string(v) + " is handed out after a run: expected one that a step writes, on the cpu, "
+                  "which states its sizes");
+}
+
+// What a step says that it finds out.
+void Plan::check_sets(const PlanStep& step, const std::string& where) const {
+  const auto& symbols = sizes_.program.symbols();
+  for (const SizeSet& set : step.sets) {
+    const auto found = std::find(symbols.begin(), symbols.end(), set.symbol);
+    if (found == symbols.end() || found - symbols.begin() < static_cast<std::ptrdiff_t>(sizes_.given))
+      throw Error(where + "it sets a size that is no symbol, or one that the caller gives");
+    if (step.op == Op::rounds) continue;
+    const bool copies = step.op == Op::copy, appends = step.op == Op::append;
+    if (!copies && !appends && step.op != Op::kernel) throw Error(where + "it sets a size, but finds none");
+    const auto& list = step.op == Op::kernel ? step.out : step.in;
+    const int at = appends ? 1 : set.out;
+    if (at < 0 || at >= static_cast<int>(list.size()) || set.axis < 0 ||
+        set.axis >= static_cast<int>(values_[list[static_cast<size_t>(at)]].axes.size()) || (appends && set.axis == step.axis))
+      throw Error(where + "it sets a size by axis " + std::to_string(set.axis) + " of value " + std::to_string(set.out) +
+                  ", which has no such size");
+  }
+}
+
+// Sizes that a step names.
+void Plan::check_sizes(const PlanStep& step, const std::string& where) const {
+  const auto exists = [&](int size) { return size >= 0 && size < static_cast<int>(sizes_.program.count()); };
+  if (step.maker && !std::all_of(step.maker->sizes.begin(), step.maker->sizes.end(), exists))
+    throw Error(where + "its kernel is made for sizes that are not among those of the plan");
+  for (const SizeCheck& check : step.checks)
+    for (const SizeRelation& r : check.any)
+      if (!exists(r.left) || !exists(r.right)) throw Error(where + "it checks sizes that are not among those of the plan");
+  if (step.count >= static_cast<int>(sizes_.program.count())) throw Error(where + "its rounds are no size of the plan");
+  if (step.op != Op::kernel && (step.kernel || step.maker || step.opens)) throw Error(where + "it runs no kernel, but has one");
 }
 
 // What the steps between kernels need to be followed without looking.
@@ -93,7 +129,6 @@ void Plan::check_control(const PlanStep& step, const std::string& where) const {
                                           : size_t{step.counted} + size_t{step.tested};
   const size_t out = step.op == Op::take || step.op == Op::loop ? 1 : 0;
   if (step.in.size() < in || step.out.size() < out) throw Error(where + "it has too few values");
-  if (step.count >= static_cast<int>(sizes_.program.count())) throw Error(where + "its rounds are no size of the plan");
   const bool looped = step.op == Op::loop || step.op == Op::again || step.op == Op::rounds || step.op == Op::take ||
                       step.op == Op::append;
   if (looped && (step.loop < 0 || step.loop >= static_cast<int>(steps_.size())))
@@ -115,9 +150,13 @@ void Plan::check_control(const PlanStep& step, const std::string& where) const {
   if (step.op == Op::again && step.tested) holds(step.in[0], 1);
   if (step.op == Op::take || step.op == Op::append) {
     const PlanValue& whole = values_[step.op == Op::take ? step.in[0] : step.in[1]];
+    const PlanValue& part = values_[step.op == Op::take ? step.out[0] : step.in[0]];
     if (step.axis < 0 || step.axis >= static_cast<int>(whole.axes.size()))
       throw Error(where + "it cuts axis " + std::to_string(step.axis) + " of a value that states " +
                   std::to_string(whole.axes.size()) + " sizes");
+    if (!step.sets.empty() && part.axes.size() + 1 != whole.axes.size())
+      throw Error(where + "its part states " + std::to_string(part.axes.size()) + " sizes, the whole " +
+                  std::to_string(whole.axes.size()));
   }
   if (step.op == Op::again && (step.target < 1 || steps_[static_cast<size_t>(step.target) - 1].op != Op::loop ||
                                steps_[static_cast<size_t>(step.target) - 1].out.empty()))
@@ -132,31 +171,41 @@ void Plan::check_control(const PlanStep& step, const std::string& where) const {
 
 void Plan::check_step(const PlanStep& step, size_t index) const {
   const std::string where = "step " + std::to_string(index) + " ('" + step.label + "'): ";
-  for (const SizeSet& set : step.sets) {
-    const auto& symbols = sizes_.program.symbols();
-    if (std::find(symbols.begin(), symbols.end(), set.symbol) == symbols.end())
-      throw Error(where + "it sets a size that is no symbol");
-  }
+  check_sizes(step, where);
+  check_sets(step, where);
   if (step.op != Op::kernel) return check_control(step, where);
   if (!step.kernel) throw Error(where + "it has no kernel");
-  if (step.kernel->threads() < threads_)
-    throw Error(where + "its kernel was prepared for " + std::to_string(step.kernel->threads()) + " threads, the plan has " +
-                std::to_string(threads_) + "; prepare it for as many");
-  auto check_ports = [&](const std::vector<int>& values, const std::vector<Port>& ports, const char* side) {
-    if (values.size() != ports.size())
-      throw Error(where + "its kernel has " + std::to_string(ports.size()) + " " + side + ", got " +
-                  std::to_string(values.size()));
-    for (size_t i = 0; i < values.size(); ++i) {
-      const PlanValue& value = values_[values[i]];
-      // The kernel of open sizes is one of many: what each gets is looked at before it runs.
-      if ((value.bytes == ports[i].bytes || !value.axes.empty()) && value.device == ports[i].device) continue;
-      throw Error(where + side + "[" + std::to_string(i) + "] is " + std::to_string(ports[i].bytes) + " bytes on " +
-                  ports[i].device + ", got value " + std::to_string(values[i]) + " of " + std::to_string(value.bytes) +
-                  " bytes on " + value.device);
+  check_ports(*step.kernel, step, values_, threads_, where);
+}
+
+void check_ports(const PreparedKernel& kernel, const PlanStep& step, const std::vector<PlanValue>& values, int threads,
+                 const std::string& where) {
+  if (kernel.threads() < threads)
+    throw Error(where + "its kernel was prepared for " + std::to_string(kernel.threads()) + " threads, the plan has " +
+                std::to_string(threads) + "; prepare it for as many");
+  const auto side = [&](const std::vector<int>& list, const std::vector<Port>& ports, const char* name) {
+    if (list.size() != ports.size())
+      throw Error(where + "its kernel has " + std::to_string(ports.size()) + " " + name + ", got " +
+                  std::to_string(list.size()));
+    for (size_t i = 0; i < list.size(); ++i) {
+      const PlanValue& value = values[static_cast<size_t>(list[i])];
+      const Port& port = ports[i];
+      // The kernel of open sizes is one of many: whether it does for those of a run is looked at before it runs.
+      uint64_t bytes = value.element;
+      for (int64_t size : port.sizes) bytes *= static_cast<uint64_t>(size);
+      const bool fits = value.axes.empty() ? value.bytes == port.bytes
+                                           : port.sizes.size() == value.axes.size() && port.bytes == bytes;
+      if (fits && value.device == port.device) continue;
+      throw Error(where + name + "[" + std::to_string(i) + "] is " + std::to_string(port.bytes) + " bytes on " + port.device +
+                  ", got value " + std::to_string(list[i]) + " of " +
+                  (value.axes.empty() ? std::to_string(value.bytes) + " bytes"
+                                      : std::to_string(value.axes.size()) + " sizes and " + std::to_string(value.element) +
+                                            " bytes an element") +
+                  " on " + value.device);
     }
   };
-  check_ports(step.in, step.kernel->in(), "inputs");
-  check_ports(step.out, step.kernel->out(), "outputs");
+  side(step.in, kernel.in(), "inputs");
+  side(step.out, kernel.out(), "outputs");
 }
 
 }  // namespace pw

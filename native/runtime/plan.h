@@ -37,7 +37,9 @@ struct PlanValue {
 enum class Op : uint8_t { kernel, copy, branch, jump, loop, again, rounds, take, append };
 constexpr int kOps = 9;
 
-// Size `symbol` of the plan is what axis `axis` of output `out` turns out to have; of the target of a copy or an append.
+// Size `symbol` of the plan is what a step finds out: of a kernel, what axis `axis` of output `out` turns out to have; of a
+// copy, what axis `axis` of its input `out` has, so that one copy states the sizes of several at the same time; of an append,
+// what axis `axis` of its target has, in front or behind the axis along which it is written; of rounds, their number.
 struct SizeSet {
   int out, axis, symbol;
 };
@@ -60,6 +62,7 @@ struct PlanStep {
   bool counted = false, tested = false, reversed = false;
   bool opens = false;  // nothing but sizes of values changes with sizes: a kernel with open axes serves others too
   std::vector<SizeSet> sets{};
+  std::vector<SizeCheck> checks{};  // what sizes must fulfil when it begins
   std::shared_ptr<const KernelMaker> maker{};  // null: its kernel takes all sizes
 };
 
@@ -72,6 +75,11 @@ struct PlanSizes {
   std::vector<int64_t> most{};
   std::vector<int> late{};
 };
+
+// Throws Error where a kernel reads or writes other things than a step hands to it. At fixed sizes bytes must agree, at open
+// ones the number of sizes and the bytes of an element.
+void check_ports(const PreparedKernel& kernel, const PlanStep& step, const std::vector<PlanValue>& values, int threads,
+                 const std::string& where);
 
 class Plan {
  public:
@@ -104,6 +112,8 @@ class Plan {
   int device_index(const DevicePtr& device);
   void check_values() const;
   void check_step(const PlanStep& step, size_t index) const;
+  void check_sets(const PlanStep& step, const std::string& where) const;
+  void check_sizes(const PlanStep& step, const std::string& where) const;
   void check_control(const PlanStep& step, const std::string& where) const;
 
   std::vector<PlanValue> values_;

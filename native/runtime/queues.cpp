@@ -136,9 +136,6 @@ Queues::Queues(std::shared_ptr<const Plan> plan, const Schedule& schedule) : pla
     for (size_t q = 0; q < schedule.queues().size(); ++q) {
       const Device& device = device_of(static_cast<int>(q));
       queues_.push_back(nullptr);
-      if (!device.here())
-        throw Error("device " + device.name() + " was opened before this process was forked, and belongs to the process that "
-                    "opened it; start processes that use it by 'spawn'");
       if (const int code = device.table()->queue_create(device.handle(), schedule.queues()[q].use, &queues_[q]); code != 0)
         throw Error("device " + device.name() + " makes no queue: code " + std::to_string(code));
     }

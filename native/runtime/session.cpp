@@ -29,6 +29,10 @@ Session::Session(std::shared_ptr<const Plan> plan) : Session(std::move(plan), Un
 // The host's values lie in pinned memory where they cross to a device that wants that.
 void Session::allocate() {
   const auto& devices = plan_->devices();
+  for (const DevicePtr& device : devices)
+    if (!device->here())
+      throw Error("device " + device->name() + " was opened before this process was forked, and belongs to the process that "
+                  "opened it; start processes that use it by 'spawn'");
   DevicePtr pins;
   for (int s = 0; s < static_cast<int>(plan_->steps().size()) && !pins; ++s)
     if (const DevicePtr& device = devices[static_cast<size_t>(plan_->runner(s))];

@@ -21,28 +21,51 @@ SizeProgram::SizeProgram(std::vector<SizeOp> ops) : ops_(std::move(ops)) {
   }
 }
 
-bool SizeProgram::evaluate(int64_t* results) const noexcept {
-  bool fits = true;
+void SizeProgram::evaluate(int64_t* results) const noexcept {
   for (size_t i = 0; i < ops_.size(); ++i) {
     const SizeOp& op = ops_[i];
-    const int64_t a = op.kind >= SizeOp::Kind::add ? results[op.a] : 0, b = op.kind >= SizeOp::Kind::add ? results[op.b] : 0;
     int64_t& y = results[i];
-    switch (op.kind) {
-      case SizeOp::Kind::symbol: break;
-      case SizeOp::Kind::number: y = op.a; break;
-      case SizeOp::Kind::add: fits &= !__builtin_add_overflow(a, b, &y); break;
-      case SizeOp::Kind::multiply: fits &= !__builtin_mul_overflow(a, b, &y); break;
-      case SizeOp::Kind::least: y = std::min(a, b); break;
-      case SizeOp::Kind::most: y = std::max(a, b); break;
-      case SizeOp::Kind::divide:
-        if (b == 0 || (b == -1 && a == INT64_MIN)) {
-          fits = false, y = 0;
-        } else {
-          y = a / b - ((a % b != 0 && (a < 0) != (b < 0)) ? 1 : 0);  // rounded down
-        }
+    if (op.kind == SizeOp::Kind::symbol) continue;
+    if (op.kind == SizeOp::Kind::number) {
+      y = op.a;
+      continue;
     }
+    const int64_t a = results[op.a], b = results[op.b];
+    bool fits = a != kNoSize && b != kNoSize;
+    if (fits) switch (op.kind) {
+        case SizeOp::Kind::add: fits = !__builtin_add_overflow(a, b, &y); break;
+        case SizeOp::Kind::multiply: fits = !__builtin_mul_overflow(a, b, &y); break;
+        case SizeOp::Kind::least: y = std::min(a, b); break;
+        case SizeOp::Kind::most: y = std::max(a, b); break;
+        default:
+          fits = b != 0;  // neither is the least number, so that the quotient is one
+          if (fits) y = a / b - ((a % b != 0 && (a < 0) != (b < 0)) ? 1 : 0);  // rounded down
+      }
+    if (!fits) y = kNoSize;
   }
-  return fits;
+}
+
+std::vector<bool> SizeProgram::late(size_t given) const {
+  std::vector<bool> late(ops_.size(), false);
+  for (size_t i = given; i < symbols_.size(); ++i) late[static_cast<size_t>(symbols_[i])] = true;
+  for (size_t i = 0; i < ops_.size(); ++i)
+    if (ops_[i].kind >= SizeOp::Kind::add)
+      late[i] = late[static_cast<size_t>(ops_[i].a)] || late[static_cast<size_t>(ops_[i].b)];
+  return late;
+}
+
+bool SizeRelation::holds(const int64_t* results) const noexcept {
+  const int64_t a = results[left], b = results[right];
+  if (a == kNoSize || b == kNoSize) return false;
+  switch (kind) {
+    case Kind::equal: return a == b;
+    case Kind::at_least: return a >= b;
+    default: return a != 0 && (a == -1 || b % a == 0);
+  }
+}
+
+bool SizeCheck::holds(const int64_t* results) const noexcept {
+  return std::any_of(any.begin(), any.end(), [&](const SizeRelation& r) { return r.holds(results); });
 }
 
 }  // namespace pw

@@ -1,6 +1,7 @@
 // Sizes that are known when a plan runs: expressions of symbols, each computed from earlier ones.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace pw {
@@ -13,6 +14,8 @@ struct SizeOp {
 
 // A size that no bound is known of: the largest that a dimension may have, see MOST_SIZE of src/pathweave/net/dim.py.
 constexpr int64_t kUnbounded = int64_t{1} << 40;
+// The result of what cannot be computed: it overflows, divides by 0, or an operand is none. It is below every size.
+constexpr int64_t kNoSize = INT64_MIN;
 
 // Immutable; the results live with the session that asks.
 class SizeProgram {
@@ -26,9 +29,10 @@ class SizeProgram {
   // Operations that are symbols, in order.
   const std::vector<int>& symbols() const { return symbols_; }
 
-  // Computes all that is no symbol; `results` holds those. False where a result is negative or past kUnbounded, or a
-  // divisor is 0: such sizes do not fit the net.
-  bool evaluate(int64_t* results) const noexcept;
+  // Computes all that is no symbol; `results` holds those. A result may be negative, or kNoSize: who uses it looks at it.
+  void evaluate(int64_t* results) const noexcept;
+  // Per operation, whether a symbol past the first `given` ones goes into it.
+  std::vector<bool> late(size_t given) const;
   bool within(int symbol, int64_t value) const noexcept {
     const SizeOp& op = ops_[static_cast<size_t>(symbol)];
     return value >= op.a && value <= op.b;
@@ -37,6 +41,18 @@ class SizeProgram {
  private:
   std::vector<SizeOp> ops_;
   std::vector<int> symbols_;
+};
+
+// What sizes must fulfil for a step to run: one of the relations between results of a SizeProgram.
+struct SizeRelation {
+  enum class Kind : uint8_t { equal, at_least, divides } kind = Kind::equal;
+  int left = 0, right = 0;
+  bool holds(const int64_t* results) const noexcept;
+};
+struct SizeCheck {
+  std::vector<SizeRelation> any;
+  std::string text;  // for people
+  bool holds(const int64_t* results) const noexcept;
 };
 
 }  // namespace pw

@@ -164,6 +164,18 @@ void walk(const Loops<N>& loops, int64_t first, int64_t last, Body&& body) {
   }
 }
 
+// The offsets at which turn `i` of all loops begins.
+template <int N>
+void start_of(const Loops<N>& loops, int64_t i, int64_t (&offset)[N]) noexcept {
+  for (int k = 0; k < N; ++k) offset[k] = loops.start[k];
+  for (int d = loops.count - 1; d >= 0; --d) {
+    const auto& l = loops.loop[d];
+    const int64_t at = d == 0 ? i : i % l.size;
+    for (int k = 0; k < N; ++k) offset[k] += at * l.step[k];
+    if (d > 0) i /= l.size;
+  }
+}
+
 // The loops over an output in the order of its memory, with the steps of the inputs that broadcast to it; the last operand is
 // the output.
 template <int N>
@@ -182,6 +194,19 @@ void broadcast_loops(const Operand* in, const Operand& out, Loops<N + 1>& loops)
     loops.add(out.size[axis], steps);
   }
 }
+
+// Which axes of a kernel's ports may be shorter in a run: all but channels that lie in blocks.
+class OpenAxes {
+ public:
+  OpenAxes(const Ports& ports) {
+    for (const auto* list : {&ports.in, &ports.out})
+      for (const Format& f : *list) blocks_.push_back(facts(f.layout).block != 0);
+  }
+  bool operator()(size_t port, size_t axis) const { return !(blocks_[port] && axis == 1); }
+
+ private:
+  std::vector<char> blocks_;
+};
 
 // Base of the routines of any element type: values lie in the order of rows, those of rank 4 in nchw or in the routine's
 // layout, each in its own element type.

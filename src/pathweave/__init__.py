@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `_PUBLIC` has the same 
     from .net.net import TensorSpec as TensorSpec
     from .net.problem import Problem as Problem
     from .net.route import Route as Route
+    from .net.state import State as State
     from .plugins import include_folder as include_folder
     from .profiling.profile import Profile as Profile
     from .profiling.protocol import profile as profile
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `_PUBLIC` has the same 
     from .runtime.plan import Plan as Plan
     from .runtime.routes import RouteWarning as RouteWarning
     from .runtime.session import Session as Session
+    from .runtime.state import StatefulSession as StatefulSession
     from .tuning.api import solve as solve
     from .tuning.api import tune as tune
 
@@ -64,8 +66,10 @@ _PUBLIC = {
     "Problem": ("pathweave.net.problem", "Problem"),
     "Profile": ("pathweave.profiling.profile", "Profile"),
     "Route": ("pathweave.net.route", "Route"),
+    "State": ("pathweave.net.state", "State"),
     "Plan": ("pathweave.runtime.plan", "Plan"),
     "Session": ("pathweave.runtime.session", "Session"),
+    "StatefulSession": ("pathweave.runtime.state", "StatefulSession"),
     "RouteWarning": ("pathweave.runtime.routes", "RouteWarning"),
     "CalibrationWarning": ("pathweave.runtime.calibrate", "CalibrationWarning"),
     "Error": ("pathweave.errors", "Error"),

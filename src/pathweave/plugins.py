@@ -218,14 +218,14 @@ def by_module(*required: str) -> Callable[[ModuleType], dict[str, ModuleType]]:
     return items
 
 
-def open_devices(open_library: Callable[[str], dict[str, Any]]) -> None:
-    """Open the device libraries of all plugins. `open_library` gives a device as `pathweave.devices` lists it.
+def open_devices(open_library: Callable[[str], list[dict[str, Any]]]) -> None:
+    """Open the device libraries of all plugins. `open_library` gives devices as `pathweave.devices` lists them.
 
     A library that is none is a fault of its plugin; a device that is absent here is listed with its reason.
     """
     for plugin in installed():
         try:
-            opened = [(path, open_library(path)) for path in plugin.libraries()]
+            opened = [(path, device) for path in plugin.libraries() for device in open_library(path)]
             faulty = [f"{path}: {d['reason']}" for path, d in opened if not d["name"]]
             if any(d["name"] for _, d in opened):
                 plugin.added["devices"] = tuple(d["name"] for _, d in opened if d["name"])

@@ -1,11 +1,10 @@
 """ONNX's own node tests of conditions, loops, types, picking, comparison and logic: each passes, or its reason is counted.
 
-A case runs through the NumPy meanings of the imported net. PATHWEAVE_TEST_RUN=model runs the same list through plans.
+A case runs twice: through a plan, and through the NumPy meanings of the imported net.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from functools import cache
 
@@ -57,9 +56,9 @@ def left_out(case) -> str:
     return min(reasons) if reasons else ""
 
 
-def run(data: bytes, feeds: dict) -> dict:
+def run(data: bytes, feeds: dict, by: str) -> dict:
     """Outputs by name."""
-    if os.environ.get("PATHWEAVE_TEST_RUN", "meaning") == "meaning":
+    if by == "meaning":
         net = load(data).main
         return evaluate(net, {n: feeds[n] for n in net.inputs})
     model = pathweave.load(data)
@@ -67,9 +66,10 @@ def run(data: bytes, feeds: dict) -> dict:
     return found if isinstance(found, dict) else dict(zip(model.main.outputs, [found]))
 
 
+@pytest.mark.parametrize("by", ["plan", "meaning"])
 @pytest.mark.parametrize("name", sorted(n for n, c in cases().items() if not left_out(c)))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_case(name):
+def test_case(name, by):
     case = cases()[name]
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
     for opset in model.opset_import:  # operators of before opset 7 among these have not changed since
@@ -77,7 +77,7 @@ def test_case(name):
     for inputs, outputs in case.data_sets:
         inputs, outputs = array_of(inputs), array_of(outputs)
         feeds = dict(zip((v.name for v in model.graph.input), map(np.asarray, inputs)))
-        found = run(model.SerializeToString(), feeds)
+        found = run(model.SerializeToString(), feeds, by)
         for value, wanted in zip(model.graph.output, map(np.asarray, outputs)):
             got = np.asarray(found[value.name])
             assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)

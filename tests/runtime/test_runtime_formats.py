@@ -103,7 +103,8 @@ def test_what_names_a_stray_format_is_refused(monkeypatch, classifier):
     """A routine with a port to which nothing converts is told about, not offered; by name neither."""
     asked = catalogue._asked
     stray = {"id": "relu/stray:bf16:nchw:cpu", "version": 1, "ok": True, "reason": "", "order": -1, "accuracy": "reduced",
-             "reference": False, "takes_epilogue": True, "ins": ["bf16:nchw:cpu"], "outs": ["f32:nchw:cpu"], "share": [],
+             "reference": False, "takes_epilogue": True, "axis_scales": False,
+             "ins": ["bf16:nchw:cpu"], "outs": ["f32:nchw:cpu"], "share": [],
              "reuse": [], "variants": ["", "other"]}
     monkeypatch.setattr(catalogue, "_asked", lambda p: [stray, *asked(p)] if p.kind == "relu" else asked(p))
     catalogue.forget()

@@ -13,7 +13,7 @@ from runtime_nets import convolutions
 
 import pathweave as pw
 from pathweave.errors import DTypeError, Error, InputError
-from pathweave.runtime import model as model_module
+from pathweave.runtime.runnable import Runnable
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_one_session_in_several_threads(session, batch_of):
 
 def test_a_model_in_several_threads_with_several_shapes(classifier, batch_of):
     """More shapes than plans are kept, so that building, evicting and running meet."""
-    runnable = model_module.Runnable(classifier.main, kept=2, threads=2)
+    runnable = Runnable(classifier.main, kept=2, threads=2)
     images = [batch_of(1 + seed % 3, seed) for seed in range(6)]
     expected = [classifier(x) for x in images]
 

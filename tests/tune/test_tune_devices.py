@@ -147,6 +147,57 @@ def test_the_race_times_whole_calls_and_the_route_says_what_overlapped(library, 
         assert found["overlap"]["overlapped_ns"] >= 0
 
 
+MEMORY = """
+import json, os, sys
+import pathweave as pw
+from pathweave.profiling.store import Store
+assert all(d["available"] for d in pw.open_plugin("{library}"))
+model = pw.load("net.onnx")
+profile = pw.profile(model, threads=2, store=Store.memory(), budget_s=2)
+told = []
+try:
+    plan = model.plan(pw.solve(model, profile, restrict={restrict!r}))
+    kept = [plan.session() for _ in range({sessions})]
+    told.append("made")
+except pw.errors.OutOfMemoryError as e:
+    told.append(str(e))
+child = os.fork()
+if child == 0:
+    try:
+        plan.session()
+        os._exit(1)
+    except pw.errors.DeviceError as e:
+        os._exit(0 if "forked" in str(e) else 2)
+print(json.dumps({{"told": told, "forked": os.waitpid(child, 0)[1],
+                  "devices": sorted({{s.routine.rsplit(":", 1)[-1] for s in plan.steps}})}}))
+"""
+
+
+@pytest.mark.parametrize("sessions", [1, 40])
+def test_memory_that_a_device_lacks_is_an_error_that_names_it(library, net_bytes, tmp_path, monkeypatch, sessions):
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    monkeypatch.setenv("PW_NULL_MEMORY", "500000")
+    done = run_python(MEMORY.format(library=library, restrict="null0", sessions=sessions), tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert "null0" in found["devices"] and found["forked"] == 0
+    if sessions == 1:
+        assert found["told"] == ["made"]
+    else:
+        assert found["told"][0].startswith("session: no memory for ")
+        assert "device null0 has no " in found["told"][0] and "of 500000 bytes are free" in found["told"][0]
+
+
+def test_a_device_that_is_too_small_is_left_out(library, net_bytes, tmp_path, monkeypatch):
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    monkeypatch.setenv("PW_NULL_MEMORY", "100")
+    done = run_python(MEMORY.format(library=library, restrict=None, sessions=1), tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["told"] == ["made"] and found["devices"] == ["cpu"]
+    assert found["forked"] == 1 << 8  # a child makes sessions on the CPU
+
+
 def test_a_slow_transfer_keeps_the_work_here(library, net_bytes, tmp_path, monkeypatch):
     """A second per transfer: not even free computing on the device is worth it."""
     lines = ["1000000000 adapt/upload:any:null0", "1000000000 adapt/download:any:null0"]

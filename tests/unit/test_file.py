@@ -25,6 +25,7 @@ from pathweave.net.format import Format
 from pathweave.net.net import Epilogue, Layer, Model, Net, TensorSpec
 from pathweave.net.route import Choice, Conversion, Route
 from pathweave.net.scales import Scale
+from pathweave.net.state import State
 
 NHWC, NCHW = Format("f32", "nhwc"), Format("f32", "nchw")
 
@@ -391,6 +392,28 @@ MODELS = [
     (small(LAYOUTS={"y": 3}), "'y' is to lie in 3"),
     (small(LAYOUTS={"x": "nhwc"}), "it is for rank 4, and the value has rank 2"),
     (small(LAYOUTS={"x": "nchw16c"}, inputs={"x": {"dtype": "f32", "shape": ["N", "C", 4, 4]}}), "16 divides"),
+    (small(STATES=["x"]), "states: expected an object"),
+    (small(STATES={"x": "y"}), "states, 'x': expected an object"),
+    (small(STATES={"x": {}}), "no output"),
+    (small(STATES={"x": {"output": "y", "more": 1}}), "unknown key 'more'"),
+    (small(STATES={"x": {"output": 5}}), "states, 'x': expected names, got 5"),
+    (small(STATES={"x": {"output": ""}}), "states, 'x': expected names"),
+    (small(STATES={"z": {"output": "y"}}), "'z' is no input"),
+    (small(STATES={"x": {"output": "z"}}), "'z', which the input 'x' is to take, is no output"),
+    (small(STATES={"x": {"output": "\ud800"}}), "Unicode"),
+    (small(STATES={"x": {"output": "y", "initial": "state/x"}}), "a tensor named 'state/x'"),
+    (small(STATES={"x": {"output": "y", "initial": None}}), "a tensor named 'state/x'"),
+    (small(STATES={"x": {"output": "y", "initial": ["state/x"]}}), "a tensor named 'state/x'"),
+    (small(STATES={"x": {"output": "y", "shape": 4}}), "a list of at most 64 dimensions"),
+    (small(STATES={"x": {"output": "y", "shape": None}}), "a list of at most 64 dimensions"),
+    (small(STATES={"x": {"output": "y", "shape": [4]}}), "expected rank 2"),
+    (small(STATES={"x": {"output": "y", "shape": [-1, 4]}}), "numbers from 0, or symbols"),
+    (small(STATES={"x": {"output": "y", "shape": [True, 4]}}), "numbers from 0, or symbols"),
+    (small(STATES={"x": {"output": "y", "shape": ["M", 4]}}), "expected a size of 0 or more, or 'N'"),
+    (small(STATES={"x": {"output": "y", "shape": [1, 5]}}), "expected 4 in dimension 1"),
+    (small(STATES={"x": {"output": "y", "shape": [1, "\ud800"]}}), "Unicode"),
+    (small(STATES={"x": {"output": "y"}, "v": {"output": "y"}}, inputs=dict.fromkeys("xv", {"dtype": "f32", "shape": [4]})),
+     "both take the output 'y'"),
     ("[]", "object"), ("", "JSON"), ("{", "JSON"),
 ]
 
@@ -404,6 +427,62 @@ def test_layouts_are_read(tmp_path):
     model = make_model()
     model.layouts = {"x": "nhwc", "y": "nchw"}
     assert read_back(tmp_path, model).layouts == model.layouts
+
+
+def aligned(header: dict) -> dict:
+    """The header with spaces in its description, so that data begin at a multiple of 8 bytes."""
+    header["__metadata__"]["pathweave"] += " " * (-len(json.dumps(header, separators=(",", ":"))) % 8)
+    return header
+
+
+STATED = {"x": {"output": "y", "initial": "state/x"}}
+
+
+def test_states_are_read(tmp_path):
+    header = aligned(with_model(small(STATES=STATED), {"state/x": tensor(shape=(1, 4), offsets=(0, 16))}))
+    (tmp_path / "h.pw").write_bytes(assemble(header, np.arange(4, dtype="<f4").tobytes()))
+    state = read(tmp_path / "h.pw").states["x"]
+    assert (state.output, state.initial.tolist(), state.shape) == ("y", [[0, 1, 2, 3]], None)
+    assert read_back(tmp_path, make_model()).states == {}
+    for shape in ((2, 4), ("N", 4), None):
+        model = Model(read(tmp_path / "h.pw").nets, states={"x": State("y", None, shape)})
+        state = read_back(tmp_path, model).states["x"]
+        assert (state.output, state.initial, state.shape) == ("y", None, shape)
+        assert damage(tmp_path / "again.pw") == []
+
+
+def test_initial_values_lie_in_the_file(tmp_path):
+    """Read by the safetensors library, mapped, and missed when they are damaged."""
+    first = np.random.default_rng(0).standard_normal((1, 3, 0, 8)).astype("f4"), np.arange(48, dtype="f4").reshape(2, 3, 1, 8)
+    for array in first:
+        model = make_model()
+        model.states = {"x": State("y", array.transpose(0, 1, 2, 3))}
+        save(model, tmp_path / "s.pw")
+        assert np.array_equal(load_file(tmp_path / "s.pw")["state/x"], array)
+        found = read(tmp_path / "s.pw").states["x"].initial
+        assert np.array_equal(found, array) and not found.flags.writeable and (array.size == 0 or not found.flags.owndata)
+        save(read(tmp_path / "s.pw"), tmp_path / "again.pw")
+        assert (tmp_path / "again.pw").read_bytes() == (tmp_path / "s.pw").read_bytes()
+    data = bytearray((tmp_path / "s.pw").read_bytes())
+    at = bytes(data).index(array.tobytes())
+    data[at] ^= 1
+    (tmp_path / "s.pw").write_bytes(data)
+    assert damage(tmp_path / "s.pw") == ["state/x"]
+    model.states = {"x": State("y", np.zeros((1, 3, 1, 8), "c8"))}
+    with pytest.raises(ModelError, match="initial value of a state: element type complex64"):
+        save(model, tmp_path / "s.pw")
+
+
+@pytest.mark.parametrize("states, name, dtype, shape, match", [
+    (STATED, "state/x", "F64", (1, 4), "expected element type float32"),
+    (STATED, "state/x", "F32", (1, 5), "expected 4 in dimension 1"),
+    (STATED, "state/x", "F32", (4,), "expected rank 2"), (STATED, "state/y", "F32", (1, 4), "a tensor named 'state/x'"),
+    ({"x": {"output": "y"}}, "state/x", "F32", (1, 4), "only constants that a net names"),
+    ({"x": {**STATED["x"], "shape": [1, 4]}}, "state/x", "F32", (1, 4), "an initial tensor or a shape, got both")])
+def test_hostile_initial_values(tmp_path, states, name, dtype, shape, match):
+    size = int(np.prod(shape)) * (8 if dtype == "F64" else 4)
+    header = with_model(small(STATES=states), {name: tensor(dtype, shape, (0, size))})
+    hostile(tmp_path, assemble(aligned(header), bytes(size)), match)
 
 
 def read_back(folder, model: Model) -> Model:

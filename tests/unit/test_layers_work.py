@@ -96,7 +96,7 @@ def test_squeeze_and_excite_counts_its_stages():
 def test_exact_kinds_round_nothing(name):
     """Of float32 numbers, what comes out in float64 fits into float32."""
     for case in cases(name):
-        if not case.epilogue:
+        if not case.epilogue and all(s is None or s.dtype != "f64" for s in case.inputs):
             for y in case.reference(case.arrays()):
                 if y.dtype == np.float64:
                     assert np.array_equal(y, y.astype(np.float32).astype(np.float64), equal_nan=True), case

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/buffer.h"
+#include "values/strided.h"
 #include "values/vector.h"
 
 namespace pw {
@@ -64,119 +65,115 @@ Buffer constant(const float* data, const Dims& dims, Strides& strides) {
   return stored_floats<T>(floats.as<float>(), static_cast<int64_t>(floats.bytes() / 4));
 }
 
-// The problem as outer x rows x columns.
+// A problem as outer x rows x columns, with the steps of a and b; y is dense.
 struct Walk {
-  struct Dim {
-    int64_t n, a, b;  // length, steps of a and b
-  };
-  int64_t rows = 1, columns = 1;
-  int64_t a_row = 0, b_row = 0;
-  bool a_scalar = false, b_scalar = false;
-  std::vector<Dim> outer;
-  bool possible = true;
+  Loops<2> outer;
+  Loops<2>::Loop rows, columns;
+  // The innermost loop goes along memory in both operands, or stands.
+  bool possible() const { return columns.step[0] <= 1 && columns.step[1] <= 1; }
+  bool a_scalar() const { return columns.step[0] == 0; }
+  bool b_scalar() const { return columns.step[1] == 0; }
 
-  // Offsets of a and b, per turn of `outer`.
-  std::vector<std::pair<int64_t, int64_t>> starts() const {
-    std::vector<std::pair<int64_t, int64_t>> found{{0, 0}};
-    for (const Dim& d : outer) {
-      std::vector<std::pair<int64_t, int64_t>> next;
-      next.reserve(found.size() * static_cast<size_t>(d.n));
-      for (const auto& [oa, ob] : found)
-        for (int64_t i = 0; i < d.n; ++i) next.push_back({oa + i * d.a, ob + i * d.b});
-      found = std::move(next);
-    }
-    return found;
+  Walk(const int64_t* dims, size_t count, const int64_t* a, const int64_t* b) {
+    for (size_t i = 0; i < count; ++i) outer.add(dims[i], {a[i], b[i]});
+    const bool one = outer.count == 0;
+    columns = outer.take_inner();
+    if (one) columns.step[0] = columns.step[1] = 1;
+    rows = outer.take_inner();
   }
 };
 
-Walk make_walk(const Dims& dims, const Strides& a, const Strides& b) {
-  using Dim = Walk::Dim;
-  std::vector<Dim> merged;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    if (dims[i] == 1) continue;
-    if (!merged.empty() && merged.back().a == a[i] * dims[i] && merged.back().b == b[i] * dims[i])
-      merged.back() = {merged.back().n * dims[i], a[i], b[i]};
-    else
-      merged.push_back({dims[i], a[i], b[i]});
+// One operand: strides along the dimensions of the output in memory are those of the problem, but for a value whose channels
+// do not lie in blocks, which goes by the sizes of the run.
+struct Strided {
+  Strides fixed;
+  int value = -1;  // index among the dynamic inputs, -1 for a constant
+  int rank = 0;
+  Layout layout = Layout::plain;
+
+  // Into `step`, for an output of that rank and layout.
+  void strides(const Context& c, int out_rank, Layout out_layout, int64_t* step) const noexcept {
+    if (value < 0) return void(std::copy(fixed.begin(), fixed.end(), step));
+    const int64_t* size = c.in_sizes[value];
+    int64_t own[kMostRank];
+    steps_of({nullptr, size, rank, layout}, own);
+    for (int i = 0; i < out_rank; ++i) {
+      const int d = axis_in_memory(out_layout, i) - (out_rank - rank);
+      step[i] = d < 0 || size[d] == 1 ? 0 : own[d];
+    }
   }
-  Walk w;
-  if (merged.empty()) merged.push_back({1, 1, 1});
-  const Dim inner = merged.back();
-  merged.pop_back();
-  w.possible = inner.a <= 1 && inner.b <= 1;
-  w.columns = inner.n;
-  w.a_scalar = inner.a == 0;
-  w.b_scalar = inner.b == 0;
-  if (!merged.empty()) {
-    w.rows = merged.back().n;
-    w.a_row = merged.back().a;
-    w.b_row = merged.back().b;
-    merged.pop_back();
-  }
-  w.outer = std::move(merged);
-  return w;
-}
+};
 
 template <class T>
 class BinaryKernel : public PieceKernel {
  public:
-  BinaryKernel(const BinaryOf<T>& kernel, Binary op, Walk walk, const Problem& p)
-      : kernel_(kernel), op_(op), walk_(std::move(walk)), starts_(walk_.starts()), post_(p) {
+  BinaryKernel(const BinaryOf<T>& kernel, Binary op, const Problem& p, Layout layout, Strided a, Strided b)
+      : kernel_(kernel), op_(op), post_(p), rank_(static_cast<int>(p.out[0].shape.size())), layout_(layout),
+        dims_(physical(layout, p.out[0].shape)), operand_{std::move(a), std::move(b)} {
     const auto dynamic = p.dynamic();
-    for (size_t i = 0; i < dynamic.size(); ++i) {
-      if (dynamic[i] < 2) value_[dynamic[i]] = static_cast<int>(i);
+    for (size_t i = 0; i < dynamic.size(); ++i)
       if (dynamic[i] == p.residual()) residual_ = static_cast<int>(i);
-    }
   }
   void set_constant(int operand, Buffer data) { constant_[operand] = std::move(data); }
-  void set_same() { value_[1] = value_[0]; }
-  size_t packed_bytes() const override {
-    return constant_[0].bytes() + constant_[1].bytes() + starts_.size() * sizeof(starts_[0]);
-  }
+  size_t packed_bytes() const override { return constant_[0].bytes() + constant_[1].bytes(); }
+  bool open(size_t, size_t) const override { return facts(layout_).block == 0; }
 
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+  int run(const Context& c) noexcept override {
     const T* operand[2];
     for (int i = 0; i < 2; ++i)
-      operand[i] = value_[i] < 0 ? constant_[i].template as<T>() : static_cast<const T*>(in[value_[i]]);
-    const T* residual = residual_ < 0 ? nullptr : static_cast<const T*>(in[residual_]);
-    T* y = static_cast<T*>(out[0]);
-    const int64_t rows = walk_.rows, columns = walk_.columns;
-    share_rows(team, static_cast<int64_t>(starts_.size()), rows, columns,
-               [&](int64_t o, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
-                 const T* a = operand[0] + starts_[static_cast<size_t>(o)].first;
-                 const T* b = operand[1] + starts_[static_cast<size_t>(o)].second;
-                 const int64_t base = o * rows * columns;
-                 if (post_.nothing()) return call(a, b, y + base, r0, r1, c0, c1);
-                 const int64_t step = c1 - c0 == columns ? std::max<int64_t>(1, kChunk / columns) : 1;
-                 for (int64_t r = r0; r < r1; r += step)
-                   for (int64_t c = c0; c < c1; c += kChunk) {
-                     const int64_t r_end = std::min(r1, r + step), c_end = std::min(c1, c + kChunk);
-                     const int64_t at = base + r * columns + c;
-                     call(a, b, y + base, r, r_end, c, c_end);
-                     post_.apply(y + at, residual ? residual + at : nullptr, (r_end - r) * (c_end - c));
-                   }
-               });
+      operand[i] = operand_[i].value < 0 ? constant_[i].template as<T>() : static_cast<const T*>(c.in[operand_[i].value]);
+    const T* residual = residual_ < 0 ? nullptr : static_cast<const T*>(c.in[residual_]);
+    T* y = static_cast<T*>(c.out[0]);
+    const Walk walk = walk_of(c);
+    const int64_t rows = walk.rows.size, columns = walk.columns.size;
+    if (columns == 0 || rows == 0 || walk.outer.total == 0) return 0;
+    share_rows(c.team, walk.outer.total, rows, columns, [&](int64_t o, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+      int64_t at[2];
+      start_of(walk.outer, o, at);
+      const T *a = operand[0] + at[0], *b = operand[1] + at[1];
+      const int64_t base = o * rows * columns;
+      if (post_.nothing()) return call(walk, a, b, y + base, r0, r1, c0, c1);
+      const int64_t step = c1 - c0 == columns ? std::max<int64_t>(1, kChunk / columns) : 1;
+      for (int64_t r = r0; r < r1; r += step)
+        for (int64_t i = c0; i < c1; i += kChunk) {
+          const int64_t r_end = std::min(r1, r + step), c_end = std::min(c1, i + kChunk), first = base + r * columns + i;
+          call(walk, a, b, y + base, r, r_end, i, c_end);
+          post_.apply(y + first, residual ? residual + first : nullptr, (r_end - r) * (c_end - i));
+        }
+    });
+    return 0;
   }
 
  private:
   static constexpr int64_t kChunk = PostOf<T>::kChunk;
+
+  Walk walk_of(const Context& c) const noexcept {
+    if (facts(layout_).block) return {dims_.data(), dims_.size(), operand_[0].fixed.data(), operand_[1].fixed.data()};
+    int64_t dims[kMostRank], a[kMostRank], b[kMostRank];
+    for (int i = 0; i < rank_; ++i) dims[i] = c.out_sizes[0][axis_in_memory(layout_, i)];
+    operand_[0].strides(c, rank_, layout_, a);
+    operand_[1].strides(c, rank_, layout_, b);
+    return {dims, static_cast<size_t>(rank_), a, b};
+  }
   // Rows [r0, r1), columns [c0, c1) of one outer index; more than one row only with all columns.
-  void call(const T* a, const T* b, T* y, int64_t r0, int64_t r1, int64_t c0, int64_t c1) const noexcept {
+  void call(const Walk& w, const T* a, const T* b, T* y, int64_t r0, int64_t r1, int64_t c0, int64_t c1) const noexcept {
+    const int64_t a_row = w.rows.step[0], b_row = w.rows.step[1];
     const BinaryArgs<T> args{op_,
-                             a + r0 * walk_.a_row + (walk_.a_scalar ? 0 : c0),
-                             b + r0 * walk_.b_row + (walk_.b_scalar ? 0 : c0),
-                             y + r0 * walk_.columns + c0,
-                             r1 - r0, c1 - c0, walk_.a_row, walk_.b_row, walk_.a_scalar, walk_.b_scalar,
+                             a + r0 * a_row + (w.a_scalar() ? 0 : c0),
+                             b + r0 * b_row + (w.b_scalar() ? 0 : c0),
+                             y + r0 * w.columns.size + c0,
+                             r1 - r0, c1 - c0, a_row, b_row, w.a_scalar(), w.b_scalar(),
                              post_.low(), post_.high()};
     kernel_.run(&args);
   }
 
   const BinaryOf<T>& kernel_;
   Binary op_;
-  Walk walk_;
-  std::vector<std::pair<int64_t, int64_t>> starts_;  // of walk_
   PostOf<T> post_;
-  int value_[2] = {-1, -1};
+  int rank_;
+  Layout layout_;
+  Dims dims_;  // of the problem's output in memory
+  Strided operand_[2];
   int residual_ = -1;
   Buffer constant_[2];
 };
@@ -197,7 +194,7 @@ class BinaryRoutine : public VectorRoutine {
     if (auto verdict = this->basics(p, p.out[0]); !verdict) return verdict;
     for (const Tensor& t : {p.in[0], p.in[1]})
       if (t.shape.size() > p.out[0].shape.size()) return Verdict::no("an operand has a higher rank than the output");
-    if (!walk_of(p).possible)
+    if (!walk_of(p).possible())
       return Verdict::no("an operand of a lower rank does not lie along the layout's innermost dimension");
     return Verdict::ok();
   }
@@ -213,28 +210,32 @@ class BinaryRoutine : public VectorRoutine {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
     const Dims dims = physical(this->layout_, p.out[0].shape);
-    Strides strides[2] = {strides_of(p, 0), strides_of(p, 1)};
     // x^2 is by far the most common power.
     const bool square = op_ == Binary::pow && p.in[1].constant && p.in[1].count() == 1 &&
                         *constants[1].as<float>() == 2.0f && p.in[0].shape == p.out[0].shape;
-    if (square) strides[1] = strides[0];
+    Strided operand[2];
     Buffer packed[2];
-    for (int i = 0; i < 2; ++i)
-      if (p.in[i].constant && !square) packed[i] = constant<T>(constants[i].as<float>(), dims, strides[i]);
+    for (int i = 0, value = 0; i < 2; ++i) {
+      const Tensor& t = p.in[i];
+      operand[i] = {strides_of(p, i), t.constant ? -1 : value++, static_cast<int>(t.shape.size()), layout_in(p, i)};
+      if (t.constant && !square) packed[i] = constant<T>(constants[i].as<float>(), dims, operand[i].fixed);
+    }
+    if (square) operand[1] = operand[0];
     auto kernel = std::make_unique<BinaryKernel<T>>(variant_ukernel<BinaryOf<T>>(this->kind_, variant),
-                                                    square ? Binary::mul : op_,
-                                                    make_walk(dims, strides[0], strides[1]), p);
+                                                    square ? Binary::mul : op_, p, this->layout_, std::move(operand[0]),
+                                                    std::move(operand[1]));
     for (int i = 0; i < 2; ++i)
       if (p.in[i].constant && !square) kernel->set_constant(i, std::move(packed[i]));
-    if (square) kernel->set_same();
     return kernel;
   }
 
  private:
+  // Constants, and values of a lower rank than the output, lie in the order of rows.
+  Layout layout_in(const Problem& p, int i) const {
+    return p.in[i].constant || p.in[i].shape.size() != p.out[0].shape.size() ? Layout::plain : this->layout_;
+  }
   Strides strides_of(const Problem& p, int i) const {
-    const Tensor& t = p.in[i];
-    const bool row_major = t.constant || t.shape.size() != p.out[0].shape.size();
-    return operand_strides(t.shape, row_major ? Layout::plain : this->layout_, p.out[0].shape, this->layout_);
+    return operand_strides(p.in[i].shape, layout_in(p, i), p.out[0].shape, this->layout_);
   }
   // Constants count as lying in the order that prepare gives them.
   Walk walk_of(const Problem& p) const {
@@ -246,7 +247,7 @@ class BinaryRoutine : public VectorRoutine {
         for (size_t d = dims.size(); d-- > 0;)
           if (strides[i][d] != 0) strides[i][d] = step, step *= dims[d];
       }
-    return make_walk(dims, strides[0], strides[1]);
+    return {dims.data(), dims.size(), strides[0].data(), strides[1].data()};
   }
 
   Binary op_;

@@ -1,4 +1,5 @@
 // Functions of one element over contiguous memory.
+#include "values/strided.h"
 #include "values/vector.h"
 
 namespace pw {
@@ -7,17 +8,23 @@ namespace {
 template <class T>
 class UnaryKernel : public PieceKernel {
  public:
-  UnaryKernel(const ActivationOf<T>& kernel, ActArgs args, int64_t count) : kernel_(kernel), args_(args), count_(count) {}
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    in_pieces(team, count_, 1024, count_, [&](int64_t first, int64_t last) {
-      kernel_.run(&args_, static_cast<const T*>(in[0]) + first, static_cast<T*>(out[0]) + first, last - first);
+  UnaryKernel(const ActivationOf<T>& kernel, ActArgs args, size_t rank, OpenAxes open)
+      : kernel_(kernel), args_(args), rank_(rank), open_(std::move(open)) {}
+  bool open(size_t port, size_t axis) const override { return open_(port, axis); }
+  int run(const Context& c) noexcept override {
+    int64_t count = 1;
+    for (size_t i = 0; i < rank_; ++i) count *= c.out_sizes[0][i];
+    in_pieces(c.team, count, 1024, count, [&](int64_t first, int64_t last) {
+      kernel_.run(&args_, static_cast<const T*>(c.in[0]) + first, static_cast<T*>(c.out[0]) + first, last - first);
     });
+    return 0;
   }
 
  private:
   const ActivationOf<T>& kernel_;
   ActArgs args_;
-  int64_t count_;
+  size_t rank_;
+  OpenAxes open_;
 };
 
 template <class T>
@@ -36,7 +43,7 @@ class Unary : public VectorRoutine {
   Ports ports(const Problem& p) const override { return this->in_place(VectorRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<UnaryKernel<T>>(variant_ukernel<ActivationOf<T>>(this->kind_, variant), *activation(p),
-                                            p.out[0].count());
+                                            p.out[0].shape.size(), ports(p));
   }
 };
 

@@ -1,5 +1,9 @@
 // Reductions over axes that lie side by side in memory: reduce, global_average_pool, global_max_pool.
+#include <cmath>
+
 #include "ukernels/kinds/reduce_f32.h"
+#include "values/numbers.h"
+#include "values/strided.h"
 #include "values/vector.h"
 
 namespace pw {
@@ -8,17 +12,53 @@ namespace {
 template <class T>
 class ReduceKernel : public PieceKernel {
  public:
-  ReduceKernel(const ReduceOf<T>& kernel, Reduce op, float scale, const Group& group)
-      : kernel_(kernel), op_(op), scale_(scale), group_(group) {}
+  // `axes`: that are reduced, in any order.
+  ReduceKernel(const ReduceOf<T>& kernel, Reduce op, bool mean, Layout layout, const Dims& shape, std::vector<int64_t> axes)
+      : kernel_(kernel), op_(op), mean_(mean), layout_(layout), rank_(shape.size()), axes_(std::move(axes)),
+        group_(group_of(layout, shape, axes_)) {}
+  bool open(size_t, size_t) const override { return facts(layout_).block == 0; }
 
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto [outer, length, inner, together] = group_;
-    const T* x = static_cast<const T*>(in[0]);
-    T* y = static_cast<T*>(out[0]);
+  int run(const Context& c) noexcept override {
+    const auto [outer, length, inner, together] = group(c.in_sizes[0]);
+    const float scale = mean_ ? static_cast<float>(1.0 / static_cast<double>(length)) : 1.0f;
+    const T* x = static_cast<const T*>(c.in[0]);
+    T* y = static_cast<T*>(c.out[0]);
+    Team& team = c.team;
+    if (length == 0) nothing(y, outer * inner, team);
+    else reduce(x, y, outer, length, inner, scale, team);
+    return 0;
+  }
+
+ private:
+  // As group_of, at the sizes of a run. Channels in blocks do not change.
+  Group group(const int64_t* size) const noexcept {
+    if (facts(layout_).block) return group_;
+    Group g;
+    bool among = false;
+    for (size_t i = 0; i < rank_; ++i) {
+      const int axis = axis_in_memory(layout_, static_cast<int>(i));
+      if (size[axis] == 1) continue;
+      const bool chosen = std::find(axes_.begin(), axes_.end(), axis) != axes_.end();
+      among = among || chosen;
+      (chosen ? g.length : among ? g.inner : g.outer) *= size[axis];
+    }
+    return g;
+  }
+  // What n reductions of no elements give.
+  void nothing(T* y, int64_t n, Team& team) const noexcept {
+    const float none = op_ == Reduce::max ? -HUGE_VALF : op_ == Reduce::min ? HUGE_VALF : mean_ ? NAN : 0.0f;
+    team.each(n, std::max<int64_t>(1, n), [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        if constexpr (std::is_same_v<T, float>) y[i] = none;
+        else y[i] = number_as<T>(none);
+      }
+    });
+  }
+  void reduce(const T* x, T* y, int64_t outer, int64_t length, int64_t inner, float scale, Team& team) const noexcept {
     const int64_t total = outer * length * inner;
     if (inner == 1) {
       return in_pieces(team, outer, std::max<int64_t>(1, 64 / length), total, [&](int64_t first, int64_t last) {
-        const ReduceArgs<T> args{op_, x + first * length, y + first, last - first, length, length, scale_};
+        const ReduceArgs<T> args{op_, x + first * length, y + first, last - first, length, length, scale};
         kernel_.rows(&args);
       });
     }
@@ -29,18 +69,20 @@ class ReduceKernel : public PieceKernel {
       for (int64_t i = first; i < last;) {
         const int64_t o = i / blocks, end = std::min(last, (o + 1) * blocks);
         const int64_t c0 = i % blocks * kBlock, c1 = std::min(inner, c0 + (end - i) * kBlock);
-        const ReduceArgs<T> args{op_, x + o * length * inner + c0, y + o * inner + c0, length, c1 - c0, inner, scale_};
+        const ReduceArgs<T> args{op_, x + o * length * inner + c0, y + o * inner + c0, length, c1 - c0, inner, scale};
         kernel_.columns(&args);
         i = end;
       }
     });
   }
 
- private:
   const ReduceOf<T>& kernel_;
   Reduce op_;
-  float scale_;
-  Group group_;
+  bool mean_;
+  Layout layout_;
+  size_t rank_;
+  std::vector<int64_t> axes_;
+  Group group_;  // at the sizes of the problem
 };
 
 struct Operation {
@@ -94,9 +136,8 @@ class Reduction : public VectorRoutine {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     Operation found;
     operation(p, found);
-    const Group group = group_of(this->layout_, p.in[0].shape, axes_of(p));
-    const float scale = found.mean ? static_cast<float>(1.0 / static_cast<double>(group.length)) : 1.0f;
-    return std::make_unique<ReduceKernel<T>>(variant_ukernel<ReduceOf<T>>(this->kind_, variant), found.op, scale, group);
+    return std::make_unique<ReduceKernel<T>>(variant_ukernel<ReduceOf<T>>(this->kind_, variant), found.op, found.mean,
+                                             this->layout_, p.in[0].shape, axes_of(p));
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "routines/shaping/strips.h"
+#include "values/strided.h"
 
 namespace pw {
 namespace {
@@ -27,6 +28,24 @@ void copy_strip(const Strip& s, const T* source, T* target, Team& team) noexcept
 template <class T>
 constexpr int64_t kSizeOf = sizeof(T);
 
+// As cut_at, at the sizes of a run; not of channels in blocks.
+Cut cut_in_run(Layout layout, const int64_t* size, size_t rank, size_t axis) noexcept {
+  Cut cut;
+  bool found = false;
+  for (size_t i = 0; i < rank; ++i) {
+    const auto d = static_cast<size_t>(axis_in_memory(layout, static_cast<int>(i)));
+    found = found || d == axis;
+    (found ? cut.run : cut.outer) *= size[d];
+  }
+  return cut;
+}
+
+// The axis of a problem with this value in whole.
+size_t axis_of(const Problem& p, const Tensor& whole) {
+  const int64_t axis = p.integer("axis");
+  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(whole.shape.size()) : axis);
+}
+
 // A constant in the order that a layout has.
 Buffer laid(const float* data, Layout layout, const Dims& shape) {
   Buffer copy(static_cast<size_t>(count(shape)) * 4);
@@ -49,22 +68,37 @@ class ConcatKernel : public PieceKernel {
   struct Part {
     int value;  // index of the dynamic input, -1 for a constant
     Buffer constant;
+    Dims shape;  // of the problem
     Strip strip;
   };
-  explicit ConcatKernel(std::vector<Part> parts) : parts_(std::move(parts)) {}
+  ConcatKernel(std::vector<Part> parts, Layout layout, size_t axis)
+      : parts_(std::move(parts)), layout_(layout), axis_(axis) {}
   size_t packed_bytes() const override {
     size_t bytes = 0;
     for (const Part& p : parts_) bytes += p.constant.bytes();
     return bytes;
   }
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    for (const Part& p : parts_)
-      copy_strip(p.strip, p.value < 0 ? p.constant.template as<T>() : static_cast<const T*>(in[p.value]),
-                 static_cast<T*>(out[0]), team);
+  bool open(size_t, size_t) const override { return facts(layout_).block == 0; }
+  int run(const Context& c) noexcept override {
+    int64_t offset = 0;
+    for (const Part& p : parts_) {
+      const T* x = p.value < 0 ? p.constant.template as<T>() : static_cast<const T*>(c.in[p.value]);
+      Strip strip = p.strip;
+      if (!facts(layout_).block) {
+        const Cut part = cut_in_run(layout_, p.value < 0 ? p.shape.data() : c.in_sizes[p.value], p.shape.size(), axis_);
+        const Cut whole = cut_in_run(layout_, c.out_sizes[0], p.shape.size(), axis_);
+        strip = {part.outer, part.run, part.run, whole.run, 0, offset};
+        offset += part.run;
+      }
+      copy_strip(strip, x, static_cast<T*>(c.out[0]), c.team);
+    }
+    return 0;
   }
 
  private:
   std::vector<Part> parts_;
+  Layout layout_;
+  size_t axis_;
 };
 
 template <class T>
@@ -105,23 +139,38 @@ class Concat : public VectorRoutine {
       if (!p.in[i].present) continue;
       const bool constant = p.in[i].constant;
       parts.push_back({constant ? -1 : value++,
-                       constant ? laid_as<T>(constants[i].as<float>(), this->layout_, p.in[i].shape) : Buffer(), strips[i]});
+                       constant ? laid_as<T>(constants[i].as<float>(), this->layout_, p.in[i].shape) : Buffer(),
+                       p.in[i].shape, strips[i]});
     }
-    return std::make_unique<ConcatKernel<T>>(std::move(parts));
+    return std::make_unique<ConcatKernel<T>>(std::move(parts), this->layout_, axis_of(p, p.out[0]));
   }
 };
 
 template <class T>
 class SplitKernel : public PieceKernel {
  public:
-  explicit SplitKernel(std::vector<Strip> strips) : strips_(std::move(strips)) {}
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    for (size_t i = 0; i < strips_.size(); ++i)
-      copy_strip(strips_[i], static_cast<const T*>(in[0]), static_cast<T*>(out[i]), team);
+  SplitKernel(std::vector<Strip> strips, Layout layout, size_t rank, size_t axis)
+      : strips_(std::move(strips)), layout_(layout), rank_(rank), axis_(axis) {}
+  bool open(size_t, size_t) const override { return facts(layout_).block == 0; }
+  int run(const Context& c) noexcept override {
+    int64_t offset = 0;
+    for (size_t i = 0; i < strips_.size(); ++i) {
+      Strip strip = strips_[i];
+      if (!facts(layout_).block) {
+        const Cut part = cut_in_run(layout_, c.out_sizes[i], rank_, axis_);
+        const Cut whole = cut_in_run(layout_, c.in_sizes[0], rank_, axis_);
+        strip = {part.outer, part.run, whole.run, part.run, offset, 0};
+        offset += part.run;
+      }
+      copy_strip(strip, static_cast<const T*>(c.in[0]), static_cast<T*>(c.out[i]), c.team);
+    }
+    return 0;
   }
 
  private:
-  std::vector<Strip> strips_;
+  std::vector<Strip> strips_;  // at the sizes of the problem
+  Layout layout_;
+  size_t rank_, axis_;
 };
 
 template <class T>
@@ -140,7 +189,8 @@ class Split : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SplitKernel<T>>(split_strips(this->layout_, p));
+    return std::make_unique<SplitKernel<T>>(split_strips(this->layout_, p), this->layout_, p.in[0].shape.size(),
+                                            axis_of(p, p.in[0]));
   }
 };
 

@@ -8,17 +8,25 @@ namespace {
 
 class ViewKernel : public PieceKernel {
  public:
-  explicit ViewKernel(int64_t bytes) : bytes_(bytes) {}
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    if (in[0] == out[0]) return;
-    in_pieces(team, bytes_, 4096, bytes_ / 4, [&](int64_t first, int64_t last) {
-      std::memcpy(static_cast<char*>(out[0]) + first, static_cast<const char*>(in[0]) + first,
-                  static_cast<size_t>(last - first));
+  ViewKernel(const Problem& p, DType dtype, OpenAxes open)
+      : rank_(p.out[0].shape.size()), bytes_(static_cast<int64_t>(size_of(dtype))), open_(std::move(open)) {}
+  bool open(size_t port, size_t axis) const override { return open_(port, axis); }
+  int run(const Context& c) noexcept override {
+    const void* x = c.in[0];
+    void* y = c.out[0];
+    if (x == y) return 0;
+    int64_t bytes = bytes_;
+    for (size_t i = 0; i < rank_; ++i) bytes *= c.out_sizes[0][i];
+    in_pieces(c.team, bytes, 4096, bytes / 4, [&](int64_t first, int64_t last) {
+      std::memcpy(static_cast<char*>(y) + first, static_cast<const char*>(x) + first, static_cast<size_t>(last - first));
     });
+    return 0;
   }
 
  private:
-  int64_t bytes_;
+  size_t rank_;
+  int64_t bytes_;  // of an element
+  OpenAxes open_;
 };
 
 class View : public VectorRoutine {
@@ -34,7 +42,7 @@ class View : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<ViewKernel>(p.out[0].count() * static_cast<int64_t>(size_of(dtype_)));
+    return std::make_unique<ViewKernel>(p, dtype_, ports(p));
   }
 };
 
@@ -59,7 +67,7 @@ class Rename : public VectorRoutine {
     return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<ViewKernel>(p.out[0].count() * 4);
+    return std::make_unique<ViewKernel>(p, DType::f32, ports(p));
   }
 
  private:

@@ -1,5 +1,6 @@
 // softmax and log_softmax along an axis that is contiguous in memory.
 #include "ukernels/kinds/reduce_f32.h"
+#include "values/strided.h"
 #include "values/vector.h"
 
 namespace pw {
@@ -7,20 +8,29 @@ namespace {
 
 class SoftmaxKernel : public PieceKernel {
  public:
-  SoftmaxKernel(const SoftmaxF32& kernel, int64_t rows, int64_t columns, bool log)
-      : kernel_(kernel), rows_(rows), columns_(columns), log_(log) {}
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
+  SoftmaxKernel(const SoftmaxF32& kernel, size_t rank, size_t axis, bool log, OpenAxes open)
+      : kernel_(kernel), rank_(rank), axis_(axis), log_(log), open_(std::move(open)) {}
+  bool open(size_t port, size_t axis) const override { return open_(port, axis); }
+  int run(const Context& c) noexcept override {
+    // With an axis of length 1 every element is a row of its own.
+    const int64_t* size = c.in_sizes[0];
+    const int64_t columns = size[axis_];
+    int64_t rows = 1;
+    for (size_t i = 0; i < rank_; ++i) rows *= i == axis_ ? 1 : size[i];
+    if (columns == 0) return 0;
     // A row costs several times what a copy of it does.
-    in_pieces(team, rows_, 1, 4 * rows_ * columns_, [&](int64_t first, int64_t last) {
-      kernel_.run(static_cast<const float*>(in[0]) + first * columns_, static_cast<float*>(out[0]) + first * columns_,
-                  last - first, columns_, log_);
+    in_pieces(c.team, rows, 1, 4 * rows * columns, [&](int64_t first, int64_t last) {
+      kernel_.run(static_cast<const float*>(c.in[0]) + first * columns, static_cast<float*>(c.out[0]) + first * columns,
+                  last - first, columns, log_);
     });
+    return 0;
   }
 
  private:
   const SoftmaxF32& kernel_;
-  int64_t rows_, columns_;
+  size_t rank_, axis_;
   bool log_;
+  OpenAxes open_;
 };
 
 class Softmax : public VectorRoutine {
@@ -36,17 +46,16 @@ class Softmax : public VectorRoutine {
   }
   Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
-    const Group g = group(p);
-    return std::make_unique<SoftmaxKernel>(variant_ukernel<SoftmaxF32>(kind_, variant), g.outer, g.length,
-                                           p.kind == "log_softmax");
+    return std::make_unique<SoftmaxKernel>(variant_ukernel<SoftmaxF32>(kind_, variant), p.in[0].shape.size(),
+                                           static_cast<size_t>(axis_of(p)), p.kind == "log_softmax", ports(p));
   }
 
  private:
-  // With an axis of length 1 every element is a row of its own.
-  Group group(const Problem& p) const {
+  static int64_t axis_of(const Problem& p) {
     const int64_t rank = static_cast<int64_t>(p.in[0].shape.size()), axis = p.integer("axis");
-    return group_of(layout_, p.in[0].shape, {axis < 0 ? axis + rank : axis});
+    return axis < 0 ? axis + rank : axis;
   }
+  Group group(const Problem& p) const { return group_of(layout_, p.in[0].shape, {axis_of(p)}); }
 };
 
 }  // namespace

@@ -33,6 +33,10 @@ Layouts = Annotated[list[str] | None, typer.Option(
     "--layout", metavar="NAME=LAYOUT", show_default=False,
     help="Layout of a call's arrays of an input or output, such as x=nhwc; may be repeated. NAME= may be left out for a single "
          "input.")]
+States = Annotated[list[str] | None, typer.Option(
+    "--state", metavar="INPUT=OUTPUT", show_default=False,
+    help="Let an input get, in every call of a session, the value that an output had in the call before, zeros at first; may "
+         "be repeated. INPUT=OUTPUT:1x8x0x64 says the shape of the zeros.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_default=False,
                                            help="First dimension of every input.")]
 Routine = Annotated[list[str] | None, typer.Option(
@@ -74,9 +78,10 @@ def common(
 
 
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
-               narrow_double: bool = False, layout: list[str] | None = None, **options: Any) -> LoadedModel:
-    """The model of a path, with `--layout` and the importer's `options`. A path that is not there, or is a folder, is bad use;
-    a damaged file is a failure."""
+               narrow_double: bool = False, layout: list[str] | None = None, state: list[str] | None = None,
+               **options: Any) -> LoadedModel:
+    """The model of a path, with `--layout`, `--state` and the importer's `options`. A path that is not there, or is a folder,
+    is bad use; a damaged file is a failure."""
     existing_file(path, "model")
     _warn_of_threads(threads)
     from ..importers import is_own
@@ -87,7 +92,8 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
                          "import the original again with this option")
         options["narrow_double"] = True
     loaded = load(path, preprocess, postprocess, threads=threads, **options)
-    return with_layouts(loaded, layout) if layout else loaded
+    loaded = with_layouts(loaded, layout) if layout else loaded
+    return with_states(loaded, state) if state else loaded
 
 
 def _warn_of_threads(threads: int | None) -> None:
@@ -119,6 +125,34 @@ def with_layouts(loaded: LoadedModel, texts: list[str]) -> LoadedModel:
         raise BadUse(f"--layout {cut(' '.join(texts))}: {str(e).removeprefix('layouts: ')}") from e
 
 
+def with_states(loaded: LoadedModel, texts: list[str]) -> LoadedModel:
+    """A model with the states of `--state` arguments. Raises BadUse."""
+    from ..errors import InputError
+    from ..net.state import State
+    states: dict[str, str | State | None] = {}
+    for text in texts:
+        ends = [i for i, c in enumerate(text) if c == "="]
+        if not ends:
+            raise BadUse(f"--state {cut(text)}: expected INPUT=OUTPUT; the inputs are {', '.join(loaded.main.inputs)}, the "
+                         f"outputs {', '.join(loaded.main.outputs)}")
+        at = next((i for i in ends if text[:i] in loaded.main.inputs), ends[0])
+        name, output = text[:at], text[at + 1:]
+        value, colon, sizes = output.rpartition(":")
+        shape = None
+        if output not in loaded.main.outputs and colon and re.fullmatch(r"\d+(x\d+)*", sizes):
+            output, shape = value, tuple(map(int, sizes.split("x")))
+        states[name] = State(output, None, shape)
+    try:
+        return loaded.with_states(states)
+    except InputError as e:
+        raise BadUse(f"--state {cut(' '.join(texts))}: {str(e).removeprefix('states: ')}") from e
+
+
+def states_json(loaded: LoadedModel) -> dict[str, dict[str, Any]]:
+    """The states of a model as `--json` prints them: what is taken, and with what it begins."""
+    return {name: state.to_json(loaded.main.inputs[name]) for name, state in loaded.states.items()}
+
+
 def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None,
                narrow_double: bool = False, layout: list[str] | None = None) -> tuple[LoadedModel, Any]:
     """The model of a path with `--layout`, and its net bound to `--shape` and `--batch`. Raises BadUse."""
@@ -126,10 +160,13 @@ def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: i
     return loaded, bound_by_options(loaded, shape, batch)
 
 
-def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = None) -> Any:
-    """A model's main net bound to `--shape` and `--batch`. Raises BadUse that names the options for what they leave open."""
+def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = None,
+                     known: dict[str, int] | None = None) -> Any:
+    """A model's main net bound to `--shape`, `--batch` and sizes that are `known`, by symbol. Raises BadUse that names the
+    options for what they leave open."""
     try:
-        return loaded.bind(batch_shapes(batch, parse_shapes(shape, loaded.main), loaded.main))
+        given = parse_shapes(shape, loaded.main)
+        return loaded.bind(batch_shapes(batch, {**known, **(given or {})} if known else given, loaded.main))
     except OpenSizesError as e:
         options = " ".join(f"--shape {shlex.quote(s)}=16" for s in e.symbols)
         raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as {options}") from e

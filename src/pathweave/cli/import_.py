@@ -16,10 +16,12 @@ from ._options import (
     MaxPixels,
     ModelPath,
     NarrowDouble,
+    States,
     cut,
     existing_file,
     load_model,
     new_shapes,
+    states_json,
     writable_target,
 )
 from ._output import print_json, print_tables
@@ -43,6 +45,7 @@ def command(
         help="Shape of an input in place of the declared one, of sizes and symbols, or the size of a symbol (N=4); may be "
              "repeated.")] = None,
     layout: Layouts = None,
+    state: States = None,
     narrow_double: NarrowDouble = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -58,9 +61,9 @@ def command(
     if external_root is not None and not Path(external_root).is_dir():
         raise BadUse(f"--external-root {cut(external_root)}: expected a folder that is there")
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
-    loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, **options)
+    loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state, **options)
     if shape:
-        loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout,
+        loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state,
                             shapes=new_shapes(shape, loaded.main), **options)
     samples = calibrate_with(loaded, calibrate, max_pixels)
     loaded.save(out)
@@ -72,12 +75,15 @@ def command(
         for name, net in loaded.nets.items()}
     if json:
         print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
-                    "layouts": loaded.layouts, "quantisation": plain_scales(loaded.quantisation), "notes": loaded.notes})
+                    "layouts": loaded.layouts, "states": states_json(loaded), "quantisation": plain_scales(loaded.quantisation),
+                    "notes": loaded.notes})
         return
     print_tables(f"{out}: written from {model}")
     for name, net in nets.items():
         ins = ", ".join(f"{n} {s}" for n, s in net["inputs"].items())
         print_tables(printable(f"  {name:12s} {counted(net['layers'], 'layer'):>10s}   {ins} -> {', '.join(net['outputs'])}"))
+    for name, state in loaded.states.items():
+        print_tables(printable(f"  state        {name} {state.described(loaded.main.inputs[name])}"))
     if samples is not None:
         print(f"  calibrated   {counted(len(loaded.quantisation['main']), 'value')} on {counted(samples, 'sample')}")
     imported = ", ".join(f"{net['imported']} in {name}" for name, net in nets.items())

@@ -19,6 +19,7 @@ from ._options import (
     NarrowDouble,
     Routine,
     Shapes,
+    States,
     Threads,
     bound_by_options,
     existing_file,
@@ -42,6 +43,7 @@ def command(
     shape: Shapes = None,
     batch: Batch = None,
     layout: Layouts = None,
+    state: States = None,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write all results here.",
                                             show_default=False)] = None,
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
@@ -52,7 +54,10 @@ def command(
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
-    """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed."""
+    """Run a model. Images go through its preprocess net; a postprocess net's labels and scores are printed.
+
+    Inputs that are states begin with their initial values where no array is given.
+    """
     import numpy as np
     writable_target(out, "results")
     if random == bool(inputs):
@@ -60,7 +65,7 @@ def command(
                      "; --random runs the model on random inputs, of sizes that --shape gives"))
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
-    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout)
+    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state)
     feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs or [])
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed, max_pixels)) for name, feed in feeds]
@@ -87,8 +92,16 @@ def command(
 # ---- inputs ---------------------------------------------------------------------------------------------------------
 
 def _random(model: Any, shape: list[str] | None, batch: int | None) -> dict[str, Any]:
+    import numpy as np
+
     from ..runtime.inputs import random_inputs
-    return random_inputs(bound_by_options(model, shape, batch))
+    # Sizes that an initial value says; where it says none, those of the options are the sizes of zeros.
+    known = {str(d): size for n, s in model.states.items()
+             for d, size in zip(model.main.inputs[n].shape, s.begins(model.main.inputs[n]).shape)
+             if isinstance(d, str) and isinstance(size, int)}
+    found = random_inputs(bound_by_options(model, shape, batch, known))
+    begins = {n: s.begins(model.main.inputs[n]) for n, s in model.states.items()}
+    return {n: np.zeros_like(a) if n in begins else a for n, a in found.items() if n not in begins or not begins[n].bound}
 
 
 def _feeds(model: Any, texts: list[str]) -> list[tuple[str, Any]]:
@@ -137,12 +150,13 @@ def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
                 loose.append(array)
             else:
                 unused[key] = f"{text}:{key}"
-    free = [n for n in model.main.inputs if n not in arrays]
+    wanted = [n for n in model.main.inputs if n not in model.states]
+    free = [n for n in wanted if n not in arrays]
     if len(loose) > len(free):
         raise BadUse(f"run: {counted(len(loose), 'array')} without a name, and {counted(len(free), 'input')} left; "
                      f"the inputs are {', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
     arrays.update(zip(free, loose))
-    missing = [n for n in model.main.inputs if n not in arrays]
+    missing = [n for n in wanted if n not in arrays]
     if missing and not any(n in arrays for n in set(known) - {*model.main.inputs}):
         raise BadUse(_missing(missing, unused))
     return arrays
@@ -180,6 +194,8 @@ def _run(model: Any, feed: Any, allowed: Any, max_pixels: int | None) -> dict[st
         if allowed is None:
             return model.predict(feed, max_pixels=max_pixels)
         feed = model.image_inputs(feed, max_pixels=max_pixels)
+    if model.states:
+        feed = _with_states(model, feed)
     if allowed is not None:
         from ..runtime.defaults import default_route
         shapes = model.runnable().shapes_of(feed)
@@ -187,6 +203,22 @@ def _run(model: Any, feed: Any, allowed: Any, max_pixels: int | None) -> dict[st
     rest = {name: net for name, net in model.nets.items() if name != "preprocess"}
     without = LoadedModel(Model(rest, model.meta, model.routes, model.quantisation, layouts=model.layouts), model.threads)
     return without.predict(dict(feed))
+
+
+def _with_states(model: Any, feed: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of all inputs: states that are not given have the values that a session begins with. Raises BadUse."""
+    from ..errors import OpenSizesError
+    from ..runtime.layouts import to_logical
+    given = {n: to_logical(a, model.layouts[n]) if n in model.layouts else a for n, a in feed.items() if n in model.states}
+    rest = {n: a for n, a in feed.items() if n not in model.states}
+    try:
+        session = model.with_states(initial=given).session(model.runnable().shapes_of(rest))
+    except OpenSizesError as e:
+        name = next(n for n, spec in model.main.inputs.items() if n in model.states and e.symbols[0] in spec.shape)
+        raise BadUse(f"run: the size of {', '.join(e.symbols)} is not known, with which states begin ({e.inputs}); say it, "
+                     f"such as --state {name}={model.states[name].output}:1x8, or give the first value, such as "
+                     f"{name}=FILE.npy") from e
+    return {**rest, **session.state()}
 
 
 # ---- printing -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,18 @@ from typing import Any
 
 from ..errors import OpenSizesError
 from ._errors import BadUse
-from ._options import Json, Layouts, ModelPath, NarrowDouble, Shapes, Threads, bound_by_options, load_model
+from ._options import (
+    Json,
+    Layouts,
+    ModelPath,
+    NarrowDouble,
+    Shapes,
+    States,
+    Threads,
+    bound_by_options,
+    load_model,
+    states_json,
+)
 from ._output import print_json, print_tables
 
 ORDER = 20
@@ -16,15 +27,15 @@ MOST_CONDITIONS = 16
 CONDITION_LENGTH = 120
 
 
-def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, threads: Threads = None,
-            narrow_double: NarrowDouble = False, json: Json = False) -> None:
+def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, state: States = None,
+            threads: Threads = None, narrow_double: NarrowDouble = False, json: Json = False) -> None:
     """Show inputs, outputs and layers of a model, the effect of the passes, and the route when it is tuned."""
     from ..importers import is_own
     from ..report.inside import with_inner_rows
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, printable, short_floats
-    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout)
+    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state)
     try:
         bound = bound_by_options(loaded, shape)
     except BadUse as e:
@@ -46,7 +57,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
             "inputs": {n: {"declared": str(s), "bound": str(bound.inputs[n]), "format": str(bound.input_format(n))}
                        for n, s in loaded.main.inputs.items()},
             "outputs": {n: str(s) for n, s in bound.outputs.items()}, "layouts": bound.layouts,
-            "layers": rows, "parameters": held, "operations": total,
+            "states": states_json(loaded), "layers": rows, "parameters": held, "operations": total,
             "passes": {"before": dict(before), "after": dict(after)}, **_scales_json(loaded, bound),
             "notes": loaded.notes, "numpy": through.to_json(),
             "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
@@ -57,6 +68,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, thre
     opened = {} if loaded.main.bound else _open_shapes(loaded.main).specs
     lines += [f"  output  {n}: " + (f"{opened[n]}, shown for {s}" if n in opened and not opened[n].bound else str(s))
               + _arrays(bound, n) for n, s in bound.outputs.items()]
+    lines += _states(loaded)
     lines += [f"  {name:11s} {counted(len(n.layers), 'layer')}: {' '.join(x.kind for x in n.layers)}"
               for name, n in loaded.nets.items() if name != "main"]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
@@ -89,6 +101,11 @@ def _arrays(bound: Any, name: str) -> str:
     """How the caller's array of an input or output lies, where it is not row-major."""
     layout = bound.layouts.get(name)
     return f", in {layout}: an array {list(bound.array_shape(name))}" if layout else ""
+
+
+def _states(loaded: Any) -> list[str]:
+    """A line per input that keeps a value from call to call."""
+    return [f"  state   {n} {s.described(loaded.main.inputs[n])}" for n, s in loaded.states.items()]
 
 
 def _layers(bound: Any) -> list[dict[str, Any]]:
@@ -147,12 +164,13 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
         print_json({"model": model, "meta": {k: v for k, v in loaded.meta.items() if k != "labels"}, "open": symbols,
                     "nets": {name: len(n.layers) for name, n in loaded.nets.items()}, "representative": sizes,
                     "conditions": conditions, "inputs": {n: {"declared": str(s), "bound": None} for n, s in net.inputs.items()},
-                    "outputs": {n: shown(n) for n in net.outputs}, "layers": rows, "notes": loaded.notes,
+                    "outputs": {n: shown(n) for n in net.outputs}, "states": states_json(loaded), "layers": rows,
+                    "notes": loaded.notes,
                     "routes": {s: r.to_json() for s, r in loaded.routes.items()}})
         return
     layouts = loaded.layouts
     lines = [model, *(f"  input   {n}: {in_layout(s, layouts.get(n))}" for n, s in net.inputs.items()),
-             *(f"  output  {n}: {in_layout(shown(n), layouts.get(n))}" for n in net.outputs)]
+             *(f"  output  {n}: {in_layout(shown(n), layouts.get(n))}" for n in net.outputs), *_states(loaded)]
     table = Table([Column("index", "#", right=True), Column("layer", "layer"), Column("kind", "kind"),
                    Column("inputs", "inputs", fold=1), Column("outputs", "outputs"),
                    Column("epilogue", "epilogue", short_floats, fold=2),

@@ -1,13 +1,13 @@
 """Model <-> one safetensors file (`.pw`). Constants are mapped, not read; nothing in the file is trusted.
 
 The file is a valid safetensors file: 8 bytes of header length, a JSON header, the tensors without gaps. Constants are
-tensors named `<net>/<constant>`, those of blocks `block/<number>`; the rest is one JSON text (see spec.py) under
-`__metadata__`, key `pathweave`. Packed weights, where there are any, are tensors `packed/<number>`, described under
-`__metadata__`, key `packed`. Contents of tensors are used as they are: such a file is as trustworthy as its source.
-Digests of all of them, and of the JSON text, are under `__metadata__`, key `digests`; files of before lack them. To
-look at every byte takes time, so only `damage` and `pathweave verify` do. The header is padded with spaces so that
-tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64 come first, so each of them is aligned
-to 64 bytes in memory, and the others to their element.
+tensors named `<net>/<constant>`, those of blocks `block/<number>`, initial values of states `state/<input>`; the rest
+is one JSON text (see spec.py) under `__metadata__`, key `pathweave`. Packed weights, where there are any, are tensors
+`packed/<number>`, described under `__metadata__`, key `packed`. Contents of tensors are used as they are: such a file
+is as trustworthy as its source. Digests of all of them, and of the JSON text, are under `__metadata__`, key `digests`;
+files of before lack them. To look at every byte takes time, so only `damage` and `pathweave verify` do. The header is
+padded with spaces so that tensors start at a multiple of 64 bytes; tensors whose size is a multiple of 64 come first,
+so each of them is aligned to 64 bytes in memory, and the others to their element.
 Source: https://github.com/huggingface/safetensors#format
 """
 
@@ -151,12 +151,15 @@ def _header(model: Model, where: str) -> tuple[bytes, list]:
             except ModelError as e:
                 raise ModelError(f"{where}: net {net_name}, constant {name!r}: {e}") from None
             tensors[f"{net_name}/{name}"] = array.astype(array.dtype.newbyteorder("<"), copy=False), dtype
-    for name, constant in blocks.tensors_of(model)[0].items():
+    others = [("a constant inside a block", blocks.tensors_of(model)[0]),
+              ("the initial value of a state", {f"{spec.STATE}{n}": s.initial for n, s in model.states.items()
+                                                if s.initial is not None})]
+    for what, name, constant in ((what, name, constant) for what, found in others for name, constant in found.items()):
         try:
             array = np.asarray(constant, order="C")
             dtype = dtype_of(array.dtype.newbyteorder("="))
         except ModelError as e:
-            raise ModelError(f"{where}: a constant inside a block: {e}") from None
+            raise ModelError(f"{where}: {what}: {e}") from None
         tensors[name] = array.astype(array.dtype.newbyteorder("<"), copy=False), dtype
     data = spec.encode(model)
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

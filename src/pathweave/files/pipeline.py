@@ -48,7 +48,8 @@ def attach(model: Model, data: Any, folder: str | os.PathLike = ".") -> Model:
         if labels is not None:
             _check_labels(data, nets["postprocess"], outputs, labels)
             meta["labels"] = labels
-    return Model(nets, meta, dict(model.routes), dict(model.quantisation), layouts=dict(model.layouts))
+    return Model(nets, meta, dict(model.routes), dict(model.quantisation), layouts=dict(model.layouts),
+                 states=dict(model.states))
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -14,6 +14,9 @@ Layout (format 1), every key required unless marked `?`, unknown keys refused:
      "meta": {...}, "routes": {SIGNATURE: route},
      "quantisation"?: {"main": {"x": [0.0078125, 128]}},      scale and zero point of calibrated values, see scales.py
      "layouts"?: {"x": "nhwc"},                               of a call's arrays, see border.py
+     "states"?: {"past": {"output": "present",               input that keeps a value -> its output, see state.py;
+                          "initial"?: "state/past",          tensor of its first value, or
+                          "shape"?: [1, 8, 0, "D"]}},        shape of the zeros that it begins with
      "plugins"?: {"swish2": "swish 1.0"}}                     layer kind -> package and version of the plugin that defines it
 
 An attribute may be a net inside the layer: see blocks.py.
@@ -38,6 +41,7 @@ from ..net.net import NET_ORDER, Epilogue, Layer, Model, Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale, make_scale
 from ..net.size import MOST_RANK, MOST_SIZE
+from ..net.state import State, checked_states
 from ..plugins import left_out, owner
 from . import blocks
 
@@ -52,6 +56,8 @@ MAX_DEPTH = 32               # nesting
 MAX_RANK = MOST_RANK
 MAX_DIM = MOST_SIZE + 1
 
+#: What names of tensors with initial values of states start with; no net has this name.
+STATE = "state/"
 _TAG = "$float"
 _TAGGED = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 #: Advice for a file whose contents are not what this package writes.
@@ -185,6 +191,8 @@ def encode(model: Model) -> dict:
                                 for net, scales in model.quantisation.items()}
     if model.layouts:
         data["layouts"] = {str(value): str(layout) for value, layout in model.layouts.items()}
+    if model.states:
+        data["states"] = {str(value): _encode_state(value, state) for value, state in model.states.items()}
     kinds()  # so that plugins have said what they add
     added = {kind: plugin for kind in sorted(_kinds_used(model)) if (plugin := owner("layers", kind)) is not None}
     if added:
@@ -206,6 +214,15 @@ def _encode_attr(value: Any, where: str, tensors: Mapping[int, str]) -> Any:
         return {blocks.TAG: {**_encode_net(value.net, where, tensors),
                              "constants": {name: tensors[id(array)] for name, array in value.net.constants.items()}}}
     return to_plain(int(value) if isinstance(value, bool) else value, where)
+
+
+def _encode_state(value: str, state: State) -> dict:
+    data: dict[str, Any] = {"output": state.output}
+    if state.initial is not None:
+        data["initial"] = f"{STATE}{value}"
+    elif state.shape is not None:
+        data["shape"] = to_plain(state.shape, f"states, {value!r}")
+    return data
 
 
 def _kinds_used(model: Model) -> set[str]:
@@ -237,20 +254,21 @@ def decode(data: Any, constants: Mapping[str, Any]) -> Model:
     if type(version) is not int or version not in READABLE:
         raise bad("model format", " or ".join(map(str, READABLE)), version,
                   "update pathweave to read it, or save the model again with this version")
-    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts", "plugins"))
+    _object(data, "model", ("format", "nets", "meta", "routes"), ("quantisation", "layouts", "states", "plugins"))
     nets = _object(data["nets"], "nets", None, ())
     if "main" not in nets or not set(nets) <= set(NET_ORDER):
         raise bad("nets", f"main, and some of {', '.join(NET_ORDER)}", sorted(nets))
     _check_kinds(nets, _object(data.get("plugins", {}), "plugins", None, ()))
     claimed: set[str] = set()
     decoded = {name: _net(nets[name], f"net {name}", _Tensors(name, constants, claimed)) for name in NET_ORDER if name in nets}
+    states = _states(data.get("states", {}), decoded["main"], constants, claimed)
     stray = sorted(set(constants) - claimed)
     if stray:
         raise bad("tensors", "only constants that a net names", stray[:4])
     routes = _object(data["routes"], "routes", None, ())
     return Model(decoded, _meta(data["meta"]), {s: _route(r, f"route {shown(s)}") for s, r in routes.items()},
                  _quantisation(data.get("quantisation", {}), decoded),
-                 layouts=_layouts(data.get("layouts", {}), decoded["main"]))
+                 layouts=_layouts(data.get("layouts", {}), decoded["main"]), states=states)
 
 
 def _meta(data: Any) -> dict[str, Any]:
@@ -268,6 +286,28 @@ def _layouts(data: Any, main: Net) -> dict[str, str]:
     found = _object(data, "layouts", None, ())
     try:
         return checked_layouts(found, main.inputs, dict.fromkeys(main.outputs))
+    except InputError as e:
+        raise FileFormatError(f"{e}; {DAMAGED}") from None
+
+
+def _states(data: Any, main: Net, constants: Mapping[str, Any], claimed: set[str]) -> dict[str, State]:
+    """States; whether an input can take what an output is, is seen when the output's shape is known."""
+    found: dict[str, State] = {}
+    for value, state in _object(data, "states", None, ()).items():
+        where = f"states, {shown(value)}"
+        state = _object(state, where, ("output",), ("initial", "shape"))
+        output, tensor, shape = _names([state["output"]], where)[0], state.get("initial"), state.get("shape")
+        if "initial" in state:
+            if tensor != f"{STATE}{value}" or tensor not in constants:
+                raise bad(f"{where}, initial", f"a tensor named {shown(STATE + value)}", tensor)
+            claimed.add(tensor)
+        if "shape" in state:
+            if "initial" in state:
+                raise bad(where, "an initial tensor or a shape", _Word("both"))
+            shape = _spec({"dtype": "f32", "shape": shape}, where).shape
+        found[value] = State(output, None if tensor is None else constants[tensor], shape)
+    try:
+        return checked_states(found, main.inputs, dict.fromkeys(main.outputs))
     except InputError as e:
         raise FileFormatError(f"{e}; {DAMAGED}") from None
 

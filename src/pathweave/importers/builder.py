@@ -8,7 +8,7 @@ from typing import Any, NoReturn, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import Error, ModelError, UnsupportedOperatorError
+from ..errors import Error, InputError, ModelError, UnsupportedOperatorError
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.partial import Folding, Follower, fold
 from ..net.block import Block
@@ -17,6 +17,7 @@ from ..net.format import numpy_dtype
 from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
 from ..net.scales import Scale, check_axis
+from ..net.state import State, checked_states
 from ..words import counted
 from .types import ElementTypes, narrow
 
@@ -34,6 +35,7 @@ class Builder:
     `names`: of values in the file, which new ones keep clear of. `read`: those that a node or the model's caller reads.
     `declared_ranks`: value -> rank that the file states, for those whose shape cannot be found out.
     `shapes` walks along: a rank, a dimension or a content is known where it is the same at all sizes of the symbols.
+    `states`: what goes from call to call; see `state`.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec], names: Iterable[str] = (), read: Iterable[str] = (),
@@ -54,6 +56,7 @@ class Builder:
         self._computed: dict[str, str] = {}
         self.shapes = OpenShapes(inputs)
         self.scales: dict[str, Scale] = {}
+        self.states: dict[str, State] = {}
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
@@ -204,6 +207,22 @@ class Builder:
         """Element type of a value, where it is known."""
         return self.shapes.dtype(value)
 
+    def state(self, name: str, output: str, initial: ArrayLike | None = None) -> None:
+        """Say that an input gets, in every call, the value that another one had in the call before.
+
+        `output`: name of that value, which becomes an output of the net where it is none. `initial`: what the input is in the
+        first call, None for zeros. It goes to the model: `Model(nets, meta, states=builder.states)`. Raises ModelError for
+        what is no input, and for an input or a value that has been stated before.
+        """
+        if name not in self.inputs:
+            raise ModelError(f"state {name!r}: expected an input of the graph, of which there are "
+                             f"{', '.join(map(repr, self.inputs)) or 'none'}")
+        for other, state in self.states.items():
+            if name == other or output == state.output:
+                raise ModelError(f"state {name!r}, of the value {output!r}: the input {other!r} has the value {state.output!r} "
+                                 f"already; expected one value for each input, and one input for each value")
+        self.states[name] = State(output, None if initial is None else np.asarray(initial))
+
     def known(self, value: str) -> np.ndarray | None:
         """Content of a value where a net inside takes it as a constant: one of the net, or what is small and known."""
         return self.content(value)
@@ -221,6 +240,9 @@ class Builder:
 
     def to_block(self, outputs: Sequence[str]) -> Block:
         """The net as a block with these outputs by position. Raises ModelError where one does not exist."""
+        if self.states:
+            raise ModelError(f"a graph inside keeps {', '.join(map(repr, self.states))} from call to call; expected states of "
+                             f"the graph around all others alone")
         results: list[str] = []
         for v in outputs:
             if v not in self.values and v not in self.constants:
@@ -233,8 +255,9 @@ class Builder:
         return Block(Net(self.inputs, results, self.layers, self.constants))
 
     def to_net(self, outputs: Iterable[str], where: str) -> Net:
-        """The net with these outputs; one that is named twice is one result. Raises ModelError where one does not exist."""
-        outputs = list(dict.fromkeys(outputs))
+        """The net with these outputs and those that states take; one that is named twice is one result. Raises ModelError where
+        one does not exist, or a state is none."""
+        outputs = list(dict.fromkeys([*outputs, *(s.output for s in self.states.values())]))
         missing = [v for v in outputs if v not in self.values and v not in self.constants]
         if missing:
             raise ModelError(f"{where}: graph outputs {missing} are neither made by a node nor inputs or initializers")
@@ -242,6 +265,10 @@ class Builder:
             raise ModelError(f"{where}: the graph has no outputs; expected at least one")
         net = Net(self.inputs, outputs, self.layers, self.constants, scales=self.scales)
         net.check()
+        try:
+            self.states = checked_states(self.states, self.inputs, {v: self.spec(v) for v in outputs})
+        except InputError as e:
+            raise ModelError(f"{where}: {e}") from e
         return net
 
 

@@ -75,8 +75,11 @@ def enter(builder: Any) -> None:
 
 
 def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
-    """Give the graph's outputs their declared types. `outputs`: name -> declared type, None where there is none."""
+    """Give the graph's outputs, and what states take, their declared types. `outputs`: name -> declared type, None where there
+    is none; a state's is that of its input."""
     types = builder.types
+    taken = {s.output: builder.inputs[name].dtype for name, s in builder.states.items()}
+    outputs = {**outputs, **{v: outputs.get(v) or dtype for v, dtype in taken.items()}}
     for name, declared in outputs.items():
         known = name in builder.constants or name in builder.values
         wanted = declared or types.of(name, builder.dtype(name))

@@ -102,6 +102,7 @@ class If(_Control):
     """
 
     name = "if"
+    program = "branches"
     attributes = {"then_branch": None, "else_branch": None}
     block_names = ("then_branch", "else_branch")
 
@@ -163,6 +164,7 @@ class Loop(_Control):
     """
 
     name = "loop"
+    program = "trips"
     attributes = {"body": None, "carried": 0, "trips": -1}
     block_names = ("body",)
     value_inputs = {0: "trips"}
@@ -277,6 +279,7 @@ class Scan(_Control):
     """
 
     name = "scan"
+    program = "slices"
     attributes = {"body": None, "carried": 0, "scanned": None, "input_axes": (), "output_axes": (), "input_directions": (),
                   "output_directions": ()}
     block_names = ("body",)

@@ -86,7 +86,7 @@ def _per_channel(taps: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
     for i in range(kh):
         for j in range(kw):
             y += taps[:, :, None, i, j] * w[:, :, i, j]
-    return y.reshape(n, -1, oh, ow)
+    return y.reshape(n, y.shape[1] * y.shape[2], oh, ow)
 
 
 def _unfolded(taps: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
@@ -98,9 +98,9 @@ def _unfolded(taps: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
     for image in range(n):
         for top in range(0, oh, rows):
             part = taps[image, ..., top:top + rows, :]
-            columns = part.reshape(groups, length, -1)
-            y[image, :, :, top:top + rows] = (matrix @ columns).reshape(groups, -1, part.shape[-2], ow)
-    return y.reshape(n, -1, oh, ow)
+            columns = part.reshape(groups, length, part.shape[-2] * ow)
+            y[image, :, :, top:top + rows] = (matrix @ columns).reshape(groups, matrix.shape[1], part.shape[-2], ow)
+    return y.reshape(n, y.shape[1] * y.shape[2], oh, ow)
 
 
 def _groups(attrs: Mapping[str, Any], w: np.ndarray) -> int:
@@ -239,7 +239,7 @@ class ConvTranspose2(Product):
         products = n * w.shape[1] * groups * (kh * kw * h * wide + math.prod(full))
         memory.require(products * x.itemsize, "the products of a transposed convolution", "give a smaller input")
         matrix = w.reshape(groups, c // groups, -1).transpose(0, 2, 1)
-        product = (matrix @ x.reshape(n, groups, c // groups, -1)).reshape(n, -1, kh, kw, h, wide)
+        product = (matrix @ x.reshape(n, groups, c // groups, h * wide)).reshape(n, w.shape[1] * groups, kh, kw, h, wide)
         y = np.zeros((n, product.shape[1], *full), product.dtype)
         for i in range(kh):
             for j in range(kw):

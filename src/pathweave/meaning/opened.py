@@ -19,16 +19,25 @@ UNBOUNDED_EXAMPLE = 16
 class OpenNet:
     """`net`: its specs, and attributes of its layers, hold expressions. `given`: symbols of the inputs, in order, each with
     its bounds. `late`: symbols that a layer finds out, by the value and the axis where it does. `conditions`: what all sizes
-    must fulfil."""
+    must fulfil. `asked`: condition -> outputs of the layers that ask for it."""
 
     net: Net
     given: dict[str, tuple[int, int]]
     late: dict[str, tuple[str, int]] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
+    asked: dict[Condition, list[str]] = field(default_factory=dict)
 
     def is_late(self, dims: tuple[int | Expr, ...]) -> bool:
         """True where a shape has a size that a layer finds out."""
         return bool(self.late) and any(s.name in self.late for d in dims for s in symbols_of(d))
+
+    def is_given(self, condition: Condition) -> bool:
+        """True where a condition depends on nothing but what is given: it can be checked before a run."""
+        return condition.names() <= self.given.keys()
+
+    def holds_at(self, given: Mapping[str, int]) -> bool:
+        """Whether all conditions hold that depend on nothing but these sizes of what is given."""
+        return all(c.holds(given) for c in self.conditions if self.is_given(c))
 
     def example(self, given: Mapping[str, int]) -> dict[str, int]:
         """A size for every symbol: the given ones; else the largest, or a small one where none is known."""

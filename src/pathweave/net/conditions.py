@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from .dim import MOST_SIZE, Expr, evaluate, terms_of
+from .dim import MOST_SIZE, Expr, evaluate, symbols_of, terms_of
 from .dim_compare import is_at_least, is_equal
 
 
@@ -46,6 +46,10 @@ class Condition(tuple[Relation, ...]):
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether one holds at these sizes. Raises OpenSizesError where a symbol is not among them."""
         return any(relation.holds(sizes) for relation in self)
+
+    def names(self) -> set[str]:
+        """Names of the symbols of all its sizes."""
+        return {s.name for relation in self for size in (relation.left, relation.right) for s in symbols_of(size)}
 
     def __str__(self) -> str:
         return " or ".join(map(str, self))

@@ -13,6 +13,7 @@ from .scales import Scale
 
 if TYPE_CHECKING:
     from .block import Block
+    from .state import State
 
 #: A word names a symbol, such as "N", in the shape of a net's input; elsewhere symbols and what is made of them are Expr.
 Dim = int | str | Expr
@@ -248,7 +249,8 @@ class Model:
     that net, bound -> Scale, for a calibrated model; see pathweave.net.scales; what a net states itself (`Net.scales`)
     counts more. `packed`: packed weights that the
     file holds or shall hold; see pathweave.files.packed. `layouts`: input or output of the main net -> layout of the
-    caller's array, where that is not row-major; see pathweave.net.border.
+    caller's array, where that is not row-major; see pathweave.net.border. `states`: input of the main net that keeps a value
+    from call to call -> State; see pathweave.net.state.
     """
 
     nets: dict[str, Net]
@@ -257,6 +259,7 @@ class Model:
     quantisation: dict[str, dict[str, Scale]] = field(default_factory=dict)
     packed: Any = None
     layouts: dict[str, str] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
 
     @property
     def main(self) -> Net:

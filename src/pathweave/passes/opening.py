@@ -54,14 +54,20 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
 
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
-    from . import passes, run_passes
     net.check()
-    graph = Graph(_folded(net, inputs), Folding(FREE_BYTES_BOUND))
-    graph.scales = {**(scales or {}), **net.scales}
-    graph.follow = lambda: _specs(graph)[0].specs
-    run_passes(graph, list(passes()), lenient=True)
-    follower, layers = _specs(graph)
+    folded, origins = _folded(net, inputs)
+    kept: set[str] = set()
+    while True:
+        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales})
+        # A value may be read for nothing but its sizes: what finds them out must stay.
+        made = {v for layer in layers for v in layer.outputs}
+        lost = {origins[s.name] for spec in follower.specs.values() for d in spec.dims for s in symbols_of(d)
+                if s.name in origins and origins[s.name] not in made} - kept
+        if not lost:
+            break
+        kept |= lost
     result = graph.to_net()
+    result.outputs = list(net.outputs)
     result.layers = layers
     result.specs = dict(follower.specs)
     given = {s.name: (s.low, s.high) for spec in inputs.values() for d in spec.dims for s in symbols_of(d)}
@@ -77,13 +83,25 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
                         raise ShapeError(f"value {value!r}: its size {d} is more than one that a layer finds out")
                     known.add(s.name)
                     found.late[s.name] = value, axis
-    found.conditions = [c for c in follower.conditions if all(s.name in known for r in c for d in (r.left, r.right)
-                                                              for s in symbols_of(d))]
+    found.conditions = [c for c in follower.conditions if c.names() <= known]
+    found.asked = {c: follower.conditions[c] for c in found.conditions}
     return found
 
 
-def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> Net:
-    """The net with shape inputs as attributes, and what depends on nothing but known contents as constants."""
+def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale]) -> tuple[Graph, _Follower, list[Layer]]:
+    """The net behind all passes, followed; `kept`: values that stay, whoever reads them."""
+    from . import passes, run_passes
+    outputs = [*net.outputs, *sorted(kept - set(net.outputs))]
+    graph = Graph(Net(dict(net.inputs), outputs, list(net.layers), dict(net.constants)), Folding(FREE_BYTES_BOUND))
+    graph.scales = dict(scales)
+    graph.follow = lambda: _specs(graph)[0].specs
+    run_passes(graph, list(passes()), lenient=True)
+    return graph, *_specs(graph)
+
+
+def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, str]]:
+    """The net with shape inputs as attributes, and what depends on nothing but known contents as constants; and the value that
+    each size which a layer finds out is one of, by symbol."""
     follower = _Follower(inputs)
     for name, array in net.constants.items():
         follower.constant(name, array)
@@ -94,7 +112,13 @@ def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> Net:
             constants.update((v, follower.contents[v]) for v in layer.outputs)
         else:
             layers.append(found)
-    return Net(dict(inputs), list(net.outputs), layers, constants)
+    known = {s.name for spec in inputs.values() for d in spec.dims for s in symbols_of(d)}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for value in layer.outputs:
+            for d in follower.specs[value].dims:
+                origins.update((s.name, value) for s in symbols_of(d) if s.name not in known | origins.keys())
+    return Net(dict(inputs), list(net.outputs), layers, constants), origins
 
 
 def _specs(graph: Graph) -> tuple[_Follower, list[Layer]]:

@@ -86,7 +86,8 @@ def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None
     """
     from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
-    from ..runtime.model import check_threads, load
+    from ..runtime.model import load
+    from ..runtime.runnable import check_threads
     loaded = load(model)
     threads = loaded.threads if threads is None else check_threads(threads)
     check_seconds(budget_s, "budget_s")

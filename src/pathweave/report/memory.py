@@ -49,7 +49,7 @@ def _main(request: dict[str, Any]) -> dict[str, Any]:
             inputs = as_caller(model.bind(shapes), inputs)
         outputs: Any = None
         for _ in range(RUNS):
-            outputs = model.run(inputs)
+            outputs = model.runnable().run(inputs)
     else:
         from .peers import Task, peers
         peer = peers()[request["engine"]]

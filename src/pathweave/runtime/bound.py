@@ -212,6 +212,8 @@ class BoundNet:
         out. Raises ShapeError where they do not fit."""
         if self.opened is None:
             return self
+        if self.base is not self:
+            return self.base.at_sizes(sizes).fused(n for n in self.base.regions if n in self.index)
         found = {**self.sizes, **{n: size for n, size in sizes.items() if n not in self.opened.given}}
         net = BoundNet(self.opened.at(self.opened.example(found)), self.scales, layouts=self.layouts, opened=self.opened,
                        sizes=found)
@@ -304,6 +306,13 @@ class BoundNet:
                 return (f"value {value!r} has a scale per position of axis {scale.axis}, and the routine takes one for the "
                         f"whole value")
         return ""
+
+    def members(self, layer: Layer) -> tuple[str, ...]:
+        """What a layer makes; of a region, what all of its members do."""
+        if layer.name in self.base.index or layer.name not in self.base.regions:
+            return tuple(layer.outputs)
+        base, region = self.base, self.base.regions[layer.name]
+        return tuple(v for name in region.layers for v in base.layers[base.index[name]].outputs)
 
     def finds_sizes(self, layer: Layer) -> bool:
         """True where a layer finds out sizes of its outputs when it runs."""

@@ -115,6 +115,7 @@ class Builder:
         sets = {**self.opened.sets, **self.sets}
         return {"sizes": self.opened.table.operations, "open": self.opened.values, "sets": sets, "makers": self.opened.makers,
                 "control": {i: c.native for i, c in self.controls.items()}, "opens": self.opened.opens,
+                "checks": self.opened.checks,
                 "given": len(self.opened.table.given), "late": self._late_values,
                 "most": [self.bound.sizes[n] for n in self.opened.table.given]}
 
@@ -142,8 +143,8 @@ class Builder:
         self.controls[at] = control
         if sets:
             self.sets[at] = sets
-            if ins:
-                self.state_sizes(ins[0])
+            for i in {0} | {out for out, _, _ in sets} if ins else ():
+                self.state_sizes(ins[i])
         return at
 
     def state_sizes(self, index: int) -> None:

@@ -18,6 +18,7 @@ from ..net.arguments import as_array
 from ..net.border import checked_layouts, in_layout
 from ..net.net import NET_ORDER, Model, TensorSpec
 from ..net.route import Route
+from ..net.state import State, changed_states, check_layouts, checked_states
 from ..words import counted
 from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
@@ -25,16 +26,18 @@ from .bound import BoundNet
 from .plan import Plan
 from .runnable import Runnable, check_threads
 from .session import Session
+from .state import StatefulSession
 
-#: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel._for`.
+#: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel.for_inputs`.
 KEPT_SOURCE_BYTES = 64 << 20
 
 
 class LoadedModel(Model):
     """A model that can be called: its main net by `model(x)`, all its nets by `model.predict(image)`.
 
-    `nets`, `main`, `meta`, `routes`, `layouts` as in `Model`; `inputs` and `outputs` are the main net's. `threads` None: the
-    processors that the process may use. Any number of threads may call it.
+    `nets`, `main`, `meta`, `routes`, `layouts`, `states` as in `Model`; `inputs` and `outputs` are the main net's. `threads`
+    None: the processors that the process may use. Any number of threads may call it; one with states is called through
+    `session()`.
     """
 
     __eq__ = object.__eq__  # a model is itself; comparing weights is not what == should do
@@ -48,6 +51,7 @@ class LoadedModel(Model):
         if "main" not in self.nets:
             raise ModelError(f"model: it has no main net, only {', '.join(self.nets) or 'nothing'}")
         self.layouts = self._checked(model.layouts)
+        self.states = self._checked_states(model.states)
         if threads is not None:
             check_threads(threads)
         #: Kinds of layers of each net as it was read, before the passes, with their counts; empty for one not from `load`.
@@ -106,11 +110,25 @@ class LoadedModel(Model):
         """Layouts of the main net's inputs and outputs. Raises InputError."""
         if isinstance(layouts, Mapping) and not layouts:
             return {}
+        return checked_layouts(layouts, self.main.inputs, self._known_outputs())
+
+    def _known_outputs(self) -> dict[str, TensorSpec | None]:
+        """The main net's outputs; None for those of which nothing is known before it is bound."""
         try:
-            outputs: Mapping[str, TensorSpec | None] = self.outputs
+            return {**dict.fromkeys(self.main.outputs), **self.outputs}
         except Error:  # it takes certain sizes only: `bind` looks at them
-            outputs = dict.fromkeys(self.main.outputs)
-        return checked_layouts(layouts, self.main.inputs, outputs)
+            return dict.fromkeys(self.main.outputs)
+
+    def _checked_states(self, states: Any) -> dict[str, State]:
+        """States of the main net's inputs. Raises InputError, DTypeError."""
+        if isinstance(states, Mapping) and not states:
+            return {}
+        found = checked_states(states, self.main.inputs, self._known_outputs())
+        check_layouts(found, self.layouts, self.main.inputs)
+        if "preprocess" in self.nets:
+            raise InputError(f"states: {', '.join(map(repr, found))}: expected a model without a preprocess net, which gives "
+                             f"a value to every input; load it without one, and give the session arrays")
+        return found
 
     def with_layouts(self, layouts: Mapping[str, str]) -> LoadedModel:
         """This model with other layouts of a call's arrays; weights are shared, tuned routes are carried over.
@@ -122,9 +140,25 @@ class LoadedModel(Model):
         is read in place. Raises InputError.
         """
         found = self._checked({**self.layouts, **layouts} if isinstance(layouts, Mapping) else layouts)
-        if found == self.layouts:
-            return self
-        other = LoadedModel(Model(self.nets, self.meta, self.routes, self.quantisation, layouts=found), self._threads)
+        return self if found == self.layouts else self._altered(found, self.states)
+
+    def with_states(self, states: Mapping[str, str | State | None] | None = None, *,
+                    initial: Mapping[str, ArrayLike] | None = None,
+                    sizes: Mapping[str, int | tuple[int, ...]] | None = None) -> LoadedModel:
+        """This model with other states from call to call; weights are shared, tuned routes are carried over.
+
+        `states`: input -> the output whose value it gets in the next call, or None for an input that callers give again; others
+        stay as they are. `initial`: input -> value in the first call, with its dimensions in the declared order; zeros where
+        none is given. `sizes`: symbol -> size, or input -> shape, of these zeros, where the declared shape has symbols that
+        `session` is not to be told. See docs/state.md. Raises InputError, DTypeError.
+        """
+        changed = changed_states(self.states, self.main.inputs, {} if states is None else states, initial, sizes)
+        return self._altered(self.layouts, changed)
+
+    def _altered(self, layouts: dict[str, str], states: dict[str, State]) -> LoadedModel:
+        """This model with another border."""
+        other = LoadedModel(Model(self.nets, self.meta, self.routes, self.quantisation, layouts=layouts, states=states),
+                            self._threads)
         other.imported, other._reopen = dict(self.imported), self._reopen
         other.take_calibration_notes(self)
         # Packed weights of the file are offered as long as the model that it was read into lives.
@@ -150,15 +184,25 @@ class LoadedModel(Model):
     def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
 
-        An input that has a default value (`meta["default_inputs"]`) may be left out or given.
+        An input that has a default value (`meta["default_inputs"]`) may be left out or given. Raises InputError for a model
+        with states, among others.
         """
-        return self._for(named or inputs).runnable()(inputs, out=out, **named)
+        self._check_stateless("call")
+        return self.for_inputs(named or inputs).runnable()(inputs, out=out, **named)
 
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Run the main net; always a dict by name."""
-        return self._for(inputs).runnable().run(inputs, out)
+        self._check_stateless("run")
+        return self.for_inputs(inputs).runnable().run(inputs, out)
 
-    def _for(self, inputs: Any) -> LoadedModel:
+    def _check_stateless(self, where: str) -> None:
+        """Raise InputError for a model with states: calls of all callers would share them."""
+        if self.states:
+            raise InputError(f"{where}: this model keeps the value of {', '.join(map(repr, self.states))} from call to call, "
+                             f"and all its callers share a model; make a session of your own and call that: session = "
+                             f"model.session()")
+
+    def for_inputs(self, inputs: Any) -> LoadedModel:
         """This model, or that with those inputs as inputs that have a default value here and are given all the same."""
         if not isinstance(inputs, Mapping) or not self.meta.get("default_inputs"):
             return self
@@ -191,8 +235,13 @@ class LoadedModel(Model):
             raise InputError("plan: expected most, or a route and shapes, got both")
         return self.runnable().open_plan(most, threads)
 
-    def session(self, shapes: Shapes = None) -> Session:
-        """A session of the main net for some shapes."""
+    def session(self, shapes: Shapes = None) -> Session | StatefulSession:
+        """A session of the main net: one caller's. Of a model with states one for any shapes, which keeps the states.
+
+        `shapes`: those of the one plan; for a model with states, sizes of states whose initial value leaves them open.
+        """
+        if self.states:
+            return StatefulSession(self, shapes)
         return self.plan(shapes=shapes).session()
 
     def add_route(self, route: Route) -> None:
@@ -245,6 +294,7 @@ class LoadedModel(Model):
         EXIF orientation, and those above 16 million pixels are read at a reduced size, still four times what the net wants.
         Raises InputError.
         """
+        self._check_stateless("predict")
         values = self._images(image, max_pixels) if "preprocess" in self.nets else self._plain(image)
         names = [n for n in NET_ORDER if n in self.nets]
         for i, name in enumerate(names):
@@ -252,7 +302,7 @@ class LoadedModel(Model):
             if i:  # each net feeds the next by position
                 values = dict(zip(runnable.inputs, values.values()))
             values = runnable.run(values)
-        return self._labelled(values)
+        return self.labelled(values)
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, (str, os.PathLike)):
@@ -266,7 +316,8 @@ class LoadedModel(Model):
         images = dict(image) if isinstance(image, Mapping) else {next(iter(net.inputs)): image}
         return {name: _pixels(name, value, wanted_size(net, name), max_pixels) for name, value in images.items()}
 
-    def _labelled(self, values: dict[str, Any]) -> dict[str, Any]:
+    def labelled(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Results with the labels of the integers among them, where the model has labels."""
         labels = self.meta.get("labels")
         if not labels:
             return values
@@ -298,17 +349,18 @@ class LoadedModel(Model):
             plans = self.runnable().kept_plans()
             weights = collect(self.nets, plans)
             self._written = [summary(weights, plans)]
-        save(Model(self.nets, self.meta, self.routes, self.quantisation, weights, self.layouts), path)
+        save(Model(self.nets, self.meta, self.routes, self.quantisation, weights, self.layouts, self.states), path)
 
     def __reduce__(self) -> tuple:
         """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""
-        plain = Model(self.nets, self.meta, self.routes, self.quantisation, layouts=self.layouts)
+        plain = Model(self.nets, self.meta, self.routes, self.quantisation, layouts=self.layouts, states=self.states)
         rest = {k: v for k, v in self.__dict__.items() if k == "report"}  # of a tuned model
         return _rebuilt, (type(self), plain, self._threads), rest or None
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n}={in_layout(s, self.layouts.get(n))}" for n, s in self.main.inputs.items())
         return (f"<Model {ins}: {counted(len(self.main.layers), 'layer')}, outputs {', '.join(self.main.outputs)}, "
+                f"{''.join(f'state {n} {s.described(self.main.inputs[n])}, ' for n, s in self.states.items())}"
                 f"{counted(len(self.routes), 'tuned route')}>")
 
     def _repr_html_(self) -> str:
@@ -319,6 +371,7 @@ class LoadedModel(Model):
             rows += [("output", n, in_layout(s, self.layouts.get(n))) for n, s in self.outputs.items()]
         except Error as e:  # a model whose layers do not fit together can still be looked at
             rows += [("output", n, str(e)) for n in self.main.outputs]
+        rows += [("state", n, s.described(self.main.inputs[n])) for n, s in self.states.items()]
         rows += [("layers", kind, n) for kind, n in Counter(x.kind for x in self.main.layers).most_common()]
         rows += [("route", s[:12], repr(r)[1:-1]) for s, r in self.routes.items()]
         return html.table(repr(self)[1:-1], ("", "name", ""), rows)
@@ -341,12 +394,14 @@ def _pixels(name: str, value: Any, wanted: tuple[int, int] | None, max_pixels: i
 
 
 def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = None, threads: int | None = None,
-         layouts: Mapping[str, str] | None = None, **options: Any) -> LoadedModel:
+         layouts: Mapping[str, str] | None = None, states: Mapping[str, str | State | None] | None = None,
+         **options: Any) -> LoadedModel:
     """Read a model: a `.pw` file, or one of another framework that the importers know; the content decides.
 
     `preprocess`, `postprocess`: JSON of nets in front and behind (see `pathweave.files.pipeline`): path of a JSON file, a
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `layouts`: of a call's
     arrays, name of an input or output -> layout; None: those in the file, else row-major; see `LoadedModel.with_layouts`.
+    `states`: input -> the output whose value it gets in the next call, beside those in the file; see `LoadedModel.with_states`.
     `options`: of an ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of a `.pw` file: `mapped=False`
     (read a copy).
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
@@ -355,7 +410,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
         from ..importers import check_options
         check_options(options, (), f"a {type(path).__name__}, which was read already")
         read = path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
-        return read if layouts is None else read.with_layouts(layouts)
+        read = read if layouts is None else read.with_layouts(layouts)
+        return read if states is None else read.with_states(states)
     from .. import importers
     from ..passes import optimise
     if threads is not None:
@@ -367,7 +423,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
         model = attach(model, pipeline, folder)
     nets = {n: optimise(net) for n, net in model.nets.items()}
     chosen: Any = {**model.layouts, **(layouts or {})} if layouts is None or isinstance(layouts, Mapping) else layouts
-    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen), threads)
+    changed = model.states if states is None else changed_states(model.states, nets["main"].inputs, states)
+    loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen, changed), threads)
     loaded.imported = {n: dict(Counter(layer.kind for layer in net.layers)) for n, net in model.nets.items()}
     if model.meta.get("default_inputs") and _can_reopen(path):
         given = list(options.pop("default_inputs", ()))

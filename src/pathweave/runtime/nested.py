@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..layers import kind_of
 from ..net.block import Block
 from ..net.net import Layer, Net, TensorSpec
 from ..passes.opening import bind_open
@@ -43,10 +44,11 @@ def _given(bound: BoundNet, layer: Layer, block: Block) -> list[TensorSpec]:
     assert bound.opened is not None
     specs = bound.opened.net.specs
     inputs, outputs = [specs[v] if v else None for v in layer.inputs], [specs[v] for v in layer.outputs]
-    if layer.kind == "if":
+    program = kind_of(layer.kind).program
+    if program == "branches":
         return _all(inputs[1:])
     carried = int(layer.attrs["carried"])
-    if layer.kind == "loop":
+    if program == "trips":
         captured = inputs[2 + carried:]
         return [TensorSpec("i64", ()), TensorSpec("bool", ()), *outputs[:carried], *_all(captured)]
     scanned = int(layer.attrs["scanned"])

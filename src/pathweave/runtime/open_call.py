@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class OpenCall:
         self._ranks = [len(shape) for shape in physical(self._names)]
         self._ins: Callable[..., list[tuple[int, ...]]] = function_of(physical(self._names), names)
         self._outs: Callable[..., list[tuple[int, ...]]] = function_of(physical(self._early), names)
+        self._conditions = [c for c in bound.opened.conditions if bound.opened.is_given(c)]
         self._known: OrderedDict[tuple[int, ...], Shapes] = OrderedDict()
 
     def at(self, shapes: Sequence[tuple[int, ...]]) -> Shapes:
@@ -73,9 +74,17 @@ class OpenCall:
         key = tuple(sizes)
         found = self._known.get(key)
         if found is None:
+            self._check(dict(zip(self._places, sizes)))
             order = [sizes[list(self._places).index(n)] for n in self._given]
             found = Shapes(tuple(order), self._ins(*order), self._outs(*order))
             self._known[key] = found
             if len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return found
+
+    def _check(self, sizes: Mapping[str, int]) -> None:
+        for condition in self._conditions:
+            if not condition.holds(sizes):
+                listed = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+                raise UnfitSizesError(f"inputs with {listed}: expected {condition}, as the net's layers ask for: call the model, or "
+                                      f"make a plan for these sizes")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import log2
 
-from ..errors import Error, UnfitSizesError
+from ..errors import Error, OutOfMemoryError
 from ..meaning.opened import OpenNet
 from ..net.dim import MOST_SIZE, symbol
 from ..net.net import Net, TensorSpec
@@ -18,6 +18,8 @@ from .plan import Plan
 LEAST = 16
 #: Plans of one net for open sizes that are kept: each is for other routines.
 KEPT = 4
+#: Sets of sizes that do not fit that are remembered.
+MOST_UNFIT = 1024
 
 
 def rounded_up(size: int) -> int:
@@ -61,6 +63,7 @@ class OpenPlans:
         self._opened: dict[tuple, OpenNet] = {}
         #: Why sizes cannot be left open; "" where they can.
         self.reason = ""
+        self._refused: set[tuple[int, ...]] = set()
 
     def meet(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, int], dict[str, int]]:
         """(sizes that are open, sizes that are not) of a call, by symbol."""
@@ -90,13 +93,23 @@ class OpenPlans:
             return None
         plans = self._plans.setdefault((threads, tuple(sizes), tuple(fixed.items())), [])
         key = tuple(sizes.values())
+        if key in self._refused:
+            return None
         fitting = [p for p in plans if key not in p.unfit]
         found = min(fitting, key=lambda p: p.distance(sizes), default=None)
         if found is None:
             try:
-                found = OpenPlan(make(self.opened(sizes, fixed), sizes), dict(sizes), dict(sizes))
+                opened = self.opened(sizes, fixed)
             except Error as e:
                 self.reason = str(e)
+                return None
+            if not opened.holds_at(sizes):
+                return None
+            try:
+                found = OpenPlan(make(opened, sizes), dict(sizes), dict(sizes))
+            except OutOfMemoryError:
+                raise
+            except Error:  # a plan of these sizes alone says what is wrong with them
                 return None
             plans.append(found)
             del plans[:-KEPT]
@@ -105,11 +118,15 @@ class OpenPlans:
             found.plan = found.plan.resized(found.most)
         return found
 
-    def unfit(self, plan: OpenPlan, sizes: Mapping[str, int], error: UnfitSizesError) -> None:
-        """A plan did not do for some sizes."""
-        if tuple(sizes.values()) == tuple(plan.made_for.values()):
-            self.reason = str(error)
-        plan.unfit.add(tuple(sizes.values()))
+    def unfit(self, plan: OpenPlan, sizes: Mapping[str, int]) -> None:
+        """A plan did not do for some sizes; none does where that is one that was made for them."""
+        key = tuple(sizes.values())
+        for keys in (self._refused, plan.unfit):
+            if len(keys) >= MOST_UNFIT:
+                keys.clear()
+        if key == tuple(plan.made_for.values()):
+            self._refused.add(key)
+        plan.unfit.add(key)
 
     def plans(self) -> list[Plan]:
         """All plans that are kept."""
@@ -119,5 +136,6 @@ class OpenPlans:
         """Drop all plans; those to come have these scales."""
         self._plans.clear()
         self._opened.clear()
+        self._refused.clear()
         self.scales = scales
         self.reason = ""

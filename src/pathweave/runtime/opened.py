@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import SizeError
 from ..net.dim import MOST_SIZE, Expr, highest, substitute
 from ..net.format import itemsize
 from ..net.net import Layer, TensorSpec
@@ -37,15 +39,18 @@ class OpenSteps:
         self.makers: dict[int, tuple[list[int], Any]] = {}
         self.sets: dict[int, list[tuple[int, int, int]]] = {}
         self.opens: list[int] = []
+        self.checks: dict[int, list[tuple[list[tuple[int, str, int]], str]]] = {}
+        self._bytes: dict[int, object] = {}
         self._given: Mapping[str, int | Expr] = {n: bound.sizes[n] for n in self.table.given if n in bound.sizes}
+        self._inside = False
         self._layers = {layer.name: layer for layer in self.net.layers} if self.net else {}
 
     def of_block(self, bound: BoundNet) -> OpenSteps:
         """The same for the layers of a block: all tables are shared."""
         child = OpenSteps(bound)
         child.table, child.values, child.makers = self.table, self.values, self.makers
-        child.sets, child.opens = self.sets, self.opens
-        child._given = self._given
+        child.sets, child.opens, child.checks, child._bytes = self.sets, self.opens, self.checks, self._bytes
+        child._given, child._inside = self._given, True
         return child
 
     def dims(self, value: str) -> Dims:
@@ -74,19 +79,19 @@ class OpenSteps:
     def add_value(self, index: int, value: str, dtype: str, pooled: bool) -> None:
         """State the sizes of native value `index`."""
         self.values[index] = itemsize(dtype), self.table.slots(self.dims(value)), pooled
+        self._bytes[index] = _bytes(self.dims(value), dtype)
 
     def add_fixed(self, index: int, sizes: tuple[int, ...], dtype: str) -> None:
         """State the sizes of a native value of fixed size."""
         self.values[index] = itemsize(dtype), self.table.slots(sizes), False
+        self._bytes[index] = _bytes(sizes, dtype)
 
     def keeps(self, ins: Sequence[int], outs: Sequence[int], values: Sequence[tuple[int, str]],
               share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]]) -> tuple[list[Any], list[Any]]:
-        """The hints on memory that hold at all sizes: of values that grow alike."""
+        """The hints on memory that hold at all sizes: of values that have the same number of bytes at each of them."""
         def alike(a: int, b: int) -> bool:
-            return a not in self.values and b not in self.values or \
-                self.values.get(a, ())[1:2] == self.values.get(b, ())[1:2]
-        whole = [(i, o, at) for i, o, at in share if not {ins[i], outs[o]} & self.values.keys()
-                 or at == 0 and values[ins[i]][0] == values[outs[o]][0]]
+            return self._bytes.get(a, values[a][0]) == self._bytes.get(b, values[b][0])
+        whole = [(i, o, at) for i, o, at in share if not {ins[i], outs[o]} & self.values.keys() or at == 0 and alike(ins[i], outs[o])]
         return whole, [(i, o) for i, o in reuse if alike(ins[i], outs[o])]
 
     def add_layer_step(self, step: int, layer: Layer, part: int, own: Candidate) -> None:
@@ -100,6 +105,7 @@ class OpenSteps:
                 constants.append(self.bound.constants_of(layer, self.bound.problems(1)[self.bound.index[layer.name]])[-1])
             self._add(step, own, [dims] * len(own.base.inputs), [dims] * len(own.base.outputs), {}, constants, [])
             return
+        self._add_checks(step, layer)
         problem = own.base
         ins = [self.dims(v) if v else None for v in layer.inputs[:len(problem.inputs)]]
         outs = [self.dims(v) for v in layer.outputs]
@@ -108,6 +114,18 @@ class OpenSteps:
             self.sets[step] = late
         self._add(step, own, ins, outs, self.attributes(layer), self.bound.constants_of(layer, problem),
                   self.bound.scales_of(layer, problem), bool(late))
+
+    def _add_checks(self, step: int, layer: Layer) -> None:
+        """State what sizes must fulfil when a layer begins. What depends on given sizes alone is checked before a run, but in
+        blocks, which may not run at all."""
+        opened = self.bound.opened
+        assert opened is not None
+        made = set(self.bound.members(layer))
+        for condition, values in opened.asked.items():
+            if made.isdisjoint(values) or opened.is_given(condition) and not self._inside:
+                continue
+            relations = [(self.table.slot(r.left), r.word, self.table.slot(r.right)) for r in condition]
+            self.checks.setdefault(step, []).append((relations, str(condition)))
 
     def add_adapt_step(self, step: int, value: str, own: Candidate, scale: Scale | None) -> None:
         """State how a conversion's kernel is made."""
@@ -144,6 +162,14 @@ class OpenSteps:
             if template.open_attrs <= set(implied):
                 self.opens.append(step)
         self.makers[step] = template.slots, how
+
+
+def _bytes(dims: Dims, dtype: str) -> object:
+    """The number of bytes as an expression; where that would be too large, something that equals nothing else."""
+    try:
+        return prod(dims) * itemsize(dtype)
+    except SizeError:
+        return object()
 
 
 class _Template:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..layers import kind_of
 from ..net.format import plain_format
 from ..net.net import Layer, TensorSpec
 from .bound import BoundNet
@@ -39,7 +40,7 @@ def add_program(builder: Builder, layer: Layer) -> None:
     for value, form in formats_inside(builder.flat, builder.choices, layer):
         if value in builder.where:
             builder.in_format(value, form)
-    {"if": _add_if, "loop": _add_loop, "scan": _add_scan}[layer.kind](builder, layer)
+    {"branches": _add_if, "trips": _add_loop, "slices": _add_scan}[kind_of(layer.kind).program](builder, layer)
 
 
 def _plain(builder: Builder, value: str) -> int:
@@ -231,9 +232,15 @@ def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], 
             spec = builder.bound.spec(value)
             sources[i] = builder.add_value(spec, plain_format(spec.dtype, spec.rank), value)
             builder.add_control(Control("copy"), layer, [source], [sources[i]])
-    for source, slot, value in zip(sources, carried, values):
-        if source != slot:
-            builder.add_control(Control("copy"), layer, [source, slot], [], _late_sizes(builder, value))
+    copies = [(source, slot, value) for source, slot, value in zip(sources, carried, values) if source != slot]
+    for at, (source, slot, value) in enumerate(copies):
+        if at + 1 < len(copies):
+            builder.add_control(Control("copy"), layer, [source, slot], [])
+            continue
+        # What a round made has sizes that depend on those of what it was given: all change at the same time, with the last copy.
+        others = [s for s, _, _ in copies[:-1]]
+        sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies) for _, axis, size in _late_sizes(builder, of)]
+        builder.add_control(Control("copy"), layer, [source, slot, *others], [], sets)
 
 
 def _end(builder: Builder, layer: Layer, at: _Rounds, going: int | None, carried: Sequence[int]) -> int:
@@ -262,7 +269,6 @@ def _is_used(block: BoundNet, value: str) -> bool:
 
 
 def _runs_to_the_end(layer: Layer) -> bool:
-    from ..layers import kind_of
     return bool(kind_of(layer.kind).runs_to_the_end(layer.attrs))  # type: ignore[attr-defined]
 
 

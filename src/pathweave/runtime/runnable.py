@@ -227,9 +227,9 @@ class Runnable:
                     self._open_known.clear()
                 self._open_known[(threads, *shapes.values())] = entry
                 return results
-            except UnfitSizesError as e:
+            except UnfitSizesError:
                 with self._building:
-                    self._open.unfit(plan, sizes, e)
+                    self._open.unfit(plan, sizes)
 
     def _open_entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> tuple[OpenPlan, _Entry, dict[str, int]] | None:
         with self._building:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import DTypeError, InputError, OutOfMemoryError, UnfitSizesError
+from ..errors import DeviceError, DTypeError, InputError, OutOfMemoryError, UnfitSizesError
 from ..locks import lock
 from ..net.arguments import as_array, by_name, check_on_host
 from ..net.border import advice
@@ -28,7 +28,7 @@ class Session:
     in the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides
     are copied. Shapes are those of the layouts that the bound net states (`BoundNet.array_shape`). Element types must be
     those of the model; float16 and bfloat16 inputs take float32 as well, rounded to the nearest. bfloat16 is that of
-    ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, InputDeviceError, OutOfMemoryError.
+    ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, InputDeviceError, OutOfMemoryError, DeviceError.
     """
 
     def __init__(self, plan: Plan):
@@ -47,6 +47,8 @@ class Session:
         except MemoryError as e:
             raise OutOfMemoryError(f"session: no memory for {plan.peak_bytes} bytes of values and "
                                    f"{plan.workspace_bytes} of scratch: {e}") from e
+        except ValueError as e:
+            raise DeviceError(f"session: {e}") from e
 
     def __reduce__(self) -> Any:
         raise InputError("a session holds memory of this process and is not pickled or copied: make another one of its plan, "
@@ -109,9 +111,10 @@ class Session:
 
     def run_timeline(self, inputs: Inputs, out: Inputs = None) -> tuple[np.ndarray, np.ndarray]:
         """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock."""
-        arrays, results = self._bound(inputs, out)
+        arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
-            return self._handle.run_timeline(arrays, self._written(results))
+            times, starts = self._guarded(self._handle.run_timeline, arrays, results, sizes)
+            return np.asarray(times), np.asarray(starts)
 
     def _written(self, results: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""

@@ -18,7 +18,8 @@ from ..profiling.timed import MACHINE, RunTimer
 from ..progress import Progress, progress_bar
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
-from ..runtime.model import LoadedModel, check_threads, load
+from ..runtime.model import LoadedModel, load
+from ..runtime.runnable import check_threads
 from ..words import counted
 from .costs import Costs
 
@@ -114,7 +115,8 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
             finally:
                 phase = tuner.phase
             tell(1.0, "done")
-        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation, layouts=loaded.layouts),
+        tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation, layouts=loaded.layouts,
+                                 states=loaded.states),
                            None if threads is None else number)
         tuned.take_calibration_notes(loaded)
         tuned.add_route(route)

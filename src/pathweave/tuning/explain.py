@@ -16,8 +16,9 @@ from ..profiling.rounds import sizes_of
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.flat import Flat, Place
-from ..runtime.model import check_threads, load
+from ..runtime.model import load
 from ..runtime.routes import carried_from
+from ..runtime.runnable import check_threads
 from ..words import counted
 from .costs import Costs
 from .fusion import MEMBER, stands_for

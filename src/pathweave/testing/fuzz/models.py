@@ -94,11 +94,19 @@ def onnx_models() -> dict[str, bytes]:
                 (("state", f32, (4,)), ("row", f32, (4,)))))],
             {"x": (f32, (3, 4))},
             {"w": _f(4, 4), "zero": np.float32(0), "init": _f(4), "gain": _f(4)}),
+        "recurrent": onnx_model([
+            _node("MatMul", "x w", "a"), _node("MatMul", "h u", "b"), _node("Add", "a b", "c"), _node("Tanh", "c", "g"),
+            _node("Unsqueeze", "x axis", "r"), _node("Concat", "past r", "present", axis=1),
+            _node("ReduceMean", "present", "m", axes=[1], keepdims=0), _node("Concat", "g m", "y", axis=1)],
+            {"x": (f32, (1, 3)), "h": (f32, (1, 4)), "past": (f32, (1, "P", 3))}, {"w": _f(3, 4), "u": _f(4, 4), "axis": _i(1)},
+            ("y", "g", "present")),
     }
 
 
 #: Kinds of `.pw` files: what is done before one is saved.
 VARIANTS = ("plain", "packed", "quantised", "tuned", "pipeline", "layouts")
+#: Of "recurrent": which inputs get which outputs in the next call.
+STATES = {"h": "g", "past": "present"}
 PIPELINE = {
     "preprocess": [{"type": "source", "shape": [1, 3, 8, 8], "format": "rgb", "resize_mode": "bilinear", "keep_ar": True,
                     "padding_color": [0, 1, 2]},
@@ -109,11 +117,13 @@ PIPELINE = {
 
 
 def pw_model(name: str, variant: str) -> LoadedModel:
-    """One of the models, with packed weights to be saved, scales, a route that is not the default, a pipeline, or an input in
-    nhwc."""
+    """One of the models, with packed weights to be saved, scales, a route that is not the default, a pipeline, an input in
+    nhwc, or states that begin with an array and with an empty one."""
     pipeline = PIPELINE if variant == "pipeline" else None
     layouts = {"x": "nhwc"} if variant == "layouts" else None
     model = load(onnx_models()[name], threads=1, preprocess=pipeline, layouts=layouts)
+    if variant == "states":
+        model = model.with_states(STATES, initial={"h": _f(1, 4)}, sizes={"P": 0})
     if variant == "quantised":
         model.calibrate([np.random.default_rng(i).standard_normal((1, 3, 8, 8), np.float32) for i in range(3)])
     if variant in ("tuned", "quantised"):
@@ -125,13 +135,13 @@ def pw_model(name: str, variant: str) -> LoadedModel:
 
 
 def pw_models(folder: Path) -> dict[str, bytes]:
-    """`.pw` files by name: every variant of the classifier, and the other models as they are."""
+    """`.pw` files by name: every variant of the classifier, the other models as they are, and one with states."""
     import warnings
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         others = [(n, "plain") for n in onnx_models() if n != "classifier"]
-        for name, variant in [*(("classifier", v) for v in VARIANTS), *others, ("image", "packed")]:
+        for name, variant in [*(("classifier", v) for v in VARIANTS), *others, ("image", "packed"), ("recurrent", "states")]:
             path = folder / f"{name}-{variant}.pw"
             pw_model(name, variant).save(path, packed=variant == "packed")
             found[f"{name}-{variant}"] = path.read_bytes()
@@ -140,4 +150,5 @@ def pw_models(folder: Path) -> dict[str, bytes]:
 
 def plain(model: LoadedModel) -> Model:
     """A model without what it keeps between calls."""
-    return Model(model.nets, model.meta, dict(model.routes), model.quantisation, layouts=dict(model.layouts))
+    return Model(model.nets, model.meta, dict(model.routes), model.quantisation, layouts=dict(model.layouts),
+                 states=dict(model.states))

@@ -62,23 +62,43 @@ def use(model: LoadedModel, folder: Path, shapes: Mapping[str, Any] | None = Non
         return
     wander(bound, model.threads, np.random.default_rng(zlib.crc32(bound.signature.encode())))
     inputs = random_inputs(bound)
-    before = model.run(inputs)
+    before = model.runnable().run(inputs)
     check_results(before, plan)
     path = folder / "saved.pw"
     model.save(path, packed=bool(model.threads % 2))
     again = load(path, threads=model.threads)
     look(again)
-    after = again.run(inputs)
+    after = again.runnable().run(inputs)
     if model.packed is None:  # packed weights of a file are used as they are, and are not saved again
         check_equal(before, after, "after saving and loading")
         if "preprocess" in model.nets:
             predict(model, again)
+    if model.states:
+        converse(model, again, inputs)
 
 
 def predict(model: LoadedModel, after: LoadedModel) -> None:
     """Run all nets on an image."""
     image = np.arange(9 * 7 * 3, dtype=np.uint8).reshape(9, 7, 3)
     check_equal(model.predict(image), after.predict(image), "of an image, after saving and loading")
+
+
+def converse(model: LoadedModel, after: LoadedModel, inputs: Mapping[str, Any]) -> None:
+    """Calls of sessions, which keep states: from the beginning, from the middle, and after saving and loading."""
+    free = {n: a for n, a in inputs.items() if n not in model.states}
+    begins = {n: s.begins(model.main.inputs[n]) for n, s in model.states.items()}
+    shapes = {**model.runnable().shapes_of(free), **{n: s.shape for n, s in begins.items() if s.bound}}
+    if not is_small(bind(model, shapes)[0]):
+        return
+    session, other = model.session(model.runnable().shapes_of(free)), after.session(model.runnable().shapes_of(free))
+    first, kept = session.run(free), session.state()
+    second = session.run(free)
+    check_equal(first, other.run(free), "of a session, after saving and loading")
+    other.set_state(kept)
+    check_equal(second, other.run(free), "of a session that was given the states")
+    check_equal(session.state(), other.state(), "as states")
+    session.reset()
+    check_equal(first, session.run(free), "of a session that was reset")
 
 
 def look(model: LoadedModel) -> None:

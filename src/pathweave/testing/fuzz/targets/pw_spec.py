@@ -96,7 +96,7 @@ def changed(data: bytes, rng: np.random.Generator) -> bytes:
     parts = take_apart(data)
     for _ in range(int(mutate.pick(rng, (1, 1, 1, 2, 3)))):
         try:
-            _change(parts, int(rng.integers(0, 11)), rng)
+            _change(parts, int(rng.integers(0, 12)), rng)
         except (KeyError, TypeError, IndexError, AttributeError, ValueError):  # what it would change is gone already
             continue
     try:
@@ -143,6 +143,9 @@ def _change(parts: dict[str, Any], what: int, rng: np.random.Generator) -> None:
         meta = model["meta"]
         key = mutate.pick(rng, ("labels", "default_inputs", "notes", "converted", "format", "opset"))
         meta[key] = mutate.value_like(mutate.pick(rng, (meta.get(key), [], ["x", "y"], {}, 1, "x")), rng)
+    elif what == 10:
+        states = model.setdefault("states", {"x": {"output": mutate.pick(rng, net["outputs"])}})
+        mutate.change(mutate.pick(rng, [states, *states.values()]), rng, 2)
     else:
         layer = mutate.pick(rng, net["layers"])
         act = mutate.pick(rng, ("", "relu", "clip", "gelu", "add", "softmax"))
