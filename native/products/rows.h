@@ -78,7 +78,9 @@ class RowsKernel : public PackedRows {
 
   int run(const Context& c) noexcept override {
     Product product = product_;
-    if (const int64_t rows = axes_.rows(c.in_sizes[0]); rows != product.rows) size(product, rows);
+    const int64_t rows = axes_.rows(c.in_sizes[0]);
+    if (rows == 0) return 0;
+    if (rows != product.rows) size(product, rows);
     walk(product, static_cast<float*>(c.out[0]), add_ ? static_cast<const float*>(c.in[1]) : nullptr,
          areas_.own<const float*>(c.workspace, c.team), c.team, rows_of(static_cast<const float*>(c.in[0]), product));
     return 0;

@@ -74,16 +74,19 @@ struct ScaleArg {
   }
 };
 
-// Kernels may point into their constants: the arrays live as long as the kernels.
-using HeldArrays = std::shared_ptr<std::vector<HostArray>>;
+// What constants point into: it lives as long as the kernels that are prepared with them.
+struct Held {
+  std::vector<HostArray> arrays;
+  std::vector<ScaleArg> scales;
+};
 
-std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const ConstantArgs& constants, const ScaleArgs& scales) {
+std::pair<Constants, std::shared_ptr<Held>> given_constants(const Problem& problem, const ConstantArgs& constants, const ScaleArgs& scales) {
   const size_t entries = problem.in.size() + problem.out.size();
   if (constants.size() != problem.in.size() || (!scales.empty() && scales.size() != entries))
     throw Error("prepare '" + problem.text + "': expected " + std::to_string(problem.in.size()) +
                 " constants (none for values), and no scales or " + std::to_string(entries) + ", got " +
                 std::to_string(constants.size()) + " and " + std::to_string(scales.size()));
-  HeldArrays arrays(new std::vector<HostArray>, delete_with_gil<std::vector<HostArray>>);
+  std::shared_ptr<Held> held(new Held{{}, {scales.begin(), scales.end()}}, delete_with_gil<Held>);
   static const char nothing = 0;
   Constants given;
   for (size_t i = 0; i < constants.size(); ++i) {
@@ -93,8 +96,8 @@ std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const C
       continue;
     }
     const std::string what = "constant " + std::to_string(i) + " of '" + problem.text + "'";
-    arrays->emplace_back(*array, false, what);
-    const HostArray& memory = arrays->back();
+    held->arrays.emplace_back(*array, false, what);
+    const HostArray& memory = held->arrays.back();
     if (i < problem.in.size() && problem.in[i].constant) {
       const uint64_t expected = bytes_of(problem.in[i].dtype, problem.in[i].shape);
       if (memory.bytes() != expected)
@@ -103,10 +106,9 @@ std::pair<Constants, HeldArrays> given_constants(const Problem& problem, const C
     given.push_back({.data = memory.data() ? memory.data() : &nothing, .id = id});
   }
   given.resize(entries);
-  const std::vector<ScaleArg> known(scales.begin(), scales.end());
-  for (size_t i = 0; i < known.size(); ++i)
-    if (!given[i].data) known[i].to(given[i]);
-  return {std::move(given), std::move(arrays)};
+  for (size_t i = 0; i < held->scales.size(); ++i)
+    if (!given[i].data) held->scales[i].to(given[i]);
+  return {std::move(given), std::move(held)};
 }
 
 KernelHandle prepare_kernel(const std::string& problem_text, const std::string& routine, const std::string& variant,
@@ -414,20 +416,29 @@ std::string reads_astray(const KernelHandle& handle, const std::vector<uint32_t>
 
 }  // namespace
 
+namespace {
+
+std::function<KernelPtr(const int64_t*)> called_maker(nb::handle how, size_t sizes) {
+  std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
+  return [call, sizes](const int64_t* values) -> KernelPtr {
+    Locked gil;
+    try {
+      nb::list all;
+      for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
+      return nb::cast<const KernelHandle&>((*call)(all)).kernel;
+    } catch (nb::python_error& e) {  // it holds objects of Python, which end with the lock
+      if (e.matches(PyExc_MemoryError)) throw std::bad_alloc();
+      throw Error(e.what());
+    } catch (const std::exception& e) {
+      throw Error(e.what());
+    }
+  };
+}
+
+}  // namespace
+
 std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t sizes) {
-  if (PyCallable_Check(how.ptr())) {
-    std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
-    return [call, sizes](const int64_t* values) -> KernelPtr {
-      Locked gil;
-      try {
-        nb::list all;
-        for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
-        return nb::cast<const KernelHandle&>((*call)(all)).kernel;
-      } catch (const std::exception& e) {  // it holds objects of Python, which end with the lock
-        throw Error(e.what());
-      }
-    };
-  }
+  if (PyCallable_Check(how.ptr())) return called_maker(how, sizes);
   auto [texts, routine, variant, constants, scales, other] =
       nb::cast<std::tuple<std::vector<std::string>, std::string, std::string, ConstantArgs, ScaleArgs, nb::object>>(how);
   if (texts.size() != sizes + 1) throw Error("the text of a kernel's problem has other parts than sizes");
@@ -438,17 +449,15 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
   };
   const std::vector<int64_t> ones(sizes, 1);
   auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
-  // What the routine declines, such as a sum of nothing, another way computes where there is one.
-  std::function<KernelPtr(const int64_t*)> instead;
-  if (!other.is_none()) instead = kernel_maker(other, sizes);
-  return [text_at, instead, routine = routine, variant = variant, given = std::move(given),
-          arrays = std::move(arrays)](const int64_t* values) {
+  const auto otherwise = other.is_none() ? std::function<KernelPtr(const int64_t*)>{} : called_maker(other, sizes);
+  return [text_at, routine = routine, variant = variant, given = std::move(given), arrays = std::move(arrays),
+          otherwise](const int64_t* values) {
     try {
       return prepare(text_at(values), routine, variant, given, arrays);
-    } catch (const Error&) {
-      if (!instead) throw;
-      return instead(values);
+    } catch (const Error&) {  // the routine declines these sizes
+      if (!otherwise) throw;
     }
+    return otherwise(values);
   };
 }
 

@@ -59,7 +59,8 @@ using SizeArgs = std::tuple<std::string, int64_t, int64_t>;
 using ControlArgs = std::tuple<std::string, int, int, int, int, std::tuple<bool, bool, bool>>;
 // (output, axis, symbol)
 using SetArgs = std::tuple<int, int, int>;
-// (sizes, what gives a kernel for them: a function, or (parts of a problem's text, routine, variant, constants, scales)
+// (sizes, what gives a kernel for them: a function, or (parts of a problem's text, routine, variant, constants,
+// scales, a function for sizes that the routine declines or None))
 using MakerArgs = std::pair<std::vector<int>, nb::object>;
 
 // ([(left, word, right)] of which one must hold, what that is for people)

@@ -185,7 +185,8 @@ const void* FlowSession::late(size_t index, Dims& sizes) const {
 
 // ---- kernels ------------------------------------------------------------------------------------------------------
 
-// Whether a kernel does for the sizes of this moment.
+// Whether a kernel does for the sizes of this moment. Kernels that were made for values with elements need not take those
+// without any.
 bool FlowSession::serves(int step, const PreparedKernel& kernel, bool opens) const noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   const auto side = [&](const std::vector<int>& values, const std::vector<Port>& ports, size_t first) {
@@ -198,7 +199,7 @@ bool FlowSession::serves(int step, const PreparedKernel& kernel, bool opens) con
         const bool found = first > 0 && std::any_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) {
           return s.out == static_cast<int>(i) && s.axis == static_cast<int>(axis);
         });
-        if (!found && (!opens || now > made || !kernel.open(first + i, axis))) return false;
+        if (!found && (!opens || now > made || now == 0 || !kernel.open(first + i, axis))) return false;
       }
     }
     return true;
@@ -245,6 +246,13 @@ bool FlowSession::roomy(int step) const noexcept {
   return side(from.in, 0) && side(from.out, from.in.size());
 }
 
+// Whether a value of open sizes has no element, as far as that is known before the step runs.
+bool FlowSession::is_empty(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const auto none = [&](int v) { return !plan_->values()[static_cast<size_t>(v)].axes.empty() && bytes_of(v) == 0; };
+  return std::any_of(from.in.begin(), from.in.end(), none) || (from.sets.empty() && std::any_of(from.out.begin(), from.out.end(), none));
+}
+
 std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const {
   std::vector<int64_t> values;
   values.reserve(sizes.size());
@@ -285,7 +293,7 @@ void FlowSession::prepare(int step) {
   if (open.told && serves(step, *open.kernel, from.opens)) return;
   if (open.told && serves(step, *from.kernel, from.opens)) return use(step, from.kernel);
   if (!from.maker) throw Error("its kernel takes no other sizes, and none can be made");
-  const bool for_all = roomy(step);
+  const bool for_all = roomy(step) && !is_empty(step);
   const std::vector<int64_t> now = values_of(from.maker->sizes, for_all ? most_ : results_);
   if (!open.told && open.bound == now) return;
   auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });

@@ -100,6 +100,7 @@ class FlowSession final : public Session {
   uint64_t stage_at(uint64_t step, uint64_t phase) const noexcept { return step << 20 | phase; }
 
   bool roomy(int step) const noexcept;
+  bool is_empty(int step) const noexcept;
   std::vector<int64_t> values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const;
 
   std::vector<int64_t> results_;   // of the plan's sizes

@@ -28,6 +28,7 @@ Ports uniform_ports(const Problem& problem, Layout layout, DType dtype) {
 }
 
 std::string failure_text(int code) {
+  if (code == kNoRoom) return "failed: there is no memory for what it found";
   if (code == kOutside) return "was given an index that lies outside of the axis that it counts along";
   return "failed with code " + std::to_string(code);
 }

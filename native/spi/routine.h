@@ -64,6 +64,8 @@ using Constants = std::vector<Constant>;  // one per problem input, then one per
 
 // What a run may fail with. An index that lies outside of its axis is not read with.
 constexpr int kOutside = 101;
+// No memory for values whose number was found in the run.
+constexpr int kNoRoom = 102;
 
 // What a code of a run means, as the end of the sentence "the step ...".
 std::string failure_text(int code);

@@ -219,7 +219,7 @@ def by_module(*required: str) -> Callable[[ModuleType], dict[str, ModuleType]]:
 
 
 def open_devices(open_library: Callable[[str], list[dict[str, Any]]]) -> None:
-    """Open the device libraries of all plugins. `open_library` gives devices as `pathweave.devices` lists them.
+    """Open the device libraries of all plugins. `open_library` gives the devices of one as `pathweave.devices` lists them.
 
     A library that is none is a fault of its plugin; a device that is absent here is listed with its reason.
     """

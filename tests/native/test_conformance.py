@@ -126,7 +126,7 @@ class WithWorkspace:
     def __init__(self, body, size: int):
         self.body, self.workspace_bytes = body, size
 
-    def run(self, ins, outs, workspace, threads):
+    def run(self, ins, outs, workspace, threads, apart=False):
         assert workspace.ctypes.data % 64 == 0 and workspace.size == self.workspace_bytes
         self.body(ins, outs, workspace)
 

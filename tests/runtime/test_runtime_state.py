@@ -465,3 +465,32 @@ def test_a_preprocess_net_leaves_no_input_to_a_state(tmp_path):
 def test_a_postprocess_net_has_no_states(gru):
     model = pw.load(gru[0], postprocess=[{"type": "softmax", "axis": -1, "input": "y"}], states={"h": "g"})
     assert model.session({"N": 1})(values(1, 3)).shape == (1, 2) and "postprocess" in model.nets
+
+
+def test_inputs_with_default_values_may_be_given_to_a_session():
+    """y = h + x * k; h becomes y. k is 2 unless a call gives it."""
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in ("x", "h", "k")]
+    graph = helper.make_graph([node("Mul", "x k", "p"), node("Add", "h p", "y")], "g", infos,
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                              [numpy_helper.from_array(np.full(2, 2, np.float32), "k")])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    session, one = pw.load(data, states={"h": "y"}).session(), np.ones(2, np.float32)
+    session(one)
+    assert session.state()["h"].tolist() == [2, 2]
+    session({"x": one, "k": 5 * one})
+    assert session.state()["h"].tolist() == [7, 7]
+    with pytest.raises(InputError, match="'z' unknown"):
+        session({"x": one, "z": one})
+    assert session.state()["h"].tolist() == [7, 7]
+
+
+def test_a_route_that_is_added_is_taken_by_sessions_that_are_there(gru):
+    data, w = gru
+    model, xs = pw.load(data, states={"h": "g"}, threads=1), values(4, 1, 3)
+    session = model.session({"N": 1})
+    got = [session(x) for x in xs[:2]]
+    model.add_route(pw.default_route(model, 1, shapes={"N": 1}, restrict="naive"))
+    got += [session(x) for x in xs[2:]]
+    assert close(np.array(got), gru_sequence(w, xs, np.zeros((1, 5)))[0])
+    routines = {s.routine for s in model.runnable().kept_plans()[0].steps}
+    assert any("naive" in r for r in routines), routines

@@ -45,7 +45,11 @@ class MatmulGemmKernel : public Kernel {
   }
 
   int run(const Context& c) noexcept override {
-    const MatmulRun shape = at(operands_.sizes(0, c.in_sizes, a_shape_), operands_.sizes(1, c.in_sizes, b_shape_));
+    MatmulRun shape = at(operands_.sizes(0, c.in_sizes, a_shape_), operands_.sizes(1, c.in_sizes, b_shape_));
+    // A sum of no terms is that of one product of zeros.
+    static constexpr float kZero = 0;
+    const bool nothing = shape.depth == 0;
+    if (nothing) shape.depth = 1;
     Product product = product_;
     size(product, shape);
     const auto* a = operands_.get<float>(0, c.in);
@@ -59,7 +63,9 @@ class MatmulGemmKernel : public Kernel {
       const auto* b = operands_.get<float>(1, c.in);
       const int64_t all = shape.b_matrices * product.panels();
       c.team.each(all, std::max<int64_t>(1, all / (8 * c.team.count)), [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i) pack_panel(b, i, shape, own + i * panel);
+        for (int64_t i = first; i < last; ++i)
+          if (nothing) std::fill(own + i * panel, own + (i + 1) * panel, 0.0f);
+          else pack_panel(b, i, shape, own + i * panel);
       });
       return 0;
     }
@@ -76,7 +82,7 @@ class MatmulGemmKernel : public Kernel {
         walk_block(p, i % blocks, y + n * results, residual ? residual + n * results : nullptr, pointers,
                    [&](int64_t row, int64_t valid, const float** to) {
                      for (int64_t r = 0; r < p.kernel->rows; ++r)
-                       to[r] = rows + (row + std::min(r, valid - 1)) * shape.depth;
+                       to[r] = nothing ? &kZero : rows + (row + std::min(r, valid - 1)) * shape.depth;
                    });
       }
     });

@@ -82,8 +82,8 @@ def command(
     for name, net in nets.items():
         ins = ", ".join(f"{n} {s}" for n, s in net["inputs"].items())
         print_tables(printable(f"  {name:12s} {counted(net['layers'], 'layer'):>10s}   {ins} -> {', '.join(net['outputs'])}"))
-    for name, state in loaded.states.items():
-        print_tables(printable(f"  state        {name} {state.described(loaded.main.inputs[name])}"))
+    for name, kept in loaded.states.items():
+        print_tables(printable(f"  state        {name} {kept.described(loaded.main.inputs[name])}"))
     if samples is not None:
         print(f"  calibrated   {counted(len(loaded.quantisation['main']), 'value')} on {counted(samples, 'sample')}")
     imported = ", ".join(f"{net['imported']} in {name}" for name, net in nets.items())

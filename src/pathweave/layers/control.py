@@ -374,7 +374,7 @@ class NonZero(LayerKind):
     """
 
     name = "nonzero"
-    late = True
+    late = finds_sizes = True
     exact = True
     attributes: Mapping[str, Any] = {}
 

@@ -306,6 +306,7 @@ class Reshape(Reshaping):
 
     name = "reshape"
     view = True
+    implied = ("shape",)
     attributes = {"shape": (), "allowzero": 0}
     value_inputs = {1: "shape"}
 
@@ -391,6 +392,7 @@ class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
 
     name = "expand"
+    implied = ("shape",)
     attributes = {"shape": ()}
     value_inputs = {1: "shape"}
 

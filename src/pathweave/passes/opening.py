@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from ..errors import ShapeError
@@ -10,7 +11,7 @@ from ..layers.contents import resolve
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.opened import OpenNet
 from ..meaning.partial import FREE_BYTES_BOUND, Folding
-from ..net.dim import Expr, symbols_of
+from ..net.dim import Expr, is_unknown, symbols_of
 from ..net.net import Layer, Net, TensorSpec
 from ..net.scales import Scale
 from ._graph import Graph
@@ -34,8 +35,13 @@ class _Follower(OpenShapes):
         if any(v not in self.specs for v in layer.outputs) or self.understood is None:
             return self._take_unknown(layer)
         found = self.understood
-        gone = [v for v in layer.inputs if v and v not in found.inputs]
-        return layer if any(v not in self.contents for v in gone) else found
+        gone = Counter(v for v in layer.inputs if v) - Counter(found.inputs)
+        return layer if any(self._is_open(v) for v in gone) else found
+
+    def _is_open(self, value: str) -> bool:
+        """Whether a run must look at the contents of a value."""
+        array = self.contents.get(value)
+        return array is None or array.dtype == object and any(map(is_unknown, array.reshape(-1).tolist()))
 
 
     def _take_unknown(self, layer: Layer) -> Layer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..layers import kind_of
+from ..net.dim import Expr, lowest
 from ..net.net import Layer
 from ._graph import Graph
 
@@ -23,11 +26,17 @@ def apply(graph: Graph) -> bool:
     return changed
 
 
+def reshape_to(shape: Sequence[int | str | Expr]) -> dict[str, object]:
+    """Attributes of a reshape to a shape without zeros; a size that is open may turn out to be 0, which then means 0."""
+    empty = any(isinstance(d, Expr) and lowest(d) < 1 for d in shape)
+    return {"shape": tuple(shape), **({"allowzero": 1} if empty else {})}
+
+
 def _canonical(graph: Graph, layer: Layer) -> bool:
     out = graph.specs.get(layer.outputs[0])
     if out is None or 0 in out.shape or len([v for v in layer.inputs if v]) != 1:
         return False
-    attrs = {"shape": tuple(out.shape)}
+    attrs = reshape_to(out.shape)
     inputs = layer.inputs[:1]
     before = graph.bare_producer(inputs[0])
     if before is not None and not kind_of(before.kind).view:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._graph import Graph
+from .reshape_chain import reshape_to
 
 order = 90
 needs_shapes = True
@@ -20,6 +21,6 @@ def apply(graph: Graph) -> bool:
         kept = [p for p in perm if source.shape[p] != 1]
         if kept == sorted(kept):
             shape = tuple(source.shape[p] for p in perm)
-            graph.replace(layer, layer.with_(kind="reshape", attrs={"shape": shape}))
+            graph.replace(layer, layer.with_(kind="reshape", attrs=reshape_to(shape)))
             changed = True
     return changed

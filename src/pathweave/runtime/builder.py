@@ -172,7 +172,7 @@ class Builder:
         form = form or plain_format(spec.dtype, spec.rank)
         index = self.add_value(spec, form, "")
         problem = Problem.make("identity", [spec], [True], [spec], {}, threads=self.threads)
-        c = catalogue.numpy_candidate(problem, form.layout)
+        c = _first_in(problem, form)
         kernel = kernel_of(f"constant {name!r}", c, [(array, constant_id(array))])
         step = Step(f"copy {name}", "copy", c.routine, c.variant, c.ins, c.outs, name, 0, problem.text)
         self._step(step, Prepared(c.routine, kernel, (0,), (1,)), [], [index])
@@ -268,15 +268,20 @@ class Builder:
         if source is None:
             array = self.bound.net.constants[name]
             problem = Problem.make("identity", [spec], [True], [spec], {}, threads=self.threads)
-            c, constants, ins = catalogue.numpy_candidate(problem, form.layout), [(array, constant_id(array))], []
+            constants, ins = [(array, constant_id(array))], []
         else:
             problem = Problem.make("identity", [spec], [False], [spec], {}, threads=self.threads)
-            found = catalogue.candidates(problem, include_reference=True)[0]
-            c = next((c for c in found if c.ins == c.outs == (form,)), catalogue.numpy_candidate(problem, form.layout))
             constants, ins = [(None, 0)], [source]
+        c = _first_in(problem, form)
         kernel = kernel_of(f"output {name!r}", c, constants)
         step = Step(f"copy {name}", "copy", c.routine, c.variant, c.ins, c.outs, name, 0, problem.text)
         if source is not None:
             self.opened.add_adapt_step(len(self.steps), name, c, None)
         self._step(step, Prepared(c.routine, kernel, (0,), (1,)), ins, [index])
         return index
+
+
+def _first_in(problem: Problem, form: Format) -> Candidate:
+    """The first candidate whose values all lie in a format; that of NumPy where there is none."""
+    found = catalogue.candidates(problem, include_reference=True)[0]
+    return next((c for c in found if {*c.ins, *c.outs} == {form}), catalogue.numpy_candidate(problem, form.layout))

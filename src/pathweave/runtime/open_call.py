@@ -86,5 +86,5 @@ class OpenCall:
         for condition in self._conditions:
             if not condition.holds(sizes):
                 listed = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-                raise UnfitSizesError(f"inputs with {listed}: expected {condition}, as the net's layers ask for: call the model, or "
-                                      f"make a plan for these sizes")
+                raise UnfitSizesError(f"inputs with {listed}: expected {condition}, as the net's layers ask for: call the "
+                                      f"model, or make a plan for these sizes")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SizeError
-from ..net.dim import MOST_SIZE, Expr, highest, substitute
+from ..net.dim import MOST_SIZE, Expr, highest, substitute, symbols_of
 from ..net.format import itemsize
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.scales import UNKNOWN, Scale
 from ..net.size_table import SizeTable
-from .catalogue import Candidate, is_python
+from .catalogue import Candidate, candidates, is_python
 
 if TYPE_CHECKING:
     from .._native import Kernel
@@ -91,7 +91,8 @@ class OpenSteps:
         """The hints on memory that hold at all sizes: of values that have the same number of bytes at each of them."""
         def alike(a: int, b: int) -> bool:
             return self._bytes.get(a, values[a][0]) == self._bytes.get(b, values[b][0])
-        whole = [(i, o, at) for i, o, at in share if not {ins[i], outs[o]} & self.values.keys() or at == 0 and alike(ins[i], outs[o])]
+        whole = [(i, o, at) for i, o, at in share
+                 if not {ins[i], outs[o]} & self.values.keys() or at == 0 and alike(ins[i], outs[o])]
         return whole, [(i, o) for i, o in reuse if alike(ins[i], outs[o])]
 
     def add_layer_step(self, step: int, layer: Layer, part: int, own: Candidate) -> None:
@@ -133,6 +134,11 @@ class OpenSteps:
             dims = self.dims(value)
             self._add(step, own, [dims], [dims], {}, [(None, 0)], [scale or UNKNOWN] * 2)
 
+    def _waits(self, template: _Template) -> bool:
+        """Whether sizes of a kernel are known in the middle of a run only, when it is too late for another plan."""
+        assert self.bound.opened is not None
+        return self._inside or any(n in self.bound.opened.late for n in template.names)
+
     def attributes(self, layer: Layer) -> dict[str, Any]:
         """Complete attributes of a layer, with expressions where sizes are open."""
         from ..layers import kind_of
@@ -157,7 +163,8 @@ class OpenSteps:
             how: Any = _python_maker(own, template, [array for array, _ in constants], late)
         else:
             arrays = [(None if a is None else np.asarray(a, order="C"), number) for a, number in constants]
-            how = template.texts, own.routine, own.own_variant, arrays, list(scales), _instead(own, template, arrays)
+            how = template.texts, own.routine, own.own_variant, arrays, list(scales), \
+                _other_maker(own, template, arrays, list(scales)) if self._waits(template) else None
             implied = () if problem.kind == "adapt" else kind_of(problem.kind).implied
             if template.open_attrs <= set(implied):
                 self.opens.append(step)
@@ -180,7 +187,10 @@ class _Template:
         self.open_attrs: set[str] = set()
         self._problem = problem
 
+        self.names: set[str] = set()
+
         def mark(size: Any) -> Any:
+            self.names.update(s.name for s in symbols_of(size))
             return f"\0{table.slot(size)}\0" if isinstance(size, Expr) else size
 
         def marked(spec: TensorSpec | None, dims: Dims | None) -> TensorSpec | None:
@@ -214,15 +224,16 @@ class _Template:
                             {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
 
 
-def _instead(own: Candidate, template: _Template, constants: Sequence[tuple[Any, int]]) -> Callable[[list[int]], Kernel] | None:
-    """The meaning in NumPy for sizes that a routine declines, such as 0; None where its values lie in other forms."""
-    problem = own.base
-    specs = [*(s for s, c in zip(problem.inputs, problem.constant) if s is not None and not c), *problem.outputs]
-    forms = [*own.ins[:len(specs) - len(problem.outputs)], *own.outs]
-    if problem.kind == "adapt" or any(f.device != "cpu" or f.dtype != s.dtype for f, s in zip(forms, specs)):
-        return None
-    ins = own.ins[:len(specs) - len(problem.outputs)]
-    return _python_maker(dataclasses.replace(own, ins=ins), template, [array for array, _ in constants], False)
+def _other_maker(own: Candidate, template: _Template, constants: list[Any], scales: list[Scale]) -> Callable[[list[int]], Kernel]:
+    """What makes a kernel for sizes that the routine itself declines, such as none: of another routine with these ports."""
+    def make(values: list[int]) -> Kernel:
+        from .prepare import kernel_of, python_kernel
+        problem = template.at(values)
+        for c in candidates(problem, include_reference=True)[0]:
+            if not is_python(c) and not c.steps and (c.ins, c.outs) == (own.ins, own.outs) and c.accuracy == own.accuracy:
+                return kernel_of("a step of open sizes", c, constants, scales)
+        return python_kernel(dataclasses.replace(own, problem=problem, base=problem), [array for array, _ in constants])
+    return make
 
 
 def _python_maker(own: Candidate, template: _Template, constants: list[Any], late: bool) -> Callable[[list[int]], Kernel]:

@@ -233,13 +233,14 @@ def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], 
             sources[i] = builder.add_value(spec, plain_format(spec.dtype, spec.rank), value)
             builder.add_control(Control("copy"), layer, [source], [sources[i]])
     copies = [(source, slot, value) for source, slot, value in zip(sources, carried, values) if source != slot]
-    for at, (source, slot, value) in enumerate(copies):
+    for at, (source, slot, _) in enumerate(copies):
         if at + 1 < len(copies):
             builder.add_control(Control("copy"), layer, [source, slot], [])
             continue
-        # What a round made has sizes that depend on those of what it was given: all change at the same time, with the last copy.
+        # What a round made has sizes that depend on those of what it was given: all change together, with the last copy.
         others = [s for s, _, _ in copies[:-1]]
-        sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies) for _, axis, size in _late_sizes(builder, of)]
+        sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies)
+                for _, axis, size in _late_sizes(builder, of)]
         builder.add_control(Control("copy"), layer, [source, slot, *others], [], sets)
 
 

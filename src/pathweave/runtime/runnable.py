@@ -225,7 +225,8 @@ class Runnable:
                 results = entry.call(arrays, out)
                 if len(self._open_known) >= KEPT_SIZES:
                     self._open_known.clear()
-                self._open_known[(threads, *shapes.values())] = entry
+                key = threads, *shapes.values()
+                self._open_known[key] = entry
                 return results
             except UnfitSizesError:
                 with self._building:

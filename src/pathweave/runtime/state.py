@@ -44,6 +44,7 @@ class StatefulSession:
         self._states = model.states
         self._specs = {name: model.main.inputs[name] for name in self._states}
         self._outputs = {state.output: name for name, state in self._states.items()}
+        self._free = self._free_of(model)
         self._results = [v for v in model.main.outputs if v not in self._outputs]
         self._lock = lock()
         self._initial = self._first(_sizes(model, shapes))
@@ -68,7 +69,7 @@ class StatefulSession:
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Like a call, but always gives a dict by name."""
         target = self.model.for_inputs(inputs)
-        free = {n: s for n, s in target.main.inputs.items() if n not in self._states}
+        free = self._free if target is self.model else self._free_of(target)
         given = by_name("session", free, {} if inputs is None and not free else inputs)
         places = self._places(out)
         with self._lock:
@@ -79,6 +80,10 @@ class StatefulSession:
                 self._check_following(following)
             self._now = following
         return results
+
+    def _free_of(self, model: LoadedModel) -> dict[str, TensorSpec]:
+        """The inputs that are no states."""
+        return {n: s for n, s in model.main.inputs.items() if n not in self._states}
 
     def _places(self, out: Any) -> dict[str, Any] | None:
         """Where outputs are written, by name. Raises InputError for one that a state takes."""

@@ -170,7 +170,7 @@ def _adapted(spec: TensorSpec, source: Format, target: Format) -> tuple[np.ndarr
     """A value before and after a conversion, in the formats' element types, and its scale."""
     if spec.dtype != "f32":  # moved as it is
         most = {"bool": 2, "u8": 256, "i8": 128}.get(spec.dtype, 2000)
-        array = np.random.default_rng(spec.elements).integers(0, most, spec.shape).astype(numpy_dtype(spec.dtype))
+        array = np.random.default_rng(spec.elements).integers(0, most, spec.sizes).astype(numpy_dtype(spec.dtype))
         return array, array, UNKNOWN
     if {source.dtype, target.dtype} & set(STORED_FORMS):
         array = _values_of(spec, source, target)
@@ -467,10 +467,10 @@ class _Wiring:
             a.reshape(-1).view(np.uint8)[:] = 0xFF
         return arrays
 
-    def run(self, ins: list[np.ndarray], outs: list[np.ndarray], workspace: np.ndarray, **how: bool) -> None:
-        """Run the kernel once, on this workspace where its memory is the host's. `how`: see its `run`."""
+    def run(self, ins: list[np.ndarray], outs: list[np.ndarray], workspace: np.ndarray, apart: bool = False) -> None:
+        """Run the kernel once, on this workspace where its memory is the host's. `apart`: each thread does its own share."""
         if self.kernel.host_memory:
-            self.kernel.run(ins, outs, workspace, self.threads, **how)
+            self.kernel.run(ins, outs, workspace, self.threads, apart)
         else:
             self.plan().session().run(ins, outs)
 

@@ -43,18 +43,26 @@ def fma(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> np.ndarray:
     return odd.astype(np.float32)
 
 
+def pair_of(scale: Scale) -> tuple[float, int]:
+    """The scale and the zero point of a value that has one of each."""
+    step, zero = scale.scale, scale.zero_point
+    assert not isinstance(step, tuple) and not isinstance(zero, tuple)
+    return step, zero
+
+
 def quantise(y: np.ndarray, scale: Scale, nan: int | None = None) -> np.ndarray:
     """float32 -> u8. `nan`: what NaN becomes, by default the zero point."""
-    zero = scale.zero_point
+    step, zero = pair_of(scale)
     with np.errstate(over="ignore"):
-        t = np.asarray(y, np.float32) * (np.float32(1) / np.float32(scale.scale))
+        t = np.asarray(y, np.float32) * (np.float32(1) / np.float32(step))
     q = np.clip(np.rint(t), -zero, 255 - zero) + np.float32(zero)
     return np.where(np.isnan(t), zero if nan is None else nan, q).astype(np.uint8)
 
 
 def dequantise(q: np.ndarray, scale: Scale) -> np.ndarray:
     """u8 -> float32."""
-    return np.float32(scale.scale) * (q.astype(np.int32) - scale.zero_point).astype(np.float32)
+    step, zero = pair_of(scale)
+    return np.float32(step) * (q.astype(np.int32) - zero).astype(np.float32)
 
 
 def held(array: np.ndarray, form: Format, scale: Scale) -> np.ndarray:
@@ -156,8 +164,9 @@ class Expected:
         operands, factor = [], np.float32(1)
         for i in (0, 1):
             if i in self.ports:
-                operands.append(self._array(i).astype(np.int64) - self.scales[i].zero_point)
-                factor = factor * np.float32(self.scales[i].scale)
+                step, zero = pair_of(self.scales[i])
+                operands.append(self._array(i).astype(np.int64) - zero)
+                factor = factor * np.float32(step)
             else:
                 q, s = weights(case.kind, i, self._array(i))
                 operands.append(q)
@@ -170,8 +179,9 @@ class Expected:
         if case.epilogue.add:
             i = len(case.inputs) - 1
             if i in self.ports and needs_scale("f32", self.ports[i].dtype):
-                r = (self._array(i).astype(np.int32) - self.scales[i].zero_point).astype(np.float32)
-                y = fma(r, np.float32(self.scales[i].scale), y)
+                step, zero = pair_of(self.scales[i])
+                r = (self._array(i).astype(np.int32) - zero).astype(np.float32)
+                y = fma(r, np.float32(step), y)
             else:
                 y = y + self._array(i)
         return [activated(y, case.epilogue)]
@@ -214,13 +224,14 @@ class Expected:
         size = math.sqrt(np.mean(np.square(wanted[0]))) if fine and wanted[0].size else 0.0
         if not size or wanted[0].dtype.kind != "f":
             return math.inf if not fine else 0.0
-        rounding = self.scales[n].scale ** 2 / 12
+        steps = [pair_of(s)[0] for s in self.scales]
+        rounding = steps[n] ** 2 / 12
         if self.case.kind not in LINEAR:
-            spread = max((s.scale for s in self.scales[:n]), default=0.0)
+            spread = max(steps[:n], default=0.0)
             return DEVIATIONS * math.sqrt(rounding + spread ** 2) / size
         variance = rounding + float(np.mean(self._variance(arrays)))
         if self.case.epilogue.add:
-            variance += self.scales[n - 1].scale ** 2 / 12
+            variance += steps[n - 1] ** 2 / 12
         return DEVIATIONS * math.sqrt(variance) / size
 
     def _variance(self, arrays: list) -> np.ndarray:

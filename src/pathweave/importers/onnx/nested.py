@@ -150,6 +150,6 @@ def given_of(node: Node, value, outer: str, exact: Sequence[int] | None = None) 
         dtype = node.builder.types.net_type(element_type(declared.elem_type, f"input {value.name!r} of a graph inside"))
     if dtype is None or shape is None:
         node.unsupported(f"the rank or the element type of {outer!r} is not known; export the model with fixed sizes")
-    fits = sizes is not None and len(sizes) == len(shape)
-    dims = tuple(d if d is not None and fits and sizes[i] == d else f"{value.name}.{i}" for i, d in enumerate(shape))
+    fixed = sizes if sizes is not None and len(sizes) == len(shape) else [None] * len(shape)
+    dims = tuple(d if d is not None and f == d else f"{value.name}.{i}" for i, (d, f) in enumerate(zip(shape, fixed)))
     return Given(TensorSpec(dtype, dims), node.builder.types.of(outer, dtype) or dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...net.net import TensorSpec
@@ -20,7 +20,7 @@ def _specs(dtype: str, *shapes: tuple[int, ...]) -> list[TensorSpec]:
 
 
 #: (kind, shape of each input, attributes): elements of any type.
-_MOVES: list[tuple[str, list[tuple[int, ...]], dict[str, Any]]] = [
+_MOVES: list[tuple[str, Sequence[tuple[int, ...]], Mapping[str, Any]]] = [
     ("reshape", [(1, 3, 4, 5)], {"shape": (3, -1)}), ("reshape", [(2, 6)], {"shape": (1, 3, 2, 2)}),
     ("reshape", [(1, 8)], {"shape": (1, 8, 1, 1)}), ("squeeze", [(2, 1, 3, 1)], {"axes": (1, 3)}),
     ("unsqueeze", [(3, 4)], {"axes": (0, 3)}), ("unsqueeze", [(1, 6)], {"axes": (2, 3)}), ("identity", [(2, 3, 4, 5)], {}),
@@ -107,7 +107,7 @@ def _functions() -> Iterator[Case]:
     for kind in ("abs", "sign", "relu", "neg", "clip"):
         for dtype in NUMBERS:
             if kind != "neg" or not dtype.startswith("u"):
-                attrs = {"min": 4.0 if dtype[0] == "u" else -20.5, "max": 30.0} if kind == "clip" else {}
+                attrs: dict[str, Any] = {"min": 4.0 if dtype[0] == "u" else -20.5, "max": 30.0} if kind == "clip" else {}
                 yield case(kind, *_specs(dtype, (5, 11)), values=("integral",), **attrs)
         yield case(kind, *_specs("i32", (2, 3, 4, 5)), values=("integral",))
     for kind in _FLOATING:
@@ -156,7 +156,7 @@ def _casts() -> Iterator[Case]:
     every = ("bool", "f32", "bf16", *NUMBERS)
     for a in every:
         for b in every:
-            source = {"source": "bf16"} if a == "bf16" else {}
+            source: dict[str, Any] = {"source": "bf16"} if a == "bf16" else {}
             # Floats that lie in the range of every type.
             values = "positive" if b.startswith("u") else "wide" if a in ("f16", "f32", "f64") else ""
             yield case("cast", *_specs(a, (5, 13)), dtype=b, values=(values,), **source)

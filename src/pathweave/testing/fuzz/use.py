@@ -21,6 +21,7 @@ from ...runtime.bound import BoundNet
 from ...runtime.inputs import random_inputs
 from ...runtime.model import LoadedModel, load
 from ...runtime.plan import build_plan
+from ...runtime.state import StatefulSession
 from ..edges import EDGES, FACTORS
 from ..guard import Guarded, fence, guarded
 from .target import Wrong
@@ -91,6 +92,7 @@ def converse(model: LoadedModel, after: LoadedModel, inputs: Mapping[str, Any]) 
     if not is_small(bind(model, shapes)[0]):
         return
     session, other = model.session(model.runnable().shapes_of(free)), after.session(model.runnable().shapes_of(free))
+    assert isinstance(session, StatefulSession) and isinstance(other, StatefulSession)  # models with states give no others
     first, kept = session.run(free), session.state()
     second = session.run(free)
     check_equal(first, other.run(free), "of a session, after saving and loading")

@@ -1,7 +1,8 @@
 /* The device mything0: the smallest one that computes. It keeps its values in memory of the host and works on one thread.
  *
- * A real device keeps its values in memory of its own (`host_memory` 0), puts work into a queue, and waits for it in
- * `synchronise`. The contract is pathweave/plugin.h; docs/problem.md says what the text of a problem is.
+ * A real device keeps its values in memory of its own (no PW_DEVICE_HOST), puts work into the queue of the context, and says
+ * by events when it is done; the runtime then makes its transfers of `copy`. The contract is pathweave/plugin.h, and
+ * docs/devices.md says how it is used; docs/problem.md says what the text of a problem is.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
@@ -29,11 +30,10 @@ typedef struct {
   uint64_t elements;
 } kernel;
 
-static int run(void *self, const void *const *in, void *const *out, void *workspace, pw_team *team) {
+static int run(void *self, const pw_context *context) {
   const kernel *k = self;
-  const float *x = in[0];
-  float *y = out[0];
-  (void)workspace, (void)team;
+  const float *x = context->in[0];
+  float *y = context->out[0];
   if (k->what != COMPUTE) memcpy(y, x, k->elements * sizeof *y);
   else for (uint64_t i = 0; i < k->elements; ++i) y[i] = compute(x[i]);
   return 0;
@@ -140,7 +140,7 @@ static const pw_routine_table *routine(void *device, uint32_t index) {
   return index < routine_count(device) ? &routines[index] : NULL;
 }
 
-/* ---- the device: is it there, its memory, its queue, its clock --------------------------------------------------- */
+/* ---- the device: is it there, its memory, its clock --------------------------------------------------- */
 
 static int probe(char *reason, size_t size) {
   (void)reason, (void)size; /* 0 with a reason where the hardware or its driver is absent */
@@ -152,34 +152,14 @@ static int open_device(void **device, char *reason, size_t size) {
   return 0;
 }
 static void close_device(void *device) { (void)device; }
-static int allocate(void *device, uint64_t bytes, void **memory) {
-  (void)device;
+static int allocate(void *device, uint32_t kind, uint64_t bytes, void **memory) {
+  (void)device, (void)kind;
   *memory = aligned_alloc(64, (bytes + 64) / 64 * 64);
   return *memory ? 0 : 1;
 }
-static void release(void *device, void *memory) {
-  (void)device;
+static void release(void *device, uint32_t kind, void *memory) {
+  (void)device, (void)kind;
   free(memory);
-}
-static int copy(void *device, void *target, const void *source, uint64_t bytes, void *stream) {
-  (void)device, (void)stream;
-  memcpy(target, source, bytes);
-  return 0;
-}
-static int stream_create(void *device, void **stream) {
-  (void)device;
-  *stream = NULL;
-  return 0;
-}
-static void stream_destroy(void *device, void *stream) { (void)device, (void)stream; }
-static int synchronise(void *device, void *stream) {
-  (void)device, (void)stream;
-  return 0;
-}
-static int event_record(void *device, void *stream, void **event) {
-  (void)device, (void)stream;
-  *event = NULL;
-  return 0;
 }
 static uint64_t now(void *device) {
   struct timespec t;
@@ -191,30 +171,31 @@ static const char *capabilities(void *device) {
   (void)device;
   return "";
 }
+static const char *identity(void *device) {
+  (void)device;
+  return "say here what decides how fast it is: model, driver, clocks";
+}
 
-__attribute__((visibility("default"))) const pw_device_table *pathweave_device(uint32_t abi) {
-  static const pw_device_table table = {.size = sizeof(pw_device_table),
-                                        .abi = PW_ABI,
-                                        .name = DEVICE,
-                                        .description = "say here what it is",
-                                        .clock = PW_CLOCK_WALL,
-                                        .emulated = 0,
-                                        .host_memory = 1,
-                                        .probe = probe,
-                                        .open = open_device,
-                                        .close = close_device,
-                                        .allocate = allocate,
-                                        .release = release,
-                                        .upload = copy,
-                                        .download = copy,
-                                        .stream_create = stream_create,
-                                        .stream_destroy = stream_destroy,
-                                        .stream_synchronise = synchronise,
-                                        .event_record = event_record,
-                                        .event_wait = synchronise,
-                                        .now = now,
-                                        .capabilities = capabilities,
-                                        .routine_count = routine_count,
-                                        .routine = routine};
-  return abi == PW_ABI ? &table : NULL;
+static const pw_device_table table = {.size = sizeof(pw_device_table),
+                                      .abi = PW_ABI,
+                                      .name = DEVICE,
+                                      .description = "say here what it is",
+                                      .clock = PW_CLOCK_WALL,
+                                      .flags = PW_DEVICE_HOST,
+                                      .probe = probe,
+                                      .open = open_device,
+                                      .close = close_device,
+                                      .identity = identity,
+                                      .capabilities = capabilities,
+                                      .now = now,
+                                      .routine_count = routine_count,
+                                      .routine = routine,
+                                      .allocate = allocate,
+                                      .release = release};
+
+/* The devices of this library. */
+__attribute__((visibility("default"))) const pw_device_table *const *pathweave_devices(uint32_t abi, uint32_t *count) {
+  static const pw_device_table *const tables[] = {&table};
+  *count = sizeof tables / sizeof *tables;
+  return abi == PW_ABI ? tables : NULL;
 }

@@ -102,10 +102,10 @@ def _broken(n: Node, inputs: list[str]) -> bool:
 
 def _emit(n: Node, kind: str, inputs: list[str], attrs: dict, types: list) -> None:
     """The layer; without one of its blocks its outputs are missing."""
-    blocks = [v for v in attrs.values() if v is None or isinstance(v, Block)]
-    if None in blocks:
+    if any(v is None for v in attrs.values()):
         n.conversion.poisoned.update(v for v in n.outputs if v)
         return
+    blocks = [v for v in attrs.values() if isinstance(v, Block)]
     count = len(blocks[0].net.outputs) - (kind == "loop")
     if count < len(n.outputs):
         raise ValueError(f"it has {len(n.outputs)} outputs, the graph inside makes {count}")
