@@ -270,6 +270,7 @@ def _uniform(loaded: Any, bound: Any, allowed: Any, accuracy: str, inputs: dict[
 
 def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:
     from ..net.accuracy import common_class
+    from ..profiling.rounds import block_runs
     from ..report.agreement import least_accurate
     from ..report.bench import Entry
     from ..report.routes import origin_of
@@ -284,9 +285,11 @@ def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any
         return list(as_declared(bound, session.run(inputs)).values())  # views, so that all engines' outputs compare
     call()
     seconds = SYSTEM.now() - begin
+    counts = session.counts()
+    blocks = block_runs(plan, counts) if counts and plan.bound.flat.blocks else None
     overlap = overlap_of(plan, session, inputs)
     return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan), prepare_s=seconds,
-                 overlap=overlap.to_json() if overlap else None)
+                 overlap=overlap.to_json() if overlap else None, blocks=blocks)
 
 
 def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Error, ProfileError
+from ..layers import kind_of
 from ..net.net import Layer, Net
 from ..runtime.bound import BoundNet
 from ..runtime.builder import CONTROL
@@ -76,7 +77,7 @@ class Counts:
         found = {"": 1.0}
         for name, (layer, around) in _blocks(bound):
             inner = self.runs.get(name, 0.0)
-            weight = UNTAKEN if layer.kind == "if" else UNENTERED
+            weight = UNTAKEN if kind_of(layer.kind).program == "branches" else UNENTERED
             found[name] = inner if inner > 0 else weight * found[around]
         return found
 
@@ -168,7 +169,7 @@ def single(bound: BoundNet, layer: Layer) -> BoundNet:
     inputs = {v: bound.spec(v) for v in bound.dynamic(layer)}
     constants = {v: bound.net.constants[v] for v in layer.inputs if v in bound.net.constants}
     net = Net(inputs, list(layer.outputs), [layer], constants)
-    return BoundNet.bind(net) if bound.finds_sizes(layer) else BoundNet(net, bound.scales)
+    return BoundNet.bind(net).at_sizes(bound.sizes) if bound.finds_sizes(layer) or layer.blocks else BoundNet(net, bound.scales)
 
 
 def late_symbols(bound: BoundNet) -> list[str]:

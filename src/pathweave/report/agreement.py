@@ -11,6 +11,8 @@ from ..net.compare import Agreement, compare
 from ..net.floats import numbers_of
 
 if TYPE_CHECKING:
+    from ..runtime.bound import BoundNet
+    from ..runtime.catalogue import Candidate
     from ..runtime.plan import Plan
 
 
@@ -43,23 +45,21 @@ def layer_errors(plan: Plan, inputs: Mapping[str, Any],
     rounded.
     """
     from ..meaning.evaluate import run_layer
-    from ..net.net import Net
-    from ..runtime.bound import BoundNet
+    from ..profiling.rounds import single
     from ..runtime.inputs import as_declared
     from ..runtime.plan import build_plan
-    bound, net = plan.bound, plan.bound.net
+    bound, choices = _as_run(plan, inputs)
+    net = bound.net
     values = as_declared(bound, inputs)
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     rows = []
     for i, layer in enumerate(net.layers):
         tell(i / len(net.layers), layer.name)
-        names = [v for _, v in net.dynamic_inputs(layer)]
         arguments = [None if not v else values[v] if v in values else net.constants[v] for v in layer.inputs]
         wanted = run_layer(layer, [_double(a) for a in arguments])
-        constants = {v: net.constants[v] for v in layer.inputs if v in net.constants}
-        single = BoundNet(Net({v: net.specs[v] for v in names}, list(layer.outputs), [layer], constants), bound.scales)
-        candidate = plan.choices[layer.name]
-        got = build_plan(single, {layer.name: candidate}, [], plan.threads).session().run({v: values[v] for v in names})
+        alone, candidate = single(bound, layer), choices[layer.name]
+        own = {x.name: choices[x.name] for x in alone.all_layers()}
+        got = build_plan(alone, own, [], plan.threads).session().run({v: values[v] for v in alone.inputs})
         error = worst(compare(got[v], w) for v, w in zip(layer.outputs, wanted))
         rows.append({"index": i, "layer": layer.name, "kind": layer.kind, "routine": candidate.routine,
                      "variant": candidate.variant, "accuracy": candidate.accuracy, "problem": candidate.problem.text,
@@ -71,6 +71,22 @@ def layer_errors(plan: Plan, inputs: Mapping[str, Any],
             if v in values and last_use.get(v) == i:
                 del values[v]
     return rows
+
+
+def _as_run(plan: Plan, inputs: Mapping[str, Any]) -> tuple[BoundNet, dict[str, Candidate]]:
+    """The bound net of a plan at the sizes that its layers find out on these inputs, and what its layers run there."""
+    from ..runtime import catalogue
+    if plan.bound.opened is None:
+        return plan.bound, plan.choices
+    session = plan.session()
+    session.run(inputs)
+    bound = plan.bound.at_sizes({n: size for n, size in session.sizes().items() if size > 0})
+    choices = dict(plan.choices)
+    for layer, problem in zip(bound.flat.layers, bound.flat.problems(plan.threads)):
+        c = choices[layer.name]
+        found = catalogue.find(problem, c.routine, c.variant)
+        choices[layer.name] = found if isinstance(found, catalogue.Candidate) else c
+    return bound, choices
 
 
 def _double(array: Any) -> Any:

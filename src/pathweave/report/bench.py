@@ -30,7 +30,7 @@ SEED = 20260
 class Entry:
     """One engine of a run. `call`: runs once, None where it is out (`reason`). `prepare_s`: loading, first call included.
     `top1`: rows of scores [N,C] whose best class is the reference's, and all rows. `overlap`: which of its steps ran at the
-    same time, where it crosses devices."""
+    same time, where it crosses devices. `blocks`: how often each block ran in a call."""
 
     name: str
     call: Callable[[], Sequence[Any]] | None = None
@@ -41,6 +41,7 @@ class Entry:
     agreement: Agreement | None = None
     top1: tuple[int, int] | None = None
     overlap: dict[str, Any] | None = None
+    blocks: dict[str, int] | None = None
     samples: list[float] = field(default_factory=list)
 
     @property
@@ -145,6 +146,8 @@ def report(entries: Sequence[Entry], facts: Mapping[str, Any], run: Mapping[str,
                 row["ratio_median"] = e.times.median / first.times.median
         if e.overlap:
             row["overlap"] = e.overlap
+        if e.blocks:
+            row["blocks"] = e.blocks
         if e.agreement:
             row["difference"], row["difference_rms"] = e.agreement.largest, e.agreement.rms
             row["top1"] = e.top1
@@ -170,6 +173,8 @@ def table(result: Mapping[str, Any]) -> Table:
                Column("reason", "not run because")]
     shapes = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in run["shapes"].items())
     beside = [f"{r['engine']}: {sentence(r['overlap'], show_time)}" for r in rows if r.get("overlap")]
+    beside += [f"{r['engine']}: runs of blocks in a call: {', '.join(f'{name} {n}' for name, n in r['blocks'].items())}"
+               for r in rows if r.get("blocks")]
     return Table(columns, rows, f"{run['model']}   {shapes}   {counted(run['threads'], 'thread')}", [
         f"{counted(run['rounds'], 'round')} of {counted(run['calls'], 'call')}, interleaved; ratio: time over that of "
         f"{run['first']}; difference: largest, over the largest output of {run.get('reference', run['first'])}; "

@@ -51,10 +51,10 @@ class Work:
     variant: str
     steps: list[int]
     dtype: str
-    runs: float = 1.0
     operations: int = 0
     own: int | None = None
     bytes: dict[str, int] = field(default_factory=dict)
+    runs: float = 1.0
 
 
 def works(plan: Plan, limits: Limits, counts: Sequence[int] | None = None) -> list[Work]:

@@ -212,6 +212,8 @@ class BoundNet:
         out. Raises ShapeError where they do not fit."""
         if self.opened is None:
             return self
+        if self.base is not self:
+            return self.base.at_sizes(sizes).fused(n for n in self.base.regions if n in self.index)
         found = {**self.sizes, **{n: size for n, size in sizes.items() if n not in self.opened.given}}
         net = BoundNet(self.opened.at(self.opened.example(found)), self.scales, layouts=self.layouts, opened=self.opened,
                        sizes=found)

@@ -193,7 +193,7 @@ def _all(problem: Problem) -> tuple[list[Candidate], list[Refusal]]:
     answer[0].extend(_of_one_thread(problem))
     if problem.kind != "adapt":
         if _is_nested(problem.kind):
-            answer[0].append(program_candidate(problem))
+            answer[0].extend(program_candidates(problem))
         answer[0].append(numpy_candidate(problem))
     else:
         answer[0].extend(_numpy_adapt(problem))
@@ -332,10 +332,19 @@ def _is_nested(kind: str) -> bool:
 PROGRAM = "program"
 
 
-def program_candidate(problem: Problem) -> Candidate:
-    """A layer with blocks as steps of the plan around it: values go in and out row-major."""
-    return replace(numpy_candidate(problem), routine=f"{problem.kind}/{PROGRAM}:any:plain:cpu", version=1, reference=False,
-                   takes_epilogue=False)
+def program_candidates(problem: Problem) -> list[Candidate]:
+    """A layer with blocks as steps of the plan around it. Values go in and out row-major; those that branches give may lie in
+    another layout, in which each branch then has to give them. What blocks capture is read as it lies."""
+    from ..layers import kind_of
+    plain = replace(numpy_candidate(problem), routine=f"{problem.kind}/{PROGRAM}:any:plain:cpu", version=1, reference=False,
+                    takes_epilogue=False)
+    found = [plain]
+    for layout in LAYOUTS if kind_of(problem.kind).program == "branches" else ():
+        fit = [s.dtype == "f32" and of_rank(layout, s.rank) and fits(layout, s.sizes) for s in problem.outputs]
+        outs = tuple(form._replace(layout=layout) if ok else form for ok, form in zip(fit, plain.outs))
+        if outs != plain.outs and all(outs != c.outs for c in found):
+            found.append(replace(plain, routine=f"{problem.kind}/{PROGRAM}:any:{layout}:cpu", outs=outs))
+    return found
 
 
 #: The device of routines that are NumPy code.

@@ -51,9 +51,13 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
                for i, layer in enumerate(bound.layers)]
     check = getattr(restrict, "check", None)
     if check and not fixed:  # a word without effect was not meant; it may mean a region that a layer is in
-        check(bound.layers, [[*found, *(c for region in bound.regions.values() if layer.name in region.layers
-                                        for c in bound.region_candidates(region, threads, accuracy))]
-                             for layer, found in zip(bound.layers, options)])
+        offered = [[*found, *(c for region in bound.regions.values() if layer.name in region.layers
+                              for c in bound.region_candidates(region, threads, accuracy))]
+                   for layer, found in zip(bound.layers, options)]
+        for i, place in enumerate(bound.flat.places if bound.nested else ()):
+            if place.block:
+                offered[place.position] += bound.flat.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
+        check(bound.layers, offered)
     walks = [_walk(bound, options, layout) for layout in UNIFORM_LAYOUTS]
     chosen = min(walks, key=lambda walk: walk[1])[0]
     for name, blocks in bound.nested.items():

@@ -145,7 +145,7 @@ class Flat:
 def block_formats(layer: Layer, block: BoundNet, candidate: Candidate) -> list[Format]:
     """The formats in which a layer's routine wants the outputs of a block: those of its own outputs for branches, else
     row-major."""
-    if layer.kind == "if":
+    if kind_of(layer.kind).program == "branches":
         return list(candidate.outs)
     return [plain_format(block.spec(v).dtype, block.spec(v).rank) for v in block.net.outputs]
 
