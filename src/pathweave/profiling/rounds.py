@@ -92,7 +92,7 @@ class Counts:
 
     def measurements(self, bound: BoundNet, threads: int, host: str, date: float) -> list[Measurement]:
         """What a store keeps of them."""
-        numbers = {ROUNDS: {n: c for n, c in self.runs.items() if c > 0}, SIZE: self.sizes}
+        numbers: dict[str, Mapping[str, float]] = {ROUNDS: {n: c for n, c in self.runs.items() if c > 0}, SIZE: self.sizes}
         return [Measurement(host, *_key(bound, threads, routine, name), (float(n),), date, about=About((), ()).text(),
                             id=f"{routine} {bound.signature[:32]} {threads} {host} {name}")
                 for routine, found in numbers.items() for name, n in found.items()]

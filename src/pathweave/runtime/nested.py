@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 def bound_blocks(bound: BoundNet, layer: Layer) -> dict[str, BoundNet]:
     """The blocks of a layer, by attribute, bound. Names of values and layers begin with those of layer and attribute."""
     from .bound import BoundNet
-    found = {}
+    found: dict[str, BoundNet] = {}
     for name, block in layer.blocks.items():
         if any(block == layer.attrs[other] for other in found):
             continue  # the same branch, whatever the condition
         specs = _given(bound, layer, block)
         net = _renamed(block.net, f"{layer.name}/{name}/")
         opened = bind_open(net, dict(zip(net.inputs, specs)))
-        assert bound.opened is not None
-        sizes = opened.example({**bound.sizes, **{n: bound.sizes[n] for n in opened.given if n in bound.sizes}})
+        sizes = opened.example(bound.sizes)
         found[name] = BoundNet(opened.at(sizes), opened=opened, sizes=sizes)
     return found
 

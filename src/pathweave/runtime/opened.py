@@ -224,7 +224,8 @@ class _Template:
                             {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
 
 
-def _other_maker(own: Candidate, template: _Template, constants: list[Any], scales: list[Scale]) -> Callable[[list[int]], Kernel]:
+def _other_maker(own: Candidate, template: _Template, constants: list[Any],
+                 scales: list[Scale]) -> Callable[[list[int]], Kernel]:
     """What makes a kernel for sizes that the routine itself declines, such as none: of another routine with these ports."""
     def make(values: list[int]) -> Kernel:
         from .prepare import kernel_of, python_kernel
