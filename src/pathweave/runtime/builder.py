@@ -175,11 +175,11 @@ class Builder:
         c = _first_in(problem, form)
         kernel = kernel_of(f"constant {name!r}", c, [(array, constant_id(array))])
         step = Step(f"copy {name}", "copy", c.routine, c.variant, c.ins, c.outs, name, 0, problem.text)
-        self._step(step, Prepared(c.routine, kernel, (0,), (1,)), [], [index])
+        self._step(step, Prepared(c.routine, kernel, (0,), (1,)), [], [index], c)
         return index
 
-    def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int]) -> None:
-        share, reuse = self.opened.keeps(ins, outs, self.values, prepared.share, prepared.reuse)
+    def _step(self, step: Step, prepared: Prepared, ins: list[int], outs: list[int], own: Candidate) -> None:
+        share, reuse = self.opened.keeps(ins, outs, self.values, prepared.share, prepared.reuse, own)
         self.steps.append(step)
         self.kernels[id(prepared.kernel)] = step.routine, prepared.kernel
         self.native_steps.append((step.label, prepared.kernel, ins, outs, share, reuse))
@@ -200,7 +200,7 @@ class Builder:
             step = Step(label, layer.name, own.routine, own.variant, tuple(formats[i] for i in p.ins),
                         tuple(formats[i] for i in p.outs), "", part, c.problem.text)
             self.opened.add_layer_step(len(self.steps), layer, part, own)
-            self._step(step, p, [slots[i] for i in p.ins], [slots[i] for i in p.outs])
+            self._step(step, p, [slots[i] for i in p.ins], [slots[i] for i in p.outs], own)
 
     def _check_ports(self, layer: Layer, c: Candidate, names: tuple[str, ...]) -> None:
         if len(c.ins) != len(names) or len(c.outs) != len(layer.outputs):
@@ -247,7 +247,7 @@ class Builder:
         label = f"adapt {value} {conversion.source}>{conversion.target}"
         step = Step(label, "adapt", c.routine, c.variant, c.ins, c.outs, value, 0, problem.text)
         self.opened.add_adapt_step(len(self.steps), value, c, self.bound.scales.get(value))
-        self._step(step, self.cache.adapt(c, self.bound.scales.get(value)), [made[conversion.source]], [index])
+        self._step(step, self.cache.adapt(c, self.bound.scales.get(value)), [made[conversion.source]], [index], c)
         made[conversion.target] = index
         self.used.append(conversion)
 
@@ -277,7 +277,7 @@ class Builder:
         step = Step(f"copy {name}", "copy", c.routine, c.variant, c.ins, c.outs, name, 0, problem.text)
         if source is not None:
             self.opened.add_adapt_step(len(self.steps), name, c, None)
-        self._step(step, Prepared(c.routine, kernel, (0,), (1,)), ins, [index])
+        self._step(step, Prepared(c.routine, kernel, (0,), (1,)), ins, [index], c)
         return index
 
 

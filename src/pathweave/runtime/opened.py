@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import SizeError
 from ..net.dim import MOST_SIZE, Expr, highest, substitute, symbols_of
-from ..net.format import itemsize
+from ..net.format import itemsize, plain_layout
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.scales import UNKNOWN, Scale
@@ -87,12 +87,17 @@ class OpenSteps:
         self._bytes[index] = _bytes(sizes, dtype)
 
     def keeps(self, ins: Sequence[int], outs: Sequence[int], values: Sequence[tuple[int, str]],
-              share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]]) -> tuple[list[Any], list[Any]]:
-        """The hints on memory that hold at all sizes: of values that have the same number of bytes at each of them."""
+              share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]], own: Candidate) -> tuple[list[Any], list[Any]]:
+        """The hints on memory of a step that hold at all sizes: of values that have the same number of bytes at each of them,
+        where these are the same bytes not just because some size happens to be 1."""
+        if not {*ins, *outs} & self.values.keys():
+            return list(share), list(reuse)
+        if own.problem.kind == "adapt":
+            return [], []
         def alike(a: int, b: int) -> bool:
             return self._bytes.get(a, values[a][0]) == self._bytes.get(b, values[b][0])
-        whole = [(i, o, at) for i, o, at in share
-                 if not {ins[i], outs[o]} & self.values.keys() or at == 0 and alike(ins[i], outs[o])]
+        whole = [(i, o, at) for i, o, at in share if not {ins[i], outs[o]} & self.values.keys()
+                 or at == 0 and _is_view(own) and alike(ins[i], outs[o])]
         return whole, [(i, o) for i, o in reuse if alike(ins[i], outs[o])]
 
     def add_layer_step(self, step: int, layer: Layer, part: int, own: Candidate) -> None:
@@ -169,6 +174,16 @@ class OpenSteps:
             if template.open_attrs <= set(implied):
                 self.opens.append(step)
         self.makers[step] = template.slots, how
+
+
+def _is_view(own: Candidate) -> bool:
+    """Whether the output of a candidate has the bytes of its input at all sizes."""
+    from ..layers import kind_of
+    forms = [*own.ins, *own.outs]
+    if own.problem.kind == "identity":
+        return len(set(forms)) == 1
+    ranks = [s.rank for s in (own.problem.inputs[0], *own.problem.outputs) if s]
+    return kind_of(own.problem.kind).view and [f.layout for f in forms] == [plain_layout(rank) for rank in ranks]
 
 
 def _bytes(dims: Dims, dtype: str) -> object:
