@@ -87,7 +87,8 @@ class OpenSteps:
         self._bytes[index] = _bytes(sizes, dtype)
 
     def keeps(self, ins: Sequence[int], outs: Sequence[int], values: Sequence[tuple[int, str]],
-              share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]], own: Candidate) -> tuple[list[Any], list[Any]]:
+              share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]],
+               own: Candidate) -> tuple[list[Any], list[Any]]:
         """The hints on memory of a step that hold at all sizes: of values that have the same number of bytes at each of them,
         where these are the same bytes not just because some size happens to be 1."""
         if not {*ins, *outs} & self.values.keys():
