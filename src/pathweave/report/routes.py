@@ -80,7 +80,7 @@ def _rows(plan: Plan, route: Route | None, steps_ns: np.ndarray | None) -> list[
             "routine": plan.choices[step.layer].routine if is_control(step) else step.routine,
             "variant": "" if is_control(step) else step.variant,
             "formats": _formats(step.ins, step.outs),
-            "predicted_ns": paid.get((flat.origin(step.value), step.ins[0], step.outs[0])) if adapt else
+            "predicted_ns": paid.get((flat.origin(step.value), *step.ins, *step.outs)) if adapt else
             choice.predicted_ns if choice else None,
             "measured_ns": ns,
             "runner_up": f"{runner['routine']} {runner.get('variant', '')}".strip() if runner else None,
