@@ -98,3 +98,12 @@ def test_a_session_of_an_open_plan_refuses_what_does_not_fit():
         session({"x": array(rng, 9, 3), "z": array(rng, 8, 2)})
     x, z = array(rng, 9, 3), array(rng, 9, 2)
     assert np.array_equal(session({"x": x, "z": z}), np.concatenate([x, z], 1))
+
+
+def test_largest_sizes_may_be_numbers_of_numpy():
+    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": (2, "L")})
+    plan = model.plan(most={"L": np.int64(20)})
+    x = array(np.random.default_rng(1), 2, 17)
+    assert plan.most == {"L": 20} and np.array_equal(plan.session()(x), -x)
+    with pytest.raises(InputError, match="'L' is np.int64\\(0\\)"):
+        model.plan(most={"L": np.int64(0)})

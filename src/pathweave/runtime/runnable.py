@@ -130,8 +130,9 @@ class Runnable:
         if not isinstance(most, Mapping) or not most:
             raise InputError(f"plan: most: expected a dict from symbols to their largest sizes, got {most!r}")
         for name, size in most.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
                 raise InputError(f"plan: most: {name!r} is {size!r}; expected a size of 1 or more")
+        most = {name: int(size) for name, size in most.items()}
         shapes = resolve_shapes(self.net, dict(most))
         sizes = symbols_at(self.net, shapes)
         unknown = [n for n in most if n not in sizes]
