@@ -244,6 +244,8 @@ class Runnable:
             kept = self._open_entries.get(id(plan))
             if kept is None or kept[1].plan is not plan.plan:
                 self._open_known.clear()
+                held = {id(p) for p in self._open.plans()}
+                self._open_entries = {k: e for k, e in self._open_entries.items() if id(e[0].plan) in held}
                 kept = self._open_entries[id(plan)] = plan, _Entry(plan.plan)
             return plan, kept[1], sizes
 
