@@ -264,6 +264,7 @@ struct Unfit : std::runtime_error {
     }
   }
   if (code == Session::kUnfit) throw Unfit(where + ": " + session.message());
+  if (code == kOutside) throw std::out_of_range(where + " " + failure_text(code));
   throw std::runtime_error(where + " " + failure_text(code));
 }
 

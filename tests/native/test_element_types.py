@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import pathweave
+from pathweave.errors import InputError
 from pathweave.layers import kind_of
 from pathweave.net.format import numpy_dtype
 from pathweave.net.net import TensorSpec
@@ -208,7 +209,7 @@ def test_the_error_names_the_layer():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     session = pathweave.load(model.SerializeToString(), threads=2).session()
     x = np.arange(21, dtype=np.float32).reshape(7, 3)
-    with pytest.raises(RuntimeError, match=r"tokens.*an index that lies outside of the axis"):
+    with pytest.raises(InputError, match=r"tokens.*an index that lies outside of the axis.*expected indices from -n to n - 1"):
         session({"x": x, "i": np.array([1, 7])})
     assert np.array_equal(session({"x": x, "i": np.array([1, -1])}), x[[1, -1]])
 

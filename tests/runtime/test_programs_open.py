@@ -148,3 +148,25 @@ def test_a_session_of_an_open_plan_refuses_what_does_not_fit():
         session({"x": array(rng, 9, 3), "z": array(rng, 8, 2)})
     x, z = array(rng, 9, 3), array(rng, 9, 2)
     assert np.array_equal(session({"x": x, "z": z}), np.concatenate([x, z], 1))
+
+
+def test_largest_sizes_may_be_numbers_of_numpy():
+    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": (2, "L")})
+    plan = model.plan(most={"L": np.int64(20)})
+    x = array(np.random.default_rng(1), 2, 17)
+    assert plan.most == {"L": 20} and np.array_equal(plan.session()(x), -x)
+    with pytest.raises(InputError, match="'L' is np.int64\\(0\\)"):
+        model.plan(most={"L": np.int64(0)})
+
+
+def test_sessions_of_plans_that_were_dropped_are_dropped():
+    """Sizes of which the plan at hand is none make another plan; the last few are kept, and no more."""
+    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": (2, "L")})
+    runnable = model.runnable()
+    for length in range(5, 30):
+        x = array(np.random.default_rng(length), 2, length)
+        assert np.array_equal(model(x), -x)
+        for plans in runnable._open._plans.values():
+            for plan in plans:
+                runnable._open.unfit(plan, {"L": length + 1})
+    assert 0 < len(runnable._open_entries) <= len(runnable._open.plans()) < 10

@@ -329,6 +329,19 @@ def test_tables_show_blocks_below_their_layer(store):
     assert {"loop", "  body:", "    conv", "      then_branch:"} <= shown
 
 
+def test_table_of_a_loop_whose_condition_is_constant():
+    """The step that writes the condition reads no value."""
+    body = helper.make_graph([helper.make_node("Identity", ["go"], ["more"]), helper.make_node("Neg", ["v"], ["w"])], "body",
+                             [V("i", TensorProto.INT64, []), V("go", TensorProto.BOOL, []), V("v", F, ["N"])],
+                             [V("more", TensorProto.BOOL, []), V("w", F, ["N"])])
+    model = pw.load(onnx_model([helper.make_node("Loop", ["m", "", "x"], ["y"], "loop", body=body)],
+                               [V("x", F, ["N"]), V("m", TensorProto.INT64, [])], [V("y", F, ["N"])], []))
+    plan = model.plan(shapes={"N": 4})
+    assert any(step.layer == "copy" and not step.ins for step in plan.steps)
+    shown = [r["layer"].strip() for r in route_table(plan).rows]
+    assert "loop" in shown and "Neg_1" in shown
+
+
 def test_restriction_speaks_about_layers_in_blocks(store):
     model = pw.load(loop_with_condition())
     profile = pw.profile(model, threads=THREADS, store=store, budget_s=1e6, timer=FlowClock(), progress=False,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import log2
 
-from ..errors import Error, OutOfMemoryError
+from ..errors import Error, OutOfMemoryError, SizeError
 from ..meaning.opened import OpenNet
 from ..net.dim import MOST_SIZE, symbol
 from ..net.net import Net, TensorSpec
@@ -45,6 +45,16 @@ class OpenPlan:
     def distance(self, sizes: Mapping[str, int]) -> float:
         """How far sizes are from those that it was made for."""
         return sum(abs(log2(sizes[n]) - log2(s)) for n, s in self.made_for.items())
+
+
+def _grow(found: OpenPlan, sizes: Mapping[str, int]) -> None:
+    """Plan memory for larger sizes: rounded up, or just for these where that would be too much."""
+    most = {n: max(size, found.most[n]) for n, size in sizes.items()}
+    try:
+        larger = {n: rounded_up(size) if size > found.most[n] else size for n, size in most.items()}
+        found.plan, found.most = found.plan.resized(larger), larger
+    except (SizeError, OutOfMemoryError):
+        found.plan, found.most = found.plan.resized(most), most
 
 
 class OpenPlans:
@@ -114,8 +124,7 @@ class OpenPlans:
             plans.append(found)
             del plans[:-KEPT]
         if any(size > found.most[n] for n, size in sizes.items()):
-            found.most = {n: rounded_up(size) if size > found.most[n] else found.most[n] for n, size in sizes.items()}
-            found.plan = found.plan.resized(found.most)
+            _grow(found, sizes)
         return found
 
     def unfit(self, plan: OpenPlan, sizes: Mapping[str, int]) -> None:

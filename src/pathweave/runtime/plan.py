@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutOfMemoryError, RouteError, SizeError
 from ..net import memory
+from ..net.dim import Expr, highest, substitute
+from ..net.format import itemsize
 from ..net.net import TensorSpec
 from ..net.route import Conversion, Route
 from ..net.size import advice, max_bytes, size_bytes
@@ -95,7 +98,16 @@ class Plan:
             handle = self._handle.resized([most[n] for n in self.bound.opened.given])
         except MemoryError as e:
             raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
-        _check_arena(handle.peak_bytes, handle.workspace_bytes, 0, handle.elsewhere_bytes)
+        known = {n: largest_at(s.dims, most) for n, s in self.bound.opened.net.specs.items()
+                 if n in self.inputs or n in self.outputs and n not in self.late}
+        for name, elements in known.items():
+            spec = self.bound.spec(name)
+            limit = max_bytes()
+            if elements * itemsize(spec.dtype) > limit:
+                raise SizeError(f"plan: {name!r} would take {elements * itemsize(spec.dtype)} bytes: expected at most {limit}; "
+                                f"{advice(limit)}")
+        results = sum(known[n] * itemsize(self.bound.spec(n).dtype) for n in self.outputs if n in known)
+        _check_arena(handle.peak_bytes, handle.workspace_bytes, results, handle.elsewhere_bytes)
         other = object.__new__(Plan)
         other.__dict__.update(self.__dict__)
         other._handle, other.most = handle, dict(most)
@@ -147,6 +159,11 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
     _check_arena(handle.peak_bytes, handle.workspace_bytes, results, handle.elsewhere_bytes)
     return Plan(bound, handle, tuple(builder.steps), choices, builder.used, threads, tuple(builder.kernels.values()),
                 route, tuple(builder.late), tuple(builder.opened.table.symbols))
+
+
+def largest_at(dims: Sequence[int | Expr], sizes: Mapping[str, int]) -> int:
+    """Elements of a value at sizes of the symbols that are given."""
+    return prod(highest(substitute(d, sizes)) for d in dims)
 
 
 def _check_memory(bound: BoundNet) -> None:

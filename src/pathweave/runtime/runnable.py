@@ -130,8 +130,9 @@ class Runnable:
         if not isinstance(most, Mapping) or not most:
             raise InputError(f"plan: most: expected a dict from symbols to their largest sizes, got {most!r}")
         for name, size in most.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
                 raise InputError(f"plan: most: {name!r} is {size!r}; expected a size of 1 or more")
+        most = {name: int(size) for name, size in most.items()}
         shapes = resolve_shapes(self.net, dict(most))
         sizes = symbols_at(self.net, shapes)
         unknown = [n for n in most if n not in sizes]
@@ -243,6 +244,8 @@ class Runnable:
             kept = self._open_entries.get(id(plan))
             if kept is None or kept[1].plan is not plan.plan:
                 self._open_known.clear()
+                held = {id(p) for p in self._open.plans()}
+                self._open_entries = {k: e for k, e in self._open_entries.items() if id(e[0].plan) in held}
                 kept = self._open_entries[id(plan)] = plan, _Entry(plan.plan)
             return plan, kept[1], sizes
 

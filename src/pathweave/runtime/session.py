@@ -96,6 +96,9 @@ class Session:
             raise UnfitSizesError(f"session: the plan does not do for the sizes that were met: {e}") from e
         except MemoryError as e:
             raise OutOfMemoryError("session: no memory for values whose sizes were met in the run") from e
+        except IndexError as e:
+            raise InputError(f"session: {e}; expected indices from -n to n - 1 on an axis of n elements: correct the input "
+                             "that they come from") from e
 
     def _with_late(self, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of the last run, those among them whose sizes were not known before."""
