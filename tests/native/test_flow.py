@@ -30,6 +30,11 @@ def control(label: str, ins=(), outs=()) -> tuple:
     return (label, None, list(ins), list(outs), [], [])
 
 
+def same(ins, outs) -> None:
+    """A kernel that copies."""
+    outs[0][:] = ins[0]
+
+
 def doubling(source: int, target: int) -> tuple:
     def double(ins, outs):
         outs[0][:] = 2 * ins[0]
@@ -41,7 +46,7 @@ def loop_plan(threads: int = 1, **changes):
     args = {
         "values": [FLOAT, WORD, FLOAT, WORD, FLOAT],
         "steps": [control("first", [0], [2]), control("loop", [1], [3]), doubling(2, 4), control("next", [4, 2]),
-                  control("again", [2, 3]), python_step(lambda i, o: o[0].__setitem__(slice(None), i[0]), [[1]], [[1]], [2], [5])],
+                  control("again", [2, 3]), python_step(same, [[1]], [[1]], [2], [5])],
         "control": {0: ("copy", -1, -1, 0, -1, NONE), 1: ("loop", 5, 1, 0, -1, (True, False, False)),
                     3: ("copy", -1, -1, 0, -1, NONE), 4: ("again", 2, 1, 0, -1, NONE)},
     }
@@ -69,7 +74,8 @@ SIZES = [("symbol", 1, 10), ("number", 3, 0), ("multiply", 0, 1)]
 #: What is wrong, and a part of the message.
 HOSTILE = {
     "a jump past the end": ({"control": lambda c: {**c, 1: ("loop", 7, 1, 0, -1, (True, False, False))}}, "does not exist"),
-    "a jump before the beginning": ({"control": lambda c: {**c, 1: ("loop", -1, 1, 0, -1, (True, False, False))}}, "does not exist"),
+    "a jump before the beginning": ({"control": lambda c: {**c, 1: ("loop", -1, 1, 0, -1, (True, False, False))}},
+                                    "does not exist"),
     "a word that is none": ({"control": lambda c: {**c, 0: ("leap", -1, -1, 0, -1, NONE)}}, "no operation"),
     "control of a step that is none": ({"control": lambda c: {**c, 99: ("copy", -1, -1, 0, -1, NONE)}}, "does not exist"),
     "again without a loop": ({"control": lambda c: {**c, 4: ("again", 0, 1, 0, -1, NONE)}}, "no loop"),
@@ -96,7 +102,8 @@ HOSTILE = {
     "another number of axes than the kernel": ({"sizes": SIZES, "open": {4: (4, [1, 1], False)}}, "sizes and 4 bytes"),
     "another element than the kernel": ({"sizes": SIZES, "open": {4: (8, [1], False)}}, "sizes and 8 bytes"),
     "a set of what is no symbol": ({"sizes": SIZES, "open": {4: (4, [1], False)}, "sets": {2: [(0, 0, 1)]}}, "no symbol"),
-    "a set of a given size": ({"sizes": SIZES, "given": 1, "open": {4: (4, [0], False)}, "sets": {2: [(0, 0, 0)]}}, "caller gives"),
+    "a set of a given size": ({"sizes": SIZES, "given": 1, "open": {4: (4, [0], False)}, "sets": {2: [(0, 0, 0)]}},
+                              "caller gives"),
     "a set of another output": ({"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(1, 0, 0)]}}, "no such size"),
     "a set of another axis": ({"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(0, 1, 0)]}}, "no such size"),
     "a set of a negative axis": ({"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(0, -1, 0)]}}, "no such size"),
@@ -126,8 +133,8 @@ def test_sizes_that_overflow_are_an_error_of_the_run():
     """2^40 * 2^40 * 3 is no size: what has it cannot run, and nothing is taken for it."""
     sizes = [("symbol", 1, 2**40), ("multiply", 0, 0), ("number", 3, 0), ("multiply", 1, 2)]
     kernel = python_step(lambda i, o: None, [[3]], [[3]], [0], [1])
-    plan = _native.Plan([(12, "cpu"), (12, "cpu")], [kernel], [0], [1], 1, sizes, {0: (4, [0], False), 1: (4, [3], False)}, given=1,
-                        most=[1], makers={0: ([0], lambda v: None)})
+    plan = _native.Plan([(12, "cpu"), (12, "cpu")], [kernel], [0], [1], 1, sizes,
+                        {0: (4, [0], False), 1: (4, [3], False)}, given=1, most=[1], makers={0: ([0], lambda v: None)})
     with pytest.raises(ValueError, match="more bytes"):
         plan.resized([2**40])
     with pytest.raises(ValueError, match="expected"):
@@ -146,8 +153,8 @@ def test_sizes_that_overflow_are_an_error_of_the_run():
 ], ids=["nothing", "a number", "another port", "another rank", "other sizes", "another element"])
 def test_a_maker_that_makes_something_else(made):
     kernel = python_step(lambda i, o: None, [[3]], [[3]], [0], [1])
-    plan = _native.Plan([(40, "cpu")] * 2, [kernel], [0], [1], 1, [("symbol", 1, 10)], {v: (4, [0], False) for v in (0, 1)}, given=1,
-                        most=[10], makers={0: ([0], lambda values: made())})
+    plan = _native.Plan([(40, "cpu")] * 2, [kernel], [0], [1], 1, [("symbol", 1, 10)],
+                        {v: (4, [0], False) for v in (0, 1)}, given=1, most=[10], makers={0: ([0], lambda values: made())})
     session = plan.session()
     with pytest.raises(_native.UnfitSizes):
         session.run([np.zeros(2, np.float32)], [np.zeros(2, np.float32)], [2])
@@ -155,12 +162,13 @@ def test_a_maker_that_makes_something_else(made):
 
 
 def test_checks_are_looked_at_when_a_step_begins():
-    kernel = python_step(lambda i, o: o[0].__setitem__(slice(None), i[0]), [[3]], [[3]], [0], [1])
+    kernel = python_step(same, [[3]], [[3]], [0], [1])
     checks = {0: [([(0, "==", 1), (0, ">=", 2)], "L is 3 or large"), ([(3, "divides", 0)], "2 divides L or so")]}
 
     def make(values):
-        return python_step(lambda i, o: o[0].__setitem__(slice(None), i[0]), [values], [values], [0], [1])[1]
-    plan = _native.Plan([(400, "cpu")] * 2, [kernel], [0], [1], 1, [("symbol", 1, 100), ("number", 3, 0), ("number", 8, 0), ("number", 1, 0)],
+        return python_step(same, [values], [values], [0], [1])[1]
+    plan = _native.Plan([(400, "cpu")] * 2, [kernel], [0], [1], 1,
+                        [("symbol", 1, 100), ("number", 3, 0), ("number", 8, 0), ("number", 1, 0)],
                         {v: (4, [0], False) for v in (0, 1)}, given=1, most=[100], makers={0: ([0], make)}, checks=checks)
     session = plan.session()
     for size in range(1, 12):
@@ -179,7 +187,8 @@ def rounds_of_copies(threads: int, copies: int):
     first, back, last = 3, 3 + copies, 4 + copies
     steps = [control("first", [0], [first]), control("loop", [1], [2])]
     steps += [control("on", [first + i], [first + i + 1]) for i in range(copies)]
-    steps += [control("back", [back, first]), control("again", [2, first]), control("out", [first], [last]), control("number", [2], [last + 1])]
+    steps += [control("back", [back, first]), control("again", [2, first]), control("out", [first], [last]),
+              control("number", [2], [last + 1])]
     words = {0: ("copy", -1, -1, 0, -1, NONE), 1: ("loop", len(steps) - 2, 1, 0, -1, (True, False, False))}
     words |= {i: ("copy", -1, -1, 0, -1, NONE) for i in range(2, len(steps)) if i != len(steps) - 3}
     words[len(steps) - 3] = ("again", 2, 1, 0, -1, NONE)
@@ -269,7 +278,8 @@ def test_no_memory_for_what_grows_in_a_loop():
         graph = h.make_graph([h.make_node("Loop", ["n", "", "x"], ["y"], body=body)], "net",
                              [h.make_tensor_value_info("n", T.INT64, []), h.make_tensor_value_info("x", T.FLOAT, [1024])],
                              [h.make_tensor_value_info("y", T.FLOAT, None)])
-        model = pw.load(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8).SerializeToString(), threads=2)
+        data = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8).SerializeToString()
+        model = pw.load(data, threads=2)
         x = np.ones(1024, np.float32)
         assert model({"n": np.array(3), "x": x}).size == 8192
         now = int(open("/proc/self/statm").read().split()[0]) * 4096

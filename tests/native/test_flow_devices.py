@@ -1,7 +1,7 @@
 """Nets whose sizes or steps depend on contents, each on one plan, on the CPU and across the null devices.
 
-A null device has no arithmetic but a relu that copies: the nets hand it values that are not negative, so that what comes back must
-be what ONNX Runtime computes. With the lag `hold` nothing runs on it before somebody waits for it.
+A null device has no arithmetic but a relu that copies: the nets hand it values that are not negative, so that what comes back
+must be what ONNX Runtime computes. With the lag `hold` nothing runs on it before somebody waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from native_helpers import isolated
 from onnx import TensorProto, helper, numpy_helper
 
-F, I, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+F, INT, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 WIDTH, HEADS, MOST = 16, 2, 24  # of the decoder; the positions that its cache has at most
 
 
@@ -73,10 +73,11 @@ def lstm_in_a_loop(size: int = 8, width: int = 5) -> tuple[bytes, list[dict]]:
     b("Identity", "hidden", name="part")
     b("Identity", "going", name="on")
     state = (1, size)
-    body = helper.make_graph(b.nodes, "body", [info("i", I, ()), info("going", B, ()), info("h", F, state), info("c", F, state)],
+    body = helper.make_graph(b.nodes, "body",
+                             [info("i", INT, ()), info("going", B, ()), info("h", F, state), info("c", F, state)],
                              [info("on", B, ()), info("hidden", F, state), info("cell", F, state), info("part", F, state)])
     b.nodes = [helper.make_node("Loop", ["n", "", "h0", "c0"], ["hN", "cN", "all"], body=body)]
-    data = b.model([info("n", I, ()), info("xs", F, (12, 1, width)), info("h0", F, state), info("c0", F, state)],
+    data = b.model([info("n", INT, ()), info("xs", F, (12, 1, width)), info("h0", F, state), info("c0", F, state)],
                    [info("hN", F, None), info("cN", F, None), info("all", F, None)])
     rng = np.random.default_rng(3)
     arrays = {n: rng.standard_normal(s).astype(np.float32) for n, s in (("xs", (12, 1, width)), ("h0", state), ("c0", state))}
@@ -110,7 +111,8 @@ def decoder() -> tuple[bytes, list[dict]]:
     """One block of attention over a cache that is given, and given back with a position more."""
     b, each = Builder(4), WIDTH // HEADS
     apart, whole = b.constant(np.array([0, 0, HEADS, each])), b.constant(np.array([0, 0, WIDTH]))
-    q, k, v = (b("Transpose", b("Reshape", b("MatMul", "x", b.weight(WIDTH, WIDTH)), apart), perm=[0, 2, 1, 3]) for _ in range(3))
+    q, k, v = (b("Transpose", b("Reshape", b("MatMul", "x", b.weight(WIDTH, WIDTH)), apart), perm=[0, 2, 1, 3])
+               for _ in range(3))
     keys, values = (b("Concat", f"past_{n}", new, axis=2, name=n) for n, new in (("keys", k), ("values", v)))
     scores = b("MatMul", q, b("Transpose", keys, perm=[0, 1, 3, 2]))
     mixed = b("MatMul", b.on_device(b("Softmax", scores, axis=-1)), values)
@@ -121,7 +123,8 @@ def decoder() -> tuple[bytes, list[dict]]:
                    [info("y", F, None), info("keys", F, None), info("values", F, None)])
     rng = np.random.default_rng(5)
     return data, [{"x": rng.standard_normal((1, 1, WIDTH)).astype(np.float32),
-                   **{f"past_{n}": rng.standard_normal((1, HEADS, length, each)).astype(np.float32) for n in ("keys", "values")}}
+                   **{f"past_{n}": rng.standard_normal((1, HEADS, length, each)).astype(np.float32)
+                      for n in ("keys", "values")}}
                   for length in (6, 7, 8, 1, MOST, 23)]
 
 
@@ -147,7 +150,8 @@ def across(path: str, name: str, device: str, threads: int, lag: str) -> tuple[i
     net = pw.load(data).main
 
     example = {"P": MOST} if name == "decoder" else {}
-    inputs = {n: TensorSpec(s.dtype, tuple(symbol(d, 1, MOST) if isinstance(d, str) else d for d in s.shape)) for n, s in net.inputs.items()}
+    inputs = {n: TensorSpec(s.dtype, tuple(symbol(d, 1, MOST) if isinstance(d, str) else d for d in s.shape))
+              for n, s in net.inputs.items()}
     bound = BoundNet.bind_open(net, inputs, example)
     # All row-major: the null device's changes of layout are none.
     fixed = {layer.name: next(c for c in block.candidates(i, threads, include_reference=True)[0]

@@ -172,11 +172,14 @@ class Program:
             inner: list = []
             own, pictures = list(rows), list(images)
             self._steps(inner, own, pictures, depth, self.random.randint(0, 3))
-            name = own[-1] if self.random.random() < 0.8 else self._constant(self.rng.integers(-2, 3, (2, COLUMNS)).astype(np.float32))
-            branches.append(self._graph(inner, [], [(name, TensorProto.FLOAT, (None, COLUMNS)), (pictures[-1], TensorProto.FLOAT, IMAGE)]))
+            name = own[-1] if self.random.random() < 0.8 else \
+                self._constant(self.rng.integers(-2, 3, (2, COLUMNS)).astype(np.float32))
+            branches.append(self._graph(inner, [], [(name, TensorProto.FLOAT, (None, COLUMNS)),
+                                                    (pictures[-1], TensorProto.FLOAT, IMAGE)]))
         condition = self._truth(nodes, self.random.choice(rows))
         made = self._name("rows"), self._name("image")
-        nodes.append(helper.make_node("If", [condition], made, self._name("n"), then_branch=branches[0], else_branch=branches[1]))
+        nodes.append(helper.make_node("If", [condition], made, self._name("n"), then_branch=branches[0],
+                                      else_branch=branches[1]))
         rows.append(made[0])
         images.append(made[1])
 
@@ -186,7 +189,8 @@ class Program:
         inner: list = []
         own, pictures = [*rows, a, b], [*images, picture]
         self._steps(inner, own, pictures, depth, r.randint(1, 4))
-        after = {"swap": (b, a), "grow": (self._few(inner, self._node(inner, "Concat", a, b, axis=0)), own[-1]), "made": (own[-1], own[-2]),
+        grown = self._few(inner, self._node(inner, "Concat", a, b, axis=0))
+        after = {"swap": (b, a), "grow": (grown, own[-1]), "made": (own[-1], own[-2]),
                  "stay": (a, own[-1]), "turn": (own[-1], a), "captured": (rows[-1], a)}[
                      r.choice(("swap", "grow", "made", "stay", "turn", "captured"))]
         part = self._clipped(inner, self._node(inner, "ReduceSum", own[-1], self._ints(0), keepdims=1))
@@ -201,8 +205,10 @@ class Program:
         body = self._graph(inner, [(at, TensorProto.INT64, ()), (going, TensorProto.BOOL, (1,)), (a, TensorProto.FLOAT, rest),
                                    (b, TensorProto.FLOAT, rest), (picture, TensorProto.FLOAT, IMAGE)],
                            [(going_on, TensorProto.BOOL, (1,)), *((v, TensorProto.FLOAT, rest) for v in after),
-                            (pictures[-1], TensorProto.FLOAT, IMAGE), (part, TensorProto.FLOAT, (1, COLUMNS)), (at, TensorProto.INT64, ())])
-        count = "" if ends and r.random() < 0.5 else r.choice(("trips", "trips", self._constant(np.array(r.randint(0, 3), np.int64))))
+                            (pictures[-1], TensorProto.FLOAT, IMAGE), (part, TensorProto.FLOAT, (1, COLUMNS)),
+                            (at, TensorProto.INT64, ())])
+        count = "" if ends and r.random() < 0.5 else \
+            r.choice(("trips", "trips", self._constant(np.array(r.randint(0, 3), np.int64))))
         condition = r.choice(("", self._one(nodes, self._truth(nodes, rows[-1]))))
         made = [self._name("looped") for _ in range(5)]
         nodes.append(helper.make_node("Loop", [count, condition, r.choice(rows), r.choice(rows), r.choice(images)], made,
@@ -227,7 +233,8 @@ class Program:
     def _scan_columns(self, nodes: list, rows: list[str], images: list[str], depth: int) -> None:
         self._scanned(nodes, rows, images, depth, [self._some(nodes, self.random.choice(rows))], (None,), 1)
 
-    def _scanned(self, nodes: list, rows: list[str], images: list[str], depth: int, scanned: list[str], shape: tuple, axis: int) -> None:
+    def _scanned(self, nodes: list, rows: list[str], images: list[str], depth: int, scanned: list[str], shape: tuple,
+                 axis: int) -> None:
         r = self.random
         state, parts = self._name("state"), [self._name("part") for _ in scanned]
         inner: list = []
@@ -235,7 +242,8 @@ class Program:
         row = self._node(inner, "Mul", total, self._constant(np.ones((1, COLUMNS), np.float32)))
         own, pictures = [*rows, state, row], list(images)
         self._steps(inner, own, pictures, depth, r.randint(0, 2))
-        part = parts[-1] if r.random() < 0.3 else self._node(inner, "Add", parts[0], self._clipped(inner, self._total(inner, own[-1])))
+        part = parts[-1] if r.random() < 0.3 else \
+            self._node(inner, "Add", parts[0], self._clipped(inner, self._total(inner, own[-1])))
         after = self._clipped(inner, self._node(inner, "ReduceSum", own[-1], self._ints(0), keepdims=1))
         first = self._clipped(nodes, self._node(nodes, "ReduceSum", r.choice(rows), self._ints(0), keepdims=1))
         body = self._graph(inner, [(state, TensorProto.FLOAT, (1, COLUMNS)), *((p, TensorProto.FLOAT, shape) for p in parts)],

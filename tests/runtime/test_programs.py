@@ -82,7 +82,7 @@ def info(name: str, dtype: int, shape) -> object:
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
-F, I, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+F, INT, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
 def onnx_model(nodes, inputs, outputs, constants=()) -> bytes:
@@ -93,11 +93,11 @@ def onnx_model(nodes, inputs, outputs, constants=()) -> bytes:
 def loop(body_nodes, carried: list[str], made: list[str], parts: list[str], constants=()) -> bytes:
     """A loop of `n` rounds over rows `carried`; `made` is what they become, `parts` are stacked."""
     nodes = [*body_nodes, helper.make_node("Identity", ["c"], ["again"])]
-    body = helper.make_graph(nodes, "body", [info("i", I, ()), info("c", B, ()), *(info(v, F, (None,)) for v in carried)],
+    body = helper.make_graph(nodes, "body", [info("i", INT, ()), info("c", B, ()), *(info(v, F, (None,)) for v in carried)],
                              [info("again", B, ()), *(info(v, F, (None,)) for v in (*made, *parts))])
     outputs = [f"out{k}" for k in range(len(made) + len(parts))]
     node = helper.make_node("Loop", ["n", "", *(f"{v}0" for v in carried)], outputs, body=body)
-    return onnx_model([node], [info("n", I, ()), *(info(f"{v}0", F, (k + 2,)) for k, v in enumerate(carried))],
+    return onnx_model([node], [info("n", INT, ()), *(info(f"{v}0", F, (k + 2,)) for k, v in enumerate(carried))],
                       [info(o, F, None) for o in outputs], constants)
 
 

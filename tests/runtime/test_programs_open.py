@@ -49,7 +49,8 @@ def test_sizes_of_two_inputs_up_and_down(name):
     nodes.append(helper.make_node("Neg", [f"v{len(operators) - 1}"], ["y"]))
     model = model_of(nodes, {"x0": x, "z0": z}, constants)
     rng = np.random.default_rng(5)
-    sizes = [(16, 16), (16, 15), (4, 16), (16, 4), (1, 16), (16, 1), (1, 1), (300, 300), (301, 17), (17, 301), (7, 7), (1000, 3),
+    sizes = [(16, 16), (16, 15), (4, 16), (16, 4), (1, 16), (16, 1), (1, 1), (300, 300), (301, 17), (17, 301), (7, 7),
+             (1000, 3),
              *((int(a), int(a if rng.random() < 0.5 else b)) for a, b in rng.integers(1, 60, (20, 2)))]
     for length, other in sizes:
         at = {"L": length, "K": other}
@@ -64,8 +65,8 @@ def test_sizes_of_two_inputs_up_and_down(name):
 
 
 def test_a_size_that_must_be_divided():
-    model = model_of([helper.make_node("Reshape", ["x", "shape"], ["r"]), helper.make_node("Relu", ["r"], ["y"])], {"x": ("L",)},
-                     [("shape", np.array([-1, 4]))])
+    model = model_of([helper.make_node("Reshape", ["x", "shape"], ["r"]), helper.make_node("Relu", ["r"], ["y"])],
+                     {"x": ("L",)}, [("shape", np.array([-1, 4]))])
     for length in (16, 15, 8, 401, 400, 4, 3):
         x = np.arange(length, dtype=np.float32)
         if length % 4 == 0:

@@ -153,7 +153,7 @@ class Builder:
         self.controls[at] = control
 
     def plain_output(self, name: str) -> int:
-        """The native value of a block's output, row-major: one that a step of the block, or of the net around it, has written."""
+        """The native value of a block's output, row-major: one that a step of it, or of the net around it, has written."""
         spec = self.bound.spec(name)
         if name in self.bound.net.constants:
             return self.add_constant(self.bound.net.constants[name], name, spec)

@@ -68,8 +68,8 @@ class OpenCall:
             size = logical_shape(self._layouts[own], shapes[i])[axis]
             low, high = self._given[name]
             if not low <= size <= high:
-                raise UnfitSizesError(f"input {own!r}: dimension {axis} is {size}; this plan is for sizes from {low} to {high}: "
-                                      f"call the model, or make a plan for this size")
+                raise UnfitSizesError(f"input {own!r}: dimension {axis} is {size}; this plan is for sizes from {low} to "
+                                      f"{high}: call the model, or make a plan for this size")
             sizes.append(size)
         key = tuple(sizes)
         found = self._known.get(key)
@@ -86,5 +86,5 @@ class OpenCall:
         for condition in self._conditions:
             if not condition.holds(sizes):
                 listed = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-                raise UnfitSizesError(f"inputs with {listed}: expected {condition}, as the net's layers ask for: call the model, or "
-                                      f"make a plan for these sizes")
+                raise UnfitSizesError(f"inputs with {listed}: expected {condition}, as the net's layers ask for: "
+                                      f"call the model, or make a plan for these sizes")

@@ -87,7 +87,8 @@ class OpenSteps:
         self._bytes[index] = _bytes(sizes, dtype)
 
     def keeps(self, ins: Sequence[int], outs: Sequence[int], values: Sequence[tuple[int, str]],
-              share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]], own: Candidate) -> tuple[list[Any], list[Any]]:
+              share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]],
+              own: Candidate) -> tuple[list[Any], list[Any]]:
         """The hints on memory of a step that hold at all sizes: of values that have the same number of bytes at each of them,
         where these are the same bytes not just because some size happens to be 1."""
         if not {*ins, *outs} & self.values.keys():
@@ -195,7 +196,8 @@ def _bytes(dims: Dims, dtype: str) -> object:
 
 
 class _Template:
-    """A problem in which some sizes are left open. `texts`: its text between them. `slots`: which sizes of the plan they are."""
+    """A problem in which some sizes are left open. `texts`: its text between them. `slots`: which sizes of the plan they are.
+    `names`: of their symbols."""
 
     def __init__(self, table: SizeTable, problem: Problem, ins: Sequence[Dims | None], outs: Sequence[Dims],
                  attrs: Mapping[str, Any]):
@@ -239,7 +241,8 @@ class _Template:
                             {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
 
 
-def _other_maker(own: Candidate, template: _Template, constants: list[Any], scales: list[Scale]) -> Callable[[list[int]], Kernel]:
+def _other_maker(own: Candidate, template: _Template, constants: list[Any],
+                 scales: list[Scale]) -> Callable[[list[int]], Kernel]:
     """What makes a kernel for sizes that the routine itself declines, such as none: of another routine with these ports."""
     def make(values: list[int]) -> Kernel:
         from .prepare import kernel_of, python_kernel

@@ -71,7 +71,8 @@ def _late_sizes(builder: Builder, value: str) -> list[tuple[int, int, int]]:
     """(0, axis, size) of the axes of a value that its producer finds out."""
     opened = builder.bound.opened
     places = set(opened.late.values()) if opened else set()
-    return [(0, axis, builder.opened.table.slot(d)) for axis, d in enumerate(builder.opened.dims(value)) if (value, axis) in places]
+    return [(0, axis, builder.opened.table.slot(d)) for axis, d in enumerate(builder.opened.dims(value))
+            if (value, axis) in places]
 
 
 def _add_if(builder: Builder, layer: Layer) -> None:
@@ -216,7 +217,8 @@ def _begin(builder: Builder, layer: Layer, inputs: Sequence[str]) -> _Rounds:
     return _Rounds(step, step, number, stacks, before)
 
 
-def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], carried: Sequence[int], values: Sequence[str]) -> None:
+def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], carried: Sequence[int],
+           values: Sequence[str]) -> None:
     """What a round made becomes what the next one reads; by way of other memory where one of them reads what another writes."""
     sources = [child.plain_output(name) for name in made]
     for i, (source, slot) in enumerate(zip(sources, carried)):
@@ -226,13 +228,14 @@ def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], 
             sources[i] = builder.add_value(spec, plain_format(spec.dtype, spec.rank), value)
             builder.add_control(Control("copy"), layer, [source], [sources[i]])
     copies = [(source, slot, value) for source, slot, value in zip(sources, carried, values) if source != slot]
-    for at, (source, slot, value) in enumerate(copies):
+    for at, (source, slot, _) in enumerate(copies):
         if at + 1 < len(copies):
             builder.add_control(Control("copy"), layer, [source, slot], [])
             continue
-        # What a round made has sizes that depend on those of what it was given: all change at the same time, with the last copy.
+        # What a round made has sizes that depend on those of what it was given: all change at once, with the last copy.
         others = [s for s, _, _ in copies[:-1]]
-        sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies) for _, axis, size in _late_sizes(builder, of)]
+        sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies)
+                for _, axis, size in _late_sizes(builder, of)]
         builder.add_control(Control("copy"), layer, [source, slot, *others], [], sets)
 
 
@@ -270,7 +273,8 @@ def _truth(builder: Builder, layer: Layer, given: str) -> int:
     """Memory for the condition that the body reads."""
     import numpy as np
     slot = builder.add_value(TensorSpec("bool", ()), plain_format("bool", 0), "")
-    source = _plain(builder, given) if given else builder.add_constant(np.array(True), f"{layer.name}: the condition", TensorSpec("bool", ()))
+    source = _plain(builder, given) if given else \
+        builder.add_constant(np.array(True), f"{layer.name}: the condition", TensorSpec("bool", ()))
     builder.add_control(Control("copy"), layer, [source], [slot])
     return slot
 
