@@ -100,7 +100,8 @@ SizeCheck size_check(const CheckArgs& args) {
 
 template <class T>
 T& at(std::vector<T>& all, int index, const char* what) {
-  if (index < 0 || index >= static_cast<int>(all.size())) throw Error(std::string(what) + " " + std::to_string(index) + " does not exist");
+  if (index < 0 || index >= static_cast<int>(all.size()))
+    throw Error(std::string(what) + " " + std::to_string(index) + " does not exist");
   return all[static_cast<size_t>(index)];
 }
 
@@ -125,7 +126,8 @@ std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::strin
   for (const auto& [step, args] : sets)
     for (const auto& [out, axis, symbol] : args) at(plan_steps, step, "step").sets.push_back({out, axis, symbol});
   for (const auto& [step, args] : makers)
-    at(plan_steps, step, "step").maker = std::make_shared<const KernelMaker>(KernelMaker{args.first, kernel_maker(args.second, args.first.size())});
+    at(plan_steps, step, "step").maker =
+        std::make_shared<const KernelMaker>(KernelMaker{args.first, kernel_maker(args.second, args.first.size())});
   for (const auto& [step, args] : checks)
     for (const CheckArgs& check : args) at(plan_steps, step, "step").checks.push_back(size_check(check));
   for (int step : opens) at(plan_steps, step, "step").opens = true;

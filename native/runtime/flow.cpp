@@ -9,6 +9,11 @@
 namespace pw {
 namespace {
 
+// Whether a step finds out a size of its output `out`.
+bool finds_size(const PlanStep& step, size_t out) {
+  return std::any_of(step.sets.begin(), step.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(out); });
+}
+
 // Kernels of one step that a session keeps for sizes to come again.
 constexpr size_t kKept = 8;
 // Decisions in a row without any work, after which the threads meet to look whether the caller wants an end.
@@ -34,7 +39,8 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan)
 
 void FlowSession::bind_values() {
   for (const PlanValue& value : plan_->values()) {
-    late_values_.push_back(std::any_of(value.axes.begin(), value.axes.end(), [&](int s) { return late_sizes_[static_cast<size_t>(s)]; }));
+    late_values_.push_back(std::any_of(value.axes.begin(), value.axes.end(),
+                                       [&](int s) { return late_sizes_[static_cast<size_t>(s)]; }));
     if (!value.axes.empty() && !value.pooled && !late_values_.back()) planned_.push_back(static_cast<int>(first_size_.size()));
     first_size_.push_back(sizes_.size());
     for (int size : value.axes) {
@@ -73,8 +79,7 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
     const PlanValue& value = plan_->values()[static_cast<size_t>(v)];
     open.open |= is_open(v);
     if (value.pooled) open.pools = true, pools_[static_cast<size_t>(v)].out.push_back(out_.size());
-    const bool finds = std::any_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(i); });
-    if (from.op == Op::kernel && finds && is_open(v)) {
+    if (from.op == Op::kernel && finds_size(from, i) && is_open(v)) {
       found.emplace_back(out_.size(), open.found.size());
       open.found.resize(open.found.size() + value.axes.size());
     }
@@ -99,7 +104,8 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
       const auto& axes = plan_->values()[static_cast<size_t>(v)].axes;
       return std::find(axes.begin(), axes.end(), size) != axes.end();
     };
-    made.told &= from.opens || std::any_of(from.in.begin(), from.in.end(), has) || std::any_of(from.out.begin(), from.out.end(), has);
+    made.told &= from.opens || std::any_of(from.in.begin(), from.in.end(), has) ||
+                 std::any_of(from.out.begin(), from.out.end(), has);
   }
 }
 
@@ -126,8 +132,7 @@ bool FlowSession::has_room(int value) const noexcept {
 void FlowSession::check_room(int step) const {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   for (size_t i = 0; i < from.out.size(); ++i)
-    if (late_values_[static_cast<size_t>(from.out[i])] && from.op == Op::kernel && !has_room(from.out[i]) &&
-        std::none_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(i); }))
+    if (late_values_[static_cast<size_t>(from.out[i])] && from.op == Op::kernel && !has_room(from.out[i]) && !finds_size(from, i))
       throw Error("these sizes do not fit the net");
 }
 
@@ -250,7 +255,8 @@ bool FlowSession::roomy(int step) const noexcept {
 bool FlowSession::is_empty(int step) const noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   const auto none = [&](int v) { return !plan_->values()[static_cast<size_t>(v)].axes.empty() && bytes_of(v) == 0; };
-  return std::any_of(from.in.begin(), from.in.end(), none) || (from.sets.empty() && std::any_of(from.out.begin(), from.out.end(), none));
+  return std::any_of(from.in.begin(), from.in.end(), none) ||
+         (from.sets.empty() && std::any_of(from.out.begin(), from.out.end(), none));
 }
 
 std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const {
@@ -265,7 +271,7 @@ void FlowSession::prepare(int step) {
   Open& open = open_[static_cast<size_t>(step)];
   for (size_t i = 0, entry = 0; i < from.out.size() && !open.found.empty(); ++i) {
     const PlanValue& value = plan_->values()[static_cast<size_t>(from.out[i])];
-    if (std::none_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(i); })) continue;
+    if (!finds_size(from, i)) continue;
     const int64_t* sizes = sizes_of(from.out[i]);
     std::copy(sizes, sizes + value.axes.size(), open.found.begin() + static_cast<std::ptrdiff_t>(entry));
     for (const SizeSet& set : from.sets)
@@ -301,7 +307,8 @@ void FlowSession::prepare(int step) {
     if (std::find(now.begin(), now.end(), kNoSize) != now.end()) throw Error("these sizes do not fit the net");
     KernelPtr kernel = from.maker->make(now.data());
     check_ports(*kernel, from, plan_->values(), plan_->threads(), "the kernel that was made for them: ");
-    if (kernel->device() != plan_->devices()[static_cast<size_t>(plan_->runner(step))]) throw Error("the kernel that was made for them is another device's");
+    if (kernel->device() != plan_->devices()[static_cast<size_t>(plan_->runner(step))])
+      throw Error("the kernel that was made for them is another device's");
     if (!serves(step, *kernel, for_all)) throw Error("the kernel that was made for them is for others");
     if (open.kept.size() >= kKept)
       open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
@@ -483,7 +490,8 @@ void FlowSession::settle(int step) noexcept {
     for (const SizeSet& set : from.sets) {
       const int64_t size = from.op == Op::kernel ? out_sizes_[used.out + static_cast<size_t>(set.out)][set.axis]
                                                  : in_sizes_[used.in + static_cast<size_t>(set.out)][set.axis];
-      if (!plan_->sizes().program.within(set.symbol, size)) return stop(step, kUnfit, "a size that it found is outside its bounds");
+      if (!plan_->sizes().program.within(set.symbol, size))
+        return stop(step, kUnfit, "a size that it found is outside its bounds");
       results_[static_cast<size_t>(set.symbol)] = size;
     }
     set_sizes();

@@ -18,8 +18,10 @@ const char* FlowSession::misfit(int step) const noexcept {
   const uint64_t bytes = bytes_of(source);
   if (bytes == UINT64_MAX) return "what is copied has no size";
   if (!target.pooled && bytes > target.bytes) return "what is copied is larger than its bounds say";
-  if (given.axes.empty() || target.axes.size() != given.axes.size())
-    return bytes == bytes_of(to) || late_values_[static_cast<size_t>(to)] || target.axes.empty() ? nullptr : "what is copied has another size";
+  if (given.axes.empty() || target.axes.size() != given.axes.size()) {
+    const bool fits = bytes == bytes_of(to) || late_values_[static_cast<size_t>(to)] || (target.axes.empty() && given.axes.empty());
+    return fits ? nullptr : "what is copied has another size than its target";
+  }
   for (size_t axis = 0; axis < target.axes.size(); ++axis) {
     const auto size = static_cast<size_t>(target.axes[axis]);
     const bool settable = late_sizes_[size] && plan_->sizes().program[size].kind == SizeOp::Kind::symbol;
@@ -55,7 +57,8 @@ void FlowSession::find_part(const PlanStep& from) {
     int64_t& known = results_[static_cast<size_t>(set.symbol)];
     if (!plan_->sizes().program.within(set.symbol, size)) throw Error("a size that it found is outside its bounds");
     if (rounds_[static_cast<size_t>(from.loop)].at > 0 && known != size)
-      throw Error("a part has size " + std::to_string(size) + " along an axis, those of the rounds before it " + std::to_string(known));
+      throw Error("a part has size " + std::to_string(size) + " along an axis, those of the rounds before it " +
+                  std::to_string(known));
     known = size;
   }
   set_sizes();
@@ -71,7 +74,8 @@ void FlowSession::prepare_move(int step) {
   uint64_t all = bytes_of(from.in[0]);
   const bool knows = appends && (from.axis > 0 || from.reversed);
   const int64_t parts = knows ? sizes_of(to)[from.axis] : appends ? rounds_[static_cast<size_t>(from.loop)].at + 1 : 1;
-  if (all == UINT64_MAX || parts < 0 || __builtin_mul_overflow(all, static_cast<uint64_t>(parts), &all) || all > static_cast<uint64_t>(kMostBytes))
+  if (all == UINT64_MAX || parts < 0 || __builtin_mul_overflow(all, static_cast<uint64_t>(parts), &all) ||
+      all > static_cast<uint64_t>(kMostBytes))
     throw Error("what it makes would have more bytes than a value may have");
   reserve(to, all, appends);
   point(to);

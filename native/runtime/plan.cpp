@@ -82,8 +82,8 @@ void Plan::check_values() const {
   }
   if (sizes_.given > sizes_.program.symbols().size()) throw Error("a plan is given more sizes than it has");
   if (!sizes_.most.empty() && sizes_.most.size() != sizes_.given)
-    throw Error("memory is planned for " + std::to_string(sizes_.most.size()) + " sizes: expected " + std::to_string(sizes_.given) +
-                " sizes");
+    throw Error("memory is planned for " + std::to_string(sizes_.most.size()) + " sizes: expected " +
+                std::to_string(sizes_.given) + " sizes");
   for (int v : sizes_.late)
     if (std::find(graph_.inputs.begin(), graph_.inputs.end(), v) != graph_.inputs.end() || graph_.device[v] != 0 ||
         values_[v].axes.empty())

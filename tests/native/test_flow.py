@@ -30,10 +30,14 @@ def control(label: str, ins=(), outs=()) -> tuple:
     return (label, None, list(ins), list(outs), [], [])
 
 
+def same(ins, outs) -> None:
+    """A kernel that copies."""
+    outs[0][:] = ins[0]
+
+
 def doubling(source: int, target: int) -> tuple:
     def double(ins, outs):
         outs[0][:] = 2 * ins[0]
-
     return python_step(double, [[1]], [[1]], [source], [target])
 
 
@@ -41,20 +45,10 @@ def loop_plan(threads: int = 1, **changes):
     """x is doubled n times. Values: 0 x, 1 n, 2 carried, 3 number of the round, 4 doubled."""
     args = {
         "values": [FLOAT, WORD, FLOAT, WORD, FLOAT],
-        "steps": [
-            control("first", [0], [2]),
-            control("loop", [1], [3]),
-            doubling(2, 4),
-            control("next", [4, 2]),
-            control("again", [2, 3]),
-            python_step(lambda i, o: o[0].__setitem__(slice(None), i[0]), [[1]], [[1]], [2], [5]),
-        ],
-        "control": {
-            0: ("copy", -1, -1, 0, -1, NONE),
-            1: ("loop", 5, 1, 0, -1, (True, False, False)),
-            3: ("copy", -1, -1, 0, -1, NONE),
-            4: ("again", 2, 1, 0, -1, NONE),
-        },
+        "steps": [control("first", [0], [2]), control("loop", [1], [3]), doubling(2, 4), control("next", [4, 2]),
+                  control("again", [2, 3]), python_step(same, [[1]], [[1]], [2], [5])],
+        "control": {0: ("copy", -1, -1, 0, -1, NONE), 1: ("loop", 5, 1, 0, -1, (True, False, False)),
+                    3: ("copy", -1, -1, 0, -1, NONE), 4: ("again", 2, 1, 0, -1, NONE)},
     }
     args["values"].append(FLOAT)
     for name, change in changes.items():
@@ -79,25 +73,14 @@ SIZES = [("symbol", 1, 10), ("number", 3, 0), ("multiply", 0, 1)]
 
 #: What is wrong, and a part of the message.
 HOSTILE = {
-    "a jump past the end": (
-        {"control": lambda c: {**c, 1: ("loop", 7, 1, 0, -1, (True, False, False))}},
-        "does not exist",
-    ),
-    "a jump before the beginning": (
-        {"control": lambda c: {**c, 1: ("loop", -1, 1, 0, -1, (True, False, False))}},
-        "does not exist",
-    ),
+    "a jump past the end": ({"control": lambda c: {**c, 1: ("loop", 7, 1, 0, -1, (True, False, False))}}, "does not exist"),
+    "a jump before the beginning": ({"control": lambda c: {**c, 1: ("loop", -1, 1, 0, -1, (True, False, False))}},
+                                    "does not exist"),
     "a word that is none": ({"control": lambda c: {**c, 0: ("leap", -1, -1, 0, -1, NONE)}}, "no operation"),
-    "control of a step that is none": (
-        {"control": lambda c: {**c, 99: ("copy", -1, -1, 0, -1, NONE)}},
-        "does not exist",
-    ),
+    "control of a step that is none": ({"control": lambda c: {**c, 99: ("copy", -1, -1, 0, -1, NONE)}}, "does not exist"),
     "again without a loop": ({"control": lambda c: {**c, 4: ("again", 0, 1, 0, -1, NONE)}}, "no loop"),
     "a loop of another number": ({"control": lambda c: {**c, 4: ("again", 2, 77, 0, -1, NONE)}}, "no loop"),
-    "a loop of a negative number": (
-        {"control": lambda c: {**c, 1: ("loop", 5, -1, 0, -1, (True, False, False))}},
-        "no loop",
-    ),
+    "a loop of a negative number": ({"control": lambda c: {**c, 1: ("loop", 5, -1, 0, -1, (True, False, False))}}, "no loop"),
     "a count that is no size": ({"control": lambda c: {**c, 1: ("loop", 5, 1, 0, 4, NONE)}}, "no size"),
     "a truth value of eight bytes": ({"control": lambda c: {**c, 1: ("branch", 5, -1, 0, -1, NONE)}}, "expected 1"),
     "a count of one byte": ({"values": lambda v: [v[0], TRUTH, *v[2:]]}, "expected 8"),
@@ -118,23 +101,12 @@ HOSTILE = {
     "pooled without sizes": ({"sizes": SIZES, "open": {4: (4, [], True)}}, "memory that is taken"),
     "another number of axes than the kernel": ({"sizes": SIZES, "open": {4: (4, [1, 1], False)}}, "sizes and 4 bytes"),
     "another element than the kernel": ({"sizes": SIZES, "open": {4: (8, [1], False)}}, "sizes and 8 bytes"),
-    "a set of what is no symbol": (
-        {"sizes": SIZES, "open": {4: (4, [1], False)}, "sets": {2: [(0, 0, 1)]}},
-        "no symbol",
-    ),
-    "a set of a given size": (
-        {"sizes": SIZES, "given": 1, "open": {4: (4, [0], False)}, "sets": {2: [(0, 0, 0)]}},
-        "caller gives",
-    ),
-    "a set of another output": (
-        {"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(1, 0, 0)]}},
-        "no such size",
-    ),
+    "a set of what is no symbol": ({"sizes": SIZES, "open": {4: (4, [1], False)}, "sets": {2: [(0, 0, 1)]}}, "no symbol"),
+    "a set of a given size": ({"sizes": SIZES, "given": 1, "open": {4: (4, [0], False)}, "sets": {2: [(0, 0, 0)]}},
+                              "caller gives"),
+    "a set of another output": ({"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(1, 0, 0)]}}, "no such size"),
     "a set of another axis": ({"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(0, 1, 0)]}}, "no such size"),
-    "a set of a negative axis": (
-        {"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(0, -1, 0)]}},
-        "no such size",
-    ),
+    "a set of a negative axis": ({"sizes": SIZES, "open": {4: (4, [0], False)}, "sets": {2: [(0, -1, 0)]}}, "no such size"),
     "a set by a copy of fixed size": ({"sizes": SIZES, "sets": {0: [(0, 0, 0)]}}, "no such size"),
     "a set by a loop": ({"sizes": SIZES, "sets": {1: [(0, 0, 0)]}}, "finds none"),
     "a set of a step that is none": ({"sizes": SIZES, "sets": {99: [(0, 0, 0)]}}, "does not exist"),
@@ -161,18 +133,8 @@ def test_sizes_that_overflow_are_an_error_of_the_run():
     """2^40 * 2^40 * 3 is no size: what has it cannot run, and nothing is taken for it."""
     sizes = [("symbol", 1, 2**40), ("multiply", 0, 0), ("number", 3, 0), ("multiply", 1, 2)]
     kernel = python_step(lambda i, o: None, [[3]], [[3]], [0], [1])
-    plan = _native.Plan(
-        [(12, "cpu"), (12, "cpu")],
-        [kernel],
-        [0],
-        [1],
-        1,
-        sizes,
-        {0: (4, [0], False), 1: (4, [3], False)},
-        given=1,
-        most=[1],
-        makers={0: ([0], lambda v: None)},
-    )
+    plan = _native.Plan([(12, "cpu"), (12, "cpu")], [kernel], [0], [1], 1, sizes,
+                        {0: (4, [0], False), 1: (4, [3], False)}, given=1, most=[1], makers={0: ([0], lambda v: None)})
     with pytest.raises(ValueError, match="more bytes"):
         plan.resized([2**40])
     with pytest.raises(ValueError, match="expected"):
@@ -181,32 +143,18 @@ def test_sizes_that_overflow_are_an_error_of_the_run():
         plan.session().run([np.zeros(3, np.float32)], [np.zeros(3, np.float32)], [])
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
-        lambda: None,
-        lambda: 5,
-        lambda: python_step(lambda i, o: None, [[2], [2]], [[2]], [0, 0], [1])[1],
-        lambda: python_step(lambda i, o: None, [[2, 1]], [[2]], [0], [1])[1],
-        lambda: python_step(lambda i, o: None, [[5]], [[5]], [0], [1])[1],
-        lambda: _native.python_kernel(lambda i, o: None, [("f64", [2])], [("f32", [2])]),
-    ],
-    ids=["nothing", "a number", "another port", "another rank", "other sizes", "another element"],
-)
+@pytest.mark.parametrize("made", [
+    lambda: None,
+    lambda: 5,
+    lambda: python_step(lambda i, o: None, [[2], [2]], [[2]], [0, 0], [1])[1],
+    lambda: python_step(lambda i, o: None, [[2, 1]], [[2]], [0], [1])[1],
+    lambda: python_step(lambda i, o: None, [[5]], [[5]], [0], [1])[1],
+    lambda: _native.python_kernel(lambda i, o: None, [("f64", [2])], [("f32", [2])]),
+], ids=["nothing", "a number", "another port", "another rank", "other sizes", "another element"])
 def test_a_maker_that_makes_something_else(made):
     kernel = python_step(lambda i, o: None, [[3]], [[3]], [0], [1])
-    plan = _native.Plan(
-        [(40, "cpu")] * 2,
-        [kernel],
-        [0],
-        [1],
-        1,
-        [("symbol", 1, 10)],
-        {v: (4, [0], False) for v in (0, 1)},
-        given=1,
-        most=[10],
-        makers={0: ([0], lambda values: made())},
-    )
+    plan = _native.Plan([(40, "cpu")] * 2, [kernel], [0], [1], 1, [("symbol", 1, 10)],
+                        {v: (4, [0], False) for v in (0, 1)}, given=1, most=[10], makers={0: ([0], lambda values: made())})
     session = plan.session()
     with pytest.raises(_native.UnfitSizes):
         session.run([np.zeros(2, np.float32)], [np.zeros(2, np.float32)], [2])
@@ -214,25 +162,14 @@ def test_a_maker_that_makes_something_else(made):
 
 
 def test_checks_are_looked_at_when_a_step_begins():
-    kernel = python_step(lambda i, o: o[0].__setitem__(slice(None), i[0]), [[3]], [[3]], [0], [1])
+    kernel = python_step(same, [[3]], [[3]], [0], [1])
     checks = {0: [([(0, "==", 1), (0, ">=", 2)], "L is 3 or large"), ([(3, "divides", 0)], "2 divides L or so")]}
 
     def make(values):
-        return python_step(lambda i, o: o[0].__setitem__(slice(None), i[0]), [values], [values], [0], [1])[1]
-
-    plan = _native.Plan(
-        [(400, "cpu")] * 2,
-        [kernel],
-        [0],
-        [1],
-        1,
-        [("symbol", 1, 100), ("number", 3, 0), ("number", 8, 0), ("number", 1, 0)],
-        {v: (4, [0], False) for v in (0, 1)},
-        given=1,
-        most=[100],
-        makers={0: ([0], make)},
-        checks=checks,
-    )
+        return python_step(same, [values], [values], [0], [1])[1]
+    plan = _native.Plan([(400, "cpu")] * 2, [kernel], [0], [1], 1,
+                        [("symbol", 1, 100), ("number", 3, 0), ("number", 8, 0), ("number", 1, 0)],
+                        {v: (4, [0], False) for v in (0, 1)}, given=1, most=[100], makers={0: ([0], make)}, checks=checks)
     session = plan.session()
     for size in range(1, 12):
         x, y = np.arange(size, dtype=np.float32), np.zeros(size, np.float32)
@@ -250,12 +187,8 @@ def rounds_of_copies(threads: int, copies: int):
     first, back, last = 3, 3 + copies, 4 + copies
     steps = [control("first", [0], [first]), control("loop", [1], [2])]
     steps += [control("on", [first + i], [first + i + 1]) for i in range(copies)]
-    steps += [
-        control("back", [back, first]),
-        control("again", [2, first]),
-        control("out", [first], [last]),
-        control("number", [2], [last + 1]),
-    ]
+    steps += [control("back", [back, first]), control("again", [2, first]), control("out", [first], [last]),
+              control("number", [2], [last + 1])]
     words = {0: ("copy", -1, -1, 0, -1, NONE), 1: ("loop", len(steps) - 2, 1, 0, -1, (True, False, False))}
     words |= {i: ("copy", -1, -1, 0, -1, NONE) for i in range(2, len(steps)) if i != len(steps) - 3}
     words[len(steps) - 3] = ("again", 2, 1, 0, -1, NONE)
@@ -268,28 +201,19 @@ def test_more_stages_than_one_region_has(threads):
     rounds, copies = 1_100_000, 15
     assert rounds * (copies + 1) > 1 << 24
     y, number = np.zeros(1, np.float32), np.zeros(1, np.int64)
-    rounds_of_copies(threads, copies).session().run(
-        [np.array([7], np.float32), np.array([rounds], np.int64)], [y, number]
-    )
+    rounds_of_copies(threads, copies).session().run([np.array([7], np.float32), np.array([rounds], np.int64)], [y, number])
     assert y[0] == 7 and number[0] == rounds
 
 
 # ---- what does not end by itself ----------------------------------------------------------------------------------------
-
 
 def endless(threads: int, kernel: bool):
     """Steps that go round for ever: of nothing but jumps, or with a kernel among them."""
     steps = [doubling(0, 1)] if kernel else [control("jump")]
     steps += [control("back"), doubling(0, 2)]
     jumps = {1: ("jump", 0, -1, 0, -1, NONE), **({} if kernel else {0: ("jump", 1, -1, 0, -1, NONE)})}
-    return _native.Plan(
-        [FLOAT, FLOAT, FLOAT] if kernel else [FLOAT, FLOAT],
-        steps if kernel else [*steps[:2], doubling(0, 1)],
-        [0],
-        [2 if kernel else 1],
-        threads,
-        control=jumps,
-    )
+    return _native.Plan([FLOAT, FLOAT, FLOAT] if kernel else [FLOAT, FLOAT],
+                        steps if kernel else [*steps[:2], doubling(0, 1)], [0], [2 if kernel else 1], threads, control=jumps)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -321,7 +245,6 @@ def test_a_python_kernel_that_raises_in_a_loop_ends_it():
         if len(seen) == 3:
             raise LookupError("the third round")
         outs[0][:] = ins[0]
-
     plan = loop_plan(2, steps=lambda s: [*s[:2], python_step(third, [[1]], [[1]], [2], [4]), *s[3:]])
     with pytest.raises(LookupError, match="the third round") as e:
         run_loop(plan, 1.0, 10)
@@ -355,8 +278,8 @@ def test_no_memory_for_what_grows_in_a_loop():
         graph = h.make_graph([h.make_node("Loop", ["n", "", "x"], ["y"], body=body)], "net",
                              [h.make_tensor_value_info("n", T.INT64, []), h.make_tensor_value_info("x", T.FLOAT, [1024])],
                              [h.make_tensor_value_info("y", T.FLOAT, None)])
-        source = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8).SerializeToString()
-        model = pw.load(source, threads=2)
+        data = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8).SerializeToString()
+        model = pw.load(data, threads=2)
         x = np.ones(1024, np.float32)
         assert model({"n": np.array(3), "x": x}).size == 8192
         now = int(open("/proc/self/statm").read().split()[0]) * 4096
@@ -375,7 +298,6 @@ def test_no_memory_for_what_grows_in_a_loop():
 
 
 # ---- where values lie -----------------------------------------------------------------------------------------------------
-
 
 class Interpreted:
     """A random nest of loops over kernels `out = in + in + constant`, run step by step in memory of each value's own."""
@@ -399,7 +321,6 @@ class Interpreted:
 
         def add(ins, outs):
             outs[0][:] = np.float32((int(ins[0][0]) + 3 * int(ins[1][0]) + c) % 1009)
-
         self.steps.append(python_step(add, [[1], [1]], [[1]], [a, b], [out], reuse=[(0, 0)] if a != b else []))
 
     def _block(self, known: list[int], count: int, depth: int) -> list[int]:
@@ -426,7 +347,7 @@ class Interpreted:
         self._kernel(made, inner)
         self.control[len(self.steps)] = ("copy", -1, -1, 0, -1, NONE)
         self.steps.append(control("copy", [made, carried]))
-        kept = {v for step in self.steps[at + 1 :] for v in step[2] if v < before} | {carried, number}
+        kept = {v for step in self.steps[at + 1:] for v in step[2] if v < before} | {carried, number}
         self.control[len(self.steps)] = ("again", at + 1, at, 0, -1, NONE)
         self.steps.append(control("again", sorted(kept)))
         self.control[at] = ("loop", len(self.steps), at, 0, len(self.rounds) - 1, NONE)
@@ -477,9 +398,7 @@ def test_values_that_later_rounds_read_are_never_overwritten(threads):
 
 
 def test_a_session_in_use_is_busy_in_a_loop():
-    plan = loop_plan(
-        2, steps=lambda s: [*s[:2], python_step(lambda i, o: time.sleep(0.05), [[1]], [[1]], [2], [4]), *s[3:]]
-    )
+    plan = loop_plan(2, steps=lambda s: [*s[:2], python_step(lambda i, o: time.sleep(0.05), [[1]], [[1]], [2], [4]), *s[3:]])
     session, errors = plan.session(), []
 
     def work():
@@ -487,7 +406,6 @@ def test_a_session_in_use_is_busy_in_a_loop():
             session.run([np.ones(1, np.float32), np.array([10], np.int64)], [np.zeros(1, np.float32)])
         except RuntimeError as e:
             errors.append(str(e))
-
     threads = [threading.Thread(target=work) for _ in range(2)]
     for t in threads:
         t.start()

@@ -32,12 +32,10 @@ class Program:
             nodes.append(helper.make_node("Identity", [name], [f"out{i}"]))
             shape = IMAGE if name is images[-1] else (None, COLUMNS)
             outputs.append(helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, shape))
-        inputs = [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, COLUMNS]),
-            helper.make_tensor_value_info("z", TensorProto.FLOAT, [5, COLUMNS]),
-            helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE),
-            helper.make_tensor_value_info("trips", TensorProto.INT64, []),
-        ]
+        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, COLUMNS]),
+                  helper.make_tensor_value_info("z", TensorProto.FLOAT, [5, COLUMNS]),
+                  helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE),
+                  helper.make_tensor_value_info("trips", TensorProto.INT64, [])]
         graph = helper.make_graph(nodes, "net", inputs, outputs, self.weights)
         self.model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         self.data = self.model.SerializeToString()
@@ -48,13 +46,8 @@ class Program:
 
         def integers(*shape: int) -> np.ndarray:
             return rng.integers(-3, 4, shape).astype(np.float32)
-
-        return {
-            "x": integers(3, COLUMNS),
-            "z": integers(5, COLUMNS),
-            "image": integers(*IMAGE),
-            "trips": np.array(rng.integers(0, 4), np.int64),
-        }
+        return {"x": integers(3, COLUMNS), "z": integers(5, COLUMNS), "image": integers(*IMAGE),
+                "trips": np.array(rng.integers(0, 4), np.int64)}
 
     # ---- parts of a graph
 
@@ -94,19 +87,8 @@ class Program:
 
     def _steps(self, nodes: list, rows: list[str], images: list[str], depth: int, count: int) -> None:
         r = self.random
-        simple = [
-            self._unary,
-            self._product,
-            self._concat,
-            self._slice,
-            self._compress,
-            self._nonzero,
-            self._sum,
-            self._add,
-            self._convolution,
-            self._blend,
-            self._pooled,
-        ]
+        simple = [self._unary, self._product, self._concat, self._slice, self._compress, self._nonzero, self._sum, self._add,
+                  self._convolution, self._blend, self._pooled]
         blocks = [self._if, self._if, self._loop, self._loop, self._scan, self._scan_columns]
         for i in range(count):
             nested = depth > 0 and (i == count - 1 or r.random() < 0.35)
@@ -127,9 +109,7 @@ class Program:
 
     def _slice(self, nodes: list, rows: list[str], images: list[str]) -> None:
         first, last = self.random.randint(-4, 2), self.random.choice((-2, -1, 2, 3, 2**40))
-        rows.append(
-            self._node(nodes, "Slice", self.random.choice(rows), self._ints(first), self._ints(last), self._ints(0))
-        )
+        rows.append(self._node(nodes, "Slice", self.random.choice(rows), self._ints(first), self._ints(last), self._ints(0)))
 
     def _column(self, nodes: list, x: str) -> str:
         column = self.random.randrange(COLUMNS)
@@ -192,21 +172,14 @@ class Program:
             inner: list = []
             own, pictures = list(rows), list(images)
             self._steps(inner, own, pictures, depth, self.random.randint(0, 3))
-            name = (
-                own[-1]
-                if self.random.random() < 0.8
-                else self._constant(self.rng.integers(-2, 3, (2, COLUMNS)).astype(np.float32))
-            )
-            branches.append(
-                self._graph(
-                    inner, [], [(name, TensorProto.FLOAT, (None, COLUMNS)), (pictures[-1], TensorProto.FLOAT, IMAGE)]
-                )
-            )
+            name = own[-1] if self.random.random() < 0.8 else \
+                self._constant(self.rng.integers(-2, 3, (2, COLUMNS)).astype(np.float32))
+            branches.append(self._graph(inner, [], [(name, TensorProto.FLOAT, (None, COLUMNS)),
+                                                    (pictures[-1], TensorProto.FLOAT, IMAGE)]))
         condition = self._truth(nodes, self.random.choice(rows))
         made = self._name("rows"), self._name("image")
-        nodes.append(
-            helper.make_node("If", [condition], made, self._name("n"), then_branch=branches[0], else_branch=branches[1])
-        )
+        nodes.append(helper.make_node("If", [condition], made, self._name("n"), then_branch=branches[0],
+                                      else_branch=branches[1]))
         rows.append(made[0])
         images.append(made[1])
 
@@ -216,14 +189,10 @@ class Program:
         inner: list = []
         own, pictures = [*rows, a, b], [*images, picture]
         self._steps(inner, own, pictures, depth, r.randint(1, 4))
-        after = {
-            "swap": (b, a),
-            "grow": (self._few(inner, self._node(inner, "Concat", a, b, axis=0)), own[-1]),
-            "made": (own[-1], own[-2]),
-            "stay": (a, own[-1]),
-            "turn": (own[-1], a),
-            "captured": (rows[-1], a),
-        }[r.choice(("swap", "grow", "made", "stay", "turn", "captured"))]
+        grown = self._few(inner, self._node(inner, "Concat", a, b, axis=0))
+        after = {"swap": (b, a), "grow": (grown, own[-1]), "made": (own[-1], own[-2]),
+                 "stay": (a, own[-1]), "turn": (own[-1], a), "captured": (rows[-1], a)}[
+                     r.choice(("swap", "grow", "made", "stay", "turn", "captured"))]
         part = self._clipped(inner, self._node(inner, "ReduceSum", own[-1], self._ints(0), keepdims=1))
         ends = r.random() < 0.4
         if ends:
@@ -233,47 +202,20 @@ class Program:
         else:
             going_on = going
         rest = (None, COLUMNS)
-        body = self._graph(
-            inner,
-            [
-                (at, TensorProto.INT64, ()),
-                (going, TensorProto.BOOL, (1,)),
-                (a, TensorProto.FLOAT, rest),
-                (b, TensorProto.FLOAT, rest),
-                (picture, TensorProto.FLOAT, IMAGE),
-            ],
-            [
-                (going_on, TensorProto.BOOL, (1,)),
-                *((v, TensorProto.FLOAT, rest) for v in after),
-                (pictures[-1], TensorProto.FLOAT, IMAGE),
-                (part, TensorProto.FLOAT, (1, COLUMNS)),
-                (at, TensorProto.INT64, ()),
-            ],
-        )
-        count = (
-            ""
-            if ends and r.random() < 0.5
-            else r.choice(("trips", "trips", self._constant(np.array(r.randint(0, 3), np.int64))))
-        )
+        body = self._graph(inner, [(at, TensorProto.INT64, ()), (going, TensorProto.BOOL, (1,)), (a, TensorProto.FLOAT, rest),
+                                   (b, TensorProto.FLOAT, rest), (picture, TensorProto.FLOAT, IMAGE)],
+                           [(going_on, TensorProto.BOOL, (1,)), *((v, TensorProto.FLOAT, rest) for v in after),
+                            (pictures[-1], TensorProto.FLOAT, IMAGE), (part, TensorProto.FLOAT, (1, COLUMNS)),
+                            (at, TensorProto.INT64, ())])
+        count = "" if ends and r.random() < 0.5 else \
+            r.choice(("trips", "trips", self._constant(np.array(r.randint(0, 3), np.int64))))
         condition = r.choice(("", self._one(nodes, self._truth(nodes, rows[-1]))))
         made = [self._name("looped") for _ in range(5)]
-        nodes.append(
-            helper.make_node(
-                "Loop",
-                [count, condition, r.choice(rows), r.choice(rows), r.choice(images)],
-                made,
-                self._name("n"),
-                body=body,
-            )
-        )
+        nodes.append(helper.make_node("Loop", [count, condition, r.choice(rows), r.choice(rows), r.choice(images)], made,
+                                      self._name("n"), body=body))
         stacked = self._node(nodes, "Reshape", made[3], self._ints(-1, COLUMNS))
         turns = self._node(nodes, "Cast", self._node(nodes, "Unsqueeze", made[4], self._ints(1)), to=TensorProto.FLOAT)
-        rows += [
-            made[0],
-            made[1],
-            stacked,
-            self._node(nodes, "Mul", turns, self._constant(np.ones((1, COLUMNS), np.float32))),
-        ]
+        rows += [made[0], made[1], stacked, self._node(nodes, "Mul", turns, self._constant(np.ones((1, COLUMNS), np.float32)))]
         images.append(made[2])
 
     def _some(self, nodes: list, x: str) -> str:
@@ -291,9 +233,8 @@ class Program:
     def _scan_columns(self, nodes: list, rows: list[str], images: list[str], depth: int) -> None:
         self._scanned(nodes, rows, images, depth, [self._some(nodes, self.random.choice(rows))], (None,), 1)
 
-    def _scanned(
-        self, nodes: list, rows: list[str], images: list[str], depth: int, scanned: list[str], shape: tuple, axis: int
-    ) -> None:
+    def _scanned(self, nodes: list, rows: list[str], images: list[str], depth: int, scanned: list[str], shape: tuple,
+                 axis: int) -> None:
         r = self.random
         state, parts = self._name("state"), [self._name("part") for _ in scanned]
         inner: list = []
@@ -301,31 +242,15 @@ class Program:
         row = self._node(inner, "Mul", total, self._constant(np.ones((1, COLUMNS), np.float32)))
         own, pictures = [*rows, state, row], list(images)
         self._steps(inner, own, pictures, depth, r.randint(0, 2))
-        part = (
-            parts[-1]
-            if r.random() < 0.3
-            else self._node(inner, "Add", parts[0], self._clipped(inner, self._total(inner, own[-1])))
-        )
+        part = parts[-1] if r.random() < 0.3 else \
+            self._node(inner, "Add", parts[0], self._clipped(inner, self._total(inner, own[-1])))
         after = self._clipped(inner, self._node(inner, "ReduceSum", own[-1], self._ints(0), keepdims=1))
         first = self._clipped(nodes, self._node(nodes, "ReduceSum", r.choice(rows), self._ints(0), keepdims=1))
-        body = self._graph(
-            inner,
-            [(state, TensorProto.FLOAT, (1, COLUMNS)), *((p, TensorProto.FLOAT, shape) for p in parts)],
-            [(after, TensorProto.FLOAT, (1, COLUMNS)), (part, TensorProto.FLOAT, shape)],
-        )
+        body = self._graph(inner, [(state, TensorProto.FLOAT, (1, COLUMNS)), *((p, TensorProto.FLOAT, shape) for p in parts)],
+                           [(after, TensorProto.FLOAT, (1, COLUMNS)), (part, TensorProto.FLOAT, shape)])
         made = self._name("scanned"), self._name("stacked")
-        nodes.append(
-            helper.make_node(
-                "Scan",
-                [first, *scanned],
-                made,
-                self._name("n"),
-                body=body,
-                num_scan_inputs=len(scanned),
-                scan_input_axes=[axis] * len(scanned),
-                scan_output_axes=[axis],
-                scan_output_directions=[r.randint(0, 1)],
-                scan_input_directions=[r.randint(0, 1) for _ in scanned],
-            )
-        )
+        nodes.append(helper.make_node(
+            "Scan", [first, *scanned], made, self._name("n"), body=body, num_scan_inputs=len(scanned),
+            scan_input_axes=[axis] * len(scanned), scan_output_axes=[axis], scan_output_directions=[r.randint(0, 1)],
+            scan_input_directions=[r.randint(0, 1) for _ in scanned]))
         rows += [made[0], self._clipped(nodes, made[1])]

@@ -49,10 +49,8 @@ def opened(case, apart: bool):
 
 def at(case, net: Net, sizes: dict[str, int]):
     """The case at other sizes, with arrays; None where the layer does not fit them, or they are large."""
-    specs = [
-        TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in net.inputs[f"in{i}"].shape)) if f"in{i}" in net.inputs else s
-        for i, s in enumerate(case.inputs)
-    ]
+    specs = [TensorSpec(s.dtype, tuple(sizes.get(d, d) for d in net.inputs[f"in{i}"].shape)) if f"in{i}" in net.inputs else s
+             for i, s in enumerate(case.inputs)]
     found = replace(case, inputs=tuple(specs))
     arrays = [net.constants.get(f"in{i}", a) for i, a in enumerate(found.arrays())]
     try:
@@ -68,10 +66,8 @@ def at(case, net: Net, sizes: dict[str, int]):
 def written(shapes, dtypes):
     """Arrays between guards, and what tells whether these are intact."""
     wholes = [np.full(math.prod(shape) + 2 * GUARD, 77, dtype) for shape, dtype in zip(shapes, dtypes)]
-    out = [w[GUARD : len(w) - GUARD].reshape(shape) for w, shape in zip(wholes, shapes)]
-    return out, lambda: all(
-        (w[:GUARD] == w.dtype.type(77)).all() and (w[len(w) - GUARD :] == w.dtype.type(77)).all() for w in wholes
-    )
+    out = [w[GUARD:len(w) - GUARD].reshape(shape) for w, shape in zip(wholes, shapes)]
+    return out, lambda: all((edge == edge.dtype.type(77)).all() for w in wholes for edge in (w[:GUARD], w[len(w) - GUARD:]))
 
 
 def variants(sizes: dict[str, int], rng):
@@ -89,10 +85,8 @@ def check(case, apart: bool) -> int:
     net, sizes = opened(case, apart)
     if not sizes:
         return 0
-    inputs = {
-        n: TensorSpec(s.dtype, tuple(symbol(d) if isinstance(d, str) else d for d in s.shape))
-        for n, s in net.inputs.items()
-    }
+    inputs = {n: TensorSpec(s.dtype, tuple(symbol(d) if isinstance(d, str) else d for d in s.shape))
+              for n, s in net.inputs.items()}
     try:
         bound = BoundNet.bind_open(net, inputs, sizes)
         plan = plan_route(default_route(bound, THREADS), bound, THREADS)
@@ -147,9 +141,8 @@ def one_of_each():
         specs = [s.upper for s in (*case.inputs, *case.outputs()) if s]
         if sum(s.elements for s in specs) <= MOST_ELEMENTS and not any(s.dtype == "bf16" for s in specs):
             found.setdefault(case.kind, []).append(case)
-    return [c for of in found.values() for c in {id(c): c for c in (of[0], of[-1])}.values()], [
-        c for of in found.values() for c in of[1:-1]
-    ]
+    few = [c for of in found.values() for c in {id(c): c for c in (of[0], of[-1])}.values()]
+    return few, [c for of in found.values() for c in of[1:-1]]
 
 
 FEW, REST = one_of_each()

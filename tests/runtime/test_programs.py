@@ -68,7 +68,6 @@ def test_two_sessions_run_at_the_same_time(seed):
                 wrong.extend(n for n, w in zip(names, want) if not np.array_equal(got[n], w))
         except Exception as e:  # the test's own thread tells
             wrong.append(e)
-
     threads = [threading.Thread(target=work, args=(plan.session(), order)) for order in (expected, expected[::-1])]
     for t in threads:
         t.start()
@@ -78,7 +77,6 @@ def test_two_sessions_run_at_the_same_time(seed):
 
 
 # ---- small ones, by hand -------------------------------------------------------------------------------------------------
-
 
 def info(name: str, dtype: int, shape) -> object:
     return helper.make_tensor_value_info(name, dtype, shape)
@@ -95,20 +93,12 @@ def onnx_model(nodes, inputs, outputs, constants=()) -> bytes:
 def loop(body_nodes, carried: list[str], made: list[str], parts: list[str], constants=()) -> bytes:
     """A loop of `n` rounds over rows `carried`; `made` is what they become, `parts` are stacked."""
     nodes = [*body_nodes, helper.make_node("Identity", ["c"], ["again"])]
-    body = helper.make_graph(
-        nodes,
-        "body",
-        [info("i", INT, ()), info("c", B, ()), *(info(v, F, (None,)) for v in carried)],
-        [info("again", B, ()), *(info(v, F, (None,)) for v in (*made, *parts))],
-    )
+    body = helper.make_graph(nodes, "body", [info("i", INT, ()), info("c", B, ()), *(info(v, F, (None,)) for v in carried)],
+                             [info("again", B, ()), *(info(v, F, (None,)) for v in (*made, *parts))])
     outputs = [f"out{k}" for k in range(len(made) + len(parts))]
     node = helper.make_node("Loop", ["n", "", *(f"{v}0" for v in carried)], outputs, body=body)
-    return onnx_model(
-        [node],
-        [info("n", INT, ()), *(info(f"{v}0", F, (k + 2,)) for k, v in enumerate(carried))],
-        [info(o, F, None) for o in outputs],
-        constants,
-    )
+    return onnx_model([node], [info("n", INT, ()), *(info(f"{v}0", F, (k + 2,)) for k, v in enumerate(carried))],
+                      [info(o, F, None) for o in outputs], constants)
 
 
 def call(model, rounds: int, **arrays) -> dict:
@@ -160,22 +150,13 @@ def test_a_hundred_thousand_rounds(threads):
 
 def test_what_finds_out_a_size_that_alone_is_used_stays():
     """Rows as many as there are numbers other than 0, whose places nobody reads."""
-    nodes = [
-        helper.make_node("NonZero", ["x"], ["at"]),
-        helper.make_node("Shape", ["at"], ["shape"]),
-        helper.make_node("Slice", ["shape", "one", "two"], ["count"]),
-        helper.make_node("Concat", ["count", "rest"], ["wanted"], axis=0),
-        helper.make_node("Reshape", ["w", "wanted"], ["y"]),
-    ]
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Shape", ["at"], ["shape"]),
+             helper.make_node("Slice", ["shape", "one", "two"], ["count"]),
+             helper.make_node("Concat", ["count", "rest"], ["wanted"], axis=0),
+             helper.make_node("Reshape", ["w", "wanted"], ["y"])]
     numbers = [("one", [1]), ("two", [2]), ("rest", [-1])]
-    model = pw.load(
-        onnx_model(
-            nodes,
-            [info("x", F, (6,)), info("w", F, (12,))],
-            [info("y", F, None)],
-            [(n, np.array(v, np.int64)) for n, v in numbers],
-        )
-    )
+    model = pw.load(onnx_model(nodes, [info("x", F, (6,)), info("w", F, (12,))], [info("y", F, None)],
+                               [(n, np.array(v, np.int64)) for n, v in numbers]))
     w = np.arange(12, dtype=np.float32)
     for count in (3, 1, 6, 4):
         assert np.array_equal(model({"x": (np.arange(6) < count).astype(np.float32), "w": w}), w.reshape(count, -1))
@@ -185,22 +166,15 @@ def test_what_finds_out_a_size_that_alone_is_used_stays():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_late_sizes_that_must_be_equal_are_looked_at(threads):
-    nodes = [
-        helper.make_node("Compress", ["x", "c"], ["a"], axis=0),
-        helper.make_node("Compress", ["x", "d"], ["b"], axis=0),
-        helper.make_node("Concat", ["a", "b"], ["y"], axis=1),
-    ]
-    model = pw.load(
-        onnx_model(
-            nodes, [info("x", F, (20, COLUMNS)), info("c", B, (20,)), info("d", B, (20,))], [info("y", F, None)]
-        ),
-        threads=threads,
-    )
+    nodes = [helper.make_node("Compress", ["x", "c"], ["a"], axis=0), helper.make_node("Compress", ["x", "d"], ["b"], axis=0),
+             helper.make_node("Concat", ["a", "b"], ["y"], axis=1)]
+    model = pw.load(onnx_model(nodes, [info("x", F, (20, COLUMNS)), info("c", B, (20,)), info("d", B, (20,))],
+                               [info("y", F, None)]), threads=threads)
     x = np.arange(20 * COLUMNS, dtype=np.float32).reshape(20, COLUMNS)
     for a, b in ((20, 20), (5, 5), (20, 5), (5, 20), (0, 0), (7, 8), (7, 7)):
         inputs = {"x": x, "c": np.arange(20) < a, "d": np.arange(20) >= 20 - b}
         if a == b:
-            assert np.array_equal(model(inputs), np.concatenate([x[:a], x[20 - b :]], 1))
+            assert np.array_equal(model(inputs), np.concatenate([x[:a], x[20 - b:]], 1))
             continue
         with pytest.raises(UnfitSizesError, match="=="):
             model(inputs)

@@ -14,13 +14,9 @@ F = TensorProto.FLOAT
 
 def model_of(nodes, inputs: dict, constants=(), threads: int = 2) -> pw.LoadedModel:
     """A model whose output is `y`."""
-    graph = helper.make_graph(
-        nodes,
-        "net",
-        [helper.make_tensor_value_info(n, F, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info("y", F, None)],
-        [numpy_helper.from_array(np.asarray(a), n) for n, a in constants],
-    )
+    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info(n, F, s) for n, s in inputs.items()],
+                              [helper.make_tensor_value_info("y", F, None)],
+                              [numpy_helper.from_array(np.asarray(a), n) for n, a in constants])
     data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     return pw.load(data, threads=threads)
 
@@ -31,39 +27,15 @@ def array(rng, *shape: int) -> np.ndarray:
 
 #: nodes, inputs, constants, function of the inputs that NumPy computes; which sizes fit.
 PAIRS = {
-    "concat": (
-        [("Concat", ["x", "z"], {"axis": 1})],
-        ("L", 3),
-        ("K", 2),
-        (),
-        lambda x, z: np.concatenate([x, z], 1),
-        lambda length, other: length == other,
-    ),
-    "add": (
-        [("Add", ["x", "z"], {})],
-        ("L", 8),
-        ("K", 8),
-        (),
-        np.add,
-        lambda length, other: length == other or 1 in (length, other),
-    ),
-    "add columns": (
-        [("Add", ["x", "z"], {})],
-        (3, "L"),
-        (3, "K"),
-        (),
-        np.add,
-        lambda length, other: length == other or 1 in (length, other),
-    ),
+    "concat": ([("Concat", ["x", "z"], {"axis": 1})], ("L", 3), ("K", 2), (), lambda x, z: np.concatenate([x, z], 1),
+               lambda length, other: length == other),
+    "add": ([("Add", ["x", "z"], {})], ("L", 8), ("K", 8), (), np.add,
+            lambda length, other: length == other or 1 in (length, other)),
+    "add columns": ([("Add", ["x", "z"], {})], (3, "L"), (3, "K"), (), np.add,
+                    lambda length, other: length == other or 1 in (length, other)),
     "matmul": ([("MatMul", ["x", "z"], {})], (3, "L"), ("K", 5), (), np.matmul, lambda length, other: length == other),
-    "first rows": (
-        [("Shape", ["z"], {}), ("Slice", ["x", "zero", "v0"], {})],
-        ("L", 2),
-        ("K",),
-        [("zero", np.array([0]))],
-        lambda x, z: x[: len(z)],
-        lambda length, other: True,
-    ),
+    "first rows": ([("Shape", ["z"], {}), ("Slice", ["x", "zero", "v0"], {})], ("L", 2), ("K",), [("zero", np.array([0]))],
+                   lambda x, z: x[:len(z)], lambda length, other: True),
 }
 
 
@@ -77,21 +49,9 @@ def test_sizes_of_two_inputs_up_and_down(name):
     nodes.append(helper.make_node("Neg", [f"v{len(operators) - 1}"], ["y"]))
     model = model_of(nodes, {"x0": x, "z0": z}, constants)
     rng = np.random.default_rng(5)
-    sizes = [
-        (16, 16),
-        (16, 15),
-        (4, 16),
-        (16, 4),
-        (1, 16),
-        (16, 1),
-        (1, 1),
-        (300, 300),
-        (301, 17),
-        (17, 301),
-        (7, 7),
-        (1000, 3),
-        *((int(a), int(a if rng.random() < 0.5 else b)) for a, b in rng.integers(1, 60, (20, 2))),
-    ]
+    sizes = [(16, 16), (16, 15), (4, 16), (16, 4), (1, 16), (16, 1), (1, 1), (300, 300), (301, 17), (17, 301), (7, 7),
+             (1000, 3),
+             *((int(a), int(a if rng.random() < 0.5 else b)) for a, b in rng.integers(1, 60, (20, 2)))]
     for length, other in sizes:
         at = {"L": length, "K": other}
         x0, z0 = (array(rng, *(at.get(d, d) for d in shape)) for shape in (x, z))
@@ -105,11 +65,8 @@ def test_sizes_of_two_inputs_up_and_down(name):
 
 
 def test_a_size_that_must_be_divided():
-    model = model_of(
-        [helper.make_node("Reshape", ["x", "shape"], ["r"]), helper.make_node("Relu", ["r"], ["y"])],
-        {"x": ("L",)},
-        [("shape", np.array([-1, 4]))],
-    )
+    model = model_of([helper.make_node("Reshape", ["x", "shape"], ["r"]), helper.make_node("Relu", ["r"], ["y"])],
+                     {"x": ("L",)}, [("shape", np.array([-1, 4]))])
     for length in (16, 15, 8, 401, 400, 4, 3):
         x = np.arange(length, dtype=np.float32)
         if length % 4 == 0:
@@ -121,15 +78,9 @@ def test_a_size_that_must_be_divided():
 
 @pytest.mark.parametrize("first", [-16, -3, 0])
 def test_the_last_rows_lie_elsewhere_at_each_size(first):
-    model = model_of(
-        [
-            helper.make_node("Relu", ["x"], ["r"]),
-            helper.make_node("Slice", ["r", "from", "to"], ["s"]),
-            helper.make_node("Neg", ["s"], ["y"]),
-        ],
-        {"x": ("L", 3)},
-        [("from", np.array([first])), ("to", np.array([2**40]))],
-    )
+    model = model_of([helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Slice", ["r", "from", "to"], ["s"]),
+                      helper.make_node("Neg", ["s"], ["y"])], {"x": ("L", 3)},
+                     [("from", np.array([first])), ("to", np.array([2**40]))])
     for length in (16, 20, 100, 3, 1, 17, 16):
         x = np.arange(length * 3, dtype=np.float32).reshape(length, 3)
         assert np.array_equal(model(x), -x[first:])
@@ -148,25 +99,3 @@ def test_a_session_of_an_open_plan_refuses_what_does_not_fit():
         session({"x": array(rng, 9, 3), "z": array(rng, 8, 2)})
     x, z = array(rng, 9, 3), array(rng, 9, 2)
     assert np.array_equal(session({"x": x, "z": z}), np.concatenate([x, z], 1))
-
-
-def test_largest_sizes_may_be_numbers_of_numpy():
-    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": (2, "L")})
-    plan = model.plan(most={"L": np.int64(20)})
-    x = array(np.random.default_rng(1), 2, 17)
-    assert plan.most == {"L": 20} and np.array_equal(plan.session()(x), -x)
-    with pytest.raises(InputError, match="'L' is np.int64\\(0\\)"):
-        model.plan(most={"L": np.int64(0)})
-
-
-def test_sessions_of_plans_that_were_dropped_are_dropped():
-    """Sizes of which the plan at hand is none make another plan; the last few are kept, and no more."""
-    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": (2, "L")})
-    runnable = model.runnable()
-    for length in range(5, 30):
-        x = array(np.random.default_rng(length), 2, length)
-        assert np.array_equal(model(x), -x)
-        for plans in runnable._open._plans.values():
-            for plan in plans:
-                runnable._open.unfit(plan, {"L": length + 1})
-    assert 0 < len(runnable._open_entries) <= len(runnable._open.plans()) < 10

@@ -30,6 +30,8 @@ from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..net.size import size_bytes
 from ..runtime.native import native
 from . import Case, cases, quantised, tolerance
+from .found import check as check_found
+from .found import finds_sizes
 from .guard import Guarded, fence, guarded
 from .layouts import decode, encode, lay_out, logical
 from .open import fault as at_smaller_sizes
@@ -304,6 +306,8 @@ def perform(subject: Subject, check: Check, card: dict, unit: str = "") -> Resul
 def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: str) -> tuple[float, str] | None:
     if (unit, check.routine, check.variant) in subject.left_out:  # whatever the number of threads
         return None
+    if subject.case and finds_sizes(subject.case):
+        return check_found(subject.case, subject.arrays, subject.wanted, check.routine, check.variant, check.threads)
     problem = subject.problem(check.threads)
     ins, outs = ([Format.parse(f) for f in card[k]] for k in ("ins", "outs"))
     dynamic = {i: s for i, (s, c) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not c}

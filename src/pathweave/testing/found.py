@@ -1,0 +1,43 @@
+"""Routines that find out sizes of their outputs, checked in a plan: nothing else knows how large these are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..layers import kind_of
+from ..net.compare import relative_error
+from ..net.net import Layer, Net
+from ..runtime import catalogue
+from ..runtime.bound import BoundNet
+from ..runtime.catalogue import Candidate
+from ..runtime.conversions import conversions_for
+from ..runtime.plan import build_plan
+from . import Case
+
+
+def finds_sizes(case: Case | None) -> bool:
+    """True for a case of a kind whose native routines find out sizes."""
+    return case is not None and kind_of(case.kind).finds_sizes
+
+
+def check(case: Case, arrays: list[np.ndarray | None], wanted: list[np.ndarray], routine: str, variant: str,
+          threads: int) -> tuple[float, str]:
+    """(largest relative error, what is wrong) of a routine on a case, in two runs of one session."""
+    names = [f"x{i}" for i, s in enumerate(case.inputs) if s is not None]
+    given = dict(zip(names, (a for a in arrays if a is not None)))
+    specs = dict(zip(names, (s for s in case.inputs if s is not None)))
+    outputs = tuple(f"y{i}" for i in range(len(wanted)))
+    layer = Layer("layer", case.kind, tuple(names), outputs, dict(case.attrs), case.epilogue)
+    bound = BoundNet.bind(Net(specs, list(outputs), [layer], {}))
+    found = catalogue.find(bound.problems(threads)[0], routine, variant)
+    if not isinstance(found, Candidate):
+        return float("inf"), found.reason
+    choices = {"layer": found}
+    session = build_plan(bound, choices, conversions_for(bound, choices, threads), threads).session()
+    worst = 0.0
+    for _ in range(2):
+        for value, expected in zip(session.run(given).values(), wanted):
+            if value.shape != expected.shape:
+                return float("inf"), f"an output has shape {value.shape}, expected {expected.shape}"
+            worst = max(worst, relative_error(value, expected))
+    return worst, "" if worst == 0 else f"relative error {worst:.3g}"
