@@ -258,7 +258,9 @@ std::vector<Spec> make_specs(const SpecArgs& args, nb::handle numpy, std::vector
   return specs;
 }
 
-KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out, bool late) {
+// `sizes`: per port along the logical axes, where arrays lie in another order; empty where none does.
+KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecArgs& out, bool late,
+                           const std::vector<Dims>& sizes) {
   if (!PyCallable_Check(callable.ptr())) throw nb::type_error("a Python kernel needs a callable");
   nb::module_ numpy = nb::module_::import_("numpy");
   std::vector<Port> in_ports, out_ports;
@@ -267,6 +269,8 @@ KernelHandle python_kernel(nb::object callable, const SpecArgs& in, const SpecAr
   kernel->array = numpy.attr("ndarray");
   kernel->in = make_specs(in, numpy, in_ports);
   kernel->out = make_specs(out, numpy, out_ports);
+  if (!sizes.empty() && sizes.size() != in.size() + out.size()) throw Error("expected sizes for every port, or for none");
+  for (size_t i = 0; i < sizes.size(); ++i) (i < in.size() ? in_ports[i] : out_ports[i - in.size()]).sizes = sizes[i];
   pw_kernel raw{};
   raw.size = sizeof raw;
   raw.serial = 1;
@@ -506,10 +510,11 @@ void bind_kernel(nb::module_& m) {
   m.def("offered_packings", offers, nb::arg("id"),
         "(signature, waiting | taken | refused for its size) of all that is offered for a constant.");
   m.def("python_kernel", python_kernel, nb::arg("callable"), nb::arg("in_specs"), nb::arg("out_specs"),
-        nb::arg("late") = false,
+        nb::arg("late") = false, nb::arg("sizes") = std::vector<Dims>{},
         "A kernel that calls callable(inputs, outputs) with NumPy arrays over the values' memory, valid during the "
         "call only; it fills the outputs in place. Specs are (dtype, shape); bf16 comes as uint16. `late`: it "
-        "calls callable(inputs) instead, which gives contiguous arrays of sizes that nobody knew before.");
+        "calls callable(inputs) instead, which gives contiguous arrays of sizes that nobody knew before. `sizes`: those of "
+        "inputs and outputs along their logical axes, where arrays lie in another order.");
 }
 
 }  // namespace pw::python

@@ -107,7 +107,7 @@ def test_the_command_prints_a_table(tmp_path):
                           timeout=60, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 1, done.stderr
     assert "FOUND exception KeyError in" in done.stdout and "--replay" in done.stdout
-    assert "40 cases, 1 findings" in done.stdout
+    assert "40 cases, 1 finding\n" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--target", "nonsense"], ["--replay", "absent-1.txt"]])

@@ -477,7 +477,7 @@ def test_prepare_refuses_with_reasons():
         ((text, routine, "", []), "expected 1 constants"),
         ((text, routine, "", [(None, 0)], [(1.0, 0)]), "no scales or 2, got 1 and 1"),
         ((adapt(shape, "f32:nchw:cpu", "u8:nhwc:cpu"), "adapt/quantise:f32:nchw-u8:nhwc:cpu", "", [(None, 0)]),
-         "the value has no scale"),
+         "the scale of the value is not known"),
         ((text, routine, "", [(np.zeros(shape, np.float32), 0)]), "input 0 is not a constant"),
         ((problem("relu", [(1, 16)], [(1, 16)]), "relu/vector:f32:nchw:cpu", "", [(None, 0)]), "relu/vector:f32:nchw:cpu"),
     ]:

@@ -112,7 +112,8 @@ def word(name: str, value: Any, allowed: Sequence[str]) -> str:
 def axis_of(axis: int, rank: int) -> int:
     """The axis counted from the front. Raises ShapeError when the rank has no such axis."""
     if isinstance(axis, (str, tuple)) or not -rank <= axis < rank or int(axis) != axis:
-        raise ShapeError(f"axis {axis!r}: expected one of {-rank} to {rank - 1} for rank {rank}")
+        expected = f"one of {-rank} to {rank - 1} for rank {rank}" if rank else "a tensor that has axes, got a scalar"
+        raise ShapeError(f"axis {axis!r}: expected {expected}")
     return int(axis) % rank
 
 
@@ -259,9 +260,10 @@ class ValueKind(LayerKind):
         except (ModelError, *MEANING_ERRORS):  # its shape rule takes no unknown numbers: the rank may be known all the same
             for i, name in self.value_inputs.items():
                 spec = inputs[i] if i < len(inputs) else None
+                if spec is not None and spec.bound and spec.elements > 2 * MOST_RANK:
+                    raise ShapeError(f"input {i} ({name}) has {spec.elements} numbers; expected at most {2 * MOST_RANK}") from None
                 if spec is not None:
-                    few = spec.bound and spec.elements <= 2 * MOST_RANK
-                    open_[name] = (None,) * spec.elements if few else None
+                    open_[name] = (None,) * spec.elements if spec.bound else None
             outline = self.outline(open_, [None if s is None else tuple(None if isinstance(d, Expr) else d for d in s.dims)
                                            for s in inputs])
             dtype = open_.get("dtype") or (body[0].dtype if body and body[0] is not None else "")

@@ -426,6 +426,12 @@ class Tile(Mover, ValueKind):
         repeats = integers("repeats", attrs["repeats"], x.rank, 0)
         return [TensorSpec(x.dtype, tuple(d * r for d, r in zip(x.shape, repeats)))]
 
+    def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
+        old, repeats = shapes[0], attrs["repeats"]
+        if old is not None and repeats is not None and len(repeats) != len(old):
+            raise ShapeError(f"attribute repeats: {len(repeats)} integers; expected {len(old)} for rank {len(old)}")
+        return old and (None,) * len(old)
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         return [np.tile(x, integers("repeats", attrs["repeats"], x.ndim, 0))]

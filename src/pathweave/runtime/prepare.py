@@ -133,8 +133,10 @@ def python_kernel(c: Candidate, constants: list[Any], late: bool = False) -> Ker
     specs = [s for s, k in zip(problem.inputs, problem.constant) if s is not None and not k]
     ins, outs = _ports(specs, c.ins), _ports(problem.outputs, c.outs)
     if late:
-        return native().python_kernel(_late_meaning(c, problem, constants), ins, outs, True)
-    return native().python_kernel(_conversion(c) if problem.kind == "adapt" else _meaning(c, problem, constants), ins, outs)
+        body: Any = _late_meaning(c, problem, constants)
+    else:
+        body = _conversion(c) if problem.kind == "adapt" else _meaning(c, problem, constants)
+    return native().python_kernel(body, ins, outs, late, [list(s.sizes) for s in (*specs, *problem.outputs)])
 
 
 def _ports(specs: Sequence[TensorSpec], formats: Sequence[Format]) -> list[tuple[str, tuple[int, ...]]]:

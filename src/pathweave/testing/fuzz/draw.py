@@ -26,12 +26,28 @@ class Draw:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
+        self.prefix = ""
+        self.blocks = 0
+        self.outside: Draw | None = None
         self.hostile = mutate.pick(rng, HOSTILE)
         self.opset = int(mutate.pick(rng, (7, 9, 10, 11, 12, 13, 14, 15, 17, 17, 17, 18, 20, 21)))
         self.nodes: list[Any] = []
         self.inputs: list[Any] = []
         self.tensors: list[Any] = []
         self.symbols = rng.random() < 0.15
+
+    def block(self) -> Draw:
+        """The draw of a block of an operator: names of its own, the same random numbers."""
+        inner = Draw(self.rng)
+        inner.hostile, inner.opset, inner.symbols = self.hostile, self.opset, False
+        inner.outside, inner.prefix = self, f"{self.prefix}b{self.blocks}"
+        self.blocks += 1
+        return inner
+
+    def graph(self, outputs: list[str]) -> Any:
+        """What was drawn, as a graph that gives `outputs`."""
+        results = [helper.make_empty_tensor_value_info(v) for v in outputs]
+        return helper.make_graph(self.nodes, self.prefix or "g", self.inputs, results, self.tensors)
 
     # ---- numbers ----
 
@@ -84,8 +100,12 @@ class Draw:
     # ---- values ----
 
     def input(self, shape: list[int], dtype: int) -> str:
-        """An input of the graph."""
-        name = f"x{len(self.inputs)}"
+        """An input of the whole graph, also where this is a block."""
+        return self.outside.input(shape, dtype) if self.outside else self.formal(shape, dtype)
+
+    def formal(self, shape: list[int], dtype: int) -> str:
+        """What a block is given in a round, or an input of the whole graph."""
+        name = f"{self.prefix}x{len(self.inputs)}"
         dims: list[Any] = [d if d >= 0 or self.chance() else abs(d) % 7 for d in _int64(shape)]
         if self.symbols:
             dims = [self.pick("N", "M", d, d, f"{name}_{i}") for i, d in enumerate(dims)]
@@ -95,7 +115,7 @@ class Draw:
 
     def constant(self, shape: list[int], dtype: int = TensorProto.FLOAT, values: Any = None) -> str:
         """An initialiser; with values that fit the type, or a part of what it should hold where it is too large."""
-        name, shape = f"c{len(self.tensors)}", _int64(shape)
+        name, shape = f"{self.prefix}c{len(self.tensors)}", _int64(shape)
         count = 1
         for d in shape:
             count *= d
@@ -136,7 +156,7 @@ class Draw:
 
     def node(self, op: str, inputs: list[str], outputs: int = 1, domain: str = "", **attrs: Any) -> list[str]:
         """A node with those of its attributes that are not None; names of its outputs."""
-        names = [f"v{len(self.nodes)}{'' if i == 0 else f'_{i}'}" for i in range(outputs)]
+        names = [f"{self.prefix}v{len(self.nodes)}{'' if i == 0 else f'_{i}'}" for i in range(outputs)]
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
         node = helper.make_node(op, inputs, names, domain=domain)

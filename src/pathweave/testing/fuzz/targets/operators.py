@@ -252,6 +252,91 @@ def _gather(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     return d.node(op, [x, table], axis=d.maybe(d.axis(len(shape)), 0.8)), None
 
 
+def _gather_each(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    def indices(sizes: list[int]) -> str:
+        within = d.rng.integers(0, max(1, min([abs(s) for s in shape], default=1)), min(4096, abs(int(np.prod(sizes)))))
+        return d.constant(sizes, I64, within) if d.chance(0.8) else d.input(sizes, I64)
+
+    if op == "GatherElements":
+        sizes = [d.n(1, max(1, s)) if d.chance(0.4) else s for s in shape]
+        return d.node(op, [x, indices(sizes)], axis=d.maybe(d.axis(len(shape)), 0.8)), None
+    depth = int(d.rng.integers(1, max(2, len(shape) + 1)))
+    batch = d.maybe(d.n(0, 1), 0.3) if d.opset >= 12 else None
+    around = shape[:1] if batch == 1 else []
+    return d.node(op, [x, indices([*around, d.n(1, 3), depth])], batch_dims=batch), None
+
+
+def _found(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    if op == "NonZero":
+        return d.node(op, [x]), None
+    axis = d.maybe(d.axis(len(shape)), 0.7)
+    size = shape[axis] if axis is not None and -len(shape) <= axis < len(shape) else 3
+    return d.node(op, [x, d.value([d.n(1, max(1, size))], TensorProto.BOOL)], axis=axis), None
+
+
+def _inside(d: Draw, shape: list[int], dtype: int, x: str, keeps: bool) -> tuple[str, list[int] | None]:
+    """Some operators in a block: `keeps` chooses from those that give the shape that they are given."""
+    names = KEEPS if keeps else (*KEEPS, "Transpose", "Concat", "Slice", "NonZero", "If", "Loop")
+    for _ in range(int(d.rng.integers(1, 3))):
+        op = str(d.pick(*names))
+        outputs, after = RECIPES[op](d, op, shape, dtype, x)
+        x = outputs[0]
+        if after is None:
+            return x, None
+    return x, shape
+
+
+def _if(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    condition = d.value([] if d.chance(0.8) else [1], TensorProto.BOOL, 0.2)
+    graphs, count = [], int(d.rng.integers(1, 3))
+    same = d.chance(0.7)
+    for _ in range(2):
+        inner = d.block()
+        outputs = [_inside(inner, shape, dtype, x, same)[0] for _ in range(count)]
+        if d.is_hostile(0.3):
+            outputs = outputs[1:]
+        graphs.append(inner.graph(outputs))
+    return d.node(op, [condition], count, then_branch=graphs[0], else_branch=graphs[1]), shape if same else None
+
+
+def _rounds(d: Draw) -> str:
+    """How often a loop goes round at most: a constant or an input, of few rounds in any case."""
+    if d.chance():
+        return d.constant([], I64, [int(d.rng.integers(0, 5))])
+    dtype, limit = (I64, 4) if d.opset >= 12 else (F32, 4)
+    least = d.node("Min", [d.input([], dtype), d.constant([], dtype, [limit])])[0]
+    return least if dtype == I64 else d.node("Cast", [least], to=I64)[0]
+
+
+def _loop(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    inner = d.block()
+    number, go = inner.formal([], I64), inner.formal([] if d.chance(0.9) else [1], TensorProto.BOOL)
+    carried = inner.formal(shape, dtype)
+    value, _ = _inside(inner, shape, dtype, carried, d.chance(0.85))
+    if d.chance():
+        last = inner.node("Identity", [go])[0]
+    else:
+        last = inner.node("Not", inner.node("Equal", [number, inner.constant([], I64, [int(d.rng.integers(0, 6))])]))[0]
+    stacked = [_inside(inner, shape, dtype, d.pick(carried, x), d.chance(0.8))[0] for _ in range(int(d.rng.integers(0, 3)))]
+    condition = d.scalar(1, TensorProto.BOOL) if d.chance(0.7) else "" if d.chance() else d.input([], TensorProto.BOOL)
+    return d.node(op, [_rounds(d), condition, x], 1 + len(stacked), body=inner.graph([last, value, *stacked])), None
+
+
+def _scan(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    inner, rest = d.block(), list(shape)
+    axis = d.maybe(d.axis(len(shape)), 0.5)
+    at = 0 if axis is None else axis
+    if -len(shape) <= at < len(shape) and shape:
+        del rest[at]
+    state, part = inner.formal(rest, dtype), inner.formal(rest, dtype)
+    after = inner.node("Add", [state, part])[0]
+    given = _inside(inner, rest, dtype, inner.node("Mul", [after, part])[0], d.chance(0.9))[0]
+    attrs = {"scan_input_axes": None if axis is None else [axis], "scan_input_directions": d.maybe([d.n(0, 1)], 0.3),
+             "scan_output_axes": d.maybe([d.n(0, len(rest))], 0.3), "scan_output_directions": d.maybe([d.n(0, 1)], 0.3)}
+    return d.node(op, [d.value(rest, dtype), x], 2, body=inner.graph([after, given]), num_scan_inputs=d.n(1, 1),
+                  **(attrs if d.opset >= 9 else {})), None
+
+
 def _where(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
     other = [s if d.chance(0.8) else 1 for s in shape]
     return d.node(op, [d.value(other, TensorProto.BOOL), x, d.value(other, dtype)]), shape
@@ -355,8 +440,11 @@ RECIPES: dict[str, Recipe] = {
     "Expand": _expand, "Tile": _expand, "Pad": _pad, "Slice": _slice, "Split": _split, "Concat": _concat, "Gather": _gather,
     "Where": _where, "TopK": _topk, "Resize": _resize, "Upsample": _resize, "DepthToSpace": _blocks, "SpaceToDepth": _blocks,
     "Constant": _constant, "ConstantOfShape": _constant, "Range": _constant, "Shape": _shape, "Size": _shape,
-    "Dropout": _dropout, "PRelu": _prelu,
+    "Dropout": _dropout, "PRelu": _prelu, "GatherElements": _gather_each, "GatherND": _gather_each,
+    "NonZero": _found, "Compress": _found, "If": _if, "Loop": _loop, "Scan": _scan,
 }
+#: Operators that mostly give the shape of their input.
+KEEPS = ("Relu", "Identity", "Add", "Mul", "Clip", "Softmax", "LeakyRelu", "Where")
 #: Ranks that operators are mostly given.
 RANKS = {**_each("Conv ConvTranspose AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool LRN "
                          "BatchNormalization GroupNormalization InstanceNormalization", (4, 4, 4, 3, 5)),
@@ -397,10 +485,7 @@ class Operators(Target):
         return self._model(d, outputs, rng)
 
     def _model(self, d: Draw, outputs: list[str], rng: np.random.Generator) -> bytes:
-        results = [helper.make_empty_tensor_value_info(v) for v in outputs]
-        if not rng.integers(8):
-            results.append(helper.make_empty_tensor_value_info(d.nodes[0].output[0]))
-        graph = helper.make_graph(d.nodes, "g", d.inputs, results, d.tensors)
+        graph = d.graph([*outputs, *([d.nodes[0].output[0]] if not rng.integers(8) else [])])
         opsets = [helper.make_opsetid("", d.opset), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
