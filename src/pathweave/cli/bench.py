@@ -297,7 +297,7 @@ def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:
 
     from ..report.peers import Task
     from ..runtime.inputs import as_declared
-    declared = {n: np.ascontiguousarray(a) for n, a in as_declared(bound, inputs).items()}
+    declared = {n: np.asarray(a, order="C") for n, a in as_declared(bound, inputs).items()}
     return Task(onnx, declared, tuple(bound.net.outputs), threads)
 
 

@@ -130,7 +130,7 @@ def _reference(against: str, model: str, loaded: Any, bound: Any, onnx: str | No
     path, outputs = _onnx(model, loaded, onnx), tuple(bound.net.outputs)
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        contiguous = {n: np.ascontiguousarray(a) for n, a in inputs.items()}
+        contiguous = {n: np.asarray(a, order="C") for n, a in inputs.items()}
         try:
             return dict(zip(outputs, prepared(peer, Task(path, contiguous, outputs, loaded.threads))()))
         except Declined as e:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import OpenSizesError
+from ..errors import OpenSizesError, ShapeError
 from ..net.conditions import Condition
 from ..net.dim import MOST_SIZE, Expr, evaluate, highest, lowest, symbols_of
 from ..net.net import Net, TensorSpec
@@ -37,7 +37,10 @@ class OpenNet:
 
     def holds_at(self, given: Mapping[str, int]) -> bool:
         """Whether all conditions hold that depend on nothing but these sizes of what is given."""
-        return all(c.holds(given) for c in self.conditions if self.is_given(c))
+        try:
+            return all(c.holds(given) for c in self.conditions if self.is_given(c))
+        except ZeroDivisionError:
+            return False
 
     def example(self, given: Mapping[str, int]) -> dict[str, int]:
         """A size for every symbol: the given ones; else the largest, or a small one where none is known."""
@@ -61,14 +64,18 @@ class OpenNet:
         return sizes
 
     def at(self, sizes: Mapping[str, int]) -> Net:
-        """The net at these sizes of all symbols."""
+        """The net at these sizes of all symbols. Raises ShapeError where a size divides by one that is 0."""
         known: dict[Expr, int] = {}
 
         def number(d: Any) -> Any:
             if not isinstance(d, Expr):
                 return tuple(map(number, d)) if isinstance(d, tuple) else d
             if d not in known:
-                known[d] = evaluate(d, sizes)
+                try:
+                    known[d] = evaluate(d, sizes)
+                except ZeroDivisionError:
+                    listed = ", ".join(f"{s.name}={sizes[s.name]}" for s in symbols_of(d) if s.name in sizes)
+                    raise ShapeError(f"the size {d} divides by 0 at {listed}; give inputs that leave more of the values") from None
             return known[d]
         layers = [layer.with_(attrs={k: number(v) for k, v in layer.attrs.items()}) for layer in self.net.layers]
         specs = {v: TensorSpec(s.dtype, number(tuple(s.shape))) for v, s in self.net.specs.items()}

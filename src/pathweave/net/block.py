@@ -89,7 +89,7 @@ def _digest(net: Net) -> str:
     def named(value: str) -> str:
         if value in net.constants and value not in seen:
             seen.add(value)
-            array = np.ascontiguousarray(net.constants[value])
+            array = np.asarray(net.constants[value], order="C")
             add("constant", values(value), array.dtype.str, *map(str, array.shape))
             if array.size:
                 total.update(array.reshape(-1).view(np.uint8).data)

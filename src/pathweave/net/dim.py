@@ -538,6 +538,14 @@ def evaluate(size: int | Expr, sizes: Mapping[str, int]) -> int:
     return value
 
 
+def highest_at(size: int | Expr, sizes: Mapping[str, int]) -> int:
+    """The largest value that a size may have where some of its symbols are known; the largest of all where they divide by 0."""
+    try:
+        return highest(substitute(size, sizes))
+    except ZeroDivisionError:
+        return MOST_SIZE
+
+
 def shape_at(shape: tuple[int | Expr, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """A shape with its sizes evaluated; see `evaluate`."""
     return tuple(evaluate(d, sizes) if isinstance(d, Expr) else d for d in shape)

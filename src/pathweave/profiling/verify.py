@@ -118,7 +118,7 @@ def _within(single: BoundNet, layer: Layer, given: Mapping[str, np.ndarray]) -> 
     def cut(value: str, array: np.ndarray) -> np.ndarray:
         scale = single.scales.get(value)
         return array if scale is None else np.clip(array, *scale.range)
-    given = {v: np.ascontiguousarray(cut(v, a), a.dtype) for v, a in given.items()}
+    given = {v: np.asarray(cut(v, a), a.dtype, order="C") for v, a in given.items()}
     arguments = [None if not v else given[v] if v in given else single.net.constants[v] for v in layer.inputs]
     wanted = [cut(v, y) for v, y in zip(layer.outputs, run_layer(layer, [_double(a) for a in arguments]))]
     return _Reference(layer, given, wanted, {v: max(single.scales[v].steps) for v in layer.outputs if v in single.scales})

@@ -13,7 +13,7 @@ from ..layers.problems import problem_of
 from ..locks import cached_property
 from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
-from ..net.format import Format, physical_shape, plain_layout
+from ..net.format import Format, physical_shape, plain_format, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
@@ -340,6 +340,9 @@ class BoundNet:
                                                include_reference=include_reference or restrict is not None)
         if self.opened is not None and self._needs_meaning(layer):
             found = [catalogue.numpy_candidate(problem)]
+        if include_reference and self.finds_sizes(layer):  # NumPy's results lie as it makes them
+            found = [c for c in found if not catalogue.is_python(c) or all(f == plain_format(f.dtype, s.rank) for f, s in
+                                                                           zip(c.outs, problem.outputs))]
         unscaled = {c.routine: reason for c in found if (reason := self.uncalibrated(layer, c))}
         if unscaled:
             found = [c for c in found if c.routine not in unscaled]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SizeError
-from ..net.dim import MOST_SIZE, Expr, highest, substitute, symbols_of
+from ..net.dim import MOST_SIZE, Expr, highest_at, symbols_of
 from ..net.format import itemsize, plain_layout
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
@@ -70,7 +70,7 @@ class OpenSteps:
         """The most bytes of a value of a form at the example's sizes of what is given; None where no useful bound is known."""
         total = itemsize(dtype)
         for d in self.dims(value):
-            most = highest(substitute(d, self._given))
+            most = highest_at(d, self._given)
             total *= most
             if most >= MOST_SIZE:
                 return None

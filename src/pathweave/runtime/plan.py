@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutOfMemoryError, RouteError, SizeError
 from ..net import memory
-from ..net.dim import Expr, highest, substitute
+from ..net.dim import Expr, highest_at
 from ..net.format import itemsize
 from ..net.net import TensorSpec
 from ..net.route import Conversion, Route
@@ -163,7 +163,7 @@ def build_plan(bound: BoundNet, choices: Mapping[str, Candidate], conversions: I
 
 def largest_at(dims: Sequence[int | Expr], sizes: Mapping[str, int]) -> int:
     """Elements of a value at sizes of the symbols that are given."""
-    return prod(highest(substitute(d, sizes)) for d in dims)
+    return prod(highest_at(d, sizes) for d in dims)
 
 
 def _check_memory(bound: BoundNet) -> None:

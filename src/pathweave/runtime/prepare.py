@@ -166,7 +166,7 @@ def _late_meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Calla
     dtypes = [np.dtype(numpy_dtype(s.dtype)) for s in problem.outputs]
 
     def run(ins: list[np.ndarray]) -> list[np.ndarray]:
-        return [np.ascontiguousarray(bits_of(np.asarray(y)), t) for y, t in zip(results(ins), dtypes)]
+        return [np.asarray(bits_of(np.asarray(y)), t, order="C") for y, t in zip(results(ins), dtypes)]
     return run
 
 
