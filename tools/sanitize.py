@@ -93,12 +93,13 @@ def stages() -> list[Stage]:
         conformance("generic"), conformance("avx2"),
         tests("address", "tests/tune"),
         tests("address", "tests/runtime", part="ci"),
-        tests("address", *(f"tests/native/test_{n}.py" for n in ("runtime", "plugin", "queues", "place", "reads_first")),
-              part="ci"),
+        tests("address", *(f"tests/native/test_{n}.py" for n in ("runtime", "plugin", "queues", "place", "reads_first", "sizes",
+                                                                  "flow", "flow_devices")), part="ci"),
         tests("address", *(f"tests/native/test_{n}.py" for n in ("quantised_oracle", "vector_routines"))),
         tests("address", "tests/importers/test_fuzz.py"),
         tests("thread", "tests/runtime", part="ci"),
-        tests("thread", *(f"tests/native/test_{n}.py" for n in ("runtime", "plugin", "queues")), part="ci"),
+        tests("thread", *(f"tests/native/test_{n}.py" for n in ("runtime", "plugin", "queues", "flow", "flow_devices")),
+              part="ci"),
         tests("thread", "tests/unit/test_store.py"),
     ]
 

@@ -81,41 +81,42 @@ void FlowSession::prepare_move(int step) {
   point(to);
 }
 
+// What changes from round to round is read where pieces are handed out: a thread that is late comes to the rest at any time.
 void FlowSession::move(int s, Team& team) noexcept {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(s)];
   const Step& step = steps_[static_cast<size_t>(s)];
   const auto* source = static_cast<const char*>(in_[step.in]);
   auto* target = static_cast<char*>(from.out.empty() ? const_cast<void*>(in_[step.in + 1]) : out_[step.out]);
-  const auto copy = [&](int64_t bytes) {
-    team.each(bytes, 1 << 16, [&](int64_t first, int64_t last) {
-      if (source + first != target + first) std::memmove(target + first, source + first, static_cast<size_t>(last - first));
+  constexpr int64_t kGrain = 1 << 16;
+  if (from.op == Op::copy) {
+    team.each(static_cast<int64_t>(bytes_of(from.in[0])), kGrain, [&](int64_t first, int64_t last) {
+      if (source != target) std::memmove(target + first, source + first, static_cast<size_t>(last - first));
     });
-  };
-  if (from.op == Op::copy) return copy(static_cast<int64_t>(bytes_of(from.in[0])));
+    return;
+  }
   // The slice, and the whole that it belongs to: `outer` runs of it lie `count` slices apart.
   const bool taken = from.op == Op::take;
   const int whole = taken ? from.in[0] : from.in[1], part = taken ? from.out[0] : from.in[0];
+  const bool knows = taken || from.axis > 0 || from.reversed;  // else how long the whole becomes is not needed
+  const int64_t* sizes = sizes_of(whole);
   const auto bytes = static_cast<int64_t>(bytes_of(part));
-  const int64_t at = rounds_[static_cast<size_t>(from.loop)].at;
-  int64_t outer = 1, count = at + 1;
-  if (taken || from.axis > 0 || from.reversed) {  // how long the whole becomes may not be known, nor needed
-    const int64_t* sizes = sizes_of(whole);
-    for (int axis = 0; axis < from.axis; ++axis) outer *= sizes[axis];
-    count = sizes[from.axis];
-  }
-  if (at >= count || outer == 0 || bytes == 0) return;
-  const int64_t run = bytes / outer, index = from.reversed ? count - 1 - at : at;
-  if (outer == 1) {
-    if (taken) source += index * run;
-    else target += index * run;
-    return copy(run);
-  }
-  team.each(outer, std::max<int64_t>(1, (1 << 16) / run), [&](int64_t first, int64_t last) {
-    for (int64_t o = first; o < last; ++o) {
-      const int64_t there = (o * count + index) * run, here = o * run;
-      std::memcpy(target + (taken ? here : there), source + (taken ? there : here), static_cast<size_t>(run));
-    }
-  });
+  int64_t outer = 1;
+  for (int axis = 0; axis < from.axis; ++axis) outer *= sizes[axis];
+  if (outer == 0 || bytes == 0) return;
+  const int64_t run = bytes / outer;
+  // Bytes [first, last) of run o.
+  const auto move = [&](int64_t o, int64_t first, int64_t last) {
+    const int64_t at = rounds_[static_cast<size_t>(from.loop)].at, count = knows ? sizes[from.axis] : at + 1;
+    if (at >= count) return;
+    const int64_t there = (o * count + (from.reversed ? count - 1 - at : at)) * run + first, here = o * run + first;
+    std::memmove(target + (taken ? here : there), source + (taken ? there : here), static_cast<size_t>(last - first));
+  };
+  if (outer == 1)
+    team.each(run, kGrain, [&](int64_t first, int64_t last) { move(0, first, last); });
+  else
+    team.each(outer, std::max<int64_t>(1, kGrain / run), [&](int64_t first, int64_t last) {
+      for (int64_t o = first; o < last; ++o) move(o, 0, run);
+    });
 }
 
 }  // namespace pw
