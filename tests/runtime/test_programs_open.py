@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pathweave as pw
-from pathweave.errors import InputError, ShapeError
+from pathweave.errors import InputError, OutOfMemoryError, ShapeError, SizeError
 
 F = TensorProto.FLOAT
 
@@ -99,3 +101,37 @@ def test_a_session_of_an_open_plan_refuses_what_does_not_fit():
         session({"x": array(rng, 9, 3), "z": array(rng, 8, 2)})
     x, z = array(rng, 9, 3), array(rng, 9, 2)
     assert np.array_equal(session({"x": x, "z": z}), np.concatenate([x, z], 1))
+
+
+def of_contents(op: str, inputs: list[str], dims: dict[str, list]) -> pw.LoadedModel:
+    """One operator, whose results are as large as what its inputs hold says."""
+    graph = helper.make_graph([helper.make_node(op, inputs, ["y"], name="it")], "g",
+                              [helper.make_tensor_value_info(n, F if n == "x" else TensorProto.INT64, dims[n]) for n in dims],
+                              [helper.make_empty_tensor_value_info("y")])
+    return pw.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+
+def test_an_error_of_numpy_names_its_layer():
+    """A vector of sizes that is wrong shows only when the net runs."""
+    model, x = of_contents("Pad", ["x", "sizes"], {"x": ["N", "M"], "sizes": [4]}), np.ones((2, 3), np.float32)
+    assert model(x=x, sizes=np.array([0, 1, 0, 1])).shape == (2, 5)
+    with pytest.raises(ShapeError, match="step 0 .'it'. of a plan: .*cut off more than there is"):
+        model(x=x, sizes=np.array([0, -2, 0, -2]))
+
+
+@pytest.mark.parametrize("op, inputs, count, huge, large", [
+    ("Expand", ["x", "sizes"], 2, [200_000, 300_000], [1200, 1200]),
+    ("Tile", ["x", "sizes"], 2, [200_000, 300_000], [1200, 1200]),
+    ("Resize", ["x", "", "", "sizes"], 2, [200_000, 300_000], [1200, 1200]),
+    ("ConstantOfShape", ["sizes"], 2, [2**17, 2**20], [1200, 1200]),
+    ("Pad", ["x", "sizes"], 4, [200_000, 300_000, 1, 1], [1200, 1200, 1, 1])], ids=lambda p: p if isinstance(p, str) else "")
+def test_results_that_contents_make_too_large(op, inputs, count, huge, large, monkeypatch):
+    """They are refused by their sizes, before anything is computed."""
+    model = of_contents(op, inputs, {"x": ["N", "M"], "sizes": [count]})
+    x, start = np.ones((1, 1), np.float32), time.process_time()
+    with pytest.raises(OutOfMemoryError, match="'it'"):
+        model(x=x, sizes=np.array(huge))
+    monkeypatch.setenv("PATHWEAVE_MAX_BYTES", "1000000")
+    with pytest.raises(SizeError, match="'it'.*PATHWEAVE_MAX_BYTES"):
+        model(x=x, sizes=np.array(large))
+    assert time.process_time() - start < 5

@@ -261,7 +261,7 @@ class ValueKind(LayerKind):
             for i, name in self.value_inputs.items():
                 spec = inputs[i] if i < len(inputs) else None
                 if spec is not None and spec.bound and spec.elements > 2 * MOST_RANK:
-                    raise ShapeError(f"input {i} ({name}) has {spec.elements} numbers; expected at most {2 * MOST_RANK}") from None
+                    raise ShapeError(f"input {i} ({name}): {spec.elements} numbers; expected at most {2 * MOST_RANK}") from None
                 if spec is not None:
                     open_[name] = (None,) * spec.elements if spec.bound else None
             outline = self.outline(open_, [None if s is None else tuple(None if isinstance(d, Expr) else d for d in s.dims)

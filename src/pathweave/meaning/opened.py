@@ -75,7 +75,7 @@ class OpenNet:
                     known[d] = evaluate(d, sizes)
                 except ZeroDivisionError:
                     listed = ", ".join(f"{s.name}={sizes[s.name]}" for s in symbols_of(d) if s.name in sizes)
-                    raise ShapeError(f"the size {d} divides by 0 at {listed}; give inputs that leave more of the values") from None
+                    raise ShapeError(f"the size {d} divides by 0 at {listed}; give inputs that leave more values") from None
             return known[d]
         layers = [layer.with_(attrs={k: number(v) for k, v in layer.attrs.items()}) for layer in self.net.layers]
         specs = {v: TensorSpec(s.dtype, number(tuple(s.shape))) for v, s in self.net.specs.items()}

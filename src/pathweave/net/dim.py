@@ -538,7 +538,7 @@ def evaluate(size: int | Expr, sizes: Mapping[str, int]) -> int:
     return value
 
 
-def highest_at(size: int | Expr, sizes: Mapping[str, int]) -> int:
+def highest_at(size: int | Expr, sizes: Mapping[str, int | Expr]) -> int:
     """The largest value that a size may have where some of its symbols are known; the largest of all where they divide by 0."""
     try:
         return highest(substitute(size, sizes))

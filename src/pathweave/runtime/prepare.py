@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Error, OutOfMemoryError, RouteError
+from ..net import memory
 from ..net.floats import bits_of
 from ..net.format import Format, numpy_dtype, physical_shape
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem
 from ..net.scales import UNKNOWN, Scale
+from ..net.size import check_value, size_bytes
 from .bound import BoundNet
 from .catalogue import PROGRAM, Candidate, is_python
 from .layouts import store, to_logical
@@ -162,7 +164,7 @@ def _meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Body:
 
 
 def _late_meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
-    results = _results(c, problem, constants)
+    results = _results(c, problem, constants, late=True)
     dtypes = [np.dtype(numpy_dtype(s.dtype)) for s in problem.outputs]
 
     def run(ins: list[np.ndarray]) -> list[np.ndarray]:
@@ -170,7 +172,9 @@ def _late_meaning(c: Candidate, problem: Problem, constants: list[Any]) -> Calla
     return run
 
 
-def _results(c: Candidate, problem: Problem, constants: list[Any]) -> Callable[[list[np.ndarray]], list[Any]]:
+def _results(c: Candidate, problem: Problem, constants: list[Any],
+             late: bool = False) -> Callable[[list[np.ndarray]], list[Any]]:
+    from ..layers import kind_of
     from ..meaning.evaluate import run_layer
     names = tuple("" if s is None else f"x{i}" for i, s in enumerate(problem.inputs))
     layer = Layer(c.routine, problem.kind, names, tuple(f"y{i}" for i in range(len(problem.outputs))),
@@ -178,10 +182,29 @@ def _results(c: Candidate, problem: Problem, constants: list[Any]) -> Callable[[
     fixed = [array if k else None for array, k in zip(constants, problem.constant)]
     dynamic = [i for i, (s, k) in enumerate(zip(problem.inputs, problem.constant)) if s is not None and not k]
     layouts = [f.layout for f in c.ins]
+    nested = kind_of(problem.kind).nested
 
     def results(ins: list[np.ndarray]) -> list[Any]:
         arguments = list(fixed)
         for i, array, layout in zip(dynamic, ins, layouts):
             arguments[i] = to_logical(array, layout)
+        if late and not nested:
+            _require_fit(layer, problem, arguments)
         return run_layer(layer, arguments)
     return results
+
+
+def _require_fit(layer: Layer, problem: Problem, arguments: list[Any]) -> None:
+    """Hold a layer to its shape rule with what its inputs hold, before anything is computed.
+
+    Raises ShapeError, SizeError, OutOfMemoryError.
+    """
+    from ..layers import infer_layer
+    from ..layers.contents import resolve
+    contents = {v: a for v, a in zip(layer.inputs, arguments) if a is not None}
+    specs = {v: TensorSpec(s.dtype, contents[v].shape) for v, s in zip(layer.inputs, problem.inputs) if s is not None}
+    resolved = resolve(layer, contents)
+    found = infer_layer(resolved, [specs[v] if v else None for v in resolved.inputs])
+    for i, spec in enumerate(found):
+        check_value(f"output {i}", spec)
+    memory.require(sum(map(size_bytes, found)), "results", "give inputs that ask for smaller ones")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import DeviceError, DTypeError, InputError, OutOfMemoryError, UnfitSizesError
+from ..errors import DeviceError, DTypeError, Error, InputError, OutOfMemoryError, UnfitSizesError
 from ..locks import lock
 from ..net.arguments import as_array, by_name, check_on_host
 from ..net.border import advice
@@ -94,6 +94,10 @@ class Session:
             return run(arrays, self._written(results), sizes) if self._open else run(arrays, self._written(results))
         except native().UnfitSizes as e:
             raise UnfitSizesError(f"session: the plan does not do for the sizes that were met: {e}") from e
+        except Error as e:  # of the NumPy meaning of a layer, which does not know whose it is
+            where = next((note for note in getattr(e, "__notes__", ()) if note.startswith("raised in step")), "")
+            e.args = (f"session: {where.removeprefix('raised in ')}{': ' if where else ''}{e}", *e.args[1:])
+            raise
         except MemoryError as e:
             raise OutOfMemoryError("session: no memory for values whose sizes were met in the run") from e
         except IndexError as e:
