@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import Error, OutOfMemoryError, RouteError
 from ..net import memory
+from ..net.dim import Expr
 from ..net.floats import bits_of
 from ..net.format import Format, numpy_dtype, physical_shape
 from ..net.net import Layer, TensorSpec
@@ -207,4 +208,5 @@ def _require_fit(layer: Layer, problem: Problem, arguments: list[Any]) -> None:
     found = infer_layer(resolved, [specs[v] if v else None for v in resolved.inputs])
     for i, spec in enumerate(found):
         check_value(f"output {i}", spec)
-    memory.require(sum(map(size_bytes, found)), "results", "give inputs that ask for smaller ones")
+    known = [s for s in found if not any(isinstance(d, Expr) for d in s.dims)]
+    memory.require(sum(map(size_bytes, known)), "results", "give inputs that ask for smaller ones")
