@@ -84,7 +84,7 @@ def tests(sanitizer: str, *paths: str, part: str = "", tier: str = "avx2", name:
 
 
 def conformance(tier: str) -> Stage:
-    return Stage("address", f"conformance, {tier}", ["-m", "pathweave.testing"], tier, "ci", ["--every", "5"])
+    return Stage("address", f"conformance, {tier}", ["-m", "pathweave.testing"], tier, "ci", ["--every", "7"])
 
 
 def stages() -> list[Stage]:

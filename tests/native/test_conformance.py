@@ -33,13 +33,22 @@ def found_tiers() -> list[str]:
     return [t for t in info["compiled"] if t in info["found"]]
 
 
-def run_tier(tier: str) -> tuple[list[dict], list[str]]:
-    """Results of all checks at a tier, and the commands that repeat those that ended their process."""
+def every(tier: str) -> int:
+    """Which part of the checks is made without --long: all at the machine's own best tier and at its units, of the others each
+    seventh, which meets all numbers of threads."""
+    own = [t for t in found_tiers() if not t.endswith("-emulated")]
+    best = [t for t in own if not conformance.unit_of(t)][-1]
+    return 1 if tier == best or tier in own and conformance.unit_of(tier) else 7
+
+
+def run_tier(tier: str, every: int) -> tuple[list[dict], list[str]]:
+    """Results of the checks at a tier, and the commands that repeat those that ended their process."""
     results, crashes, start = [], [], 0
     # Fresh memory, packed constants and arenas among it, holds huge numbers, not zeros, whatever its size.
     environment = {**os.environ, "PATHWEAVE_ISA": tier, "MALLOC_PERTURB_": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
     while len(crashes) < MAX_CRASHES:
-        command = [sys.executable, "-m", "pathweave.testing", "--json", "--isa", tier, "--start", str(start)]
+        command = [sys.executable, "-m", "pathweave.testing", "--json", "--isa", tier, "--start", str(start),
+                   "--every", str(every)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("}")]
         results += [line for line in lines if "failure" in line]
@@ -55,7 +64,8 @@ def run_tier(tier: str) -> tuple[list[dict], list[str]]:
 
 @pytest.fixture(scope="module")
 def run_of(request):
-    yield from side_by_side(request, lambda tier: run_tier(tier) if tier in found_tiers() else None)
+    yield from side_by_side(request, lambda tier: run_tier(tier, 1 if request.config.getoption("--long") else every(tier))
+                            if tier in found_tiers() else None)
 
 
 @pytest.mark.parametrize("tier", TIERS)
