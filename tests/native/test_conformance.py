@@ -328,7 +328,7 @@ def test_a_failure_can_be_repeated():
     assert words[:3] == ["python", "-m", "pathweave.testing"]
     # the variant of another tier does not exist under a cap: repeat it as this process sees it
     done = subprocess.run([sys.executable, *shlex.split(check.repeat(""))[1:]], capture_output=True, text=True)
-    assert done.returncode == 0 and "1 checks, 0 failed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "1 check, 0 failed" in done.stdout, done.stdout + done.stderr
     nothing = subprocess.run([sys.executable, "-m", "pathweave.testing", "--case", "no such case"], capture_output=True)
     assert nothing.returncode == 2
 

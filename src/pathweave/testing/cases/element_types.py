@@ -60,6 +60,8 @@ def _moves() -> Iterator[Case]:
     for dtype in ("bool", "i32", "f64"):
         yield case("pad", *_specs(dtype, (1, 3, 6, 6)), pads=(0, 1, -1, 2, 0, 0, 3, -2), value=1.0)
     yield case("identity", *_specs("i64", ()))
+    for dtype in MOVED:
+        yield case("identity", *_specs(dtype, (2, 3)), constant=(0,))
     yield case("identity", (2, 0, 3, 3))
     yield case("concat", (0, 3), (0, 3), axis=0)
     yield case("concat", *_specs("i64", (1, 2, 3, 5), (1, 3, 3, 5)), axis=1, constant=(1,), values=("integral", "integral"))
