@@ -116,3 +116,14 @@ def bytes_of(*shapes) -> list[tuple[int, str]]:
 
 def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
+
+
+def failures(session: _native.Session, x: np.ndarray, outputs: int) -> list[str]:
+    """What three calls of a session, of which the second is timed, raise; each output is an array like x."""
+    messages = []
+    for call in (session.run, session.run_timed, session.run):
+        try:
+            call([x], [np.zeros_like(x) for _ in range(outputs)])
+        except RuntimeError as e:
+            messages.append(str(e))
+    return messages

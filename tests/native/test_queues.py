@@ -16,7 +16,7 @@ import threading
 
 import numpy as np
 import pytest
-from native_helpers import adapt, isolated, native_step, null_library, problem, python_step
+from native_helpers import adapt, failures, isolated, native_step, null_library, problem, python_step
 
 from pathweave import _native
 
@@ -415,14 +415,7 @@ def _late(path: str, lag: str, where: str):
     library = opened(path, lag, 2)
     library.null_device_set_late_code(where.encode(), b"", 42)
     net, outputs = across()
-    session = net.plan([0], outputs).session()
-    x, arrays = np.ones(SHAPE, np.float32), [np.zeros(SHAPE, np.float32) for _ in outputs]
-    messages = []
-    for call in (session.run, session.run_timed, session.run):
-        try:
-            call([x], arrays)
-        except RuntimeError as e:
-            messages.append(str(e))
+    messages = failures(net.plan([0], outputs).session(), np.ones(SHAPE, np.float32), len(outputs))
     library.null_device_clear()
     return messages, _run(*across())
 
