@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pathweave.testing import cases
 from pathweave.testing.fuzz import driver, mutate, worker
 from pathweave.testing.fuzz.__main__ import main, mixed, shares
 from pathweave.testing.fuzz.target import all_targets, corpus_files
+from pathweave.testing.fuzz.targets import layers
 
 PLANTED = str(Path(__file__).parent / "planted.py")
 
@@ -164,6 +166,12 @@ def test_every_operator_of_the_importer_has_a_recipe():
     from pathweave.importers.onnx import operators
     from pathweave.testing.fuzz.targets.operators import RECIPES
     assert set(operators()) <= set(RECIPES)
+
+
+def test_every_case_of_a_layer_can_be_written(tmp_path):
+    target = layers.Layers()
+    target.prepare(tmp_path)
+    assert len(target.kinds) > 50 and all(layers.written(case) for kind in target.kinds for case in cases(kind))
 
 
 def test_cases_are_shared_out():

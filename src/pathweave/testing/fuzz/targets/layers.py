@@ -18,7 +18,7 @@ from ....net.size import product
 from ....runtime import catalogue
 from ....runtime.model import LoadedModel
 from ....runtime.native import native
-from ... import cases, fill
+from ... import Case, cases, fill
 from ...edges import hostile, hostile_text
 from .. import mutate, use
 from ..target import JsonTarget
@@ -34,7 +34,8 @@ class Layers(JsonTarget):
     weight = 4
 
     def prepare(self, folder: Path) -> None:
-        self.kinds = [k for k in sorted(kinds()) if cases(k)]
+        # layers with nets inside are drawn by `operators`, and lie in files of `pw_spec`
+        self.kinds = [k for k in sorted(kinds()) if cases(k) and not kind_of(k).nested]
 
     def make(self, rng: np.random.Generator) -> bytes:
         known = cases(mutate.pick(rng, self.kinds))
@@ -46,9 +47,7 @@ class Layers(JsonTarget):
         if not rng.integers(4):
             dtype = mutate.pick(rng, ("f64", "f16", "i64", "u8", "bool", "i8"))
             case = replace(case, inputs=tuple(s and TensorSpec(dtype, s.shape) for s in case.inputs))
-        return mutate.dump({"kind": case.kind, "attrs": spec.to_plain(dict(case.attrs), "attrs"),
-                            "inputs": [s and [s.dtype, list(s.shape)] for s in case.inputs], "constant": list(case.constant),
-                            "epilogue": str(case.epilogue), "values": list(case.values)})
+        return written(case)
 
     def run(self, data: bytes, folder: Path) -> None:
         read = spec.from_plain(spec.parse_json(data.decode("utf-8", "replace"), "case"), "case")
@@ -72,6 +71,13 @@ class Layers(JsonTarget):
             return
         net = _net(layer, inputs, constant, len(outputs), [*read.get("values", ()), *[""] * len(inputs)])
         use.use(LoadedModel(Model({"main": net}), threads=use.number_of_threads(data)), folder)
+
+
+def written(case: Case) -> bytes:
+    """A case as JSON."""
+    return mutate.dump({"kind": case.kind, "attrs": spec.to_plain(dict(case.attrs), "attrs"),
+                        "inputs": [s and [s.dtype, list(s.shape)] for s in case.inputs], "constant": list(case.constant),
+                        "epilogue": str(case.epilogue), "values": list(case.values)})
 
 
 def _layer(read: dict[str, Any]) -> tuple[Layer, list[TensorSpec | None], list[bool]]:
