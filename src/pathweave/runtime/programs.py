@@ -128,7 +128,9 @@ def _add_loop(builder: Builder, layer: Layer) -> None:
     for value, part, stack in zip(layer.outputs[count:], parts, at.stacks):
         builder.add_control(Control("append", loop=at.loop), layer, [part, stack], [], _late_sizes(builder, value)[1:]
                             if _is_late_first(builder, value) else _late_sizes(builder, value))
-    _carry(builder, layer, child, made[1:1 + count], carried, layer.outputs[:count])
+    if going is not None and going in _in_memory_of(builder, at, carried):
+        going = _kept(builder, layer, child, made[0], going)
+    _carry(builder, layer, child, at, made[1:1 + count], carried, layer.outputs[:count])
     if truth is not None and going is not None:
         builder.add_control(Control("copy"), layer, [going, truth], [])
     opened = builder.opened
@@ -173,7 +175,7 @@ def _add_scan(builder: Builder, layer: Layer) -> None:
         builder.add_control(Control("append", loop=at.loop, axis=each["output_axes"][i] % rank,
                                     reversed=bool(each["output_directions"][i])), layer,
                             [child.plain_output(made[states + i]), stack], [], _late_sizes(builder, value))
-    _carry(builder, layer, child, made[:states], carried, layer.outputs[:states])
+    _carry(builder, layer, child, at, made[:states], carried, layer.outputs[:states])
     value = layer.inputs[states]
     length = builder.opened.dims(value)[each["input_axes"][0] % builder.bound.spec(value).rank]
     builder.set_control(at.step, Control("loop", target=_end(builder, layer, at, None, carried), loop=at.loop,
@@ -222,16 +224,13 @@ def _begin(builder: Builder, layer: Layer, inputs: Sequence[str]) -> _Rounds:
     return _Rounds(step, step, number, stacks, before)
 
 
-def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], carried: Sequence[int],
+def _carry(builder: Builder, layer: Layer, child: Builder, at: _Rounds, made: Sequence[str], carried: Sequence[int],
            values: Sequence[str]) -> None:
-    """What a round made becomes what the next one reads; by way of other memory where one of them reads what another writes."""
+    """What a round made becomes what the next one reads; by way of other memory where it lies in what is written here."""
     sources = [child.plain_output(name) for name in made]
-    for i, (source, slot) in enumerate(zip(sources, carried)):
-        if source != slot and source in carried:  # it may have been written by then
-            value = values[carried.index(source)]
-            spec = builder.bound.spec(value)
-            sources[i] = builder.add_value(spec, plain_format(spec.dtype, spec.rank), value)
-            builder.add_control(Control("copy"), layer, [source], [sources[i]])
+    written = _in_memory_of(builder, at, carried)
+    sources = [source if source == slot or source not in written else _kept(builder, layer, child, name, source)
+               for name, source, slot in zip(made, sources, carried)]
     copies = [(source, slot, value) for source, slot, value in zip(sources, carried, values) if source != slot]
     for at, (source, slot, _) in enumerate(copies):
         if at + 1 < len(copies):
@@ -242,6 +241,22 @@ def _carry(builder: Builder, layer: Layer, child: Builder, made: Sequence[str], 
         sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies)
                 for _, axis, size in _late_sizes(builder, of)]
         builder.add_control(Control("copy"), layer, [source, slot, *others], [], sets)
+
+
+def _in_memory_of(builder: Builder, at: _Rounds, slots: Iterable[int]) -> set[int]:
+    """Some native values, and those of a round that may share memory with one of them: views and parts."""
+    found = set(slots)
+    for _, _, ins, outs, share, _ in builder.native_steps[at.step + 1:]:
+        found.update(outs[out] for in_, out, _ in share if ins[in_] in found)
+    return found
+
+
+def _kept(builder: Builder, layer: Layer, child: Builder, name: str, source: int) -> int:
+    """A copy of an output of the body, which stays as it is while what the loop carries is written."""
+    spec = child.bound.spec(name)
+    copy = child.add_value(spec, plain_format(spec.dtype, spec.rank), name)
+    builder.add_control(Control("copy"), layer, [source], [copy])
+    return copy
 
 
 def _end(builder: Builder, layer: Layer, at: _Rounds, going: int | None, carried: Sequence[int]) -> int:
