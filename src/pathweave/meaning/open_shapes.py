@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,12 @@ class OpenShapes:
             if outline is not None:
                 self._outlines.update((v, self._own(v, outline)) for v in layer.outputs)
         else:
-            for condition in conditions:
-                self.conditions.setdefault(condition, []).extend(found)
+            self._ask(conditions, found)
+
+    def _ask(self, conditions: Iterable[Condition], outputs: Iterable[str]) -> None:
+        """Note that the layer of these outputs asks for conditions."""
+        for condition in conditions:
+            self.conditions.setdefault(condition, []).extend(outputs)
 
     def dims(self, value: str) -> tuple[int | Expr, ...] | None:
         """Shape of a value; None when not even the rank is known."""

@@ -37,10 +37,7 @@ class OpenNet:
 
     def holds_at(self, given: Mapping[str, int]) -> bool:
         """Whether all conditions hold that depend on nothing but these sizes of what is given."""
-        try:
-            return all(c.holds(given) for c in self.conditions if self.is_given(c))
-        except ZeroDivisionError:
-            return False
+        return all(c.holds(given) for c in self.conditions if self.is_given(c))
 
     def example(self, given: Mapping[str, int]) -> dict[str, int]:
         """A size for every symbol: the given ones; else the largest, or a small one where none is known."""

@@ -26,8 +26,12 @@ class Relation(NamedTuple):
         return is_equal(self.left, self.right) if self.word == "==" else is_at_least(self.left, self.right)
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether it holds at these sizes. Raises OpenSizesError where a symbol is not among them."""
-        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        """Whether it holds at these sizes; not where one of its own is divided by 0. Raises OpenSizesError where a symbol is
+        not among them."""
+        try:
+            left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        except ZeroDivisionError:
+            return False
         if self.word == "divides":
             return left != 0 and right % left == 0
         return left == right if self.word == "==" else left >= right

@@ -11,6 +11,7 @@ from ..layers.contents import resolve
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.opened import OpenNet
 from ..meaning.partial import FREE_BYTES_BOUND, Folding
+from ..net.conditions import Condition, recording
 from ..net.dim import Expr, is_unknown, symbols_of
 from ..net.net import Layer, Net, TensorSpec
 from ..net.scales import Scale
@@ -43,14 +44,16 @@ class _Follower(OpenShapes):
         array = self.contents.get(value)
         return array is None or array.dtype == object and any(map(is_unknown, array.reshape(-1).tolist()))
 
-
     def _take_unknown(self, layer: Layer) -> Layer:
         """Follow a layer of which an input says more of the output's sizes than expressions can."""
         layer = resolve(layer, {v: c for v in layer.inputs if v and (c := self.content(v)) is not None})
         if any(v and v not in self.specs for v in layer.inputs):
             raise ShapeError(f"layer {layer.name!r} ({layer.kind}): its shapes are not known while sizes are open")
-        outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], limited=False)
+        conditions: list[Condition] = []
+        with recording(conditions):
+            outputs = infer_layer(layer, [self.specs[v] if v else None for v in layer.inputs], limited=False)
         self.specs.update((v, TensorSpec(s.dtype, self._own(v, s.dims))) for v, s in zip(layer.outputs, outputs))
+        self._ask(conditions, layer.outputs)
         return layer
 
 
@@ -61,7 +64,7 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
     net.check()
-    folded, origins = _folded(net, inputs)
+    folded, origins, assumed = _folded(net, inputs)
     kept: set[str] = set()
     while True:
         graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales})
@@ -91,6 +94,8 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
                     found.late[s.name] = value, axis
     found.conditions = [c for c in follower.conditions if c.names() <= known]
     found.asked = {c: follower.conditions[c] for c in found.conditions}
+    # of layers that are gone, such as those that were read for nothing but their sizes: what can be asked before a run
+    found.conditions += [c for c in assumed if c not in found.asked and c.names() <= given.keys()]
     return found
 
 
@@ -105,9 +110,9 @@ def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale]) -> tuple[G
     return graph, *_specs(graph)
 
 
-def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, str]]:
-    """The net with shape inputs as attributes, and what depends on nothing but known contents as constants; and the value that
-    each size which a layer finds out is one of, by symbol."""
+def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, str], list[Condition]]:
+    """The net with shape inputs as attributes, and what depends on nothing but known contents as constants; the value that
+    each size which a layer finds out is one of, by symbol; and what all layers together assume of sizes."""
     follower = _Follower(inputs)
     for name, array in net.constants.items():
         follower.constant(name, array)
@@ -124,7 +129,7 @@ def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, 
         for value in layer.outputs:
             for d in follower.specs[value].dims:
                 origins.update((s.name, value) for s in symbols_of(d) if s.name not in known | origins.keys())
-    return Net(dict(inputs), list(net.outputs), layers, constants), origins
+    return Net(dict(inputs), list(net.outputs), layers, constants), origins, list(follower.conditions)
 
 
 def _specs(graph: Graph) -> tuple[_Follower, list[Layer]]:
@@ -132,4 +137,3 @@ def _specs(graph: Graph) -> tuple[_Follower, list[Layer]]:
     for name, array in graph.constants.items():
         follower.constant(name, array)
     return follower, [follower.take(layer) for layer in graph.layers()]
-

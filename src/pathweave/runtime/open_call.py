@@ -74,9 +74,14 @@ class OpenCall:
         key = tuple(sizes)
         found = self._known.get(key)
         if found is None:
-            self._check(dict(zip(self._places, sizes)))
-            order = [sizes[list(self._places).index(n)] for n in self._given]
-            found = Shapes(tuple(order), self._ins(*order), self._outs(*order))
+            known = dict(zip(self._places, sizes))
+            self._check(known)
+            order = [known[n] for n in self._given]
+            try:
+                found = Shapes(tuple(order), self._ins(*order), self._outs(*order))
+            except ZeroDivisionError as e:
+                raise UnfitSizesError(f"inputs with {_listed(known)}: a size of the results is divided by 0 there: give inputs "
+                                      f"of other sizes") from e
             self._known[key] = found
             if len(self._known) > _KEPT:
                 self._known.popitem(last=False)
@@ -85,6 +90,9 @@ class OpenCall:
     def _check(self, sizes: Mapping[str, int]) -> None:
         for condition in self._conditions:
             if not condition.holds(sizes):
-                listed = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-                raise UnfitSizesError(f"inputs with {listed}: expected {condition}, as the net's layers ask for: call the "
-                                      f"model, or make a plan for these sizes")
+                raise UnfitSizesError(f"inputs with {_listed(sizes)}: expected {condition}, as the net's layers ask for: call "
+                                      f"the model, or make a plan for these sizes")
+
+
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {size}" for name, size in sizes.items())

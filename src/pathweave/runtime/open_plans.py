@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log2
 
@@ -35,12 +35,13 @@ def symbols_at(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int
 @dataclass
 class OpenPlan:
     """`plan`: for all sizes up to `most`. `made_for`: the sizes that its routines were chosen for. `unfit`: sizes for which one
-    of them is none."""
+    of them is none. `proved`: whether a call came to its end."""
 
     plan: Plan
     made_for: dict[str, int]
     most: dict[str, int]
     unfit: set[tuple[int, ...]] = field(default_factory=set)
+    proved: bool = False
 
     def distance(self, sizes: Mapping[str, int]) -> float:
         """How far sizes are from those that it was made for."""
@@ -124,18 +125,31 @@ class OpenPlans:
             plans.append(found)
             del plans[:-KEPT]
         if any(size > found.most[n] for n, size in sizes.items()):
+            opened = found.plan.bound.opened
+            if opened is None or not opened.holds_at(sizes):
+                return None
             _grow(found, sizes)
         return found
 
     def unfit(self, plan: OpenPlan, sizes: Mapping[str, int]) -> None:
         """A plan did not do for some sizes; none does where that is one that was made for them."""
         key = tuple(sizes.values())
+        if not plan.proved:
+            for plans in self._plans.values():
+                plans[:] = [p for p in plans if p is not plan]
         for keys in (self._refused, plan.unfit):
             if len(keys) >= MOST_UNFIT:
                 keys.clear()
         if key == tuple(plan.made_for.values()):
             self._refused.add(key)
         plan.unfit.add(key)
+
+    def fits(self, marked: Sequence[tuple[OpenPlan, Mapping[str, int]]]) -> None:
+        """Take back what was said of plans and sizes: it was not the sizes that did not do."""
+        for plan, sizes in marked:
+            key = tuple(sizes.values())
+            self._refused.discard(key)
+            plan.unfit.discard(key)
 
     def plans(self) -> list[Plan]:
         """All plans that are kept."""

@@ -88,13 +88,14 @@ class OpenSteps:
 
     def keeps(self, ins: Sequence[int], outs: Sequence[int], values: Sequence[tuple[int, str]],
               share: Sequence[tuple[int, int, int]], reuse: Sequence[tuple[int, int]],
-               own: Candidate) -> tuple[list[Any], list[Any]]:
+              own: Candidate) -> tuple[list[Any], list[Any]]:
         """The hints on memory of a step that hold at all sizes: of values that have the same number of bytes at each of them,
         where these are the same bytes not just because some size happens to be 1."""
         if not {*ins, *outs} & self.values.keys():
             return list(share), list(reuse)
         if own.problem.kind == "adapt":
             return [], []
+
         def alike(a: int, b: int) -> bool:
             return self._bytes.get(a, values[a][0]) == self._bytes.get(b, values[b][0])
         whole = [(i, o, at) for i, o, at in share if not {ins[i], outs[o]} & self.values.keys()
@@ -202,7 +203,6 @@ class _Template:
                  attrs: Mapping[str, Any]):
         self.open_attrs: set[str] = set()
         self._problem = problem
-
         self.names: set[str] = set()
 
         def mark(size: Any) -> Any:

@@ -92,12 +92,21 @@ class Plan:
                          "it; for another process pickle the model, and make a plan of it there")
 
     def resized(self, most: Mapping[str, int]) -> Plan:
-        """The same plan with memory for other sizes of the open symbols: kernels and route stay. Raises OutOfMemoryError."""
+        """The same plan with memory for other sizes of the open symbols: kernels and route stay.
+
+        Raises InputError for a symbol without a size, or with one that it cannot have, SizeError, OutOfMemoryError.
+        """
         assert self.bound.opened is not None
+        for name, (low, high) in self.bound.opened.given.items():
+            if not isinstance(most.get(name), int) or not low <= most[name] <= high:
+                raise InputError(f"plan: the size of {name!r} is {most.get(name)}; expected a number from {low} to {high}")
         try:
             handle = self._handle.resized([most[n] for n in self.bound.opened.given])
         except MemoryError as e:
             raise OutOfMemoryError(f"plan: no memory ({e}); {_MACHINE}") from e
+        except ValueError as e:
+            listed = ", ".join(f"{n} = {size}" for n, size in most.items())
+            raise SizeError(f"plan: at {listed}: {e}; give smaller shapes") from e
         known = {n: largest_at(s.dims, most) for n, s in self.bound.opened.net.specs.items()
                  if n in self.inputs or n in self.outputs and n not in self.late}
         for name, elements in known.items():

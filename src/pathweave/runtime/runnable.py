@@ -36,7 +36,6 @@ MOST_LOOKED_UP = 4
 KEPT_SIZES = 1024
 
 
-
 def check_threads(threads: int | None) -> int:
     """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
     return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
@@ -80,6 +79,7 @@ class Runnable:
         self._open = OpenPlans(net, self.scales)
         self._open_entries: dict[int, tuple[OpenPlan, _Entry]] = {}
         self._open_known: dict[tuple, _Entry] = {}
+        self._forgotten = 0  # how often plans were forgotten
         self._own: dict[tuple, str] = {}  # shapes -> signature of the route that was tuned for them, "" for none
         self._lock = lock()
         self._building = lock()
@@ -175,6 +175,7 @@ class Runnable:
     def forget_plans(self) -> None:
         """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
         with self._building, self._lock:
+            self._forgotten += 1
             self._entries.clear()
             self._open.forget(self.scales)
             self._open_entries.clear()
@@ -205,49 +206,66 @@ class Runnable:
             except UnfitSizesError:
                 self._open_known.pop(key, None)
         entry = self._kept_entry(key)
+        unfit: list[tuple[OpenPlan, dict[str, int]]] = []
         if entry is None:  # shapes with a plan fit the net
             from ..meaning.evaluate import match_arrays
             matched = match_arrays(self.net.inputs, self.layouts, shapes)
-            results = None if self.net.bound else self._run_open(matched, threads, arrays, out)
+            results = None if self.net.bound else self._run_open(matched, threads, arrays, out, unfit)
             if results is not None:
                 return results
             entry = self._entry(matched, threads)
-        return entry.call(arrays, out)
+        try:
+            return entry.call(arrays, out)
+        except UnfitSizesError:  # of contents, for which no plan does
+            with self._building:
+                self._open.fits(unfit)
+                if unfit:
+                    self._drop(key)
+            raise
 
-    def _run_open(self, shapes: dict[str, tuple[int, ...]], threads: int, arrays: Mapping[str, Any],
-                  out: Any) -> dict[str, np.ndarray] | None:
-        """Run with a plan whose sizes are open; None where these sizes need a plan of their own."""
+    def _run_open(self, shapes: dict[str, tuple[int, ...]], threads: int, arrays: Mapping[str, Any], out: Any,
+                  unfit: list[tuple[OpenPlan, dict[str, int]]]) -> dict[str, np.ndarray] | None:
+        """Run with a plan whose sizes are open; None where these sizes need a plan of their own. `unfit`: gets the plans that
+        did not do."""
         while True:
-            found = self._open_entry(shapes, threads)
+            with self._building:
+                found, forgotten = self._open_entry(shapes, threads), self._forgotten
             if found is None:
                 return None
             plan, entry, sizes = found
             try:
                 results = entry.call(arrays, out)
-                if len(self._open_known) >= KEPT_SIZES:
-                    self._open_known.clear()
-                key = threads, *shapes.values()
-                self._open_known[key] = entry
-                return results
             except UnfitSizesError:
                 with self._building:
                     self._open.unfit(plan, sizes)
+                unfit.append((plan, sizes))
+                continue
+            with self._lock:
+                plan.proved = True
+                if forgotten == self._forgotten:  # else the plan was forgotten meanwhile
+                    if len(self._open_known) >= KEPT_SIZES:
+                        self._open_known.clear()
+                    self._open_known[(threads, *shapes.values())] = entry
+            return results
+
+    def _drop(self, key: tuple) -> None:
+        with self._lock:
+            self._entries.pop(key, None)
 
     def _open_entry(self, shapes: dict[str, tuple[int, ...]], threads: int) -> tuple[OpenPlan, _Entry, dict[str, int]] | None:
-        with self._building:
-            sizes, fixed = self._open.meet(shapes)
-            if not sizes or self._open.reason or self._has_own_route(shapes):
-                return None
-            plan = self._open.find(threads, sizes, fixed, partial(self._make_open, threads))
-            if plan is None:
-                return None
-            kept = self._open_entries.get(id(plan))
-            if kept is None or kept[1].plan is not plan.plan:
-                self._open_known.clear()
-                held = {id(p) for p in self._open.plans()}
-                self._open_entries = {k: e for k, e in self._open_entries.items() if id(e[0].plan) in held}
-                kept = self._open_entries[id(plan)] = plan, _Entry(plan.plan)
-            return plan, kept[1], sizes
+        sizes, fixed = self._open.meet(shapes)
+        if not sizes or self._open.reason or self._has_own_route(shapes):
+            return None
+        plan = self._open.find(threads, sizes, fixed, partial(self._make_open, threads))
+        if plan is None:
+            return None
+        kept = self._open_entries.get(id(plan))
+        if kept is None or kept[1].plan is not plan.plan:
+            self._open_known.clear()
+            held = {id(p) for p in self._open.plans()}
+            self._open_entries = {k: e for k, e in self._open_entries.items() if id(e[0].plan) in held}
+            kept = self._open_entries[id(plan)] = plan, _Entry(plan.plan)
+        return plan, kept[1], sizes
 
     def _make_open(self, threads: int, opened: OpenNet, sizes: dict[str, int]) -> Plan:
         bound = BoundNet.of_opened(opened, sizes, self.layouts)
