@@ -125,8 +125,8 @@ class OpenPlans:
             plans.append(found)
             del plans[:-KEPT]
         if any(size > found.most[n] for n, size in sizes.items()):
-            opened = found.plan.bound.opened
-            if opened is None or not opened.holds_at(sizes):
+            own = found.plan.bound.opened
+            if own is None or not own.holds_at(sizes):
                 return None
             _grow(found, sizes)
         return found

@@ -232,15 +232,15 @@ def _carry(builder: Builder, layer: Layer, child: Builder, at: _Rounds, made: Se
     sources = [source if source == slot or source not in written else _kept(builder, layer, child, name, source)
                for name, source, slot in zip(made, sources, carried)]
     copies = [(source, slot, value) for source, slot, value in zip(sources, carried, values) if source != slot]
-    for at, (source, slot, _) in enumerate(copies):
-        if at + 1 < len(copies):
-            builder.add_control(Control("copy"), layer, [source, slot], [])
-            continue
-        # What a round made has sizes that depend on those of what it was given: all change together, with the last copy.
-        others = [s for s, _, _ in copies[:-1]]
-        sets = [(i, axis, size) for i, (_, _, of) in zip((*range(2, 2 + at), 0), copies)
-                for _, axis, size in _late_sizes(builder, of)]
-        builder.add_control(Control("copy"), layer, [source, slot, *others], [], sets)
+    if not copies:
+        return
+    # What a round made has sizes that depend on those of what it was given: all change together, with the last copy.
+    *others, last = copies
+    for source, slot, _ in others:
+        builder.add_control(Control("copy"), layer, [source, slot], [])
+    sets = [(place, axis, size) for place, (_, _, value) in zip((*range(2, 2 + len(others)), 0), copies)
+            for _, axis, size in _late_sizes(builder, value)]
+    builder.add_control(Control("copy"), layer, [last[0], last[1], *(source for source, _, _ in others)], [], sets)
 
 
 def _in_memory_of(builder: Builder, at: _Rounds, slots: Iterable[int]) -> set[int]:

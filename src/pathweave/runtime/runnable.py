@@ -227,6 +227,7 @@ class Runnable:
                   unfit: list[tuple[OpenPlan, dict[str, int]]]) -> dict[str, np.ndarray] | None:
         """Run with a plan whose sizes are open; None where these sizes need a plan of their own. `unfit`: gets the plans that
         did not do."""
+        key = (threads, *shapes.values())
         while True:
             with self._building:
                 found, forgotten = self._open_entry(shapes, threads), self._forgotten
@@ -245,7 +246,7 @@ class Runnable:
                 if forgotten == self._forgotten:  # else the plan was forgotten meanwhile
                     if len(self._open_known) >= KEPT_SIZES:
                         self._open_known.clear()
-                    self._open_known[(threads, *shapes.values())] = entry
+                    self._open_known[key] = entry
             return results
 
     def _drop(self, key: tuple) -> None:
