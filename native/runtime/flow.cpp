@@ -445,7 +445,10 @@ uint32_t FlowSession::next(uint32_t number) noexcept {
     const bool serial = plan_->steps()[static_cast<size_t>(s)].op == Op::kernel && steps_[static_cast<size_t>(s)].serial;
     if (!serial || meeting) {
       const uint64_t now = wall_->now();
-      if (!meeting) step_ns_[s] += static_cast<int64_t>(now - mark_);
+      if (!meeting) {
+        step_ns_[s] += static_cast<int64_t>(now - mark_);
+        set_start(s, static_cast<int64_t>(mark_ - begun_));
+      }
       mark_ = now;
     }
   }
