@@ -33,9 +33,9 @@ struct PlanValue {
 //   rounds  sets sizes to the number of rounds of a loop that has ended.
 //   take    out[0] is the slice of in[0] that belongs to this round, along `axis`, from the end where `reversed`.
 //   append  puts in[0] into in[1] at this round, likewise.
-// All values that a round reads and the next one needs again must be inputs of its `again`: they live until there. Values that a
-// copy or an append writes by in[1], and the number of the round, are written again and again: what another value holds of
-// their memory, by a hint of a step, must not be read after that (place.h).
+// All values that a round reads and the next one needs again must be inputs of its `again`: they live until there. Values
+// that a copy or an append writes by in[1], and the number of the round, are written again and again: what another value holds
+// of their memory, by a hint of a step, must not be read after that (place.h).
 enum class Op : uint8_t { kernel, copy, branch, jump, loop, again, rounds, take, append };
 constexpr int kOps = 9;
 
