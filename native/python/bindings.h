@@ -44,7 +44,8 @@ std::exception_ptr take_python_error();
 
 // What makes the kernel of a plan's step for sizes that are known when it runs: `how` is a function from a list of sizes to a
 // Kernel, or (parts of a problem's text, routine, variant, constants, scales, such a function that is asked
-// where the routine declines, or None), with a size between two parts.
+// where the routine declines, or None), with a size between two parts. It throws Unfit where the routine declines and nothing
+// else is asked, and what the function raises as it is.
 std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t sizes);
 
 void bind_machine(nb::module_& m);  // cpu_info, devices, routines, candidates

@@ -20,6 +20,7 @@
 #include "python/bindings.h"
 #include "python/gil.h"
 #include "python/stop.h"
+#include "runtime/sizes.h"
 #include "spi/ukernel.h"
 
 namespace pw::python {
@@ -426,16 +427,15 @@ std::function<KernelPtr(const int64_t*)> called_maker(nb::handle how, size_t siz
   std::shared_ptr<nb::object> call(new nb::object(nb::borrow(how)), delete_with_gil<nb::object>);
   return [call, sizes](const int64_t* values) -> KernelPtr {
     Locked gil;
-    try {
-      nb::list all;
-      for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
-      return nb::cast<const KernelHandle&>((*call)(all)).kernel;
-    } catch (nb::python_error& e) {  // it holds objects of Python, which end with the lock
-      if (e.matches(PyExc_MemoryError)) throw std::bad_alloc();
-      throw Error(e.what());
-    } catch (const std::exception& e) {
-      throw Error(e.what());
-    }
+    nb::list all;
+    for (size_t i = 0; i < sizes; ++i) all.append(values[i]);
+    nb::object made =
+        nb::steal(unless_over([&] { return PyObject_CallFunctionObjArgs(call->ptr(), all.ptr(), nullptr); }));
+    if (!made.is_valid()) nb::raise_python_error();
+    const KernelHandle* handle = nullptr;
+    if (!nb::try_cast(made, handle) || !handle)
+      throw nb::type_error("what makes the kernel of a step gave something else: expected a Kernel");
+    return handle->kernel;
   };
 }
 
@@ -455,11 +455,17 @@ std::function<KernelPtr(const int64_t*)> kernel_maker(nb::handle how, size_t siz
   auto [given, arrays] = given_constants(Problem::parse(text_at(ones.data())), constants, scales);
   const auto otherwise = other.is_none() ? std::function<KernelPtr(const int64_t*)>{} : called_maker(other, sizes);
   return [text_at, routine = routine, variant = variant, given = std::move(given), arrays = std::move(arrays),
-          otherwise](const int64_t* values) {
+          otherwise](const int64_t* values) -> KernelPtr {
+    const std::string text = text_at(values);
     try {
-      return prepare(text_at(values), routine, variant, given, arrays);
-    } catch (const Error&) {  // the routine declines these sizes
-      if (!otherwise) throw;
+      Problem::shared(text);
+    } catch (const Error& e) {  // the text was a problem before these sizes were put into it
+      throw Unfit(e.what());
+    }
+    try {
+      return prepare(text, routine, variant, given, arrays);
+    } catch (const Declined& e) {
+      if (!otherwise) throw Unfit(e.what());
     }
     return otherwise(values);
   };

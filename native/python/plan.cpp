@@ -242,12 +242,7 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs, const s
   return arrays;
 }
 
-// The sizes of a call are none that the plan does for.
-struct Unfit : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-[[noreturn]] void raise(const Session& session, int code) {
+[[noreturn]] void raise(Session& session, int code) {
   if (code == Session::kBusy)
     throw std::runtime_error("this session is running in another thread; give each thread its own");
   if (code == Session::kNoMemory) throw std::bad_alloc();
@@ -257,12 +252,14 @@ struct Unfit : std::runtime_error {
   const int step = session.last_error().step;
   const std::string label = step < 0 ? "" : session.plan().steps()[static_cast<size_t>(step)].label;
   const std::string where = step < 0 ? "the end of the run" : "step " + std::to_string(step) + " ('" + label + "')";
-  if (const std::exception_ptr error = take_python_error()) {
+  if (const std::exception_ptr error = code == Session::kThrown ? session.take_thrown() : take_python_error()) {
     try {
       std::rethrow_exception(error);
     } catch (nb::python_error& e) {
       if (nb::hasattr(e.value(), "add_note")) e.value().attr("add_note")("raised in " + where + " of a plan");
       throw;
+    } catch (const Error& e) {
+      throw Error(where + ": " + e.what());
     }
   }
   if (code == Session::kUnfit) throw Unfit(where + ": " + session.message());
@@ -272,7 +269,7 @@ struct Unfit : std::runtime_error {
 
 // Runs `body` without the GIL, as long as nobody wants it to end; raises what it fails with.
 template <class Body>
-void run_without_gil(const Session& session, Body&& body) {
+void run_without_gil(Session& session, Body&& body) {
   CallStop stop;
   int code;
   {

@@ -154,7 +154,7 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   const std::shared_ptr<const Problem> shared = Problem::shared(text);
   const Problem& problem = *shared;
   const auto [device, routine] = find_routine(routine_id);
-  auto fail = [&](const std::string& why) { return Error("routine " + routine_id + " on '" + text + "': " + why); };
+  auto fail = [&](const std::string& why) { return Declined("routine " + routine_id + " on '" + text + "': " + why); };
   if (problem.kind != routine->table->layer)
     throw fail("it computes " + std::string(routine->table->layer));
   if (constants.size() != problem.in.size() + problem.out.size())
@@ -176,8 +176,12 @@ KernelPtr prepare(const std::string& text, const std::string& routine_id, const 
   const auto port = [](const Format& format, const Dims& sizes) {
     return Port{buffer_bytes(format, sizes), format.device, sizes};
   };
-  for (size_t i = 0; i < dynamic.size(); ++i) in.push_back(port(ports.in[i], problem.in[dynamic[i]].shape));
-  for (size_t i = 0; i < problem.out.size(); ++i) out.push_back(port(ports.out[i], problem.out[i].shape));
+  try {
+    for (size_t i = 0; i < dynamic.size(); ++i) in.push_back(port(ports.in[i], problem.in[dynamic[i]].shape));
+    for (size_t i = 0; i < problem.out.size(); ++i) out.push_back(port(ports.out[i], problem.out[i].shape));
+  } catch (const Error& e) {
+    throw fail(e.what());
+  }
 
   std::vector<pw_constant> given;
   for (const auto& c : constants) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "runtime/device.h"
 #include "spi/routine.h"
 
@@ -22,6 +23,11 @@ struct Candidate {
 // Every routine of the problem's layer kind on every available device, in the order of the devices. Throws Error when
 // the problem is malformed.
 std::vector<Candidate> candidates(const std::string& problem);
+
+// A routine does not take a problem, and says why.
+struct Declined : Error {
+  using Error::Error;
+};
 
 // A value as a kernel sees it.
 struct Port {
@@ -68,7 +74,8 @@ class PreparedKernel {
 using KernelPtr = std::shared_ptr<const PreparedKernel>;
 
 // Binds a routine of an available device to a problem. `constants`: one per problem input, then one per output; the
-// kernel may point into them, so `keep` must hold them. Throws Error with the routine's reason, std::bad_alloc.
+// kernel may point into them, so `keep` must hold them. Throws Declined with the routine's reason, Stopped, std::bad_alloc, and
+// Error where the problem is malformed or there is no such routine.
 KernelPtr prepare(const std::string& problem, const std::string& routine_id, const std::string& variant,
                   const Constants& constants, std::shared_ptr<void> keep = nullptr);
 

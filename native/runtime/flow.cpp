@@ -9,13 +9,6 @@
 namespace pw {
 namespace {
 
-// Whether a step finds out a size of its output `out`.
-bool finds_size(const PlanStep& step, size_t out) {
-  return std::any_of(step.sets.begin(), step.sets.end(), [&](const SizeSet& s) { return s.out == static_cast<int>(out); });
-}
-
-// Kernels of one step that a session keeps for sizes to come again.
-constexpr size_t kKept = 8;
 // Decisions in a row without any work, after which the threads meet to look whether the caller wants an end.
 constexpr int kDecisions = 1024;
 
@@ -88,7 +81,7 @@ void FlowSession::bind_step(const PlanStep& from, size_t index) {
   }
   if (from.op == Op::copy && from.out.empty()) open.pools |= plan_->values()[static_cast<size_t>(from.in[1])].pooled;
   if (from.op == Op::append) open.pools |= plan_->values()[static_cast<size_t>(from.in[1])].pooled;
-  if (!step.serial) threads_ = plan_->threads();
+  if (!step.serial) wanted_threads_ = plan_->threads();
   open_.push_back(std::move(open));
   for (const auto& [entry, first] : found) out_sizes_[entry] = open_.back().found.data() + first;
   steps_.push_back(step);
@@ -133,13 +126,13 @@ void FlowSession::check_room(int step) const {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   for (size_t i = 0; i < from.out.size(); ++i)
     if (late_values_[static_cast<size_t>(from.out[i])] && from.op == Op::kernel && !has_room(from.out[i]) && !finds_size(from, i))
-      throw Error("these sizes do not fit the net");
+      throw Unfit("these sizes do not fit the net");
 }
 
 // What the net asks of sizes for a step to compute what it is to compute.
 void FlowSession::check(int step) const {
   for (const SizeCheck& check : plan_->steps()[static_cast<size_t>(step)].checks)
-    if (!check.holds(results_.data())) throw Error("expected " + check.text);
+    if (!check.holds(results_.data())) throw Unfit("expected " + check.text);
 }
 
 uint64_t FlowSession::bytes_of(int value) const noexcept {
@@ -188,144 +181,6 @@ const void* FlowSession::late(size_t index, Dims& sizes) const {
   return arenas_[static_cast<size_t>(plan_->device_of(v))].data() + spot.offset;
 }
 
-// ---- kernels ------------------------------------------------------------------------------------------------------
-
-// Whether a kernel does for the sizes of this moment. Kernels that were made for values with elements need not take those
-// without any.
-bool FlowSession::serves(int step, const PreparedKernel& kernel, bool opens) const noexcept {
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  const auto side = [&](const std::vector<int>& values, const std::vector<Port>& ports, size_t first) {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const auto& axes = plan_->values()[static_cast<size_t>(values[i])].axes;
-      const int64_t* sizes = sizes_of(values[i]);
-      for (size_t axis = 0; axis < axes.size(); ++axis) {
-        const int64_t made = ports[i].sizes[axis], now = sizes[axis];
-        if (now == made) continue;
-        const bool found = first > 0 && std::any_of(from.sets.begin(), from.sets.end(), [&](const SizeSet& s) {
-          return s.out == static_cast<int>(i) && s.axis == static_cast<int>(axis);
-        });
-        if (!found && (!opens || now > made || now == 0 || !kernel.open(first + i, axis))) return false;
-      }
-    }
-    return true;
-  };
-  return side(from.in, kernel.in(), 0) && side(from.out, kernel.out(), from.in.size());
-}
-
-void FlowSession::use(int step, KernelPtr kernel) {
-  Step& used = steps_[static_cast<size_t>(step)];
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  const auto runner = static_cast<size_t>(plan_->runner(step));
-  used.kernel = kernel->raw();
-  used.serial = kernel->serial();
-  if (kernel->raw().phases >= kMostPhases) throw Error("its kernel has " + std::to_string(kernel->raw().phases) + " phases");
-  if (kernel->raw().workspace_bytes > plan_->workspace()[runner]) {
-    // The plan's own kernels need less than this one.
-    Extra& extra = extra_[runner];
-    if (extra.bytes < kernel->raw().workspace_bytes) {
-      const uint64_t bytes = 2 * kernel->raw().workspace_bytes;
-      extra_memory_.emplace_back(plan_->devices()[runner], PW_MEMORY_DEVICE, bytes);  // other steps may still use the last one
-      extra = {extra_memory_.back().data(), bytes};
-    }
-    used.workspace = extra.data;
-  }
-  for (size_t i = 0; i < from.in.size(); ++i)
-    if (plan_->values()[static_cast<size_t>(from.in[i])].axes.empty()) in_sizes_[used.in + i] = kernel->in()[i].sizes.data();
-  open_[static_cast<size_t>(step)].kernel = std::move(kernel);
-}
-
-// Whether a kernel for the largest sizes would do for all: that of the plan says of every axis that is open here that it is.
-bool FlowSession::roomy(int step) const noexcept {
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  if (most_.empty() || !from.opens) return false;
-  const auto side = [&](const std::vector<int>& values, size_t first) {
-    for (size_t i = 0; i < values.size(); ++i) {
-      const auto& axes = plan_->values()[static_cast<size_t>(values[i])].axes;
-      for (size_t axis = 0; axis < axes.size(); ++axis)
-        if (plan_->sizes().program[static_cast<size_t>(axes[axis])].kind != SizeOp::Kind::number &&
-            !from.kernel->open(first + i, axis))
-          return false;
-    }
-    return true;
-  };
-  return side(from.in, 0) && side(from.out, from.in.size());
-}
-
-// Whether a value of open sizes has no element, as far as that is known before the step runs.
-bool FlowSession::is_empty(int step) const noexcept {
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  const auto none = [&](int v) { return !plan_->values()[static_cast<size_t>(v)].axes.empty() && bytes_of(v) == 0; };
-  return std::any_of(from.in.begin(), from.in.end(), none) ||
-         (from.sets.empty() && std::any_of(from.out.begin(), from.out.end(), none));
-}
-
-std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const {
-  std::vector<int64_t> values;
-  values.reserve(sizes.size());
-  for (int size : sizes) values.push_back(results[static_cast<size_t>(size)]);
-  return values;
-}
-
-void FlowSession::prepare(int step) {
-  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
-  Open& open = open_[static_cast<size_t>(step)];
-  for (size_t i = 0, entry = 0; i < from.out.size() && !open.found.empty(); ++i) {
-    const PlanValue& value = plan_->values()[static_cast<size_t>(from.out[i])];
-    if (!finds_size(from, i)) continue;
-    const int64_t* sizes = sizes_of(from.out[i]);
-    std::copy(sizes, sizes + value.axes.size(), open.found.begin() + static_cast<std::ptrdiff_t>(entry));
-    for (const SizeSet& set : from.sets)
-      if (set.out == static_cast<int>(i))
-        open.found[entry + static_cast<size_t>(set.axis)] =
-            value.pooled ? -1 : plan_->sizes().program[static_cast<size_t>(set.symbol)].b;
-    entry += value.axes.size();
-  }
-  for (size_t i = 0; i < from.out.size(); ++i) {
-    const int v = from.out[i];
-    if (!plan_->values()[static_cast<size_t>(v)].pooled) continue;
-    if (!from.sets.empty()) {
-      out_[steps_[static_cast<size_t>(step)].out + i] = nullptr;  // the kernel takes what it needs
-    } else {
-      const uint64_t bytes = bytes_of(v);
-      if (bytes == UINT64_MAX) throw Error("an output's sizes are none");
-      reserve(v, bytes, false);
-      point(v);
-    }
-  }
-  if (from.op != Op::kernel || !open.open) return;
-  check_room(step);
-  open.skip = from.sets.empty() && std::all_of(from.out.begin(), from.out.end(), [&](int v) { return bytes_of(v) == 0; });
-  if (open.skip) return;
-  if (open.told && serves(step, *open.kernel, from.opens)) return;
-  if (open.told && serves(step, *from.kernel, from.opens)) return use(step, from.kernel);
-  if (!from.maker) throw Error("its kernel takes no other sizes, and none can be made");
-  const bool for_all = roomy(step) && !is_empty(step);
-  const std::vector<int64_t> now = values_of(from.maker->sizes, for_all ? most_ : results_);
-  if (!open.told && open.bound == now) return;
-  auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
-  if (kept == open.kept.end()) {
-    if (std::find(now.begin(), now.end(), kNoSize) != now.end()) throw Error("these sizes do not fit the net");
-    KernelPtr kernel = from.maker->make(now.data());
-    check_ports(*kernel, from, plan_->values(), plan_->threads(), "the kernel that was made for them: ");
-    if (kernel->device() != plan_->devices()[static_cast<size_t>(plan_->runner(step))])
-      throw Error("the kernel that was made for them is another device's");
-    if (!serves(step, *kernel, for_all)) throw Error("the kernel that was made for them is for others");
-    if (open.kept.size() >= kKept)
-      open.kept.erase(std::min_element(open.kept.begin(), open.kept.end(),
-                                       [](const Open::Kept& a, const Open::Kept& b) { return a.used < b.used; }));
-    open.kept.push_back({now, std::move(kernel), 0});
-    kept = open.kept.end() - 1;
-  }
-  kept->used = ++used_;
-  use(step, kept->kernel);
-  if (!open.told) open.bound = now;
-}
-
-void FlowSession::prepare_early() {
-  for (size_t s = 0; s < steps_.size(); ++s)
-    if (open_[s].early && open_[s].open) prepare(static_cast<int>(s));
-}
-
 // ---- going to and fro -----------------------------------------------------------------------------------------------
 
 void FlowSession::stop(int step, int code, const char* why) noexcept {
@@ -337,32 +192,46 @@ void FlowSession::stop(int step, int code, const char* why) noexcept {
   fail(step, code);
 }
 
+// Ends the run by what is being thrown; false where the caller's Stop ended it.
+bool FlowSession::stop_by_exception(int step) noexcept {
+  try {
+    throw;
+  } catch (const Stopped&) {
+    return false;
+  } catch (const std::bad_alloc&) {
+    stop(step, kNoMemory, "no memory");
+  } catch (const Unfit& e) {
+    stop(step, kUnfit, e.what());
+  } catch (...) {
+    thrown_ = std::current_exception();
+    stop(step, kThrown, "");
+  }
+  return true;
+}
+
 bool FlowSession::walk(const int64_t* sizes) noexcept {
   const auto& symbols = plan_->sizes().program.symbols();
   try {
     message_.clear();
+    preparing_ = 0;
     const size_t given = plan_->sizes().given;
     if (prepared_ && given == symbols.size() && std::equal(last_.begin(), last_.end(), sizes)) return go();
     prepared_ = false;
     for (size_t i = 0; i < symbols.size(); ++i) {
       const auto symbol = static_cast<size_t>(symbols[i]);
       const int64_t value = i < plan_->sizes().given ? sizes[i] : plan_->sizes().program[symbol].a;
-      if (!plan_->sizes().program.within(symbols[i], value)) throw Error("a size is outside its bounds");
+      if (!plan_->sizes().program.within(symbols[i], value)) throw Unfit("a size is outside its bounds");
       results_[symbol] = value;
     }
     set_sizes();
     if (!std::all_of(planned_.begin(), planned_.end(), [&](int v) { return has_room(v); }))
-      throw Error("these sizes do not fit the net");
+      throw Unfit("these sizes do not fit the net");
     for (Copy& copy : copies_) copy.bytes = bytes_of(copy.value);
     prepare_early();
     if (given > 0) last_.assign(sizes, sizes + given);
     prepared_ = true;
-  } catch (const std::bad_alloc&) {
-    stop(0, kNoMemory, "no memory");
-    return true;
-  } catch (const std::exception& e) {
-    stop(0, kUnfit, e.what());
-    return true;
+  } catch (...) {
+    return stop_by_exception(preparing_);
   }
   return go();
 }
@@ -372,13 +241,12 @@ bool FlowSession::go() noexcept {
   mark_ = wall_->now();
   bool whole = true;
   interrupted_.store(false, std::memory_order_relaxed);
-  for (resume_ = 0; whole;) {
-    at_ = enter(resume_, true);
-    if (at_ == UINT64_MAX) break;
+  resume_ = enter(0, true);
+  while (whole && resume_ != kNoStage) {
+    threads_ = wanted_threads_;
+    at_ = std::exchange(resume_, kNoStage);
     ring_[0].store(at_, std::memory_order_relaxed);
-    resume_ = static_cast<int>(steps_.size()) + 1;
     whole = parallel(threads_, 0, kLastStage, *this);
-    if (resume_ > static_cast<int>(steps_.size())) break;
   }
   return whole && !interrupted_.load(std::memory_order_relaxed);
 }
@@ -445,7 +313,10 @@ uint32_t FlowSession::next(uint32_t number) noexcept {
     const bool serial = plan_->steps()[static_cast<size_t>(s)].op == Op::kernel && steps_[static_cast<size_t>(s)].serial;
     if (!serial || meeting) {
       const uint64_t now = wall_->now();
-      if (!meeting) step_ns_[s] += static_cast<int64_t>(now - mark_);
+      if (!meeting) {
+        step_ns_[s] += static_cast<int64_t>(now - mark_);
+        set_start(s, static_cast<int64_t>(mark_ - begun_));
+      }
       mark_ = now;
     }
   }
@@ -453,7 +324,7 @@ uint32_t FlowSession::next(uint32_t number) noexcept {
       interrupted_.load(std::memory_order_relaxed))
     return kLastStage;
   const bool alone = threads_ == 1 || meeting;
-  uint64_t stage = UINT64_MAX;
+  uint64_t stage = kNoStage;
   const PlanStep& from = plan_->steps()[static_cast<size_t>(s)];
   if (phase == kBefore) {
     stage = enter(s, true);
@@ -466,16 +337,14 @@ uint32_t FlowSession::next(uint32_t number) noexcept {
       stage = stage_at(static_cast<uint64_t>(s), kBehind);
     } else {
       if (finds) settle(s);
-      stage = failed_step_.load(std::memory_order_relaxed) != INT_MAX ? UINT64_MAX : enter(s + 1, alone);
+      stage = failed_step_.load(std::memory_order_relaxed) != INT_MAX ? kNoStage : enter(s + 1, alone);
     }
   }
-  if (stage == UINT64_MAX) return kLastStage;
-  if (number >= kLastStage - 2 * kMostPhases) {  // there are no more numbers: another region goes on
-    const auto later = static_cast<uint32_t>(stage & kBefore);
-    if (later == 0 || later == kBefore) {
-      resume_ = static_cast<int>(stage >> 20);
-      return kLastStage;
-    }
+  if (stage == kNoStage) return kLastStage;
+  // There are no more numbers, or a kernel that was made just now wants more threads: another region goes on.
+  if (number + 1 == kLastStage || threads_ < wanted_threads_) {
+    resume_ = stage;
+    return kLastStage;
   }
   at_ = stage;
   ring_[(number + 1) % kRing].store(uint64_t{number + 1} << 40 | stage, std::memory_order_relaxed);
@@ -555,7 +424,7 @@ bool FlowSession::must_meet(int step) const noexcept {
 void FlowSession::count_rounds(const PlanStep& from) {
   const int64_t rounds = rounds_[static_cast<size_t>(from.loop)].at;
   for (const SizeSet& set : from.sets) {
-    if (!plan_->sizes().program.within(set.symbol, rounds)) throw Error("more rounds than its bounds say");
+    if (!plan_->sizes().program.within(set.symbol, rounds)) throw Unfit("more rounds than its bounds say");
     results_[static_cast<size_t>(set.symbol)] = rounds;
   }
   set_sizes();
@@ -587,18 +456,15 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
         ++step;
         continue;
       }
-      if (const char* why = misfit(step)) throw Error(why);
-    } catch (const std::bad_alloc&) {
-      stop(step, kNoMemory, "no memory");
-      return UINT64_MAX;
-    } catch (const std::exception& e) {
-      stop(step, kUnfit, e.what());
-      return UINT64_MAX;
+      if (const char* why = misfit(step)) throw Unfit(why);
+    } catch (...) {
+      if (!stop_by_exception(step)) interrupted_.store(true, std::memory_order_relaxed);
+      return kNoStage;
     }
     ++counts_[static_cast<size_t>(step)];
     return stage_at(static_cast<uint64_t>(step), 0);
   }
-  return copies_.empty() ? UINT64_MAX : stage_at(0, kCopies);
+  return copies_.empty() ? kNoStage : stage_at(0, kCopies);
 }
 
 }  // namespace pw

@@ -8,8 +8,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/session.h"
@@ -23,6 +25,7 @@ class FlowSession final : public Session {
   const std::vector<int64_t>* counts() const override { return &counts_; }
   std::vector<int64_t> symbols() const override;
   std::string message() const override { return message_; }
+  std::exception_ptr take_thrown() override { return std::exchange(thrown_, nullptr); }
 
  private:
   // What is known of a step beside what the loop needs.
@@ -53,9 +56,10 @@ class FlowSession final : public Session {
     int64_t at = 0, count = 0;
   };
 
-  // A stage: `phase` of a step, or a meeting before or behind it.
+  // A stage: `phase` of a step, or a meeting before or behind it. The plan has at most kMostSteps and kMostPhases.
   static constexpr uint32_t kBefore = (1u << 20) - 1, kBehind = kBefore - 1, kCopies = kBefore - 2;
-  static constexpr uint32_t kMostPhases = kCopies;
+  static_assert(kMostPhases == kCopies && kMostSteps == size_t{kBefore} + 1);
+  static constexpr uint64_t kNoStage = UINT64_MAX;
   static constexpr size_t kRing = 256;
   static constexpr uint32_t kLastStage = (1u << 24) - 1;
 
@@ -73,7 +77,8 @@ class FlowSession final : public Session {
   bool has_room(int value) const noexcept;
   void check_room(int step) const;
   void prepare_early();
-  // The stage that begins a step; steps that only decide where to go on are done at once. `alone`: nobody else looks.
+  // The stage that begins a step, kNoStage where the run is over; steps that only decide where to go on are done at once.
+  // `alone`: nobody else looks.
   uint64_t enter(int step, bool alone) noexcept;
   bool must_meet(int step) const noexcept;
   const char* misfit(int step) const noexcept;
@@ -86,6 +91,7 @@ class FlowSession final : public Session {
   void prepare(int step);
   bool serves(int step, const PreparedKernel& kernel, bool opens) const noexcept;
   void use(int step, KernelPtr kernel);
+  void* scratch(int step, uint64_t bytes);
   void settle(int step) noexcept;
   bool decide(int& step) noexcept;
   bool round_begins(const PlanStep& step) noexcept;
@@ -96,9 +102,11 @@ class FlowSession final : public Session {
   int64_t* sizes_of(int value) noexcept { return sizes_.data() + first_size_[static_cast<size_t>(value)]; }
   const int64_t* sizes_of(int value) const noexcept { return sizes_.data() + first_size_[static_cast<size_t>(value)]; }
   void stop(int step, int code, const char* why) noexcept;
+  bool stop_by_exception(int step) noexcept;
   static void* take(const pw_context* context, uint32_t output, uint64_t bytes);
   uint64_t stage_at(uint64_t step, uint64_t phase) const noexcept { return step << 20 | phase; }
 
+  static bool finds_size(const PlanStep& step, size_t out);
   bool roomy(int step) const noexcept;
   bool is_empty(int step) const noexcept;
   std::vector<int64_t> values_of(const std::vector<int>& sizes, const std::vector<int64_t>& results) const;
@@ -119,17 +127,20 @@ class FlowSession final : public Session {
     char* data = nullptr;
     uint64_t bytes = 0;
   };
-  std::vector<Extra> extra_;  // per device: workspace of kernels that need more than the plan's own
+  std::vector<Extra> extra_;  // per device: workspace of kernels that need more than is planned; one runs at a time
   std::vector<DeviceMemory> extra_memory_;
   std::atomic<bool> interrupted_{false};
   std::vector<int64_t> last_;  // what the caller gave in the last run
   bool prepared_ = false;      // all is as those sizes want it
+  int preparing_ = 0;          // the step that is prepared before the first begins
   uint64_t used_ = 0;
   std::string message_;
+  std::exception_ptr thrown_;
 
   std::array<std::atomic<uint64_t>, kRing> ring_{};  // number << 40 | step << 20 | phase
   uint64_t at_ = 0;  // step << 20 | phase of the stage at work, by the thread that ends it
-  int resume_ = 0;   // where the next region goes on; the number of steps: at the end
+  uint64_t resume_ = kNoStage;  // the stage with which the next region goes on
+  int wanted_threads_ = 1;      // of the next region
   int taking_ = 0;   // the step whose kernel runs, for `take`
 };
 

@@ -55,9 +55,9 @@ void FlowSession::find_part(const PlanStep& from) {
   for (const SizeSet& set : from.sets) {
     const int64_t size = sizes[set.axis > from.axis ? set.axis - 1 : set.axis];
     int64_t& known = results_[static_cast<size_t>(set.symbol)];
-    if (!plan_->sizes().program.within(set.symbol, size)) throw Error("a size that it found is outside its bounds");
+    if (!plan_->sizes().program.within(set.symbol, size)) throw Unfit("a size that it found is outside its bounds");
     if (rounds_[static_cast<size_t>(from.loop)].at > 0 && known != size)
-      throw Error("a part has size " + std::to_string(size) + " along an axis, those of the rounds before it " +
+      throw Unfit("a part has size " + std::to_string(size) + " along an axis, those of the rounds before it " +
                   std::to_string(known));
     known = size;
   }
@@ -76,7 +76,7 @@ void FlowSession::prepare_move(int step) {
   const int64_t parts = knows ? sizes_of(to)[from.axis] : appends ? rounds_[static_cast<size_t>(from.loop)].at + 1 : 1;
   if (all == UINT64_MAX || parts < 0 || __builtin_mul_overflow(all, static_cast<uint64_t>(parts), &all) ||
       all > static_cast<uint64_t>(kMostBytes))
-    throw Error("what it makes would have more bytes than a value may have");
+    throw Unfit("what it makes would have more bytes than a value may have");
   reserve(to, all, appends);
   point(to);
 }

@@ -40,7 +40,8 @@ void check_hints(const PlaceGraph& graph, const PlaceStep& step, const std::stri
   for (const Reuse& reuse : step.reuse) port(reuse.in, reuse.out);
 }
 
-// A value's bytes [first, last) are bytes [first + shift, last + shift) of the value `origin`, which computed them.
+// A value's bytes [first, last) are bytes [first + shift, last + shift) of the value `origin`, as the step wrote them that
+// has it for an output; who writes a value again is left out here (place.h).
 struct Segment {
   uint64_t first, last;
   int origin;

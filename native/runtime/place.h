@@ -10,6 +10,12 @@ namespace pw {
 
 // The values and steps of a plan, as far as memory is concerned. Values are numbered; a step may share and reuse as in
 // plugin.h, its indices counting the step's own inputs and outputs.
+//
+// Each value is an output of one step, which writes it first. Steps of a program write some values again, which they name among
+// their inputs: a copy or an append its in[1], an `again` the number of the round (plan.h). Placement does not know that. It
+// takes bytes that are shared for equal as long as both values live. So whoever makes the plan sees to it that no value which
+// is read later shares memory, by a hint, with one that is written again meanwhile; within a round, before that is written
+// again, it may (src/pathweave/runtime/programs.py copies what is carried on by a view or under another name).
 struct PlaceStep {
   std::vector<int> in, out;
   std::vector<Share> share;
@@ -23,7 +29,7 @@ struct PlaceGraph {
   std::vector<int> outputs;  // values that the caller wants; a value may be named more than once
 };
 
-// Throws Error unless every value is written once (by a step, or by the caller) before it is read.
+// Throws Error unless every value is the output of one step, or of the caller, and that comes before what reads it.
 void check(const PlaceGraph& graph);
 
 enum class Where { arena, input, output };
@@ -49,7 +55,8 @@ struct Placement {
 // step that may overwrite the one by the other; and when every input of a step that overlaps one of its outputs does
 // so by a hint for just that pair (or is the same value as one that does so by a share). Inputs of the caller are never
 // written, and no output lies in one; a step that can write straight into a caller's output is not joined to a larger
-// root, whence the output would have to be copied, unless the join saves a copy. A value lives from the step that writes it to the last step that reads it; outputs live to the end.
+// root, whence the output would have to be copied, unless the join saves a copy. A value lives from the step that writes it
+// first to the last step that names it among its inputs, in the order of the list; outputs live to the end.
 Placement place(const PlaceGraph& graph);
 
 }  // namespace pw

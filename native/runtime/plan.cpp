@@ -13,6 +13,9 @@ Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vect
       devices_{cpu_device()} {
   if (threads < 1 || threads > kMostThreads)
     throw Error("a plan for " + std::to_string(threads) + " threads: expected 1 to " + std::to_string(kMostThreads));
+  straight_ = sizes_.program.count() == 0;
+  for (const PlanStep& step : steps_) straight_ = straight_ && step.op == Op::kernel;
+  check_stages();
   for (const PlanValue& value : values_) {
     graph_.bytes.push_back(value.bytes);
     graph_.device.push_back(value.device == devices_[0]->name() ? 0 : device_index(find_device(value.device)));
@@ -36,8 +39,6 @@ Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vect
       workspace_[runner_[s]] = std::max(workspace_[runner_[s]], steps_[s].kernel->raw().workspace_bytes);
   placement_ = place(graph_);
   placement_.arena.resize(devices_.size(), 0);
-  straight_ = sizes_.program.count() == 0;
-  for (const PlanStep& step : steps_) straight_ = straight_ && step.op == Op::kernel;
 }
 
 std::shared_ptr<Plan> Plan::resized(std::vector<int64_t> most) const {
@@ -69,6 +70,18 @@ int Plan::device_index(const DevicePtr& device) {
     if (devices_[i] == device) return static_cast<int>(i);
   devices_.push_back(device);
   return static_cast<int>(devices_.size()) - 1;
+}
+
+void Plan::check_stages() const {
+  if (straight_) return;
+  if (steps_.size() > kMostSteps)
+    throw Error("a plan of " + std::to_string(steps_.size()) + " steps: expected at most " + std::to_string(kMostSteps) +
+                " where sizes are open or there are conditions or loops");
+  for (size_t s = 0; s < steps_.size(); ++s)
+    if (steps_[s].kernel && steps_[s].kernel->raw().phases > kMostPhases)
+      throw Error("step " + std::to_string(s) + " ('" + steps_[s].label + "'): its kernel has " +
+                  std::to_string(steps_[s].kernel->raw().phases) + " phases, expected at most " + std::to_string(kMostPhases) +
+                  " where sizes are open or there are conditions or loops; take a smaller batch");
 }
 
 void Plan::check_values() const {

@@ -33,7 +33,9 @@ struct PlanValue {
 //   rounds  sets sizes to the number of rounds of a loop that has ended.
 //   take    out[0] is the slice of in[0] that belongs to this round, along `axis`, from the end where `reversed`.
 //   append  puts in[0] into in[1] at this round, likewise.
-// All values that a round reads and the next one needs again must be inputs of its `again`: they live until there.
+// All values that a round reads and the next one needs again must be inputs of its `again`: they live until there. Values
+// that a copy or an append writes by in[1], and the number of the round, are written again and again: what another value holds
+// of their memory, by a hint of a step, must not be read after that (place.h).
 enum class Op : uint8_t { kernel, copy, branch, jump, loop, again, rounds, take, append };
 constexpr int kOps = 9;
 
@@ -44,7 +46,8 @@ struct SizeSet {
   int out, axis, symbol;
 };
 
-// Makes the kernel of a step for other sizes: those of the plan that `sizes` names. May throw.
+// Makes the kernel of a step for other sizes: those of the plan that `sizes` names. `make` throws Unfit where there is none for
+// these sizes; the caller of a run is told whatever else it throws, as it is.
 struct KernelMaker {
   std::vector<int> sizes;
   std::function<KernelPtr(const int64_t* values)> make;
@@ -81,6 +84,10 @@ struct PlanSizes {
 void check_ports(const PreparedKernel& kernel, const PlanStep& step, const std::vector<PlanValue>& values, int threads,
                  const std::string& where);
 
+// Of a plan that is not straight: steps, and phases of one kernel. A stage of a run is told by both (runtime/flow.h).
+constexpr size_t kMostSteps = size_t{1} << 20;
+constexpr uint64_t kMostPhases = kMostSteps - 3;
+
 class Plan {
  public:
   // Places the values. Throws Error when values, steps and kernels do not fit together; inputs and outputs must lie on
@@ -110,6 +117,7 @@ class Plan {
 
  private:
   int device_index(const DevicePtr& device);
+  void check_stages() const;
   void check_values() const;
   void check_step(const PlanStep& step, size_t index) const;
   void check_sets(const PlanStep& step, const std::string& where) const;

@@ -192,19 +192,21 @@ int Queues::before(int step) noexcept {
     if (const int code = event.device->table()->queue_wait_event(event.device->handle(), queue, event.handle); code != 0)
       return code;
   }
-  if (!timed_) return 0;
-  const Event& start = starts_[static_cast<size_t>(step)];
-  return start.device->table()->event_record(start.device->handle(), start.handle, queue);
+  return record_start(step);
 }
 
 int Queues::after(int step) noexcept {
-  const auto record = [&](const Event& event) {
-    return event.device->table()->event_record(event.device->handle(), event.handle, of(step));
-  };
-  if (timed_)
-    if (const int code = record(ends_[static_cast<size_t>(step)]); code != 0) return code;
-  return schedule_.waits(step).record ? record(events_[static_cast<size_t>(step)]) : 0;
+  if (const int code = record_end(step); code != 0) return code;
+  return schedule_.waits(step).record ? record(events_[static_cast<size_t>(step)], step) : 0;
 }
+
+int Queues::record(const Event& event, int step) noexcept {
+  return event.device->table()->event_record(event.device->handle(), event.handle, of(step));
+}
+
+int Queues::record_start(int step) noexcept { return timed_ ? record(starts_[static_cast<size_t>(step)], step) : 0; }
+
+int Queues::record_end(int step) noexcept { return timed_ ? record(ends_[static_cast<size_t>(step)], step) : 0; }
 
 int Queues::finish(int& step) noexcept {
   int first = 0;
@@ -248,21 +250,28 @@ int Queues::begin_timed() noexcept {
 }
 
 int Queues::times(int64_t* ns, int64_t* starts) noexcept {
-  timed_ = false;
-  const auto at = [](const Event& event, int& code) {
+  int code = 0;
+  for (int s = 0; s < static_cast<int>(starts_.size()); ++s) {
+    if (schedule_.queue(s) < 0) continue;
+    int64_t start = 0;
+    const int own = time(s, ns[s], start);
+    if (code == 0) code = own;
+    if (starts) starts[s] = start;
+  }
+  return code;
+}
+
+int Queues::time(int step, int64_t& ns, int64_t& start) noexcept {
+  int code = 0;
+  const auto at = [&](const Event& event) {
     uint64_t time = 0;
     const int own = event.device->table()->event_time(event.device->handle(), event.handle, &time);
     if (code == 0) code = own;
     return static_cast<int64_t>(time);
   };
-  int code = 0;
-  for (int s = 0; s < static_cast<int>(starts_.size()); ++s) {
-    const int queue = schedule_.queue(s);
-    if (queue < 0) continue;
-    const int64_t start = at(starts_[static_cast<size_t>(s)], code), end = at(ends_[static_cast<size_t>(s)], code);
-    ns[s] = end - start;
-    if (starts) starts[s] = start - at(origins_[static_cast<size_t>(queue)], code);
-  }
+  const int64_t begin = at(starts_[static_cast<size_t>(step)]);
+  ns = at(ends_[static_cast<size_t>(step)]) - begin;
+  start = begin - at(origins_[static_cast<size_t>(schedule_.queue(step))]);
   return code;
 }
 

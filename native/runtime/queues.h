@@ -81,6 +81,12 @@ class Queues {
   // device and, where `starts` is not null, from the begin of the run to theirs. A code each.
   int begin_timed() noexcept;
   int times(int64_t* ns, int64_t* starts) noexcept;
+  void end_timed() noexcept { timed_ = false; }
+  // Of a step that the host waits for at once, and that may run again: what `before` and `after` do for times alone, and the
+  // times of its last run. A code each.
+  int record_start(int step) noexcept;
+  int record_end(int step) noexcept;
+  int time(int step, int64_t& ns, int64_t& start) noexcept;
 
  private:
   struct Event {
@@ -88,6 +94,7 @@ class Queues {
     void* handle = nullptr;
   };
   static Event make_event(const Device& device);
+  int record(const Event& event, int step) noexcept;
   const Device& device_of(int queue) const {
     return *plan_->devices()[static_cast<size_t>(schedule_.queues()[static_cast<size_t>(queue)].device)];
   }

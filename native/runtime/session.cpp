@@ -7,6 +7,11 @@
 #include "runtime/flow.h"
 
 namespace pw {
+namespace {
+
+constexpr int64_t kNotBegun = INT64_MIN;  // among the starts of a timed run
+
+}  // namespace
 
 std::unique_ptr<Session> Session::make(std::shared_ptr<const Plan> plan) {
   if (plan->straight()) return std::make_unique<Session>(std::move(plan));
@@ -183,7 +188,7 @@ int Session::run(const void* const* inputs, void* const* outputs, const int64_t*
   step_ns_ = step_ns;
   starts_ = starts;
   if (step_ns) std::fill(step_ns, step_ns + steps_.size(), 0);
-  if (starts) std::fill(starts, starts + steps_.size(), 0);
+  if (starts) std::fill(starts, starts + steps_.size(), kNotBegun);
   failed_step_.store(INT_MAX, std::memory_order_relaxed);
   code_.store(0, std::memory_order_relaxed);
   late_.store(false, std::memory_order_relaxed);
@@ -195,8 +200,12 @@ int Session::run(const void* const* inputs, void* const* outputs, const int64_t*
   if (!whole && code == 0) code = kStopped;
   if (step == INT_MAX) step = -1;
   code = finish(code, step);
-  if (queues_ && step_ns)
-    if (const int late = queues_->times(step_ns, starts); late != 0 && code == 0) code = late;
+  if (queues_ && step_ns) {
+    const int late = plan_->straight() ? queues_->times(step_ns, starts) : 0;
+    if (late != 0 && code == 0) code = late;
+    queues_->end_timed();
+  }
+  if (starts) std::replace(starts, starts + steps_.size(), kNotBegun, int64_t{0});
   last_error_ = {code, step};
   busy_.store(false, std::memory_order_release);
   return code;
@@ -261,7 +270,7 @@ uint32_t Session::next(uint32_t at) noexcept {
     const uint64_t now = wall_->now();
     if (stage.first < stage.last) {
       step_ns_[stage.first] += static_cast<int64_t>(now - mark_);
-      if (starts_ && stage.phase == 0) starts_[stage.first] = static_cast<int64_t>(mark_ - begun_);
+      if (stage.phase == 0) set_start(stage.first, static_cast<int64_t>(mark_ - begun_));
     }
     mark_ = now;
   }
@@ -280,6 +289,7 @@ void Session::run_serial(const Stage& stage) noexcept {
                           : step_ns_ ? run_timed_step(step, s, alone)
                                      : run_step(step, s, alone);
     if (code != 0) return fail(s, code);
+    if (step_ns_ && step.queue) mark_ = wall_->now();
   }
 }
 
@@ -304,14 +314,30 @@ int Session::run_queued_step(const Step& step, int s, Team& alone) noexcept {
   const auto first = std::lower_bound(staged_.begin(), staged_.end(), s, [](const Staged& a, int b) { return a.step < b; });
   for (auto copy = first; copy != staged_.end() && copy->step == s; ++copy)
     std::memcpy(copy->to, static_cast<const char*>(inputs_[copy->from.index]) + copy->from.offset, copy->bytes);
-  if (!plan_->straight()) {  // which steps came before is not known: each waits for all
-    int at = -1;
-    const int code = step_ns_ ? run_timed_step(step, s, alone) : run_step(step, s, alone);
-    return code != 0 ? code : queues_->finish(at);
-  }
+  if (!plan_->straight()) return run_queued_alone(step, s, alone);
   if (const int code = queues_->before(s); code != 0) return code;
   if (const int code = run_step(step, s, alone); code != 0) return code;
   return queues_->after(s);
+}
+
+// The same in a plan with branches and loops. Which steps came before is not known: the host waits for each.
+int Session::run_queued_alone(const Step& step, int s, Team& alone) noexcept {
+  int at = -1;
+  if (const int code = queues_->record_start(s); code != 0) return code;
+  if (const int code = run_step(step, s, alone); code != 0) return code;
+  if (const int code = queues_->record_end(s); code != 0) return code;
+  if (const int code = queues_->finish(at); code != 0) return code;
+  if (!step_ns_) return 0;
+  int64_t ns = 0, start = 0;
+  const int code = queues_->time(s, ns, start);
+  step_ns_[s] += ns;
+  set_start(s, start);
+  return code;
+}
+
+// What runs in several rounds has the begin of the first.
+void Session::set_start(int s, int64_t ns) noexcept {
+  if (starts_ && starts_[s] == kNotBegun) starts_[s] = ns;
 }
 
 // step: -1 where it is not known.
@@ -325,7 +351,7 @@ void Session::fail(int step, int code) noexcept {
 int Session::run_timed_step(const Step& step, int s, Team& team) noexcept {
   const bool own_clock = step.device->clock() != PW_CLOCK_WALL;
   const uint64_t before = own_clock ? step.device->now() : mark_;
-  if (starts_) starts_[s] = static_cast<int64_t>(mark_ - begun_);
+  set_start(s, static_cast<int64_t>(mark_ - begun_));
   const int code = run_step(step, s, team);
   const uint64_t wall = wall_->now();
   step_ns_[s] += static_cast<int64_t>((own_clock ? step.device->now() : wall) - before);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <climits>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -38,6 +39,7 @@ class Session : protected Stages {
   static constexpr int kUnfit = -3;    // the plan does not do for these sizes; `message` says why
   static constexpr int kNoMemory = -4;
   static constexpr int kForked = -5;   // a device of the plan belongs to the process that opened it
+  static constexpr int kThrown = -6;   // what prepares a step threw; `take_thrown` hands it over
 
   // Of a plan of any kind; see the constructor.
   static std::unique_ptr<Session> make(std::shared_ptr<const Plan> plan);
@@ -53,8 +55,9 @@ class Session : protected Stages {
   // or another output. Inputs are read in place; outputs are written in place where the placement allows, else copied
   // at the end. sizes: those that the plan is given (PlanSizes), null where it has none. step_ns: null, or receives the
   // nanoseconds of each step, by the clock of its device where that is not wall time, of all rounds of a loop together;
-  // starts, where it is not null, those from the begin of the run to its begin. Gives 0, kBusy, kStopped, kUnfit, kNoMemory,
-  // kForked, or the code of the kernel that failed: outputs are undefined then.
+  // starts, where it is not null, those from the begin of the run to the first begin of each, 0 for a step that did not run.
+  // Gives 0, kBusy, kStopped, kUnfit, kNoMemory, kForked, kThrown, or the code of the kernel that failed: outputs are undefined
+  // then.
   int run(const void* const* inputs, void* const* outputs, const int64_t* sizes = nullptr, int64_t* step_ns = nullptr,
           int64_t* starts = nullptr) noexcept;
 
@@ -69,6 +72,8 @@ class Session : protected Stages {
   virtual std::vector<int64_t> symbols() const { return {}; }
   // Why the last run was unfit.
   virtual std::string message() const { return {}; }
+  // What was thrown in the last run, where that gave kThrown; once.
+  virtual std::exception_ptr take_thrown() { return nullptr; }
 
   // Of the last run: its code, and the step that failed (-1: none).
   struct LastError {
@@ -141,6 +146,8 @@ class Session : protected Stages {
   int run_step(const Step& step, int s, Team& alone) noexcept;
   int run_timed_step(const Step& step, int s, Team& team) noexcept;
   int run_queued_step(const Step& step, int s, Team& alone) noexcept;
+  int run_queued_alone(const Step& step, int s, Team& alone) noexcept;
+  void set_start(int s, int64_t ns) noexcept;
   int wait_before(int s) noexcept;
   int finish(int code, int& step) noexcept;
   void fail(int step, int code) noexcept;

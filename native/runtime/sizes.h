@@ -4,7 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+
 namespace pw {
+
+// The plan does not do for the sizes of a run; another one may.
+struct Unfit : Error {
+  using Error::Error;
+};
 
 // number: a. symbol: between a and b, set by the caller or by a step. The others: of the results of operations a and b.
 struct SizeOp {
@@ -14,7 +21,8 @@ struct SizeOp {
 
 // A size that no bound is known of: the largest that a dimension may have, see MOST_SIZE of src/pathweave/net/dim.py.
 constexpr int64_t kUnbounded = int64_t{1} << 40;
-// The result of what cannot be computed: it overflows, divides by 0, or an operand is none. It is below every size.
+// The result of what cannot be computed: it overflows, divides by 0, or an operand is none. It is below every size. A number
+// that 64 bits do not hold is it too: what asks for such a number never holds.
 constexpr int64_t kNoSize = INT64_MIN;
 
 // Immutable; the results live with the session that asks.

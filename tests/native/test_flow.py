@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from native_helpers import python_step
+from native_helpers import isolated, problem, python_step
 
 from pathweave import _native
 from pathweave.runtime.native import time_limit
@@ -143,22 +143,153 @@ def test_sizes_that_overflow_are_an_error_of_the_run():
         plan.session().run([np.zeros(3, np.float32)], [np.zeros(3, np.float32)], [])
 
 
-@pytest.mark.parametrize("made", [
-    lambda: None,
-    lambda: 5,
-    lambda: python_step(lambda i, o: None, [[2], [2]], [[2]], [0, 0], [1])[1],
-    lambda: python_step(lambda i, o: None, [[2, 1]], [[2]], [0], [1])[1],
-    lambda: python_step(lambda i, o: None, [[5]], [[5]], [0], [1])[1],
-    lambda: _native.python_kernel(lambda i, o: None, [("f64", [2])], [("f32", [2])]),
+@pytest.mark.parametrize("made, error", [
+    (lambda: None, TypeError),
+    (lambda: 5, TypeError),
+    (lambda: python_step(lambda i, o: None, [[2], [2]], [[2]], [0, 0], [1])[1], ValueError),
+    (lambda: python_step(lambda i, o: None, [[2, 1]], [[2]], [0], [1])[1], ValueError),
+    (lambda: python_step(lambda i, o: None, [[5]], [[5]], [0], [1])[1], _native.UnfitSizes),
+    (lambda: _native.python_kernel(lambda i, o: None, [("f64", [2])], [("f32", [2])]), ValueError),
 ], ids=["nothing", "a number", "another port", "another rank", "other sizes", "another element"])
-def test_a_maker_that_makes_something_else(made):
+def test_a_maker_that_makes_something_else(made, error):
     kernel = python_step(lambda i, o: None, [[3]], [[3]], [0], [1])
     plan = _native.Plan([(40, "cpu")] * 2, [kernel], [0], [1], 1, [("symbol", 1, 10)],
                         {v: (4, [0], False) for v in (0, 1)}, given=1, most=[10], makers={0: ([0], lambda values: made())})
     session = plan.session()
-    with pytest.raises(_native.UnfitSizes):
+    with pytest.raises(error):
         session.run([np.zeros(2, np.float32)], [np.zeros(2, np.float32)], [2])
     session.run([np.zeros(3, np.float32)], [np.zeros(3, np.float32)], [3])  # the first one does
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("late", [False, True], ids=["given", "found"])
+@pytest.mark.parametrize("raised", [KeyboardInterrupt("now"), MemoryError("none"), TimeoutError("late"), LookupError("lost"),
+                                    SystemExit(3), _native.UnfitSizes("no")], ids=lambda e: type(e).__name__)
+def test_what_a_maker_raises_comes_out_as_it_is(raised, late, threads):
+    """Of sizes that are given, before the first step, and of those that a step found, by whichever thread ended it."""
+    failing = [raised]
+
+    def find(ins):
+        return [ins[0][ins[0] > 0]]
+
+    def make(values):
+        if failing:
+            raise failing.pop()
+        return python_step(same, [values], [values], [0], [1])[1]
+    finder = _native.python_kernel(find, [("f32", [9])], [("f32", [9])], True)
+    copier = python_step(same, [[9]], [[9]], [1], [2])
+    sizes, open_ = [("symbol", 0, 9)], {v: (4, [0], False) for v in ((1, 2) if late else (0, 1, 2))}
+    steps = [("find", finder, [0], [1], [], []) if late else python_step(same, [[9]], [[9]], [0], [1]), copier]
+    plan = _native.Plan([(36, "cpu")] * 3, steps, [0], [] if late else [2], threads, sizes, open_,
+                        sets={0: [(0, 0, 0)]} if late else {}, given=0 if late else 1, late=[2] if late else [],
+                        makers={i: ([0], make) for i in ([1] if late else [0, 1])}, most=[] if late else [9])
+    session = plan.session()
+    x = np.array([1, 2, 3, 4, *([-1] * 5 if late else [])], np.float32)
+    for trial in range(2):
+        outs, given = ([], []) if late else ([np.zeros(4, np.float32)], [4])
+        if trial == 0:
+            with pytest.raises(type(raised)) as e:
+                session.run([x], outs, given)
+            assert e.value is raised
+            continue
+        session.run([x], outs, given)
+        found = np.frombuffer(session.late(0)[1].tobytes(), np.float32) if late else outs[0]
+        assert np.array_equal(found, [1, 2, 3, 4])
+
+
+def test_a_routine_that_is_stopped_while_it_prepares_is_not_one_that_declines():
+    w = np.random.default_rng(1).standard_normal((4096, 4096)).astype(np.float32)
+    text = problem("dense", [(3, 4096), "const:f32:4096x4096"], [(3, 4096)])
+    parts = problem("dense", [("N", 4096), "const:f32:4096x4096"], [("N", 4096)]).split("N")
+    stopped = 0
+    for i, card in enumerate(c for c in _native.candidates(text) if c["ok"] and c["id"].split(":")[1] == "f32"):
+        kernel = _native.prepare(text, card["id"], card["variants"][0], [(None, 0), (w, 10**9 + i)])
+        maker = ([0, 0], (parts, card["id"], card["variants"][0], [(None, 0), (w, 0)], [], None))
+        plan = _native.Plan([(16384 * 3, "cpu")] * 2, [("dense", kernel, [0], [1], [], [])], [0], [1], 1,
+                            [("symbol", 1, 3), ("number", 4096, 0)], {v: (4, [0, 1], False) for v in (0, 1)}, given=1, most=[3],
+                            makers={0: maker})
+        session, x, y = plan.session(), np.ones((2, 4096), np.float32), np.zeros((2, 4096), np.float32)
+        with time_limit(0.0):
+            try:
+                session.run([x], [y], [2])
+            except TimeoutError:
+                stopped += 1
+        session.run([x], [y], [2])
+        assert np.allclose(y, x.astype(np.float64) @ w.astype(np.float64).T, atol=1), card["id"]
+    assert stopped > 0
+
+
+def test_more_steps_than_a_plan_with_jumps_may_have():
+    step, most = control("on"), 2**20
+    jumps = {i: ("jump", i + 1, -1, 0, -1, NONE) for i in range(most)}
+    with pytest.raises(ValueError, match=f"a plan of {most + 1} steps: expected at most {most}"):
+        _native.Plan([FLOAT], [step] * (most + 1), [0], [0], 1, control=jumps)
+    y = np.zeros(1, np.float32)
+    _native.Plan([FLOAT], [step] * most, [0], [0], 1, control=jumps).session().run([np.ones(1, np.float32)], [y])
+    assert y[0] == 1
+
+
+def test_a_kernel_of_more_phases_than_a_plan_with_open_sizes_may_have():
+    """A Winograd convolution for a team works off its tiles in pieces that fit the cache, three phases each."""
+    def text(n: int) -> str:
+        attrs = {"stride": "1,1", "dilation": "1,1", "pad": "1,1,1,1", "groups": 1}
+        return problem("conv2", [(n, 64, 64, 64), "const:f32:64x64x3x3"], [(n, 64, 64, 64)], 2, **attrs)
+    w = np.zeros((64, 64, 3, 3), np.float32)
+    refused = 0
+    for card in _native.candidates(text(2**20)):
+        if not card["ok"] or "winograd" not in card["id"] or ":u8:" in card["id"]:
+            continue
+        for variant in card["variants"]:
+            kernel = _native.prepare(text(2**20), card["id"], variant, [(None, 0), (w, 0)])
+            if kernel.phases <= 2**20 - 3:
+                continue
+            refused += 1
+            with pytest.raises(ValueError, match=f"{kernel.phases} phases, expected at most {2**20 - 3}"):
+                _native.Plan([(2**40, "cpu")] * 2, [("conv2", kernel, [0], [1], [], [])], [0], [1], 2, [("number", 1, 0)])
+    assert refused, "no kernel has so many phases"
+
+
+def test_numbers_that_64_bits_do_not_hold_are_never_met():
+    """-2^63 stands for them: a check that asks for one is false, whichever way it asks, and one beside it counts."""
+    for relation in itertools.product((0, 1, 2), ("==", ">=", "divides"), (0, 1, 2)):
+        if 1 not in (relation[0], relation[2]):
+            continue
+        for more in ([], [(0, ">=", 2)]):
+            plan = _native.Plan([FLOAT] * 2, [python_step(same, [[1]], [[1]], [0], [1])], [0], [1], 1,
+                                [("symbol", 1, 9), ("number", -2**63, 0), ("number", 0, 0)], given=1, most=[9],
+                                checks={0: [([relation, *more], "what cannot be")]})
+            x, y = np.ones(1, np.float32), np.zeros(1, np.float32)
+            if more:
+                plan.session().run([x], [y], [5])
+                assert y[0] == 1
+            else:
+                with pytest.raises(_native.UnfitSizes, match="what cannot be"):
+                    plan.session().run([x], [y], [5])
+
+
+def _threads_after() -> tuple[int, int, bool]:
+    """Threads of this process before and behind a run whose kernel is made in it, and whether it was right."""
+    size = 1 << 20
+    native = [c for c in _native.candidates(problem("relu", [(size,)], [(size,)], 2)) if c["ok"] and c["id"].endswith(":cpu")]
+
+    def make(values):
+        kernels = (_native.prepare(problem("relu", [tuple(values)], [tuple(values)], 2), c["id"], v, [(None, 0)])
+                   for c in native for v in c["variants"])
+        return next(k for k in kernels if not k.serial)
+    first = python_step(same, [[3]], [[3]], [0], [1])
+    plan = _native.Plan([(4 * size, "cpu")] * 2, [first], [0], [1], 2, [("symbol", 1, size)],
+                        {v: (4, [0], False) for v in (0, 1)}, given=1, most=[size], makers={0: ([0], make)})
+    session, x, y = plan.session(), np.linspace(-1, 1, size, dtype=np.float32), np.zeros(size, np.float32)
+    session.run([x[:3].copy()], [y[:3].copy()], [3])
+    before = len(os.listdir("/proc/self/task"))
+    for _ in range(3):
+        session.run([x], [y], [size])
+    return before, len(os.listdir("/proc/self/task")), bool(np.array_equal(y, np.maximum(x, 0)))
+
+
+def test_a_kernel_for_a_team_that_is_made_in_a_run_has_one():
+    before, after, right = isolated(_threads_after)
+    assert right and after > before
 
 
 def test_checks_are_looked_at_when_a_step_begins():
@@ -201,8 +332,10 @@ def test_more_stages_than_one_region_has(threads):
     rounds, copies = 1_100_000, 15
     assert rounds * (copies + 1) > 1 << 24
     y, number = np.zeros(1, np.float32), np.zeros(1, np.int64)
-    rounds_of_copies(threads, copies).session().run([np.array([7], np.float32), np.array([rounds], np.int64)], [y, number])
+    session = rounds_of_copies(threads, copies).session()
+    session.run([np.array([7], np.float32), np.array([rounds], np.int64)], [y, number])
     assert y[0] == 7 and number[0] == rounds
+    assert session.counts() == [1, 1, *[rounds] * (copies + 1), rounds, 1, 1]
 
 
 # ---- what does not end by itself ----------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ must be what ONNX Runtime computes. With the lag `hold` nothing runs on it befor
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from native_helpers import isolated
+from native_helpers import isolated, null_library
 from onnx import TensorProto, helper, numpy_helper
+
+from pathweave.runtime.builder import CONTROL
 
 F, INT, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 WIDTH, HEADS, MOST = 16, 2, 24  # of the decoder; the positions that its cache has at most
@@ -131,10 +134,8 @@ def decoder() -> tuple[bytes, list[dict]]:
 NETS = {f.__name__: f for f in (nonzero, lstm_in_a_loop, if_between_convolutions, decoder)}
 
 
-def across(path: str, name: str, device: str, threads: int, lag: str) -> tuple[int, int, float]:
-    """(steps on the device, kinds of steps there that transfer, largest error) of a net in one plan."""
-    import onnxruntime
-
+def plan_across(path: str, name: str, device: str, threads: int, lag: str) -> tuple:
+    """(a net in one plan, the model, its calls)."""
     import pathweave as pw
     from pathweave import _native
     from pathweave.layers import kind_of
@@ -161,6 +162,13 @@ def across(path: str, name: str, device: str, threads: int, lag: str) -> tuple[i
              if layer.kind == "relu" or device != "cpu" and not kind_of(layer.kind).nested}
     choices = default_choices(bound, threads, fixed=fixed)
     plan = build_plan(bound, choices, conversions_for(bound, choices, threads), threads)
+    return plan, data, calls
+
+
+def across(path: str, name: str, device: str, threads: int, lag: str) -> tuple[int, int, float]:
+    """(steps on the device, kinds of steps there that transfer, largest error) of a net in one plan."""
+    import onnxruntime
+    plan, data, calls = plan_across(path, name, device, threads, lag)
     session, reference, error = plan.session(), onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]), 0.0
     names = [o.name for o in reference.get_outputs()]
     for _ in range(2):
@@ -186,3 +194,65 @@ def test_across_a_device_without_arithmetic(null_device, name, device, lag):
 def test_on_the_cpu(name, threads):
     steps, _, error = across("", name, "cpu", threads, "")
     assert steps >= 3 and error < 1e-5
+
+
+#: Of the steps on a device, by the first word of the routine.
+SCRIPTED = {"relu/null:f32:nchw": 700, "adapt/upload:any": 300, "adapt/download:any": 200}
+
+
+def timed(path: str, name: str, device: str, threads: int, lag: str) -> list[str]:
+    """What is wrong with the times of a net's calls."""
+    plan, _, calls = plan_across(path, name, device, threads, lag)
+    library, wrong = null_library(path), []
+    for routine, ns in SCRIPTED.items():
+        library.null_device_set_time(f"{routine}:{device}".encode(), b"", ns)
+    session = plan_across(path, name, device, threads, lag)[0].session()  # its kernels know the script
+    for inputs in calls:
+        begin = library.null_device_now()
+        session.run(inputs)
+        counts, call = session.counts(), library.null_device_now() - begin
+        ns, starts = session.run_timeline(inputs)
+        again = session.run_timed(inputs)
+        if session.counts() != counts:
+            wrong.append(f"{counts} runs, {session.counts()} timed")
+        spent = 0
+        for step, n, own, start, other in zip(plan.steps, counts, ns.tolist(), starts.tolist(), again.tolist()):
+            there = step.routine.endswith(f":{device}")
+            expected = n * next((t for r, t in SCRIPTED.items() if step.routine.startswith(r)), 0) if there else own
+            spent += expected if there else 0
+            right = (own, other) == (expected, expected if there else other) and start >= 0
+            if not right or n == 0 and (own, other, start) != (0, 0, 0):
+                wrong.append(f"{step.label}: {own}, {other} ns from {start}, expected {n} runs, {expected}")
+            if there and n and name == "nonzero" and start != spent - expected:
+                wrong.append(f"{step.label}: began at {start}, expected {spent - expected}")
+        if call != spent:
+            wrong.append(f"a call takes {call} of the device, its steps {spent}")
+    return wrong
+
+
+@pytest.mark.parametrize("lag", ["", "hold"])
+@pytest.mark.parametrize("device", ["null0", "null1"])
+@pytest.mark.parametrize("name", NETS)
+def test_each_step_is_timed_over_all_its_rounds(null_device, name, device, lag):
+    """By the scripted clock of the device; nothing overlaps, as the host waits for each step."""
+    assert isolated(timed, null_device, name, device, 2, lag) == []
+
+
+def beginnings(name: str, threads: int) -> list[str]:
+    """Of steps on the CPU: which did not run and has a time, or begins before one that came first."""
+    plan, _, calls = plan_across("", name, "cpu", threads, "")
+    session, wrong = plan.session(), []
+    for inputs in calls:
+        ns, starts = session.run_timeline(inputs)
+        ran = [i for i, n in enumerate(session.counts()) if n and plan.steps[i].routine != CONTROL]
+        wrong += [plan.steps[i].label for i in set(range(len(ns))) - set(ran) if (ns[i] or starts[i]) and not
+                  session.counts()[i]]
+        wrong += [f"{plan.steps[a].label} at {starts[a]}, {plan.steps[b].label} at {starts[b]}"
+                  for a, b in pairwise(ran) if starts[a] > starts[b]]
+    return wrong
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", NETS)
+def test_steps_begin_one_after_another(name, threads):
+    assert beginnings(name, threads) == []

@@ -515,3 +515,33 @@ def _hosted(path: str):
 def test_a_plugin_may_run_in_a_team_of_threads(null_device):
     """Phases and pieces are no matter of the CPU's own routines."""
     assert isolated(_hosted, null_device) == (1, False, "hosted", True)
+
+
+# ---- workspace -----------------------------------------------------------------------------------------------------------
+
+def _workspace(path: str, queues: int) -> list[bool]:
+    """Transfers whose kernels are made anew for larger values, beside work that needs more workspace, in a queue of its own."""
+    opened(path, "", 1, PW_NULL_COPY_QUEUES=queues, PW_NULL_WORKSPACE=1)
+    large, most, there, here = 5000, 4000, "f32:plain:null0", "f32:plain:cpu"
+    up, down = adapt((3,), here, there), adapt((3,), there, here)
+
+    def maker(text: str, routine: str) -> tuple:
+        return [0, 0], (text.replace("f32:3 ", "f32:N ").split("N"), routine, "", [(None, 0)], [], None)
+    steps = [native_step(up, [0], [1], "adapt/upload:f32"),
+             native_step(problem("concat", [(3,)], [(large,)], axis=0), [1], [2], "concat/null"),
+             native_step(up, [3], [4], "adapt/upload:f32"), native_step(down, [4], [5], "adapt/download:f32")]
+    plan = _native.Plan([(12, "cpu"), (12, "null0"), (4 * large, "null0"),
+                         (4 * most, "cpu"), (4 * most, "null0"), (4 * most, "cpu")], steps, [0, 3], [5], 2,
+                        [("symbol", 1, most)], {v: (4, [0], False) for v in (3, 4, 5)}, given=1, most=[most],
+                        makers={i: maker(text, steps[i][0]) for i, text in ((2, up), (3, down))})
+    session, right = plan.session(), []
+    for size in (3, most, 2, most, 100):
+        x, y = np.arange(size, dtype=np.float32), np.zeros(size, np.float32)
+        session.run([np.ones(3, np.float32), x], [y], [size])
+        right.append(np.array_equal(x, y))
+    return right
+
+
+@pytest.mark.parametrize("queues", [0, 1, 2])
+def test_a_kernel_that_is_made_anew_has_the_workspace_that_it_needs(null_device, queues):
+    assert isolated(_workspace, null_device, queues) == [True] * 5

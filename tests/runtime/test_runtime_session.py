@@ -13,6 +13,7 @@ from runtime_nets import convolutions
 
 import pathweave as pw
 from pathweave.errors import DTypeError, Error, InputError
+from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.runtime.runnable import Runnable
 
 
@@ -326,3 +327,37 @@ def test_no_memory_for_a_result_is_a_typed_error(monkeypatch):
                 patched.setattr(np, "empty", none_left)
                 call({"x": x}, out)
     assert np.array_equal(session(x)["y"], x)
+
+
+@pytest.mark.parametrize("question", ["counts", "sizes"])
+def test_what_is_asked_of_the_last_run_waits_for_one_in_progress(question):
+    """The native session is asked nothing while it runs."""
+    session = pw.load(Model({"main": Net({"x": TensorSpec("f32", (1, 4))}, ["y"], [Layer("r", "relu", ("x",), ("y",))], {})})) \
+        .plan().session()
+    running, asked, go_on = threading.Event(), [], threading.Event()
+
+    class Slow:
+        """A native session whose run takes as long as the test wants."""
+
+        def run(self, *args):
+            running.set()
+            assert go_on.wait(60)
+            running.clear()
+
+        def counts(self):
+            asked.append(running.is_set())
+
+        def symbols(self):
+            asked.append(running.is_set())
+            return []
+    session._handle = Slow()
+    run = threading.Thread(target=session.run, args=(np.ones((1, 4), np.float32),))
+    run.start()
+    assert running.wait(60)
+    ask = threading.Thread(target=getattr(session, question))
+    ask.start()
+    ask.join(0.1)  # it would have been answered meanwhile
+    go_on.set()
+    run.join(60)
+    ask.join(60)
+    assert asked == [False]

@@ -12,8 +12,10 @@ import time
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import pathweave as pw
+from pathweave.errors import OutOfMemoryError, ShapeError
 from pathweave.net.net import Layer, Model, Net, TensorSpec
 from pathweave.runtime.native import native, time_limit
 
@@ -135,3 +137,64 @@ def test_ctrl_c_ends_tuning_and_keeps_what_was_measured(tmp_path):
     seconds, process, err = interrupted(code, 4.0)
     assert process.returncode == 7 and "store.sqlite" in err, err
     assert seconds < 2 * SOON
+
+
+# ---- while a kernel is made within a call ---------------------------------------------------------------------------------
+
+def columns() -> pw.LoadedModel:
+    """y = every M-th row of x[N, M], by a layer that runs in NumPy: new sizes make a kernel in the middle of a call."""
+    F, constants = TensorProto.FLOAT, {"one": np.array(1), "zero": np.array([0]), "far": np.array([2**31 - 1])}
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Gather", ["s", "one"], ["k"], axis=0),
+             helper.make_node("Unsqueeze", ["k", "zero"], ["k1"]),
+             helper.make_node("Slice", ["x", "zero", "far", "zero", "k1"], ["y"])]
+    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", F, ["N", "M"])],
+                              [helper.make_tensor_value_info("y", F, [None, "M"])],
+                              [numpy_helper.from_array(a, n) for n, a in constants.items()])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return pw.load(data, threads=2)
+
+
+def pressed() -> None:
+    """Ctrl-C, by a real signal."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)  # a bytecode boundary, at which Python looks at signals
+
+
+def raising(error: BaseException):
+    def act() -> None:
+        raise error
+    return act
+
+
+@pytest.mark.parametrize("session", [False, True], ids=["model", "session"])
+@pytest.mark.parametrize("act, expected, text", [
+    (pressed, KeyboardInterrupt, ""), (raising(MemoryError("none")), OutOfMemoryError, "no memory"),
+    (raising(OutOfMemoryError("prepare: none is left")), OutOfMemoryError, "none is left"),
+    (raising(ShapeError("rows and columns")), ShapeError, "rows and columns"),
+    (raising(TimeoutError("late")), TimeoutError, "late"),
+], ids=["Ctrl-C", "MemoryError", "OutOfMemoryError", "ShapeError", "TimeoutError"])
+def test_what_stops_the_making_of_a_kernel_ends_the_call(monkeypatch, act, expected, text, session):
+    """It is raised as it is, nothing is tried instead, and the next call is right."""
+    from pathweave.runtime import prepare
+    model, made, actual = columns(), [], prepare.python_kernel
+    call = model.plan(most={"N": 32, "M": 32}).session().run if session else model.run
+
+    def right(rows: int, width: int) -> bool:
+        x = np.arange(rows * width, dtype=np.float32).reshape(rows, width)
+        return np.array_equal(call({"x": x})["y"], x[::width])  # k1 is the step of the slice
+    assert right(3, 4) and right(3, 5)
+
+    def once(*args, **kwargs):
+        made.append(args)
+        if len(made) == 1:
+            act()
+        return actual(*args, **kwargs)
+    monkeypatch.setattr(prepare, "python_kernel", once)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(expected, match=text or None) as e:
+            right(3, 6)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert type(e.value) is expected and "Traceback" not in str(e.value) and len(made) == 1
+    assert right(3, 6) and right(4, 7)

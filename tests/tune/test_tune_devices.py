@@ -204,3 +204,34 @@ def test_a_slow_transfer_keeps_the_work_here(library, net_bytes, tmp_path, monke
     found = solved(tmp_path, library, net_bytes, "\n".join(lines) + "\n", monkeypatch)
     assert not any("null0" in c["routine"] for c in found["route"]["layers"].values())
     assert not any("null0" in c["routine"] for c in found["route"]["conversions"])
+
+
+ROUNDS = """
+import json
+import numpy as np
+import pathweave as pw
+from onnx import TensorProto as T, helper as h
+from pathweave.profiling.store import Store
+assert all(d["available"] for d in pw.open_plugin("{library}"))
+info = h.make_tensor_value_info
+nodes = [h.make_node("Abs", ["a"], ["b"]), h.make_node("Relu", ["b"], ["c"]), h.make_node("Identity", ["on"], ["go"])]
+body = h.make_graph(nodes, "body", [info("i", T.INT64, []), info("on", T.BOOL, []), info("a", T.FLOAT, [64, 64])],
+                    [info("go", T.BOOL, []), info("c", T.FLOAT, [64, 64])])
+graph = h.make_graph([h.make_node("Loop", ["n", "", "x"], ["y"], body=body)], "net",
+                     [info("n", T.INT64, []), info("x", T.FLOAT, [64, 64])], [info("y", T.FLOAT, [64, 64])])
+data = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8).SerializeToString()
+model, inputs = pw.load(data, threads=2), {{"n": np.array(5), "x": -np.ones((64, 64), np.float32)}}
+profile = pw.profile(model, threads=2, store=Store.memory(), budget_s=2)
+tuned = pw.tune(model, threads=2, store=Store.memory(), budget_s=2, progress=False)
+print(json.dumps({{"null": [[m.routine, m.median] for m in profile if m.routine.endswith(":null0")],
+                  "right": bool((tuned(inputs) == 1).all())}}))
+"""
+
+
+def test_a_loop_across_a_device_is_profiled_per_run_and_tuned(library, tmp_path, monkeypatch):
+    (tmp_path / "times").write_text("500 relu/null:f32:nchw:null0\n")
+    monkeypatch.setenv("PW_NULL_TIMES", str(tmp_path / "times"))
+    done = run_python(ROUNDS.format(library=library), tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["right"] and ["relu/null:f32:nchw:null0", 500] in found["null"], found

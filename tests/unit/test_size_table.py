@@ -81,3 +81,13 @@ def test_symbols_that_are_found_out_keep_their_bounds():
 def test_a_function_of_other_symbols_is_refused():
     with pytest.raises(KeyError, match="b"):
         function_of([[symbol("a"), symbol("b")]], ["a"])
+
+
+def test_numbers_that_the_native_core_does_not_hold():
+    """They become one that it takes for what cannot be computed; all others are as they are."""
+    table = SizeTable({"a": (1, 9)})
+    numbers = [2**63 - 1, -2**63 + 1, 0, 2**63, -2**63, 2**200, -2**200]
+    assert [table.operations[i][1] for i in table.slots(numbers)] == [*numbers[:3], *[-2**63] * 4]
+    product = symbol("a", 1, 9) * 2**70 + 1
+    table.slot(product)
+    assert all(-2**63 <= x < 2**63 for _, *both in table.operations for x in both)

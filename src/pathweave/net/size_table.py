@@ -7,6 +7,9 @@ from typing import Any
 
 from .dim import MOST_SIZE, Expr, Quotient, symbols_of, terms_of
 
+#: A number that the native core takes for one that cannot be computed, and the first that it cannot hold.
+NO_NUMBER, TOO_LARGE = -2**63, 2**63
+
 
 class SizeTable:
     """`operations`: (word, a, b); see SizeOp of native/runtime/sizes.h. The symbols that a caller gives come first.
@@ -33,6 +36,8 @@ class SizeTable:
         return [self.slot(size) for size in sizes]
 
     def _add(self, word: str, a: int, b: int) -> int:
+        if word == "number" and not NO_NUMBER < a < TOO_LARGE:
+            a = NO_NUMBER
         key = word, a, b
         if word == "symbol" or key not in self._known:
             self.operations.append(key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SizeError
+from ..errors import ModelError, SizeError, UnfitSizesError
 from ..net.dim import MOST_SIZE, Expr, highest_at, symbols_of
 from ..net.format import itemsize, plain_layout
 from ..net.net import Layer, TensorSpec
@@ -225,7 +225,7 @@ class _Template:
         self.slots = [int(slot) for slot in text[1::2]]
 
     def at(self, values: Sequence[int]) -> Problem:
-        """The problem at sizes, one per slot."""
+        """The problem at sizes, one per slot. Raises UnfitSizesError where there is none."""
         known = dict(zip(self.slots, values))
 
         def number(d: Any) -> Any:
@@ -236,8 +236,11 @@ class _Template:
         def spec(s: TensorSpec | None) -> Any:
             return s and TensorSpec(s.dtype, number(tuple(s.shape)))
         p = self._problem
-        return Problem.make(p.kind, [spec(s) for s in self._ins], p.constant, [spec(s) for s in self._outs],
-                            {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
+        try:
+            return Problem.make(p.kind, [spec(s) for s in self._ins], p.constant, [spec(s) for s in self._outs],
+                                {k: number(v) for k, v in self._attrs.items()}, p.epilogue, p.threads, p.zeros)
+        except ModelError as e:  # it was a problem at the sizes of the example
+            raise UnfitSizesError(f"a step of kind {p.kind} is none at the sizes that were met: {e}") from e
 
 
 def _other_maker(own: Candidate, template: _Template, constants: list[Any],

@@ -124,7 +124,7 @@ def kernel_of(where: str, c: Candidate, constants: Sequence[tuple[Any, int]], sc
         return native().prepare(c.base.text, c.routine, c.own_variant, arrays, list(scales))
     except MemoryError as e:
         raise OutOfMemoryError(f"{where}: no memory to prepare {c}: {e}") from e
-    except Error:
+    except (Error, TimeoutError):  # the latter is a deadline's, which says nothing of the candidate
         raise
     except Exception as e:  # whatever a routine throws: others may take its place
         raise RouteError(f"{where}: {c} cannot be prepared for {c.base.text!r}: {e}") from e

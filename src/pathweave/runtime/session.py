@@ -82,11 +82,13 @@ class Session:
 
     def counts(self) -> list[int] | None:
         """How often each of `plan.steps` ran in the last run; None for a plan whose steps run once each."""
-        return self._handle.counts()
+        with self._lock:
+            return self._handle.counts()
 
     def sizes(self) -> dict[str, int]:
         """The sizes that are open in the plan, by symbol, as they were at the end of the last run."""
-        return dict(zip(self.plan.symbols, self._handle.symbols()))
+        with self._lock:
+            return dict(zip(self.plan.symbols, self._handle.symbols()))
 
     def _guarded(self, run: Callable[..., Any], arrays: list[np.ndarray], results: dict[str, np.ndarray],
                  sizes: tuple[int, ...]) -> Any:
@@ -118,7 +120,10 @@ class Session:
         return found
 
     def run_timeline(self, inputs: Inputs, out: Inputs = None) -> tuple[np.ndarray, np.ndarray]:
-        """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock."""
+        """Like `run_timed`, with a second array: ns from the begin of the run to that of each step, by its device's clock.
+
+        Of a step that runs several times it is the begin of the first; 0 for one that does not run.
+        """
         arrays, results, sizes = self._bound(inputs, out)
         with self._lock:
             times, starts = self._guarded(self._handle.run_timeline, arrays, results, sizes)

@@ -60,6 +60,16 @@ static void give_memory(void *memory) {
   pthread_mutex_unlock(&memory_lock);
 }
 
+/* Bytes of the block at an address of the device; 0 where none begins there. */
+static uint64_t block_bytes(int device, const void *address) {
+  uint64_t bytes = 0;
+  pthread_mutex_lock(&memory_lock);
+  for (int i = 0; i < block_count; ++i)
+    if (blocks[i].face == address && blocks[i].device == device) bytes = blocks[i].bytes;
+  pthread_mutex_unlock(&memory_lock);
+  return bytes;
+}
+
 /* Where the contents of an address are; NULL where they belong to another device. kind: of its memory, -1 for memory of the
  * host that is not pinned. */
 static void *contents(int device, const void *address, int *kind) {

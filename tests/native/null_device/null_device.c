@@ -23,6 +23,8 @@
  *   PW_NULL_LAG          slow (a pause before all work) or hold (nothing runs before somebody waits for it)
  *   PW_NULL_MEMORY       bytes of memory of each device
  *   PW_NULL_PADDING      bytes that a value takes more than its elements
+ *   PW_NULL_WORKSPACE    1: a kernel needs as much workspace as its first output, and fails with code 97 where it has less; the
+ *                        devices' own transfers take values without padding too
  *   PW_NULL_DRIVER       version of the driver, a part of the identity
  */
 #define _GNU_SOURCE
@@ -47,6 +49,7 @@ static struct line {
 } lines[MAX_LINES];
 static int line_count;
 static uint64_t padding; /* bytes behind each value */
+static int workspaces;   /* whether kernels need workspace */
 static pthread_mutex_t script = PTHREAD_MUTEX_INITIALIZER;
 
 static int add_line(const char *id, const char *part, uint64_t nanoseconds, int code, int late_code) {
@@ -249,6 +252,7 @@ static int run_kernel(void *self, const pw_context *context) {
   if (k->code) return k->code;
   work job = k->job;
   job.step = context->step;
+  job.workspace = context->workspace;
   job.in = k->inputs ? context->in[0] : NULL;
   for (int o = 0; o < k->outputs; ++o) job.out[o] = context->out[o];
   const int waits = (job.in && held_up(k->device, job.in)) || held_up(k->device, job.out[0]);
@@ -278,7 +282,7 @@ static int accepts_adapt(const role *r, const problem *p, char *reason, size_t s
   if ((strcmp(from, to) == 0) == (r->role == RELAYOUT))
     return decline(reason, size, r->role == RELAYOUT ? "the layouts are equal" : "transfers keep the layout");
   if (strstr(from, "16") || strstr(to, "16")) return decline(reason, size, "blocked layouts");
-  if (r->role != RELAYOUT && padding == 0) return decline(reason, size, "without padding a copy does it");
+  if (r->role != RELAYOUT && padding == 0 && !workspaces) return decline(reason, size, "without padding a copy does it");
   return 0;
 }
 
@@ -341,7 +345,8 @@ static int null_prepare(const pw_routine_table *t, const char *text, const char 
   look_up(t->id, text, &k->nanoseconds, &k->code, &k->job.code);
   out->serial = 0; /* the runtime must see by itself that this device's kernels are no team work */
   out->self = k;
-  out->workspace_bytes = 64;
+  if (workspaces) k->job.workspace_bytes = p.out_bytes[0];
+  out->workspace_bytes = workspaces ? p.out_bytes[0] : 64;
   out->packed_bytes = 0;
   out->run = run_kernel;
   out->destroy = free;
@@ -398,6 +403,7 @@ static int open_number(int number, void **device, char *reason, size_t size) {
   lag = !mode ? LAG_NONE : strcmp(mode, "hold") == 0 ? LAG_HOLD : strcmp(mode, "slow") == 0 ? LAG_SLOW : LAG_NONE;
   device_bytes = number_of("PW_NULL_MEMORY", device_bytes);
   padding = number_of("PW_NULL_PADDING", 0);
+  workspaces = number_of("PW_NULL_WORKSPACE", 0) != 0;
   snprintf(identities[number], sizeof identities[number], "null model %d, driver %s", number, driver ? driver : "1.0");
   *device = (void *)(uintptr_t)&numbers[number];
   return 0;

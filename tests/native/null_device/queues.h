@@ -25,6 +25,8 @@ typedef struct {
   const void *in;
   void *out[MAX_PORTS];
   uint32_t step;
+  void *workspace; /* of which it needs so many bytes; 0: it does not look */
+  uint64_t workspace_bytes;
   struct event *event;
   uint64_t times;       /* of WAIT: how often the event must have been recorded */
   struct queue *before; /* of WAIT: the queue of the event, and the number of the record there */
@@ -61,6 +63,7 @@ static int do_work(const work *w) {
   int kind;
   if (lag == LAG_SLOW) usleep(300);
   if (w->code) return w->code;
+  if (w->workspace_bytes > 0 && block_bytes(w->device, w->workspace) < w->workspace_bytes) return 97;
   const void *source = w->in ? contents(w->device, w->in, &kind) : NULL;
   if (w->in && !source) return 98;
   for (int o = 0; o < w->outputs; ++o) {
