@@ -2,10 +2,15 @@
 set(PATHWEAVE_SANITIZE "" CACHE STRING "instrument everything: address (with undefined behaviour) or thread; empty for none")
 set_property(CACHE PATHWEAVE_SANITIZE PROPERTY STRINGS "" address thread)
 
+set(PATHWEAVE_SANITIZE_WITHOUT "" CACHE STRING "checks of undefined behaviour to leave out, by commas; they take most of the build")
+
 if(PATHWEAVE_SANITIZE STREQUAL "address")
   # GCC 12 computes selects between vectors wrongly under -fsanitize=bounds; what it would find, address finds for all that
   # lies in memory.
   set(PW_SANITIZE -fsanitize=address,undefined -fno-sanitize=bounds)
+  if(PATHWEAVE_SANITIZE_WITHOUT)
+    list(APPEND PW_SANITIZE -fno-sanitize=${PATHWEAVE_SANITIZE_WITHOUT})
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # In a library of its own, its log is the one of AddressSanitizer, which is never told where that is.
     add_link_options(-static-libubsan -Wl,--exclude-libs,libubsan.a)
