@@ -21,11 +21,27 @@ class Affine(NamedTuple):
 
 
 def affine(graph: Graph, layer: Layer) -> Affine | None:
-    """The affine map that a layer computes; None where it is none, or not of constants."""
+    """The affine map that a layer computes; None where it is none, or not of finite constants."""
     if layer.epilogue:
         return None
     found = kind_of(layer.kind).affine(layer.attrs, [graph.constant(v) if v else None for v in layer.inputs])
-    return None if found is None else Affine(layer.inputs[found.position], *found[1:])
+    if found is None or not (np.isfinite(found[1]).all() and np.isfinite(found[2]).all()):
+        return None
+    return Affine(layer.inputs[found.position], *found[1:])
+
+
+def stored(made: np.ndarray, dtype: np.dtype, *factors: np.ndarray) -> np.ndarray | None:
+    """A constant that was made of others, in the type that it is kept in; None where the layers that it stands for would give
+    other numbers: it is not finite, or the product of factors that are normal numbers is not one."""
+    with np.errstate(all="ignore"):
+        array = np.asarray(made).astype(dtype, copy=False)
+    if not np.isfinite(array).all():
+        return None
+    least = np.finfo(dtype).tiny
+    vanished = np.abs(array) < least
+    for factor in factors:
+        vanished = vanished & (np.abs(factor) >= least)
+    return None if factors and vanished.any() else array
 
 
 def by_channel(array: np.ndarray, form: bool, channels: int, from_right: int, rank: int | None) -> np.ndarray | None:

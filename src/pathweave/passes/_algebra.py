@@ -74,22 +74,22 @@ def polynomial(graph: Graph, value: str, x: str, depth: int = MAX_DEPTH) -> dict
     Sees through the kinds that state a formula, with scalar constants.
     """
     try:
-        return _polynomial(graph, value, x, depth).terms
+        return _polynomial(graph, value, x, depth, None).terms
     except _Other:
         return None
 
 
-def _polynomial(graph: Graph, value: str, x: str, depth: int) -> _Polynomial:
+def _polynomial(graph: Graph, value: str, x: str, depth: int, user: Layer | None) -> _Polynomial:
     if value == x:
         return _Polynomial({1: 1.0})
-    number = graph.scalar(value)
+    number = None if user is None else graph.scalar(value, user)
     if number is not None:
         return _Polynomial({0: number * 1.0})
     layer = graph.bare_producer(value)
     formula = kind_of(layer.kind).formula if layer is not None and depth else None
     if layer is None or formula is None:
         raise _Other
-    result = formula(*(_polynomial(graph, v, x, depth - 1) for v in layer.inputs))
+    result = formula(*(_polynomial(graph, v, x, depth - 1, layer) for v in layer.inputs))
     return _Polynomial({d: c for d, c in result.terms.items() if c != 0})
 
 
@@ -139,11 +139,11 @@ def _opened(graph: Graph, layer: Layer, depth: int) -> _Product:
     formula = None if layer.epilogue else kind_of(layer.kind).formula
     if formula is None:
         raise _Other
-    return formula(*(_factor(graph, v, depth) for v in layer.inputs))
+    return formula(*(_factor(graph, v, depth, layer) for v in layer.inputs))
 
 
-def _factor(graph: Graph, value: str, depth: int) -> _Product:
-    number = graph.scalar(value)
+def _factor(graph: Graph, value: str, depth: int, user: Layer) -> _Product:
+    number = graph.scalar(value, user)
     if number is not None:
         return _Product(number, [])
     inner = graph.producer(value) if depth and graph.private(value) else None

@@ -118,13 +118,16 @@ class Graph:
         """Array of a constant, None for anything else."""
         return self.constants.get(value)
 
-    def scalar(self, value: str) -> float | None:
-        """The number of a constant with one element, None for anything else.
+    def scalar(self, value: str, layer: Layer) -> float | None:
+        """The number that an input of a layer is for its other ones; None where it is no constant of one element, or where it
+        may give the result more axes than they have.
 
         A NumPy float64 for a constant of that type, and a Python number else: what is computed from both is a NumPy one.
         """
         array = self.constants.get(value)
         if array is None or array.size != 1 or array.dtype == bool:
+            return None
+        if array.ndim and all(v not in self.specs or self.specs[v].rank < array.ndim for v in layer.inputs if v != value):
             return None
         return array.reshape(())[()] if array.dtype == np.float64 else array.reshape(()).item()
 

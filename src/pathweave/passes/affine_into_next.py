@@ -6,7 +6,7 @@ import numpy as np
 
 from ..layers import Linear, kind_of
 from ..net.net import Layer
-from ._affine import Affine, affine, by_channel
+from ._affine import Affine, affine, by_channel, stored
 from ._graph import Graph
 
 order = 60
@@ -41,12 +41,19 @@ def _fold(graph: Graph, before: Layer, linear: Linear, layer: Layer, found: Affi
     scale, shift = (by_channel(a, found.by_channel, channels, from_right, spec.rank) for a in found[1:3])
     if scale is None or shift is None or (np.any(shift != 0) and any(layer.attrs.get("pad", ()))):
         return False
-    inputs = [found.source, layer.inputs[1]]
-    if not np.all(scale == 1):
-        inputs[1] = graph.add_constant(linear.scale_inputs(layer.attrs, w, scale), f"{layer.inputs[1]}:scaled")
+    weights = w if np.all(scale == 1) else stored(linear.scale_inputs(layer.attrs, w, scale), w.dtype)
+    bias = None
     if np.any(shift != 0):
-        bias = linear.response(layer.attrs, w, np.broadcast_to(shift, (channels,))) + (0.0 if b is None else b)
-        inputs.append(graph.add_constant(bias.astype(w.dtype), f"{layer.outputs[0]}:bias"))
+        bias = stored(linear.response(layer.attrs, w, np.broadcast_to(shift, (channels,))) + (0.0 if b is None else b), w.dtype)
+        if bias is None:
+            return False
+    if weights is None:
+        return False
+    inputs = [found.source, layer.inputs[1]]
+    if weights is not w:
+        inputs[1] = graph.add_constant(weights, f"{layer.inputs[1]}:scaled")
+    if bias is not None:
+        inputs.append(graph.add_constant(bias, f"{layer.outputs[0]}:bias"))
     elif b is not None:
         inputs.append(operands[2])
     if layer.epilogue.add:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..layers import Linear, kind_of
 from ..net.net import Layer
-from ._affine import Affine, affine, by_channel
+from ._affine import Affine, affine, by_channel, stored
 from ._graph import Graph
 
 order = 45
@@ -37,12 +37,15 @@ def _fold(graph: Graph, maker: Layer, linear: Linear, layer: Layer, found: Affin
     scale, shift = (by_channel(a, found.by_channel, channels, linear.channels, rank) for a in found[1:3])
     if scale is None or shift is None:
         return False
+    weights = w if np.all(scale == 1) else stored(linear.scale_outputs(maker.attrs, w, scale), w.dtype)
+    bias = stored(np.broadcast_to((0.0 if b is None else b.astype(np.float64)) * scale + shift, (channels,)), w.dtype)
+    if weights is None or bias is None:
+        return False
     inputs = [maker.inputs[0], maker.inputs[1]]
-    if not np.all(scale == 1):
-        inputs[1] = graph.add_constant(linear.scale_outputs(maker.attrs, w, scale), f"{maker.inputs[1]}:scaled")
+    if weights is not w:
+        inputs[1] = graph.add_constant(weights, f"{maker.inputs[1]}:scaled")
     if b is not None or np.any(shift != 0):
-        bias = np.broadcast_to((0.0 if b is None else b.astype(np.float64)) * scale + shift, (channels,))
-        inputs.append(graph.add_constant(bias.astype(w.dtype), f"{layer.outputs[0]}:bias"))
+        inputs.append(graph.add_constant(bias, f"{layer.outputs[0]}:bias"))
     graph.remove(maker)
     graph.replace(layer, maker.with_(inputs=tuple(inputs), outputs=layer.outputs))
     return True

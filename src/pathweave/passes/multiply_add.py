@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..net.net import Layer
-from ._affine import affine, by_channel
+from ._affine import affine, by_channel, stored
 from ._graph import Graph
 
 order = 55
@@ -41,14 +41,19 @@ def _merge(graph: Graph, layer: Layer) -> bool:
     source, scale, shift = second
     before = graph.producer(source)
     first = _vectors(graph, before) if before is not None and graph.private(source) else None
+    factors = [scale]
     if first is not None:
-        source, shift, scale = first[0], first[2] * scale + shift, first[1] * scale
+        source, shift = first[0], first[2] * scale + shift
+        factors.append(first[1])
+        scale = first[1] * scale
     elif layer.kind != "batch_norm":
         return False
     dtype = graph.constants[next(v for v in layer.inputs if v in graph.constants)].dtype
-    inputs = [source]
-    for array, what in ((scale, "scale"), (shift, "shift")):
-        inputs.append(graph.add_constant(np.asarray(array, dtype), f"{layer.outputs[0]}:{what}"))
+    kept_scale, kept_shift = stored(scale, dtype, *factors), stored(shift, dtype)
+    if kept_scale is None or kept_shift is None:
+        return False
+    inputs = [source, graph.add_constant(kept_scale, f"{layer.outputs[0]}:scale"),
+              graph.add_constant(kept_shift, f"{layer.outputs[0]}:shift")]
     graph.replace(layer, layer.with_(kind="madd", inputs=tuple(inputs), attrs={}))
     if first is not None and before is not None:
         graph.remove(before)

@@ -64,12 +64,23 @@ def _sink(graph: Graph, layer: Layer, fronts: Sequence[Layer | None], inputs: li
     graph.replace(layer, body)
     # Fronts that nobody uses any more go, and leave their names to the transposes behind.
     free = [f for f in used if not graph.used(f.outputs[0])]
+    for f in free:
+        _hand_back(graph, f.outputs[0], f.inputs[0], f.attrs["perm"])
+    for v, i in zip(layer.outputs, inner):
+        _hand_back(graph, v, i, perm)
     graph.remove(*free)
     names = [f.name for f in free][:len(inner)]
     while len(names) < len(inner):
         names.append(graph.fresh_layer_name(f"{used[0].name}_{layer.name}_{len(names)}"))
     behind = [Layer(name, "transpose", (i,), (v,), {"perm": perm}) for name, i, v in zip(names, inner, layer.outputs)]
     graph.replace(body, body, *behind)
+
+
+def _hand_back(graph: Graph, transposed: str, source: str, perm: Sequence[int]) -> None:
+    """A scale that the transposed value states is that of the other one too."""
+    scale = graph.scales.get(transposed)
+    if scale is not None:
+        graph.scales.setdefault(source, scale if scale.axis is None else scale._replace(axis=int(perm[scale.axis])))
 
 
 def _moved(graph: Graph, layer: Layer, fronts: Sequence[Layer | None], perm: tuple[int, ...]) -> tuple[list[str],

@@ -18,6 +18,7 @@ MANY = 8
 def apply(graph: Graph) -> bool:
     """Where the output is no larger than the input: a convolution multiplies once per output and tap, this one per input."""
     changed = False
+    made: dict[tuple[int, int], np.ndarray] = {}
     for layer in graph.layers():
         w = graph.constant(layer.inputs[1]) if layer.kind == "conv_transpose2" else None
         if w is None or w.ndim != 4:
@@ -26,7 +27,9 @@ def apply(graph: Graph) -> bool:
         groups = int(layer.attrs.get("groups", 1))
         if pad is None or groups < 1 or w.shape[0] % groups or not (w.shape[1] >= MANY or groups == w.shape[0] > 1):
             continue
-        weights = graph.add_constant(flipped(w, groups), f"{layer.inputs[1]}:flipped")
+        if (id(w), groups) not in made:
+            made[id(w), groups] = flipped(w, groups)
+        weights = graph.add_constant(made[id(w), groups], f"{layer.inputs[1]}:flipped")
         attrs = {"stride": (1, 1), "pad": pad, "dilation": layer.attrs.get("dilation", (1, 1)), "groups": groups}
         graph.replace(layer, layer.with_(kind="conv2", inputs=(layer.inputs[0], weights, *layer.inputs[2:]), attrs=attrs))
         changed = True
