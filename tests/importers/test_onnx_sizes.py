@@ -1,4 +1,4 @@
-"""Every operator with free dimensions, bound to 1, 2 and 5: what is decided at import must hold at every size."""
+"""Every operator with free dimensions, bound to 0, 1, 2 and 5: what is decided at import must hold at every size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pathweave.importers import load
 from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
-SIZES = (1, 2, 5)
+SIZES = (0, 1, 2, 5)
 #: What we refuse although ONNX Runtime gives something: windows that do not fit, results without elements because of it,
-#: and a slope that is larger than what it is to be broadcast to.
-REFUSED = "does not fit into|the output would be empty|cut off more than there is|does not broadcast to x"
+#: a slope that is larger than what it is to be broadcast to, and parts without elements whose other sizes differ.
+REFUSED = ("does not fit into|the output would be empty|cut off more than there is|does not broadcast to x|"
+           "differ in more than axis")
 
 
 def _resized(operand: np.ndarray, old: int, new: int) -> np.ndarray:
@@ -55,6 +56,8 @@ def test_operator_at_other_sizes(case):
     for old in sorted({d for a in feeds.values() for d in a.shape}):
         for new in SIZES:
             given = {n: _resized(a, old, new) for n, a in feeds.items()}
+            if case.op == "ReduceMean" and new == 0:  # of nothing: NaN, as onnx.reference says; ONNX Runtime gives 0
+                continue
             try:
                 expected = reference.run(None, given)
             except Exception:  # noqa: S112, BLE001  sizes that do not fit: ONNX Runtime's own exceptions

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pathweave as pw
 from pathweave.errors import InputError, OutOfMemoryError, ShapeError, SizeError
+from pathweave.runtime import opened
 
 F = TensorProto.FLOAT
 
@@ -135,3 +136,55 @@ def test_results_that_contents_make_too_large(op, inputs, count, huge, large, mo
     with pytest.raises(SizeError, match="'it'.*PATHWEAVE_MAX_BYTES"):
         model(x=x, sizes=np.array(large))
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("outputs", [["y"], ["v", "y"], ["v"]])
+def test_results_that_are_larger_than_what_is_planned(outputs, monkeypatch):
+    """A result lies in the caller's memory however large it is; a value inside has memory once its size is known."""
+    monkeypatch.setattr(opened, "MOST_PLANNED_BYTES", 256)
+    nodes = [helper.make_node("Sub", ["p", "q"], ["v"]), helper.make_node("ReduceMax", ["v"], ["y"], axes=[0], keepdims=1)]
+    graph = helper.make_graph(nodes[:1 if outputs == ["v"] else 2], "net",
+                              [helper.make_tensor_value_info("p", TensorProto.FLOAT, [1, "A"]),
+                               helper.make_tensor_value_info("q", TensorProto.FLOAT, ["B", 1])],
+                              [helper.make_empty_tensor_value_info(o) for o in outputs])
+    model = pw.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    for sizes in ((3, 4), (30, 40), (2, 3), (60, 7), (1, 1)):
+        p, q = np.arange(sizes[0], dtype=np.float32)[None], np.arange(sizes[1], dtype=np.float32)[:, None]
+        wanted = {"v": p - q, "y": (p - q).max(0, keepdims=True)}
+        for out in (None, {o: np.full(wanted[o].shape, 77, np.float32) for o in outputs}):
+            got = model.run({"p": p, "q": q}, out)
+            assert all(np.array_equal(got[o], wanted[o]) for o in outputs), sizes
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8, np.float32])
+@pytest.mark.parametrize("constant", [False, True])
+def test_padding_with_a_number_that_a_call_gives(dtype, constant):
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    inputs = [("x", code, ["N"]), ("value", code, []), *([] if constant else [("pads", TensorProto.INT64, [2])])]
+    graph = helper.make_graph([helper.make_node("Pad", ["x", "pads", "value"], ["y"])], "net",
+                              [helper.make_tensor_value_info(*i) for i in inputs],
+                              [helper.make_tensor_value_info("y", code, [None])],
+                              [numpy_helper.from_array(np.array([1, 2]), "pads")] if constant else [])
+    model = pw.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    for size in (3, 5, 0, 1):
+        x, value, pads = np.arange(size).astype(dtype), np.array(7, dtype), np.array([1, 2])
+        got = model.run({"x": x, "value": value, **({} if constant else {"pads": pads})})["y"]
+        assert got.dtype == dtype and np.array_equal(got, np.pad(x, (1, 2), constant_values=7))
+
+
+def test_powers_of_unsigned_exponents_beyond_the_signed_ones():
+    graph = helper.make_graph([helper.make_node("Pow", ["x", "e"], ["y"])], "net",
+                              [helper.make_tensor_value_info(n, TensorProto.UINT64, ["N"]) for n in "xe"],
+                              [helper.make_tensor_value_info("y", TensorProto.UINT64, [None])])
+    model = pw.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    x, e = np.array([3, 3, 1, 0, 2], np.uint64), np.array([2**63 + 1, 5, 2**64 - 1, 2**63, 2**63], np.uint64)
+    wanted = [pow(int(a), int(b), 2**64) for a, b in zip(x, e)]
+    assert model.run({"x": x, "e": e})["y"].tolist() == wanted
+
+
+def test_squeeze_of_what_has_one_element_but_at_a_size_of_zero():
+    model = model_of([helper.make_node("Slice", ["x", "zero", "one", "one"], ["v"]), helper.make_node("Squeeze", ["v"], ["y"])],
+                     {"x": (3, "M")}, [("zero", np.array([0])), ("one", np.array([1]))])
+    for size in (4, 0, 1, 7):
+        x = np.arange(3 * size, dtype=np.float32).reshape(3, size)
+        assert np.array_equal(model.run({"x": x})["y"], x[:, 0:1].squeeze())

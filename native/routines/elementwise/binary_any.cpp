@@ -147,7 +147,7 @@ struct Xor {
   static bool of(uint8_t a, uint8_t b) { return (a != 0) != (b != 0); }
 };
 
-// a ^ b for exponents of any type: those of integers as int64_t, others as double.
+// a ^ b for exponents of any type: those of integers as int64_t or uint64_t, others as double.
 template <class T, class Exponent>
 T power(T base, Exponent e) {
   if constexpr (!std::is_integral_v<T>) {
@@ -155,7 +155,8 @@ T power(T base, Exponent e) {
   } else if constexpr (std::is_floating_point_v<Exponent>) {
     return number_as<T>(std::pow(static_cast<double>(base), e));
   } else {
-    if (e < 0) return base == 1 ? T{1} : base == static_cast<T>(-1) && std::is_signed_v<T> ? static_cast<T>(e % 2 ? -1 : 1) : T{0};
+    if constexpr (std::is_signed_v<Exponent>)
+      if (e < 0) return base == 1 ? T{1} : base == static_cast<T>(-1) && std::is_signed_v<T> ? static_cast<T>(e % 2 ? -1 : 1) : T{0};
     uint64_t result = 1, factor = static_cast<uint64_t>(base);
     for (auto rest = static_cast<uint64_t>(e); rest; rest >>= 1, factor *= factor)
       if (rest & 1) result *= factor;
@@ -170,7 +171,8 @@ void power_row(const void* a, int64_t a_step, const void* b, int64_t b_step, voi
   T* to = static_cast<T*>(y);
   for (int64_t i = 0; i < n; ++i) {
     const From e = q[i * b_step];
-    if constexpr (std::is_integral_v<From>) to[i] = power(p[i * a_step], static_cast<int64_t>(e));
+    if constexpr (std::is_unsigned_v<From>) to[i] = power(p[i * a_step], static_cast<uint64_t>(e));
+    else if constexpr (std::is_integral_v<From>) to[i] = power(p[i * a_step], static_cast<int64_t>(e));
     else to[i] = power(p[i * a_step], static_cast<double>(widened(e)));
   }
 }

@@ -129,6 +129,8 @@ class InstanceNorm(LayerKind):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, bias = widen(*take(inputs, 3))
         axes = tuple(range(2, x.ndim))
+        if not x.size:
+            return [as_type(x, inputs[0].dtype)]
         centred = x - x.mean(axes, keepdims=True)
         spread = np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"]))
         y = centred / spread * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim)
@@ -162,6 +164,8 @@ class LayerNorm(LayerKind):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, bias = widen(*take(inputs, 2, 3))
         axes = tuple(range(axis_of(attrs["axis"], x.ndim), x.ndim))
+        if not x.size:
+            return [as_type(x, inputs[0].dtype)]
         centred = x - x.mean(axes, keepdims=True)
         y = centred / np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"])) * scale
         return [as_type(y if bias is None else y + bias, inputs[0].dtype)]

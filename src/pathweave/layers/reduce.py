@@ -16,9 +16,9 @@ from ._common import FLOATS, NUMBERS, as_type, axes_of, check_dtype, integers, t
 
 
 def _mean(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    if x.dtype.kind == "f":
-        return x.mean(axis, keepdims=keepdims)
     total = x.sum(axis, keepdims=keepdims)
+    if x.dtype.kind == "f":
+        return x.mean(axis, keepdims=keepdims) if x.size else np.full_like(total, np.nan)  # NumPy would warn of none
     return np.trunc(total / max(1, x.size // max(1, total.size)))
 
 

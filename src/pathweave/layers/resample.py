@@ -99,14 +99,17 @@ class Resample(ValueKind):
         given = attrs["size"] or attrs["scale"]
         if not isinstance(given, tuple) or len(given) != len(axes):
             raise ModelError(f"size={attrs['size']} scale={attrs['scale']}: expected one number for each of the axes {axes}")
-        if is_empty([shape[a] for a in axes]):
+        empty = [a for a in axes if isinstance(shape[a], int) and shape[a] == 0]  # these stay as they are
+        if is_empty([shape[a] for a in axes if a not in empty]):
             raise ShapeError(f"shape {listed(shape)}: expected axes {axes} that are not empty")
         roi = tuple(float(v) for v in attrs["roi"]) or (0.0,) * len(axes) + (1.0,) * len(axes)
         if len(roi) != 2 * len(axes):
             raise ModelError(f"roi={roi}: expected a start and an end for each of the axes {axes}")
         if attrs["size"]:
-            sizes: tuple[Any, ...] = integers("size", given, len(axes), 1)
-            scales: list[Any] = [ratio(d, shape[a]) for d, a in zip(sizes, axes)]
+            sizes: tuple[Any, ...] = integers("size", given, len(axes), 0 if empty else 1)
+            if any((d == 0) != (a in empty) for d, a in zip(sizes, axes) if isinstance(d, int)):
+                raise ShapeError(f"size={sizes}: expected 0 for the axes of {listed(shape)} that are empty, and for no others")
+            scales: list[Any] = [1.0 if a in empty else ratio(d, shape[a]) for d, a in zip(sizes, axes)]
             if attrs["policy"] != "stretch" and any(isinstance(d, Expr) for d in (*sizes, *(shape[a] for a in axes))):
                 sizes = tuple(unknown() for _ in axes)
             elif attrs["policy"] != "stretch":
@@ -130,6 +133,8 @@ class Resample(ValueKind):
         if not plain or len([v for v in layer.inputs if v]) != 1 or not space:
             return layer
         targets = self._targets(attrs, specs[0].shape)
+        if any(isinstance(d, int) and d == 0 for d in specs[0].shape):
+            return layer
         if any(a not in space and (d, s) != (specs[0].shape[a], 1.0) for a, (d, s, _) in targets.items()):
             return layer
         key, neutral = ("size", specs[0].shape) if attrs["size"] else ("scale", (1.0,) * specs[0].rank)
@@ -168,10 +173,13 @@ class Resample(ValueKind):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         y = widen(x)
+        targets = self._targets(attrs, x.shape)
+        if not x.size:
+            return [np.empty([targets[a][0] if a in targets else d for a, d in enumerate(x.shape)], x.dtype)]
         if attrs["mode"] != "nearest" and y.dtype.kind != "f":
             y = y.astype(np.float64)
         outside = np.zeros((1,) * x.ndim, bool)
-        for axis, (out, scale, roi) in self._targets(attrs, x.shape).items():
+        for axis, (out, scale, roi) in targets.items():
             length = x.shape[axis]
             if (out, scale) == (length, 1.0) and attrs["coordinates"] != "tf_crop_and_resize":
                 continue

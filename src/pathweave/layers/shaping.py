@@ -215,7 +215,7 @@ class Pad(Mover, ValueKind):
         return {**attrs, "pads": tuple(pads)}, perm
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        return array.reshape(-1)[0].item() if name == "value" and array.size else super().attribute(name, array)
+        return array.reshape(-1).tolist()[0] if name == "value" and array.size else super().attribute(name, array)
 
     @staticmethod
     def _widths(attrs: Mapping[str, Any], rank: int) -> Any:

@@ -58,7 +58,7 @@ class Builder:
     def __init__(self, bound: BoundNet, choices: Mapping[str, Candidate], conversions: Iterable[Conversion], threads: int,
                  cache: KernelCache):
         self.bound, self.choices, self.threads, self.cache = bound, choices, threads, cache
-        self.flat = bound.flat
+        self.flat, self.inside = bound.flat, False
         self.opened = OpenSteps(bound)
         self.controls: dict[int, Control] = {}
         self.sets: dict[int, list[tuple[int, int, int]]] = {}
@@ -103,7 +103,7 @@ class Builder:
     def child(self, bound: BoundNet) -> Builder:
         """What adds the layers of a block to the same plan."""
         child = copy(self)
-        child.bound = bound
+        child.bound, child.inside = bound, True
         child.opened = self.opened.of_block(bound)
         child.where = {}
         return child
@@ -125,7 +125,7 @@ class Builder:
         index = len(self.values)
         self._fixed[index] = spec, form.dtype
         if value and (stated or self.opened.is_open(value)):
-            bytes_ = self.opened.capacity(value, form.dtype)
+            bytes_ = self.opened.capacity(value, form.dtype, self._is_result(value, form))
             pooled = bytes_ is None and not whole
             self.values.append((bytes_ or 0, form.device))
             self.opened.add_value(index, value, form.dtype, pooled)
@@ -133,6 +133,11 @@ class Builder:
             bytes_ = size_bytes(spec, form.dtype) if form.device == HOST else native().value_bytes(str(form), spec.shape)
             self.values.append((bytes_, form.device))
         return index
+
+    def _is_result(self, value: str, form: Format) -> bool:
+        """Whether a value lies in memory of the caller, however large it is: it is an output whose sizes are known before."""
+        return not self.inside and value in self.bound.outputs and form == self.bound.output_format(value) \
+            and not self.opened.is_late(value)
 
     def add_control(self, control: Control, layer: Layer, ins: list[int], outs: list[int],
                     sets: list[tuple[int, int, int]] | None = None) -> int:

@@ -66,15 +66,16 @@ class OpenSteps:
         """True where some size depends on what a layer finds out."""
         return self.bound.opened is not None and self.bound.opened.is_late(self.dims(value))
 
-    def capacity(self, value: str, dtype: str) -> int | None:
-        """The most bytes of a value of a form at the example's sizes of what is given; None where no useful bound is known."""
+    def capacity(self, value: str, dtype: str, whole: bool = False) -> int | None:
+        """The most bytes of a value of a form at the example's sizes of what is given; None where no useful bound is known, or,
+        but for a `whole` one, a larger one than MOST_PLANNED_BYTES."""
         total = itemsize(dtype)
         for d in self.dims(value):
-            most = highest_at(d, self._given)
-            total *= most
-            if most >= MOST_SIZE:
+            highest = highest_at(d, self._given)
+            total *= highest
+            if highest >= MOST_SIZE:
                 return None
-        return total if total <= MOST_PLANNED_BYTES else None
+        return total if whole or total <= MOST_PLANNED_BYTES else None
 
     def add_value(self, index: int, value: str, dtype: str, pooled: bool) -> None:
         """State the sizes of native value `index`."""

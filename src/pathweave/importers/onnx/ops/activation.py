@@ -71,9 +71,11 @@ def softmax(kind: str):
             return n.emit(kind, [x], {"axis": -1}, last=True)
         shape = n.emit("shape", [x])
         leading = n.emit("slice", [shape], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
-        flat_shape = n.emit("concat", [leading, n.constant([-1])], {"axis": 0})
-        flat = n.emit("reshape", [x, flat_shape])
-        n.emit("reshape", [n.emit(kind, [flat], {"axis": -1}), shape], last=True)
+        rest = n.emit("slice", [shape], {"starts": (axis,), "ends": (rank,), "axes": (0,), "steps": (1,)})
+        columns = n.emit("reduce", [rest], {"op": "prod", "axes": (0,), "keepdims": 1})
+        flat_shape = n.emit("concat", [leading, columns], {"axis": 0})
+        flat = n.emit("reshape", [x, flat_shape], {"allowzero": 1})
+        n.emit("reshape", [n.emit(kind, [flat], {"axis": -1}), shape], {"allowzero": 1}, last=True)
     return operator
 
 

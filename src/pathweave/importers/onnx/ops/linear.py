@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....net.size import MOST_RANK
 from ..node import Node
 
 
@@ -106,14 +107,18 @@ def group_norm(n: Node) -> None:
     scale, bias = (n.builder.constants[v] for v in names)
     if groups < 1 or scale.ndim != 1 or scale.shape != bias.shape:
         raise ValueError(f"num_groups={groups}, scale {list(scale.shape)}, bias {list(bias.shape)} do not fit")
-    folded = n.emit("reshape", [x], {"shape": (0, groups, -1)})
+    shape = n.emit("shape", [x])
+    batch, rest = (n.emit("slice", [shape], {"starts": (a,), "ends": (b,), "axes": (0,), "steps": (1,)})
+                   for a, b in ((0, 1), (1, MOST_RANK)))
+    elements = n.emit("div", [n.emit("reduce", [rest], {"op": "prod", "axes": (0,), "keepdims": 1}), n.constant([groups])])
+    inner = n.emit("concat", [batch, n.constant([groups]), elements], {"axis": 0})
+    folded = n.emit("reshape", [x, inner], {"allowzero": 1})
     one, zero = n.constant(np.ones(groups, scale.dtype)), n.constant(np.zeros(groups, scale.dtype))
     epsilon = {"epsilon": n.float("epsilon", 1e-5)}
-    shape = n.emit("shape", [x])
     if n.version < 21:
         normal = n.emit("instance_norm", [folded, *names], epsilon)
-        return n.emit("reshape", [normal, shape], last=True)
-    normal = n.emit("reshape", [n.emit("instance_norm", [folded, one, zero], epsilon), shape])
+        return n.emit("reshape", [normal, shape], {"allowzero": 1}, last=True)
+    normal = n.emit("reshape", [n.emit("instance_norm", [folded, one, zero], epsilon), shape], {"allowzero": 1})
     n.emit("madd", [normal, *names], last=True)
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ....layers.split_even import even_sizes
+from ....net.size import MOST_RANK
 from ....words import counted
 from ..node import Node
 
@@ -30,14 +31,14 @@ def flatten(n: Node) -> None:
     if axis > n.rank(x):
         raise ValueError(f"axis {axis} is out of range for rank {n.rank(x)}")
     known = [d for d in shape[1:] if d is not None] if shape is not None else []
-    if axis == 1 and shape is not None and None not in shape[1:]:
+    if axis == 1 and shape is not None and None not in shape[1:] and math.prod(known):
         return n.emit("reshape", [x], {"shape": (0, math.prod(known))}, last=True)
     leading = n.emit("slice", [n.emit("shape", [x])], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
     rows = n.emit("reduce", [leading], {"op": "prod", "axes": (0,), "keepdims": 1})
     # The columns are computed too, not -1: a value without elements has no unique -1.
-    rest = n.emit("slice", [n.emit("shape", [x])], {"starts": (axis,), "ends": (99,), "axes": (0,), "steps": (1,)})
+    rest = n.emit("slice", [n.emit("shape", [x])], {"starts": (axis,), "ends": (MOST_RANK,), "axes": (0,), "steps": (1,)})
     columns = n.emit("reduce", [rest], {"op": "prod", "axes": (0,), "keepdims": 1})
-    n.emit("reshape", [x, n.emit("concat", [rows, columns], {"axis": 0})], last=True)
+    n.emit("reshape", [x, n.emit("concat", [rows, columns], {"axis": 0})], {"allowzero": 1}, last=True)
 
 
 def _axes(n: Node) -> tuple[int, ...] | None:
@@ -50,9 +51,7 @@ def squeeze(n: Node) -> None:
     x, axes = n.input(0), _axes(n)
     shape = n.shape(x)
     if axes is None:
-        if shape is None or None in shape:
-            return n.emit("squeeze", [x], {"axes": ()}, last=True)
-        axes = tuple(i for i, d in enumerate(shape) if d == 1)
+        return n.emit("squeeze", [x], {"axes": ()}, last=True)
     if not axes:
         return n.alias(x)
     if shape is not None:
