@@ -31,7 +31,7 @@ def flatten(n: Node) -> None:
     if axis > n.rank(x):
         raise ValueError(f"axis {axis} is out of range for rank {n.rank(x)}")
     known = [d for d in shape[1:] if d is not None] if shape is not None else []
-    if axis == 1 and shape is not None and None not in shape[1:] and math.prod(known):
+    if axis == 1 and shape is not None and None not in shape[1:] and 0 not in known:
         return n.emit("reshape", [x], {"shape": (0, math.prod(known))}, last=True)
     leading = n.emit("slice", [n.emit("shape", [x])], {"starts": (0,), "ends": (axis,), "axes": (0,), "steps": (1,)})
     rows = n.emit("reduce", [leading], {"op": "prod", "axes": (0,), "keepdims": 1})
