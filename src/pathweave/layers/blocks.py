@@ -17,10 +17,9 @@ from ..net.dim import Expr, highest, lowest, unknown
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
 from . import MEANING_ERRORS, compute, infer_layer, kind_of
-from .contents import resolve_open, sizes_made
+from .contents import FOLLOWED_ELEMENTS, resolve_open, sizes_made
 
-#: A value of at most this many elements is followed by its contents where its layer takes no more than this effort.
-FOLLOWED_ELEMENTS = 4096
+#: The contents of a block's value are followed where its layer takes no more than this effort.
 FOLLOWED_EFFORT = 1 << 20
 
 _PRECISION: ContextVar[str | None] = ContextVar("precision", default=None)
@@ -125,7 +124,7 @@ def run_block(block: Block, arrays: Sequence[Any]) -> list[Any]:
     if len(arrays) != len(net.inputs):
         raise ShapeError(f"a block with {len(net.inputs)} inputs is given {len(arrays)} values")
     values: dict[str, Any] = dict(zip(net.inputs, arrays))
-    constants = {v: _cast(a, precision) for v, a in net.constants.items()}
+    constants = {v: in_type(a, precision) for v, a in net.constants.items()}
     for layer, last in zip(net.layers, _last_uses(block)):
         try:
             made = compute(layer, [None if not v else values[v] if v in values else constants[v] for v in layer.inputs])
@@ -133,13 +132,14 @@ def run_block(block: Block, arrays: Sequence[Any]) -> list[Any]:
             raise
         except MEANING_ERRORS as e:
             raise ShapeError(f"layer {layer.name!r} ({layer.kind}) inside cannot be computed: {e}") from e
-        values.update((v, _cast(a, precision)) for v, a in zip(layer.outputs, made))
+        values.update((v, in_type(a, precision)) for v, a in zip(layer.outputs, made))
         for v in last:
             values.pop(v, None)
     return [np.asarray(values[v] if v in values else constants[v]) for v in net.outputs]
 
 
-def _cast(array: Any, precision: str | None) -> Any:
+def in_type(array: Any, precision: str | None) -> np.ndarray:
+    """An array in this precision ("f32", "f64") where it holds floating-point numbers; None: as it is."""
     array = np.asarray(array)
     return array if precision is None or array.dtype.kind != "f" else array.astype(numpy_dtype(precision), copy=False)
 

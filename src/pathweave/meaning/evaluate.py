@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
 from ..layers import MEANING_ERRORS
-from ..layers.blocks import in_precision
+from ..layers.blocks import in_precision, in_type
 from ..net import memory
 from ..net.arguments import by_name, check_on_host
 from ..net.border import advice, logical_shapes, of_caller
@@ -27,7 +27,7 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
     the net rounds it; without it, in its own. A value is freed after its last use. Raises InputError, DTypeError,
     ShapeError, SizeError, OutOfMemoryError.
     """
-    values = {name: _in_precision(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
+    values = {name: in_type(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     kept = set(net.outputs)
     for i, layer in enumerate(net.layers):
@@ -37,7 +37,7 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
             made = run_layer(layer, arguments)
         for name, array in zip(layer.outputs, made):
             if name in last_use or name in kept:
-                values[name] = _in_precision(array, precision)
+                values[name] = in_type(array, precision)
         for v in set(layer.inputs):
             if v in values and last_use[v] == i and v not in kept:
                 del values[v]
@@ -54,7 +54,7 @@ def _is_bf16(net: Net, name: str) -> bool:
 
 
 def _bfloat(bits: np.ndarray, precision: str | None) -> np.ndarray:
-    return bits.view(host_dtype("bf16")) if precision is None else _in_precision(numbers_of(bits, "bf16"), precision)
+    return bits.view(host_dtype("bf16")) if precision is None else in_type(numbers_of(bits, "bf16"), precision)
 
 
 def _check_room(layer: Layer, arguments: list) -> None:
@@ -150,18 +150,11 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     return arrays
 
 
-def _in_precision(array: Any, precision: str | None) -> np.ndarray:
-    array = np.asarray(array)
-    if precision is None or array.dtype.kind != "f":
-        return array
-    return array.astype(numpy_dtype(precision), copy=False)
-
-
 def _argument(net: Net, values: dict, name: str, precision: str | None) -> Any:
     if not name:
         return None
     if name in values:
         return values[name]
     if name in net.constants:
-        return _in_precision(net.constants[name], precision)
+        return in_type(net.constants[name], precision)
     raise ModelError(f"value {name!r} is made by no layer before its use")

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Error, ShapeError
-from ..layers.contents import resolve
+from ..layers.contents import FOLLOWED_ELEMENTS, resolve
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, TensorSpec
 from ..net.size import check_value, size_bytes, surely_fits
 from .evaluate import MEANING_ERRORS, run_layer
 
-#: A value of at most this many elements is followed by its contents, not only by its shape.
-FOLLOWED_ELEMENTS = 4096
 #: A folded constant may have this many bytes whatever it is made from, in a net that may be saved ...
 FREE_BYTES = 1 << 20
 #: ... and in one that is bound, where it takes the memory that the value itself would take ...
