@@ -152,6 +152,29 @@ def test_shadowed_names_initializers_and_captures_at_two_depths():
                    for b in (True, False)))
 
 
+def _shadowing(constant: bool, shadow: str) -> bytes:
+    """Both branches of an If may mean the outer value z; the second one has one of its own as well."""
+    then = graph([node("Add", "z x", "r")], [], "r", name="first")
+    values = {"z": np.float32([1, 2, 3])} if shadow != "node" else {}
+    nodes = {"read": [node("Add", "z x", "r")], "unread": [node("Abs", "x", "r")],
+             "inner": [node("If", "flag", "r", then_branch=graph([node("Add", "z x", "q")], [], "q"),
+                            else_branch=graph([node("Abs", "x", "q")], [], "q"))],
+             "output": [], "node": [node("Abs", "x", "z"), node("Add", "z x", "r")]}[shadow]
+    other = graph(nodes, [], "z" if shadow == "output" else "r", values, name="second")
+    outer = [] if constant else [node("Neg", "x", "z")]
+    return build([*outer, node("If", "flag", "y", then_branch=then, else_branch=other)], {"x": f32(3), "flag": np.array(True)},
+                 {"z": f32(3)} if constant else {})
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_shadowed_name_that_another_branch_reads_from_outside(constant):
+    """ONNX Runtime computes with the outer value although the branch has one of that name, so it is refused, not guessed."""
+    for shadow in ("read", "inner", "output", "node"):
+        with pytest.raises(ModelError, match="graph 'second' inside has a value 'z' .*rename 'z' in the graph 'second'"):
+            load(_shadowing(constant, shadow))
+    check(_shadowing(constant, "unread"), *({"x": f32(3), "flag": np.array(flag)} for flag in (True, False)))
+
+
 def test_a_graph_that_makes_what_it_returns_of_constants_and_captures_alone():
     then, other = graph([], [], "one x"), graph([node("Identity", "x", "same")], [], "same one")
     model = build([node("If", "flag", "a b", then_branch=then, else_branch=other), node("Add", "a b", "y")],
