@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
+from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError
 from ..layers import MEANING_ERRORS
-from ..layers.blocks import in_precision, in_type
-from ..net import memory
+from ..layers.blocks import check_room, in_precision, in_type
 from ..net.arguments import by_name, check_on_host
 from ..net.border import advice, logical_shapes, of_caller
 from ..net.floats import host_dtype, numbers_of, taken
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
-from ..net.size import size_bytes
 
 
 def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) -> dict[str, np.ndarray]:
@@ -32,7 +30,7 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
     kept = set(net.outputs)
     for i, layer in enumerate(net.layers):
         arguments = [_argument(net, values, v, precision) for v in layer.inputs]
-        _check_room(layer, arguments)
+        check_room(layer, arguments)
         with in_precision(precision):
             made = run_layer(layer, arguments)
         for name, array in zip(layer.outputs, made):
@@ -57,32 +55,16 @@ def _bfloat(bits: np.ndarray, precision: str | None) -> np.ndarray:
     return bits.view(host_dtype("bf16")) if precision is None else in_type(numbers_of(bits, "bf16"), precision)
 
 
-def _check_room(layer: Layer, arguments: list) -> None:
-    """Raise SizeError, OutOfMemoryError where the outputs of a layer are beyond the limit, or beyond the memory left."""
-    from ..layers import infer_layer
-    from .partial import resolve
-    contents = {v: a for v, a in zip(layer.inputs, arguments) if v}
-    try:
-        resolved = resolve(layer, contents)
-        outputs = infer_layer(resolved, [spec_of(contents[v]) if v else None for v in resolved.inputs])
-    except SizeError:
-        raise
-    except (Error, *MEANING_ERRORS):
-        return  # its meaning says what is wrong
-    memory.require(sum(size_bytes(s) for s in outputs if s.bound), f"layer {layer.name!r} ({layer.kind})",
-                   "give smaller inputs")
-
-
 def run_layer(layer: Layer, arguments: list) -> list:
     """Outputs of one layer by its meaning, with failures turned into errors that name the layer."""
     from ..layers import compute
     try:
         with np.errstate(all="ignore"):
             return compute(layer, arguments)
-    except MemoryError as e:
-        raise OutOfMemoryError(f"layer {layer.name!r} ({layer.kind}): no memory for its result: {e}") from e
     except Error:
         raise
+    except MemoryError as e:
+        raise OutOfMemoryError(f"layer {layer.name!r} ({layer.kind}): no memory for its result: {e}") from e
     except MEANING_ERRORS as e:
         operands = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in arguments)
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
