@@ -10,9 +10,12 @@ from onnx_models import TYPES, assert_same, build, run_reference
 
 from pathweave.errors import ModelError, ShapeError, UnsupportedOperatorError
 from pathweave.files import model as own_file
-from pathweave.importers import load
+from pathweave.importers import builder, load
+from pathweave.layers import blocks
+from pathweave.meaning import open_shapes
 from pathweave.meaning.evaluate import evaluate
 from pathweave.meaning.open_shapes import infer
+from pathweave.meaning.partial import Folding
 from pathweave.passes import bind, optimise
 
 RNG = np.random.default_rng(5)
@@ -281,3 +284,28 @@ def test_model_local_functions_inside_graphs():
     model.functions.append(function)
     data = model.SerializeToString()
     check(data, {"x": f32(3), "flag": np.array(True)}, {"x": f32(3), "flag": np.array(False)})
+
+
+def test_graphs_inside_share_the_effort_of_what_is_computed_while_a_model_loads(monkeypatch):
+    """However many there are: what may be folded is counted for the model, not for each graph in it."""
+    def model(count: int) -> bytes:
+        body = graph([node("Add", "v k", "v2"), node("Identity", "going", "still")],
+                     [("i", I64, []), ("going", BOOL, []), ("v", F32, [1])], "still v2", {"k": f32(1)})
+        nodes, last = [], "x"
+        for i in range(count):
+            then = graph([node("Loop", "n - z", "l", body=body), node("Add", f"l {last}", "r")], [], "r",
+                         {"n": np.array(50), "z": np.float32([i])})
+            other = graph([node("Neg", last, "r")], [], "r")
+            nodes.append(node("If", "flag", f"y{i}", then_branch=then, else_branch=other))
+            last = f"y{i}"
+        return build(nodes, {"x": f32(1), "flag": np.array(True)}, {}, (last,))
+    monkeypatch.setattr(builder, "Folding", lambda *limits: Folding(effort=0))
+    monkeypatch.setattr(open_shapes, "FOLLOWED_EFFORT", 2_000_000)  # more than one of the loops takes
+    computed, original = [], blocks.compute
+    monkeypatch.setattr(blocks, "compute", lambda *arguments: computed.append(1) or original(*arguments))
+    counts = []
+    for count in (2, 8):
+        computed.clear()
+        load(model(count))
+        counts.append(len(computed))
+    assert 50 <= counts[0] == counts[1], counts

@@ -14,6 +14,7 @@ from pathweave.files import spec
 from pathweave.layers import blocks, infer_layer, kind_of
 from pathweave.layers.blocks import infer_block
 from pathweave.meaning.evaluate import evaluate
+from pathweave.meaning.partial import Follower, Known
 from pathweave.net import memory
 from pathweave.net.block import MOST_DEPTH, Block
 from pathweave.net.dim import symbol
@@ -285,3 +286,20 @@ def test_a_block_whose_effort_is_not_known_is_not_folded():
         return kind_of("if").effort(layer.attrs, [TRUTH, f32(*shape)], [f32()])
     assert made(1000, (1,)) < 10**5
     assert made(10**8, (1,)) == made(1000, (2, 3)) == made(1000, (symbol("N"),)) == blocks.ENDLESS
+
+
+def test_all_who_follow_a_net_share_the_effort_of_folding(monkeypatch):
+    """Small values of constants that are too much for folding are tried by each round of the passes."""
+    follow = Known()
+    layer, inputs = _loop(1000, _halves(), "z"), {}
+    efforts = []
+    for _ in range(3):
+        follower = Follower(inputs, known=follow)
+        follower.constant("z", np.ones(1, np.float32))
+        follower.step(layer)
+        efforts.append(follower.folding.effort)
+    assert efforts[0] > efforts[1] > efforts[2]
+    follow.folding().effort = 0
+    follower = Follower(inputs, known=follow)
+    follower.constant("z", np.ones(1, np.float32))
+    assert _computed(monkeypatch, lambda: follower.step(layer)) == 0 and "y0" not in follower.contents
