@@ -10,9 +10,12 @@ from onnx_models import TYPES, assert_same, build, run_reference
 
 from pathweave.errors import ModelError, ShapeError, UnsupportedOperatorError
 from pathweave.files import model as own_file
-from pathweave.importers import load
+from pathweave.importers import builder, load
+from pathweave.layers import blocks
+from pathweave.meaning import open_shapes
 from pathweave.meaning.evaluate import evaluate
 from pathweave.meaning.open_shapes import infer
+from pathweave.meaning.partial import Folding
 from pathweave.passes import bind, optimise
 
 RNG = np.random.default_rng(5)
@@ -152,6 +155,29 @@ def test_shadowed_names_initializers_and_captures_at_two_depths():
                    for b in (True, False)))
 
 
+def _shadowing(constant: bool, shadow: str) -> bytes:
+    """Both branches of an If may mean the outer value z; the second one has one of its own as well."""
+    then = graph([node("Add", "z x", "r")], [], "r", name="first")
+    values = {"z": np.float32([1, 2, 3])} if shadow != "node" else {}
+    nodes = {"read": [node("Add", "z x", "r")], "unread": [node("Abs", "x", "r")],
+             "inner": [node("If", "flag", "r", then_branch=graph([node("Add", "z x", "q")], [], "q"),
+                            else_branch=graph([node("Abs", "x", "q")], [], "q"))],
+             "output": [], "node": [node("Abs", "x", "z"), node("Add", "z x", "r")]}[shadow]
+    other = graph(nodes, [], "z" if shadow == "output" else "r", values, name="second")
+    outer = [] if constant else [node("Neg", "x", "z")]
+    return build([*outer, node("If", "flag", "y", then_branch=then, else_branch=other)], {"x": f32(3), "flag": np.array(True)},
+                 {"z": f32(3)} if constant else {})
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_shadowed_name_that_another_branch_reads_from_outside(constant):
+    """ONNX Runtime computes with the outer value although the branch has one of that name, so it is refused, not guessed."""
+    for shadow in ("read", "inner", "output", "node"):
+        with pytest.raises(ModelError, match="graph 'second' inside has a value 'z' .*rename 'z' in the graph 'second'"):
+            load(_shadowing(constant, shadow))
+    check(_shadowing(constant, "unread"), *({"x": f32(3), "flag": np.array(flag)} for flag in (True, False)))
+
+
 def test_a_graph_that_makes_what_it_returns_of_constants_and_captures_alone():
     then, other = graph([], [], "one x"), graph([node("Identity", "x", "same")], [], "same one")
     model = build([node("If", "flag", "a b", then_branch=then, else_branch=other), node("Add", "a b", "y")],
@@ -258,3 +284,28 @@ def test_model_local_functions_inside_graphs():
     model.functions.append(function)
     data = model.SerializeToString()
     check(data, {"x": f32(3), "flag": np.array(True)}, {"x": f32(3), "flag": np.array(False)})
+
+
+def test_graphs_inside_share_the_effort_of_what_is_computed_while_a_model_loads(monkeypatch):
+    """However many there are: what may be folded is counted for the model, not for each graph in it."""
+    def model(count: int) -> bytes:
+        body = graph([node("Add", "v k", "v2"), node("Identity", "going", "still")],
+                     [("i", I64, []), ("going", BOOL, []), ("v", F32, [1])], "still v2", {"k": f32(1)})
+        nodes, last = [], "x"
+        for i in range(count):
+            then = graph([node("Loop", "n - z", "l", body=body), node("Add", f"l {last}", "r")], [], "r",
+                         {"n": np.array(50), "z": np.float32([i])})
+            other = graph([node("Neg", last, "r")], [], "r")
+            nodes.append(node("If", "flag", f"y{i}", then_branch=then, else_branch=other))
+            last = f"y{i}"
+        return build(nodes, {"x": f32(1), "flag": np.array(True)}, {}, (last,))
+    monkeypatch.setattr(builder, "Folding", lambda *limits: Folding(effort=0))
+    monkeypatch.setattr(open_shapes, "FOLLOWED_EFFORT", 2_000_000)  # more than one of the loops takes
+    computed, original = [], blocks.compute
+    monkeypatch.setattr(blocks, "compute", lambda *arguments: computed.append(1) or original(*arguments))
+    counts = []
+    for count in (2, 8):
+        computed.clear()
+        load(model(count))
+        counts.append(len(computed))
+    assert 50 <= counts[0] == counts[1], counts

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 
-from pathweave.errors import FileFormatError, ModelError, ShapeError
+from pathweave.errors import FileFormatError, ModelError, OutOfMemoryError, ShapeError
 from pathweave.files import model as own_file
 from pathweave.files import spec
-from pathweave.layers import infer_layer, kind_of
+from pathweave.layers import blocks, infer_layer, kind_of
 from pathweave.layers.blocks import infer_block
 from pathweave.meaning.evaluate import evaluate
+from pathweave.meaning.partial import Follower, Known
+from pathweave.net import memory
 from pathweave.net.block import MOST_DEPTH, Block
 from pathweave.net.dim import symbol
 from pathweave.net.net import Layer, Model, Net, TensorSpec
@@ -193,3 +196,110 @@ def _nested(attrs):
 def test_damaged_blocks_are_refused(change, message):
     with pytest.raises(FileFormatError, match=message):
         _decoded(change)
+
+
+def _computed(monkeypatch, work) -> int:
+    """Layers that some work computes inside blocks."""
+    count, original = 0, blocks.compute
+
+    def counted(layer, arguments):
+        nonlocal count
+        count += 1
+        return original(layer, arguments)
+    with monkeypatch.context() as m:
+        m.setattr(blocks, "compute", counted)
+        work()
+    return count
+
+
+def _loop(trips, body, *inputs, carried=1):
+    return Layer("l", "loop", ("", "", *inputs), tuple(f"y{i}" for i in range(len(body.net.outputs) - 1)),
+                 {"body": body, "carried": carried, "trips": trips})
+
+
+CARRY = {"i": NUMBER, "c": TRUTH, "h": f32(1)}
+
+
+def _halves(extra=1):
+    """A body with 1 + `extra` layers."""
+    layers = [("mul" if i % 2 else "add", f"{f'h{i - 1}' if i else 'h'} k", f"h{i}") for i in range(extra)]
+    return block(CARRY, f"d h{extra - 1}", ("identity", "c", "d"), *layers, k=np.float32([0.5]))
+
+
+def _loops(trips, inner_trips):
+    inner = block({"h": f32(1)}, "h2", ("loop", "h", "h2", {"body": _halves(3), "carried": 1, "trips": inner_trips}))
+    inner = Block(Net(inner.net.inputs, ["h2"], [inner.net.layers[0].with_(inputs=("", "", "h"))], {}))
+    branch = {"then_branch": inner, "else_branch": block({"h": f32(1)}, "h2", ("neg", "h", "h2"))}
+    return _loop(trips, block(CARRY, "d h2", ("identity", "c", "d"), ("if", "c h", "h2", branch)), "z")
+
+
+def _scan(length):
+    body = block({"a": f32(), "e": f32()}, "b p", ("add", "a e", "b"), ("identity", "b", "p"))
+    return Layer("s", "scan", ("n", "e"), ("y0", "y1"), {"body": body, "carried": 1, "scanned": 1}), np.ones(length, np.float32)
+
+
+def test_the_effort_of_blocks_counts_what_python_takes_for_each_layer_and_trip(monkeypatch):
+    scan, sequence = _scan(50)
+    given = {"z": np.ones(1, np.float32), "n": np.float32(0), "e": sequence}
+    for layer in (_loop(1, _halves(), "z"), _loop(40, _halves(9), "z"), _loops(5, 7), _loops(0, 7), scan):
+        arrays = [given[v] if v else None for v in layer.inputs]
+        specs = [None if a is None else TensorSpec("f32", a.shape) for a in arrays]
+        kind = kind_of(layer.kind)
+        attrs = kind.complete(layer.attrs)
+        runs = _computed(monkeypatch, partial(kind.meaning, attrs, arrays))
+        assert 2000 * runs <= kind.effort(attrs, specs, infer_layer(layer, specs)) <= 20_000 * (runs + 1)
+
+
+@pytest.mark.parametrize("make", [lambda: (_loop(10**6, _halves(2), "z"), {}), lambda: (_loop(2 * 10**4, _halves(50), "z"), {}),
+                                  lambda: (_loops(1000, 1000), {}), lambda: (_scan(200_000)[0], {"e": _scan(200_000)[1]})])
+def test_a_long_loop_of_constants_is_left_for_the_run(monkeypatch, make):
+    layer, more = make()
+    net = Net({"x": f32(1)}, ["y"], [layer, Layer("a", "add", ("x", "y0"), ("y",))],
+              {"z": np.ones(1, np.float32), "n": np.float32(0), **more})
+    found = []
+    assert _computed(monkeypatch, lambda: found.append(bind(optimise(net)))) < 1000
+    assert [one.kind for one in found[0].layers] == [layer.kind, "add"]
+
+
+def _growing(trips):
+    body = block({"i": NUMBER, "c": TRUTH, "a": f32("M")}, "d b", ("identity", "c", "d"), ("concat", "a a", "b", {"axis": 0}))
+    layers = [_loop(trips, body, "z"), Layer("t", "reduce", ("y0",), ("t",), {"op": "sum", "axes": (0,), "keepdims": 0}),
+              Layer("a", "add", ("x", "t"), ("y",))]
+    return Net({"x": f32()}, ["y"], layers, {"z": np.ones(1, np.float32)})
+
+
+def test_a_loop_whose_values_grow_is_left_for_the_run_and_asks_for_memory_there(monkeypatch):
+    assert evaluate(_growing(10), {"x": np.float32(1)})["y"] == 1025
+    found = optimise(_growing(40))
+    assert [layer.kind for layer in found.layers][0] == "loop"
+    monkeypatch.setattr(memory, "available", lambda: 65 << 20)
+    with pytest.raises(OutOfMemoryError, match=r"^layer 'concat of b' \(concat\): .* are needed"):
+        evaluate(found, {"x": np.float32(1)})
+
+
+def test_a_block_whose_effort_is_not_known_is_not_folded():
+    """One whose values are large inside, and one of which nothing can be said; a small one is."""
+    def made(size, shape):
+        body = block({"h": f32(1)}, "s", ("expand", "h", "w", {"shape": (size,)}),
+                     ("reduce", "w", "s", {"op": "sum", "axes": (0,), "keepdims": 0}))
+        layer = Layer("i", "if", ("c", "z"), ("y",), {"then_branch": body, "else_branch": body})
+        return kind_of("if").effort(layer.attrs, [TRUTH, f32(*shape)], [f32()])
+    assert made(1000, (1,)) < 10**5
+    assert made(10**8, (1,)) == made(1000, (2, 3)) == made(1000, (symbol("N"),)) == blocks.ENDLESS
+
+
+def test_all_who_follow_a_net_share_the_effort_of_folding(monkeypatch):
+    """Small values of constants that are too much for folding are tried by each round of the passes."""
+    follow = Known()
+    layer, inputs = _loop(1000, _halves(), "z"), {}
+    efforts = []
+    for _ in range(3):
+        follower = Follower(inputs, known=follow)
+        follower.constant("z", np.ones(1, np.float32))
+        follower.step(layer)
+        efforts.append(follower.folding.effort)
+    assert efforts[0] > efforts[1] > efforts[2]
+    follow.folding().effort = 0
+    follower = Follower(inputs, known=follow)
+    follower.constant("z", np.ones(1, np.float32))
+    assert _computed(monkeypatch, lambda: follower.step(layer)) == 0 and "y0" not in follower.contents

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from pathweave import regions
 from pathweave.meaning.evaluate import evaluate
+from pathweave.net.block import Block
 from pathweave.net.names import Names
 from pathweave.net.net import Layer, Net, TensorSpec
-from pathweave.passes import _graph, bind, optimise
+from pathweave.passes import _graph, bind, inline_blocks, optimise
 
 X = TensorSpec("f32", (1, 4, 3, 3))
 SMALL, FACTOR = 100, 4
@@ -72,8 +75,8 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.touched = 0
-        self._wrap(monkeypatch, "_add", lambda graph, layer, *a: len(layer.inputs))
-        self._wrap(monkeypatch, "_drop", lambda graph, layer: len(layer.inputs))
+        self._wrap(monkeypatch, "_note", lambda graph, layer, *a: len(layer.inputs))
+        self._wrap(monkeypatch, "_forget", lambda graph, layer: len(layer.inputs))
         self._wrap(monkeypatch, "consumers", lambda graph, value: len(graph._consumers.get(value, ())))
         self._wrap(monkeypatch, "alive", lambda graph, layer: 1)
 
@@ -119,6 +122,78 @@ def test_identities_that_make_outputs_and_stand_in_chains():
     got = evaluate(net, {"x": x})
     for name, wanted in {"d": np.maximum(x, 0), "b": np.maximum(x, 0), "e": 2 * np.maximum(x, 0), "f": x}.items():
         np.testing.assert_array_equal(got[name], wanted)
+
+
+def lines_run(work) -> int:
+    """Lines of the graph and of the pass that inlines blocks that some work runs, each turn of a loop once."""
+    count, files = 0, {module.__file__ for module in (_graph, inline_blocks)}
+
+    def trace(frame, event, argument):
+        nonlocal count
+        if frame.f_code.co_filename not in files:
+            return None
+        count += event == "line"
+        return trace
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def inlined(n: int) -> Net:
+    """A loop of one trip around a chain with sigmoids times their inputs, each of which becomes one layer."""
+    layers = [Layer(f"l{i}", *(("mul", (f"v{i - 1}", f"v{i - 2}")) if i % 3 == 2 else
+                               ("sigmoid" if i % 3 else "tanh", (f"v{i - 1}" if i else "x",))), (f"v{i}",)) for i in range(n)]
+    inputs = {"i": TensorSpec("i64", ()), "going": TensorSpec("bool", ()), "x": X}
+    body = Block(Net(inputs, ["still", f"v{n - 1}"], [Layer("s", "identity", ("going",), ("still",)), *layers], {}))
+    return Net({"x": X}, ["y"], [Layer("l", "loop", ("", "", "x"), ("y",), {"body": body, "carried": 1, "trips": 1})], {})
+
+
+def test_layers_of_a_block_that_becomes_part_of_the_net_are_like_others():
+    counts = [lines_run(lambda n=n: optimise(inlined(n))) for n in (SMALL, SMALL * FACTOR)]
+    assert counts[1] <= ALLOWED * counts[0], counts
+    found, wanted = optimise(inlined(30)), inlined(30)
+    assert [layer.kind for layer in found.layers] == ["tanh", "silu"] * 10
+    x = np.random.default_rng(0).standard_normal(X.shape)
+    np.testing.assert_allclose(evaluate(found, {"x": x}, "f64")["y"], evaluate(wanted, {"x": x}, "f64")["y"], rtol=1e-12)
+
+
+def test_a_graph_finds_names_of_layers_without_trying_all_again():
+    def names(n: int) -> None:
+        graph = _graph.Graph(chain(3))
+        found = []
+        for _ in range(n):
+            found.append(graph.fresh_layer_name("l1"))
+            last = graph.layer("l2")
+            graph.replace(last, last.with_(name=found[-1], outputs=(graph.fresh("v"),)), last)
+        assert len(set(found)) == n and not {"l0", "l1", "l2"}.intersection(found)
+    counts = [lines_run(lambda n=n: names(n)) for n in (SMALL, SMALL * FACTOR)]
+    assert counts[1] <= ALLOWED * counts[0], counts
+
+
+def test_the_order_of_a_graph_against_a_list():
+    """Layers are replaced by none, one and several, again and again at one place, while the graph is walked."""
+    rng = np.random.default_rng(1)
+    graph, wanted = _graph.Graph(chain(5)), [layer.name for layer in chain(5).layers]
+    for round_ in range(400):
+        at = int(rng.integers(len(wanted))) if round_ % 2 else 0
+        layer = graph.layer(wanted[at])
+        count = 0 if len(wanted) > 60 else int(rng.integers(1, 4))
+        new = [layer.with_(name=graph.fresh_layer_name("n"), outputs=(graph.fresh("m"),)) for _ in range(count)]
+        seen = []
+        for other in graph.layers():
+            seen.append(other.name)
+            if other is layer:
+                graph.replace(layer, *new)
+        assert seen == wanted and not graph.alive(layer)
+        wanted[at:at + 1] = [n.name for n in new]
+        assert [other.name for other in graph.layers()] == wanted
+        assert all(graph.alive(n) and graph.layer(n.name) is n for n in new)
+        positions = [graph.position(graph.layer(name)) for name in wanted]
+        assert positions == sorted(set(positions))
 
 
 def test_names_are_found_without_trying_all_again():

@@ -237,6 +237,7 @@ class Builder:
     def shares(self, outer: "Builder") -> None:
         """Say that the net is one inside another: what is folded, computed and converted counts there."""
         self.folding, self._computing, self.converted = outer.folding, outer._computing, outer.converted
+        self.shapes.folding = outer.shapes.folding
 
     def to_block(self, outputs: Sequence[str]) -> Block:
         """The net as a block with these outputs by position. Raises ModelError where one does not exist."""

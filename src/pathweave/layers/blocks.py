@@ -9,19 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error, ShapeError
+from ..errors import Error, ShapeError, SizeError
 from ..net import memory
 from ..net.block import Block
 from ..net.conditions import equal
 from ..net.dim import Expr, highest, lowest, unknown
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
+from ..net.size import MOST_RANK, size_bytes
 from . import MEANING_ERRORS, compute, infer_layer, kind_of
-from .contents import resolve_open, sizes_made
+from ._common import STEP_EFFORT
+from .contents import FOLLOWED_ELEMENTS, resolve, resolve_open, sizes_made
 
-#: A value of at most this many elements is followed by its contents where its layer takes no more than this effort.
-FOLLOWED_ELEMENTS = 4096
+#: The contents of a block's value are followed where its layer takes no more than this effort.
 FOLLOWED_EFFORT = 1 << 20
+#: Effort of what cannot be told: no folding bears it.
+ENDLESS = 2**62
+#: A value inside a block that has more bytes is not made while a model loads.
+MOST_BYTES_INSIDE = 256 << 20
+#: Memory for this many bytes is asked for once, and not in each trip of a loop.
+FEW_BYTES = 1 << 20
 
 _PRECISION: ContextVar[str | None] = ContextVar("precision", default=None)
 
@@ -119,27 +126,59 @@ def in_precision(precision: str | None) -> Iterator[None]:
 def run_block(block: Block, arrays: Sequence[Any]) -> list[Any]:
     """Outputs of a block by the NumPy meanings of its layers; a value is freed after its last use.
 
-    Raises ShapeError that names the layer which cannot be computed.
+    Raises ShapeError that names the layer which cannot be computed, SizeError, OutOfMemoryError.
     """
     net, precision = block.net, _PRECISION.get()
     if len(arrays) != len(net.inputs):
         raise ShapeError(f"a block with {len(net.inputs)} inputs is given {len(arrays)} values")
     values: dict[str, Any] = dict(zip(net.inputs, arrays))
-    constants = {v: _cast(a, precision) for v, a in net.constants.items()}
-    for layer, last in zip(net.layers, _last_uses(block)):
+    constants = {v: in_type(a, precision) for v, a in net.constants.items()}
+    asked = block.remembered.setdefault("asked", [None] * len(net.layers))
+    for i, (layer, last) in enumerate(zip(net.layers, _last_uses(block))):
+        arguments = [None if not v else values[v] if v in values else constants[v] for v in layer.inputs]
+        given = _sizes_of(layer, arguments)
+        if given is None or given != asked[i]:
+            asked[i] = given if check_room(layer, arguments) <= FEW_BYTES else None
         try:
-            made = compute(layer, [None if not v else values[v] if v in values else constants[v] for v in layer.inputs])
+            made = compute(layer, arguments)
         except Error:
             raise
         except MEANING_ERRORS as e:
             raise ShapeError(f"layer {layer.name!r} ({layer.kind}) inside cannot be computed: {e}") from e
-        values.update((v, _cast(a, precision)) for v, a in zip(layer.outputs, made))
+        values.update((v, in_type(a, precision)) for v, a in zip(layer.outputs, made))
         for v in last:
             values.pop(v, None)
     return [np.asarray(values[v] if v in values else constants[v]) for v in net.outputs]
 
 
-def _cast(array: Any, precision: str | None) -> Any:
+def _sizes_of(layer: Layer, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+    """What the sizes of a layer's outputs depend on; None where that is much."""
+    contents = getattr(kind_of(layer.kind), "value_inputs", ())
+    arrays = [np.asarray(a) if a is not None else None for a in arguments]
+    if any(i < len(arrays) and arrays[i] is not None and arrays[i].size > MOST_RANK for i in contents):
+        return None
+    return tuple(None if a is None else (a.shape, a.tobytes() if i in contents else b"") for i, a in enumerate(arrays))
+
+
+def check_room(layer: Layer, arguments: Sequence[Any]) -> int:
+    """Bytes of a layer's outputs, 0 where they are not known. Raises SizeError, OutOfMemoryError where these are beyond the
+    limit, or beyond the memory left."""
+    contents = {v: np.asarray(a) for v, a in zip(layer.inputs, arguments) if v}
+    try:
+        resolved = resolve(layer, contents)
+        outputs = infer_layer(resolved, [TensorSpec(dtype_of(contents[v].dtype), contents[v].shape) if v else None
+                                         for v in resolved.inputs])
+    except SizeError:
+        raise
+    except (Error, *MEANING_ERRORS):
+        return 0  # its meaning says what is wrong
+    size = sum(size_bytes(s) for s in outputs if s.bound)
+    memory.require(size, f"layer {layer.name!r} ({layer.kind})", "give smaller inputs")
+    return size
+
+
+def in_type(array: Any, precision: str | None) -> np.ndarray:
+    """An array in this precision ("f32", "f64") where it holds floating-point numbers; None: as it is."""
     array = np.asarray(array)
     return array if precision is None or array.dtype.kind != "f" else array.astype(numpy_dtype(precision), copy=False)
 
@@ -187,9 +226,8 @@ class Stack:
 
 # ---- work -----------------------------------------------------------------------------------------------------------
 
-def block_work(block: Block, specs: Sequence[TensorSpec | None], of: str) -> int:
-    """Operations (`of` "operations") or effort ("effort") of all layers of a block; an open size counts as the least it may
-    be, at least 1."""
+def block_operations(block: Block, specs: Sequence[TensorSpec | None]) -> int:
+    """Operations of all layers of a block; an open size counts as the least it may be, at least 1."""
     found = {v: closed(s) for v, s in follow_block(block, specs).items()}
     total = 0
     for layer in block.net.layers:
@@ -198,10 +236,34 @@ def block_work(block: Block, specs: Sequence[TensorSpec | None], of: str) -> int
         resolved = resolve_open(layer, found, block.net.constants)
         attrs = {k: _closed_attribute(v) for k, v in kind.complete(resolved.attrs).items()}
         try:
-            total += getattr(kind, of)(attrs, inputs, [found[v] for v in layer.outputs])
+            total += kind.operations(attrs, inputs, [found[v] for v in layer.outputs])
         except (Error, *MEANING_ERRORS):
             pass  # sizes that only stand for others need not fit together
     return total
+
+
+def block_effort(block: Block, specs: Sequence[TensorSpec | None]) -> int:
+    """Effort of one run of a block by `run_block` at most; ENDLESS where a size in it is open, a value is very large, or
+    nothing is known."""
+    try:
+        contents: dict[str, np.ndarray] = {}
+        found = follow_block(block, specs, contents)
+        if not all(s.bound for s in found.values()):
+            return ENDLESS
+        total = STEP_EFFORT
+        for layer in block.net.layers:
+            outputs = [found[v] for v in layer.outputs]
+            resolved = resolve_open(layer, found, contents)
+            kind = kind_of(layer.kind)
+            inputs = [found[v] if v else None for v in resolved.inputs]
+            body = inputs[:-1] if layer.epilogue.add else inputs
+            total += STEP_EFFORT + kind.effort(kind.complete(resolved.attrs), body, outputs)
+            total += sum(STEP_EFFORT + 2 * outputs[0].elements for part in (layer.epilogue.add, layer.epilogue.act) if part)
+            if total >= ENDLESS or any(size_bytes(s) > MOST_BYTES_INSIDE for s in outputs):
+                return ENDLESS
+        return int(total)
+    except (Error, *MEANING_ERRORS):
+        return ENDLESS
 
 
 def closed(spec: TensorSpec) -> TensorSpec:

@@ -14,6 +14,8 @@ from ..net.net import Layer, TensorSpec
 from ..net.size import MOST_RANK
 from . import kind_of
 
+#: A value of at most this many elements is followed by its contents, not only by its shape.
+FOLLOWED_ELEMENTS = 4096
 #: Elements of a value whose contents are followed as expressions: as many as a shape has.
 MOST_OPEN_ELEMENTS = MOST_RANK
 #: Element type -> up to where whole numbers are exact in it.

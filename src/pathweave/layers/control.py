@@ -18,11 +18,9 @@ from ..net.dim import Expr, highest, largest, unknown
 from ..net.format import numpy_dtype
 from ..net.net import Layer, TensorSpec
 from . import LayerKind, Outline
-from ._common import NUMBERS, axis_of, check_dtype, check_rank, integers, own_symbols, take
-from .blocks import Stack, block_work, infer_block, joined, run_block, with_constants
+from ._common import NUMBERS, STEP_EFFORT, axis_of, check_dtype, check_rank, integers, own_symbols, take
+from .blocks import ENDLESS, Stack, block_effort, block_operations, infer_block, joined, run_block, with_constants
 
-#: Effort of a loop of which it is not known when it ends: no folding bears it.
-ENDLESS = 2**62
 #: A number of trips where nothing is known: more than one, and few enough for short data.
 USUAL_TRIPS = 4
 #: Rounds in which shapes of what a loop carries are found, before all of them are unknown.
@@ -145,10 +143,10 @@ class If(_Control):
         return {name: list(inputs[1:]) for name in self.block_names}
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        return max(block_work(attrs[name], inputs[1:], "operations") for name in self.block_names)
+        return max(block_operations(attrs[name], inputs[1:]) for name in self.block_names)
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        return max(block_work(attrs[name], inputs[1:], "effort") for name in self.block_names)
+        return max(block_effort(attrs[name], inputs[1:]) for name in self.block_names)
 
 
 class Loop(_Control):
@@ -257,16 +255,13 @@ class Loop(_Control):
         carried, _ = _settled(attrs["body"], fixed, inputs[2:2 + count], inputs[2 + count:], 1)
         return {"body": [*fixed, *carried, *inputs[2 + count:]]}
 
-    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
-        return block_work(attrs["body"], self.inside(attrs, inputs)["body"], of)
-
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         trips = attrs["trips"] if _padded(inputs)[0] is None and isinstance(attrs["trips"], int) else -1
-        return (1 if trips < 0 else trips) * self._work(attrs, inputs, "operations")
+        return (1 if trips < 0 else trips) * block_operations(attrs["body"], self.inside(attrs, inputs)["body"])
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         trips = attrs["trips"] if _padded(inputs)[0] is None and isinstance(attrs["trips"], int) else -1
-        return ENDLESS if trips < 0 else trips * (1 + self._work(attrs, inputs, "effort"))
+        return ENDLESS if trips < 0 else _all_trips(trips, attrs["body"], self.inside(attrs, inputs)["body"])
 
 
 class Scan(_Control):
@@ -354,17 +349,18 @@ class Scan(_Control):
         carried, _ = _settled(attrs["body"], [], states, [*slices, *captured], 0)
         return {"body": [*carried, *slices, *captured]}
 
-    def _work(self, attrs: Mapping[str, Any], inputs: list[Any], of: str) -> int:
+    def _length(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int | Expr:
         scanned = self._parts(attrs, inputs)[1]
-        length = scanned[0].dims[axis_of(self._each(attrs, "input_axes", len(scanned))[0], scanned[0].rank)]
-        once = block_work(attrs["body"], self.inside(attrs, inputs)["body"], of)
-        return (1 if isinstance(length, Expr) else length) * (1 + once if of == "effort" else once)
+        return scanned[0].dims[axis_of(self._each(attrs, "input_axes", len(scanned))[0], scanned[0].rank)]
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        return self._work(attrs, inputs, "operations")
+        length = self._length(attrs, inputs)
+        once = block_operations(attrs["body"], self.inside(attrs, inputs)["body"])
+        return (1 if isinstance(length, Expr) else length) * once
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        return self._work(attrs, inputs, "effort")
+        length = self._length(attrs, inputs)
+        return ENDLESS if isinstance(length, Expr) else _all_trips(length, attrs["body"], self.inside(attrs, inputs)["body"])
 
 
 class NonZero(LayerKind):
@@ -451,6 +447,11 @@ class Compress(LayerKind):
 def _padded(inputs: list[Any]) -> list[Any]:
     """The inputs of a loop with both of its first ones, which a layer may leave out at the end."""
     return [*inputs, None, None][:max(2, len(inputs))]
+
+
+def _all_trips(trips: int, body: Block, specs: Sequence[TensorSpec | None]) -> int:
+    """Effort of all trips of a body."""
+    return min(ENDLESS, trips * block_effort(body, specs) + STEP_EFFORT)
 
 
 def check_truth(what: str, spec: TensorSpec | None) -> None:

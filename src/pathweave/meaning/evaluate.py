@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError, SizeError
+from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError
 from ..layers import MEANING_ERRORS
-from ..layers.blocks import in_precision
-from ..net import memory
+from ..layers.blocks import check_room, in_precision, in_type
 from ..net.arguments import by_name, check_on_host
 from ..net.border import advice, logical_shapes, of_caller
 from ..net.floats import host_dtype, numbers_of, taken
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
-from ..net.size import size_bytes
 
 
 def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) -> dict[str, np.ndarray]:
@@ -27,17 +25,17 @@ def evaluate(net: Net, inputs: Mapping[str, Any], precision: str | None = None) 
     the net rounds it; without it, in its own. A value is freed after its last use. Raises InputError, DTypeError,
     ShapeError, SizeError, OutOfMemoryError.
     """
-    values = {name: _in_precision(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
+    values = {name: in_type(array, precision) for name, array in _checked_inputs(net, inputs, precision).items()}
     last_use = {v: i for i, layer in enumerate(net.layers) for v in layer.inputs if v}
     kept = set(net.outputs)
     for i, layer in enumerate(net.layers):
         arguments = [_argument(net, values, v, precision) for v in layer.inputs]
-        _check_room(layer, arguments)
+        check_room(layer, arguments)
         with in_precision(precision):
             made = run_layer(layer, arguments)
         for name, array in zip(layer.outputs, made):
             if name in last_use or name in kept:
-                values[name] = _in_precision(array, precision)
+                values[name] = in_type(array, precision)
         for v in set(layer.inputs):
             if v in values and last_use[v] == i and v not in kept:
                 del values[v]
@@ -54,23 +52,7 @@ def _is_bf16(net: Net, name: str) -> bool:
 
 
 def _bfloat(bits: np.ndarray, precision: str | None) -> np.ndarray:
-    return bits.view(host_dtype("bf16")) if precision is None else _in_precision(numbers_of(bits, "bf16"), precision)
-
-
-def _check_room(layer: Layer, arguments: list) -> None:
-    """Raise SizeError, OutOfMemoryError where the outputs of a layer are beyond the limit, or beyond the memory left."""
-    from ..layers import infer_layer
-    from .partial import resolve
-    contents = {v: a for v, a in zip(layer.inputs, arguments) if v}
-    try:
-        resolved = resolve(layer, contents)
-        outputs = infer_layer(resolved, [spec_of(contents[v]) if v else None for v in resolved.inputs])
-    except SizeError:
-        raise
-    except (Error, *MEANING_ERRORS):
-        return  # its meaning says what is wrong
-    memory.require(sum(size_bytes(s) for s in outputs if s.bound), f"layer {layer.name!r} ({layer.kind})",
-                   "give smaller inputs")
+    return bits.view(host_dtype("bf16")) if precision is None else in_type(numbers_of(bits, "bf16"), precision)
 
 
 def run_layer(layer: Layer, arguments: list) -> list:
@@ -79,10 +61,10 @@ def run_layer(layer: Layer, arguments: list) -> list:
     try:
         with np.errstate(all="ignore"):
             return compute(layer, arguments)
-    except MemoryError as e:
-        raise OutOfMemoryError(f"layer {layer.name!r} ({layer.kind}): no memory for its result: {e}") from e
     except Error:
         raise
+    except MemoryError as e:
+        raise OutOfMemoryError(f"layer {layer.name!r} ({layer.kind}): no memory for its result: {e}") from e
     except MEANING_ERRORS as e:
         operands = ", ".join("-" if a is None else f"{a.dtype}{list(a.shape)}" for a in arguments)
         raise ShapeError(f"layer {layer.name!r} ({layer.kind}) cannot be computed on {operands}: {e}") from e
@@ -150,18 +132,11 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     return arrays
 
 
-def _in_precision(array: Any, precision: str | None) -> np.ndarray:
-    array = np.asarray(array)
-    if precision is None or array.dtype.kind != "f":
-        return array
-    return array.astype(numpy_dtype(precision), copy=False)
-
-
 def _argument(net: Net, values: dict, name: str, precision: str | None) -> Any:
     if not name:
         return None
     if name in values:
         return values[name]
     if name in net.constants:
-        return _in_precision(net.constants[name], precision)
+        return in_type(net.constants[name], precision)
     raise ModelError(f"value {name!r} is made by no layer before its use")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error, OpenSizesError, SizeError
-from ..layers.contents import resolve, resolve_open, sizes_made
+from ..layers.contents import FOLLOWED_ELEMENTS, resolve, resolve_open, sizes_made
 from ..net.conditions import Condition, recording
 from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of
 from ..net.format import dtype_of, numpy_dtype
@@ -16,7 +16,7 @@ from ..net.net import Layer, Net, TensorSpec
 from ..net.roles import space_axes, usual_roles
 from ..net.size import MOST_RANK, MOST_SIZE
 from .evaluate import MEANING_ERRORS
-from .partial import FOLLOWED_ELEMENTS, Folding, fold
+from .partial import FOLLOWED_EFFORT, Folding, fold
 
 #: Sizes that stand for open ones: the first is tried for images, the second for all else, then one after the other for all.
 REPRESENTATIVE = (224, 16, 256, 64, 32, 8, 4, 2, 1)
@@ -41,7 +41,7 @@ class OpenShapes:
         self.specs = {n: TensorSpec(s.dtype, tuple(as_dim(d) for d in s.shape)) for n, s in inputs.items()}
         self.contents: dict[str, np.ndarray] = {}
         self.conditions: dict[Condition, list[str]] = {}
-        self.folding = Folding()
+        self.folding = Folding(effort=FOLLOWED_EFFORT)
         self._effort = 0
         self._outlines: dict[str, tuple[int | Expr, ...]] = {}
         self._names = frozenset(s.name for spec in self.specs.values() for d in spec.dims for s in symbols_of(d))

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Error, ShapeError
-from ..layers.contents import resolve
+from ..layers.contents import FOLLOWED_ELEMENTS, resolve
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, TensorSpec
 from ..net.size import check_value, size_bytes, surely_fits
 from .evaluate import MEANING_ERRORS, run_layer
 
-#: A value of at most this many elements is followed by its contents, not only by its shape.
-FOLLOWED_ELEMENTS = 4096
 #: A folded constant may have this many bytes whatever it is made from, in a net that may be saved ...
 FREE_BYTES = 1 << 20
 #: ... and in one that is bound, where it takes the memory that the value itself would take ...
@@ -26,6 +24,8 @@ GROWTH = 2
 #: effort (`LayerKind.effort`): a second or two.
 TOTAL_BYTES = 256 << 20
 TOTAL_EFFORT = 2_000_000_000
+#: The contents of small values that are followed with open sizes take this much at most: a net is followed again and again.
+FOLLOWED_EFFORT = TOTAL_EFFORT // 10
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Known:
     """
 
     def __init__(self, evaluated: Mapping[str, TensorSpec] | None = None):
+        self._folding = Folding()
         self._evaluated = evaluated or {}
         self._found: dict[str, tuple[Layer, list[TensorSpec | None], list[TensorSpec]]] = {}
 
@@ -69,6 +70,11 @@ class Known:
         """Remember what was inferred."""
         self._found[layer.name] = (layer, specs, outputs)
 
+    def folding(self) -> Folding:
+        """What may be folded by the next one who follows the net: bytes are given back with it, effort is spent for all."""
+        self._folding.total = TOTAL_BYTES
+        return self._folding
+
     def forget_evaluated(self) -> None:
         """From now on layers may be others than those of the net that was followed with open sizes."""
         self._evaluated = {}
@@ -83,7 +89,7 @@ class Follower:
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec], lenient: bool = False, known: Known | None = None):
-        self.folding = Folding()
+        self.folding = Folding() if known is None else known.folding()
         self.specs: dict[str, TensorSpec] = dict(inputs)
         self.contents: dict[str, np.ndarray] = {}
         self.lenient = lenient

@@ -13,6 +13,20 @@ from ..net.names import Names
 from ..net.net import Layer, Net, TensorSpec
 from ..net.scales import Scale
 
+#: Room between the keys of neighbours for layers that come between them.
+_GAP = 1 << 40
+
+
+class _Place:
+    """Where a layer stands: keys grow along the order. A place that is given up still knows the next one."""
+
+    __slots__ = ("layer", "key", "before", "behind")
+
+    def __init__(self, layer: Layer | None, key: int):
+        self.layer: Any = layer  # None where it is given up
+        self.key = key
+        self.before = self.behind = self
+
 
 class Graph:
     """A net under rewriting. Replaced layers keep their place, so that the order stays topological.
@@ -35,15 +49,14 @@ class Graph:
         self.follow: Callable[[], dict[str, TensorSpec]] | None = None
         self.scales: dict[str, Scale] = dict(net.scales)
         self._output_set = frozenset(net.outputs)
-        self._slots: list[list[Layer]] = []
-        self._slot_of: dict[str, int] = {}
+        self._end = _Place(None, 0)  # of a ring: the first place is behind it, the last one before it
+        self._place_of: dict[str, _Place] = {}
         self._producer: dict[str, Layer] = {}
         self._consumers: dict[str, dict[str, Layer]] = {}
         self._sorts: dict[str, Counter[tuple[str, bool, bool]]] = {}
         self._values = Names((*net.inputs, *net.constants))
-        for layer in net.layers:
-            self._slots.append([])
-            self._add(layer, len(self._slots) - 1)
+        self._layer_names = Names()
+        self._insert(self._end, net.layers)
 
     def to_net(self) -> Net:
         """The net as it is now, without specs."""
@@ -53,25 +66,29 @@ class Graph:
     # reading
 
     def layers(self) -> Iterator[Layer]:
-        """Layers in topological order; what is replaced or added meanwhile may be seen, what is removed is not."""
-        for i in range(len(self._slots)):
-            for layer in tuple(self._slots[i]):
-                if self.alive(layer):
-                    yield layer
+        """Layers in topological order; what is replaced or added meanwhile may be seen, what is removed is not.
+
+        What comes in the place of the layer at hand is not seen.
+        """
+        place = self._end.behind
+        while place is not self._end:
+            behind = place.behind
+            if place.layer is not None:
+                yield place.layer
+            place = behind
 
     def layer(self, name: str) -> Layer:
         """The layer of a name as it is now: its inputs may have got other names."""
-        return next(layer for layer in self._slots[self._slot_of[name]] if layer.name == name)
+        return self._place_of[name].layer
 
     def alive(self, layer: Layer) -> bool:
         """True while this very layer is part of the net."""
-        slot = self._slot_of.get(layer.name)
-        return slot is not None and any(other is layer for other in self._slots[slot])
+        place = self._place_of.get(layer.name)
+        return place is not None and place.layer is layer
 
-    def position(self, layer: Layer) -> tuple[int, int]:
-        """Place in the topological order, comparable."""
-        slot = self._slot_of[layer.name]
-        return slot, next(i for i, other in enumerate(self._slots[slot]) if other is layer)
+    def position(self, layer: Layer) -> int:
+        """Place in the topological order, comparable until layers are added."""
+        return self._place_of[layer.name].key
 
     def producer(self, value: str) -> Layer | None:
         """The layer that makes a value; None for inputs and constants."""
@@ -143,10 +160,7 @@ class Graph:
 
     def fresh_layer_name(self, base: str) -> str:
         """A layer name that nothing else has."""
-        name, i = base, 1
-        while name in self._slot_of:
-            name, i = f"{base}_{i}", i + 1
-        return name
+        return self._layer_names.fresh(base)
 
     def add_constant(self, array: np.ndarray, base: str) -> str:
         """Make an array a constant under a new name."""
@@ -156,11 +170,12 @@ class Graph:
 
     def replace(self, layer: Layer, *new: Layer) -> None:
         """Put layers in the place of one; inputs must be defined before that place."""
-        slot = self._slot_of[layer.name]
-        at = next(i for i, other in enumerate(self._slots[slot]) if other is layer)
-        self._drop(layer)
-        for i, other in enumerate(new):
-            self._add(other, slot, at + i)
+        if not new:
+            return self._drop(layer)
+        place = self._place_of[layer.name]
+        self._forget(layer)
+        self._note(new[0], place)
+        self._insert(place, new[1:])
 
     def remove(self, *layers: Layer) -> None:
         """Take layers out whose outputs nobody uses any more."""
@@ -222,10 +237,30 @@ class Graph:
         """Turn a value whose producer is gone into a constant of the same name."""
         self.constants[value] = array
 
-    def _add(self, layer: Layer, slot: int, at: int | None = None) -> None:
-        members = self._slots[slot]
-        members.insert(len(members) if at is None else at, layer)
-        self._slot_of[layer.name] = slot
+    def _insert(self, place: _Place, layers: Sequence[Layer]) -> None:
+        """Put layers behind a place."""
+        last = place.behind
+        room = _GAP if last is self._end else (last.key - place.key) // (len(layers) + 1)
+        for layer in layers:
+            new = _Place(layer, place.key + room)
+            new.before, new.behind = place, last
+            place.behind = last.before = new
+            self._note(layer, new)
+            place = new
+        if not room:
+            self._number()
+
+    def _number(self) -> None:
+        key, place = 0, self._end.behind
+        while place is not self._end:
+            key += _GAP
+            place.key, place = key, place.behind
+
+    def _note(self, layer: Layer, place: _Place) -> None:
+        """Fill a place."""
+        place.layer = layer
+        self._place_of[layer.name] = place
+        self._layer_names.add(layer.name)
         for v in layer.outputs:
             self._producer[v] = layer
             self._values.add(v)
@@ -235,8 +270,14 @@ class Graph:
             self._sorts.setdefault(v, Counter())[sort] += 1
 
     def _drop(self, layer: Layer) -> None:
-        slot = self._slot_of.pop(layer.name)
-        self._slots[slot] = [other for other in self._slots[slot] if other is not layer]
+        place = self._place_of[layer.name]
+        self._forget(layer)
+        place.layer = None
+        place.before.behind, place.behind.before = place.behind, place.before
+
+    def _forget(self, layer: Layer) -> None:
+        """Empty the place of a layer."""
+        del self._place_of[layer.name]
         for v in layer.outputs:
             if self._producer.get(v) is layer:
                 del self._producer[v]

@@ -60,13 +60,10 @@ def _inside(graph: Graph, layer: Layer, block: Block, values: tuple[str, ...]) -
     """(layers of a block under new names, names of its outputs), on these values as its inputs."""
     names = dict(zip(block.net.inputs, values))
     names.update((v, graph.add_constant(a, f"{layer.name}/{v}")) for v, a in block.net.constants.items())
-    layers, taken = [], {layer.name}
+    layers = []
     for inner in block.net.layers:
         names.update((v, graph.fresh(f"{layer.name}/{v}")) for v in inner.outputs)
-        name = graph.fresh_layer_name(f"{layer.name}/{inner.name}")
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        layers.append(inner.with_(name=name, inputs=tuple(names[v] if v else "" for v in inner.inputs),
+        layers.append(inner.with_(name=graph.fresh_layer_name(f"{layer.name}/{inner.name}"),
+                                  inputs=tuple(names[v] if v else "" for v in inner.inputs),
                                   outputs=tuple(names[v] for v in inner.outputs)))
     return layers, [names[v] for v in block.net.outputs]

@@ -65,8 +65,7 @@ def free_names(graph, level: int = 0) -> list[str]:
     """Names that a graph reads and does not make, in the order of their first use."""
     if level > MOST_LEVELS:
         raise ModelError(f"graphs are nested more than {MOST_LEVELS} deep; flatten the model")
-    made = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    made |= {v.name for v in graph.input}
+    made = _initial(graph) | {v.name for v in graph.input}
     free: dict[str, None] = {}
     for node in graph.node:
         inner = [v for g in graphs_of(node) for v in free_names(g, level + 1)]
@@ -74,6 +73,24 @@ def free_names(graph, level: int = 0) -> list[str]:
         made.update(node.output)
     free.update((v.name, None) for v in graph.output if v.name not in made)
     return list(free)
+
+
+def _initial(graph) -> set[str]:
+    return {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+
+
+def _check_shadows(graph, captured: Sequence[str]) -> None:
+    """Raise ModelError where a graph makes and uses a value whose name it, or another graph of the node, reads from outside.
+
+    The text of ONNX forbids it; ONNX Runtime and the reference evaluator then compute with the value from outside.
+    """
+    read = {v for n in graph.node for v in (*n.input, *(v for g in graphs_of(n) for v in free_names(g)))}
+    read.update(v.name for v in graph.output)
+    made = {v for n in graph.node for v in n.output} | {v.name for v in graph.input} | _initial(graph) & read
+    clash = next((v for v in captured if v in made), None)
+    if clash is not None:
+        raise ModelError(f"the graph {graph.name!r} inside has a value {clash!r} of its own, and {clash!r} is also read from "
+                         f"the graph around the node: expected different names; rename {clash!r} in the graph {graph.name!r}")
 
 
 def block(node: Node, graph, given: Sequence[Given], captures: Captures) -> tuple[Block | None, list[str | None]]:
@@ -87,9 +104,7 @@ def block(node: Node, graph, given: Sequence[Given], captures: Captures) -> tupl
     own = [v.name for v in graph.input]
     if len(set(own)) != len(own) or "" in own:
         raise ModelError("a graph inside has inputs without a name, or two of one name")
-    clash = next((v for v in own if v in captures.specs), None)
-    if clash is not None:
-        raise ModelError(f"{clash!r} is an input of a graph inside, and read from outside by another one; rename it")
+    _check_shadows(graph, captures.names)
     inputs, ranks = {}, {}
     for value, (spec, _) in zip(graph.input, given):
         declared = value.type.tensor_type
@@ -118,8 +133,7 @@ def block(node: Node, graph, given: Sequence[Given], captures: Captures) -> tupl
 
 
 def _constants(node: Node, graph, builder: Builder, captures: Captures) -> None:
-    made = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    own = made | {v.name for v in graph.input} | {v for n in graph.node for v in n.output}
+    own = _initial(graph) | {v.name for v in graph.input} | {v for n in graph.node for v in n.output}
     reads = set(free_names(graph))
     for name, (array, dtype) in captures.constants.items():
         if name in reads and name not in own:
@@ -127,8 +141,12 @@ def _constants(node: Node, graph, builder: Builder, captures: Captures) -> None:
             if dtype is not None:
                 builder.types.declare(name, dtype)
     for tensor in graph.initializer:
+        if tensor.name in captures.specs:
+            continue  # nobody here reads it, see _check_shadows
         builder.add_tensor(tensor.name, tensor, f"initializer {tensor.name!r} in node {node.name!r}")
     for sparse in graph.sparse_initializer:
+        if sparse.values.name in captures.specs:
+            continue
         builder.add_sparse(sparse.values.name, sparse, f"sparse initializer {sparse.values.name!r} in node {node.name!r}")
 
 
