@@ -41,13 +41,14 @@ def _pass_in(module: ModuleType) -> dict[str, ModuleType]:
     return {module.__name__.rpartition(".")[2]: module}
 
 
-def optimise(net: Net) -> Net:
+def optimise(net: Net, folding: Folding | None = None) -> Net:
     """The net after all passes that need no shapes, to a fixed point. The given net is not changed.
 
+    `folding`: what may still be folded; by default, as much as in a net of its own.
     Raises ModelError for a malformed net.
     """
     net.check()
-    graph = Graph(net)
+    graph = Graph(net, folding)
     run_passes(graph, [m for m in passes() if not m.needs_shapes])
     return graph.to_net()
 
