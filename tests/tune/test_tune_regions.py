@@ -343,3 +343,12 @@ def test_a_region_that_this_build_cannot_compute_is_left_to_its_layers(fused):
     out = {"y": np.empty(fused.bind(SHAPES).outputs["y"].shape, np.float32)}
     plan.session().run({"x": x}, out)
     assert np.abs(out["y"] - expected(mobile(), x)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_layers_without_inputs_are_in_no_region(count):
+    """Numbers that no input makes, behind some layers of one input, times a value."""
+    layers = [Layer("r", "range", (), ("v0",), {"start": 0, "limit": 4, "delta": 1, "dtype": "f32"})]
+    layers += [Layer(f"l{i}", "relu", (f"v{i}",), (f"v{i + 1}",), {}) for i in range(count - 1)]
+    layers += [Layer("m", "mul", ("x", f"v{count - 1}"), ("y",), {})]
+    assert regions.find(Net({"x": TensorSpec("f32", (2, 4))}, ["y"], layers, {})) == {}

@@ -15,6 +15,7 @@ from pathweave.profiling import passes
 from pathweave.profiling.store import Store
 from pathweave.runtime import plan as planning
 from pathweave.runtime import prepare
+from pathweave.runtime.model import LoadedModel
 from pathweave.tuning import again, tuner
 
 F32 = {"x": TensorSpec("f32", (1, 4, 3, 3))}
@@ -142,6 +143,23 @@ def test_what_everything_gets_wrong_is_left_to_reference_routines(store, monkeyp
     route = pw.solve(model, profile)
     (routine,) = {c.routine for c in route.layers.values() if c.routine.startswith("dense/")}
     assert routine.startswith(("dense/naive", "dense/numpy"))
+
+
+@pytest.mark.parametrize("offset, left_out", [(0.0, False), (1e-3, True)])
+def test_sums_that_cancel_are_not_called_wrong(store, monkeypatch, offset, left_out):
+    """The mean of numbers that are nearly opposite pairs; with an offset that no rounding explains."""
+    layers = [Layer("opposite", "neg", ("x",), ("n",), {}), Layer("nearly", "add", ("n", "small"), ("m",), {}),
+              Layer("all", "concat", ("x", "m"), ("c",), {"axis": 1}),
+              Layer("mean", "reduce", ("c",), ("y",), {"op": "mean", "axes": (1,)})]
+    model = LoadedModel(Model({"main": Net({"x": TensorSpec("f32", (1, 500))}, ["y"], layers,
+                                              {"small": np.float32(1e-6).reshape(())})}))
+    from pathweave.profiling import verify
+    if offset:
+        compare = verify.relative_error
+        monkeypatch.setattr(verify, "relative_error", lambda got, right: compare(
+            np.asarray(got) + np.float32(offset) if np.asarray(got).dtype == np.float32 else got, right))
+    profile = pw.profile(model, threads=1, budget_s=0, store=store, verify=True)
+    assert bool(profile.notes["wrong"]) == left_out
 
 
 def test_restrictions(store):

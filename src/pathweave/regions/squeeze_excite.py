@@ -20,8 +20,8 @@ def find(net: Net) -> Iterator[Region]:
             continue
         for gate, x in (scale.inputs[:2], scale.inputs[1::-1]):
             excite = makers.get(gate)
-            squeeze = makers.get(excite.inputs[0]) if excite else None
-            pool = makers.get(squeeze.inputs[0]) if squeeze else None
+            squeeze = makers.get(excite.inputs[0]) if excite and excite.inputs else None
+            pool = makers.get(squeeze.inputs[0]) if squeeze and squeeze.inputs else None
             if not (pool and squeeze and excite):
                 continue
             if not (pool.kind == "global_average_pool" and pool.inputs == (x,) and _keeps(pool)):
