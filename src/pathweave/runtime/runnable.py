@@ -216,12 +216,15 @@ class Runnable:
             entry = self._entry(matched, threads)
         try:
             return entry.call(arrays, out)
-        except UnfitSizesError:  # of contents, for which no plan does
+        except UnfitSizesError as e:  # of contents, for which no plan does
             with self._building:
                 self._open.fits(unfit)
                 if unfit:
                     self._drop(key)
-            raise
+            if not e.needs:
+                raise
+            raise UnfitSizesError(f"call: no plan does for the sizes that were met: {e.needs}; correct the contents of the "
+                                  "inputs that they come from", e.needs) from e.__cause__
 
     def _run_open(self, shapes: dict[str, tuple[int, ...]], threads: int, arrays: Mapping[str, Any], out: Any,
                   unfit: list[tuple[OpenPlan, dict[str, int]]]) -> dict[str, np.ndarray] | None:

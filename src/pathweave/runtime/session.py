@@ -96,7 +96,8 @@ class Session:
             return run(arrays, self._written(results), sizes) if self._open else run(arrays, self._written(results))
         except native().UnfitSizes as e:
             raise UnfitSizesError(f"session: the plan does not do for the sizes that were met: {e}; correct the contents of "
-                                  "the inputs that they come from, or call the model, which looks for a plan that does") from e
+                                  "the inputs that they come from, or call the model, which looks for a plan that does",
+                                  str(e)) from e
         except Error as e:  # of the NumPy meaning of a layer, which does not know whose it is
             where = next((note for note in getattr(e, "__notes__", ()) if note.startswith("raised in step")), "")
             e.args = (f"session: {where.removeprefix('raised in ')}{': ' if where else ''}{e}", *e.args[1:])
