@@ -312,10 +312,10 @@ def restriction(texts: list[str] | None) -> Any:
 
 def check_accuracy(accuracy: str) -> str:
     """The accuracy class. Raises BadUse for an unknown one."""
-    from ..errors import ModelError
+    from ..errors import InputError
     from ..net.accuracy import accuracy_rank
     try:
         accuracy_rank(accuracy)
-    except ModelError as e:
+    except InputError as e:
         raise BadUse(f"--{e}") from e
     return accuracy
