@@ -54,6 +54,14 @@ OriginalOnnx = Annotated[str | None, typer.Option(
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
 
 
+#: Options of importers: the option of a command, and why a .pw file does not take it.
+_OF_ORIGINALS = {
+    "narrow_double": ("--narrow-double", "whose element types were chosen when it was imported"),
+    "shapes": ("--shape", "and import can change sizes only where it reads the original, such as the ONNX file"),
+    "external_root": ("--external-root", "which holds all its weights"),
+}
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from .. import __version__
@@ -87,10 +95,11 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
     from ..importers import is_own
     from ..runtime.model import load
     if narrow_double:
-        if is_own(path):
-            raise BadUse(f"--narrow-double: {cut(path)} is a .pw model, whose element types were chosen when it was imported; "
-                         "import the original again with this option")
         options["narrow_double"] = True
+    unfit = next((name for name in _OF_ORIGINALS if name in options), None)
+    if unfit is not None and is_own(path):
+        option, why = _OF_ORIGINALS[unfit]
+        raise BadUse(f"{option}: {cut(path)} is a .pw model, {why}; import the original again with this option")
     loaded = load(path, preprocess, postprocess, threads=threads, **options)
     loaded = with_layouts(loaded, layout) if layout else loaded
     return with_states(loaded, state) if state else loaded
