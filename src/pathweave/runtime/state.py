@@ -12,12 +12,13 @@ from ..errors import InputError, OpenSizesError, OutOfMemoryError
 from ..locks import lock
 from ..meaning.evaluate import match_arrays, match_symbols
 from ..net import memory
-from ..net.arguments import as_array, by_name
+from ..net.arguments import as_array, by_name, of_call
 from ..net.border import logical_shapes
 from ..net.floats import host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from ..net.size import check_value, size_bytes
+from ..net.state import first_sizes
 from .arguments import Inputs, Shapes
 from .layouts import laid_out
 
@@ -56,14 +57,10 @@ class StatefulSession:
 
     # ---- calls ------------------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *more: ArrayLike, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once and keep the states. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be
         written, of outputs that no state takes."""
-        if named:
-            if inputs is not None:
-                raise InputError("session: expected one array or dict, or arrays by keyword, got both")
-            inputs = named
-        results = self.run(inputs, out)
+        results = self.run(of_call("session", inputs, more, named), out)
         return results[self._results[0]] if len(self._results) == 1 else results
 
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
@@ -137,7 +134,7 @@ class StatefulSession:
             raise InputError(f"set_state: {', '.join(map(repr, unknown))}: no state; the states are "
                              f"{', '.join(f'{n!r} {s}' for n, s in self._specs.items())}")
         try:
-            copies = {n: np.array(taken(f"set_state: {n!r}", self._specs[n], as_array(n, a)), order="C")
+            copies = {n: np.array(taken(f"set_state: {n!r}", self._specs[n], as_array(n, a, self._specs[n])), order="C")
                       for n, a in arrays.items()}
         except MemoryError as e:
             raise OutOfMemoryError(f"set_state: no memory for copies of the arrays: {e}") from e
