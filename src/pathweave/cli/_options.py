@@ -148,7 +148,10 @@ def with_states(loaded: LoadedModel, texts: list[str]) -> LoadedModel:
         name, output = text[:at], text[at + 1:]
         value, colon, sizes = output.rpartition(":")
         shape = None
-        if output not in loaded.main.outputs and colon and re.fullmatch(r"\d+(x\d+)*", sizes):
+        if output not in loaded.main.outputs and value in loaded.main.outputs:
+            if not re.fullmatch(r"[0-9]+(x[0-9]+)*", sizes):
+                raise BadUse(f"--state {cut(text)}: expected sizes of 0 or more joined by x behind {value}:, such as "
+                             f"{value}:1x8x0x64, got {cut(sizes)!r}")
             output, shape = value, tuple(map(int, sizes.split("x")))
         states[name] = State(output, None, shape)
     try:

@@ -153,10 +153,11 @@ class StatefulSession:
         for name, state in self._states.items():
             begin = state.begins(self._specs[name])
             specs[name] = TensorSpec(begin.dtype, tuple(sizes.get(d, d) if isinstance(d, str) else d for d in begin.shape))
-            missing.update({d: name for d in specs[name].shape if isinstance(d, str)})
+            missing = {**{d: name for d in specs[name].shape if isinstance(d, str)}, **missing}
         if missing:
             listed = ", ".join(f"{n!r} is {self._specs[n]}" for n in dict.fromkeys(missing.values()))
-            example = ", ".join(f"{d!r}: 1" for d in missing)
+            likely = first_sizes(missing, self.model.main.inputs, self._states)
+            example = ", ".join(f"{d!r}: {size}" for d, size in likely.items())
             raise OpenSizesError(f"session: the size of {', '.join(map(repr, missing))} is not known, with which states begin "
                                  f"({listed}); give it, such as model.session({{{example}}}), or an initial value, such as "
                                  f"model.with_states(initial={{{next(iter(missing.values()))!r}: array}}).session()",
