@@ -277,9 +277,9 @@ def _named_shapes(texts: list[str], net: Any, symbols: bool) -> Iterator[tuple[s
 def _sizes(text: str, sizes: str, symbols: bool, name: str, spec: Any) -> tuple[int | str, ...]:
     """The sizes of one argument for an input, or, where `spec` is None, for a symbol."""
     parts = [p.strip() for p in re.split("[x×,]", sizes, flags=re.IGNORECASE)]
-    if not all(p.isdecimal() and int(p) > 0 or symbols and p.isidentifier() for p in parts):
-        wanted = "one size of at least 1" if spec is None else \
-            f"sizes of at least 1{' or symbols' if symbols else ''} joined by x"
+    if not all(p.isdecimal() or symbols and p.isidentifier() for p in parts):
+        wanted = "one size" if spec is None else \
+            f"sizes{' or symbols' if symbols else ''} joined by x"
         raise BadUse(f"--shape {text}: expected {wanted}, such as {_sized(name, spec)}, got {sizes!r}")
     return tuple(int(p) if p.isdecimal() else p for p in parts)
 

@@ -259,7 +259,7 @@ def _report(name: str, values: dict[str, Any], top: int) -> list[Any]:
     scores = next((v for v in values.values() if v.dtype.kind == "f"), None)
     picks = next((v for v in values.values() if v.dtype.kind in "iu"), None)
     labels = values.get("labels")
-    if scores is not None and picks is not None and scores.shape == picks.shape and picks.ndim:
+    if scores is not None and picks is not None and scores.shape == picks.shape and picks.ndim and picks.size:
         tables = []
         for i, (indices, numbers) in enumerate(zip(picks.reshape(-1, picks.shape[-1]), scores.reshape(-1, picks.shape[-1]))):
             words = labels.reshape(-1, picks.shape[-1])[i] if labels is not None else [""] * len(indices)
@@ -272,8 +272,8 @@ def _report(name: str, values: dict[str, Any], top: int) -> list[Any]:
     rows = []
     for key, v in values.items():
         facts = _summary(v)
-        best = v.reshape(-1).argmax() if facts and v.ndim <= 2 and v.size == v.shape[-1] else None
-        rows.append({"output": key, "dtype": str(v.dtype), "shape": "x".join(map(str, v.shape)),
+        best = v.reshape(-1).argmax() if facts and v.ndim in (1, 2) and v.size == v.shape[-1] else None
+        rows.append({"output": key, "dtype": str(v.dtype), "shape": "x".join(map(str, v.shape)) or "scalar",
                      "largest_at": best, **{k: f"{x:.6g}" for k, x in facts.items()}})
     return [Table([Column("output", "output"), Column("dtype", "dtype"), Column("shape", "shape"),
                    Column("minimum", "minimum", right=True), Column("maximum", "maximum", right=True),
