@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -72,3 +75,17 @@ def test_what_only_the_original_can_be_imported_with(pw, digits, tmp_path, words
     done = pw("import", model, "-o", tmp_path / "e.pw", *words)
     assert done.code == 2 and done.err.startswith(f"pathweave: {says}") and "is a .pw model" in done.err
     assert "import the original again" in done.err and not (tmp_path / "e.pw").exists()
+
+
+@pytest.mark.parametrize("symbols", [["batch size"], ["batch size", "a b"]], ids=["batch", "open"])
+def test_symbols_that_are_no_words_are_quoted_everywhere(pw, tmp_path, symbols):
+    shape = [*symbols, 2]
+    path = written(tmp_path / "q.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": (FLOAT, shape)},
+                   {"y": (FLOAT, shape)}, {})
+    done = pw("show", path)
+    quoted = ",".join(f'"{s}"' for s in symbols)
+    wanted = f"f32[{quoted},2]"
+    assert done.code == 0 and f"input   x: {wanted}" in done.out and f"output  y: {wanted}" in done.out
+    assert pw("show", path, "--json").json["inputs"]["x"]["declared"] == wanted
+    for option in re.findall(r"(--shape .*=16) shows", done.out):  # what it advises is a line of a shell
+        assert pw("show", path, *shlex.split(option), "--shape", "a b=3").code == 0
