@@ -389,6 +389,8 @@ def test_tune_prints_tables(pw, digits):
     for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in", "variant: micro-kernel",
                  "margin: by how", "prediction: + where a route ran faster"):
         assert word in result.out
+    race = result.out.partition("the race, interleaved")[2].partition("predicted, at equal speed")[0].splitlines()
+    assert sum(line.rstrip().endswith("kept") for line in race) == 1
 
 
 def nanoseconds(text: str) -> float:
