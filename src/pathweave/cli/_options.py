@@ -41,7 +41,8 @@ Batch = Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_d
                                            help="First dimension of every input.")]
 Routine = Annotated[list[str] | None, typer.Option(
     "--routine", "-r", metavar="DESC", show_default=False,
-    help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5, naive; may be repeated.")]
+    help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5 (where layers 2 to 5 are convolutions), naive; "
+         "may be repeated.")]
 Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
                                        help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
 Budget = Annotated[float, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS",
