@@ -60,7 +60,12 @@ class OpenSizesError(InputError):
 
 
 class UnfitSizesError(InputError):
-    """A plan does not do for the sizes that a call has, or that were met while it ran."""
+    """A plan does not do for the sizes that a call has, or that were met while it ran; `needs` says what a step of it needs
+    of those."""
+
+    def __init__(self, message: str = "", needs: str = ""):
+        super().__init__(message)
+        self.needs = needs
 
 
 class DTypeError(InputError, TypeError):

@@ -99,6 +99,15 @@ def test_verify(pw, loop_net, indices_net, more):
         assert pw("verify", path, "--samples", "2", *more).code == 0
 
 
+def test_verify_says_what_ran(pw, loop_net, indices_net):
+    done = pw("verify", loop_net, "--samples", "2")
+    assert "runs of blocks on all samples: loop/body 6, loop/body/if/then_branch 6" in done.out
+    assert "blocks that never ran, so that nothing in them was compared: loop/body/if/else_branch; inputs that" in done.out
+    assert pw("verify", loop_net, "--samples", "2", "--json").json["blocks"] == {
+        "loop/body": 6, "loop/body/if/then_branch": 6, "loop/body/if/else_branch": 0}
+    assert "block" not in pw("verify", indices_net).out and "blocks" not in pw("verify", indices_net, "--json").json
+
+
 def test_run(pw, loop_net, tmp_path):
     x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)

@@ -366,6 +366,13 @@ def test_tune_saves_and_explains(pw, digits, tmp_path):
     assert by_name.code == 0 and "candidates" in by_name.out and "chosen" in by_name.out
     assert len(pw("explain", out, "--all", "--threads", 1, "--json").json["steps"]) >= 8
     assert "predicted" in pw("explain", digits, "--all", "--threads", 1).out  # not tuned: solved from the store
+    measured = {c["routine"].partition(":")[0] for c in explained["candidates"] if c["cost_ns"] is not None}
+    assert len(measured) > 1
+    for routine in measured:  # one of them is in the tuned route
+        steps = pw("explain", out, "--all", "--threads", 1, "--routine", f"{routine}@1", "--json").json["steps"]
+        assert [s["routine"].partition(":")[0] for s in steps if s["index"] == 1] == [routine]
+    assert "tuned route" in pw("explain", out, "--all", "--threads", 1).out
+    assert "among what --routine allows" in pw("explain", out, "--all", "--threads", 1, "--routine", "f32").out
 
 
 def test_tune_restricted(pw, digits):
@@ -382,6 +389,8 @@ def test_tune_prints_tables(pw, digits):
     for word in ("routine", "formats", "predicted", "measured", "the race", "tuned in", "variant: micro-kernel",
                  "margin: by how", "prediction: + where a route ran faster"):
         assert word in result.out
+    race = result.out.partition("the race, interleaved")[2].partition("predicted, at equal speed")[0].splitlines()
+    assert sum(line.rstrip().endswith("kept") for line in race) == 1
 
 
 def nanoseconds(text: str) -> float:

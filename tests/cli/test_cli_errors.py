@@ -43,7 +43,7 @@ def test_missing_model(pw, command, tmp_path, batch):
 @pytest.mark.parametrize("text, words", [
     ("y=1x1x8x8", ["'y'", "x f32[N,1,8,8]", "write N=4 or x=1x1x8x8"]), ("N=x", ["one size", "such as N=4", "got 'x'"]),
     ("x=1x1x8", ["rank 4"]), ("x=1x1x8xq", ["joined by x"]),
-    ("x=1x3x8x8", ["expected 1", "got 3"]), ("x=0x1x8x8", ["at least 1"]), ("N=1x2", ["one size"]),
+    ("x=1x3x8x8", ["expected 1", "got 3"]), ("x=-1x1x8x8", ["joined by x"]), ("N=-1", ["one size"]), ("N=1x2", ["one size"]),
     ("x=", ["joined by x", "such as x=1x1x8x8"])])
 def test_bad_shapes(pw, digits, text, words):
     check(pw("show", digits, "--shape", text), 2, *words)

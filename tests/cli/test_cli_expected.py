@@ -126,7 +126,8 @@ def test_show_names_the_batch_for_which_it_shows_sizes(pw, digits):
 
 
 @pytest.mark.parametrize("shapes, wanted", [(["S=16"], ("N", 16, 8)), (["S=16", "N=2"], (2, 16, 8)),
-                                            (["x=BxTx8", "z=BxTx8"], ("B", "T", 8)), (["x=1x4x8", "z=1x4x8"], (1, 4, 8))])
+                                            (["x=BxTx8", "z=BxTx8"], ("B", "T", 8)), (["x=1x4x8", "z=1x4x8"], (1, 4, 8)),
+                                            (["S=0"], ("N", 0, 8))])
 def test_import_takes_shapes(pw, open_sizes, shapes, wanted):
     done = pw("import", open_sizes, "-o", "out.pw", *(w for s in shapes for w in ("--shape", s)))
     assert done.code == 0, done.err
@@ -135,7 +136,7 @@ def test_import_takes_shapes(pw, open_sizes, shapes, wanted):
 
 def test_import_refuses_shapes_that_do_not_fit(pw, open_sizes):
     for shape, text in (("q=4", "neither an input nor a symbol"), ("S=4x4", "expected one size"), ("x=1x4", "expected 3 sizes"),
-                        ("x=1x0x8", "at least 1")):
+                        ("x=1x-1x8", "joined by x")):
         done = pw("import", open_sizes, "-o", "out.pw", "--shape", shape)
         assert done.code == 2 and text in done.err and not Path("out.pw").exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -82,7 +84,9 @@ def test_import_says_them(pw, growing, tmp_path):
 @pytest.mark.parametrize("text, says", [
     ("past", "expected INPUT=OUTPUT; the inputs are x, past, the outputs y, present"), ("z=present", "'z' is no input"),
     ("past=z", "'z', which the input 'past' is to take, is no output"), ("past=present:2x3", "expected rank 3"),
-    ("past=present:2x0x4", "expected 3 in dimension 2"), ("past=present:2x-1x3", "is no output")])
+    ("past=present:2x0x4", "expected 3 in dimension 2"),
+    ("past=present:2x-1x3", "expected sizes of 0 or more joined by x behind present:"),
+    ("past=present:1xax3", "got '1xax3'"), ("past=present:", "got ''"), ("past=z:1x2", "'z:1x2', which")])
 def test_states_that_do_not_fit_are_bad_use(pw, growing, text, says):
     done = pw("show", growing, "--state", text)
     assert done.code == 2 and done.err.startswith(f"pathweave: --state {text}: ") and says in done.err
@@ -90,6 +94,9 @@ def test_states_that_do_not_fit_are_bad_use(pw, growing, text, says):
 
 def test_what_run_needs_to_know(pw, growing, x, tmp_path):
     done = pw("run", growing, tmp_path / "x.npy", "--state", "past=present")
-    assert done.code == 2 and "the size of P is not known" in done.err and "--state past=present:" in done.err
+    assert done.code == 2 and "the size of P is not known" in done.err and "--state past=present:2x0x3, or" in done.err
+    (advised,) = re.findall(r"--state (\S+),", done.err)  # what it advises is enough
+    assert pw("run", growing, tmp_path / "x.npy", "--state", advised, "-o", tmp_path / "y.npz").code == 0
+    check(tmp_path / "y.npz", x)
     done = pw("run", growing, tmp_path / "x.npy", tmp_path / "x.npy", *STATE)
     assert done.code == 2 and "2 arrays without a name, and 1 input left" in done.err

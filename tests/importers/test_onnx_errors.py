@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 
@@ -23,6 +25,8 @@ from pathweave.errors import (
     UnsupportedOperatorError,
 )
 from pathweave.importers import importers, load
+from pathweave.importers.onnx import ops
+from pathweave.importers.onnx.advice import ADVICE
 from pathweave.meaning.evaluate import evaluate
 from pathweave.passes import bind, optimise
 
@@ -147,6 +151,17 @@ def test_a_refusal_says_whether_the_operator_or_its_use_is_not_supported(nodes, 
     first, *rest = str(e.value).splitlines()
     assert first.endswith(says) and len(rest) == len(lines), str(e.value)
     assert all(line.startswith(start) for line, start in zip(rest, lines, strict=True)), str(e.value)
+
+
+def test_every_standard_operator_that_is_not_supported_has_one_line_of_advice():
+    families = [importlib.import_module(f"{ops.__name__}.{m.name}") for m in pkgutil.iter_modules(ops.__path__)]
+    known = set().union(*(getattr(family, "OPERATORS", {}) for family in families))
+    missing = {s.name for s in onnx.defs.get_all_schemas() if s.domain == "" and not s.deprecated} - known
+    assert {"LSTM", "NonMaxSuppression", "ScatterND", "CumSum", "Einsum", "GridSample", "Trilu"} <= missing
+    for operator in missing:
+        assert sum(applies(operator, "not supported") for applies in ADVICE.values()) == 1, operator
+    (recurrent,) = (text for text, applies in ADVICE.items() if applies("GRU", "not supported"))
+    assert "Loop or Scan" in recurrent and "Loop" in known and "Scan" in known
 
 
 def test_many_different_refusals_are_cut():

@@ -106,6 +106,19 @@ def test_sizes_that_do_not_fit_take_no_memory():
     assert [plan.peak_bytes for plan in model.runnable().kept_plans()] == before
 
 
+def test_a_call_of_the_model_is_not_told_to_call_the_model():
+    model = pw.load(made([helper.make_node("TopK", ["x", "k"], ["v", "i"]), node("ArgMax", "v", "u", axis=1)],
+                         {"x": (FLOAT, ["N", "A"]), "k": (INT64, [1])}, {"v": 2, "u": 2}), threads=1)
+    inputs = {"x": np.arange(10, dtype=np.float32).reshape(2, 5), "k": np.array([0])}
+    for call in (model.run, lambda given: model(**given)):
+        with pytest.raises(UnfitSizesError, match=r"^call: no plan .*expected v\.1 >= 1; correct the contents") as e:
+            call(inputs)
+        assert "call the model" not in str(e.value)
+    with pytest.raises(UnfitSizesError, match="or call the model, which looks for a plan that does"):
+        model.session({"N": 2, "A": 5}).run(inputs)
+    assert np.array_equal(model.run({**inputs, "k": np.array([2])})["v"], [[4, 3], [9, 8]])
+
+
 def test_contents_that_do_not_fit_say_nothing_of_their_sizes():
     model = pw.load(made([node("Compress", "x mask", "a", axis=0), node("Reshape", "a all", "y")],
                          {"x": (FLOAT, ["N"]), "mask": (BOOL, ["N"])}, {"y": 2}), threads=2)

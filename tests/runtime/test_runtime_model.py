@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import pathweave as pw
@@ -233,6 +235,9 @@ def test_a_name_that_says_another_format(tmp_path, name):
     (lambda m: pw.load(m, thread=2), InputError, "'thread' is no option"),
     (lambda m: pw.plan(m, {}), RouteError, "expected a Route"),
     (lambda m: pw.plan({}), pw.Error, "expected a path or bytes"),
+    (lambda m: pw.load(onnx.ModelProto()), pw.Error, r"got ModelProto; give the bytes of it: load\(model\.SerializeToString"),
+    *((partial(f, accuracy="fast"), InputError, "accuracy 'fast': expected one of strict, f32")
+      for f in (pw.tune, pw.profile, pw.default_route)),
     (lambda m: pw.default_route({}), pw.Error, "expected a path or bytes"),
     (lambda m: m(_Refuses()), InputError, "cannot be read through DLPack")])
 def test_arguments_that_cannot_be_meant(call, kind, text):

@@ -13,7 +13,9 @@ from runtime_nets import convolutions
 
 import pathweave as pw
 from pathweave.errors import DTypeError, Error, InputError
+from pathweave.meaning.evaluate import evaluate
 from pathweave.net.net import Layer, Model, Net, TensorSpec
+from pathweave.runtime.model import LoadedModel
 from pathweave.runtime.runnable import Runnable
 
 
@@ -89,6 +91,55 @@ def test_several_inputs_need_names(adder, pair):
         adder({**pair, "c": pair["a"]})
     with pytest.raises(InputError, match="both"):
         adder(pair, a=pair["a"])
+
+
+def test_several_arguments_are_none(adder, pair):
+    stated = adder.with_states({"a": "sum"}).session({"N": 3})
+    for call in (adder, adder.session({"N": 3}), adder.runnable(), stated):
+        with pytest.raises(InputError, match="got 2 arguments; say by name"):
+            call(pair["a"], pair["b"])
+
+
+def test_a_mask_is_not_dropped(adder, pair):
+    masked = np.ma.masked_greater(pair["a"], 0)
+    session = adder.with_states({"a": "sum"}).session({"N": 3})
+    for call in (lambda: adder(a=masked, b=pair["b"]), lambda: adder.session({"N": 3})(a=masked, b=pair["b"]),
+                 lambda: session(b=masked), lambda: session.set_state({"a": masked}),
+                 lambda: adder.with_states({"a": "sum"}, initial={"a": masked}),
+                 lambda: adder.session({"N": 3})(pair, out={"sum": np.ma.zeros((3, 6), np.float32)}),
+                 lambda: adder.calibrate([{"a": masked, "b": pair["b"]}]), lambda: evaluate(adder.main, {**pair, "a": masked})):
+        with pytest.raises(InputError, match="without a mask"):
+            call()
+    wanted = np.where(masked.mask, 0, pair["a"]) + pair["b"]
+    assert np.array_equal(adder(a=masked.filled(0), b=pair["b"])["sum"], wanted)
+
+
+def _number_model(dtype):
+    return LoadedModel(Model({"main": Net({"k": TensorSpec(dtype, ())}, ["y"], [Layer("i", "identity", ("k",), ("y",))], {})}))
+
+
+@pytest.mark.parametrize("dtype, value, wanted", [
+    ("f32", 0.1, np.float32(0.1)), ("f32", 3, np.float32(3)), ("f32", float("inf"), np.float32(np.inf)),
+    ("f64", 0.1, np.float64(0.1)), ("f16", 0.1, np.float16(0.1)), ("i64", -2**63, np.int64(-2**63)),
+    ("i32", 7, np.int32(7)), ("u8", 255, np.uint8(255)), ("bool", True, np.bool_(True)), ("bf16", 1.5, None)])
+def test_numbers_of_python_for_inputs_without_dimensions(dtype, value, wanted):
+    model = _number_model(dtype)
+    for call in (model, model.session()):
+        for got in (call(value), call(k=value)):
+            if wanted is None:  # bits, or the type of ml_dtypes
+                assert np.asarray(got).view(np.uint16) == np.array(value, np.float32).view(np.uint32) >> 16
+            else:
+                assert got.shape == () and got.dtype == wanted.dtype and got == wanted
+
+
+@pytest.mark.parametrize("dtype, value", [
+    ("f32", True), ("f32", 2**24 + 1), ("f32", 1e39), ("f16", 1e5), ("bf16", 257), ("i64", 1.0), ("i64", 2**63), ("i64", True),
+    ("u8", -1), ("u8", 256), ("bool", 1), ("bool", 0.0), *(pytest.param(t, 10**5000, id=f"{t} large") for t in ("f32", "i32"))])
+def test_numbers_of_python_that_an_input_does_not_hold(dtype, value):
+    model = _number_model(dtype)
+    for call in (model, model.session()):
+        with pytest.raises(DTypeError, match=rf"input 'k': expected a number that {dtype}\[\] holds, got the "):
+            call(value)
 
 
 def test_symbols_must_agree(adder, pair):

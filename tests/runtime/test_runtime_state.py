@@ -394,6 +394,17 @@ def test_sizes_that_a_session_needs(sizes, says):
         pw.load(pairs(), states={"a": "z", "c": "d"}).session(sizes)
 
 
+def test_the_advice_for_a_cache_is_that_it_begins_empty(decoder):
+    """The size of its own is 0, the batch 1; what the message says is enough."""
+    model = pw.load(decoder, states=CACHES)
+    with pytest.raises(InputError, match=r"model\.session\(\{'B': 1, 'P': 0\}\)"):
+        model.session()
+    session = model.session({"B": 1, "P": 0})
+    assert session.state()["past_k"].shape == (1, HEADS, 0, DEPTH) and session(values(1, 3, WIDTH)).shape == (1, 3, WIDTH)
+    with pytest.raises(InputError, match=r"model\.session\(\{'P': 0\}\)"):
+        model.session({"B": 1})
+
+
 def test_sizes_against_an_initial_value(gru):
     model = pw.load(gru[0]).with_states({"h": "g"}, initial={"h": values(2, 5)})
     assert model.session({"x": (2, 3)}).state()["h"].shape == model.session((2, 3)).state()["h"].shape == (2, 5)

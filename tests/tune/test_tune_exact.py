@@ -399,6 +399,7 @@ def test_tuned_route_is_the_best_and_prediction_is_exact(model, clock, store):
     assert all(predicted > 1.5 * route.predicted_ns for predicted in left.values())
     for row in tuned.report["race"]:
         assert row["median_ns"] == row["predicted_ns"] >= route.measured_ns
+    assert [r["median_ns"] for r in tuned.report["race"] if r["kept"]] == [route.measured_ns]
     assert set(tuned.report["seconds"]) == {"load", "profile", "solve", "race", "measure again", "total"}
     assert model.routes == {}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pathweave.errors import ModelError
+from pathweave.errors import InputError
 from pathweave.net.accuracy import ACCURACIES, accuracy_rank, common_class, largest_error, least_accurate
 
 
 def test_order():
     assert [accuracy_rank(a) for a in ("strict", "f32", "reduced", "quantised")] == [0, 1, 2, 3]
     assert least_accurate(["f32", "quantised", "strict"]) == "quantised" and least_accurate([]) == "strict"
-    with pytest.raises(ModelError, match="'half': expected one of strict, f32"):
+    with pytest.raises(InputError, match="'half': expected one of strict, f32"):
         accuracy_rank("half")
 
 

@@ -41,7 +41,8 @@ Batch = Annotated[int | None, typer.Option("--batch", min=1, metavar="N", show_d
                                            help="First dimension of every input.")]
 Routine = Annotated[list[str] | None, typer.Option(
     "--routine", "-r", metavar="DESC", show_default=False,
-    help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5, naive; may be repeated.")]
+    help="Allow only these routines, such as cpu:f32:nhwc, conv2/winograd4@2..5 (where layers 2 to 5 are convolutions), naive; "
+         "may be repeated.")]
 Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
                                        help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
 Budget = Annotated[float, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS",
@@ -52,6 +53,14 @@ MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, metavar="N
 OriginalOnnx = Annotated[str | None, typer.Option(
     "--onnx", metavar="FILE", show_default=False,
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
+
+
+#: Options of importers: the option of a command, and why a .pw file does not take it.
+_OF_ORIGINALS = {
+    "narrow_double": ("--narrow-double", "whose element types were chosen when it was imported"),
+    "shapes": ("--shape", "and import can change sizes only where it reads the original, such as the ONNX file"),
+    "external_root": ("--external-root", "which holds all its weights"),
+}
 
 
 def _print_version(wanted: bool) -> None:
@@ -87,10 +96,11 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
     from ..importers import is_own
     from ..runtime.model import load
     if narrow_double:
-        if is_own(path):
-            raise BadUse(f"--narrow-double: {cut(path)} is a .pw model, whose element types were chosen when it was imported; "
-                         "import the original again with this option")
         options["narrow_double"] = True
+    unfit = next((name for name in _OF_ORIGINALS if name in options), None)
+    if unfit is not None and is_own(path):
+        option, why = _OF_ORIGINALS[unfit]
+        raise BadUse(f"{option}: {cut(path)} is a .pw model, {why}; import the original again with this option")
     loaded = load(path, preprocess, postprocess, threads=threads, **options)
     loaded = with_layouts(loaded, layout) if layout else loaded
     return with_states(loaded, state) if state else loaded
@@ -139,7 +149,10 @@ def with_states(loaded: LoadedModel, texts: list[str]) -> LoadedModel:
         name, output = text[:at], text[at + 1:]
         value, colon, sizes = output.rpartition(":")
         shape = None
-        if output not in loaded.main.outputs and colon and re.fullmatch(r"\d+(x\d+)*", sizes):
+        if output not in loaded.main.outputs and value in loaded.main.outputs:
+            if not re.fullmatch(r"[0-9]+(x[0-9]+)*", sizes):
+                raise BadUse(f"--state {cut(text)}: expected sizes of 0 or more joined by x behind {value}:, such as "
+                             f"{value}:1x8x0x64, got {cut(sizes)!r}")
             output, shape = value, tuple(map(int, sizes.split("x")))
         states[name] = State(output, None, shape)
     try:
@@ -265,9 +278,9 @@ def _named_shapes(texts: list[str], net: Any, symbols: bool) -> Iterator[tuple[s
 def _sizes(text: str, sizes: str, symbols: bool, name: str, spec: Any) -> tuple[int | str, ...]:
     """The sizes of one argument for an input, or, where `spec` is None, for a symbol."""
     parts = [p.strip() for p in re.split("[x×,]", sizes, flags=re.IGNORECASE)]
-    if not all(p.isdecimal() and int(p) > 0 or symbols and p.isidentifier() for p in parts):
-        wanted = "one size of at least 1" if spec is None else \
-            f"sizes of at least 1{' or symbols' if symbols else ''} joined by x"
+    if not all(p.isdecimal() or symbols and p.isidentifier() for p in parts):
+        wanted = "one size" if spec is None else \
+            f"sizes{' or symbols' if symbols else ''} joined by x"
         raise BadUse(f"--shape {text}: expected {wanted}, such as {_sized(name, spec)}, got {sizes!r}")
     return tuple(int(p) if p.isdecimal() else p for p in parts)
 
@@ -312,10 +325,10 @@ def restriction(texts: list[str] | None) -> Any:
 
 def check_accuracy(accuracy: str) -> str:
     """The accuracy class. Raises BadUse for an unknown one."""
-    from ..errors import ModelError
+    from ..errors import InputError
     from ..net.accuracy import accuracy_rank
     try:
         accuracy_rank(accuracy)
-    except ModelError as e:
+    except InputError as e:
         raise BadUse(f"--{e}") from e
     return accuracy

@@ -46,7 +46,8 @@ def command(
     the chosen one, conversions included, so it need not be the second fastest. Margin: by how much that route is
     slower; below 0 the measurements say that it is faster, and the race chose this one, or the route is older.
     Variant: micro-kernel, /what the routine varies, +1thread where one thread computes it. --all: the total is the
-    sum of the steps; the prediction adds what a call takes around them.
+    sum of the steps; the prediction adds what a call takes around them. --routine: the route that is explained is
+    the fastest of those routines, not the tuned one.
     """
     check_accuracy(accuracy)
     if (layer is None) == (not all_):
@@ -61,6 +62,7 @@ def command(
         for i, place in enumerate(bound.flat.places):
             allowed[place.position] += bound.flat.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
         options["restrict"].check(bound.layers, allowed)
+        route = None  # the tuned one knows nothing of it
     profile = stored_profile(loaded.bind(shapes), number)
     try:
         if layer is None:
@@ -92,13 +94,16 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
     """The route's table: the tuned one, or the one that the measurements make the fastest."""
     from ..report.routes import origin_of, route_json, route_table
     from ..tuning.api import solve
+    title = ""
     if route is None:
         route = solve(loaded, profile, **options)
+        title = "the fastest route of what was measured"
+        title += ", among what --routine allows" if options["restrict"] is not None else ""
     plan = loaded.plan(route, options["shapes"], options["threads"])
     if json:
         print_json(route_json(plan, end_to_end_ns=route.measured_ns))
     else:
-        print_tables(route_table(plan, end_to_end_ns=route.measured_ns, title=origin_of(plan)))
+        print_tables(route_table(plan, end_to_end_ns=route.measured_ns, title=title or origin_of(plan)))
 
 
 def _parts(e: Any) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +32,8 @@ from ._options import (
 from ._output import print_json, print_tables
 
 ORDER = 50
+#: States of which an example of --state is given.
+MOST_NAMED = 4
 
 
 def command(
@@ -208,17 +212,31 @@ def _run(model: Any, feed: Any, allowed: Any, max_pixels: int | None) -> dict[st
 def _with_states(model: Any, feed: dict[str, Any]) -> dict[str, Any]:
     """Arrays of all inputs: states that are not given have the values that a session begins with. Raises BadUse."""
     from ..errors import OpenSizesError
+    from ..meaning.evaluate import match_symbols
+    from ..net.state import first_sizes
     from ..runtime.layouts import to_logical
     given = {n: to_logical(a, model.layouts[n]) if n in model.layouts else a for n, a in feed.items() if n in model.states}
     rest = {n: a for n, a in feed.items() if n not in model.states}
+    shapes = model.runnable().shapes_of(rest)
     try:
-        session = model.with_states(initial=given).session(model.runnable().shapes_of(rest))
+        session = model.with_states(initial=given).session(shapes)
     except OpenSizesError as e:
-        name = next(n for n, spec in model.main.inputs.items() if n in model.states and e.symbols[0] in spec.shape)
+        inputs = model.main.inputs
+        known = {**first_sizes(e.symbols, inputs, model.states),
+                 **match_symbols(inputs, {**shapes, **{n: a.shape for n, a in given.items()}})}
+        missing = [n for n, s in model.states.items()
+                   if n not in given and any(d in e.symbols for d in s.begins(inputs[n]).shape)]
+        example = " ".join(f"--state {_zeros(n, model.states[n], inputs[n], known)}" for n in missing[:MOST_NAMED])
+        example += " and so on" if len(missing) > MOST_NAMED else ""
         raise BadUse(f"run: the size of {', '.join(e.symbols)} is not known, with which states begin ({e.inputs}); say it, "
-                     f"such as --state {name}={model.states[name].output}:1x8, or give the first value, such as "
-                     f"{name}=FILE.npy") from e
+                     f"such as {example}, or give the first value, such as {missing[0]}=FILE.npy") from e
     return {**rest, **session.state()}
+
+
+def _zeros(name: str, state: Any, spec: Any, known: Mapping[str, int]) -> str:
+    """The argument of --state for a state that begins with zeros, of sizes by symbol."""
+    sizes = (d if isinstance(d, int) else known.get(str(d), 1) for d in state.begins(spec).shape)
+    return shlex.quote(f"{name}={state.output}:{'x'.join(map(str, sizes))}")
 
 
 # ---- printing -------------------------------------------------------------------------------------------------------
@@ -241,7 +259,7 @@ def _report(name: str, values: dict[str, Any], top: int) -> list[Any]:
     scores = next((v for v in values.values() if v.dtype.kind == "f"), None)
     picks = next((v for v in values.values() if v.dtype.kind in "iu"), None)
     labels = values.get("labels")
-    if scores is not None and picks is not None and scores.shape == picks.shape and picks.ndim:
+    if scores is not None and picks is not None and scores.shape == picks.shape and picks.ndim and picks.size:
         tables = []
         for i, (indices, numbers) in enumerate(zip(picks.reshape(-1, picks.shape[-1]), scores.reshape(-1, picks.shape[-1]))):
             words = labels.reshape(-1, picks.shape[-1])[i] if labels is not None else [""] * len(indices)
@@ -254,8 +272,8 @@ def _report(name: str, values: dict[str, Any], top: int) -> list[Any]:
     rows = []
     for key, v in values.items():
         facts = _summary(v)
-        best = v.reshape(-1).argmax() if facts and v.ndim <= 2 and v.size == v.shape[-1] else None
-        rows.append({"output": key, "dtype": str(v.dtype), "shape": "x".join(map(str, v.shape)),
+        best = v.reshape(-1).argmax() if facts and v.ndim in (1, 2) and v.size == v.shape[-1] else None
+        rows.append({"output": key, "dtype": str(v.dtype), "shape": "x".join(map(str, v.shape)) or "scalar",
                      "largest_at": best, **{k: f"{x:.6g}" for k, x in facts.items()}})
     return [Table([Column("output", "output"), Column("dtype", "dtype"), Column("shape", "shape"),
                    Column("minimum", "minimum", right=True), Column("maximum", "maximum", right=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -154,7 +155,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                         for d in (shapes.specs, sized))
         if found := blocks(layer, specs, there):
             row["blocks"] = found
-    option = f"--shape {symbols[0]}=16"
+    option = f"--shape {shlex.quote(symbols[0])}=16"
     if sizes:
         stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
     else:

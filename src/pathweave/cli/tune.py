@@ -110,7 +110,8 @@ def _title(model: str, shapes: Mapping[str, Sequence[int]], threads: int) -> str
 
 def _race(facts: dict[str, Any]) -> Any:
     from ..report.tables import Column, Table, show_percent, time_column
-    rows = [{**r, "names": ", ".join(r["names"]), "state": "" if r["finished"] else "dropped",
+    rows = [{**r, "names": ", ".join(r["names"]), "state": "kept" if r["kept"] else "" if r["finished"] else "dropped",
+             "emphasis": "bold" if r["kept"] else None,
              "gap": r["predicted_ns"] / r["reference_ns"] - 1 if r["predicted_ns"] and r["reference_ns"] else None}
             for r in sorted(facts["race"], key=lambda r: r["reference_ns"])]
     return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),
@@ -119,7 +120,8 @@ def _race(facts: dict[str, Any]) -> Any:
                   Column("runs", "runs", right=True, fold=2), Column("state", "")], rows, "the race, interleaved, end to end", [
                       "predicted, at equal speed: at the machine's reference speed; prediction: + where a route ran faster "
                       "than predicted, - where it ran slower",
-                      "median, minimum: of whole calls, by the clock; dropped: too slow for more rounds"])
+                      "median, minimum: of whole calls, by the clock; kept: the route of the model now; dropped: too slow "
+                      "for more rounds"])
 
 
 def _speed(facts: dict[str, Any]) -> str:

@@ -78,7 +78,8 @@ def command(
         print_json({"model": model, "against": against, "samples": count, "limit": found.limit, "ok": good,
                     "accuracy": found.accuracy, "threads": plan.threads, **found.worst.to_json(),
                     "outputs": [o.to_json() for o in found.outputs], "damaged": damaged,
-                    "top1": {"same": same, "rows": rows} if rows else None, "layers": found.layers or None})
+                    "top1": {"same": same, "rows": rows} if rows else None, "layers": found.layers or None,
+                    **({"blocks": found.blocks} if found.blocks else {})})
     else:
         print_tables(*verification.tables(found, against, count), *damaged, *verification.sentences(found, data is None))
     return 0 if good else 1

@@ -47,7 +47,8 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
         head, size = _read_head(path)
         what = str(path)
     else:
-        raise FileFormatError(f"load: expected a path or bytes, got {type(source).__name__}")
+        more = "; give the bytes of it: load(model.SerializeToString())" if hasattr(source, "SerializeToString") else ""
+        raise FileFormatError(f"load: expected a path or bytes, got {type(source).__name__}{more}")
 
     from ..files import model as own_file
     if own_file.recognises(head):

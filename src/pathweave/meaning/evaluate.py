@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import Error, InputError, ModelError, OutOfMemoryError, ShapeError
 from ..layers import MEANING_ERRORS
 from ..layers.blocks import check_room, in_precision, in_type
-from ..net.arguments import by_name, check_on_host
+from ..net.arguments import by_name, check_on_host, check_unmasked
 from ..net.border import advice, logical_shapes, of_caller
 from ..net.floats import host_dtype, numbers_of, taken
 from ..net.format import dtype_of, numpy_dtype
@@ -123,6 +123,7 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any], precision: str | None) 
     given = by_name("evaluate", net.inputs, inputs)
     for name, array in given.items():
         check_on_host(f"input {name!r}", array)
+        check_unmasked(f"input {name!r}", array)
     arrays = {name: np.asarray(array) for name, array in given.items()}
     match_symbols(net.inputs, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import sqrt
 
-from ..errors import ModelError
+from ..errors import InputError
 
 #: Class, the most accurate first -> largest relative RMS error for sums of up to 1,024 terms; of bf16 and int8 what their
 #: formats can hold.
@@ -18,11 +18,11 @@ COMMON = ACCURACIES[1:]
 
 
 def accuracy_rank(accuracy: str) -> int:
-    """Position of an accuracy class, 0 = most accurate. Raises ModelError for an unknown one."""
+    """Position of an accuracy class, 0 = most accurate. Raises InputError for an unknown one."""
     try:
         return ACCURACIES.index(accuracy)
     except ValueError:
-        raise ModelError(f"accuracy {accuracy!r}: expected one of {', '.join(ACCURACIES)}") from None
+        raise InputError(f"accuracy {accuracy!r}: expected one of {', '.join(ACCURACIES)}") from None
 
 
 def least_accurate(classes: Iterable[str]) -> str:

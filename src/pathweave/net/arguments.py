@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputDeviceError, InputError
+from .floats import scalar
 from .net import TensorSpec
 
 #: Names of DLPack's device types. Source: https://dmlc.github.io/dlpack/latest/c_api.html (DLDeviceType).
@@ -15,6 +16,17 @@ _DEVICES = {1: "cpu", 2: "cuda", 3: "cuda_host", 4: "opencl", 7: "vulkan", 8: "m
             12: "ext_dev", 13: "cuda_managed", 14: "oneapi", 15: "webgpu", 16: "hexagon", 17: "maia"}
 #: Those whose memory the CPU reads.
 _HOST = ("cpu", "cuda_host", "rocm_host", "cuda_managed")
+
+
+def of_call(where: str, inputs: Any, more: tuple, named: Mapping[str, Any]) -> Any:
+    """The inputs of a call: its one argument, or its arrays by keyword. Raises InputError for both, and for
+    several arguments."""
+    if more:
+        raise InputError(f"{where}: expected one array or dict, or arrays by keyword, got {1 + len(more)} arguments; say by "
+                         f"name which input each is")
+    if named and inputs is not None:
+        raise InputError(f"{where}: expected one array or dict, or arrays by keyword, got both")
+    return named or inputs
 
 
 def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
@@ -60,13 +72,27 @@ def check_on_host(where: str, value: Any) -> None:
                                f"as x.cpu() in PyTorch, x.get() in CuPy, jax.device_get(x) in JAX")
 
 
-def as_array(name: str, value: Any) -> np.ndarray:
-    """The array behind an argument of a call, without copying. Raises InputError for what is no array, InputDeviceError for
-    one on another device."""
+def check_unmasked(where: str, value: Any) -> None:
+    """Raise InputError for a masked array: nothing that is computed knows of a mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputError(f"{where}: expected an array without a mask, got a {type(value).__name__}; put numbers where it is "
+                         f"masked, such as x.filled(0), or take x.data")
+
+
+def as_array(name: str, value: Any, spec: TensorSpec | None = None) -> np.ndarray:
+    """The array behind an argument of a call, without copying.
+
+    `spec`: of an input; one of rank 0 may be a Python number. Raises InputError for what is no array and for a masked one,
+    InputDeviceError for one on another device, DTypeError for a number that the input does not hold.
+    """
     if isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray:  # a call makes no text for a plain array
+            check_unmasked(f"input {name!r}", value)
         return value.view(np.ndarray)
     if isinstance(value, np.generic):
         return np.asarray(value)
+    if spec is not None and not spec.shape and isinstance(value, (bool, int, float)):
+        return scalar(f"input {name!r}", spec, value)
     check_on_host(f"input {name!r}", value)
     if hasattr(value, "__dlpack__"):
         try:

@@ -61,7 +61,7 @@ class _Symbol(_Atom):
 
     def __init__(self, name: str, low: int, high: int):
         usual = (low, high) == (1, MOST_SIZE)
-        super().__init__(_quoted(name) + ("" if usual else f"[{low}..{high}]"), low, high, 1)
+        super().__init__(quoted(name) + ("" if usual else f"[{low}..{high}]"), low, high, 1)
         self.name = name
 
 
@@ -556,11 +556,11 @@ def shape_at(shape: tuple[int | Expr, ...], sizes: Mapping[str, int]) -> tuple[i
 _WORD = re.compile(r"[^\W\d][\w.:]*")
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A symbol's name as a text of sizes has it: in double quotes where it is no word."""
     if _WORD.fullmatch(name) and name not in ("min", "max"):
         return name
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _text(x: int | Expr, full: bool) -> str:
@@ -580,7 +580,7 @@ def _is_simple(x: Expr) -> bool:
 
 def _atom_text(a: _Factor, full: bool) -> str:
     if isinstance(a, _Symbol):
-        return a.key if full else _quoted(a.name)
+        return a.key if full else quoted(a.name)
     if isinstance(a, Quotient):
         return f"{_inner(a.over, full)}/{_inner(a.under, full)}"
     return f"{a.word}({', '.join(_text(p, full) for p in a.parts)})"

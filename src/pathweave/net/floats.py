@@ -68,6 +68,39 @@ def numbers_of(array: np.ndarray, dtype: str = "") -> np.ndarray:
     return from_bf16(bits_of(array)) if "bf16" in (dtype, {"bfloat16": "bf16"}.get(array.dtype.name)) else array
 
 
+def scalar(where: str, spec: TensorSpec, value: bool | int | float) -> np.ndarray:
+    """A Python number for an input of rank 0, in the input's element type, bfloat16 as bits.
+
+    True and False are for bool; whole numbers for integers and, where they are exact there, floats; others for floats alone,
+    rounded to the nearest. Raises DTypeError for every other one, and for one that is too large.
+    """
+    dtype = np.dtype(numpy_dtype(spec.dtype))
+    with np.errstate(all="ignore"):
+        if isinstance(value, bool) or dtype.kind == "b":
+            fits = isinstance(value, bool) and dtype.kind == "b"
+        elif dtype.kind == "f" or spec.dtype == "bf16":
+            try:
+                wide = float(value)
+            except OverflowError:
+                wide = np.inf
+            bits = to_bf16(np.array(wide)) if spec.dtype == "bf16" else np.array(wide, dtype)
+            number = float(from_bf16(bits) if spec.dtype == "bf16" else bits)
+            fits = number == value if isinstance(value, int) else np.isfinite(number) or not np.isfinite(value)
+            if fits:
+                return bits
+        else:
+            fits = isinstance(value, int) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+    if not fits:
+        raise DTypeError(f"{where}: expected a number that {spec} holds, got the {type(value).__name__} {_cut(value)}; give "
+                         f"another one, or a NumPy array of the element type that is declared")
+    return np.array(value, dtype)
+
+
+def _cut(value: int | float) -> str:
+    """A number in a message; `str` refuses integers of thousands of digits."""
+    return f"of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 128 else repr(value)
+
+
 def taken(where: str, spec: TensorSpec, array: np.ndarray) -> np.ndarray:
     """What a caller gave for an input, in the input's element type, bfloat16 as bits.
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Mapping, cast
 
 from ..errors import ModelError
-from .dim import Expr, highest
+from .dim import Expr, highest, quoted
 from .scales import Scale
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TensorSpec:
         return self if self.bound else TensorSpec(self.dtype, tuple(map(highest, self.dims)))
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        return f"{self.dtype}[{','.join(quoted(d) if isinstance(d, str) else str(d) for d in self.shape)}]"
 
 
 @dataclass(frozen=True)

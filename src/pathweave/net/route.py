@@ -74,7 +74,7 @@ class Route:
         try:
             check_number_of_threads(self.threads)
             accuracy_rank(self.accuracy)
-        except (InputError, ModelError) as e:
+        except InputError as e:
             raise RouteError(f"route: {e}; tune again") from None
 
     def __repr__(self) -> str:

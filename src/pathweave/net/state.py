@@ -5,7 +5,7 @@ The plan knows nothing of it: for a plan such an input and such an output are li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,7 +94,7 @@ def _checked(name: str, spec: TensorSpec, state: State) -> State:
     """A state with an initial value that is one of its input. Raises InputError, DTypeError."""
     where = f"states: the initial value of {name!r}"
     if state.initial is not None:
-        array = taken(where, spec, as_array(name, state.initial))
+        array = taken(where, spec, as_array(name, state.initial, spec))
         _check_shape(where, spec, array.shape)
         if array.flags.writeable or not array.flags.c_contiguous:
             array = array.copy("C")
@@ -163,6 +163,16 @@ def _statement(states: Mapping[str, Any], name: str, what: str) -> State:
 def _listed(states: Mapping[str, Any], inputs: Mapping[str, TensorSpec]) -> str:
     named = ", ".join(f"{n!r} {inputs[n]}" for n in states if n in inputs)
     return f"the states are {named or 'none'}"
+
+
+def first_sizes(symbols: Iterable[str], inputs: Mapping[str, TensorSpec], states: Container[str]) -> dict[str, int]:
+    """Sizes with which states may well begin, by symbol, as an example: a cache begins empty.
+
+    A symbol has size 0 where it is in states alone and is no first dimension, which is the batch; else 1.
+    """
+    beside = {d for n, spec in inputs.items() if n not in states for d in spec.shape}
+    beside |= {spec.shape[0] for spec in inputs.values() if spec.shape}
+    return {s: 1 if s in beside else 0 for s in symbols}
 
 
 def check_layouts(states: Mapping[str, State], layouts: Mapping[str, str], inputs: Mapping[str, TensorSpec]) -> None:

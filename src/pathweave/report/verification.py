@@ -10,6 +10,7 @@ import numpy as np
 
 from ..net.accuracy import accuracy_rank
 from ..net.compare import Agreement, Channel, Channels, Place, comparable, compare, fits, largest_difference
+from ..profiling.rounds import block_runs
 from ..runtime.inputs import as_declared
 from ..words import counted
 from .agreement import layer_errors, least_accurate, same_class, worst
@@ -51,7 +52,8 @@ class Output:
 @dataclass
 class Verification:
     """What `verify` found. `below`: a routine below class f32 runs, so that RMS counts. `best_class`: [rows of scores whose
-    best class is the same, all rows]. `layers`: the worst row of every layer."""
+    best class is the same, all rows]. `layers`: the worst row of every layer. `blocks`: how often each block ran on all samples
+    together."""
 
     outputs: list[Output]
     accuracy: str
@@ -59,6 +61,7 @@ class Verification:
     below: bool
     best_class: list[int] = field(default_factory=lambda: [0, 0])
     layers: list[dict[str, Any]] = field(default_factory=list)
+    blocks: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -99,6 +102,9 @@ def verify(plan: Any, inputs: Iterable[Arrays], reference: Callable[[Arrays], Ar
         tell(i)
         declared = as_declared(plan.bound, sample)
         wanted, got = reference(declared), as_declared(plan.bound, session.run(sample))
+        counts = session.counts() if plan.bound.flat.blocks else None
+        for block, n in block_runs(plan, counts).items() if counts else ():
+            result.blocks[block] = result.blocks.get(block, 0) + n
         for name, judge in found.items():
             judge.take(i, got[name], wanted[name])
             same = same_class(got[name], wanted[name]) or (0, 0)
@@ -192,6 +198,12 @@ def sentences(result: Verification, advise_data: bool) -> list[str]:
     if advise_data and (lines or result.conditioned):
         lines.append("the inputs were random numbers, which need not be like those that the model is made for: give real ones "
                      "with --data FILE.npz")
+    if result.blocks:
+        ran = ", ".join(f"{block} {n}" for block, n in result.blocks.items() if n)
+        lines += [f"runs of blocks on all samples: {ran or 'none'}"]
+    if unrun := [block for block, n in result.blocks.items() if not n]:
+        lines.append(f"blocks that never ran, so that nothing in them was compared: {', '.join(unrun)}; inputs that reach them "
+                     "can be given with --data FILE.npz")
     whole = result.worst
     measure = f"relative RMS difference {whole.rms:.2e}" if result.below else \
         f"largest difference {whole.largest:.2e} of the largest output"

@@ -193,7 +193,7 @@ def sample_arrays(net: Net, where: str, sample: Any, layouts: Mapping[str, str])
     sample, arrays = by_name(where, net.inputs, sample), {}
     for name, spec in net.inputs.items():
         try:
-            array = as_array(name, sample[name])
+            array = as_array(name, sample[name], spec)
         except InputError as e:
             raise type(e)(f"{where}, {e}") from e
         arrays[name] = array[None] if array.ndim == of_caller(spec, layouts.get(name)).rank - 1 else array

@@ -181,14 +181,14 @@ class LoadedModel(Model):
         from ..files.pipeline import output_specs
         return output_specs(self.main)
 
-    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *more: ArrayLike, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run the main net: an array or a dict in, an array or a dict out; see `Session`.
 
         An input that has a default value (`meta["default_inputs"]`) may be left out or given. Raises InputError for a model
         with states, among others.
         """
         self._check_stateless("call")
-        return self.for_inputs(named or inputs).runnable()(inputs, out=out, **named)
+        return self.for_inputs(named or inputs).runnable()(inputs, *more, out=out, **named)
 
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Run the main net; always a dict by name."""

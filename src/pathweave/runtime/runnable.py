@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError, RouteError, UnfitSizesError
 from ..locks import lock
 from ..meaning.opened import OpenNet
-from ..net.arguments import as_array, by_name
+from ..net.arguments import as_array, by_name, of_call
 from ..net.border import logical_shapes
 from ..net.net import Net, TensorSpec
 from ..net.route import Route
@@ -194,7 +194,7 @@ class Runnable:
 
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
-        arrays = {n: as_array(n, array) for n, array in by_name("call", self.net.inputs, inputs).items()}
+        arrays = {n: as_array(n, a, self.net.inputs[n]) for n, a in by_name("call", self.net.inputs, inputs).items()}
         threads = self.threads
         shapes = {n: a.shape for n, a in arrays.items()}
         declared = logical_shapes(self.net.inputs, self.layouts, shapes) if self.layouts else shapes
@@ -216,12 +216,15 @@ class Runnable:
             entry = self._entry(matched, threads)
         try:
             return entry.call(arrays, out)
-        except UnfitSizesError:  # of contents, for which no plan does
+        except UnfitSizesError as e:  # of contents, for which no plan does
             with self._building:
                 self._open.fits(unfit)
                 if unfit:
                     self._drop(key)
-            raise
+            if not e.needs:
+                raise
+            raise UnfitSizesError(f"call: no plan does for the sizes that were met: {e.needs}; correct the contents of the "
+                                  "inputs that they come from", e.needs) from e.__cause__
 
     def _run_open(self, shapes: dict[str, tuple[int, ...]], threads: int, arrays: Mapping[str, Any], out: Any,
                   unfit: list[tuple[OpenPlan, dict[str, int]]]) -> dict[str, np.ndarray] | None:
@@ -283,13 +286,10 @@ class Runnable:
     def shapes_of(self, arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs, as they are declared, from a caller's arrays. Raises InputError where they do not fit."""
         from ..meaning.evaluate import match_arrays
-        return match_arrays(self.net.inputs, self.layouts, {n: as_array(n, a).shape for n, a in arrays.items()})
+        inputs = self.net.inputs
+        return match_arrays(inputs, self.layouts, {n: as_array(n, a, inputs.get(n)).shape for n, a in arrays.items()})
 
-    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *more: ArrayLike, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
-        if named:
-            if inputs is not None:
-                raise InputError("call: expected one array or dict, or arrays by keyword, got both")
-            inputs = named
-        results = self.run(inputs, out)
+        results = self.run(of_call("call", inputs, more, named), out)
         return next(iter(results.values())) if len(results) == 1 else results

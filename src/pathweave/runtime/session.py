@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import DeviceError, DTypeError, Error, InputError, OutOfMemoryError, UnfitSizesError
 from ..locks import lock
-from ..net.arguments import as_array, by_name, check_on_host
+from ..net.arguments import as_array, by_name, check_on_host, check_unmasked, of_call
 from ..net.border import advice
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import Format, numpy_dtype, physical_shape
@@ -28,7 +28,8 @@ class Session:
     in the model's order. Contiguous arrays, and tensors that offer DLPack on the CPU, are read in place; other strides
     are copied. Shapes are those of the layouts that the bound net states (`BoundNet.array_shape`). Element types must be
     those of the model; float16 and bfloat16 inputs take float32 as well, rounded to the nearest. bfloat16 is that of
-    ml_dtypes, or its bits as uint16. Raises InputError, DTypeError, InputDeviceError, OutOfMemoryError, DeviceError.
+    ml_dtypes, or its bits as uint16. An input without dimensions may be a Python
+    number. Raises InputError, DTypeError, InputDeviceError, OutOfMemoryError, DeviceError.
     """
 
     def __init__(self, plan: Plan):
@@ -54,17 +55,13 @@ class Session:
         raise InputError("a session holds memory of this process and is not pickled or copied: make another one of its plan, "
                          "session.plan.session(); for another process pickle the model")
 
-    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *more: ArrayLike, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be written.
 
         Fresh arrays are returned unless `out` holds them; a dict may give some of the outputs. The interpreter's lock
         is released while the net runs.
         """
-        if named:
-            if inputs is not None:
-                raise InputError("session: expected one array or dict, or arrays by keyword, got both")
-            inputs = named
-        results = self.run(inputs, out)
+        results = self.run(of_call("session", inputs, more, named), out)
         return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
 
     def run(self, inputs: Inputs, out: Inputs = None) -> dict[str, np.ndarray]:
@@ -96,7 +93,8 @@ class Session:
             return run(arrays, self._written(results), sizes) if self._open else run(arrays, self._written(results))
         except native().UnfitSizes as e:
             raise UnfitSizesError(f"session: the plan does not do for the sizes that were met: {e}; correct the contents of "
-                                  "the inputs that they come from, or call the model, which looks for a plan that does") from e
+                                  "the inputs that they come from, or call the model, which looks for a plan that does",
+                                  str(e)) from e
         except Error as e:  # of the NumPy meaning of a layer, which does not know whose it is
             where = next((note for note in getattr(e, "__notes__", ()) if note.startswith("raised in step")), "")
             e.args = (f"session: {where.removeprefix('raised in ')}{': ' if where else ''}{e}", *e.args[1:])
@@ -140,7 +138,7 @@ class Session:
             if self._open is None:
                 arrays = [self._array(*entry, array) for entry, array in zip(self._inputs, given.values())]
                 return arrays, self._places(out, arrays, self._early), ()
-            plain = [v if type(v) is np.ndarray else as_array(n, v) for n, v in given.items()]
+            plain = [v if type(v) is np.ndarray else as_array(n, v, self.plan.inputs[n]) for n, v in given.items()]
             now = self._open.at([a.shape for a in plain])
             arrays = [self._array(name, shape, dtype, spec, array)
                       for (name, _, dtype, spec), shape, array in zip(self._inputs, now.inputs, plain)]
@@ -155,7 +153,7 @@ class Session:
     # ---- inputs ----
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype, spec: TensorSpec, value: Any) -> np.ndarray:
-        array = value if type(value) is np.ndarray else as_array(name, value)
+        array = value if type(value) is np.ndarray else as_array(name, value, spec)
         if array.dtype != dtype:
             array = taken(f"input {name!r}", spec, array)
         if array.shape != shape:
@@ -204,6 +202,8 @@ def _check_out(name: str, shape: tuple[int, ...], dtype: np.dtype, array: Any, f
     if not isinstance(array, np.ndarray):
         check_on_host(where, array)
         raise InputError(f"{where}: expected a NumPy array of {dtype} {shape}, got {type(array).__name__}")
+    if type(array) is not np.ndarray:
+        check_unmasked(where, array)
     if array.dtype != dtype and not (dtype.name == "bfloat16" and array.dtype == np.uint16):
         raise DTypeError(f"{where}: expected element type {dtype}, got {array.dtype}")
     if array.shape != shape:

@@ -12,12 +12,13 @@ from ..errors import InputError, OpenSizesError, OutOfMemoryError
 from ..locks import lock
 from ..meaning.evaluate import match_arrays, match_symbols
 from ..net import memory
-from ..net.arguments import as_array, by_name
+from ..net.arguments import as_array, by_name, of_call
 from ..net.border import logical_shapes
 from ..net.floats import host_dtype, taken
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from ..net.size import check_value, size_bytes
+from ..net.state import first_sizes
 from .arguments import Inputs, Shapes
 from .layouts import laid_out
 
@@ -56,14 +57,10 @@ class StatefulSession:
 
     # ---- calls ------------------------------------------------------------------------------------------------------
 
-    def __call__(self, inputs: Inputs = None, /, *, out: Inputs = None, **named: ArrayLike) -> Any:
+    def __call__(self, inputs: Inputs = None, /, *more: ArrayLike, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once and keep the states. `inputs`: array or dict; or arrays by keyword. `out`: array or dict of arrays to be
         written, of outputs that no state takes."""
-        if named:
-            if inputs is not None:
-                raise InputError("session: expected one array or dict, or arrays by keyword, got both")
-            inputs = named
-        results = self.run(inputs, out)
+        results = self.run(of_call("session", inputs, more, named), out)
         return results[self._results[0]] if len(self._results) == 1 else results
 
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
@@ -137,7 +134,7 @@ class StatefulSession:
             raise InputError(f"set_state: {', '.join(map(repr, unknown))}: no state; the states are "
                              f"{', '.join(f'{n!r} {s}' for n, s in self._specs.items())}")
         try:
-            copies = {n: np.array(taken(f"set_state: {n!r}", self._specs[n], as_array(n, a)), order="C")
+            copies = {n: np.array(taken(f"set_state: {n!r}", self._specs[n], as_array(n, a, self._specs[n])), order="C")
                       for n, a in arrays.items()}
         except MemoryError as e:
             raise OutOfMemoryError(f"set_state: no memory for copies of the arrays: {e}") from e
@@ -156,10 +153,11 @@ class StatefulSession:
         for name, state in self._states.items():
             begin = state.begins(self._specs[name])
             specs[name] = TensorSpec(begin.dtype, tuple(sizes.get(d, d) if isinstance(d, str) else d for d in begin.shape))
-            missing.update({d: name for d in specs[name].shape if isinstance(d, str)})
+            missing = {**{d: name for d in specs[name].shape if isinstance(d, str)}, **missing}
         if missing:
             listed = ", ".join(f"{n!r} is {self._specs[n]}" for n in dict.fromkeys(missing.values()))
-            example = ", ".join(f"{d!r}: 1" for d in missing)
+            likely = first_sizes(missing, self.model.main.inputs, self._states)
+            example = ", ".join(f"{d!r}: {size}" for d, size in likely.items())
             raise OpenSizesError(f"session: the size of {', '.join(map(repr, missing))} is not known, with which states begin "
                                  f"({listed}); give it, such as model.session({{{example}}}), or an initial value, such as "
                                  f"model.with_states(initial={{{next(iter(missing.values()))!r}: array}}).session()",

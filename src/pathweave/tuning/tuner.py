@@ -296,7 +296,7 @@ class Tuner:
         ordered = sorted(race.rounds)
         self.speed = {"median": factor, "slowest": factor / quantile(ordered, 0.9), "fastest": factor / quantile(ordered, 0.1),
                       "interrupted": max(0.0, 1.0 - race.winner.level / race.winner.median)}
-        race.table = [racer.row() for racer in race.racers]
+        race.table = [{**racer.row(), "kept": racer is race.winner} for racer in race.racers]
 
     # ---- steps again, in place --------------------------------------------------------------------------------------
 
