@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
+from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError, ShapeError
 from ..locks import lock
 from ..net.arguments import as_array
 from ..net.border import checked_layouts, in_layout
@@ -330,26 +331,40 @@ class LoadedModel(Model):
     def save(self, path: Path, packed: bool = False) -> None:
         """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError).
 
-        `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
-        default shapes. Loading then maps them instead of packing anew, and processes share their memory; the file grows
-        by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
-        are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
-        says how many were written, and how many left out.
+        `packed`: also the weights as the kernels of this machine read them: of the plans that are kept, of those for the shapes
+        that routes were made for, and of that for the default shapes. Raises OpenSizesError where there is none of these: call
+        the model before, or make a plan. Loading then maps them instead of packing anew, and processes share their memory; the
+        file grows by their size (as much again, four times for Winograd), and is worth that on the same machine only:
+        elsewhere they are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to
+        themselves: `notes` then says how many were written, and how many left out.
         """
         from ..files.model import check_name, save
         check_name(path)
         weights = None
         if packed:
             from .packed import collect, summary
-            try:
-                self.plan()
-            except OpenSizesError:  # there are no default shapes: those that were used
-                if not self.runnable().kept_plans():
-                    raise
-            plans = self.runnable().kept_plans()
+            plans = self._plans_to_pack()
             weights = collect(self.nets, plans)
             self._written = [summary(weights, plans)]
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights, self.layouts, self.states), path)
+
+    def _plans_to_pack(self) -> list[Plan]:
+        """Plans for the shapes that routes were made for and the default ones, and those that are kept. Raises OpenSizesError
+        where there is none."""
+        plans = self.runnable().kept_plans()
+        for shapes in (route.shapes for route in self.routes.values()):
+            with contextlib.suppress(InputError, ShapeError):  # what a file says need not fit
+                plans += [self.plan(shapes=shapes)] if shapes else []
+        try:
+            plans.append(self.plan())
+        except OpenSizesError as e:
+            if not plans:
+                listed, sizes = ", ".join(map(repr, e.symbols)), ", ".join(f"{s!r}: 16" for s in e.symbols)
+                raise OpenSizesError(f"save: packed weights are those of plans, and it is not known for which shapes: the size "
+                                     f"of {listed} is open ({e.inputs}), and no route says for which it was made; make a plan "
+                                     f"before, model.plan(shapes={{{sizes}}}), or save without packed=True", e.symbols,
+                                     e.inputs) from e
+        return list(dict.fromkeys(plans))
 
     def __reduce__(self) -> tuple:
         """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..net.accuracy import accuracy_rank
 from ..net.problem import Problem
-from ..net.route import Choice, Conversion, Route
+from ..net.route import Choice, Conversion, Route, noted
 from ..words import counted
 from . import catalogue
 from .bound import BoundNet
@@ -122,7 +122,7 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
         old, new = route.layers.get(name), choice_of(choices[name])
         same = old is not None and (old.routine, old.variant) == (new.routine, new.variant)
         layers[name] = dataclasses.replace(old, ins=new.ins, outs=new.outs) if same and old else new
-    notes: dict[str, Any] = {**route.notes, "replaced": replaced}
+    notes: dict[str, Any] = {**route.notes, **noted(bound.shapes), "replaced": replaced}
     if threads != route.threads:
         notes["carried_threads"] = route.threads
     if route.signature != bound.signature:
