@@ -25,6 +25,7 @@ from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
 from .bound import BoundNet
 from .plan import Plan
+from .routes import check_of_net
 from .runnable import Runnable, check_threads
 from .session import Session
 from .state import StatefulSession
@@ -248,11 +249,12 @@ class LoadedModel(Model):
     def add_route(self, route: Route) -> None:
         """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it.
 
-        Raises RouteError for what is no Route.
+        Raises RouteError for what is no Route, and for the route of another model.
         """
         if not isinstance(route, Route):
             raise RouteError(f"add_route: expected a Route, got {type(route).__name__}; Route.from_json makes one of plain "
                              f"data")
+        check_of_net("add_route", route, self.main, self.bind)
         self.routes.pop(route.signature, None)
         self.routes[route.signature] = route
         if "main" in self._runnables:
