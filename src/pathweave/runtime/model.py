@@ -24,6 +24,7 @@ from ..words import counted
 from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
 from .bound import BoundNet
+from .fitting import check_fit
 from .plan import Plan
 from .routes import check_of_net
 from .runnable import Runnable, check_threads
@@ -421,7 +422,7 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     `states`: input -> the output whose value it gets in the next call, beside those in the file; see `LoadedModel.with_states`.
     `options`: of an ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of a `.pw` file: `mapped=False`
     (read a copy).
-    Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
+    Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError; ShapeError for `shapes` that do not fit the model.
     """
     if isinstance(path, Model):
         from ..importers import check_options
@@ -443,6 +444,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     changed = model.states if states is None else changed_states(model.states, nets["main"].inputs, states)
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen, changed), threads)
     loaded.imported = {n: dict(Counter(layer.kind for layer in net.layers)) for n, net in model.nets.items()}
+    if options.get("shapes"):
+        check_fit(loaded.main, "load")
     if model.meta.get("default_inputs") and _can_reopen(path):
         given = list(options.pop("default_inputs", ()))
         loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)
