@@ -166,6 +166,20 @@ def test_integers_are_those_that_the_net_can_mean(tmp_path, build, dtype, expect
     assert ids.min() == least and largest - ids.max() <= (largest - least) / 20 and ids.max() <= largest
 
 
+def test_a_count_of_topk_is_one_that_the_axis_has(tmp_path):
+    """0 leaves nothing for the layers behind, and more than there are is an error."""
+    from pathweave.runtime.inputs import integer_range, random_inputs
+    from pathweave.runtime.model import load
+    nodes = [helper.make_node("TopK", ["x", "k"], ["v", "i"]), helper.make_node("ArgMax", ["v"], ["y"], axis=1)]
+    file = write(tmp_path / "m.onnx", nodes, [info("x", TensorProto.FLOAT, [2, 9]), info("k", TensorProto.INT64, [1])],
+                 [info("y", TensorProto.INT64)], {})
+    model = load(file, threads=1)
+    assert integer_range(model.bind(), "k") == (1, 9)
+    for seed in range(20):
+        inputs = random_inputs(model.bind(), seed)
+        np.testing.assert_array_equal(model(inputs), np.zeros((2, 1)))  # the largest is the first
+
+
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 def test_flipped_weights_are_found(pw, digits, tmp_path):
