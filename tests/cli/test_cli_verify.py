@@ -166,6 +166,20 @@ def test_integers_are_those_that_the_net_can_mean(tmp_path, build, dtype, expect
     assert ids.min() == least and largest - ids.max() <= (largest - least) / 20 and ids.max() <= largest
 
 
+def test_a_count_of_topk_is_one_that_the_axis_has(tmp_path):
+    """0 leaves nothing for the layers behind, and more than there are is an error."""
+    from pathweave.runtime.inputs import integer_range, random_inputs
+    from pathweave.runtime.model import load
+    nodes = [helper.make_node("TopK", ["x", "k"], ["v", "i"]), helper.make_node("ArgMax", ["v"], ["y"], axis=1)]
+    file = write(tmp_path / "m.onnx", nodes, [info("x", TensorProto.FLOAT, [2, 9]), info("k", TensorProto.INT64, [1])],
+                 [info("y", TensorProto.INT64)], {})
+    model = load(file, threads=1)
+    assert integer_range(model.bind(), "k") == (1, 9)
+    for seed in range(20):
+        inputs = random_inputs(model.bind(), seed)
+        np.testing.assert_array_equal(model(inputs), np.zeros((2, 1)))  # the largest is the first
+
+
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 def test_flipped_weights_are_found(pw, digits, tmp_path):
@@ -190,3 +204,29 @@ def test_packed_weights_that_are_not_written_are_told(pw, digits, heldout, tmp_p
     plain = pw("tune", digits, "--budget", 0, "--threads", 1, "-o", tmp_path / "f.pw", "--packed", "--json").json
     (note,) = [n for n in plain["notes"] if n.startswith("packed weights")]
     assert int(note.split()[2]) > 0
+
+
+def test_packed_weights_of_open_sizes_are_those_of_the_tuned_shape(pw, tmp_path):
+    import onnx
+    w = numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", c, "H", "W"]) for n, c in (("x", 3), ("y", 8)))
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4)], "g", [x], [y], [w])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    done = pw("tune", tmp_path / "m.onnx", "-s", "H=9", "-s", "W=9", "--budget", 0, "--packed", "-o", tmp_path / "m.pw",
+              "--routine", "conv2/im2col", "--json")
+    assert done.code == 0, done.err
+    (note,) = [n for n in done.json["notes"] if n.startswith("packed weights")]
+    assert int(note.split()[2]) == 1
+
+
+def test_a_tuned_model_is_written_without_packed_weights_where_there_is_no_way_to_have_them(pw, digits, tmp_path, monkeypatch):
+    from pathweave import load
+    from pathweave.errors import OutOfMemoryError
+    from pathweave.runtime import packed
+
+    def fail(*_):
+        raise OutOfMemoryError("no memory for them")
+    monkeypatch.setattr(packed, "collect", fail)
+    done = pw("tune", digits, "--budget", 0, "--threads", 1, "-o", tmp_path / "m.pw", "--packed")
+    assert done.code == 0 and "written without packed weights: no memory for them" in done.err
+    assert "1 tuned route" in repr(load(tmp_path / "m.pw"))

@@ -207,14 +207,19 @@ def test_what_no_file_may_hold_is_refused():
     assert {signature for _, signature, state in lines if state == "refused"} >= {"spmm/dense", "masks", "blocks"}
 
 
-def test_a_model_whose_sizes_are_open_is_saved_with_what_was_used(tmp_path):
+def of_open_sizes():
+    """The network with symbols for its image's sizes."""
     import onnx
     proto = onnx.load_from_string(convolutions(batch=1))
     for dim in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
         dim.dim_param = f"size{dim.dim_value}"
     del proto.graph.value_info[:]
-    model = pw.load(proto.SerializeToString(), threads=2)
-    with pytest.raises(pw.errors.OpenSizesError):  # nothing was used yet, and there are no sizes to begin with
+    return pw.load(proto.SerializeToString(), threads=2)
+
+
+def test_a_model_whose_sizes_are_open_is_saved_with_what_was_used(tmp_path):
+    model = of_open_sizes()
+    with pytest.raises(pw.errors.OpenSizesError, match=r"make a plan before, model.plan\(shapes=\{'size16': 16\}\)"):
         model.save(tmp_path / "none.pw", packed=True)
     spec = model.inputs["x"]
     x = np.ones([d if isinstance(d, int) else 12 for d in spec.shape], np.float32)
@@ -223,6 +228,32 @@ def test_a_model_whose_sizes_are_open_is_saved_with_what_was_used(tmp_path):
     again = pw.load(tmp_path / "used.pw", threads=2)
     assert again.packed.packings
     np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_a_model_whose_sizes_are_open_is_saved_with_those_of_its_routes(tmp_path):
+    """The shapes for which a route was made are kept with it, in a file too; what is no shape is none."""
+    model, x = of_open_sizes(), np.ones((1, 3, 12, 12), np.float32)
+    model.add_route(pw.default_route(model, shapes={"x": x.shape}))
+    model.save(tmp_path / "first.pw", packed=True)
+    model.save(tmp_path / "plain.pw")
+    again = pw.load(tmp_path / "plain.pw", threads=2)
+    again.save(tmp_path / "second.pw", packed=True)
+    for name in ("first.pw", "second.pw"):
+        loaded = pw.load(tmp_path / name, threads=2)
+        np.testing.assert_array_equal(loaded(x), model(x))
+        count = len(loaded.packed.packings)
+        assert count and f"{count} of {count} packed weights of the file are in use" in loaded.notes
+
+
+@pytest.mark.parametrize("shapes", [{"x": [1, 3, 0.5, 4]}, {"x": [1, 5, 12, 12]}, {"z": [1]}, {"x": 3}, [1, 3, 12, 12], "x", {},
+                                    {"x": [1, 3, True, 4]}, {"x": [1, 3, -1, 4]}])
+def test_shapes_of_routes_that_do_not_fit_are_none(tmp_path, shapes):
+    model = of_open_sizes()
+    route = pw.default_route(model, shapes={"x": (1, 3, 12, 12)})
+    model.add_route(dataclasses.replace(route, notes={"shapes": shapes}))
+    with pytest.raises(pw.errors.OpenSizesError, match="save: packed weights"):
+        model.save(tmp_path / "none.pw", packed=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("field, value", [

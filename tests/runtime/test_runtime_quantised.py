@@ -92,7 +92,7 @@ def test_groups_give_the_same_scales(classifier, monkeypatch):
     whole = dict(classifier.calibrate(images(2)).quantisation["main"])
     monkeypatch.setattr(calibration, "GROUP_BYTES", 1)  # every value has a plan of its own
     made = []
-    monkeypatch.setattr(calibration.Recorder, "_part", lambda self, values, part=calibration.Recorder._part:
+    monkeypatch.setattr(calibration.BoundNet, "up_to", lambda self, values, part=calibration.BoundNet.up_to:
                         made.append(values) or part(self, values))
     again = classifier.calibrate(images(2)).quantisation["main"]
     assert len(made) == len(whole) - 1 and all(len(v) == 1 for v in made)

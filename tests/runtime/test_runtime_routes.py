@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import pathweave as pw
 from pathweave.errors import Error, RouteError
@@ -304,3 +305,72 @@ def test_what_is_no_route_is_refused(classifier):
         with pytest.raises(RouteError, match="add_route: expected a Route"):
             classifier.add_route(wrong)
     assert not classifier.routes
+
+
+# ---- routes of other models -----------------------------------------------------------------------------------------
+
+def onnx_net(nodes: list, shape: list, *outputs: str, weights: tuple = ()) -> bytes:
+    infos = [helper.make_tensor_value_info(v, TensorProto.FLOAT, None) for v in outputs]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], infos,
+                              [numpy_helper.from_array(a, n) for n, a in weights])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.fixture
+def foreign():
+    """A route of another model, for shapes that the classifier takes too."""
+    nodes = [helper.make_node("Sin", ["x"], ["a"], "sine"), helper.make_node("Exp", ["a"], ["y"], "exp")]
+    return pw.default_route(onnx_net(nodes, ["N", 3, 16, 16], "y"), 1)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_route_of_another_model_is_refused(classifier, route, foreign, noted):
+    """Whether it has no layer in common with the model, or some; `noted`: it says for which shapes it was made."""
+    name, choice = next(iter(route.layers.items()))
+    mixed = dataclasses.replace(foreign, layers={**foreign.layers, name: choice})
+    for wrong in (foreign, mixed, dataclasses.replace(mixed, signature=route.signature)):
+        wrong = wrong if noted else dataclasses.replace(wrong, notes={})
+        with pytest.raises(RouteError, match=r"plan: the route names 2 layers that this model does not have: 'exp', 'sine'"):
+            pw.plan(classifier, wrong, shapes={"N": 2})
+        with pytest.raises(RouteError, match="add_route: the route names 2 layers that this model does not have"):
+            classifier.add_route(wrong)
+    assert not classifier.routes
+
+
+def test_a_route_of_no_layer_is_refused(classifier, route):
+    for noted in (route.notes, {}):
+        none = dataclasses.replace(route, layers={}, notes=noted)
+        with pytest.raises(RouteError, match="plan: the route covers none of the"):
+            classifier.plan(none, shapes={"N": 2})
+        with pytest.raises(RouteError, match="add_route: the route covers none of the"):
+            classifier.add_route(none)
+
+
+def test_a_model_of_which_binding_leaves_nothing_takes_its_route():
+    """What depends on shapes alone is known once these are."""
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Cast", ["s"], ["y"], to=1)]
+    model = pw.load(onnx_net(nodes, ["N", 3], "y"))
+    route = pw.default_route(model, shapes={"N": 4})
+    assert not route.layers
+    model.add_route(route)
+    for session in (model.plan(route, {"N": 4}).session(), model.session({"N": 4})):
+        np.testing.assert_array_equal(session(np.zeros((4, 3), np.float32)), [4, 3])
+
+
+def test_a_route_goes_to_shapes_at_which_a_model_has_other_layers():
+    """One branch or the other of an If, by the size of its input: each has a layer of its own, the Neg is that of both."""
+    branches = {n: helper.make_graph([helper.make_node(op, ["a"], [n], op)], n, [],
+                                     [helper.make_tensor_value_info(n, TensorProto.FLOAT, None)])
+                for n, op in (("then_branch", "Exp"), ("else_branch", "Sin"))}
+    nodes = [helper.make_node("Neg", ["x"], ["a"], "neg"), helper.make_node("Size", ["x"], ["s"]),
+             helper.make_node("Greater", ["s", "ten"], ["c"]), helper.make_node("If", ["c"], ["y"], "if", **branches)]
+    model = pw.load(onnx_net(nodes, ["N", 4], "y", weights=(("ten", np.int64(10)),)), threads=1)
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    few, many = ({layer.name for layer in model.bind({"N": n}).layers} for n in (2, 4))
+    assert few - many and many - few and few & many
+    for n in (2, 4):
+        route = pw.default_route(model, 1, shapes={"N": n})
+        np.testing.assert_allclose(model.plan(route, {"N": 4}).session()(x), np.exp(-x), rtol=1e-5)
+        np.testing.assert_allclose(model.plan(route, {"N": 2}).session()(x[:2]), np.sin(-x[:2]), rtol=1e-5)
+        model.add_route(route)
+        np.testing.assert_allclose(model(x), np.exp(-x), rtol=1e-5)

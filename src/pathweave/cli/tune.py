@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import Error, ModelFileError
 from ..words import counted
 from ._calibration import Calibrate, calibrate_with
 from ._errors import BadUse
@@ -79,7 +81,7 @@ def command(
         tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=budget, shapes=shapes,
                      restrict=allowed, progress=report)
     if out is not None:
-        tuned.save(out, packed)
+        _save(tuned, out, packed)
     route = tuned.route(shapes)
     plan = tuned.plan(route, shapes, route.threads)
     from ..runtime.inputs import random_inputs
@@ -93,6 +95,19 @@ def command(
                  _speed(facts), _seconds(facts["seconds"]),
                  *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
+
+
+def _save(tuned: Any, out: str, packed: bool) -> None:
+    """Write the tuned model, without packed weights where there is no way to have them: a warning says so."""
+    try:
+        tuned.save(out, packed)
+    except ModelFileError:
+        raise
+    except Error as e:
+        if not packed:
+            raise
+        tuned.save(out)
+        warnings.warn(f"{out} was written without packed weights: {e}", stacklevel=2)
 
 
 def _default_target(model: str) -> str:

@@ -232,6 +232,11 @@ class TopK(ValueKind):
         shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
         return [TensorSpec(x.dtype, shape), TensorSpec("i64", shape)]
 
+    def sensible(self, attrs: Mapping[str, Any], position: int, inputs: list[Any], constants: list[Any]) -> tuple[int,
+                 int] | None:
+        size = inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank)]
+        return (min(1, size), size) if position == 1 else None
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         attrs, (x,) = self.resolve(attrs, inputs)
         axis = axis_of(attrs["axis"], x.ndim)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import Error, OpenSizesError, SizeError
+from ..errors import Error, OpenSizesError, ShapeError, SizeError
 from ..layers.contents import FOLLOWED_ELEMENTS, resolve, resolve_open, sizes_made
 from ..net.conditions import Condition, recording
 from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of
@@ -34,13 +34,14 @@ class OpenShapes:
     other ones, or none, each with the values of the layers that ask for it. A size that no expression says, such as one that
     depends on contents, is a symbol of its own, named after the value and the axis: `y.2`. So is one with more than FEW_NODES
     parts after MOST_EFFORT, or where what is made of it would be too large. A value of which not even the rank is known has no
-    shape.
+    shape. `refusals`: layer -> why it fits no sizes, if what is assumed of them holds.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec]):
         self.specs = {n: TensorSpec(s.dtype, tuple(as_dim(d) for d in s.shape)) for n, s in inputs.items()}
         self.contents: dict[str, np.ndarray] = {}
         self.conditions: dict[Condition, list[str]] = {}
+        self.refusals: dict[str, ShapeError] = {}
         self.folding = Folding(effort=FOLLOWED_EFFORT)
         self._effort = 0
         self._outlines: dict[str, tuple[int | Expr, ...]] = {}
@@ -68,8 +69,10 @@ class OpenShapes:
             except SizeError:
                 self._simplify(layer)
                 found, conditions = self._followed(layer)
-        except (Error, *MEANING_ERRORS):
+        except (Error, *MEANING_ERRORS) as e:
             found, conditions = None, []
+            if isinstance(e, ShapeError):
+                self.refusals[layer.name] = e
         if found is None:
             outline = self._outline(layer)
             if outline is not None:
@@ -135,17 +138,8 @@ class OpenShapes:
         return found
 
     def representative(self, inputs: Mapping[str, TensorSpec]) -> dict[str, int] | None:
-        """Sizes of the inputs' symbols that stand for all others where one has to be named; None where none is found to fit.
-
-        1 for the first dimension of an input, the batch; for the others, one size of REPRESENTATIVE at a time.
-        """
-        batch = {s.shape[0] for s in inputs.values() if s.shape}
-        image = {s.shape[axis] for s in inputs.values() for axis in space_axes(usual_roles(s.rank))}
-        rest = [d for d in dict.fromkeys(d for s in inputs.values() for d in s.shape) if isinstance(d, str) and d not in batch]
-        ones = {d: 1 for d in batch if isinstance(d, str)}
-        usual = {d: REPRESENTATIVE[0] if d in image else REPRESENTATIVE[1] for d in rest}
-        return next((sizes for sizes in ({**ones, **usual}, *({**ones, **dict.fromkeys(rest, size)} for size in REPRESENTATIVE))
-                     if self.shapes_at(sizes)), None)
+        """Sizes of the inputs' symbols that stand for all others where one has to be named; None where none is found to fit."""
+        return next((sizes for sizes in trials(inputs) if self.shapes_at(sizes)), None)
 
     def _resolve(self, layer: Layer) -> Layer:
         """The layer with inputs that hold sizes in its attributes; what is not known of them are unknown numbers."""
@@ -233,6 +227,17 @@ class OpenShapes:
         if shape is None or len(shape) != 1 or shape[0] is None or shape[0] > FOLLOWED_ELEMENTS:
             return None
         return (None,) * shape[0]
+
+
+def trials(inputs: Mapping[str, TensorSpec]) -> Iterator[dict[str, int]]:
+    """Sizes of the inputs' symbols to try: 1 for the first dimension of an input, the batch; for the others, one size of
+    REPRESENTATIVE at a time."""
+    batch = {s.shape[0] for s in inputs.values() if s.shape}
+    image = {s.shape[axis] for s in inputs.values() for axis in space_axes(usual_roles(s.rank))}
+    rest = [d for d in dict.fromkeys(d for s in inputs.values() for d in s.shape) if isinstance(d, str) and d not in batch]
+    ones = {d: 1 for d in batch if isinstance(d, str)}
+    yield {**ones, **{d: REPRESENTATIVE[0] if d in image else REPRESENTATIVE[1] for d in rest}}
+    yield from ({**ones, **dict.fromkeys(rest, size)} for size in REPRESENTATIVE)
 
 
 def infer(net: Net) -> OpenShapes:

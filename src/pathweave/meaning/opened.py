@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import OpenSizesError, ShapeError
 from ..net.conditions import Condition
 from ..net.dim import MOST_SIZE, Expr, evaluate, highest, lowest, symbols_of
-from ..net.net import Net, TensorSpec
+from ..net.net import Layer, Net, TensorSpec
 
 #: What stands for a size that depends on contents and has no upper bound.
 UNBOUNDED_EXAMPLE = 16
@@ -59,6 +59,32 @@ class OpenNet:
             except (OpenSizesError, ArithmeticError):
                 pass
         return sizes
+
+    def up_to(self, values: list[str]) -> OpenNet:
+        """The layers that some values need, with those that find out sizes of theirs. The values are its outputs."""
+        net, wanted, layers, known = self.net, set(values), [], set(self.given)
+        for layer in reversed(net.layers):
+            if wanted.isdisjoint(layer.outputs):
+                continue
+            layers.append(layer)
+            wanted.update(v for v in layer.inputs if v)
+            names = self._sizes_of(layer)
+            known.update(names)
+            wanted.update(self.late[n][0] for n in names if n in self.late)
+        used = {*net.inputs, *net.constants, *(v for layer in layers for v in (*layer.inputs, *layer.outputs) if v)}
+        part = Net(net.inputs, list(values), layers[::-1], net.constants, {v: net.specs[v] for v in used if v in net.specs},
+                   scales=net.scales)
+        conditions = [c for c in self.conditions if c.names() <= known]
+        return OpenNet(part, self.given, {n: place for n, place in self.late.items() if n in known}, conditions,
+                       {c: self.asked[c] for c in conditions if c in self.asked})
+
+    def _sizes_of(self, layer: Layer) -> set[str]:
+        """Names of the symbols in a layer: of its values, its attributes, and the conditions that it asks for."""
+        sizes = [d for v in (*layer.inputs, *layer.outputs) if v for d in self.net.specs[v].dims]
+        for value in layer.attrs.values():
+            sizes += [d for d in (value if isinstance(value, tuple) else (value,)) if isinstance(d, Expr)]
+        asked = (c.names() for c, values in self.asked.items() if not set(layer.outputs).isdisjoint(values))
+        return {s.name for d in sizes for s in symbols_of(d)}.union(*asked)
 
     def at(self, sizes: Mapping[str, int]) -> Net:
         """The net at these sizes of all symbols. Raises ShapeError where a size divides by one that is 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,11 @@ from ..words import counted
 from .accuracy import accuracy_rank
 from .format import Format
 from .size import check_number_of_threads
+
+
+def noted(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """The note of a route that says for which shapes of the inputs it was made."""
+    return {"shapes": {name: list(shape) for name, shape in shapes.items()}}
 
 
 @dataclass
@@ -52,7 +58,7 @@ class Route:
 
     `signature` identifies the net and its shapes; a route for another signature is carried over layer by layer by
     routine id where the routine accepts the new problem. Times are nanoseconds. `regions`: entries of `layers` that stand
-    for several layers of the net -> the names of those.
+    for several layers of the net -> the names of those. `notes`: facts of its making; `shapes` among them.
     """
 
     signature: str
@@ -92,6 +98,16 @@ class Route:
         rows += [(c.value, c.routine, c.variant, str(c.source), str(c.target), html.milliseconds(c.predicted_ns))
                  for c in self.conversions]
         return html.table(repr(self)[1:-1], ("layer or value", "routine", "variant", "in", "out", "predicted"), rows)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]] | None:
+        """Shapes of the inputs that it was made for; None where its notes do not say."""
+        found = self.notes.get("shapes")
+        if not isinstance(found, dict) or not all(isinstance(shape, (list, tuple)) for shape in found.values()):
+            return None
+        sizes = [d for shape in found.values() for d in shape]
+        fine = all(isinstance(d, int) and not isinstance(d, bool) and d >= 0 for d in sizes)
+        return {name: tuple(shape) for name, shape in found.items()} if fine else None
 
     def covered(self) -> set[str]:
         """Names of the net's layers that it says how to compute, those inside regions too."""

@@ -169,7 +169,9 @@ def single(bound: BoundNet, layer: Layer) -> BoundNet:
     inputs = {v: bound.spec(v) for v in bound.dynamic(layer)}
     constants = {v: bound.net.constants[v] for v in layer.inputs if v in bound.net.constants}
     net = Net(inputs, list(layer.outputs), [layer], constants)
-    return BoundNet.bind(net).at_sizes(bound.sizes) if bound.finds_sizes(layer) or layer.blocks else BoundNet(net, bound.scales)
+    if bound.finds_sizes(layer) or layer.blocks:
+        return BoundNet.bind(net).with_scales(bound.scales).at_sizes(bound.sizes)
+    return BoundNet(net, bound.scales)
 
 
 def late_symbols(bound: BoundNet) -> list[str]:

@@ -220,6 +220,22 @@ class BoundNet:
         net.__dict__["signature"] = self.signature
         return net
 
+    def up_to(self, values: list[str]) -> BoundNet:
+        """The layers that some values need, as a net whose outputs these values are."""
+        if self.opened is not None:
+            opened = self.opened.up_to(values)
+            return BoundNet(opened.at(self.sizes), opened=opened, sizes=self.sizes)
+        net, wanted, layers = self.net, set(values), []
+        for layer in reversed(net.layers):
+            if wanted.intersection(layer.outputs):
+                wanted.update(v for v in layer.inputs if v)
+                layers.append(layer)
+        return BoundNet(Net(net.inputs, list(values), layers[::-1], net.constants, net.specs))
+
+    def with_scales(self, scales: Mapping[str, Scale]) -> BoundNet:
+        """The same net with these scales beside those that it states."""
+        return BoundNet(self.net, scales, layouts=self.layouts, opened=self.opened, sizes=self.sizes)
+
     def everything(self) -> Iterator[BoundNet]:
         """This net, and all blocks in it, outermost first."""
         yield self

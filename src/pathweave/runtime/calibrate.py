@@ -25,6 +25,7 @@ from ..net.scales import Scale
 from .bound import BoundNet
 from .defaults import default_route
 from .layouts import to_logical
+from .plan import Plan
 from .ranges import Ranges
 from .routes import plan_route
 from .sharing import Scales, scales_of
@@ -57,8 +58,8 @@ class Recorder:
         self.bound = bound
         self._roles = roles_of(bound.net, bound.net.specs)
         self._sessions = [plan_route(default_route(part, threads), part, threads).session()
-                          for part in map(self._part, _groups(bound))]
-        size = max((sum(map(_room, s.plan.outputs.values())) for s in self._sessions), default=0)
+                          for part in map(bound.up_to, _groups(bound))]
+        size = max((sum(_room(spec) for _, spec in _early(s.plan)) for s in self._sessions), default=0)
         self._memory = np.empty(size + _ALIGNMENT, np.uint8)
 
     def run(self, inputs: Mapping[str, np.ndarray], ranges: Ranges) -> None:
@@ -70,23 +71,19 @@ class Recorder:
             for name, array in session.run(inputs, self._places(session)).items():
                 ranges.add(name, array, self._roles[name])
 
-    def _part(self, values: list[str]) -> BoundNet:
-        """The net up to some values, which are its outputs."""
-        net, wanted, layers = self.bound.net, set(values), []
-        for layer in reversed(net.layers):
-            if wanted.intersection(layer.outputs):
-                wanted.update(v for v in layer.inputs if v)
-                layers.append(layer)
-        return BoundNet(Net(net.inputs, values, layers[::-1], net.constants, net.specs))
-
     def _places(self, session: Session) -> dict[str, np.ndarray]:
-        """Arrays for the outputs, in memory that all groups share."""
+        """Arrays for the outputs, in memory that all groups share; none for those whose sizes a run finds out."""
         places, at = {}, -self._memory.ctypes.data % _ALIGNMENT
-        for name, spec in session.plan.outputs.items():
+        for name, spec in _early(session.plan):
             dtype = np.dtype(numpy_dtype(spec.dtype))
             places[name] = self._memory[at:at + spec.elements * dtype.itemsize].view(dtype).reshape(spec.shape)
             at += _room(spec)
         return places
+
+
+def _early(plan: Plan) -> list[tuple[str, TensorSpec]]:
+    """The outputs whose sizes are known before a run."""
+    return [(name, spec) for name, spec in plan.outputs.items() if name not in plan.late]
 
 
 def _room(spec: TensorSpec) -> int:

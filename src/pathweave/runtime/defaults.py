@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..net.format import Format, plain_layout
 from ..net.layouts import UNIFORM_LAYOUTS, alike
-from ..net.route import Choice, Conversion, Route
+from ..net.route import Choice, Conversion, Route, noted
 from ..net.size import check_number_of_threads
 from .bound import BoundNet
 from .catalogue import Candidate, Restrict
@@ -29,7 +29,8 @@ def route_of(bound: BoundNet, choices: Mapping[str, Candidate], conversions: lis
              accuracy: str) -> Route:
     """A route with certificate "default" from candidates."""
     layers = {layer.name: choice_of(choices[layer.name]) for layer in bound.all_layers()}
-    return Route(bound.signature, threads, accuracy, layers, conversions, certificate="default", solver="default")
+    return Route(bound.signature, threads, accuracy, layers, conversions, certificate="default", solver="default",
+                 notes=noted(bound.shapes))
 
 
 def choice_of(candidate: Candidate) -> Choice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError
+from ..errors import Error, InputError, ModelError, OpenSizesError, RouteError, ShapeError
 from ..locks import lock
 from ..net.arguments import as_array
 from ..net.border import checked_layouts, in_layout
@@ -23,7 +24,9 @@ from ..words import counted
 from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
 from .bound import BoundNet
+from .fitting import check_fit
 from .plan import Plan
+from .routes import check_of_net
 from .runnable import Runnable, check_threads
 from .session import Session
 from .state import StatefulSession
@@ -247,11 +250,12 @@ class LoadedModel(Model):
     def add_route(self, route: Route) -> None:
         """Keep a tuned route: plans for its shapes use it from now on, and `save` stores it.
 
-        Raises RouteError for what is no Route.
+        Raises RouteError for what is no Route, and for the route of another model.
         """
         if not isinstance(route, Route):
             raise RouteError(f"add_route: expected a Route, got {type(route).__name__}; Route.from_json makes one of plain "
                              f"data")
+        check_of_net("add_route", route, self.main, self.bind)
         self.routes.pop(route.signature, None)
         self.routes[route.signature] = route
         if "main" in self._runnables:
@@ -330,26 +334,40 @@ class LoadedModel(Model):
     def save(self, path: Path, packed: bool = False) -> None:
         """Write nets, meta data and routes as one `.pw` file, atomically. Raises ModelError (also an OSError).
 
-        `packed`: also the weights as the kernels of this machine read them, of the plans that are kept and that for the
-        default shapes. Loading then maps them instead of packing anew, and processes share their memory; the file grows
-        by their size (as much again, four times for Winograd), and is worth that on the same machine only: elsewhere they
-        are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to themselves: `notes` then
-        says how many were written, and how many left out.
+        `packed`: also the weights as the kernels of this machine read them: of the plans that are kept, of those for the shapes
+        that routes were made for, and of that for the default shapes. Raises OpenSizesError where there is none of these: call
+        the model before, or make a plan. Loading then maps them instead of packing anew, and processes share their memory; the
+        file grows by their size (as much again, four times for Winograd), and is worth that on the same machine only:
+        elsewhere they are left alone, see `notes`. Routines on 8-bit integers and for sparse weights keep theirs to
+        themselves: `notes` then says how many were written, and how many left out.
         """
         from ..files.model import check_name, save
         check_name(path)
         weights = None
         if packed:
             from .packed import collect, summary
-            try:
-                self.plan()
-            except OpenSizesError:  # there are no default shapes: those that were used
-                if not self.runnable().kept_plans():
-                    raise
-            plans = self.runnable().kept_plans()
+            plans = self._plans_to_pack()
             weights = collect(self.nets, plans)
             self._written = [summary(weights, plans)]
         save(Model(self.nets, self.meta, self.routes, self.quantisation, weights, self.layouts, self.states), path)
+
+    def _plans_to_pack(self) -> list[Plan]:
+        """Plans for the shapes that routes were made for and the default ones, and those that are kept. Raises OpenSizesError
+        where there is none."""
+        plans = self.runnable().kept_plans()
+        for shapes in (route.shapes for route in self.routes.values()):
+            with contextlib.suppress(InputError, ShapeError):  # what a file says need not fit
+                plans += [self.plan(shapes=shapes)] if shapes else []
+        try:
+            plans.append(self.plan())
+        except OpenSizesError as e:
+            if not plans:
+                listed, sizes = ", ".join(map(repr, e.symbols)), ", ".join(f"{s!r}: 16" for s in e.symbols)
+                raise OpenSizesError(f"save: packed weights are those of plans, and it is not known for which shapes: the size "
+                                     f"of {listed} is open ({e.inputs}), and no route says for which it was made; make a plan "
+                                     f"before, model.plan(shapes={{{sizes}}}), or save without packed=True", e.symbols,
+                                     e.inputs) from e
+        return list(dict.fromkeys(plans))
 
     def __reduce__(self) -> tuple:
         """Pickled and copied are nets, meta data, routes and scales; plans and packed weights are made anew."""
@@ -404,7 +422,7 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     `states`: input -> the output whose value it gets in the next call, beside those in the file; see `LoadedModel.with_states`.
     `options`: of an ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of a `.pw` file: `mapped=False`
     (read a copy).
-    Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError.
+    Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError; ShapeError for `shapes` that do not fit the model.
     """
     if isinstance(path, Model):
         from ..importers import check_options
@@ -426,6 +444,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     changed = model.states if states is None else changed_states(model.states, nets["main"].inputs, states)
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen, changed), threads)
     loaded.imported = {n: dict(Counter(layer.kind for layer in net.layers)) for n, net in model.nets.items()}
+    if options.get("shapes"):
+        check_fit(loaded.main, "load")
     if model.meta.get("default_inputs") and _can_reopen(path):
         given = list(options.pop("default_inputs", ()))
         loaded._reopen = lambda more: load(path, preprocess, postprocess, threads, default_inputs=given + more, **options)

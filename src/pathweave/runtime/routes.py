@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import InputError, RouteError, ShapeError
 from ..net.accuracy import accuracy_rank
+from ..net.net import Net
 from ..net.problem import Problem
-from ..net.route import Choice, Conversion, Route
+from ..net.route import Choice, Conversion, Route, noted
 from ..words import counted
 from . import catalogue
 from .bound import BoundNet
@@ -72,6 +76,44 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
     return Applied(bound, route, choices, conversions, replaced)
 
 
+def check_of_net(where: str, route: Route, net: Net, bind: Callable[[Any], BoundNet], bound: BoundNet | None = None) -> None:
+    """Raise RouteError for a route of another net: it covers no layer of this one, or names layers that it does not have.
+
+    `bind`: binds the net to shapes. `bound`: the net where the route is to run; None: anywhere. Which layers there are may
+    depend on the shapes: those of the shapes that the route was made for count too.
+    """
+    own = _names(bound) if bound is not None else _names_before(net)
+    named, covered = route.layers.keys() - route.regions.keys(), route.covered()
+    if named <= own and (covered & own or not own):
+        return
+    known = own | _names_before(net)
+    if not (named and named <= known) and route.shapes is not None:
+        with contextlib.suppress(InputError, ShapeError):  # it may be a route of another net
+            there = _names(bind(route.shapes))
+            known |= there
+            own = own if bound is not None else there
+    unknown = sorted(named - known)
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise RouteError(f"{where}: the route names {counted(len(unknown), 'layer')} that this model does not have: "
+                         f"{', '.join(map(repr, unknown[:5]))}{more}; give a route of this model, such as "
+                         f"pathweave.tune(model).route()")
+    if own and not covered & own:
+        raise RouteError(f"{where}: the route covers none of the {counted(len(own), 'layer')} of this model"
+                         f"{' at these shapes' if bound is not None else ''}; tune it, or leave the route out")
+
+
+def _names(bound: BoundNet) -> set[str]:
+    return {layer.name for layer in bound.all_layers()}
+
+
+def _names_before(net: Net, prefix: str = "") -> set[str]:
+    """Names of the layers of a net that is not bound, and of all blocks in it."""
+    found = {prefix + layer.name for layer in net.layers}
+    return found.union(*(_names_before(block.net, f"{prefix}{layer.name}/{name}/")
+                         for layer in net.layers for name, block in layer.blocks.items()))
+
+
 def _regions(route: Route, bound: BoundNet, threads: int) -> list[str]:
     """The regions of a route that this net has, and that a routine computes here."""
     return [name for name, members in route.regions.items() if name in bound.regions and
@@ -122,7 +164,7 @@ def _adjusted(route: Route, bound: BoundNet, choices: dict[str, Candidate], conv
         old, new = route.layers.get(name), choice_of(choices[name])
         same = old is not None and (old.routine, old.variant) == (new.routine, new.variant)
         layers[name] = dataclasses.replace(old, ins=new.ins, outs=new.outs) if same and old else new
-    notes: dict[str, Any] = {**route.notes, "replaced": replaced}
+    notes: dict[str, Any] = {**route.notes, **noted(bound.shapes), "replaced": replaced}
     if threads != route.threads:
         notes["carried_threads"] = route.threads
     if route.signature != bound.signature:

@@ -25,7 +25,7 @@ from .bound import BoundNet, resolve_shapes
 from .native import native
 from .open_plans import OpenPlan, OpenPlans, symbols_at
 from .plan import Plan
-from .routes import plan_route
+from .routes import check_of_net, plan_route
 from .session import Session
 
 #: Plans that one net keeps for different shapes; the one that was not used for longest is dropped first.
@@ -118,7 +118,9 @@ class Runnable:
             if not isinstance(route, Route):
                 raise RouteError(f"plan: expected a Route, or None for the model's own, got {type(route).__name__}; "
                                  "Route.from_json makes one of plain data")
-            return plan_route(route, self.bind(shapes), number)
+            bound = self.bind(shapes)
+            check_of_net("plan", route, self.net, self.bind, bound)
+            return plan_route(route, bound, number)
         return self._entry(resolve_shapes(self.net, shapes), number).plan
 
     def open_plan(self, most: Mapping[str, int], threads: int | None = None) -> Plan:

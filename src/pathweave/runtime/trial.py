@@ -41,7 +41,7 @@ def trial(bound: BoundNet, scales: Mapping[str, Scale], samples: Sequence[Mappin
 
     `samples`: inputs of the bound net. Empty where nothing would be computed in 8 bits.
     """
-    with_scales = BoundNet(bound.net, scales)
+    with_scales = bound.with_scales(scales)
     try:
         route = default_route(with_scales, threads, "quantised", Restriction("qint8"))
     except RouteError:  # no layer has a routine on integers

@@ -12,7 +12,7 @@ from ..net.accuracy import accuracy_rank
 from ..net.format import Format
 from ..net.net import Layer, TensorSpec
 from ..net.problem import Problem, adapt_problem
-from ..net.route import Choice, Conversion, Route
+from ..net.route import Choice, Conversion, Route, noted
 from ..profiling.about import About
 from ..profiling.devices import for_one_thread
 from ..profiling.measurement import SIGMAS_OF_SPREAD, Measurement
@@ -233,7 +233,7 @@ class Costs:
         certificate = "optimal" if solution.certificate == "optimal" else f"gap {100 * solution.gap:.1f} %"
         return Route(self.bound.signature, self.threads, self.accuracy, layers, conversions,
                      solution.cost + self.call_ns, solution.lower_bound + self.call_ns, certificate, solution.method,
-                     self.host, notes={**self.notes, "call_ns": self.call_ns}, regions=regions)
+                     self.host, notes={**noted(self.bound.shapes), **self.notes, "call_ns": self.call_ns}, regions=regions)
 
     def _conversion(self, value: str, source: str, target: str) -> Conversion:
         pair = Format.parse(source), Format.parse(target)
