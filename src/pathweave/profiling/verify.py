@@ -153,7 +153,7 @@ def _check(single: BoundNet, reference: _Reference, c: Candidate, threads: int) 
         error, allowed = relative_error(results[name], right), limit(c)
         if name in reference.steps:
             allowed += reference.steps[name] / max(float(np.sqrt(np.mean(np.square(right)))), 1e-30)
-        if not error <= allowed:
+        elif not error <= allowed:
             allowed *= _condition(reference, name)
         if not error <= allowed:
             return (f"output {name!r} has a relative RMS error of {error:.3g} against float64, "
