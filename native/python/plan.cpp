@@ -125,9 +125,12 @@ std::shared_ptr<Plan> make_plan(const std::vector<std::pair<uint64_t, std::strin
   for (const auto& [step, args] : control) set_control(at(plan_steps, step, "step"), args);
   for (const auto& [step, args] : sets)
     for (const auto& [out, axis, symbol] : args) at(plan_steps, step, "step").sets.push_back({out, axis, symbol});
-  for (const auto& [step, args] : makers)
-    at(plan_steps, step, "step").maker =
-        std::make_shared<const KernelMaker>(KernelMaker{args.first, kernel_maker(args.second, args.first.size())});
+  std::map<PyObject*, KernelMaker> groups;  // steps whose maker is one object make equal kernels
+  for (const auto& [step, args] : makers) {
+    KernelMaker& group = groups[args.second.ptr()];
+    if (!group.make) group = {{}, kernel_maker(args.second, args.first.size()), step};
+    at(plan_steps, step, "step").maker = std::make_shared<const KernelMaker>(KernelMaker{args.first, group.make, group.group});
+  }
   for (const auto& [step, args] : checks)
     for (const CheckArgs& check : args) at(plan_steps, step, "step").checks.push_back(size_check(check));
   for (int step : opens) at(plan_steps, step, "step").opens = true;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -89,6 +90,7 @@ class FlowSession final : public Session {
   void find_part(const PlanStep& from);
   void point(int value) noexcept;
   void prepare(int step);
+  KernelPtr made_for(const KernelMaker& maker, const std::vector<int64_t>& sizes);
   bool serves(int step, const PreparedKernel& kernel, bool opens) const noexcept;
   void use(int step, KernelPtr kernel);
   void* scratch(int step, uint64_t bytes);
@@ -134,6 +136,8 @@ class FlowSession final : public Session {
   bool prepared_ = false;      // all is as those sizes want it
   int preparing_ = 0;          // the step that is prepared before the first begins
   uint64_t used_ = 0;
+  // Kernels that were made, by group of their maker and the sizes: steps that compute the same have one.
+  std::map<std::pair<int, std::vector<int64_t>>, std::weak_ptr<const PreparedKernel>> made_;
   std::string message_;
   std::exception_ptr thrown_;
 

@@ -101,6 +101,17 @@ std::vector<int64_t> FlowSession::values_of(const std::vector<int>& sizes, const
   return values;
 }
 
+// The kernel of a step for sizes: one that another step of its group runs, or a new one.
+KernelPtr FlowSession::made_for(const KernelMaker& maker, const std::vector<int64_t>& sizes) {
+  auto& known = made_[{maker.group, sizes}];
+  if (KernelPtr kernel = known.lock()) return kernel;
+  KernelPtr kernel = maker.make(sizes.data());
+  known = kernel;
+  if (made_.size() > kKept * steps_.size())
+    std::erase_if(made_, [](const auto& entry) { return entry.second.expired(); });
+  return kernel;
+}
+
 void FlowSession::prepare(int step) {
   const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
   Open& open = open_[static_cast<size_t>(step)];
@@ -140,7 +151,7 @@ void FlowSession::prepare(int step) {
   auto kept = std::find_if(open.kept.begin(), open.kept.end(), [&](const Open::Kept& k) { return k.bound == now; });
   if (kept == open.kept.end()) {
     if (std::find(now.begin(), now.end(), kNoSize) != now.end()) throw Unfit("these sizes do not fit the net");
-    KernelPtr kernel = from.maker->make(now.data());
+    KernelPtr kernel = made_for(*from.maker, now);
     check_ports(*kernel, from, plan_->values(), plan_->threads(), "the kernel that was made for them: ");
     if (kernel->device() != plan_->devices()[static_cast<size_t>(plan_->runner(step))])
       throw Error("the kernel that was made for them is another device's");

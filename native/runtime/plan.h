@@ -51,6 +51,7 @@ struct SizeSet {
 struct KernelMaker {
   std::vector<int> sizes;
   std::function<KernelPtr(const int64_t* values)> make;
+  int group = 0;  // steps of one group make equal kernels for equal values: layers that compute the same without weights
 };
 
 // `in`, `out`: values in the order of the kernel's ports; hints as in plugin.h, counting those ports.

@@ -81,7 +81,7 @@ def match_arrays(inputs: Mapping[str, TensorSpec], layouts: Mapping[str, str],
 
     Raises InputError where they do not fit; it says which layout is expected, and which one the shape would fit.
     """
-    specs = {name: of_caller(spec, layouts.get(name)) for name, spec in inputs.items()}
+    specs = {name: of_caller(spec, layouts.get(name)) for name, spec in inputs.items()} if layouts else inputs
     try:
         match_symbols(specs, shapes, "a call takes" if layouts else "the model declares")
     except InputError as e:
@@ -98,7 +98,10 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
     that gets two values.
     """
     sizes: dict[str, int] = {}
-    origin: dict[str, str] = {}
+    origin: dict[str, tuple[str, int]] = {}
+
+    def where(name: str, axis: int) -> str:
+        return f"input {name!r}, dimension {axis}"
     for name, shape in shapes.items():
         if name not in net_inputs:
             raise InputError(f"input {name!r} is unknown; the model's inputs are {', '.join(map(repr, net_inputs))}")
@@ -106,16 +109,18 @@ def match_symbols(net_inputs: Mapping[str, TensorSpec], shapes: Mapping[str, tup
         if len(shape) != spec.rank:
             raise InputError(f"input {name!r}: expected rank {spec.rank} ({spec}), got shape {tuple(shape)}")
         for axis, (dim, size) in enumerate(zip(spec.shape, shape)):
-            where, symbol = f"input {name!r}, dimension {axis}", str(dim)
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
-                raise InputError(f"{where}: expected a size of 0 or more, got {size!r}")
+            if type(size) is not int and (isinstance(size, bool) or not isinstance(size, (int, np.integer))) or size < 0:
+                raise InputError(f"{where(name, axis)}: expected a size of 0 or more, got {size!r}")
             if isinstance(dim, int):
                 if dim != size:
-                    raise InputError(f"{where}: expected {dim} ({declares} {spec}), got {size}")
-            elif sizes.setdefault(symbol, int(size)) != size:
-                raise InputError(f"{where}: symbol {symbol!r} is {sizes[symbol]} at {origin[symbol]} and {size} here")
-            else:
-                origin.setdefault(symbol, where)
+                    raise InputError(f"{where(name, axis)}: expected {dim} ({declares} {spec}), got {size}")
+                continue
+            symbol = str(dim)
+            if symbol not in sizes:
+                sizes[symbol], origin[symbol] = int(size), (name, axis)
+            elif sizes[symbol] != size:
+                raise InputError(f"{where(name, axis)}: symbol {symbol!r} is {sizes[symbol]} at {where(*origin[symbol])} and "
+                                 f"{size} here")
     return sizes
 
 

@@ -65,7 +65,7 @@ def logical_shapes(inputs: Mapping[str, TensorSpec], layouts: Mapping[str, str],
                    shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """Shapes as the net declares them, from those of a caller's arrays; one of a wrong rank stays as it is."""
     found = dict(shapes)
-    for name, shape in shapes.items():
+    for name, shape in shapes.items() if layouts else ():
         layout = layouts.get(name)
         if layout is not None:
             rank = of_caller(inputs[name], layout).rank

@@ -43,6 +43,7 @@ class OpenSteps:
         self._bytes: dict[int, object] = {}
         self._given: Mapping[str, int | Expr] = {n: bound.sizes[n] for n in self.table.given if n in bound.sizes}
         self._inside = False
+        self._hows: dict[tuple[Any, ...], Any] = {}
         self._layers = {layer.name: layer for layer in self.net.layers} if self.net else {}
 
     def of_block(self, bound: BoundNet) -> OpenSteps:
@@ -50,7 +51,7 @@ class OpenSteps:
         child = OpenSteps(bound)
         child.table, child.values, child.makers = self.table, self.values, self.makers
         child.sets, child.opens, child.checks, child._bytes = self.sets, self.opens, self.checks, self._bytes
-        child._given, child._inside = self._given, True
+        child._given, child._inside, child._hows = self._given, True, self._hows
         return child
 
     def dims(self, value: str) -> Dims:
@@ -171,8 +172,12 @@ class OpenSteps:
             how: Any = _python_maker(own, template, [array for array, _ in constants], late)
         else:
             arrays = [(None if a is None else np.asarray(a, order="C"), number) for a, number in constants]
+            waits = self._waits(template)
             how = template.texts, own.routine, own.own_variant, arrays, list(scales), \
-                _other_maker(own, template, arrays, list(scales)) if self._waits(template) else None
+                _other_maker(own, template, arrays, list(scales)) if waits else None
+            if all(number or a is None for a, number in arrays):  # steps that compute the same share their kernels
+                key = (*template.texts, own.routine, own.own_variant, *(number for _, number in arrays), *scales, waits)
+                how = self._hows.setdefault(key, how)
             implied = () if problem.kind == "adapt" else kind_of(problem.kind).implied
             if template.open_attrs <= set(implied):
                 self.opens.append(step)
