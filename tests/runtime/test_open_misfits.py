@@ -98,8 +98,8 @@ def test_sizes_that_do_not_fit_take_no_memory():
 
     def run(n: int, k: int, inner: int):
         return model.run({"x": np.ones((n, k), np.float32), "y": np.ones((inner, 2), np.float32)})
-    for n in (3, 5):
-        run(n, 4, 4)
+    for n, k in ((3, 4), (5, 4), (5, 6), (4, 7)):  # then all sizes are open
+        run(n, k, k)
     before = [plan.peak_bytes for plan in model.runnable().kept_plans()]
     with pytest.raises(ShapeError):
         run(3_000_000, 4, 5)
@@ -182,3 +182,10 @@ def test_a_size_that_divides_by_nothing_is_a_typed_error_or_right(sizes):
         assert np.array_equal(got, np.arange(0, n, m - 1))
     with pytest.raises(Error):
         model.run({"x": np.ones(sizes, np.float32)})
+
+
+def test_a_result_whose_size_divides_by_nothing_is_refused_whatever_its_layers_ask():
+    plan = pw.load(made(size_less_one("x"), {"x": (FLOAT, ["N", "M"])}, {"y": 2}), threads=1).plan(most={"N": 12, "M": 12})
+    plan.bound.opened.conditions.clear()
+    with pytest.raises(UnfitSizesError, match="N = 6, M = 1: a size of the results is divided by 0"):
+        plan.session().run({"x": np.ones((6, 1), np.float32)})

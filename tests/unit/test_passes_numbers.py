@@ -104,8 +104,8 @@ def test_equal_values_of_different_scales_stay_two():
 
 
 def test_weights_that_layers_share_stay_one_array():
-    s = Sketch(2, 8)
-    w, value = s.weights(8, 8), "x"
+    s = Sketch(2, 64)
+    w, value = s.weights(64, 64), "x"  # 32 KiB: equal constants of up to 16 KiB are merged whatever they come from
     for _ in range(4):
         value = s.op("matmul", value, w)
     assert s.check(value) == ["dense"] * 4

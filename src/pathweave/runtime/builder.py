@@ -58,7 +58,7 @@ class Builder:
     def __init__(self, bound: BoundNet, choices: Mapping[str, Candidate], conversions: Iterable[Conversion], threads: int,
                  cache: KernelCache):
         self.bound, self.choices, self.threads, self.cache = bound, choices, threads, cache
-        self.flat, self.inside = bound.flat, False
+        self.flat = bound.flat
         self.opened = OpenSteps(bound)
         self.controls: dict[int, Control] = {}
         self.sets: dict[int, list[tuple[int, int, int]]] = {}
@@ -103,7 +103,7 @@ class Builder:
     def child(self, bound: BoundNet) -> Builder:
         """What adds the layers of a block to the same plan."""
         child = copy(self)
-        child.bound, child.inside = bound, True
+        child.bound = bound
         child.opened = self.opened.of_block(bound)
         child.where = {}
         return child
@@ -136,7 +136,7 @@ class Builder:
 
     def _is_result(self, value: str, form: Format) -> bool:
         """Whether a value lies in memory of the caller, however large it is: it is an output whose sizes are known before."""
-        return not self.inside and value in self.bound.outputs and form == self.bound.output_format(value) \
+        return not self.opened.inside and value in self.bound.outputs and form == self.bound.output_format(value) \
             and not self.opened.is_late(value)
 
     def add_control(self, control: Control, layer: Layer, ins: list[int], outs: list[int],

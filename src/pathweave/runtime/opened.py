@@ -42,7 +42,7 @@ class OpenSteps:
         self.checks: dict[int, list[tuple[list[tuple[int, str, int]], str]]] = {}
         self._bytes: dict[int, object] = {}
         self._given: Mapping[str, int | Expr] = {n: bound.sizes[n] for n in self.table.given if n in bound.sizes}
-        self._inside = False
+        self.inside = False  # of a block
         self._hows: dict[tuple[Any, ...], Any] = {}
         self._layers = {layer.name: layer for layer in self.net.layers} if self.net else {}
 
@@ -51,7 +51,7 @@ class OpenSteps:
         child = OpenSteps(bound)
         child.table, child.values, child.makers = self.table, self.values, self.makers
         child.sets, child.opens, child.checks, child._bytes = self.sets, self.opens, self.checks, self._bytes
-        child._given, child._inside, child._hows = self._given, True, self._hows
+        child._given, child.inside, child._hows = self._given, True, self._hows
         return child
 
     def dims(self, value: str) -> Dims:
@@ -132,7 +132,7 @@ class OpenSteps:
         assert opened is not None
         made = set(self.bound.members(layer))
         for condition, values in opened.asked.items():
-            if made.isdisjoint(values) or opened.is_given(condition) and not self._inside:
+            if made.isdisjoint(values) or opened.is_given(condition) and not self.inside:
                 continue
             relations = [(self.table.slot(r.left), r.word, self.table.slot(r.right)) for r in condition]
             self.checks.setdefault(step, []).append((relations, str(condition)))
@@ -146,7 +146,7 @@ class OpenSteps:
     def _waits(self, template: _Template) -> bool:
         """Whether sizes of a kernel are known in the middle of a run only, when it is too late for another plan."""
         assert self.bound.opened is not None
-        return self._inside or any(n in self.bound.opened.late for n in template.names)
+        return self.inside or any(n in self.bound.opened.late for n in template.names)
 
     def attributes(self, layer: Layer) -> dict[str, Any]:
         """Complete attributes of a layer, with expressions where sizes are open."""
