@@ -63,8 +63,7 @@ def with_cmake(package: Path, site: Path) -> None:
 
 def with_pip(package: Path, site: Path) -> None:
     missing = [m for m in ("pip", "scikit_build_core") if importlib.util.find_spec(m) is None]
-    if missing:
-        pytest.skip(f"needs {' and '.join(missing)} beside the interpreter")
+    assert not missing, f"the extra `test` brings what builds a package: {', '.join(missing)} is missing"
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--target"]
     done = subprocess.run([sys.executable, "-m", "pip", "install", *options, site, package], capture_output=True, text=True,
                           env=environment())
