@@ -27,6 +27,8 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan)
     sizes.program.evaluate(most_.data());
   }
   bind_steps();
+  for (size_t s = 0; s < steps_.size(); ++s)
+    if (open_[s].early && open_[s].open) early_.push_back(static_cast<int>(s));
   bind_copies();
 }
 
@@ -36,11 +38,14 @@ void FlowSession::bind_values() {
                                        [&](int s) { return late_sizes_[static_cast<size_t>(s)]; }));
     if (!value.axes.empty() && !value.pooled && !late_values_.back()) planned_.push_back(static_cast<int>(first_size_.size()));
     first_size_.push_back(sizes_.size());
+    if (!late_values_.back()) known_.insert(known_.end(), value.axes.begin(), value.axes.end());
     for (int size : value.axes) {
       sized_.emplace_back(sizes_.size(), size);
       sizes_.push_back(0);
     }
   }
+  std::sort(known_.begin(), known_.end());
+  known_.erase(std::unique(known_.begin(), known_.end()), known_.end());
   sizes_.push_back(0);  // that every value has an address
   pools_.resize(plan_->values().size());
 }
@@ -113,6 +118,14 @@ std::vector<int64_t> FlowSession::symbols() const {
 void FlowSession::set_sizes() noexcept {
   plan_->sizes().program.evaluate(results_.data());
   for (const auto& [entry, size] : sized_) sizes_[entry] = results_[static_cast<size_t>(size)];
+}
+
+// Whether no size of a value that is known before the run is 0, or larger than memory is planned for.
+bool FlowSession::is_inside() const noexcept {
+  return !most_.empty() && std::all_of(known_.begin(), known_.end(), [&](int size) {
+    const auto s = static_cast<size_t>(size);
+    return results_[s] > 0 && results_[s] <= most_[s];
+  });
 }
 
 // Whether a value that has a place lies in it at the sizes of this moment.
@@ -224,10 +237,11 @@ bool FlowSession::walk(const int64_t* sizes) noexcept {
       results_[symbol] = value;
     }
     set_sizes();
-    if (!std::all_of(planned_.begin(), planned_.end(), [&](int v) { return has_room(v); }))
+    const bool inside = is_inside();
+    if (!inside && !std::all_of(planned_.begin(), planned_.end(), [&](int v) { return has_room(v); }))
       throw Unfit("these sizes do not fit the net");
     for (Copy& copy : copies_) copy.bytes = bytes_of(copy.value);
-    prepare_early();
+    prepare_early(inside);
     if (given > 0) last_.assign(sizes, sizes + given);
     prepared_ = true;
   } catch (...) {

@@ -77,7 +77,9 @@ class FlowSession final : public Session {
   void set_sizes() noexcept;
   bool has_room(int value) const noexcept;
   void check_room(int step) const;
-  void prepare_early();
+  bool is_inside() const noexcept;
+  void prepare_early(bool inside);
+  bool settled(int step) const noexcept;
   // The stage that begins a step, kNoStage where the run is over; steps that only decide where to go on are done at once.
   // `alone`: nobody else looks.
   uint64_t enter(int step, bool alone) noexcept;
@@ -134,6 +136,9 @@ class FlowSession final : public Session {
   std::atomic<bool> interrupted_{false};
   std::vector<int64_t> last_;  // what the caller gave in the last run
   bool prepared_ = false;      // all is as those sizes want it
+  std::vector<int> known_;     // the sizes of values that are known before the run, each once
+  std::vector<int> early_, unsettled_;  // steps that are prepared before it; those among them that are not settled
+  bool looked_ = false;        // that is known
   int preparing_ = 0;          // the step that is prepared before the first begins
   uint64_t used_ = 0;
   // Kernels that were made, by group of their maker and the sizes: steps that compute the same have one.

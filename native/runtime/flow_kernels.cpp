@@ -167,9 +167,39 @@ void FlowSession::prepare(int step) {
   if (!open.told) open.bound = now;
 }
 
-void FlowSession::prepare_early() {
-  for (size_t s = 0; s < steps_.size(); ++s)
-    if (open_[s].early && open_[s].open) prepare(preparing_ = static_cast<int>(s));
+// Whether a step needs nothing whatever sizes inside those planned for come: its kernel was made for the largest, and goes by
+// what is there.
+bool FlowSession::settled(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const Open& open = open_[static_cast<size_t>(step)];
+  if (from.op != Op::kernel || most_.empty() || !from.opens || !open.told || open.skip || !from.sets.empty()) return false;
+  const auto side = [&](const std::vector<int>& values, const std::vector<Port>& ports, size_t first) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      const PlanValue& value = plan_->values()[static_cast<size_t>(values[i])];
+      if (first > 0 && value.pooled) return false;
+      for (size_t axis = 0; axis < value.axes.size(); ++axis) {
+        const auto size = static_cast<size_t>(value.axes[axis]);
+        if (ports[i].sizes[axis] != most_[size] || (plan_->sizes().program[size].kind != SizeOp::Kind::number &&
+                                                    !open.kernel->open(first + i, axis)))
+          return false;
+      }
+    }
+    return true;
+  };
+  return side(from.in, open.kernel->in(), 0) && side(from.out, open.kernel->out(), from.in.size());
+}
+
+// `inside`: is_inside(). To look at a step costs more than most steps' own work where a call's values have taken the caches.
+void FlowSession::prepare_early(bool inside) {
+  if (!inside || !looked_) unsettled_ = early_;
+  looked_ = false;  // until all went well
+  size_t kept = 0;
+  for (int step : unsettled_) {
+    prepare(preparing_ = step);
+    if (!settled(step)) unsettled_[kept++] = step;
+  }
+  unsettled_.resize(kept);
+  looked_ = true;
 }
 
 }  // namespace pw
