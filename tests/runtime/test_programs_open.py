@@ -188,3 +188,22 @@ def test_squeeze_of_what_has_one_element_but_at_a_size_of_zero():
     for size in (4, 0, 1, 7):
         x = np.arange(3 * size, dtype=np.float32).reshape(3, size)
         assert np.array_equal(model.run({"x": x})["y"], x[:, 0:1].squeeze())
+
+
+def test_a_size_inside_that_becomes_zero_at_some_sizes():
+    """Columns from the fourth on: none at 4, after larger sizes whose kernels do for all."""
+    nodes = [helper.make_node("Slice", ["x", "four", "end", "one"], ["rest"]), helper.make_node("Exp", ["rest"], ["e"]),
+             helper.make_node("Transpose", ["e"], ["t"], perm=[1, 0]), helper.make_node("MatMul", ["e", "t"], ["m"]),
+             helper.make_node("ReduceSum", ["e", "one"], ["s"], keepdims=1),
+             helper.make_node("Softmax", ["rest"], ["soft"], axis=1),
+             helper.make_node("ReduceSum", ["soft", "one"], ["u"], keepdims=1),
+             helper.make_node("Concat", ["m", "s", "u", "rest"], ["y"], axis=1)]
+    model = model_of(nodes, {"x": (3, "N")}, [("four", np.array([4])), ("end", np.array([2**31 - 1])), ("one", np.array([1]))])
+    for size in (9, 12, 40, 8, 4, 10, 4, 5, 64, 4, 33):
+        x = np.random.default_rng(size).standard_normal((3, size)).astype(np.float32)
+        rest = x[:, 4:].astype(np.float64)
+        e = np.exp(rest)
+        soft = np.ones((3, 1)) if rest.size else np.zeros((3, 1))
+        wanted = np.concatenate([e @ e.T, e.sum(1, keepdims=True), soft, rest], 1)
+        np.testing.assert_allclose(model.run({"x": x})["y"], wanted, rtol=1e-5, atol=1e-5)
+    assert len(model.runnable().kept_plans()) <= 2
