@@ -39,8 +39,8 @@ class PathweaveRep(BackendRep):
         if not isinstance(inputs, Mapping):
             inputs = list(inputs)
             if len(inputs) != len(specs):
-                raise InputError(f"run: got {counted(len(inputs), 'input')}, expected {len(specs)}: {', '.join(specs)}; give an "
-                                 "array for each")
+                raise InputError(f"run: got {counted(len(inputs), 'input')}, expected {len(specs)}: {', '.join(specs)}; give "
+                                 "an array for each")
             inputs = dict(zip(specs, inputs))
         results = self.model.run(inputs)
         return namedtupledict("Outputs", list(results))(*results.values())
