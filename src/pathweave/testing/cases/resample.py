@@ -10,6 +10,8 @@ CASES = [
         ((6, 7), {"scale": (2.0, 1.5)}), ((2, 5, 6), {"axes": (1, 2), "size": (8, 4)}), ((9,), {"size": (5,)}),
         ((1, 3, 4, 5), {"scale": (1.0, 2.0, 1.0, 3.0)}), ((2, 3, 4, 5, 6), {"axes": (2, 3, 4), "size": (3, 7, 9)}),
         ((1, 4, 6, 3), {"axes": (1, 2), "scale": (2.0, 0.5), "coordinates": "asymmetric"}))),
+    *(case("resample", (2, 16, 5, 7), mode=m, axes=(2, 3), size=(9, 12), coordinates="align_corners")
+      for m in ("nearest", "linear", "cubic")),
     *(case("resample", (1, 2, 9, 12), mode=mode, antialias=1, **how) for mode in ("linear", "cubic") for how in (
         {"axes": (2, 3), "size": (4, 5)}, {"scale": (1.0, 1.0, 0.6, 0.4)}, {"axes": (3,), "scale": (0.25,)})),
     case("resample", (1, 2, 4, 4), mode="cubic", axes=(2, 3), scale=(0.8, 0.8), exclude_outside=1),
