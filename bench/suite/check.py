@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Import every net of the suite and compare with ONNX Runtime at all sizes.
+
+    python bench/suite/check.py FOLDER [NAME ...] [--json FILE] [--jobs N]
+
+FOLDER is what make.py wrote. A file passes where every output at every size has ONNX Runtime's shape and element type, floats
+within TOLERANCE of the largest value, integers equal. Sizes that ONNX Runtime refuses are left out: exporters fix some that
+they are told to leave free. Each file is checked in a process of its own. The table also says how long the import took, and
+which layers run through NumPy. Exits with 1 where a file fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+TOLERANCE = 1e-4
+#: Quantised forms leave rounding open: a step of the largest scale.
+STEPS = {"qdq": 0.1, "qop": 0.1, "dyn": 0.1, "f16": 2e-2}
+LIMIT_S = 600
+
+
+def inputs_of(path: Path) -> list[Path]:
+    """The files of inputs that belong to a net, by the sizes' order."""
+    return sorted(path.parent.glob(f"{path.name.split('.')[0]}.*.npz"))
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Import, run at all sizes, compare. Raises what the import raises."""
+    import numpy as np
+    import onnxruntime
+
+    import pathweave as pw
+    onnxruntime.set_default_logger_severity(4)
+    begin = time.perf_counter()
+    model = pw.load(path)
+    seconds = time.perf_counter() - begin
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    tolerance = STEPS.get(path.name.split(".")[-2], TOLERANCE)
+    worst, refused = 0.0, 0
+    files = inputs_of(path)
+    for file in files:
+        with np.load(file) as arrays:
+            given = dict(zip((i.name for i in session.get_inputs()), arrays.values()))
+        for i in session.get_inputs():
+            if i.type == "tensor(float16)":
+                given[i.name] = given[i.name].astype(np.float16)
+        try:
+            expected = session.run(None, given)
+        except Exception:  # the exporter has fixed a size that it was told to leave free
+            refused += 1
+            continue
+        found = model.run(given)
+        for value, wanted in zip(session.get_outputs(), expected):
+            got = found[value.name]
+            if got.shape != wanted.shape or got.dtype != wanted.dtype:
+                raise AssertionError(f"{file.name}: {value.name} is {got.dtype}{list(got.shape)}, expected {wanted.dtype}"
+                                     f"{list(wanted.shape)}")
+            error = difference(got, wanted)
+            worst = max(worst, error)
+            if not error <= tolerance:
+                raise AssertionError(f"{file.name}: {value.name} differs by {error:.2g} of its largest value")
+    if refused == len(files):
+        raise AssertionError("ONNX Runtime refuses all sizes")
+    return {"layers": len(model.main.layers), "import_s": round(seconds, 3), "error": worst,
+            "sizes": len(files) - refused, "numpy": through_numpy(model)}
+
+
+def difference(got: Any, wanted: Any) -> float:
+    """The largest difference, by the largest finite number; infinite where integers or what is not finite differ."""
+    import numpy as np
+    if wanted.dtype.kind != "f":
+        return 0.0 if np.array_equal(got, wanted) else float("inf")
+    a, b = got.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(b)
+    if not np.array_equal(np.isfinite(a), finite) or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return float("inf")
+    return float(np.abs(a - b)[finite].max(initial=0) / max(np.abs(b[finite]).max(initial=0), 1e-30))
+
+
+def through_numpy(model: Any) -> dict[str, int]:
+    """Kinds of the layers that ran through their NumPy meaning in the plans that the calls made, with the most of one plan."""
+    from pathweave.runtime.interpreted import of_plan
+    found: Counter = Counter()
+    for plan in model.runnable().kept_plans():
+        found |= Counter(kind for _, kind in of_plan(plan).layers)
+    return dict(found)
+
+
+def _in_a_child(path: Path) -> dict[str, Any]:
+    command = [sys.executable, __file__, str(path.parent), "--one", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"took longer than {LIMIT_S} s"}
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (json.JSONDecodeError, IndexError):
+        return {"failed": f"exit code {done.returncode}: {done.stderr.strip()[-300:]}"}
+
+
+def _text(row: dict[str, Any]) -> str:
+    if "failed" in row:
+        return f"FAILED {row['failed']}"
+    through = ", ".join(f"{n} {kind}" for kind, n in row["numpy"].items())
+    return f"{row['layers']:5d} layers  import {row['import_s']:6.2f} s  {row['sizes']} sizes  error {row['error']:.1e}" + \
+        (f"  NumPy: {through}" if through else "")
+
+
+def _one(path: Path) -> int:
+    try:
+        print(json.dumps(check(path)))
+    except Exception as e:  # whatever a file does wrong is its row of the table
+        print(json.dumps({"failed": f"{type(e).__name__}: {' '.join(str(e).split())[:600]}"}))
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Import every net of the suite and compare with ONNX Runtime.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", default=["*"], help="names of files without .onnx, with * and ?")
+    parser.add_argument("--json", type=Path, help="write the rows to this file, too")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        return _one(options.one)
+    files = [f for f in sorted(options.folder.glob("*.onnx")) if any(fnmatch.fnmatch(f.stem, p) for p in options.names)]
+    rows: dict[str, dict[str, Any]] = {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for path, row in zip(files, pool.map(_in_a_child, files)):
+            rows[path.stem] = row
+            print(f"{path.stem:32s} {_text(row)}", flush=True)
+    good = [r for r in rows.values() if "failed" not in r]
+    through = Counter()
+    for row in good:
+        through.update(row["numpy"].keys())
+    print(f"{len(good)} of {len(rows)} files import and agree; layers through NumPy, by files: {dict(through) or 'none'}")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0 if len(good) == len(rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
