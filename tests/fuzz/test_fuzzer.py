@@ -162,10 +162,21 @@ def test_the_same_seed_gives_the_same_cases(tmp_path):
         assert len(set(cases)) > 6, name
 
 
-def test_every_operator_of_the_importer_has_a_recipe():
+def test_every_operator_of_the_importer_is_drawn(tmp_path):
     from pathweave.importers.onnx import operators
+    from pathweave.testing.fuzz.draw import Draw
+    from pathweave.testing.fuzz.schema import by_schema, schema_of
+    from pathweave.testing.fuzz.targets.onnx_cases import bases
     from pathweave.testing.fuzz.targets.operators import RECIPES
-    assert set(operators()) <= set(RECIPES)
+    drawn = [op for op in operators() if op not in RECIPES]
+    unknown = [op for op in drawn if schema_of(op, 99) is None]
+    assert not unknown, f"neither a recipe nor a schema: {unknown}"
+    assert len(bases()) > 150
+    for op in drawn:
+        for seed in range(20):
+            d = Draw(np.random.default_rng(seed))
+            outputs, _ = by_schema(d, op, [2, 3], 1, d.input([2, 3], 1))
+            assert outputs and d.nodes[-1].op_type == op.rpartition(":")[2]
 
 
 def test_every_case_of_a_layer_can_be_written(tmp_path):

@@ -246,6 +246,14 @@ def own_symbols(outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec | Non
         for d in spec.dims)) for spec in outputs]
 
 
+def one_number(name: str, array: Any) -> Any:
+    """The number that an array of one element holds, or the expression. Raises ShapeError for any other array."""
+    found = np.asarray(array)
+    if found.size != 1:
+        raise ShapeError(f"{name} has {counted(found.size, 'element')}: expected one number")
+    return found.reshape(()).item()
+
+
 class ValueKind(LayerKind):
     """A kind whose attributes may come from inputs instead: shapes and sizes that a model computes.
 

@@ -28,6 +28,7 @@ from ._common import (
     check_same_dtype,
     integers,
     is_empty,
+    one_number,
     take,
     word,
 )
@@ -219,7 +220,7 @@ class TopK(ValueKind):
     value_inputs = {1: "k"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        k = np.asarray(array).reshape(()).item()
+        k = one_number(name, array)
         return k if isinstance(k, Expr) else int(k)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
@@ -309,7 +310,7 @@ class Range(ValueKind):
     value_inputs = {0: "start", 1: "limit", 2: "delta"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        return np.asarray(array).reshape(()).item()
+        return one_number(name, array)
 
     def absorb(self, attrs: Mapping[str, Any], arrays: Sequence[Any]) -> tuple[dict[str, Any], set[int]]:
         out, gone = super().absorb(attrs, arrays)
