@@ -276,8 +276,8 @@ class CacheAppend(Mover, ValueKind):
 class LinearAttention(LayerKind):
     """Attention whose keys and values are summed up in a state: S_t = exp(g_t) S_(t-1) + k_t (x) u_t, y_t = scale S_t' q_t.
 
-    Inputs: q [B,T,H*D], k [B,T,G*D], v [B,T,G*E], state? [B,G,D,E], decay? g [B,T,G] or [B,T,G*D], rate? [B,T,G] or [B,T,1] ->
-    y [B,T,H*E], state [B,G,D,E]. `heads` H, a multiple of `kv_heads` G. u_t = v_t; with a rate u_t = rate * (v_t - R' k_t), R
+    Inputs: q [B,T,H*D], k [B,T,G*D], v [B,T,G*E], state? [B,G*D,E], decay? g [B,T,G] or [B,T,G*D], rate? [B,T,G] or [B,T,1]
+    -> y [B,T,H*E], state [B,G*D,E]. `heads` H, a multiple of `kv_heads` G. u_t = v_t; with a rate u_t = rate * (v_t - R' k_t), R
     being the state that has decayed. `scale`: 0 means 1 / sqrt(D). Sums are in f32 or f64.
     Source: ONNX LinearAttention; Yang et al. 2024, arXiv 2412.06464.
     """
@@ -298,15 +298,15 @@ class LinearAttention(LayerKind):
         b, t, d, e = q.dims[0], q.dims[1], q.dims[2] // heads, v.dims[2] // groups
         check_shape("k", k, (b, t, groups * d))
         check_shape("v", v, (b, t, groups * e))
-        check_shape("state", state, (b, groups, d, e))
+        check_shape("state", state, (b, groups * d, e))
         for name, spec, widths in (("decay", decay, (groups, groups * d)), ("rate", rate, (1, groups))):
             if spec is not None and (spec.rank != 3 or not assumed(*((spec.dims[2], "==", w) for w in widths))):
                 raise ShapeError(f"{name} is {spec}: expected [{b}, {t}, {widths[0]} or {widths[1]}]")
             check_shape(name, spec, (b, t, spec.dims[2] if spec is not None else 0))
-        return [TensorSpec(q.dtype, (b, t, heads * e)), TensorSpec(q.dtype, (b, groups, d, e))]
+        return [TensorSpec(q.dtype, (b, t, heads * e)), TensorSpec(q.dtype, (b, groups * d, e))]
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
-        return None  # its outputs have two ranks
+        return (None,) * 3
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return 2 * inputs[0].shape[1] * outputs[1].elements * (3 + attrs["heads"] // attrs["kv_heads"])
@@ -322,7 +322,7 @@ class LinearAttention(LayerKind):
         d, e = q.shape[2] // heads, v.shape[2] // groups
         q, k, v = q.reshape(b, t, groups, heads // groups, d), k.reshape(b, t, groups, d), v.reshape(b, t, groups, e)
         factor = q.dtype.type(attrs["scale"] or 1 / np.sqrt(max(1, d)))
-        s = np.zeros((b, groups, d, e), q.dtype) if state is None else state.copy()
+        s = np.zeros((b, groups, d, e), q.dtype) if state is None else state.reshape(b, groups, d, e).copy()
         y = np.zeros((b, t, groups, heads // groups, e), q.dtype)
         for i in range(t):
             if decay is not None:
@@ -332,7 +332,7 @@ class LinearAttention(LayerKind):
                 u = rate[:, i, :, None] * (u - np.einsum("bgde,bgd->bge", s, k[:, i]))
             s += k[:, i, :, :, None] * u[:, :, None]
             y[:, i] = factor * np.einsum("bghd,bgde->bghe", q[:, i], s)
-        return [as_type(y.reshape(b, t, heads * e), given[0].dtype), as_type(s, given[0].dtype)]
+        return [as_type(y.reshape(b, t, heads * e), given[0].dtype), as_type(s.reshape(b, groups * d, e), given[0].dtype)]
 
 
 class CausalConv(LayerKind):

@@ -113,7 +113,8 @@ def _linear(g, case, a, names):
     heads, groups = a["heads"], a["kv_heads"]
     b, t, d = *case.inputs[0].shape[:2], case.inputs[0].shape[2] // heads
     e = case.inputs[2].shape[2] // groups
-    state = state or g.array(np.zeros((b, groups, d, e)), np.float32)
+    state = (g.node("Reshape", [state, g.array([b, groups, d, e])])[0] if state else
+             g.array(np.zeros((b, groups, d, e)), np.float32))
     steps = []
 
     def at(x, i, *shape):
@@ -131,7 +132,7 @@ def _linear(g, case, a, names):
         y = g.node("MatMul", [at(q, i, groups, heads // groups, d), state])[0]
         steps.append(g.node("Reshape", [y, g.array([b, 1, heads * e])])[0])
     y = g.node("Mul", [g.node("Concat", steps, axis=1)[0], g.array(a["scale"] or d**-0.5, np.float32)])[0]
-    return [y, state]
+    return [y, *g.node("Reshape", [state, g.array([b, groups * d, e])])]
 
 
 def _causal(g, case, a, names):

@@ -73,8 +73,8 @@ CASES = [
     *(case("linear_attention", (b, t, h * d), (b, t, g * d), (b, t, g * e), *more,
            values=("", "scaled:8", "", "", "unit", "unit"), heads=h, kv_heads=g)
       for b, t, h, g, d, e in ((1, 1, 1, 1, 1, 1), (2, 5, 4, 2, 8, 12), (1, 9, 2, 2, 33, 40), (1, 1, 4, 1, 64, 64))
-      for more in ([], [(b, g, d, e)], [None, (b, t, g)], [(b, g, d, e), (b, t, g * d)], [None, None, (b, t, g)],
-                   [(b, g, d, e), (b, t, g), (b, t, 1)])),
+      for more in ([], [(b, g * d, e)], [None, (b, t, g)], [(b, g * d, e), (b, t, g * d)], [None, None, (b, t, g)],
+                   [(b, g * d, e), (b, t, g), (b, t, 1)])),
     case("linear_attention", (1, 3, 8), (1, 3, 8), (1, 3, 8), heads=2, kv_heads=2, scale=0.7),
 
     *(case("causal_conv", (b, c, n), (c, 1, k), *more)

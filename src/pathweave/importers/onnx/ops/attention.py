@@ -123,10 +123,24 @@ def linear_attention(n: Node) -> None:
     if bool(decay) != rule.startswith("gated") or bool(rate) != rule.endswith("delta"):
         raise ValueError(f"update_rule={rule!r} does not fit its inputs decay {decay!r} and beta {rate!r}")
     attrs = {"heads": n.int("q_num_heads"), "kv_heads": n.int("kv_num_heads"), "scale": n.float("scale")}
-    state = n.input(3)
-    if state and n.file_type(state) not in (None, n.file_type(n.input(0))):
-        n.builder.types.declare(n.outputs[1], n.file_type(state))
-    n.emit("linear_attention", [n.input(0), n.input(1), n.input(2), state, decay, rate], attrs, last=True, count=2)
+    q, v, state = n.input(0), n.input(2), n.input(3)
+    if attrs["heads"] < 1 or attrs["kv_heads"] < 1:
+        raise ValueError(f"q_num_heads={attrs['heads']}, kv_num_heads={attrs['kv_heads']}: expected at least 1")
+    widths = [shape[2] if (shape := n.shape(x)) else None for x in (q, v)]
+    if None in widths:
+        n.unsupported("the widths of its query and value are not known")
+    groups, size, values = attrs["kv_heads"], widths[0] // attrs["heads"], widths[1] // attrs["kv_heads"]
+    if state:
+        n.builder.types.declare(n.outputs[1], n.file_type(state) or "f32")
+        state = n.emit("reshape", [state], {"shape": (0, groups * size, values)})
+    inputs = [q, n.input(1), v, state, decay, rate]
+    while not inputs[-1]:
+        inputs.pop()
+    kept = n.builder.fresh(f"{n.name}:state")
+    n.builder.add_layer(n.name, "linear_attention", inputs, [n.outputs[0] or n.builder.fresh(f"{n.name}:y"), kept], attrs)
+    if n.uses_output(1):
+        n.builder.add_layer(f"{n.name}/{n.outputs[1]}", "reshape", [kept], [n.outputs[1]],
+                            {"shape": (0, groups, size, values)})
 
 
 def causal_conv(n: Node) -> None:
