@@ -277,8 +277,8 @@ class LinearAttention(LayerKind):
     """Attention whose keys and values are summed up in a state: S_t = exp(g_t) S_(t-1) + k_t (x) u_t, y_t = scale S_t' q_t.
 
     Inputs: q [B,T,H*D], k [B,T,G*D], v [B,T,G*E], state? [B,G*D,E], decay? g [B,T,G] or [B,T,G*D], rate? [B,T,G] or [B,T,1]
-    -> y [B,T,H*E], state [B,G*D,E]. `heads` H, a multiple of `kv_heads` G. u_t = v_t; with a rate u_t = rate * (v_t - R' k_t), R
-    being the state that has decayed. `scale`: 0 means 1 / sqrt(D). Sums are in f32 or f64.
+    -> y [B,T,H*E], state [B,G*D,E]. `heads` H, a multiple of `kv_heads` G. u_t = v_t; with a rate u_t = rate * (v_t - R' k_t),
+    R being the state that has decayed. `scale`: 0 means 1 / sqrt(D). Sums are in f32 or f64.
     Source: ONNX LinearAttention; Yang et al. 2024, arXiv 2412.06464.
     """
 
