@@ -22,8 +22,8 @@ def i32(*values):
 
 
 def model_of(op, inputs, outputs, constant=(), open_=(), **attrs):
-    """A model of one node. `inputs`: (name, array or None) in order; `constant`: names of initializers; `open_`: names of inputs
-    whose sizes are symbols."""
+    """A model of one node. `inputs`: (name, array or None) in order; `constant`: names of initializers; `open_`: names of
+    inputs whose sizes are symbols."""
     node = helper.make_node(op, [name if a is not None else "" for name, a in inputs], outputs, domain="com.microsoft", **attrs)
     type_of = helper.np_dtype_to_tensor_dtype
     given = [helper.make_tensor_value_info(name, type_of(a.dtype), [f"{name}{i}" for i in range(a.ndim)] if name in open_
@@ -69,8 +69,8 @@ def test_attention(mask, causal, constant):
 
 def test_attention_with_other_sizes_scale_and_bias():
     x, w, b, bias = f32(B, S, 12), f32(12, 32 + 32 + 48) * 0.3, f32(112), f32(1, N, S, S)
-    check("Attention", [("x", x), ("w", w), ("b", b), ("m", None), ("p", None), ("bias", bias)], constant=("w", "b"), num_heads=N,
-          qkv_hidden_sizes=[32, 32, 48], scale=0.2)
+    check("Attention", [("x", x), ("w", w), ("b", b), ("m", None), ("p", None), ("bias", bias)], constant=("w", "b"),
+          num_heads=N, qkv_hidden_sizes=[32, 32, 48], scale=0.2)
     check("Attention", [("x", x), ("w", w)], constant=("w",), num_heads=N, qkv_hidden_sizes=[32, 32, 48])
 
 
@@ -120,8 +120,8 @@ def test_multi_head_attention_with_masks(mask, bias):
 @pytest.mark.parametrize("open_", [(), ("q", "k", "v", "pk", "pv")])
 def test_multi_head_attention_with_past(causal, open_):
     past = [("pk", f32(B, N, 3, D)), ("pv", f32(B, N, 3, D))]
-    check("MultiHeadAttention", [("q", f32(B, S, N * D)), ("k", f32(B, S, N * D)), ("v", f32(B, S, N * D)), ("b", f32(3 * N * D)),
-                                 ("mask", None), ("bias", None), *past], ("y", "k2", "v2"), num_heads=N, unidirectional=causal,
+    check("MultiHeadAttention", [("q", f32(B, S, N * D)), ("k", f32(B, S, N * D)), ("v", f32(B, S, N * D)),
+                                 ("b", f32(3 * N * D)), ("mask", None), ("bias", None), *past], ("y", "k2", "v2"), num_heads=N, unidirectional=causal,
           constant=("b",) if not open_ else ())
 
 
@@ -146,8 +146,8 @@ def _query_group(batch, rows, held, lengths, room=0, rotary=False, packed=False,
                                                for b, n in enumerate(lengths)]), **attrs)
 
 
-@pytest.mark.parametrize("attrs", [{}, {"rotary": True}, {"rotary": True, "packed": True}, {"rotary": True, "rotary_interleaved": 1},
-                                   {"local_window_size": 3}, {"softcap": 2.0}, {"scale": 0.3}, {"smooth_softmax": 1},
+@pytest.mark.parametrize("attrs", [{}, {"rotary": True}, {"rotary": True, "packed": True},
+                                   {"rotary": True, "rotary_interleaved": 1}, {"local_window_size": 3}, {"softcap": 2.0}, {"scale": 0.3}, {"smooth_softmax": 1},
                                    {"sink": f32(N)}, {"known": False}], ids=str)
 def test_group_query_attention(attrs):
     _query_group(2, 6, 0, (6, 4), **attrs)  # prompts

@@ -32,6 +32,8 @@ from ._common import (
 INDICES = frozenset(("i32", "i64"))
 #: What the second output of `attention` holds: products times the scale, those with the soft cap, with masks, or probabilities.
 SCORES = ("", "product", "softcap", "masked", "softmax")
+#: Which probabilities become 0 that 0 / 0 or a NaN among the scores makes NaN: those of a query that sees no key, all, or none.
+GUARDS = ("empty", "nan", "none")
 
 
 class Attention(LayerKind):
@@ -44,13 +46,13 @@ class Attention(LayerKind):
     a key takes part, or numbers that are added; keys from M on take no part. Of the keys the first lengths[b] take part.
     Query i has the position i + offset: `offset`, or else (length - S) with `bottom`, or else 0. `causal`: it sees keys up to
     its position; `left`, `right`: and those at most so far from it (-1: any). `sink`: exp(sink[h]) is one more term of the sum
-    under each probability. A query that sees no key gives zeros.
+    under each probability. `guard`: as GUARDS says; a query that sees no key gives zeros, or NaN with "none".
     Source: ONNX Attention; Xiao et al. 2023, arXiv 2309.17453 (sinks).
     """
 
     name = "attention"
     attributes = {"scale": 0.0, "softcap": 0.0, "causal": 0, "bottom": 0, "left": -1, "right": -1,
-                  "inside": (0, 0, 0, 0), "scores": ""}
+                  "inside": (0, 0, 0, 0), "scores": "", "guard": "empty"}
 
     @staticmethod
     def _logical(attrs: Mapping[str, Any], shape: Sequence[Any], which: int) -> tuple[Any, ...]:
@@ -68,6 +70,7 @@ class Attention(LayerKind):
         numbers(attrs, "scale", "softcap")
         integers("left, right", (attrs["left"], attrs["right"]), 2, -1)
         word("scores", attrs["scores"], SCORES)
+        word("guard", attrs["guard"], GUARDS)
         for name, spec in (("q", q), ("k", k), ("v", v)):
             check_dtype(name, spec, FLOATS)
             check_rank(name, spec, 4)
@@ -126,7 +129,10 @@ class Attention(LayerKind):
         total = weights.sum(-1, keepdims=True)
         if sink is not None:
             total = total + np.exp(sink[:, None, None] - most)
-        weights = weights / np.where(total == 0, 1, total)
+        with np.errstate(invalid="ignore"):
+            weights = weights / (total if attrs["guard"] == "none" else np.where(total == 0, 1, total))
+        if attrs["guard"] == "nan":
+            weights = np.where(np.isnan(weights), weights.dtype.type(0), weights)
         y = np.matmul(weights, v)
         found = {"product": products, "softcap": capped, "masked": masked, "softmax": weights}
         results = [y.swapaxes(1, 2) if attrs["inside"][3] else y, *([found[attrs["scores"]]] if attrs["scores"] else [])]

@@ -56,7 +56,8 @@ def _attention(g, case, a, names):
     weights = g.node("Softmax", [terms], axis=-1)[0]
     if sink:
         weights = g.node("Slice", [weights, g.array([0]), g.array([t]), g.array([3])])[0]
-    weights = g.node("Where", [g.node("IsNaN", [weights])[0], g.array(0, dtype), weights])[0]
+    if a["guard"] != "none":  # of the cases no score is NaN
+        weights = g.node("Where", [g.node("IsNaN", [weights])[0], g.array(0, dtype), weights])[0]
     y = g.node("MatMul", [g.node("Reshape", [weights, g.array([b, group, h // group, s, t])], allowzero=1)[0], values])[0]
     y = g.node("Reshape", [y, g.array([b, h, s, e])])[0]
     y = g.node("Transpose", [y], perm=[0, 2, 1, 3])[0] if a["inside"][3] else y

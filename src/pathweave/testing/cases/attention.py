@@ -56,6 +56,11 @@ CASES = [
          causal=1, left=150, softcap=4.0),
     *(case("attention", *(TensorSpec(t, s) for s in ((1, 2, 4, 8), (1, 2, 6, 8), (1, 2, 6, 8)))) for t in ("f16", "f64")),
     case("attention", *_shapes(1, 2, 9, 16, 2, 40, 16), constant=(1, 2)),
+    case("attention", *_shapes(1, 2, 9, 16, 2, 40, 16), (9, 40), constant=(3,)),
+    *(case("attention", *_shapes(*_SIZES[i]), (_SIZES[i][2], _SIZES[i][5]), guard=guard) for guard in ("nan", "none")
+      for i in (1, 4, 6)),
+    *(case("attention", *_shapes(*_SIZES[i]), _bool(_SIZES[i][0], 1, _SIZES[i][2], 1), guard=guard)
+      for guard in ("nan", "none") for i in (2, 6)),
 
     *(case("rotary_embedding", x, (x[0], x[2], r), (x[0], x[2], r), interleaved=i)
       for x, r in (((2, 3, 5, 8), 4), ((1, 2, 7, 70), 32), ((1, 4, 1, 64), 32), ((1, 1, 3, 6), 2)) for i in (0, 1)),
