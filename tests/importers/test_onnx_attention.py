@@ -121,8 +121,8 @@ def test_multi_head_attention_with_masks(mask, bias):
 def test_multi_head_attention_with_past(causal, open_):
     past = [("pk", f32(B, N, 3, D)), ("pv", f32(B, N, 3, D))]
     check("MultiHeadAttention", [("q", f32(B, S, N * D)), ("k", f32(B, S, N * D)), ("v", f32(B, S, N * D)),
-                                 ("b", f32(3 * N * D)), ("mask", None), ("bias", None), *past], ("y", "k2", "v2"), num_heads=N, unidirectional=causal,
-          constant=("b",) if not open_ else ())
+                                 ("b", f32(3 * N * D)), ("mask", None), ("bias", None), *past], ("y", "k2", "v2"),
+          num_heads=N, unidirectional=causal, constant=("b",) if not open_ else ())
 
 
 G = 2
@@ -147,7 +147,8 @@ def _query_group(batch, rows, held, lengths, room=0, rotary=False, packed=False,
 
 
 @pytest.mark.parametrize("attrs", [{}, {"rotary": True}, {"rotary": True, "packed": True},
-                                   {"rotary": True, "rotary_interleaved": 1}, {"local_window_size": 3}, {"softcap": 2.0}, {"scale": 0.3}, {"smooth_softmax": 1},
+                                   {"rotary": True, "rotary_interleaved": 1}, {"local_window_size": 3}, {"softcap": 2.0},
+                                   {"scale": 0.3}, {"smooth_softmax": 1},
                                    {"sink": f32(N)}, {"known": False}], ids=str)
 def test_group_query_attention(attrs):
     _query_group(2, 6, 0, (6, 4), **attrs)  # prompts
