@@ -23,13 +23,14 @@ struct AttentionOptions {
     const std::vector<int64_t> given = p.integers("inside");
     for (size_t i = 0; i < 4; ++i) inside[i] = given[i] != 0;
   }
-  // What the sums of a row are multiplied by, whose exponentials have this sum; `zeros`: the row is 0 instead.
+  // What the sums of a row are multiplied by, whose exponentials have this sum; `zeros`: the row is 0 instead, as it is where
+  // there are no keys.
   struct Last {
     float factor;
     bool zeros;
   };
-  Last last(float total) const {
-    if (guard == "none") return {1.0f / total, false};
+  Last last(float total, int64_t keys) const {
+    if (guard == "none") return {1.0f / total, keys == 0};
     return {1.0f / total, total == 0 || (guard == "nan" && std::isnan(total))};
   }
 };

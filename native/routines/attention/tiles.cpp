@@ -216,7 +216,7 @@ class AttentionKernel : public Kernel {
     }
     for (int64_t i = 0; i < count; ++i) {
       float* y = run.y.at(b, rows[i].head, rows[i].query);
-      const auto [factor, zeros] = options_.last(rows[i].total);
+      const auto [factor, zeros] = options_.last(rows[i].total, run.keys);
       if (begins || zeros) std::fill(y, y + run.width, zeros ? 0.0f : 0.0f * factor);
       else attention_.scale(sums + i * width, factor, y, run.width);
     }
@@ -309,7 +309,7 @@ class AttentionKernel : public Kernel {
     if (run.sink) total = std::exp(row.most - base);
     for (int64_t k = 0; k < chunks; ++k) total += from[k * step + size - 1] * std::exp(from[k * step + size - 2] - base);
     float* y = run.y.at(pair / run.groups, row.head, row.query);
-    const auto [factor, zeros] = options_.last(total);
+    const auto [factor, zeros] = options_.last(total, run.keys);
     std::fill(y, y + run.width, zeros ? 0.0f : 0.0f * factor);  // NaN where nothing is seen and nothing guards
     if (zeros) return;
     for (int64_t k = 0; k < chunks; ++k) {

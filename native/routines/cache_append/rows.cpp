@@ -29,11 +29,12 @@ class AppendKernel : public AnyKernel {
         const int64_t end = std::max<int64_t>(0, given), added = std::min(count, end), begin = end - added;
         char* to = static_cast<char*>(c.out[0]) + i * room * row;
         const char* from = cache.as<char>() + i * held * row;
-        copy(to, from, 0, std::min(begin, held), row);
+        const bool in_place = to == from && held == room;  // the output overwrites the cache
+        if (!in_place) copy(to, from, 0, std::min(begin, held), row);
         zero(to, held, begin, row);
         const char* own = rows.as<char>() + (inside_ ? b * count * step + g * row : i * count * row);
         for (int64_t k = 0; k < added; ++k, own += step) std::memcpy(to + (begin + k) * row, own, static_cast<size_t>(row));
-        copy(to, from, end, held, row);
+        if (!in_place) copy(to, from, end, held, row);
         zero(to, std::max(end, held), room, row);
       }
     });
@@ -58,6 +59,11 @@ class AppendRows : public AnyRoutine {
     if (p.epilogue) return Verdict::no("it takes no epilogue");
     if (p.has(3)) return Verdict::no("the total length is a value");
     return basics(p);
+  }
+  Ports ports(const Problem& p) const override {
+    Ports ports = AnyRoutine::ports(p);
+    if (!p.in[0].constant && p.in[0].shape == p.out[0].shape) ports.reuse.push_back({0, 0});
+    return ports;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<AppendKernel>(p, constants);

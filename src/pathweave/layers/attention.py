@@ -189,6 +189,8 @@ class RotaryEmbedding(LayerKind):
             check_dtype("positions", positions, INDICES)
             if positions.rank != 1 or not equal(positions.dims[0], 1):
                 check_shape("positions", positions, (b, s))
+            if not at_least(cos.dims[0], 1):
+                raise ShapeError(f"cos is {cos}: expected a row for some position")
         if not at_least(d, 2 * cos.dims[-1]):
             raise ShapeError(f"cos is {cos}: it turns {2 * cos.dims[-1]} numbers, x is {x}")
         return [x]
