@@ -24,7 +24,7 @@ from ._common import (
     widen,
 )
 from ._linear import Affine
-from .normalise import check_affine, normalised_axes, scaled
+from .normalise import check_affine, normalised_axes, scaled, transposed_axes
 
 
 def _per_channel(array: np.ndarray, rank: int) -> np.ndarray:
@@ -104,7 +104,7 @@ class Madd(LayerKind):
 
 
 class InstanceNorm(LayerKind):
-    """Each channel of each image to mean 0 and variance 1, then * scale + bias ([C] each).
+    """Each channel of each image to mean 0 and variance 1, then * scale? + bias? ([C] each).
 
     Source: ONNX InstanceNormalization.
     """
@@ -116,7 +116,7 @@ class InstanceNorm(LayerKind):
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
-        x, scale, bias = take(inputs, 3)
+        x, scale, bias = take(inputs, 1, 3)
         _check_channels(x, scale=scale, bias=bias)
         numbers(attrs, "epsilon")
         if x.rank < 3:
@@ -127,14 +127,14 @@ class InstanceNorm(LayerKind):
         return math.prod(inputs[0].shape[2:])
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
-        x, scale, bias = widen(*take(inputs, 3))
+        x, scale, bias = widen(*take(inputs, 1, 3))
         axes = tuple(range(2, x.ndim))
         if not x.size:
             return [as_type(x, inputs[0].dtype)]
         centred = x - x.mean(axes, keepdims=True)
         spread = np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"]))
-        y = centred / spread * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim)
-        return [as_type(y, inputs[0].dtype)]
+        parameters = (None if p is None else _per_channel(p, x.ndim) for p in (scale, bias))
+        return [as_type(scaled(centred / spread, *parameters), inputs[0].dtype)]
 
 
 class LayerNorm(LayerKind):
@@ -147,6 +147,7 @@ class LayerNorm(LayerKind):
     outline = same_outline
     epilogue = ("add", "act")
     attributes = {"axis": -1, "axes": (), "epsilon": 1e-5}
+    before_transpose = transposed_axes
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, scale, bias = take(inputs, 1, 3)

@@ -51,6 +51,12 @@ def scaled(y: np.ndarray, scale: np.ndarray | None, bias: np.ndarray | None) -> 
     return y if bias is None else y + bias
 
 
+def transposed_axes(self: LayerKind, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """`LayerKind.before_transpose` of a kind with these attributes."""
+    axes = normalised_axes(self.complete(attrs), len(perm))
+    return {**attrs, "axes": tuple(sorted(perm[a] for a in axes))}, perm
+
+
 class RmsNorm(LayerKind):
     """x / sqrt(mean x^2 + epsilon) * scale? + bias? over the axes from `axis` on, or over `axes` alone.
 
@@ -61,6 +67,7 @@ class RmsNorm(LayerKind):
     outline = same_outline
     epilogue = ("add", "act")
     attributes = {"axis": -1, "axes": (), "epsilon": 1e-5}
+    before_transpose = transposed_axes
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, scale, bias = take(inputs, 1, 3)
