@@ -142,6 +142,14 @@ def test_instance_norm_by_reductions(affine):
     assert s.check(y) == ["instance_norm"]
 
 
+@pytest.mark.parametrize("by", ["channel", "last axis"])
+def test_normalisation_of_sequences(by):
+    """Of rank 3 the last axis may be that of channels, or space: the scale behind the norm tells."""
+    s = Sketch(2, 4, 6)
+    y = s.op("mul", layer_norm(s, "x", (2,), "div"), s.weights(*((4, 1) if by == "channel" else (6,))))
+    assert s.check(y) == ["instance_norm" if by == "channel" else "layer_norm"]
+
+
 @pytest.mark.parametrize("inner", ["instance_norm", "layer_norm", "five axes"])
 def test_group_norm(inner):
     s = Sketch()
@@ -206,6 +214,7 @@ ACTIVATIONS = {
     "swish turned": ("swish", lambda s, x: s.op("mul", _silu_of(s, x, 1.702), x)),
     "swish 1": ("silu", lambda s, x: s.op("mul", x, s.op("sigmoid", x))),
     "softplus": ("softplus", lambda s, x: s.op("log", s.op("add", s.op("exp", x), s.const(1.0)))),
+    "softplus bounded": ("softplus", lambda s, x: s.op("where", s.op("greater", x, s.const(40.0)), x, s.op("softplus", x))),
     "mish": ("mish", lambda s, x: s.op("mul", x, s.op("tanh", s.op("softplus", x)))),
     "mish in full": ("mish", lambda s, x: s.op("mul", s.op("tanh", s.op("log", s.op("add", s.const(1.0), s.op("exp", x)))), x)),
 }

@@ -33,15 +33,28 @@ def apply(graph: Graph) -> bool:
 
 
 def _instances(graph: Graph, layer: Layer) -> bool:
-    """A normalisation without parameters over all axes but the first two of a value of rank 3 or more is instance_norm."""
+    """A normalisation without parameters over all axes but the first two is instance_norm.
+
+    Of rank 3, where the last axis may as well be that of channels, only where a scale or bias by the second axis follows.
+    """
     spec = graph.specs.get(layer.inputs[0])
     if spec is None or spec.rank < 3 or any(layer.inputs[1:]):
         return False
     attrs = kind_of("layer_norm").complete(layer.attrs)
     if normalised_axes(attrs, spec.rank) != tuple(range(2, spec.rank)) or not attrs["axes"]:
         return False
+    if spec.rank == 3 and not _by_second_axis(graph, layer.outputs[0]):
+        return False
     graph.replace(layer, layer.with_(kind="instance_norm", inputs=layer.inputs[:1], attrs={"epsilon": attrs["epsilon"]}))
     return True
+
+
+def _by_second_axis(graph: Graph, value: str) -> bool:
+    user = graph.sole_consumer(value)
+    if user is None or user.kind not in ("mul", "add") or user.epilogue:
+        return False
+    others = [graph.constant(v) for v in user.inputs if v != value]
+    return len(others) == 1 and others[0] is not None and others[0].ndim > 1 and others[0].shape[-1] == 1 < others[0].shape[-2]
 
 
 def _absorbed(graph: Graph, layer: Layer) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..net.net import Layer
 from ._algebra import close, gate, polynomial
 from ._graph import Graph
@@ -14,7 +16,12 @@ def apply(graph: Graph) -> bool:
     """Only where nobody else sees the values in between."""
     changed = False
     for layer in graph.layers():
-        new = _softplus(graph, layer) if layer.kind == "log" and not layer.epilogue else _gated(graph, layer)
+        new = None
+        if layer.kind == "log" and not layer.epilogue:
+            new = _softplus(graph, layer)
+        elif layer.kind == "where":
+            new = _bounded(graph, layer)
+        new = new or _gated(graph, layer)
         if new is not None:
             graph.replace(layer, new)
             changed = True
@@ -31,6 +38,22 @@ def _softplus(graph: Graph, layer: Layer) -> Layer | None:
         if exponential is not None and graph.scalar(total.inputs[1 - i], total) == 1:
             return layer.with_(kind="softplus", inputs=exponential.inputs, attrs={})
     return None
+
+
+#: From here on softplus(x) is x in float32, and in float64
+_FAR, _FAR_DOUBLE = 16.7, 36.8
+
+
+def _bounded(graph: Graph, layer: Layer) -> Layer | None:
+    """softplus(x) where x is not far above 0, x elsewhere, which is softplus(x) to rounding in float32."""
+    condition, x, value = layer.inputs
+    softplus, far = graph.made_by(value, "softplus"), graph.made_by(condition, "greater")
+    if softplus is None or far is None or softplus.inputs[0] != x or far.inputs[0] != x or not graph.private(value):
+        return None
+    limit = graph.scalar(far.inputs[1], far)
+    if limit is None or limit < (_FAR_DOUBLE if isinstance(limit, np.float64) else _FAR):
+        return None
+    return layer.with_(kind="softplus", inputs=(x,), attrs={})
 
 
 def _gated(graph: Graph, layer: Layer) -> Layer | None:
