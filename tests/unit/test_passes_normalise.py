@@ -275,3 +275,28 @@ def test_casts_in_a_gelu():
         return s.op("mul", s.op("mul", x, s.op("add", e, s.const(1.0))), s.const(0.5))
     kinds, difference = _f32_net(make)
     assert kinds == ["tanh", "gelu"] and difference < 1e-3
+
+
+@pytest.mark.parametrize("start", ["mean", "pool", "view"])
+def test_squeeze_and_excite_with_linear_layers(start):
+    s = Sketch()
+    if start == "mean":
+        pooled = s.op("reduce", "x", op="mean", axes=(2, 3), keepdims=0)
+    else:
+        pooled = s.op("global_average_pool", "x", keepdims=1)
+        pooled = s.op("reshape", pooled, s.const((2, 4), np.int64)) if start == "pool" else s.op("squeeze", pooled, axes=(2, 3))
+    y = s.op("relu", s.op("dense", pooled, s.weights(3, 4), s.weights(3)))
+    y = s.op("sigmoid", s.op("dense", y, s.weights(4, 3)))
+    assert s.check(s.op("mul", "x", s.op("reshape", y, s.const((2, 4, 1, 1), np.int64)))) == [
+        "global_average_pool", "conv2+relu", "conv2+sigmoid", "mul"]
+    from pathweave.regions import find
+    assert [region.layer.kind for region in find(s.result).values()] == ["squeeze_excite"]
+
+
+def test_dense_layers_whose_rows_are_used_stay():
+    s = Sketch()
+    y = s.op("dense", s.op("global_average_pool", "x", keepdims=0), s.weights(4, 4))
+    assert "conv2" not in s.check(s.op("mul", "x", s.op("reshape", y, s.const((2, 4, 1, 1), np.int64))), y)
+    s = Sketch()
+    y = s.op("softmax", s.op("dense", s.op("global_average_pool", "x", keepdims=0), s.weights(4, 4)), axis=1)
+    assert "conv2" not in s.check(s.op("mul", "x", s.op("reshape", y, s.const((2, 4, 1, 1), np.int64))))
