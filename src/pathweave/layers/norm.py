@@ -14,8 +14,6 @@ from . import LayerKind
 from ._common import (
     FLOATS,
     as_type,
-    axis_of,
-    broadcasts_to,
     check_dtype,
     check_same_dtype,
     check_shape,
@@ -26,6 +24,7 @@ from ._common import (
     widen,
 )
 from ._linear import Affine
+from .normalise import check_affine, normalised_axes, scaled, transposed_axes
 
 
 def _per_channel(array: np.ndarray, rank: int) -> np.ndarray:
@@ -105,7 +104,7 @@ class Madd(LayerKind):
 
 
 class InstanceNorm(LayerKind):
-    """Each channel of each image to mean 0 and variance 1, then * scale + bias ([C] each).
+    """Each channel of each image to mean 0 and variance 1, then * scale? + bias? ([C] each).
 
     Source: ONNX InstanceNormalization.
     """
@@ -113,10 +112,11 @@ class InstanceNorm(LayerKind):
     name = "instance_norm"
     space = -1
     outline = same_outline
+    epilogue = ("add", "act")
     attributes = {"epsilon": 1e-5}
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
-        x, scale, bias = take(inputs, 3)
+        x, scale, bias = take(inputs, 1, 3)
         _check_channels(x, scale=scale, bias=bias)
         numbers(attrs, "epsilon")
         if x.rank < 3:
@@ -127,48 +127,46 @@ class InstanceNorm(LayerKind):
         return math.prod(inputs[0].shape[2:])
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
-        x, scale, bias = widen(*take(inputs, 3))
+        x, scale, bias = widen(*take(inputs, 1, 3))
         axes = tuple(range(2, x.ndim))
         if not x.size:
             return [as_type(x, inputs[0].dtype)]
         centred = x - x.mean(axes, keepdims=True)
         spread = np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"]))
-        y = centred / spread * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim)
-        return [as_type(y, inputs[0].dtype)]
+        parameters = (None if p is None else _per_channel(p, x.ndim) for p in (scale, bias))
+        return [as_type(scaled(centred / spread, *parameters), inputs[0].dtype)]
 
 
 class LayerNorm(LayerKind):
-    """Mean 0 and variance 1 over the axes from `axis` on, then * scale + bias? (both broadcast to x).
+    """Mean 0 and variance 1 over the axes from `axis` on, or over `axes` alone, then * scale? + bias? (both broadcast to x).
 
     Source: ONNX LayerNormalization (first output).
     """
 
     name = "layer_norm"
     outline = same_outline
-    attributes = {"axis": -1, "epsilon": 1e-5}
+    epilogue = ("add", "act")
+    attributes = {"axis": -1, "axes": (), "epsilon": 1e-5}
+    before_transpose = transposed_axes
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
-        x, scale, bias = take(inputs, 2, 3)
-        check_dtype("x", x, FLOATS)
-        check_same_dtype(x, scale, bias)
-        axis_of(attrs["axis"], x.rank)
+        x, scale, bias = take(inputs, 1, 3)
+        check_affine(x, scale=scale, bias=bias)
+        normalised_axes(attrs, x.rank)
         numbers(attrs, "epsilon")
-        for name, spec in (("scale", scale), ("bias", bias)):
-            if spec is not None and not broadcasts_to(spec.shape, x.shape):
-                raise ShapeError(f"{name} is {spec}: it does not broadcast to x, {x}")
         return [x]
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
-        return math.prod(inputs[0].shape[axis_of(attrs["axis"], inputs[0].rank):])
+        return math.prod(inputs[0].shape[a] for a in normalised_axes(attrs, inputs[0].rank))
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
-        x, scale, bias = widen(*take(inputs, 2, 3))
-        axes = tuple(range(axis_of(attrs["axis"], x.ndim), x.ndim))
+        x, scale, bias = widen(*take(inputs, 1, 3))
+        axes = normalised_axes(attrs, x.ndim)
         if not x.size:
             return [as_type(x, inputs[0].dtype)]
         centred = x - x.mean(axes, keepdims=True)
-        y = centred / np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"])) * scale
-        return [as_type(y if bias is None else y + bias, inputs[0].dtype)]
+        y = centred / np.sqrt((centred * centred).mean(axes, keepdims=True) + float(attrs["epsilon"]))
+        return [as_type(scaled(y, scale, bias), inputs[0].dtype)]
 
 
 class Lrn(LayerKind):

@@ -68,6 +68,21 @@ class _Polynomial:
         return result
 
 
+def seen_through(graph: Graph, value: str) -> str:
+    """The value before casts that leave a float what it is but for rounding to 16 bits."""
+    layer = graph.made_by(value, "cast")
+    while layer is not None and layer.attrs.get("dtype") == "f32" and not layer.attrs.get("source") and _is_f32(graph, layer):
+        value = layer.inputs[0]
+        layer = graph.made_by(value, "cast")
+    return value
+
+
+def _is_f32(graph: Graph, cast: Layer) -> bool:
+    """Whether a cast's input is known to be of f32: its spec says so, or it rounds to 16 bits."""
+    spec = graph.specs.get(cast.inputs[0])
+    return spec.dtype == "f32" if spec is not None else bool(cast.attrs.get("through"))
+
+
 def polynomial(graph: Graph, value: str, x: str, depth: int = MAX_DEPTH) -> dict[int, float] | None:
     """Coefficients by degree of a value as a polynomial in `x`; None where it is none.
 
@@ -85,6 +100,9 @@ def _polynomial(graph: Graph, value: str, x: str, depth: int, user: Layer | None
     number = None if user is None else graph.scalar(value, user)
     if number is not None:
         return _Polynomial({0: number * 1.0})
+    before = seen_through(graph, value)
+    if before != value:
+        return _polynomial(graph, before, x, depth, None)
     layer = graph.bare_producer(value)
     formula = kind_of(layer.kind).formula if layer is not None and depth else None
     if layer is None or formula is None:
@@ -164,6 +182,10 @@ def affine_of(graph: Graph, value: str, *kinds: str) -> tuple[Layer, float, floa
             return None
         if layer.kind in kinds:
             return layer, scale, shift
+        before = seen_through(graph, value)
+        if before != value:
+            value = before
+            continue
         inner = next((v for v in layer.inputs if graph.is_dynamic(v)), None)
         found = polynomial(graph, value, inner, 1) if inner is not None else None
         if inner is None or found is None or set(found) - {0, 1} or 1 not in found:

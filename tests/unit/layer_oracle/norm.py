@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathweave.net.format import numpy_dtype
+
+from .normalise import axes_of, scaled
+
 
 def _madd(g, case, a, names):
     rank = case.inputs[0].rank
@@ -10,5 +14,15 @@ def _madd(g, case, a, names):
     return g.node("Add", [*g.node("Mul", [names[0], shaped[0]]), shaped[1]])
 
 
+def _layer_norm(g, case, a, names):
+    if not a["axes"] and len(names) > 1:
+        return g.node("LayerNormalization", names, axis=a["axis"], epsilon=a["epsilon"])
+    axes = g.array(axes_of(case, a))
+    centred = g.node("Sub", [names[0], *g.node("ReduceMean", [names[0], axes])])
+    variance = g.node("ReduceMean", [*g.node("Mul", [*centred, *centred]), axes])
+    epsilon = g.array(a["epsilon"], numpy_dtype(case.inputs[0].dtype))
+    return scaled(g, *g.node("Div", [*centred, *g.node("Sqrt", g.node("Add", [*variance, epsilon]))]), *names[1:])
+
+
 OPERATORS = {"batch_norm": "BatchNormalization", "instance_norm": "InstanceNormalization",
-             "layer_norm": "LayerNormalization", "lrn": "LRN", "madd": _madd}
+             "layer_norm": _layer_norm, "lrn": "LRN", "madd": _madd}

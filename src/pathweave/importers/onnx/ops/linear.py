@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....net.size import MOST_RANK
 from ..node import Node
+from .normalise import statistics
 
 
 def matmul(n: Node) -> None:
@@ -67,7 +67,7 @@ def batch_norm(n: Node) -> None:
         n.unsupported("spatial=0")
     n.ignore("momentum")
     n.no_outputs_after(1)
-    parameters = [n.const_name(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)]
+    parameters = [n.computed(i) or n.input(i) for i in range(1, 5)]
     n.emit("batch_norm", [n.input(0), *parameters], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
 
 
@@ -83,43 +83,37 @@ def layer_norm(n: Node) -> None:
     n.ignore("stash_type")  # the precision of what is in between: float32 and above here
     x, axis, epsilon = n.input(0), n.int("axis", -1), n.float("epsilon", 1e-5)
     n.emit("layer_norm", [x, n.input(1), n.input(2)], {"axis": axis, "epsilon": epsilon}, last=True)
-    if not (n.reads_output(1) or n.reads_output(2)):
-        return
-    rank = n.rank(x)
-    axes = {"axes": tuple(range(n.axis(axis, rank), rank)), "keepdims": 1}
-    mean = n.emit("reduce", [x], {"op": "mean", **axes})
-    centred = n.emit("sub", [x, mean])
-    variance = n.emit("reduce", [n.emit("mul", [centred, centred])], {"op": "mean", **axes})
-    deviation = n.emit("sqrt", [n.emit("add", [variance, n.number(epsilon, x)])])
-    n.result(1, "identity", [mean])
-    n.result(2, "reciprocal", [deviation])
+    if n.reads_output(1) or n.reads_output(2):
+        rank = n.rank(x)
+        statistics(n, x, range(n.axis(axis, rank), rank), epsilon, 1, 2)
 
 
 def group_norm(n: Node) -> None:
-    """Group normalisation as instance normalisation of channels folded into groups, then scale and bias.
-
-    Scale and bias are per group at opset 18 and per channel from opset 21 on.
-    """
+    """Group normalisation. Scale and bias are per group at opset 18 and per channel from opset 21 on."""
     n.required(3)
-    n.ignore("stash_type")
+    n.ignore("stash_type")  # the precision of what is in between: float32 and above here
     x, groups = n.input(0), n.int("num_groups")
-    names = [n.const_name(i, what) for i, what in ((1, "scale"), (2, "bias"))]
-    scale, bias = (n.builder.constants[v] for v in names)
-    if groups < 1 or scale.ndim != 1 or scale.shape != bias.shape:
-        raise ValueError(f"num_groups={groups}, scale {list(scale.shape)}, bias {list(bias.shape)} do not fit")
-    shape = n.emit("shape", [x])
-    batch, rest = (n.emit("slice", [shape], {"starts": (a,), "ends": (b,), "axes": (0,), "steps": (1,)})
-                   for a, b in ((0, 1), (1, MOST_RANK)))
-    elements = n.emit("div", [n.emit("reduce", [rest], {"op": "prod", "axes": (0,), "keepdims": 1}), n.constant([groups])])
-    inner = n.emit("concat", [batch, n.constant([groups]), elements], {"axis": 0})
-    folded = n.emit("reshape", [x, inner], {"allowzero": 1})
-    one, zero = n.constant(np.ones(groups, scale.dtype)), n.constant(np.zeros(groups, scale.dtype))
-    epsilon = {"epsilon": n.float("epsilon", 1e-5)}
+    if groups < 1:
+        raise ValueError(f"num_groups is {groups}, expected 1 or more")
+    parameters = [n.computed(i) or n.input(i) for i in (1, 2)]
     if n.version < 21:
-        normal = n.emit("instance_norm", [folded, *names], epsilon)
-        return n.emit("reshape", [normal, shape], {"allowzero": 1}, last=True)
-    normal = n.emit("reshape", [n.emit("instance_norm", [folded, one, zero], epsilon), shape], {"allowzero": 1})
-    n.emit("madd", [normal, *names], last=True)
+        parameters = [_per_channel(n, v, x, groups) for v in parameters]
+    n.emit("group_norm", [x, *parameters], {"groups": groups, "epsilon": n.float("epsilon", 1e-5)}, last=True)
+
+
+def _per_channel(n: Node, value: str, x: str, groups: int) -> str:
+    """The numbers of groups, each as often as its group has channels."""
+    array, channels = n.builder.constants.get(value), (n.shape(x) or (None, None))[1]
+    if array is not None and array.shape != (groups,):
+        raise ValueError(f"num_groups={groups} and a scale or bias of shape {list(array.shape)} do not fit")
+    if array is not None and channels is not None:
+        if channels % groups:
+            raise ValueError(f"num_groups={groups} does not divide the {channels} channels")
+        return n.constant(np.repeat(array, channels // groups))
+    each = n.emit("div", [n.emit("shape", [x], {"start": 1, "end": 2}), n.constant([groups])])
+    shape = n.emit("concat", [n.constant([groups]), each], {"axis": 0})
+    column = n.emit("reshape", [value, n.constant([groups, 1])], {})
+    return n.emit("reshape", [n.emit("expand", [column, shape]), n.constant([-1])], {})
 
 
 def lrn(n: Node) -> None:
