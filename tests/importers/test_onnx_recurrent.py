@@ -15,8 +15,8 @@ from pathweave.importers.onnx import FIRST_OPSET
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 STEPS, BATCH, FEATURES, HIDDEN = 7, 3, 5, 6
 LENGTHS = np.array([7, 2, 4], np.int32)
-FUNCTIONS = ["Relu", "Tanh", "Sigmoid", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign",
-             "Softplus"]
+FUNCTIONS = ["Relu", "Tanh", "Sigmoid", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu",
+             "Softsign", "Softplus"]
 
 
 def operands(op: str, *, directions: int = 1, given: str = "", seed: int = 0, steps: int = STEPS, dtype=np.float32) -> list:
@@ -25,7 +25,8 @@ def operands(op: str, *, directions: int = 1, given: str = "", seed: int = 0, st
 
     def f(*shape):
         return (rng.standard_normal(shape) * 0.7).astype(dtype)
-    optional = {"b": f(directions, 2 * rows), "l": np.minimum(LENGTHS, steps).astype(np.int32), "h": f(directions, BATCH, HIDDEN)}
+    optional = {"b": f(directions, 2 * rows), "l": np.minimum(LENGTHS, steps).astype(np.int32),
+                "h": f(directions, BATCH, HIDDEN)}
     if op == "LSTM":
         optional |= {"c": f(directions, BATCH, HIDDEN), "p": f(directions, 3 * HIDDEN)}
     return [f(steps, BATCH, FEATURES), f(directions, rows, FEATURES), f(directions, rows, HIDDEN),
@@ -112,8 +113,8 @@ def test_every_activation(op, function):
         agrees(op, inputs, activations=names, activation_alpha=[0.3], activation_beta=[0.25], **bounds)
 
 
-@pytest.mark.parametrize(("function", "expected"), [("Affine", [-2.0, 0.5, 1.0, 3.0]), ("ThresholdedRelu", [0.0, 0.0, 1.0, 3.0]),
-                                                    ("ScaledTanh", np.tanh([-2.0, 0.5, 1.0, 3.0]))])
+@pytest.mark.parametrize(("function", "expected"), [
+    ("Affine", [-2.0, 0.5, 1.0, 3.0]), ("ThresholdedRelu", [0.0, 0.0, 1.0, 3.0]), ("ScaledTanh", np.tanh([-2.0, 0.5, 1.0, 3.0]))])
 def test_defaults_are_those_of_the_operators(function, expected):
     """And `thresholded_relu` passes alpha itself on, as the text of these layers says."""
     x, one, none = np.float32([-2.0, 0.5, 1.0, 3.0]), np.ones((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32)

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.net import TensorSpec
-from ..net.roles import BATCH, CHANNEL, SEQUENCE, UNKNOWN, Roles
 from . import LayerKind, Outline, kind_of
 from ._common import (
     FLOATS,
@@ -59,17 +58,15 @@ class _Recurrent(LayerKind):
 
     Attributes: `activations`, with `alpha` and `beta`, one for each activated gate (of each direction, or the same for both);
     `clip` bounds what is activated, 0: it does not. Behind the length of a sequence y is 0, and the last states are those of
-    its last step, 0 where it has none; in reverse a sequence begins at its own end. Source: ONNX, opset 22; lengths as in ONNX Runtime.
+    its last step, 0 where it has none; in reverse a sequence begins at its own end.
+
+    Source: ONNX, opset 22; lengths as in ONNX Runtime.
     """
 
     gates = 0
     inputs_most = 6
     defaults: tuple[str, ...] = ()
-
-    def roles(self, attrs: Mapping[str, Any], inputs: list[Any]) -> tuple[list[Roles | None], list[Roles | None]]:
-        if attrs["layout"]:
-            return [(BATCH, SEQUENCE, CHANNEL)], [(BATCH, SEQUENCE, UNKNOWN, CHANNEL), (BATCH, UNKNOWN, CHANNEL)]
-        return [(SEQUENCE, BATCH, CHANNEL)], [(SEQUENCE, UNKNOWN, BATCH, CHANNEL), (UNKNOWN, BATCH, CHANNEL)]
+    clipped = 3  # of the activations, the first so many
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Outline]) -> Outline:
         return None  # outputs of different ranks
@@ -100,7 +97,8 @@ class _Recurrent(LayerKind):
 
         def bounded(f: _Gate) -> _Gate:
             return (lambda x: f(np.clip(x, -clip, clip))) if clip else f
-        return [bounded(_activation(*of)) for of in zip(own("activations"), own("alpha"), own("beta"))]
+        functions = [_activation(*of) for of in zip(own("activations"), own("alpha"), own("beta"))]
+        return [bounded(f) if i < self.clipped else f for i, f in enumerate(functions)]
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         directions = self._checked(attrs)
@@ -260,10 +258,6 @@ class Lstm(_Recurrent):
     attributes: Mapping[str, Any] = {"direction": "forward", "activations": defaults, "alpha": (0.0,) * 3, "beta": (0.0,) * 3,
                                      "clip": 0.0, "layout": 0, "input_forget": 0}
 
-    def roles(self, attrs: Mapping[str, Any], inputs: list[Any]) -> tuple[list[Roles | None], list[Roles | None]]:
-        of_inputs, of_outputs = super().roles(attrs, inputs)
-        return of_inputs, [*of_outputs, of_outputs[1]]
-
     def _cell(self, attrs: Mapping[str, Any], d: int, weights: list[Any], bias: np.ndarray) -> Any:
         w, r, p = weights[:3]
         total = bias[:len(r)] + bias[len(r):]
@@ -290,11 +284,13 @@ class DynamicQuantizeLstm(Lstm):
 
     Inputs as those of `lstm`, but w[D,I,4*H] and r[D,H,4*H] of u8 or i8; then w_scale, w_zero, r_scale, r_zero: [D], or
     [D,4*H] for one of each column; zeros are of the type of the weights. x has one scale in a call, h of a direction
-    one at each step: (max(0, largest) - min(0, least)) / 255. Source: ONNX Runtime, com.microsoft.DynamicQuantizeLSTM.
+    one at each step: (max(0, largest) - min(0, least)) / 255. `clip` is not for the argument of the last activation.
+    Source: ONNX Runtime, com.microsoft.DynamicQuantizeLSTM.
     """
 
     name = "dynamic_quantize_lstm"
     inputs_most = 12
+    clipped = 2
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         directions = self._checked(attrs)
