@@ -114,7 +114,8 @@ def test_every_activation(op, function):
 
 
 @pytest.mark.parametrize(("function", "expected"), [
-    ("Affine", [-2.0, 0.5, 1.0, 3.0]), ("ThresholdedRelu", [0.0, 0.0, 1.0, 3.0]), ("ScaledTanh", np.tanh([-2.0, 0.5, 1.0, 3.0]))])
+    ("Affine", [-2.0, 0.5, 1.0, 3.0]), ("ThresholdedRelu", [0.0, 0.0, 1.0, 3.0]),
+    ("ScaledTanh", np.tanh([-2.0, 0.5, 1.0, 3.0]))])
 def test_defaults_are_those_of_the_operators(function, expected):
     """And `thresholded_relu` passes alpha itself on, as the text of these layers says."""
     x, one, none = np.float32([-2.0, 0.5, 1.0, 3.0]), np.ones((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32)
