@@ -90,7 +90,6 @@ Verdict RecurrentKernel::accepts(const Problem& p) {
 RecurrentKernel::RecurrentKernel(const Problem& p, const std::string& variant, const Constants& constants)
     : r_(p),
       kernel_(variant_ukernel<GemmF32>(PW_KIND_GEMM_F32, variant)),
-      row_kernel_(best_ukernel<GevmF32>(PW_KIND_GEVM_F32)),
       cell_kernel_(best_ukernel<RecurrentF32>(PW_KIND_RECURRENT_F32)),
       operands_(p, constants),
       acts_(*gate_acts(r_)),
@@ -318,8 +317,7 @@ void RecurrentKernel::multiply(const Run& run, int64_t d, int part, int64_t inde
   const float* weights = run.weights[1][part] + (d * panels(part) + index * (width / tile)) * panel_floats(1);
   if (run.of.batch == 1) {
     if (bias) std::memcpy(sums, bias, static_cast<size_t>(width) * 4);
-    for (int64_t c = 0; c < width; c += tile, weights += panel_floats(1))
-      row_kernel_.run(from, weights, tile, r_.hidden, tile, sums + c);
+    cell_kernel_.row(from, weights, panel_floats(1), tile, r_.hidden, width / tile, sums);
     return;
   }
   GemmF32Args args{};

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "products/matrix.h"
-#include "ukernels/kinds/gevm_f32.h"
 #include "ukernels/kinds/recurrent_f32.h"
 #include "values/operands.h"
 #include "values/recurrent.h"
@@ -76,7 +75,6 @@ class RecurrentKernel : public Kernel {
 
   Recurrence r_;
   const GemmF32& kernel_;
-  const GevmF32& row_kernel_;
   const RecurrentF32& cell_kernel_;
   Operands operands_;
   std::vector<GateAct> acts_;

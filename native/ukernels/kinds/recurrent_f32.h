@@ -31,6 +31,9 @@ struct CellF32Args {
 };
 
 struct RecurrentF32 {
+  // y[p * tile + j] += sum over k < depth of x[k] * panels[p * panel + k * tile + j], for `count` panels of `tile` columns as
+  // the micro-kernels of kind gemm_f32 read them.
+  void (*row)(const float* x, const float* panels, int64_t panel, int64_t tile, int64_t depth, int64_t count, float* y);
   // h = act0(sums).
   void (*rnn)(const CellF32Args* args);
   // Gates i, o, f, c. c = f c_before + i act1(c sum), h = o act2(c); i, f and o are act0.
