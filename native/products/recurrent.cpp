@@ -297,6 +297,10 @@ int RecurrentKernel::project(const Run& run, int64_t first, Team& team) const no
       const Product product{&kernel_, run.weights[0][part] + d * panels(part) * panel_floats(0), bias, kNoActivation, rows,
                             columns(part), 1, r_.features, std::min<int64_t>(512, r_.features), columns(part), 16, blocking};
       float* sums = run.sums[part] + d * rows * columns(part);
+      if (rows == 1) {
+        project_row(run, d, part, first, bias, sums, team);
+        continue;
+      }
       walk(product, sums, nullptr, pointers, team, [&](int64_t row, int64_t count, const float** to) {
         int64_t s = row / batch, b = row % batch;
         for (int64_t i = 0; i < count; ++i) {
@@ -308,6 +312,19 @@ int RecurrentKernel::project(const Run& run, int64_t first, Team& team) const no
       });
     }
   return fits ? 0 : kOutside;
+}
+
+// The same for one row: its weights are read once, in streams.
+void RecurrentKernel::project_row(const Run& run, int64_t d, int part, int64_t first, const float* bias, float* sums,
+                                  Team& team) const noexcept {
+  const int64_t tile = kernel_.columns, grain = std::max<int64_t>(4, divide_up(panels(part), 2 * threads_));
+  const float* weights = run.weights[0][part] + d * panels(part) * panel_floats(0);
+  team.each(panels(part), grain, [&](int64_t from, int64_t last) {
+    const int64_t t = run.of.time(first, run.of.length(0), r_.backward(d));
+    std::memcpy(sums + from * tile, bias + from * tile, static_cast<size_t>((last - from) * tile) * 4);
+    cell_kernel_.row(run.x + r_.x_row(t, 0, run.of.steps, 1), weights + from * panel_floats(0), panel_floats(0), tile,
+                     r_.features, last - from, sums + from * tile);
+  });
 }
 
 // Sums of one piece of hidden units of all sequences: += from * R, or bias + from * R.
@@ -456,7 +473,7 @@ int RecurrentKernel::run(const Context& c) noexcept {
   return 0;
 }
 
-Ports RecurrentRoutine::ports(const Problem& p) const {
+Ports recurrent_ports(const Problem& p) {
   Ports ports;
   const auto format = [](const Tensor& t) { return Format{t.dtype, layout_of(Layout::nchw, t.shape.size()), "cpu"}; };
   for (int i : p.dynamic()) ports.in.push_back(format(p.in[static_cast<size_t>(i)]));

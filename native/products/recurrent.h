@@ -68,6 +68,8 @@ class RecurrentKernel : public Kernel {
   void pack_values(const Run& run, Team& team) const noexcept;
   void start(const Run& run) const noexcept;
   int project(const Run& run, int64_t first, Team& team) const noexcept;
+  void project_row(const Run& run, int64_t d, int part, int64_t first, const float* bias, float* sums,
+                   Team& team) const noexcept;
   void piece(const Run& run, int64_t s, int64_t row, int part, int64_t index, const float** pointers) const noexcept;
   void multiply(const Run& run, int64_t d, int part, int64_t index, const float* from, float* sums, const float* bias,
                 const float** pointers) const noexcept;
@@ -96,6 +98,9 @@ class RecurrentKernel : public Kernel {
   Areas areas_{};
 };
 
+// Ports of a routine whose values lie as the layer has them, each in its type.
+Ports recurrent_ports(const Problem& p);
+
 // The routine of one of these layer kinds.
 class RecurrentRoutine : public Routine {
  public:
@@ -103,7 +108,7 @@ class RecurrentRoutine : public Routine {
       : Routine({.id = layer + "/packed:f32:plain:cpu", .accuracy = Accuracy::f32}) {}
   Verdict accepts(const Problem& p) const override { return RecurrentKernel::accepts(p); }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::plain); }
-  Ports ports(const Problem& p) const override;
+  Ports ports(const Problem& p) const override { return recurrent_ports(p); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     return std::make_unique<RecurrentKernel>(p, variant, constants);
   }

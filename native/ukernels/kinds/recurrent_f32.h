@@ -30,6 +30,16 @@ struct CellF32Args {
   bool coupled;            // of an LSTM: the forget gate is 1 - i
 };
 
+// y[j] = base[j] + scale * scales[j] * (sums[j] - zero * columns[j] - rest * zeros[j]), the bracket in 32 bits that wrap around.
+struct ScaledSumsArgs {
+  const int32_t *sums, *columns, *zeros;
+  const float *scales, *base;
+  float* y;  // may be base
+  int64_t count;  // a multiple of kUnits
+  float scale;
+  int32_t zero, rest;
+};
+
 struct RecurrentF32 {
   // y[p * tile + j] += sum over k < depth of x[k] * panels[p * panel + k * tile + j], for `count` panels of `tile` columns as
   // the micro-kernels of kind gemm_f32 read them.
@@ -44,6 +54,7 @@ struct RecurrentF32 {
   void (*gru_reset)(const CellF32Args* args);
   // Gate n in the sums, z in `more`: h = (1 - z) act1(sum) + z h_before.
   void (*gru_update)(const CellF32Args* args);
+  void (*scaled_sums)(const ScaledSumsArgs* args);
 };
 #define PW_KIND_RECURRENT_F32 "recurrent_f32"
 
