@@ -24,6 +24,12 @@ class Operands {
     return static_cast<const T*>(e.dynamic >= 0 ? in[e.dynamic] : e.constant);
   }
 
+  // Whether there is one.
+  bool given(int i) const {
+    const Entry* e = i >= 0 && i < static_cast<int>(entries_.size()) ? &entries_[static_cast<size_t>(i)] : nullptr;
+    return e && (e->dynamic >= 0 || e->constant);
+  }
+
   // Its sizes in a run: those of its problem where it is a constant.
   const int64_t* sizes(int i, const int64_t* const* in_sizes, const Dims& fixed) const {
     const Entry& e = entries_[static_cast<size_t>(i)];

@@ -107,7 +107,8 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
 
     `normal` (mean 0, deviation 1), `scaled:K` (deviation 1 / sqrt(K)), `positive` (0.5 to 2), `unit` (-1 to 1),
     `wide` (deviation 4), `integral` (small integers), `nonzero` (integers without 0), `ties` (few different values),
-    `special` (NaN and infinities among numbers), `ends:A,B` (A or B), `index:K` (-K to K - 1), and for weights
+    `special` (NaN and infinities among numbers), `ends:A,B` (A or B), `index:K` (-K to K - 1), `count:K` (0 to K),
+    `small` (around 0.005), `middle` (integers around 128), and for weights
     [outputs, inputs, ...] `sparse:P` (P % zeros), `2of4` (two zeros in any four consecutive inputs), `blocks:P` (P % of
     the blocks of 16 outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
     """
@@ -118,6 +119,12 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
         y = rng.integers(0, 2, shape)
     elif word == "index":
         y = rng.integers(-int(parameter), int(parameter), shape)
+    elif word == "count":
+        y = rng.integers(0, int(parameter) + 1, shape)
+    elif word == "middle":
+        y = rng.integers(120, 137, shape)
+    elif word == "small":
+        y = rng.uniform(0.004, 0.006, shape)
     elif word == "nonzero":
         y = rng.integers(1, 10, shape) * (1 if kind.kind == "u" else rng.choice([-1, 1], shape))
     elif word == "ties":

@@ -8,7 +8,6 @@ from ..refusals import UNKNOWN
 
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _SEQUENCES = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional")
-_RECURRENT = ("LSTM", "GRU", "RNN")
 _STRINGS = ("String", "TfIdf", "RegexFullMatch", "LabelEncoder")
 
 
@@ -22,16 +21,13 @@ def _custom(operator: str) -> bool:
 
 def _of_family(operator: str) -> bool:
     """True for an operator without a domain that has advice of its own."""
-    return operator in _QUANTISED + _RECURRENT or "QLinear" in operator or operator.startswith(_SEQUENCES + _STRINGS)
+    return operator in _QUANTISED or "QLinear" in operator or operator.startswith(_SEQUENCES + _STRINGS)
 
 
 ADVICE: dict[str, Callable[[str, str], bool]] = {
     "Quantised operators (QDQ, QLinear): load the float32 model that this one was made from, and calibrate it here: "
     "model.calibrate(samples), or pathweave import --calibrate.":
         lambda op, _: _bare(op) in _QUANTISED or "QLinear" in op,
-    "Recurrent layers (LSTM, GRU, RNN) are not supported yet: export the cell's arithmetic, as the body of a Loop or Scan, "
-    "which are supported, or as one step of a model with states (docs/state.md).":
-        lambda op, reason: op in _RECURRENT and reason == UNKNOWN,
     "Other operators that are not supported yet: let the exporter write them with operators that are, or cut the model before "
     "or behind them, and compute them outside.":
         lambda op, reason: ":" not in op and reason == UNKNOWN and not _of_family(op),

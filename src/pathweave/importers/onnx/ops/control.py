@@ -8,6 +8,7 @@ from ....net.block import Block
 from ....net.net import TensorSpec
 from ..nested import Captures, Given, block, given_of
 from ..node import Node
+from ..squeezed import squeezed
 
 _ITERATION, _CONDITION = Given(TensorSpec("i64", ()), "i64"), Given(TensorSpec("bool", ()), "bool")
 
@@ -15,6 +16,8 @@ _ITERATION, _CONDITION = Given(TensorSpec("i64", ()), "i64"), Given(TensorSpec("
 def if_(n: Node) -> None:
     """One of two graphs, by a condition that is known at run time alone."""
     n.required(1)
+    if squeezed(n):
+        return
     condition = n.input(0)
     graphs = [n.graph(name) for name in ("then_branch", "else_branch")]
     captures = Captures(n, graphs)

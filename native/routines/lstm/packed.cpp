@@ -1,0 +1,8 @@
+// lstm/packed: see products/recurrent.h.
+#include "products/recurrent.h"
+
+namespace pw {
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<RecurrentRoutine>("lstm"); }
+}  // namespace PW_COLLECT
+}  // namespace pw

@@ -1,0 +1,8 @@
+// lstm/steps: see values/recurrent_any.h.
+#include "values/recurrent_any.h"
+
+namespace pw {
+namespace PW_COLLECT {
+void collect(Collector& c) { c.add<RecurrentAny>("lstm"); }
+}  // namespace PW_COLLECT
+}  // namespace pw
