@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....net.format import numpy_dtype
 from ....net.size import MOST_RANK
 from ..node import Node
+from .elementwise import BROADCASTS
 
 
 def matmul(n: Node) -> None:
@@ -19,6 +21,8 @@ def gemm(n: Node) -> None:
     n.required(2)
     a, b, c = n.input(0), n.input(1), n.input(2)
     alpha, beta = n.float("alpha", 1.0), n.float("beta", 1.0)
+    if n.version < BROADCASTS:
+        n.ignore("broadcast")  # of C: without it C has the shape of the result already
     if n.int("transA"):
         a = n.emit("transpose", [a], {"perm": (1, 0)})
     b, c = n.computed(1) or b, n.computed(2) or c
@@ -59,16 +63,25 @@ def _gemm_of_values(n: Node, a: str, b: str, c: str, alpha: float, beta: float) 
 
 
 def batch_norm(n: Node) -> None:
-    """Batch normalisation at inference."""
+    """Batch normalisation at inference; with parameters that are no constants, or one for each element (spatial=0 before
+    opset 9), by arithmetic."""
     n.required(5)
     if n.int("training_mode"):
         n.unsupported("training_mode=1; export the model for inference")
-    if n.version < 9 and n.int("spatial", 1) != 1:
-        n.unsupported("spatial=0")
-    n.ignore("momentum")
+    n.ignore("momentum", "is_test")  # before opset 7; what is read of the outputs says the same
     n.no_outputs_after(1)
-    parameters = [n.const_name(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)]
-    n.emit("batch_norm", [n.input(0), *parameters], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
+    x, epsilon = n.input(0), n.float("epsilon", 1e-5)
+    each = n.version < 9 and n.int("spatial", 1) == 0
+    parameters = [n.computed(i) or n.input(i) for i in range(1, 5)]
+    if not each and all(v in n.builder.constants for v in parameters):
+        return n.emit("batch_norm", [x, *parameters], {"epsilon": epsilon}, last=True)
+    if not each and n.rank(x) > 2:
+        behind = tuple(range(1, n.rank(x) - 1))
+        parameters = [n.emit("unsqueeze", [v], {"axes": behind}) for v in parameters]
+    scale, bias, mean, variance = parameters
+    deviation = n.emit("sqrt", [n.emit("add", [variance, n.number(epsilon, variance)])])
+    factor = n.emit("div", [scale, deviation])
+    n.emit("add", [n.emit("mul", [n.emit("sub", [x, mean]), factor]), bias], last=True)
 
 
 def instance_norm(n: Node) -> None:
@@ -103,23 +116,28 @@ def group_norm(n: Node) -> None:
     n.required(3)
     n.ignore("stash_type")
     x, groups = n.input(0), n.int("num_groups")
-    names = [n.const_name(i, what) for i, what in ((1, "scale"), (2, "bias"))]
-    scale, bias = (n.builder.constants[v] for v in names)
-    if groups < 1 or scale.ndim != 1 or scale.shape != bias.shape:
-        raise ValueError(f"num_groups={groups}, scale {list(scale.shape)}, bias {list(bias.shape)} do not fit")
+    names = [n.computed(i) or n.input(i) for i in (1, 2)]
+    shapes = [n.shape(v) for v in names]
+    if groups < 1 or any(s is not None and len(s) != 1 for s in shapes) or len({s for s in shapes if s and s[0]}) > 1:
+        raise ValueError(f"num_groups={groups}, scale {shapes[0]}, bias {shapes[1]} do not fit")
     shape = n.emit("shape", [x])
     batch, rest = (n.emit("slice", [shape], {"starts": (a,), "ends": (b,), "axes": (0,), "steps": (1,)})
                    for a, b in ((0, 1), (1, MOST_RANK)))
     elements = n.emit("div", [n.emit("reduce", [rest], {"op": "prod", "axes": (0,), "keepdims": 1}), n.constant([groups])])
     inner = n.emit("concat", [batch, n.constant([groups]), elements], {"axis": 0})
     folded = n.emit("reshape", [x, inner], {"allowzero": 1})
-    one, zero = n.constant(np.ones(groups, scale.dtype)), n.constant(np.zeros(groups, scale.dtype))
+    dtype = numpy_dtype(n.dtype(x) or "f32")
+    one, zero = n.constant(np.ones(groups, dtype)), n.constant(np.zeros(groups, dtype))
     epsilon = {"epsilon": n.float("epsilon", 1e-5)}
     if n.version < 21:
         normal = n.emit("instance_norm", [folded, *names], epsilon)
         return n.emit("reshape", [normal, shape], {"allowzero": 1}, last=True)
     normal = n.emit("reshape", [n.emit("instance_norm", [folded, one, zero], epsilon), shape], {"allowzero": 1})
-    n.emit("madd", [normal, *names], last=True)
+    if all(v in n.builder.constants for v in names):
+        return n.emit("madd", [normal, *names], last=True)
+    behind = tuple(range(1, n.rank(x) - 1))
+    scale, bias = (n.emit("unsqueeze", [v], {"axes": behind}) if behind else v for v in names)
+    n.emit("add", [n.emit("mul", [normal, scale]), bias], last=True)
 
 
 def lrn(n: Node) -> None:

@@ -23,6 +23,9 @@ def upsample(n: Node) -> None:
     """Upsample (opset 7 and 9) and Resize of opset 10: asymmetric coordinates, rounded down."""
     n.required(1)
     attrs = {"mode": _mode(n), "coordinates": "asymmetric", "rounding": "floor"}
+    if n.op == "Upsample" and n.version < 7:
+        scales = [1, 1, n.float("height_scale"), n.float("width_scale")]
+        return _emit(n, attrs, scales=np.array(scales, np.float32))
     if n.op == "Upsample" and n.version < 9:
         _, scales = n.attribute("scales")
         return _emit(n, attrs, scales=np.array(scales, np.float32))

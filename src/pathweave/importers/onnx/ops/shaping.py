@@ -14,6 +14,9 @@ from ..node import Node
 
 def reshape(n: Node) -> None:
     """Reshape with a shape that is constant or computed."""
+    if n.version < 5:
+        n.required(1)
+        return n.emit("reshape", [n.input(0)], {"shape": n.ints("shape")}, last=True)
     n.required(2)
     attrs = {"allowzero": int(n.int("allowzero") != 0)}
     n.emit("reshape", [n.input(0), n.input(1)], attrs, last=True)
@@ -101,7 +104,7 @@ def split(n: Node) -> None:
     n.required(1)
     x = n.input(0)
     axis = _axis(n, n.int("axis"), x)
-    sizes = n.const_ints(1, "split") if n.version >= 13 else n.ints("split", None)
+    sizes = n.const_ints(1, "split") if n.version >= 13 or n.version < 2 and n.input(1) else n.ints("split", None)
     count = len(n.outputs)
     if n.version >= 18 and n.int("num_outputs", count) != count:
         raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, expected {count}, its outputs")
@@ -139,7 +142,7 @@ def pad(n: Node) -> None:
     if n.version >= 11:
         n.required(2)
         return n.emit("pad", [n.input(i) for i in range(4)], {"mode": mode}, last=True)
-    attrs = {"mode": mode, "pads": n.ints("pads", ()), "value": n.float("value")}
+    attrs = {"mode": mode, "pads": n.ints("pads" if n.version >= 2 else "paddings", ()), "value": n.float("value")}
     n.emit("pad", [n.input(0)], attrs, last=True)
 
 
@@ -159,6 +162,22 @@ def gather_nd(n: Node) -> None:
     """Slices at index vectors."""
     n.required(2)
     n.emit("gather_nd", [n.input(0), n.input(1)], {"batch": n.int("batch_dims")}, last=True)
+
+
+def tile(n: Node) -> None:
+    """Repeats along each axis; at opset 1 along one, by two scalars."""
+    if n.version >= 6:
+        n.required(2)
+        return n.emit("tile", [n.input(0), n.input(1)], last=True)
+    n.required(3)
+    rank = n.rank(n.input(0))
+    axis, count = n.const_ints(2, "axis"), n.emit("reshape", [n.input(1)], {"shape": (1,)})
+    if axis is None or len(axis) != 1:
+        raise ValueError(f"axis is {axis}, expected one number")
+    at = n.axis(axis[0], rank)
+    repeats = [n.constant(np.ones(at, np.int64)), n.emit("cast", [count], {"dtype": "i64"}),
+               n.constant(np.ones(rank - at - 1, np.int64))]
+    n.emit("tile", [n.input(0), n.emit("concat", repeats, {"axis": 0})], last=True)
 
 
 def with_shape(kind: str):
@@ -202,6 +221,8 @@ def dropout(n: Node) -> None:
     """Nothing at inference; the mask, where it is used, is all true."""
     n.required(1)
     x = n.input(0)
+    if n.version < 7 and not n.int("is_test") and n.float("ratio", 0.5):
+        n.unsupported("is_test is 0, which is for training; export the model for inference")
     n.ignore("ratio", "seed")
     n.ignore_inputs(1)  # the ratio
     if n.input(2):
@@ -218,6 +239,6 @@ OPERATORS = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
     "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "GatherElements": gather_elements,
     "GatherND": gather_nd, "Expand": with_shape("expand"),
-    "Tile": with_shape("tile"), "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
+    "Tile": tile, "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
     "Dropout": dropout,
 }
