@@ -108,7 +108,7 @@ def is_inf(n: Node) -> None:
     elif negative:
         x = n.emit("neg", [x])
     elif not positive:
-        n.unsupported("detect_positive and detect_negative are both 0")
+        return n.emit("less", [x, x], last=True)  # true nowhere
     n.emit("equal", [x, n.number(np.inf, x)], last=True)
 
 
@@ -120,7 +120,7 @@ def cast(n: Node) -> None:
         return _cast(n, n.element_type(n.int("to")))
     from onnx import TensorProto
     name = n.text("to").upper()
-    if name not in TensorProto.DataType.keys():
+    if name not in list(TensorProto.DataType.keys()):
         raise ValueError(f"to is {name!r}, expected the name of an element type, such as FLOAT")
     _cast(n, n.element_type(TensorProto.DataType.Value(name)))
 

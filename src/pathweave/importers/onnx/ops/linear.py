@@ -147,7 +147,14 @@ def lrn(n: Node) -> None:
                                  "bias": n.float("bias", 1.0)}, last=True)
 
 
+def det(n: Node) -> None:
+    """Determinants of matrices."""
+    n.required(1)
+    n.emit("det", [n.input(0)], last=True)
+
+
 OPERATORS = {
+    "Det": det,
     "MatMul": matmul, "Gemm": gemm, "BatchNormalization": batch_norm, "InstanceNormalization": instance_norm,
     "LayerNormalization": layer_norm, "GroupNormalization": group_norm, "LRN": lrn,
 }

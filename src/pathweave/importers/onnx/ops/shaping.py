@@ -51,6 +51,8 @@ def _axes(n: Node) -> tuple[int, ...] | None:
 def squeeze(n: Node) -> None:
     """Squeeze of given axes, or of all axes whose size is 1; those that are not known are looked at when it is."""
     n.required(1)
+    if n.version >= 13 and n.varies(1):
+        return n.emit("squeeze", [n.input(0), n.input(1)], last=True)
     x, axes = n.input(0), _axes(n)
     shape = n.shape(x)
     if axes is None:
@@ -65,6 +67,8 @@ def squeeze(n: Node) -> None:
 def unsqueeze(n: Node) -> None:
     """New axes of size 1, counted in the result."""
     n.required(1)
+    if n.version >= 13 and n.varies(1):
+        return n.emit("unsqueeze", [n.input(0), n.input(1)], last=True)
     axes = _axes(n)
     if axes is None:
         raise ValueError("axes are missing")
@@ -104,8 +108,12 @@ def split(n: Node) -> None:
     n.required(1)
     x = n.input(0)
     axis = _axis(n, n.int("axis"), x)
-    sizes = n.const_ints(1, "split") if n.version >= 13 or n.version < 2 and n.input(1) else n.ints("split", None)
+    as_input = n.version >= 13 or n.version < 2 and bool(n.input(1))
     count = len(n.outputs)
+    if as_input and n.varies(1):
+        n.ignore(*(() if n.version >= 13 else ("split",)))
+        return n.emit("split", [x, n.input(1)], {"axis": axis, "parts": count}, last=True, count=count)
+    sizes = n.const_ints(1, "split") if as_input else n.ints("split", None)
     if n.version >= 18 and n.int("num_outputs", count) != count:
         raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, expected {count}, its outputs")
     if sizes is None:
@@ -224,10 +232,13 @@ def dropout(n: Node) -> None:
     if n.version < 7 and not n.int("is_test") and n.float("ratio", 0.5):
         n.unsupported("is_test is 0, which is for training; export the model for inference")
     n.ignore("ratio", "seed")
-    n.ignore_inputs(1)  # the ratio
-    if n.input(2):
+    ratio = n.const(1)
+    n.ignore_inputs(1, 2)
+    if n.version >= 12 and n.input(2) and not (ratio is not None and not np.any(ratio)):
         training = n.const(2)
-        if training is None or bool(np.any(training)):
+        if training is None:
+            return n.emit("dropout", [x, n.input(1), n.input(2)], last=True, count=2)
+        if np.any(training):
             n.unsupported("training_mode is not false; export the model for inference")
     if n.reads_output(1):
         mask = n.emit("constant_of_shape", [n.emit("shape", [x])], {"value": 1, "dtype": "bool"})
