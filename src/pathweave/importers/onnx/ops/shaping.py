@@ -179,10 +179,10 @@ def tile(n: Node) -> None:
         return n.emit("tile", [n.input(0), n.input(1)], last=True)
     n.required(3)
     rank = n.rank(n.input(0))
-    axis, count = n.const_ints(2, "axis"), n.emit("reshape", [n.input(1)], {"shape": (1,)})
-    if axis is None or len(axis) != 1:
-        raise ValueError(f"axis is {axis}, expected one number")
-    at = n.axis(axis[0], rank)
+    axis, count = n.const_required(2, "axis").reshape(-1).tolist(), n.emit("reshape", [n.input(1)], {"shape": (1,)})
+    if len(axis) != 1 or axis[0] != int(axis[0]):
+        raise ValueError(f"axis is {axis}, expected one whole number")
+    at = n.axis(int(axis[0]), rank)
     repeats = [n.constant(np.ones(at, np.int64)), n.emit("cast", [count], {"dtype": "i64"}),
                n.constant(np.ones(rank - at - 1, np.int64))]
     n.emit("tile", [n.input(0), n.emit("concat", repeats, {"axis": 0})], last=True)
