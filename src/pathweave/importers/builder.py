@@ -394,6 +394,10 @@ class Node:
             raise ModelError(f"{what} (input {i}): expected a list of integers, got {array.dtype}{list(array.shape)}")
         return tuple(int(v) for v in array.reshape(-1))
 
+    def varies(self, i: int) -> bool:
+        """True where an input is there, and its contents depend on the model's inputs."""
+        return bool(self.input(i)) and self.const(i) is None
+
     def shape(self, value: str) -> tuple[int | None, ...] | None:
         """What is known of a value's shape; see Builder.shape."""
         return self.builder.shape(value)

@@ -213,6 +213,15 @@ def widen(*arrays: Any) -> Any:
     return out[0] if len(arrays) == 1 else out
 
 
+def cut(y: np.ndarray, dtype: Any) -> np.ndarray:
+    """Floats as integers of this dtype: cut towards zero, beyond its range its ends, NaN 0."""
+    limits = np.iinfo(dtype)
+    beyond = float(limits.max) + 1
+    whole = np.trunc(np.where(np.isnan(y), 0, y))
+    inside = np.clip(whole, float(limits.min), np.nextafter(beyond, 0)).astype(dtype)
+    return np.where(whole >= beyond, limits.max, inside).astype(dtype)
+
+
 def as_type(y: np.ndarray, dtype: Any) -> np.ndarray:
     """An array (0-d stays one) of this dtype, not copied where it is already."""
     return np.asarray(y).astype(dtype, copy=False)

@@ -189,7 +189,7 @@ class Prelu(LayerKind):
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, slope = take(inputs, 2)
-        check_dtype("x", x, FLOATS)
+        check_dtype("x", x, NUMBERS)
         check_same_dtype(x, slope)
         if not broadcasts_to(slope.shape, x.shape):
             raise ShapeError(f"slope is {slope}: it does not broadcast to x, {x}")

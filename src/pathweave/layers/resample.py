@@ -130,7 +130,7 @@ class Resample(ValueKind):
                  and (attrs["mode"] == "nearest" or not attrs["antialias"])
                  and (attrs["mode"] != "cubic" or not attrs["exclude_outside"]))
         space = space_axes(self._image_roles(specs[0]))
-        if not plain or len([v for v in layer.inputs if v]) != 1 or not space:
+        if not plain or specs[0].dtype == "bool" or len([v for v in layer.inputs if v]) != 1 or not space:
             return layer
         targets = self._targets(attrs, specs[0].shape)
         if any(isinstance(d, int) and d == 0 for d in specs[0].shape):
@@ -152,7 +152,7 @@ class Resample(ValueKind):
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
-        check_dtype("x", x, NUMBERS)
+        check_dtype("x", x, NUMBERS | {"bool"} if attrs["mode"] == "nearest" else NUMBERS)
         for name, allowed in (("mode", MODES), ("coordinates", COORDINATES), ("rounding", ROUNDING), ("policy", POLICIES)):
             word(name, attrs[name], allowed)
         numbers(attrs, "cubic_a", "extrapolation")

@@ -29,6 +29,7 @@ from ._common import (
     take,
     word,
 )
+from .split_even import MOST_PARTS
 
 
 class Concat(Mover):
@@ -72,25 +73,44 @@ class Concat(Mover):
         return [np.concatenate(inputs, int(attrs["axis"]))]
 
 
-class Split(Mover):
-    """Parts of `sizes` along `axis`, one output each. Source: ONNX Split."""
+class Split(Mover, ValueKind):
+    """Parts of `sizes` along `axis`, one output each. Source: ONNX Split.
+
+    An optional second input has the sizes instead; `parts` then says how many they are, where its shape does not.
+    """
 
     name = "split"
-    attributes = {"axis": 0, "sizes": None}
+    attributes = {"axis": 0, "sizes": (), "parts": 0}
+    value_inputs = {1: "sizes"}
 
     def before_transpose(self, attrs: Mapping[str, Any], perm: tuple[int, ...]) -> tuple[dict[str, Any],
                          tuple[int, ...]] | None:
         return {**attrs, "axis": perm[attrs.get("axis", 0)]}, perm
 
+    def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
+        x, given = take(inputs, 1, 2)
+        if given is None:
+            return self.infer(attrs, inputs)
+        axis = axis_of(attrs["axis"], x.rank)
+        parts = given.elements if given.bound and given.rank == 1 else attrs["parts"]
+        if not 0 < parts <= MOST_PARTS or attrs["parts"] not in (0, parts):
+            raise ShapeError(f"input 1 (sizes) is {given} for {attrs['parts']} outputs: expected one size for each, at most "
+                             f"{MOST_PARTS}")
+        return [TensorSpec(x.dtype, (*x.shape[:axis], unknown(0, highest(x.shape[axis])), *x.shape[axis + 1:]))
+                for _ in range(parts)]
+
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
-        (x,) = take(inputs, 1)
+        (x,) = take(self.plain(inputs), 1)
         axis, sizes = axis_of(attrs["axis"], x.rank), integers("sizes", attrs["sizes"], least=0)
+        if attrs["parts"] not in (0, len(sizes)):
+            raise ShapeError(f"sizes={sizes}: expected {attrs['parts']} of them, one for each output")
         if not equal(sum(sizes), x.shape[axis]):
             raise ShapeError(f"sizes={sizes} add up to {sum(sizes)}, axis {axis} of {x} has {x.shape[axis]}")
         return [TensorSpec(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1:])) for size in sizes]
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
-        (x,) = take(inputs, 1)
+        attrs, (x,) = self.resolve(attrs, inputs)
+        self.infer(attrs, [TensorSpec("f32", x.shape)])
         return np.split(x, np.cumsum(integers("sizes", attrs["sizes"]))[:-1], int(attrs["axis"]))
 
 
@@ -361,8 +381,10 @@ class Squeeze(Reshaping):
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         old, axes = shapes[0], attrs["axes"]
-        if old is None or axes is None or None in axes or (not axes and None in old):
+        if old is None or axes is None or (not axes and None in old):
             return None
+        if None in axes:
+            return (None,) * (len(old) - len(axes))
         if not axes:
             return tuple(d for d in old if d != 1)
         gone = axes_of(axes, len(old))

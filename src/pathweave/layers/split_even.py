@@ -53,4 +53,5 @@ class SplitEven(Mover):
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
-        return kind_of("split").meaning(self._split(attrs, x.shape)[1], [x])
+        split = kind_of("split")
+        return split.meaning(split.complete(self._split(attrs, x.shape)[1]), [x])

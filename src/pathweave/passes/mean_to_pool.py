@@ -32,7 +32,8 @@ def _global(layer: Layer, spec: TensorSpec) -> tuple[str, int]:
     attrs = layer.attrs
     if layer.kind == "reduce":
         pool = _REDUCTIONS.get(attrs["op"], "")
-        found = sorted(a % spec.rank for a in attrs["axes"]) if pool and spec.rank else []
+        axes = attrs.get("axes", ()) if len(layer.inputs) == 1 else ()
+        found = sorted(a % spec.rank for a in axes) if pool and spec.rank else []
         return (pool, attrs.get("keepdims", 1)) if found and found == _space(pool, spec) else ("", 0)
     whole = kind_of(layer.kind).whole_image
     if whole and tuple(attrs["kernel"]) == tuple(spec.shape[a] for a in _space(whole, spec)) \

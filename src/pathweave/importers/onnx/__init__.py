@@ -1,4 +1,4 @@
-"""ONNX importer: opsets 7 and later of convolutional networks become a Net; weights inside or beside the file.
+"""ONNX importer: a model of any opset becomes a Net; weights inside or beside the file.
 
 The operators are in `ops/<family>.py`, each a table `OPERATORS`: operator name -> function of a Node.
 """
@@ -26,7 +26,7 @@ from .tensors import element_type
 from .wire import detach, varint
 
 EXPECTED = "an ONNX model (protobuf, *.onnx)"
-FIRST_OPSET = 7
+FIRST_OPSET = 1
 
 #: ModelProto: field number -> wire type (0 varint, 2 length-delimited)
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
@@ -104,8 +104,7 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     opsets = {("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import}
     opset = opsets.setdefault("", 1)
     if opset < FIRST_OPSET:
-        raise ModelError(f"{where}: opset {opset} of ai.onnx; expected {FIRST_OPSET} or later; "
-                         "convert the model with onnx.version_converter")
+        raise ModelError(f"{where}: opset {opset} of ai.onnx; expected {FIRST_OPSET} or later")
     _check_names(proto.graph, where)
     if proto.functions:
         proto = inlined(proto, where)

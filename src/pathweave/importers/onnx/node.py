@@ -16,6 +16,8 @@ from .tensors import dense, element_type, to_array
 
 #: AttributeProto.type -> the field that holds the value
 _ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings", 11: "sparse_tensor"}
+#: Opset from which no operator has an attribute `consumed_inputs`
+NONE_CONSUMED = 6
 _TYPE_NAMES = {1: "a number", 2: "a whole number", 3: "a word", 4: "a tensor", 5: "a graph", 6: "a list of numbers",
                7: "a list of whole numbers", 8: "a list of words", 9: "a list of tensors", 10: "a list of graphs",
                11: "a sparse tensor", 12: "a list of sparse tensors", 13: "a type", 14: "a list of types"}
@@ -60,6 +62,8 @@ class Node(common.Node):
         super().__init__(proto.op_type, name, [scope.get(v, v) for v in proto.input],
                          [scope.get(v, v) for v in proto.output], {a.name: a for a in proto.attribute}, builder)
         self.domain, self.version, self.scope = domain, version, scope
+        if not domain and version < NONE_CONSUMED:
+            self.ignore("consumed_inputs")  # an optimisation of memory that says nothing of results
 
     @property
     def where(self) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from functools import partial
 
 from ...errors import ModelError
 from ...words import counted
 from .. import conversion as common
+from ..refusals import UNKNOWN
 from .advice import ADVICE
+from .bodies import body_of, has_body, with_attributes
 from .node import Builder, Node
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -31,6 +34,12 @@ class Conversion(common.Conversion):
         inner = Conversion(builder, self.table, self.opsets, names)
         inner.refused = self.refused
         return inner
+
+    def at(self, opsets: Mapping[str, int]) -> "Conversion":
+        """The same state for nodes of other opsets; domains that are not among them keep theirs."""
+        other = copy(self)
+        other.opsets = {**self.opsets, **opsets}
+        return other
 
 
 def names_of(graph) -> tuple[set[str], set[str]]:
@@ -64,8 +73,12 @@ def _nodes(nodes: Iterable, state: Conversion, scope: Mapping[str, str], depth: 
         node.conversion = state
         key = f"{domain}:{node.op}" if domain else node.op
         reads = [scope.get(v, v) for g in graphs_of(proto) for v in names_of(g)[1]]
-        taken = key == "If" and node.given and node.given[0] not in state.poisoned and node.const(0) is not None
-        state.add(node, key, partial(_if, node, proto, state, scope, depth) if taken else None, reads)
+        work = None
+        if key == "If" and node.given and node.given[0] not in state.poisoned and node.const(0) is not None:
+            work = partial(_if, node, proto, state, scope, depth)
+        elif key not in state.table and has_body(node.op, node.version, domain):
+            work = partial(_expand, node, proto, state, depth)
+        state.add(node, key, work, reads)
 
 
 def convert_inside(graph, state: Conversion) -> None:
@@ -109,6 +122,26 @@ def _if(node: Node, proto, state: Conversion, scope: Mapping[str, str], depth: i
             else:
                 state.builder.add_layer(f"{node.name}/{value}", "identity", [source], [value], {})
             state.builder.types.follow([source], [value], state.builder.dtype)
+
+
+def _expand(node: Node, proto, state: Conversion, depth: int) -> None:
+    """The nodes by which ONNX defines an operator, in its place; their values get names that nothing else has."""
+    import onnx
+    if any(v in state.poisoned for v in node.given):
+        return
+    body = body_of(node, proto)
+    if body is None or depth >= MOST_NESTED:
+        node.unsupported(UNKNOWN)
+    nodes = with_attributes(body, proto, onnx.defs.get_schema(node.op, node.version, node.domain))
+    inner = {v: state.builder.fresh(f"{node.name}/{v}") for n in nodes for v in n.output if v}
+    inner.update(zip(body.input, [*node.given, *[""] * len(body.input)]))
+    inner.update((formal, value) for formal, value in zip(body.output, node.outputs) if value)
+    state.builder.read.update(inner.get(v, v) for n in nodes for v in n.input)
+    state.builder.read.update(inner.get(v, v) for n in nodes for g in graphs_of(n) for v in names_of(g)[1])
+    opsets = {("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in body.opset_import}
+    for i, n in enumerate(nodes):
+        n.name = f"{node.name}/{n.name or f'{n.op_type}_{i}'}"
+    _nodes(nodes, state.at(opsets), inner, depth + 1)
 
 
 def graphs_of(proto) -> list:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..node import Node
-from .elementwise import unary
+from .elementwise import BROADCASTS, unary
 
 SELU_ALPHA = 1.67326319217681884765625
 SELU_GAMMA = 1.05070102214813232421875
@@ -21,11 +21,21 @@ def prelu(n: Node) -> None:
     """Parametric ReLU; a slope that is not constant becomes max(x, 0) + slope * min(x, 0)."""
     n.required(2)
     x, slope = n.input(0), n.computed(1) or n.input(1)
+    shape = n.shape(slope)
+    if n.version < BROADCASTS and shape is not None and len(shape) == 1 and shape[0] != 1 and n.rank(x) > 2:
+        slope = n.emit("unsqueeze", [slope], {"axes": tuple(range(1, n.rank(x) - 1))})  # one slope for each channel
     if slope in n.builder.constants:
         return n.emit("prelu", [x, slope], last=True)
     zero = n.number(0, x)
     below = n.emit("mul", [slope, n.emit("minimum", [x, zero])])
     n.emit("add", [n.emit("maximum", [x, zero]), below], last=True)
+
+
+def selu(n: Node) -> None:
+    """Selu; its default numbers have more digits from opset 6 on."""
+    n.required(1)
+    alpha, gamma = (SELU_ALPHA, SELU_GAMMA) if n.version >= 6 else (1.6732, 1.0507)
+    n.emit("selu", [n.input(0)], {"alpha": n.float("alpha", alpha), "gamma": n.float("gamma", gamma)}, last=True)
 
 
 def gelu(n: Node) -> None:
@@ -85,7 +95,7 @@ OPERATORS = {
     "LeakyRelu": with_floats("leaky_relu", alpha=0.01), "Elu": with_floats("elu", alpha=1.0),
     "Celu": with_floats("celu", alpha=1.0), "ThresholdedRelu": with_floats("thresholded_relu", alpha=1.0),
     "HardSigmoid": with_floats("hard_sigmoid", alpha=0.2, beta=0.5),
-    "Selu": with_floats("selu", alpha=SELU_ALPHA, gamma=SELU_GAMMA),
+    "Selu": selu,
     "PRelu": prelu, "Gelu": gelu, "com.microsoft:Gelu": gelu, "Swish": swish,
     "Shrink": shrink,
     "Softmax": softmax("softmax"), "LogSoftmax": softmax("log_softmax"), "Hardmax": softmax("hardmax"),

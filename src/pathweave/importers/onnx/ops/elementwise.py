@@ -16,11 +16,30 @@ def unary(kind: str):
     return operator
 
 
+#: Opset from which operators of two inputs broadcast as NumPy does.
+BROADCASTS = 7
+
+
+def two(n: Node) -> list[str]:
+    """The two inputs; before opset 7 the second one lies along the axes of the first from attribute `axis` on."""
+    n.required(2)
+    a, b = n.input(0), n.input(1)
+    if n.version >= BROADCASTS or not n.int("broadcast"):
+        n.ignore(*(("axis",) if n.version < BROADCASTS else ()))  # it says how to broadcast
+        return [a, b]
+    if not n.has("axis"):
+        return [a, b]
+    rank, own = n.rank(a), n.rank(b)
+    behind = rank - n.axis(n.int("axis"), max(1, rank)) - own if rank else 0
+    if behind < 0:
+        raise ValueError(f"axis {n.int('axis')}: the second input of rank {own} does not fit behind it into rank {rank}")
+    return [a, n.emit("unsqueeze", [b], {"axes": tuple(range(own, own + behind))}) if behind else b]
+
+
 def binary(kind: str):
     """An operator with two inputs under NumPy broadcasting."""
     def operator(n: Node) -> None:
-        n.required(2)
-        n.emit(kind, [n.input(0), n.input(1)], last=True)
+        n.emit(kind, two(n), last=True)
     return operator
 
 
@@ -89,15 +108,21 @@ def is_inf(n: Node) -> None:
     elif negative:
         x = n.emit("neg", [x])
     elif not positive:
-        n.unsupported("detect_positive and detect_negative are both 0")
+        return n.emit("less", [x, x], last=True)  # true nowhere
     n.emit("equal", [x, n.number(np.inf, x)], last=True)
 
 
 def cast(n: Node) -> None:
-    """Cast to an element type."""
+    """Cast to an element type; before opset 6 by its name."""
     n.required(1)
     n.ignore("saturate", "round_mode")  # of 8-bit floats, which are refused
-    _cast(n, n.element_type(n.int("to")))
+    if n.version >= 6:
+        return _cast(n, n.element_type(n.int("to")))
+    from onnx import TensorProto
+    name = n.text("to").upper()
+    if name not in list(TensorProto.DataType.keys()):
+        raise ValueError(f"to is {name!r}, expected the name of an element type, such as FLOAT")
+    _cast(n, n.element_type(TensorProto.DataType.Value(name)))
 
 
 def cast_like(n: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..node import Node
+from .elementwise import BROADCASTS
 from .normalise import statistics
 
 
@@ -19,6 +20,8 @@ def gemm(n: Node) -> None:
     n.required(2)
     a, b, c = n.input(0), n.input(1), n.input(2)
     alpha, beta = n.float("alpha", 1.0), n.float("beta", 1.0)
+    if n.version < BROADCASTS:
+        n.ignore("broadcast")  # of C: without it C has the shape of the result already
     if n.int("transA"):
         a = n.emit("transpose", [a], {"perm": (1, 0)})
     b, c = n.computed(1) or b, n.computed(2) or c
@@ -59,16 +62,21 @@ def _gemm_of_values(n: Node, a: str, b: str, c: str, alpha: float, beta: float) 
 
 
 def batch_norm(n: Node) -> None:
-    """Batch normalisation at inference."""
+    """Batch normalisation at inference; with parameters that are no constants, or one for each element (spatial=0 before
+    opset 9), by arithmetic."""
     n.required(5)
     if n.int("training_mode"):
         n.unsupported("training_mode=1; export the model for inference")
-    if n.version < 9 and n.int("spatial", 1) != 1:
-        n.unsupported("spatial=0")
-    n.ignore("momentum")
+    n.ignore("momentum", "is_test")  # before opset 7; what is read of the outputs says the same
     n.no_outputs_after(1)
+    x, epsilon = n.input(0), n.float("epsilon", 1e-5)
     parameters = [n.computed(i) or n.input(i) for i in range(1, 5)]
-    n.emit("batch_norm", [n.input(0), *parameters], {"epsilon": n.float("epsilon", 1e-5)}, last=True)
+    if n.version >= 9 or n.int("spatial", 1) != 0:
+        return n.emit("batch_norm", [x, *parameters], {"epsilon": epsilon}, last=True)
+    scale, bias, mean, variance = parameters  # of every element
+    deviation = n.emit("sqrt", [n.emit("add", [variance, n.number(epsilon, variance)])])
+    factor = n.emit("div", [scale, deviation])
+    n.emit("add", [n.emit("mul", [n.emit("sub", [x, mean]), factor]), bias], last=True)
 
 
 def instance_norm(n: Node) -> None:
@@ -123,7 +131,14 @@ def lrn(n: Node) -> None:
                                  "bias": n.float("bias", 1.0)}, last=True)
 
 
+def det(n: Node) -> None:
+    """Determinants of matrices."""
+    n.required(1)
+    n.emit("det", [n.input(0)], last=True)
+
+
 OPERATORS = {
+    "Det": det,
     "MatMul": matmul, "Gemm": gemm, "BatchNormalization": batch_norm, "InstanceNormalization": instance_norm,
     "LayerNormalization": layer_norm, "GroupNormalization": group_norm, "LRN": lrn,
 }

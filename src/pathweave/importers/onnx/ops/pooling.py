@@ -25,11 +25,24 @@ def max_pool(n: Node) -> None:
     window.output("max_pool2", [x], _attrs(n, window, pad))
 
 
+def _power(n: Node) -> int | float:
+    """The p of a norm; at opset 1 it need not be whole."""
+    p = n.float("p", 2.0) if n.version < 2 else n.int("p", 2)
+    return int(p) if p == int(p) else p
+
+
+def _whole_power(n: Node) -> int:
+    p = _power(n)
+    if not isinstance(p, int):
+        n.unsupported(f"p is {p}; only whole numbers are supported")
+    return p
+
+
 def lp_pool(n: Node) -> None:
     """LpPool."""
     window = Window(n, _kernel(n))
     x, pad = window.input_and_pad()
-    window.output("lp_pool2", [x], {**_attrs(n, window, pad), "p": n.int("p", 2)})
+    window.output("lp_pool2", [x], {**_attrs(n, window, pad), "p": _whole_power(n)})
 
 
 def average_pool(n: Node) -> None:
@@ -72,7 +85,7 @@ def global_pool(kind: str, op: str):
 def global_lp_pool(n: Node) -> None:
     """p-norm over all spatial axes."""
     n.required(1)
-    x, p = n.input(0), n.int("p", 2)
+    x, p = n.input(0), _power(n)
     axes = tuple(range(2, n.rank(x)))
     if p in (1, 2):
         return n.emit("reduce", [x], {"op": f"l{p}", "axes": axes, "keepdims": 1}, last=True)

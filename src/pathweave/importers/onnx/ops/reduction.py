@@ -14,11 +14,13 @@ def reduce(op: str):
     def operator(n: Node) -> None:
         n.required(1)
         x = n.input(0)
-        if n.version >= AXES_AS_INPUT.get(n.op, AXES_AS_INPUT_OTHERS):
-            axes = n.const_ints(1, "axes")
-        else:
+        keepdims, noop = int(n.int("keepdims", 1) != 0), int(n.int("noop_with_empty_axes") != 0)
+        if n.version < AXES_AS_INPUT.get(n.op, AXES_AS_INPUT_OTHERS):
             axes = n.ints("axes", None)
-        keepdims, noop = int(n.int("keepdims", 1) != 0), n.int("noop_with_empty_axes")
+        elif n.varies(1):
+            return n.emit("reduce", [x, n.input(1)], {"op": op, "keepdims": keepdims, "noop": noop}, last=True)
+        else:
+            axes = n.const_ints(1, "axes")
         if not axes and noop:
             return _elementwise(n, x, op)
         shape = n.shape(x)

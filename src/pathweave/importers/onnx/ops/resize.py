@@ -23,6 +23,9 @@ def upsample(n: Node) -> None:
     """Upsample (opset 7 and 9) and Resize of opset 10: asymmetric coordinates, rounded down."""
     n.required(1)
     attrs = {"mode": _mode(n), "coordinates": "asymmetric", "rounding": "floor"}
+    if n.op == "Upsample" and n.version < 7:
+        scales = [1, 1, n.float("height_scale"), n.float("width_scale")]
+        return _emit(n, attrs, scales=np.array(scales, np.float32))
     if n.op == "Upsample" and n.version < 9:
         _, scales = n.attribute("scales")
         return _emit(n, attrs, scales=np.array(scales, np.float32))
@@ -48,17 +51,24 @@ def resize(n: Node) -> None:
         raise ValueError("expected either scales or sizes")
     axes = n.ints("axes", None)
     n.ignore_inputs(1, 2, 3)  # a region is for tf_crop_and_resize, scales without elements are none
+    region = ""
     if attrs["coordinates"] == "tf_crop_and_resize":
         roi = n.const(1)
-        if roi is None:
-            n.unsupported("its roi is not a constant")
-        attrs["roi"] = tuple(float(v) for v in roi.reshape(-1))
-    _emit(n, attrs, axes, scales_input=2 if by_scales else None, sizes_input=None if by_scales else 3)
+        if roi is not None:
+            attrs["roi"] = tuple(float(v) for v in roi.reshape(-1))
+        elif not n.input(1):
+            raise ValueError("tf_crop_and_resize needs a roi")
+        else:
+            region = n.input(1)
+    _emit(n, attrs, axes, scales_input=2 if by_scales else None, sizes_input=None if by_scales else 3, region=region)
 
 
 def _emit(n: Node, attrs: dict, axes=None, scales=None, scales_input: int | None = None,
-          sizes_input: int | None = None) -> None:
-    """One `resample`; an image in another order of axes, or without batch, is brought into the order of `resize2`."""
+          sizes_input: int | None = None, region: str = "") -> None:
+    """One `resample`; an image in another order of axes, or without batch, is brought into the order of `resize2`.
+
+    `region`: the value that holds the roi, where that is no constant.
+    """
     x, shape = n.input(0), n.shape(n.input(0))
     sizes = n.const(sizes_input) if sizes_input is not None else None
     if scales_input is not None:
@@ -68,7 +78,7 @@ def _emit(n: Node, attrs: dict, axes=None, scales=None, scales_input: int | None
         attrs["axes"] = tuple(axes)
     if given is None:
         inputs = [x, n.input(sizes_input) if sizes_input is not None else "",
-                  n.input(scales_input) if scales_input is not None else ""]
+                  n.input(scales_input) if scales_input is not None else "", region]
         return n.emit("resample", inputs, attrs, last=True)
     values = given.reshape(-1).tolist()
     rank = len(shape) if shape is not None else None if axes else len(values)
@@ -81,7 +91,7 @@ def _emit(n: Node, attrs: dict, axes=None, scales=None, scales_input: int | None
             raise ValueError(f"{len(values)} sizes or scales for axes {where} of rank {rank}")
         if _emit_as_image(n, x, attrs, key, dict(zip(where, values)), shape or (None,) * rank):
             return
-    n.emit("resample", [x], {**attrs, key: tuple(values)}, last=True)
+    n.emit("resample", [x, "", "", region], {**attrs, key: tuple(values)}, last=True)
 
 
 #: (rank, axes that may change) -> the layer that puts height and width behind batch and channels, and the one that takes

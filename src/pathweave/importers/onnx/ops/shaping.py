@@ -14,6 +14,9 @@ from ..node import Node
 
 def reshape(n: Node) -> None:
     """Reshape with a shape that is constant or computed."""
+    if n.version < 5:
+        n.required(1)
+        return n.emit("reshape", [n.input(0)], {"shape": n.ints("shape")}, last=True)
     n.required(2)
     attrs = {"allowzero": int(n.int("allowzero") != 0)}
     n.emit("reshape", [n.input(0), n.input(1)], attrs, last=True)
@@ -48,6 +51,8 @@ def _axes(n: Node) -> tuple[int, ...] | None:
 def squeeze(n: Node) -> None:
     """Squeeze of given axes, or of all axes whose size is 1; those that are not known are looked at when it is."""
     n.required(1)
+    if n.version >= 13 and n.varies(1):
+        return n.emit("squeeze", [n.input(0), n.input(1)], last=True)
     x, axes = n.input(0), _axes(n)
     shape = n.shape(x)
     if axes is None:
@@ -62,6 +67,8 @@ def squeeze(n: Node) -> None:
 def unsqueeze(n: Node) -> None:
     """New axes of size 1, counted in the result."""
     n.required(1)
+    if n.version >= 13 and n.varies(1):
+        return n.emit("unsqueeze", [n.input(0), n.input(1)], last=True)
     axes = _axes(n)
     if axes is None:
         raise ValueError("axes are missing")
@@ -101,8 +108,12 @@ def split(n: Node) -> None:
     n.required(1)
     x = n.input(0)
     axis = _axis(n, n.int("axis"), x)
-    sizes = n.const_ints(1, "split") if n.version >= 13 else n.ints("split", None)
+    as_input = n.version >= 13 or n.version < 2 and bool(n.input(1))
     count = len(n.outputs)
+    if as_input and n.varies(1):
+        n.ignore(*(() if n.version >= 13 else ("split",)))
+        return n.emit("split", [x, n.input(1)], {"axis": axis, "parts": count}, last=True, count=count)
+    sizes = n.const_ints(1, "split") if as_input else n.ints("split", None)
     if n.version >= 18 and n.int("num_outputs", count) != count:
         raise ValueError(f"num_outputs is {n.int('num_outputs', count)}, expected {count}, its outputs")
     if sizes is None:
@@ -139,7 +150,7 @@ def pad(n: Node) -> None:
     if n.version >= 11:
         n.required(2)
         return n.emit("pad", [n.input(i) for i in range(4)], {"mode": mode}, last=True)
-    attrs = {"mode": mode, "pads": n.ints("pads", ()), "value": n.float("value")}
+    attrs = {"mode": mode, "pads": n.ints("pads" if n.version >= 2 else "paddings", ()), "value": n.float("value")}
     n.emit("pad", [n.input(0)], attrs, last=True)
 
 
@@ -159,6 +170,22 @@ def gather_nd(n: Node) -> None:
     """Slices at index vectors."""
     n.required(2)
     n.emit("gather_nd", [n.input(0), n.input(1)], {"batch": n.int("batch_dims")}, last=True)
+
+
+def tile(n: Node) -> None:
+    """Repeats along each axis; at opset 1 along one, by two scalars."""
+    if n.version >= 6:
+        n.required(2)
+        return n.emit("tile", [n.input(0), n.input(1)], last=True)
+    n.required(3)
+    rank = n.rank(n.input(0))
+    axis, count = n.const_required(2, "axis").reshape(-1).tolist(), n.emit("reshape", [n.input(1)], {"shape": (1,)})
+    if len(axis) != 1 or axis[0] != int(axis[0]):
+        raise ValueError(f"axis is {axis}, expected one whole number")
+    at = n.axis(int(axis[0]), rank)
+    repeats = [n.constant(np.ones(at, np.int64)), n.emit("cast", [count], {"dtype": "i64"}),
+               n.constant(np.ones(rank - at - 1, np.int64))]
+    n.emit("tile", [n.input(0), n.emit("concat", repeats, {"axis": 0})], last=True)
 
 
 def with_shape(kind: str):
@@ -202,11 +229,16 @@ def dropout(n: Node) -> None:
     """Nothing at inference; the mask, where it is used, is all true."""
     n.required(1)
     x = n.input(0)
+    if n.version < 7 and not n.int("is_test") and n.float("ratio", 0.5):
+        n.unsupported("is_test is 0, which is for training; export the model for inference")
     n.ignore("ratio", "seed")
-    n.ignore_inputs(1)  # the ratio
-    if n.input(2):
+    ratio = n.const(1)
+    n.ignore_inputs(1, 2)
+    if n.version >= 12 and n.input(2) and not (ratio is not None and not np.any(ratio)):
         training = n.const(2)
-        if training is None or bool(np.any(training)):
+        if training is None:
+            return n.emit("dropout", [x, n.input(1), n.input(2)], last=True, count=2)
+        if np.any(training):
             n.unsupported("training_mode is not false; export the model for inference")
     if n.reads_output(1):
         mask = n.emit("constant_of_shape", [n.emit("shape", [x])], {"value": 1, "dtype": "bool"})
@@ -218,6 +250,6 @@ OPERATORS = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
     "Concat": concat, "Split": split, "Slice": slice_, "Pad": pad, "Gather": gather, "GatherElements": gather_elements,
     "GatherND": gather_nd, "Expand": with_shape("expand"),
-    "Tile": with_shape("tile"), "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
+    "Tile": tile, "Where": where, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
     "Dropout": dropout,
 }

@@ -1,0 +1,3 @@
+"""Determinants."""
+
+OPERATORS = {"det": "Det"}

@@ -1,0 +1,3 @@
+"""Trigonometric and hyperbolic functions."""
+
+OPERATORS = {name.lower(): name for name in ("Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")}
