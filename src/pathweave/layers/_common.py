@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, cast
@@ -202,9 +203,9 @@ def windows(length: Any, kernel: Any, stride: int, pads: tuple[int, int], dilati
 
 
 def padded_elements(x: TensorSpec, pad: Sequence[int]) -> int:
-    """Elements of an image [N,C,H,W] with `pad` (top, left, bottom, right) around it."""
-    n, c, h, w = x.sizes
-    return n * c * (h + pad[0] + pad[2]) * (w + pad[1] + pad[3])
+    """Elements of an image [N,C,H,W] with `pad` (top, left, bottom, right) around it; of other ranks alike."""
+    space = len(x.sizes) - 2
+    return math.prod(x.sizes[:2]) * math.prod(d + pad[i] + pad[i + space] for i, d in enumerate(x.sizes[2:]))
 
 
 def widen(*arrays: Any) -> Any:

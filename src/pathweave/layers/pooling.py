@@ -30,8 +30,9 @@ _EVERY_TAP = 4096  # of a kernel with more, those that see nothing but padding a
 
 
 class _Window(LayerKind):
-    """Common part: the window's geometry and the shape rule."""
+    """Common part: the window's geometry and the shape rule. `axes`: of space, over which the window goes."""
 
+    axes = 2
     attributes = {"kernel": None, "stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), "ceil": 0}
     accepts = FLOATS
     padding = 0.0
@@ -39,32 +40,32 @@ class _Window(LayerKind):
 
     def takes_padding(self, attrs: Mapping[str, Any], pad: tuple[int, ...]) -> bool:
         """Where no window would hold nothing else; rounding up looks at the end of the padded input."""
-        reach = [(k - 1) * d for k, d in zip(attrs["kernel"], attrs.get("dilation", (1, 1)))]
-        return not attrs.get("ceil", 0) and all(pad[i] <= reach[i % 2] for i in range(4))
+        reach = [(k - 1) * d for k, d in zip(attrs["kernel"], attrs.get("dilation", (1,) * self.axes))]
+        return not attrs.get("ceil", 0) and all(p <= reach[i % self.axes] for i, p in enumerate(pad))
 
     def _geometry(self, attrs: Mapping[str, Any]) -> Any:
-        kernel = integers("kernel", attrs["kernel"], 2, 1)
-        stride = integers("stride", attrs["stride"], 2, 1)
-        pad = integers("pad", attrs["pad"], 4, 0)
-        return kernel, stride, pad, integers("dilation", attrs["dilation"], 2, 1)
+        kernel = integers("kernel", attrs["kernel"], self.axes, 1)
+        stride = integers("stride", attrs["stride"], self.axes, 1)
+        pad = integers("pad", attrs["pad"], 2 * self.axes, 0)
+        return kernel, stride, pad, integers("dilation", attrs["dilation"], self.axes, 1)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(inputs, 1)
-        check_rank("x", x, 4)
+        check_rank("x", x, 2 + self.axes)
         check_dtype("x", x, self.accepts)
         kernel, stride, pad, dilation = self._geometry(attrs)
-        for i in (0, 1):
-            if max(pad[i], pad[i + 2]) > (kernel[i] - 1) * dilation[i]:
+        for i in range(self.axes):
+            if max(pad[i], pad[i + self.axes]) > (kernel[i] - 1) * dilation[i]:
                 raise ShapeError(f"pad={pad} with kernel={kernel}: a window would hold nothing but padding")
-        out = (windows(x.shape[2 + i], kernel[i], stride[i], (pad[i], pad[i + 2]), dilation[i], bool(attrs["ceil"]))
-               for i in (0, 1))
+        out = (windows(x.shape[2 + i], kernel[i], stride[i], (pad[i], pad[i + self.axes]), dilation[i], bool(attrs["ceil"]))
+               for i in range(self.axes))
         return [TensorSpec(x.dtype, (*x.shape[:2], *out))]
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
-        return (*shapes[0][:2], None, None) if shapes[0] else (None,) * 4
+        return (*(shapes[0][:2] if shapes[0] else (None, None)), *[None] * self.axes)
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
-        return math.prod(integers("kernel", attrs["kernel"], 2, 1))
+        return math.prod(integers("kernel", attrs["kernel"], self.axes, 1))
 
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return outputs[0].elements * self.terms(attrs, inputs)
@@ -73,14 +74,14 @@ class _Window(LayerKind):
         return super().effort(attrs, inputs, outputs) + 2 * padded_elements(inputs[0], self._geometry(attrs)[2])
 
     def _pool(self, x: np.ndarray, attrs: Mapping[str, Any], fill: float, combine: Callable[..., Any]) -> np.ndarray:
-        """Fold x over its windows, first along H, then along W: `combine` is associative, `fill` its neutral value.
+        """Fold x over its windows, along one axis after the other: `combine` is associative, `fill` its neutral value.
 
         Padding is skipped, not made: it takes neither time nor memory, however much of it there is.
         """
         kernel, stride, pad, dilation = self._geometry(attrs)
-        for i in (0, 1):
+        for i in range(self.axes):
             axis, length = 2 + i, x.shape[2 + i]
-            count = windows(length, kernel[i], stride[i], (pad[i], pad[i + 2]), dilation[i], bool(attrs["ceil"]))
+            count = windows(length, kernel[i], stride[i], (pad[i], pad[i + self.axes]), dilation[i], bool(attrs["ceil"]))
             y = np.full((*x.shape[:axis], count, *x.shape[axis + 1:]), fill, x.dtype)
             for k in _taps_inside(length, count, kernel[i], stride[i], pad[i], dilation[i]):
                 start = k * dilation[i] - pad[i]  # of the first window's tap
@@ -136,7 +137,7 @@ class AveragePool2(_Window):
 
     def _counts(self, length: int, attrs: Mapping[str, Any], i: int) -> np.ndarray:
         kernel, stride, pad, dilation = (v[i] for v in self._geometry(attrs))
-        end = self._geometry(attrs)[2][i + 2]
+        end = self._geometry(attrs)[2][i + self.axes]
         count = windows(length, kernel, stride, (pad, end), dilation, bool(attrs["ceil"]))
         start = np.arange(count) * stride - pad
         low, high = (-pad, length + end) if attrs["count_pad"] else (0, length)
@@ -146,7 +147,9 @@ class AveragePool2(_Window):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         wide = widen(x)
-        counts = np.multiply.outer(self._counts(x.shape[2], attrs, 0), self._counts(x.shape[3], attrs, 1))
+        counts = self._counts(x.shape[2], attrs, 0)
+        for i in range(1, self.axes):
+            counts = np.multiply.outer(counts, self._counts(x.shape[2 + i], attrs, i))
         return [as_type(self._pool(wide, attrs, 0, np.add) / counts.astype(wide.dtype), x.dtype)]
 
 

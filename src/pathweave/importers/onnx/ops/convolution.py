@@ -1,4 +1,7 @@
-"""Conv and ConvTranspose. One spatial axis runs as two, with a height of 1; three are not supported."""
+"""Conv, ConvTranspose and DeformConv. One spatial axis runs as two, with a height of 1.
+
+Weights and bias may be values that the model computes: they become constants where they can.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,42 @@ from ..node import Node
 from ._window import Window, explicit_pads
 
 
-def _weights(n: Node, spatial: int) -> str:
-    """Name of the weights, with a height of 1 put in where there is one spatial axis."""
-    name = n.const_name(1, "weights")
-    if spatial == 2:
-        return name
-    w = n.builder.constants[name]
-    return n.constant(w.reshape(*w.shape[:2], 1, w.shape[2]))
+def _operands(n: Node, window: Window, x: str) -> list[str]:
+    """Names of x, the weights, with a height of 1 put in where there is one spatial axis, and the bias."""
+    name = n.computed(1) or n.input(1)
+    if window.spatial == 1:
+        w = n.builder.constants.get(name)
+        name = n.emit("unsqueeze", [name], {"axes": (2,)}) if w is None else \
+            n.constant(w.reshape(*w.shape[:2], 1, w.shape[2]))
+    return [x, name, *([n.computed(2) or n.input(2)] if n.input(2) else [])]
 
 
 def _window(n: Node) -> Window:
     n.required(2)
-    w = n.builder.constants[n.const_name(1, "weights")]
-    if w.ndim not in (3, 4):
-        n.unsupported(f"its weights have {w.ndim - 2} spatial axes; only one and two are supported")
-    kernel = n.ints("kernel_shape", None) or w.shape[2:]
-    if tuple(kernel) != tuple(w.shape[2:]):
-        raise ValueError(f"kernel_shape is {tuple(kernel)}, but the weights are {list(w.shape)}")
-    return Window(n, w.shape[2:])
+    shape = n.shape(n.computed(1) or n.input(1))
+    kernel = n.ints("kernel_shape", None) or None
+    if shape is None:
+        if kernel is None:
+            n.unsupported("neither kernel_shape nor the rank of the weights (input 1) is known")
+        return Window(n, kernel)
+    if len(shape) not in (3, 4, 5):
+        n.unsupported(f"its weights have {len(shape) - 2} spatial axes; only one, two and three are supported")
+    own = shape[2:]
+    if kernel is not None and (len(kernel) != len(own) or any(d not in (None, k) for d, k in zip(own, kernel))):
+        raise ValueError(f"kernel_shape is {tuple(kernel)}, but the weights are {list(shape)}")
+    if kernel is None and None in own:
+        if n.text("auto_pad", "NOTSET") not in ("", "NOTSET", "VALID") or n.ints("output_shape", None):
+            n.unsupported("automatic padding for weights (input 1) whose sizes are not known before the run")
+        return Window(n, [1 if d is None else d for d in own])
+    return Window(n, kernel or [d for d in own if d is not None])
 
 
 def conv(n: Node) -> None:
     """Convolution with groups, dilation and automatic padding."""
     window = _window(n)
     x, pad = window.input_and_pad()
-    inputs = [x, _weights(n, window.spatial)]
-    if n.input(2):
-        inputs.append(n.const_name(2, "bias"))
     attrs = {"stride": window.stride, "pad": pad, "dilation": window.dilation, "groups": n.int("group", 1)}
-    window.output("conv2", inputs, attrs)
+    window.output(window.kind("conv"), _operands(n, window, x), attrs)
 
 
 def conv_transpose(n: Node) -> None:
@@ -44,27 +54,24 @@ def conv_transpose(n: Node) -> None:
     """
     window = _window(n)
     spatial = window.spatial
-    x = window.widened(n.input(0))
-    inputs = [x, _weights(n, spatial)]
-    if n.input(2):
-        inputs.append(n.const_name(2, "bias"))
+    inputs = _operands(n, window, window.widened(n.input(0)))
     output_pad = n.ints("output_padding", (0,) * spatial) or (0,) * spatial
     target = n.ints("output_shape", None)
     auto = n.text("auto_pad", "NOTSET")
     n.ignore("pads")  # read below, except where output_shape or auto_pad take its place
     attrs = {"stride": window.stride, "dilation": window.dilation, "groups": n.int("group", 1),
-             "output_pad": window.two(output_pad, 0)}
+             "output_pad": window.each(output_pad, 0)}
     if target:
         return _with_output_shape(n, window, inputs, attrs, target[-spatial:], output_pad, auto)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         total = [o + e - s for o, e, s in zip(output_pad, window.extent, window.own_stride)]
         # A kernel smaller than the stride leaves less than in * stride: the rest is output padding, as zeros.
-        attrs["output_pad"] = window.two([o + max(0, -t) for o, t in zip(output_pad, total)], 0)
+        attrs["output_pad"] = window.each([o + max(0, -t) for o, t in zip(output_pad, total)], 0)
         half = [max(0, t) // 2 if auto == "SAME_UPPER" else (max(0, t) + 1) // 2 for t in total]
-        attrs["pad"] = window.four([*half, *(max(0, t) - h for t, h in zip(total, half))])
+        attrs["pad"] = window.ends([*half, *(max(0, t) - h for t, h in zip(total, half))])
     else:
-        attrs["pad"] = window.four(explicit_pads(n, spatial) if auto == "NOTSET" else (0,) * 2 * spatial)
-    window.output("conv_transpose2", inputs, attrs)
+        attrs["pad"] = window.ends(explicit_pads(n, spatial) if auto == "NOTSET" else (0,) * 2 * spatial)
+    window.output(window.kind("conv_transpose"), inputs, attrs)
 
 
 def _with_output_shape(n: Node, window: Window, inputs, attrs, target, output_pad, auto) -> None:
@@ -81,18 +88,35 @@ def _with_output_shape(n: Node, window: Window, inputs, attrs, target, output_pa
                  for s, i, o, e, t in zip(window.own_stride, sizes, output_pad, window.extent, target)]
         if min(total) >= 0:
             half = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total]
-            attrs["pad"] = window.four([*half, *(t - h for t, h in zip(total, half))])
-            return window.output("conv_transpose2", inputs, attrs)
-    full = n.emit("conv_transpose2", inputs, attrs)
-    wanted = n.constant(list(window.two(target, 1)))
-    zero, two = n.constant([0, 0]), n.constant(2)
-    total = n.emit("sub", [n.emit("shape", [full], {"start": 2, "end": 4}), wanted])
-    missing = n.emit("concat", [zero, zero, zero, n.emit("maximum", [n.emit("neg", [total]), zero])], {"axis": 0})
+            attrs["pad"] = window.ends([*half, *(t - h for t, h in zip(total, half))])
+            return window.output(window.kind("conv_transpose"), inputs, attrs)
+    full = n.emit(window.kind("conv_transpose"), inputs, attrs)
+    wanted = n.constant(list(window.each(target, 1)))
+    zero, two = n.constant(0), n.constant(2)
+    none = n.constant([0] * (4 + window.axes))
+    total = n.emit("sub", [n.emit("shape", [full], {"start": 2, "end": 2 + window.axes}), wanted])
+    missing = n.emit("concat", [none, n.emit("maximum", [n.emit("neg", [total]), zero])], {"axis": 0})
     full = n.emit("pad", [full, missing], {"mode": "constant", "value": 0.0})
     total = n.emit("maximum", [total, zero])
     half = n.emit("div", [total, two])
     start = half if auto == "SAME_UPPER" else n.emit("sub", [total, half])
-    window.output("slice", [full, start, n.emit("add", [start, wanted]), n.constant([2, 3])], {})
+    window.output("slice", [full, start, n.emit("add", [start, wanted]), n.constant(list(range(2, 2 + window.axes)))], {})
 
 
-OPERATORS = {"Conv": conv, "ConvTranspose": conv_transpose}
+def deform_conv(n: Node) -> None:
+    """Convolution with taps that are moved."""
+    n.required(3)
+    x, w = n.input(0), n.computed(1) or n.input(1)
+    if n.rank(x) != 4:
+        n.unsupported(f"it has {n.rank(x) - 2} spatial axes; only two are supported")
+    kernel, own = n.ints("kernel_shape", None), (n.shape(w) or (None,) * 4)[2:]
+    if kernel and (len(kernel) != len(own) or any(d not in (None, k) for d, k in zip(own, kernel))):
+        raise ValueError(f"kernel_shape is {tuple(kernel)}, but the weights are {list(n.shape(w) or ())}")
+    attrs = {"stride": n.ints("strides", None) or (1, 1), "pad": explicit_pads(n, 2),
+             "dilation": n.ints("dilations", None) or (1, 1), "groups": n.int("group", 1),
+             "offset_groups": n.int("offset_group", 1)}
+    bias = (n.computed(3) or n.input(3)) if n.input(3) else ""
+    n.emit("deform_conv2", [x, w, n.input(2), bias, n.input(4)], attrs, last=True)
+
+
+OPERATORS = {"Conv": conv, "ConvTranspose": conv_transpose, "DeformConv": deform_conv}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....net.format import numpy_dtype
 from ..node import Node
-from ._window import Window
+from ._window import Window, explicit_pads
 
 
 def _kernel(n: Node) -> tuple[int, ...]:
@@ -17,12 +18,32 @@ def _kernel(n: Node) -> tuple[int, ...]:
 
 
 def max_pool(n: Node) -> None:
-    """MaxPool without its Indices."""
-    n.no_outputs_after(1)
-    n.ignore("storage_order")  # the order of Indices
+    """MaxPool; where its Indices are read, in the operator's own rank."""
     window = Window(n, _kernel(n))
-    x, pad = window.input_and_pad(-np.inf)
-    window.output("max_pool2", [x], _attrs(n, window, pad))
+    order = n.int("storage_order")
+    if n.reads_output(1):
+        return _with_indices(n, window, order)
+    kind = n.dtype(n.input(0)) or "f32"
+    least = -np.inf if kind.startswith("f") else np.iinfo(numpy_dtype(kind)).min
+    x, pad = window.input_and_pad(least)
+    window.output(window.kind("max_pool"), [x], _attrs(n, window, pad))
+
+
+def _with_indices(n: Node, window: Window, order: int) -> None:
+    pad = window.own_pad()
+    if pad is None:
+        n.unsupported("auto_pad for a size that is not known before the run, where the indices (output 1) are read")
+    attrs = {"kernel": window.own_kernel, "stride": window.own_stride, "pad": pad, "dilation": window.own_dilation,
+             "ceil": n.int("ceil_mode"), "column_major": order}
+    n.emit("max_pool_indices", [n.input(0)], attrs, last=True, count=2)
+
+
+def max_unpool(n: Node) -> None:
+    """MaxUnpool; the sizes of `output_shape` are those that the indices count in."""
+    n.required(2)
+    window = Window(n, _kernel(n))
+    attrs = {"kernel": window.own_kernel, "stride": window.own_stride, "pad": explicit_pads(n, window.spatial)}
+    n.emit("max_unpool", [n.input(0), n.input(1), n.input(2)], attrs, last=True)
 
 
 def _power(n: Node) -> int | float:
@@ -42,7 +63,7 @@ def lp_pool(n: Node) -> None:
     """LpPool."""
     window = Window(n, _kernel(n))
     x, pad = window.input_and_pad()
-    window.output("lp_pool2", [x], {**_attrs(n, window, pad), "p": _whole_power(n)})
+    window.output(window.kind("lp_pool"), [x], {**_attrs(n, window, pad), "p": _whole_power(n)})
 
 
 def average_pool(n: Node) -> None:
@@ -52,17 +73,17 @@ def average_pool(n: Node) -> None:
     pad = window.pad()
     if pad is not None:
         x = window.widened(n.input(0))
-        return window.output("average_pool2", [x], {**_attrs(n, window, pad), "count_pad": count_pad})
+        return window.output(window.kind("average_pool"), [x], {**_attrs(n, window, pad), "count_pad": count_pad})
     x = window.widened(n.input(0))
     pads = window.dynamic_pads(x)
-    attrs = {**_attrs(n, window, (0, 0, 0, 0)), "count_pad": 1}
+    attrs = {**_attrs(n, window, (0,) * 2 * window.axes), "count_pad": 1}
     padded = n.emit("pad", [x, pads], {"mode": "constant", "value": 0.0})
     if count_pad:
-        return window.output("average_pool2", [padded], attrs)
-    size = n.emit("concat", [n.constant([1, 1]), n.emit("shape", [x], {"start": 2, "end": 4})], {"axis": 0})
+        return window.output(window.kind("average_pool"), [padded], attrs)
+    size = n.emit("concat", [n.constant([1, 1]), n.emit("shape", [x], {"start": 2, "end": 2 + window.axes})], {"axis": 0})
     ones = n.emit("constant_of_shape", [size], {"value": 1.0, "dtype": n.dtype(x) or "f32"})
-    share = n.emit("average_pool2", [n.emit("pad", [ones, pads], {"mode": "constant", "value": 0.0})], attrs)
-    window.output("div", [n.emit("average_pool2", [padded], attrs), share], {})
+    share = n.emit(window.kind("average_pool"), [n.emit("pad", [ones, pads], {"mode": "constant", "value": 0.0})], attrs)
+    window.output("div", [n.emit(window.kind("average_pool"), [padded], attrs), share], {})
 
 
 def _attrs(n: Node, window: Window, pad) -> dict:
@@ -97,7 +118,7 @@ def global_lp_pool(n: Node) -> None:
 
 
 OPERATORS = {
-    "MaxPool": max_pool, "AveragePool": average_pool, "LpPool": lp_pool,
+    "MaxPool": max_pool, "MaxUnpool": max_unpool, "AveragePool": average_pool, "LpPool": lp_pool,
     "GlobalAveragePool": global_pool("global_average_pool", "mean"),
     "GlobalMaxPool": global_pool("global_max_pool", "max"), "GlobalLpPool": global_lp_pool,
 }

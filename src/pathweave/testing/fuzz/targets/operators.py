@@ -99,8 +99,75 @@ def _pool(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
         attrs |= {"count_include_pad": d.maybe(d.n(0, 1))}
     if op == "LpPool":
         attrs |= {"p": d.maybe(d.n(1, 3))}
-    outputs = 2 if op == "MaxPool" and d.chance(0.05) else 1
+    outputs = 2 if op == "MaxPool" and d.chance(0.2) else 1
     return d.node(op, [x], outputs, storage_order=d.maybe(d.n(0, 1), 0.1) if op == "MaxPool" else None, **attrs), None
+
+
+def _unpool(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    spatial = max(1, len(shape) - 2)
+    kernel, strides = d.ints(spatial, 1, 3), d.ints(spatial, 1, 3)
+    target = [d.numbers([*shape[:2], *d.ints(spatial, 3, 9)])] if d.chance(0.3) else []
+    return d.node(op, [x, d.constant(shape, I64), *target], kernel_shape=kernel, strides=d.maybe(strides),
+                  pads=d.maybe(d.ints(2 * spatial, 0, 1), 0.3)), None
+
+
+def _grid(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    space = max(1, len(shape) - 2)
+    if op == "AffineGrid":
+        space = d.pick(2, 3)
+        size = d.numbers([d.n(1, 3), d.n(1, 3), *d.ints(space, 1, 5)])
+        return d.node(op, [d.value([d.n(1, 3), space, space + 1], dtype), size], align_corners=d.maybe(d.n(0, 1))), None
+    grid = d.value([shape[0] if shape else 1, *d.ints(space, 1, 4), space], dtype)
+    modes = ("linear", "nearest", "cubic") if d.opset >= 20 else ("bilinear", "nearest", "bicubic")
+    return d.node(op, [x, grid], mode=d.maybe(d.pick(*modes)), padding_mode=d.maybe(d.pick("zeros", "border", "reflection")),
+                  align_corners=d.maybe(d.n(0, 1))), None
+
+
+def _regions(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    count, scale = d.n(0, 3), d.maybe(d.f(0.2, 4.0))
+    if op == "MaxRoiPool":
+        return d.node(op, [x, d.value([count, 5], dtype)], pooled_shape=d.ints(2, 1, 4), spatial_scale=scale), None
+    indices = d.constant([count], I64, [d.n(0, 1) for _ in range(count)] if 0 <= count <= 3 else None)
+    mode = d.maybe(d.pick("half_pixel", "output_half_pixel")) if d.opset >= 16 else None
+    return d.node(op, [x, d.value([count, 4], dtype), indices], output_height=d.maybe(d.n(1, 3)),
+                  output_width=d.maybe(d.n(1, 3)), sampling_ratio=d.maybe(d.n(0, 3)), spatial_scale=scale,
+                  mode=d.maybe(d.pick("avg", "max")),
+                  coordinate_transformation_mode=mode), None
+
+
+def _deformed(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    if len(shape) != 4:
+        return _conv(d, "Conv", shape, dtype, x)
+    kernel, parts, outputs = d.ints(2, 1, 3), d.n(1, 2) if d.chance(0.2) else 1, d.n(1, 4)
+    pads = d.ints(4, 0, 1)
+    out = [max(1, shape[2 + i] + sum(pads[i::2]) - kernel[i] + 1) if len(kernel) > i else 1 for i in (0, 1)]
+    taps = kernel[0] * kernel[1] * parts if len(kernel) == 2 else 1
+    inputs = [x, d.value([outputs, shape[1], *kernel], dtype, 0.9), d.value([shape[0], 2 * taps, *out], dtype),
+              d.value([outputs], dtype) if d.chance() else "",
+              *([d.value([shape[0], taps, *out], dtype)] if d.chance() else [])]
+    return d.node(op, inputs, pads=pads, offset_group=d.maybe(parts, 0.9)), None
+
+
+def _col2im(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    image, block = d.ints(2, 2, 5), d.ints(2, 1, 2)
+    places = (image[0] - block[0] + 1) * (image[1] - block[1] + 1) if len(image) == len(block) == 2 else 1
+    blocks = d.value([d.n(1, 2), d.n(1, 3) * (block[0] * block[1] if len(block) == 2 else 1), places], dtype)
+    strides = d.maybe(d.ints(2, 1, 1), 0.2)
+    return d.node(op, [blocks, d.numbers(image), d.numbers(block)], strides=strides, pads=d.maybe(d.ints(4, 0, 0), 0.2)), None
+
+
+def _einsum(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
+    letters = "abcdefghij"[:len(shape)]
+    chosen = [i for i in range(len(letters)) if d.chance()]
+    other = "".join(letters[i] for i in chosen) + ("y" if d.chance() else "")
+    sizes = [shape[i] for i in chosen] + ([d.n(1, 4)] if other.endswith("y") else [])
+    used = letters + other[len(chosen):]
+    output = "".join(v for v in used if d.chance(0.6))
+    if d.chance(0.2):
+        alone = d.pick(f"{letters}->{letters[::-1]}", "...->...", f"{letters}->", "aa->a", letters)
+        return d.node(op, [x], equation=alone), None
+    equation = d.pick(f"{letters},{other}->{output}", f"{letters},{other}", f"...{letters[-1:]},{other}->...{letters[-1:]}")
+    return d.node(op, [x, d.value(sizes, dtype, 0.5)], equation=equation), None
 
 
 def _global(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
@@ -435,7 +502,8 @@ RECIPES: dict[str, Recipe] = {
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _global),
     **_each("BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization", _per_channel),
-    "Gemm": _gemm, "MatMul": _gemm,
+    "Gemm": _gemm, "MatMul": _gemm, "Einsum": _einsum, "DeformConv": _deformed, "Col2Im": _col2im, "MaxUnpool": _unpool,
+    "GridSample": _grid, "AffineGrid": _grid, "RoiAlign": _regions, "MaxRoiPool": _regions,
     **_each("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
                     "ReduceSumSquare ArgMax ArgMin", _reduce),
     "Squeeze": _squeeze, "Unsqueeze": _squeeze, "Reshape": _reshape, "Flatten": _reshape, "Transpose": _transpose,
@@ -448,10 +516,10 @@ RECIPES: dict[str, Recipe] = {
 #: Operators that mostly give the shape of their input.
 KEEPS = ("Relu", "Identity", "Add", "Mul", "Clip", "Softmax", "LeakyRelu", "Where")
 #: Ranks that operators are mostly given.
-RANKS = {**_each("Conv ConvTranspose AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool LRN "
-                         "BatchNormalization GroupNormalization InstanceNormalization", (4, 4, 4, 3, 5)),
+RANKS = {**_each("Conv ConvTranspose AveragePool MaxPool LpPool MaxUnpool GridSample GlobalAveragePool GlobalMaxPool "
+                         "GlobalLpPool LRN BatchNormalization GroupNormalization InstanceNormalization", (4, 4, 4, 3, 5)),
          **dict.fromkeys(("Resize", "Upsample", "DepthToSpace", "SpaceToDepth"), (4, 4, 4, 4, 3)), "Gemm": (2,),
-         "MatMul": (2, 3, 4)}
+         "MatMul": (2, 3, 4), "DeformConv": (4,), "RoiAlign": (4,), "MaxRoiPool": (4,)}
 INTEGERS = ("Mod", "Equal", "Gather")
 BOOLEANS = ("And", "Not", "Or", "Xor")
 
