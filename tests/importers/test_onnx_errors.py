@@ -108,13 +108,16 @@ def test_all_unknown_operators_are_listed_at_once():
     assert all(name in str(e.value) for name in ("first", "Fancy_2", "norm", "last", "other"))
 
 
+MS = "com.microsoft"
+
+
 def test_a_refusal_has_a_line_per_operator_and_advice():
     """As for a quantised MobileNet: many nodes, few operators."""
     nodes = []
     for i in range(180):
         nodes += [
-            helper.make_node("QuantizeLinear", [f"v{i}" if i else "x", "s", "z"], [f"q{i}"], name=f"quantise_{i}"),
-            helper.make_node("DequantizeLinear", [f"q{i}", "s", "z"], [f"v{i + 1}"], name=f"dequantise_{i}"),
+            helper.make_node("QLinearRound", [f"v{i}" if i else "x", "s", "z"], [f"q{i}"], name=f"round_{i}", domain=MS),
+            helper.make_node("QLinearFloor", [f"q{i}", "s", "z"], [f"v{i + 1}"], name=f"floor_{i}", domain=MS),
         ]
     nodes += [
         helper.make_node("StringNormalizer", ["v180"], ["h"], name="words"),
@@ -127,7 +130,7 @@ def test_a_refusal_has_a_line_per_operator_and_advice():
     assert len(e.value.operators) == 364
     lines = str(e.value).splitlines()
     assert lines[0].endswith("364 nodes use 5 operators that are not supported, or not in this way:")
-    assert "  QuantizeLinear: 180 nodes, such as 'quantise_0': not supported" in lines
+    assert "  com.microsoft:QLinearRound: 180 nodes, such as 'round_0': not supported" in lines
     assert any(line.startswith("  Dropout: 2 nodes, such as 'pool_1': its attributes 'odd' are unknown") for line in lines)
     assert any(line.startswith("  org.example:Fancy: node 'own'") for line in lines)
     assert len(lines) == 1 + 5 + 4

@@ -19,7 +19,7 @@ from ..net.net import Layer, Net, TensorSpec
 from ..net.scales import Scale, check_axis
 from ..net.state import State, checked_states
 from ..words import counted
-from .types import ElementTypes, narrow
+from .types import FEW_BITS, ElementTypes, narrow
 
 #: A weight that a model computes from constants, such as a ConstantOfShape, may have this many bytes ...
 COMPUTED_BYTES = 512 << 20
@@ -81,9 +81,12 @@ class Builder:
         return name
 
     def add_stored(self, name: str, array: np.ndarray, dtype: str) -> str:
-        """Make an array of the file a constant of the net. `dtype`: in the file; halves come widened to float32."""
+        """Make an array of the file a constant of the net. `dtype`: in the file; halves come widened to float32, integers
+        of 4 and 2 bits as u8 and i8."""
         if dtype in HALVES:
             self.converted[dtype] = self.converted.get(dtype, 0) + 1
+            self.types.declare(name, dtype)
+        elif dtype in FEW_BITS:
             self.types.declare(name, dtype)
         self.folding.constant(array)
         return self.add_constant(name, array)

@@ -16,6 +16,8 @@ from ..net.floats import HALVES
 from ..words import counted
 
 FLOATS = ("f16", "bf16", "f32", "f64")
+#: Integers of 4 and 2 bits, of which a file may have constants: -> the type of a net that holds them, bits.
+FEW_BITS = {"u4": ("u8", 4), "i4": ("i8", 4), "u2": ("u8", 2), "i2": ("i8", 2)}
 
 
 class ElementTypes:

@@ -23,7 +23,7 @@ from pathweave.folder import modules
 from pathweave.layers import kind_of
 from pathweave.net.net import Epilogue
 
-OPSET = 20
+OPSET = 21
 ELEMENT = {"f32": TensorProto.FLOAT, "f64": TensorProto.DOUBLE, "f16": TensorProto.FLOAT16, "i64": TensorProto.INT64,
            "i32": TensorProto.INT32, "i8": TensorProto.INT8, "u8": TensorProto.UINT8, "bool": TensorProto.BOOL,
            "i16": TensorProto.INT16, "u16": TensorProto.UINT16, "u32": TensorProto.UINT32, "u64": TensorProto.UINT64,
@@ -98,7 +98,8 @@ def model_of(case, specs) -> onnx.ModelProto:
     outputs = [helper.make_tensor_value_info(n, ELEMENT[s.dtype], None)
                for n, s in zip(results, case.outputs(), strict=True)]
     graph = helper.make_graph(g.nodes, "case", inputs, outputs, g.initialisers)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
+                             ir_version=10)
 
 
 def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

@@ -19,6 +19,8 @@ ELEMENT_TYPES = {
     11: ("f64", "<f8", "double_data"), 12: ("u32", "<u4", "uint64_data"), 13: ("u64", "<u8", "uint64_data"),
     16: ("bf16", "<u2", "int32_data"),
 }
+#: ONNX element type -> (name here, bits, signed), several in a byte: arrays have them one by one, as i8 or u8
+FEW_BITS = {21: ("u4", 4, False), 22: ("i4", 4, True), 25: ("u2", 2, False), 26: ("i2", 2, True)}
 #: Element types of ONNX that no array here can have, by name
 OTHER_TYPES = {0: "undefined", 8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz",
                19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0"}
@@ -40,21 +42,25 @@ def element_type(number: int, where: str) -> str:
 
 
 def to_array(tensor, external: External, where: str = "", raw: memoryview | None = None) -> tuple[np.ndarray, str]:
-    """A tensor's contents and its dtype in the file; f16 and bf16 contents come widened to float32.
+    """A tensor's contents and its dtype in the file; f16 and bf16 contents come widened to float32, integers of 4 and 2 bits
+    (u4, i4, u2, i2) as u8 and i8.
 
     `external`: where external data may lie. `raw`: the raw bytes, where they were taken out of the message. The array may
     be read-only.
     Raises FileFormatError when sizes do not agree, UnsupportedOperatorError for element types without a NumPy type.
     """
     where = where or f"tensor {tensor.name!r}"
-    dtype = element_type(tensor.data_type, where)
-    _, stored, field = ELEMENT_TYPES[tensor.data_type]
+    few = FEW_BITS.get(tensor.data_type)
+    dtype = few[0] if few else element_type(tensor.data_type, where)
+    stored, field = ("<u1", "int32_data") if few else ELEMENT_TYPES[tensor.data_type][1:]
     dims = tuple(int(d) for d in tensor.dims)
     if len(dims) > MAX_RANK or any(d < 0 for d in dims):
         raise FileFormatError(f"{where}: dims {list(dims)[:40]}: expected at most {MAX_RANK} sizes of 0 or more")
     if tensor.HasField("segment"):
         raise FileFormatError(f"{where}: tensors in segments are not supported; save the model without them")
     count = math.prod(dims)
+    if few:
+        count = -(-count * few[1] // 8)
     nbytes = count * np.dtype(stored).itemsize
     if tensor.data_location == 1:
         entries = {e.key: e.value for e in tensor.external_data}
@@ -74,7 +80,15 @@ def to_array(tensor, external: External, where: str = "", raw: memoryview | None
         wide = np.array(data, {"int32_data": np.int64, "uint64_data": np.uint64}.get(field, stored))
         with np.errstate(all="ignore"):
             bits = wide.astype(stored)
-    return _decode(bits, dtype).reshape(dims), dtype
+    return (_unpack(bits, math.prod(dims), *few[1:]) if few else _decode(bits, dtype)).reshape(dims), dtype
+
+
+def _unpack(packed: np.ndarray, count: int, bits: int, signed: bool) -> np.ndarray:
+    """Integers of few bits, those in the low bits of a byte first, as bytes."""
+    parts = packed[:, None] >> np.arange(0, 8, bits, np.uint8) & np.uint8(2**bits - 1)
+    numbers = parts.reshape(-1)[:count]
+    half = np.int8(2**(bits - 1))
+    return (numbers.astype(np.int8) ^ half) - half if signed else numbers
 
 
 def dense(sparse, external: External, where: str) -> tuple[np.ndarray, str]:
