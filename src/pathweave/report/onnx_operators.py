@@ -31,8 +31,8 @@ MOST_REASON = 160
 
 @dataclass
 class Operator:
-    """One operator. `versions`: opset in which its definition changed -> `taken`, `refused`, or `no case` where none is valid in
-    that opset. `types`: element types of the inputs of cases that pass. `layers`: kind that cases become -> `native`,
+    """One operator. `versions`: opset in which its definition changed -> `taken`, `refused`, or `no case` where none is valid
+    in that opset. `types`: element types of the inputs of cases that pass. `layers`: kind that cases become -> `native`,
     `NumPy`, or `both`. `expanded`: it becomes several layers. `reasons`: why cases are refused or wrong, with how many."""
 
     domain: str
