@@ -19,7 +19,7 @@ from pathlib import Path
 #: model alone, and passes know nothing of formats of files: they share a number but not each other.
 PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "plugins": 0, "progress": 0, "timer": 0, "words": 0, "net": 1,
           "layers": 2, "meaning": 3, "files": 4, "passes": 5, "importers": 5, "regions": 5, "_native": 5, "runtime": 6,
-          "profiling": 7, "tuning": 8, "report": 9, "testing": 9, "cli": 10}
+          "profiling": 7, "tuning": 8, "report": 9, "testing": 9, "onnxruntime": 9, "cli": 10}
 #: Floors of equal number that may import each other.
 TOGETHER = [{"errors", "folder", "locks", "plugins"}, {"progress", "words"}]
 #: The package's own __init__: it names everything lazily and imports nothing; from it comes `__version__`.

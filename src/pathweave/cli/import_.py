@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ._calibration import Calibrate, calibrate_with
+from ._checking import Against, Check, CheckData, Difference, Limit, Samples, as_json, checked, shown, write_difference
 from ._errors import BadUse
 from ._options import (
     Json,
@@ -31,7 +32,8 @@ ORDER = 10
 
 def command(
     model: ModelPath,
-    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.pw", help="File to write.", show_default=False)],
+    out: Annotated[str | None, typer.Option("--out", "-o", metavar="OUT.pw", show_default=False,
+                                            help="File to write; with --check it may be left out.")] = None,
     preprocess: Annotated[str | None, typer.Option(metavar="JSON", show_default=False,
                                                    help="JSON file with the net in front of the model.")] = None,
     postprocess: Annotated[str | None, typer.Option(metavar="JSON", show_default=False,
@@ -47,14 +49,53 @@ def command(
     layout: Layouts = None,
     state: States = None,
     narrow_double: NarrowDouble = False,
+    check: Check = False,
+    data: CheckData = None,
+    samples: Samples = None,
+    limit: Limit = None,
+    against: Against = None,
+    difference: Difference = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
-) -> None:
-    """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file."""
-    from ..net.border import in_layout
-    from ..net.scales import plain_scales
-    from ..words import counted, printable
-    writable_target(out, "model")
+) -> int:
+    """Read a model, attach pre- and postprocess nets, calibrate it for 8-bit routines, write it as one file.
+
+    With --check its outputs are compared with another engine's on the original file. Where one differs, the first layer that
+    differs although its inputs agree is named, by its name in the original file."""
+    _fitting(out, check, {"--data": data, "--samples": samples, "--limit": limit, "--against": against,
+                          "--difference": difference})
+    if out is not None:
+        writable_target(out, "model")
+    if difference is not None:
+        writable_target(difference, "array")
+    loaded, options = _loaded(model, preprocess, postprocess, external_root, shape, layout, state, narrow_double)
+    found = checked(loaded, model, options, data, samples, limit, against, max_pixels) if check else None
+    file = write_difference(found, model, difference) if found else None
+    calibrated = calibrate_with(loaded, calibrate, max_pixels)
+    if out is not None:
+        loaded.save(out)
+    if json:
+        print_json({**_as_json(loaded, model, out, calibrated), **({"check": as_json(found, file)} if found else {})})
+    else:
+        if out is not None:
+            _show(loaded, model, out, calibrated)
+        if found:
+            print_tables(*shown(found, not data, file))
+    return int(found is not None and not found.ok)
+
+
+def _fitting(out: str | None, check: bool, of_check: dict[str, Any]) -> None:
+    """Raise BadUse for options that say nothing together."""
+    if out is None and not check:
+        raise BadUse("missing option --out (or -o): expected the file to write, such as --out model.pw, or --check")
+    given = [option for option, value in of_check.items() if value is not None]
+    if given and not check:
+        raise BadUse(f"{given[0]}: it belongs to --check; give both, or neither")
+
+
+def _loaded(model: str, preprocess: str | None, postprocess: str | None, external_root: str | None, shape: list[str] | None,
+            layout: list[str] | None, state: list[str] | None, narrow_double: bool) -> tuple[Any, dict[str, Any]]:
+    """The model, and the importer's options that it was read with. Raises BadUse."""
     for option, path in (("--preprocess", preprocess), ("--postprocess", postprocess)):
         if path is not None:
             existing_file(path, "pipeline", option)
@@ -63,21 +104,32 @@ def command(
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
     loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state, **options)
     if shape:
-        loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state,
-                            shapes=new_shapes(shape, loaded.main), **options)
-    samples = calibrate_with(loaded, calibrate, max_pixels)
-    loaded.save(out)
+        options["shapes"] = new_shapes(shape, loaded.main)
+        loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state, **options)
+    return loaded, {**options, **({"narrow_double": True} if narrow_double else {})}
+
+
+def _nets(loaded: Any) -> dict[str, dict[str, Any]]:
+    """What is told of each net."""
+    from ..net.border import in_layout
     chosen = {"main": loaded.layouts}
-    nets: dict[str, dict[str, Any]] = {
+    return {
         name: {"layers": len(net.layers), "imported": sum(loaded.imported[name].values()),
                "inputs": {n: in_layout(s, chosen.get(name, {}).get(n)) for n, s in net.inputs.items()},
                "outputs": net.outputs}
         for name, net in loaded.nets.items()}
-    if json:
-        print_json({"model": model, "file": out, "meta": loaded.meta, "nets": nets, "samples": samples,
-                    "layouts": loaded.layouts, "states": states_json(loaded), "quantisation": plain_scales(loaded.quantisation),
-                    "notes": loaded.notes})
-        return
+
+
+def _as_json(loaded: Any, model: str, out: str | None, samples: int | None) -> dict[str, Any]:
+    from ..net.scales import plain_scales
+    return {"model": model, "file": out, "meta": loaded.meta, "nets": _nets(loaded), "samples": samples,
+            "layouts": loaded.layouts, "states": states_json(loaded), "quantisation": plain_scales(loaded.quantisation),
+            "notes": loaded.notes}
+
+
+def _show(loaded: Any, model: str, out: str, samples: int | None) -> None:
+    from ..words import counted, printable
+    nets = _nets(loaded)
     print_tables(f"{out}: written from {model}")
     for name, net in nets.items():
         ins = ", ".join(f"{n} {s}" for n, s in net["inputs"].items())

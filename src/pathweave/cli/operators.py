@@ -1,0 +1,50 @@
+"""pathweave operators: what of ONNX is covered, told by ONNX's own conformance cases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ._errors import BadUse
+from ._options import Json, cut
+from ._output import print_json, print_tables, progress
+
+ORDER = 85
+
+
+def command(
+    names: Annotated[list[str] | None, typer.Argument(
+        metavar="[OPERATOR]...", show_default=False, help="Only these, such as Conv or com.microsoft:FusedConv.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write the page docs/operators.md to the output.")] = False,
+    json: Json = False,
+) -> None:
+    """List the operators of ONNX: how they run, which opsets and element types are taken, what layers they become.
+
+    ONNX's conformance cases are imported, run and compared for it, which takes a minute for all of them.
+    """
+    from ..report import onnx_operators
+    if markdown and json:
+        raise BadUse("--markdown and --json: expected one of them")
+    with progress("operators") as tell:
+        found = onnx_operators.operators(names or (), tell)
+    if names and not found:
+        raise BadUse(f"{cut(names[0])!r} is no operator of ONNX, and the importer knows none of that name; pathweave operators "
+                     "lists all")
+    if json:
+        print_json([o.to_json() for o in found])
+    elif markdown:
+        print(onnx_operators.markdown(found), end="")
+    else:
+        print_tables(_table(found))
+
+
+def _table(found: list) -> object:
+    from ..report.onnx_operators import layers_text, versions_text
+    from ..report.tables import Column, Table
+    rows = [{"operator": o.key, "runs": o.runs, "cases": f"{o.passed} of {o.cases}" if o.cases else "",
+             "opsets": versions_text(o), "types": ", ".join(o.types), "layers": layers_text(o),
+             "emphasis": None if o.passed else "dim"} for o in found]
+    columns = [Column("operator", "operator", whole=True), Column("runs", "runs"), Column("cases", "cases pass", right=True),
+               Column("opsets", "opsets", fold=3), Column("types", "element types", fold=2), Column("layers", "layers", fold=1)]
+    return Table(columns, rows, "operators of ONNX, by its conformance cases")

@@ -1,0 +1,405 @@
+"""InferenceSession: a model that is called as ONNX Runtime's are."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import Error, FileFormatError
+from ..locks import lock
+from ..net.format import numpy_dtype
+from ..net.size import MOST_THREADS
+from . import described
+from .binding import IOBinding
+from .described import TYPES, Description, ModelMetadata, NodeArg, number_of, text_of
+from .options import ROUTE, RunOptions, SessionOptions, checked
+from .process import PROVIDERS, get_available_providers
+from .statuses import LOADING, RUNNING, Fail, InvalidArgument, NoSuchFile, RuntimeException, status_of
+from .statuses import NotImplemented as NotCovered
+from .values import OrtValue
+
+_NUMBERS = {number: dtype for dtype, (_, number) in TYPES.items()}
+
+
+class InferenceSession:
+    """A model that can be called. Any number of threads may call it.
+
+    `path_or_bytes`: an ONNX model, or the path of a `.pw` file. `sess_options`: see `SessionOptions`. `providers`: names, or
+    pairs of a name and options; there is the CPU alone, and a warning for others. Raises NoSuchFile, InvalidProtobuf,
+    InvalidGraph, NotImplemented (operators that are not covered, all of them), InvalidArgument.
+    """
+
+    def __init__(self, path_or_bytes: str | bytes | os.PathLike, sess_options: SessionOptions | None = None,
+                 providers: Sequence[Any] | None = None, provider_options: Sequence[Mapping] | None = None, **kwargs: Any):
+        self._options = checked(sess_options)
+        self._trace = _Trace() if self._options.enable_profiling else None
+        _check_providers(providers, provider_options)
+        begin = time.perf_counter_ns()
+        self._source = _source_of(path_or_bytes)
+        try:
+            self._load()
+        except Error as e:
+            raise status_of(e, LOADING) from e
+        if isinstance(self._source, bytes) and not (self._description.overridable or self._repeated):
+            self._source = b""  # nothing will read it again
+        if self._trace:
+            self._trace.add("session_initialization", begin)
+
+    def _load(self) -> None:
+        found = described.of_onnx(self._source)
+        self._overrides = _dimensions(found, self._options) if found else {}
+        self._model = self._read()
+        self._description = found = described.with_outputs(found or described.of_model(self._model), self._model)
+        if self._overrides:
+            fixed = {n: [None if d is None else e for d, e in zip(a.shape, self._overrides.get(n, a.shape))]
+                     for a in found.inputs for n in (a.name,)}
+            sizes = self._options._dimensions
+            fixed |= {a.name: [sizes.get(d, d) if isinstance(d, str) else d for d in a.shape] for a in found.outputs}
+            found.inputs, found.outputs = ([NodeArg(a.name, a.type, fixed[a.name], a._number) for a in these]
+                                           for these in (found.inputs, found.outputs))
+        if ROUTE in self._options._entries:
+            _take_routes(self._model, self._options._entries[ROUTE])
+        specs = self._model.inputs
+        found.inputs = [a for a in found.inputs if a.name in specs]
+        self._inputs = {a.name: _Argument(a, required=True) for a in found.inputs}
+        self._overridable = {a.name: _Argument(a, required=False) for a in found.overridable}
+        self._outputs = [a.name for a in found.outputs]
+        symbols = Counter(d for a in found.inputs for d in a.shape if isinstance(d, str))
+        self._repeated = {symbol for symbol, n in symbols.items() if n > 1}
+        self._others: dict[tuple[bool, frozenset[str]], Any] = {}
+        self._lock = lock()
+
+    def _read(self, given: Iterable[str] = (), loose: bool = False) -> Any:
+        """The model, with these initializers as inputs; `loose`: equal symbols may stand for different sizes."""
+        import pathweave
+        threads = min(self._options.intra_op_num_threads, MOST_THREADS)
+        options: dict[str, Any] = {}
+        shapes = dict(self._overrides)
+        if loose:
+            shapes = {a.name: [d if isinstance(d, int) else f"{a.name}_{i}" for i, d in enumerate(a.shape)]
+                      for a in self._description.inputs if a.shape}
+        if given:
+            options["default_inputs"] = list(given)
+        if shapes:
+            options["shapes"] = shapes
+        return pathweave.load(self._source, threads=threads if threads > 0 else None, **options)
+
+    # ---- what the model says of itself ----
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Inputs that a call must give, in the model's order."""
+        return list(self._description.inputs)
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Outputs, in the model's order."""
+        return list(self._description.outputs)
+
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """Initializers that a call may give: those that are inputs too, from IR version 4."""
+        return list(self._description.overridable)
+
+    def get_modelmeta(self) -> ModelMetadata:
+        """What the file says of the model."""
+        return self._description.meta
+
+    def get_session_options(self) -> SessionOptions:
+        """The options of this session."""
+        return self._options
+
+    def get_providers(self) -> list[str]:
+        """`["CPUExecutionProvider"]`."""
+        return list(PROVIDERS)
+
+    def get_provider_options(self) -> dict[str, dict]:
+        """No options: `{"CPUExecutionProvider": {}}`."""
+        return {name: {} for name in PROVIDERS}
+
+    def set_providers(self, providers: Sequence[Any] | None = None, provider_options: Sequence[Mapping] | None = None) -> None:
+        """Check the names; there is the CPU alone, and a warning for others."""
+        _check_providers(providers, provider_options)
+
+    def enable_fallback(self) -> None:
+        """No effect: there is nothing to fall back to."""
+
+    def disable_fallback(self) -> None:
+        """No effect: there is nothing to fall back to."""
+
+    # ---- calls ----
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
+            run_options: RunOptions | None = None) -> list[np.ndarray]:
+        """Results in the order of `output_names`; None or nothing: all, in the model's order.
+
+        `input_feed`: name -> array, list of numbers or OrtValue; an input that has an initializer may be left out. Raises
+        InvalidArgument (also a ValueError where required inputs are missing), RuntimeException, Fail.
+        """
+        return self._results("run", output_names, input_feed, run_options)
+
+    def run_with_ort_values(self, output_names: Sequence[str] | None, input_dict_ort_values: Mapping[str, OrtValue],
+                            run_options: RunOptions | None = None) -> list[OrtValue]:
+        """Like `run`, with values in and out."""
+        found = self._results("run_with_ort_values", output_names, input_dict_ort_values, run_options)
+        return [OrtValue(a) for a in found]
+
+    def run_async(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
+                  callback: Callable[[list, Any, str], None], user_data: Any, run_options: RunOptions | None = None) -> None:
+        """Like `run`, in a thread of its own; then `callback(results, user_data, error)`, whose error is "" if all is well."""
+        def called() -> None:
+            try:
+                found, error = self._results("run_async", output_names, input_feed, run_options), ""
+            except Error as e:
+                found, error = [], str(e)
+            callback(found, user_data, error)
+        threading.Thread(target=called, name="pathweave run_async", daemon=True).start()
+
+    def io_binding(self) -> IOBinding:
+        """Memory for inputs and outputs that stays bound from run to run."""
+        return IOBinding(self)
+
+    def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
+        """Run on what is bound. Raises RuntimeException among others."""
+        iobinding.run(run_options)
+
+    def create_ortvalue_from_shape_and_type(self, shape: Sequence[int], element_type: Any, device_type: str, device_id: int = 0,
+                                            vendor_id: int = -1) -> OrtValue:
+        """A value of zeros; see `OrtValue.ortvalue_from_shape_and_type`."""
+        return OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, device_id, vendor_id)
+
+    def _results(self, where: str, names: Any, feed: Mapping[str, Any], options: RunOptions | None) -> list[np.ndarray]:
+        if options is not None and options.terminate:
+            raise Fail("Exiting due to terminate flag being set to true.")
+        wanted = self._wanted(names)
+        arrays, given = self._arrays(feed)
+        loose = bool(self._repeated) and self._inconsistent(arrays)
+        model = self._model if not given and not loose else self._other(given, loose)
+        begin = time.perf_counter_ns() if self._trace else 0
+        try:
+            results = model.run(arrays)
+        except Error as e:
+            raise status_of(e, RUNNING) from e
+        if self._trace:
+            self._trace.add("model_run", begin)
+        return [results[name] for name in wanted]
+
+    def _wanted(self, names: Any) -> Sequence[str]:
+        if not names:
+            return self._outputs
+        if isinstance(names, str):
+            raise TypeError(f"output_names: expected a list of names, got the text {names!r}")
+        for name in names:
+            if name not in self._outputs:
+                raise InvalidArgument(f"Invalid output name:{name}; expected some of {', '.join(self._outputs)}")
+        return names
+
+    def _arrays(self, feed: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], frozenset[str]]:
+        """Arrays by name, and which of them take the place of an initializer."""
+        if self._inputs.keys() - feed.keys():
+            missing = [n for n in self._inputs if n not in feed]
+            raise InvalidFeed(f"Required inputs ({missing}) are missing from input feed ({list(feed)}).")
+        found: dict[str, np.ndarray] = {}
+        given = []
+        for name, value in feed.items():
+            argument = self._inputs.get(name)
+            if argument is None:
+                argument = self._overridable.get(name)
+                if argument is None:
+                    known = ", ".join((*self._inputs, *self._overridable))
+                    raise InvalidArgument(f"Invalid input name: {name}; expected some of {known}")
+                if value is None:
+                    continue
+                given.append(name)
+            found[name] = argument.array(value)
+        return found, frozenset(given)
+
+    def _inconsistent(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether dimensions with the same symbol have different sizes, which ONNX Runtime takes."""
+        sizes: dict[str, int] = {}
+        for argument in self._inputs.values():
+            for symbol, size in zip(argument.shape, arrays[argument.name].shape):
+                if symbol in self._repeated and sizes.setdefault(symbol, size) != size:
+                    return True
+        return False
+
+    def _other(self, given: frozenset[str], loose: bool) -> Any:
+        """The model with some initializers as inputs, or with a symbol of its own for each dimension."""
+        with self._lock:
+            if (loose, given) not in self._others:
+                try:
+                    self._others[loose, given] = self._read(sorted(given), loose)
+                except Error as e:
+                    raise status_of(e, LOADING) from e
+            return self._others[loose, given]
+
+    # ---- profile ----
+
+    def end_profiling(self) -> str:
+        """Write the profile of a session with `enable_profiling`: a trace of loading and runs. The file's name, "" where
+        profiling was not enabled. `pathweave tune` and `pathweave explain` tell of single layers."""
+        if self._trace is None:
+            return ""
+        trace, self._trace = self._trace, None
+        return trace.write(self._options.profile_file_prefix)
+
+    def get_profiling_start_time_ns(self) -> int:
+        """When profiling began, in nanoseconds since 1970; 0 where it was not enabled."""
+        return self._trace.start if self._trace else 0
+
+    # ---- what there is not ----
+
+    def run_with_ortvaluevector(self, *arguments: Any) -> NoReturn:
+        """Raises NotImplemented."""
+        raise NotCovered("run_with_ortvaluevector: there are no vectors of values; call run_with_ort_values")
+
+    def get_tuning_results(self) -> list:
+        """No results: pathweave keeps what it measured elsewhere (`pathweave tune`)."""
+        return []
+
+    def set_tuning_results(self, results: Any, *, error_on_invalid: bool = False) -> NoReturn:
+        """Raises NotImplemented."""
+        raise NotCovered("set_tuning_results: results of ONNX Runtime are of no use here; tune the model with pathweave tune, "
+                         f"and name the file in the session config entry {ROUTE!r}")
+
+
+class InvalidFeed(InvalidArgument, ValueError):
+    """Inputs that a call must give are missing; also a ValueError."""
+
+    def __init__(self, message: str):
+        Error.__init__(self, message)
+
+
+class _Argument:
+    """One input: what calls must give for it."""
+
+    def __init__(self, argument: NodeArg, required: bool):
+        self.name, self.shape, self.type, self.required = argument.name, argument.shape, argument.type, required
+        self.number = argument._number
+        self.dtype = np.dtype(numpy_dtype(_NUMBERS[argument._number])) if argument._number in _NUMBERS else None
+        self.fixed = [(i, d) for i, d in enumerate(argument.shape) if isinstance(d, int)]
+
+    def array(self, value: Any) -> np.ndarray:
+        """A value that was given, as an array of the right type and rank."""
+        array, number = self._read(value)
+        if array.dtype != self.dtype or (number is not None and number != self.number):
+            actual = number_of(array.dtype) if number is None else number
+            if actual != self.number:
+                raise InvalidArgument(f"Unexpected input data type. Actual: ({text_of(actual)}) , expected: ({self.type}), for "
+                                      f"input: {self.name}")
+        shape = array.shape
+        if len(shape) != len(self.shape):
+            raise InvalidArgument(f"Invalid rank for input: {self.name} Got: {len(shape)} Expected: {len(self.shape)} "
+                                  "Please fix either the inputs/outputs or the model.")
+        wrong = [(i, d) for i, d in self.fixed if shape[i] != d]
+        if wrong:
+            listed = "\n ".join(f"index: {i} Got: {shape[i]} Expected: {d}" for i, d in wrong)
+            raise InvalidArgument(f"Got invalid dimensions for input: {self.name} for the following indices\n {listed}\n "
+                                  "Please fix either the inputs/outputs or the model.")
+        return array
+
+    def _read(self, value: Any) -> tuple[np.ndarray, int | None]:
+        """(array, number of its type where a value states it)."""
+        if isinstance(value, np.ndarray):
+            return (value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))), None
+        if isinstance(value, OrtValue):
+            return value._array, value._number
+        if isinstance(value, list):
+            try:
+                return np.array(value, self.dtype), None
+            except (ValueError, TypeError, OverflowError) as e:
+                raise RuntimeException(f"Could not create tensor from given input list: input {self.name}: {e}") from e
+        if value is None:
+            raise Fail(f"Missing Input: {self.name}")
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
+            return np.from_dlpack(value), None
+        raise RuntimeException(f"Unable to handle object of type {type(value)}: input {self.name}: give a NumPy array")
+
+
+class _Trace:
+    """Events of a session, in the format of Chrome's traces. Source: Trace Event Format, `ph` X."""
+
+    def __init__(self) -> None:
+        self.start, self._zero = time.time_ns(), time.perf_counter_ns()
+        self._events: list[dict[str, Any]] = []
+
+    def add(self, name: str, begin: int) -> None:
+        """An event that is over now."""
+        self._events.append({"cat": "Session", "pid": os.getpid(), "tid": threading.get_native_id(), "ph": "X", "name": name,
+                             "ts": (begin - self._zero) // 1000, "dur": (time.perf_counter_ns() - begin) // 1000, "args": {}})
+
+    def write(self, prefix: str) -> str:
+        """Write the file, named after the time; its name."""
+        seconds, rest = divmod(self.start, 1_000_000_000)
+        name = f"{prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S', time.localtime(seconds))}_{rest // 1_000_000:03d}.json"
+        with open(name, "w", encoding="utf-8") as f:
+            json.dump(self._events, f)
+        return name
+
+
+def _source_of(given: Any) -> Any:
+    """A path that is there, or bytes."""
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return bytes(given)
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"Unable to load from type '{type(given)}'; expected a path or bytes")
+    if not os.path.isfile(given):
+        raise NoSuchFile(f"Load model from {os.fspath(given)} failed: File doesn't exist") from FileFormatError(
+            f"{os.fspath(given)}: no such file")
+    return os.fspath(given)
+
+
+def _check_providers(providers: Sequence[Any] | None, options: Sequence[Mapping] | None) -> None:
+    if options is not None and providers is not None and len(options) != len(providers):
+        warnings.warn("'providers' and 'provider_options' should be the same length if both are given; they are left alone",
+                      stacklevel=3)
+    for provider in providers or ():
+        name = provider[0] if isinstance(provider, (tuple, list)) and provider else provider
+        if name not in PROVIDERS:
+            warnings.warn(f"Specified provider {name!r} is not in available provider names. Available providers: "
+                          f"{', '.join(map(repr, get_available_providers()))}; the model runs on the CPU", stacklevel=3)
+
+
+def _dimensions(found: Description, options: SessionOptions) -> dict[str, list[int | str]]:
+    """Shapes of the inputs some of whose dimensions the options fix; unknown sizes get symbols."""
+    shapes = {}
+    for a in found.inputs:
+        names = found.denotations.get(a.name, [])
+        wanted = [options._dimensions.get(str(d)) if isinstance(d, str) else None for d in a.shape]
+        wanted = [options._denotations.get(n) if w is None and n and not isinstance(d, int) else w
+                  for w, n, d in zip(wanted, names, a.shape)]
+        if any(w is not None for w in wanted):
+            shapes[a.name] = [w if w is not None else d if d is not None else f"{a.name}_{i}"
+                              for i, (w, d) in enumerate(zip(wanted, a.shape))]
+    return shapes
+
+
+def _take_routes(model: Any, path: str) -> None:
+    """Use the tuned routes of a file: a `.pw` model with the same net, or a route as JSON."""
+    import pathweave
+
+    from ..importers import is_own
+    where = f"session config entry {ROUTE!r}: {path}"
+    if not os.path.isfile(path):
+        raise NoSuchFile(f"{where}: File doesn't exist") from FileFormatError(f"{path}: no such file")
+    if not is_own(path):
+        try:
+            with open(path, encoding="utf-8") as f:
+                routes = [pathweave.Route.from_json(json.load(f))]
+        except ValueError as e:
+            raise InvalidArgument(f"{where}: expected a .pw file, or a route as JSON: {e}") from e
+    else:
+        tuned = pathweave.load(path)
+        routes = list(tuned.routes.values())
+        if tuned.quantisation.get("main"):
+            model.quantisation["main"] = tuned.quantisation["main"]
+            model.runnable().set_scales(tuned.quantisation["main"])
+    if not routes:
+        raise InvalidArgument(f"{where} has no tuned route; pathweave tune {path} makes one")
+    for route in routes:
+        model.add_route(route)

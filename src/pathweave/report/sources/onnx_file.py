@@ -1,0 +1,116 @@
+"""ONNX models, run by ONNX Runtime, or by the reference evaluator of the package onnx where that is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from . import Arrays, Node
+
+ENGINES = ("onnxruntime", "onnx.reference")
+#: TensorProto.DataType -> precision, of values that the file declares.
+_PRECISIONS = {10: "f16", 16: "bf16"}
+_ORDER = ("u8", "bf16", "f16", "f32")
+
+
+def opened(path: str, engine: str | None, options: Mapping[str, Any]) -> OnnxFile | None:
+    """The model of a path; None for a file that is no ONNX model. Raises InputError for an engine that cannot be used."""
+    from pathlib import Path
+
+    from ...importers.onnx import recognises
+    with open(path, "rb") as f:
+        if not recognises(f.read(4096), Path(path)):
+            return None
+    there = [name for name in ENGINES if importlib.util.find_spec(name.partition(".")[0])]
+    if engine is not None and engine not in there:
+        raise InputError(f"check: engine {engine!r}: expected {' or '.join(there)}"
+                         + ("; pip install onnxruntime" if engine == ENGINES[0] else ""))
+    return OnnxFile(path, engine or there[0], options)
+
+
+class OnnxFile:
+    """A model whose outputs can be chosen among the values of its graph. Weights beside the file stay there."""
+
+    def __init__(self, path: str, engine: str, options: Mapping[str, Any]):
+        import onnx
+        self._proto = onnx.load(path, load_external_data=False)
+        self._folder = os.path.dirname(os.path.abspath(path))
+        self._engine, self._options = engine, options
+        self.engine = f"{engine} {importlib.import_module(engine.partition('.')[0]).__version__}"
+        self._declared = {v.name: v for v in self._proto.graph.output}
+        taken = {n.name for n in self._proto.graph.node}
+        self.nodes = [Node(n.name or _name(n.op_type, i, taken), f"{n.domain}:{n.op_type}" if n.domain else n.op_type,
+                           tuple(n.input), tuple(v for v in n.output if v)) for i, n in enumerate(self._proto.graph.node)]
+        self.precision = min(_precisions(self._proto), key=_ORDER.index)
+
+    def _with_outputs(self, outputs: Sequence[str]) -> bytes:
+        import onnx
+        graph = self._proto.graph
+        del graph.output[:]
+        graph.output.extend(self._declared.get(v) or onnx.ValueInfoProto(name=v) for v in outputs)
+        return self._proto.SerializeToString()
+
+    def reference(self, outputs: Sequence[str]) -> Callable[[Arrays], dict[str, np.ndarray]]:
+        """What the engine computes for some values. Raises InputError where it refuses the model, or the inputs."""
+        try:
+            run = (_onnxruntime if self._engine == ENGINES[0] else self._evaluator)(self._with_outputs(outputs), self._folder)
+        except Exception as e:  # whatever another package raises
+            raise InputError(f"check: {self.engine} cannot load the model: {e}") from e
+
+        def guarded(inputs: Arrays) -> dict[str, np.ndarray]:
+            try:
+                return dict(zip(outputs, run(list(outputs), {n: np.asarray(a, order="C") for n, a in inputs.items()})))
+            except Exception as e:  # whatever another package raises
+                raise InputError(f"check: {self.engine} cannot run the model on these inputs: {e}") from e
+        return guarded
+
+    def _evaluator(self, model: bytes, folder: str) -> Callable[..., Any]:
+        import onnx
+        from onnx.external_data_helper import load_external_data_for_model
+        from onnx.reference import ReferenceEvaluator
+        proto = onnx.load_from_string(model)
+        load_external_data_for_model(proto, folder)
+        return ReferenceEvaluator(proto).run
+
+    def load(self, outputs: Sequence[str]) -> Any:
+        """The model with these values as outputs."""
+        from ...runtime.model import load
+        return load(self._with_outputs(outputs), **{"folder": self._folder, **self._options})
+
+    def constant(self, value: str) -> np.ndarray | None:
+        """An initializer of the graph."""
+        from onnx.numpy_helper import to_array
+        found = next((t for t in self._proto.graph.initializer if t.name == value), None)
+        return None if found is None else to_array(found, self._folder)
+
+
+def _onnxruntime(model: bytes, folder: str) -> Callable[..., Any]:
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # what the file says
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run
+
+
+def _name(operator: str, index: int, taken: set[str]) -> str:
+    """What the importer calls a node without a name."""
+    name = f"{operator}_{index}"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _precisions(proto: Any) -> set[str]:
+    graph = proto.graph
+    types = {t.data_type for t in graph.initializer} | {
+        v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)} | {
+        a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
+    eight = any("QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear") or n.op_type.endswith("Integer")
+                for n in graph.node)
+    return {"f32", *(p for t, p in _PRECISIONS.items() if t in types), *(("u8",) if eight else ())}

@@ -1,0 +1,133 @@
+"""pathweave import --check: an imported model against another engine on the original file, and the first layer that differs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pathweave.importers import onnx as importer
+
+pytest.importorskip("onnxruntime", reason="onnxruntime, which imports are checked with, is not installed")
+
+
+def write(path, nodes, inputs, outputs, constants=None):
+    graph = helper.make_graph(nodes, "net", inputs, outputs,
+                              [numpy_helper.from_array(a, n) for n, a in (constants or {}).items()])
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    return path
+
+
+def info(name, shape, dtype=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Two branches, with a softplus in one of them, and layers behind both."""
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
+             helper.make_node("Tanh", ["a"], ["left"], name="left branch"),
+             helper.make_node("Softplus", ["a"], ["s"], name="right branch"),
+             helper.make_node("Mul", ["s", "scale"], ["right"]),
+             helper.make_node("Add", ["left", "right"], ["sum"]),
+             helper.make_node("Sigmoid", ["sum"], ["y"], name="last")]
+    return write(tmp_path / "m.onnx", nodes, [info("x", ["N", 8])], [info("y", ["N", 6]), info("left", ["N", 6])],
+                 {"w": rng.standard_normal((8, 6)).astype("f4"), "scale": np.float32([2])})
+
+
+@pytest.fixture
+def wrong(monkeypatch):
+    """Make the importer take an operator for another one."""
+    def take(operator, other):
+        monkeypatch.setitem(importer.operators(), operator, importer.operators()[other])
+    return take
+
+
+@pytest.mark.parametrize("against", [None, "onnxruntime", "onnx.reference"])
+def test_an_import_that_agrees(pw, file, against):
+    found = pw("import", file, "--check", "--json", *(["--against", against] if against else []))
+    assert found.code == 0
+    check = found.json["check"]
+    assert check["ok"] and check["first"] is None and check["samples"] == 3
+    assert check["against"].startswith(against or "onnxruntime ")
+    assert [o["output"] for o in check["outputs"]] == ["y", "left"] and 0 <= check["largest"] < 1e-5
+
+
+def test_the_file_is_written_too(pw, file, tmp_path):
+    found = pw("import", file, "--check", "-o", tmp_path / "m.pw")
+    assert found.code == 0 and (tmp_path / "m.pw").exists()
+    assert "written from" in found.out and found.out.rstrip().splitlines()[-1].startswith("agrees: ")
+
+
+@pytest.mark.parametrize("against", ["onnxruntime", "onnx.reference"])
+def test_the_first_layer_that_differs_is_named_and_its_inputs_are_saved(pw, file, wrong, tmp_path, monkeypatch, against):
+    monkeypatch.chdir(tmp_path)
+    wrong("Softplus", "Relu")
+    found = pw("import", file, "--check", "--against", against)
+    assert found.code == 1
+    assert "the first layer that differs is node 'right branch' (Softplus): its result 's' differs by " in found.out
+    assert "DIFFERS" in found.out.splitlines()[-1] and "m.difference.npz" in found.out
+    with np.load("m.difference.npz") as arrays:
+        assert set(arrays) == {"a", "expected:s", "got:s"}
+        np.testing.assert_allclose(arrays["expected:s"], np.log1p(np.exp(arrays["a"].astype("f8"))), rtol=1e-5)
+        np.testing.assert_allclose(arrays["got:s"], np.maximum(arrays["a"], 0), atol=1e-6)
+
+
+def test_of_two_wrong_layers_one_is_found_whose_inputs_agree(pw, file, wrong, tmp_path):
+    wrong("Softplus", "Relu")
+    wrong("Sigmoid", "Tanh")
+    found = pw("import", file, "--check", "--json", "--difference", tmp_path / "d.npz")
+    first = found.json["check"]["first"]
+    assert found.code == 1 and (first["node"], first["operator"], first["value"]) == ("right branch", "Softplus", "s")
+    assert first["file"] == str(tmp_path / "d.npz")
+    assert {o["output"]: o["ok"] for o in found.json["check"]["outputs"]} == {"y": False, "left": True}
+
+
+def test_a_node_without_a_name_has_that_of_the_importer(pw, file, wrong, tmp_path):
+    wrong("Mul", "Add")
+    found = pw("import", file, "--check", "--json", "--difference", tmp_path / "d.npz")
+    assert found.json["check"]["first"]["node"] == "Mul_3"
+    with np.load(tmp_path / "d.npz") as arrays:
+        np.testing.assert_allclose(arrays["expected:right"], arrays["s"] * arrays["scale"], rtol=1e-6)
+
+
+def test_given_data_are_compared(pw, file, wrong, tmp_path):
+    """Samples of several files, one after the other."""
+    wrong("Softplus", "Relu")
+    near, far = np.zeros((2, 8), "f4"), np.ones((3, 8), "f4")
+    big = np.full((2, 8), 1e4, "f4")
+    np.savez(tmp_path / "big.npz", x=big)
+    np.savez(tmp_path / "near.npz", x=np.concatenate([near, far]))
+    same = pw("import", file, "--check", "--json", "--data", tmp_path / "big.npz")
+    assert same.json["check"]["samples"] == 2
+    both = pw("import", file, "--check", "--json", "-d", tmp_path / "big.npz", "-d", tmp_path / "near.npz",
+              "--difference", tmp_path / "d.npz")
+    assert both.code == 1 and both.json["check"]["samples"] == 7
+
+
+def test_sizes_that_must_be_known_are_found_or_given(pw, tmp_path):
+    path = write(tmp_path / "open.onnx", [helper.make_node("Softmax", ["x"], ["y"], axis=-1)], [info("x", ["N", "T", 4])],
+                 [info("y", ["N", "T", 4])])
+    assert pw("import", path, "--check").code == 0
+    assert pw("import", path, "--check", "--shape", "T=5").code == 0
+
+
+def test_halves_may_differ_by_more(pw, tmp_path):
+    rng = np.random.default_rng(0)
+    path = write(tmp_path / "half.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])],
+                 [info("x", [4, 64], TensorProto.FLOAT16)],
+                 [info("y", [4, 5], TensorProto.FLOAT16)], {"w": rng.standard_normal((64, 5)).astype("f2")})
+    found = pw("import", path, "--check", "--json")
+    assert found.code == 0 and found.json["check"]["limit"] == 2e-2
+
+
+def test_bad_use_is_refused(pw, file, tmp_path):
+    for arguments, words in ((("import", file), "--out"), (("import", file, "-o", tmp_path / "m.pw", "-n", "2"), "--check"),
+                             (("import", file, "--check", "--against", "nothing"), "expected onnxruntime or onnx.reference")):
+        refused = pw(*arguments)
+        assert refused.code == 2 or "engine" in refused.err
+        assert words in refused.err
+    pw("import", file, "-o", tmp_path / "m.pw")
+    refused = pw("import", tmp_path / "m.pw", "--check")
+    assert refused.code and "an ONNX model can be checked" in refused.err
