@@ -51,6 +51,7 @@ class LayerKind:
     `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
+    `refuses`: True where it never gives a result, but an error when it runs.
     `program`: how a plan runs its blocks: "branches", one of them; "trips", again and again as a `loop` does; "slices", once
     for each slice of some inputs, as a `scan` does; "" only by its meaning.
     """
@@ -76,6 +77,7 @@ class LayerKind:
     late: bool = False
     finds_sizes: bool = False
     nested: bool = False
+    refuses: bool = False
     program: str = ""
 
     def complete(self, attrs: Mapping[str, Any]) -> dict[str, Any]:

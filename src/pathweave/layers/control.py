@@ -20,6 +20,7 @@ from ..net.net import Layer, TensorSpec
 from . import LayerKind, Outline
 from ._common import NUMBERS, STEP_EFFORT, axis_of, check_dtype, check_rank, integers, own_symbols, take
 from .blocks import ENDLESS, Stack, block_effort, block_operations, infer_block, joined, run_block, with_constants
+from .impossible import impossible
 
 #: A number of trips where nothing is known: more than one, and few enough for short data.
 USUAL_TRIPS = 4
@@ -118,6 +119,21 @@ class If(_Control):
             if any(layer.attrs[name] is not taken for name in self.block_names):
                 layer = layer.with_(attrs={**layer.attrs, **dict.fromkeys(self.block_names, taken)})
         return super().take_in(layer, contents)
+
+    def settle(self, layer: Layer, specs: list[TensorSpec | None]) -> Layer:
+        """A branch that cannot be taken at these shapes says so when it is, and keeps nobody from taking the other one."""
+        fits: dict[str, list[TensorSpec]] = {}
+        wrong: dict[str, str] = {}
+        for name in self.block_names:
+            try:
+                fits[name] = infer_block(layer.attrs[name], specs[1:])
+            except ShapeError as e:
+                wrong[name] = str(e)
+        outputs = next(iter(fits.values()), [])
+        if len(wrong) != 1:
+            return layer
+        ((name, reason),) = wrong.items()
+        return layer.with_(attrs={**layer.attrs, name: impossible(layer.attrs[name], outputs, reason)})
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         self._check_count(attrs, inputs, 1)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..errors import ShapeError
-from ..layers import infer_layer
+from ..layers import infer_layer, kind_of
 from ..layers.contents import resolve
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.opened import OpenNet
@@ -32,12 +32,20 @@ class _Follower(OpenShapes):
     def take(self, layer: Layer) -> Layer:
         """Follow a layer; as it stands where an input decides on sizes whose contents are not known. Raises ShapeError."""
         self.understood = None
+        layer = self._settled(layer)
         self.step(layer)
         if any(v not in self.specs for v in layer.outputs) or self.understood is None:
             return self._take_unknown(layer)
         found = self.understood
         gone = Counter(v for v in layer.inputs if v) - Counter(found.inputs)
         return layer if any(self._is_open(v) for v in gone) else found
+
+    def _settled(self, layer: Layer) -> Layer:
+        """A layer with blocks in the form that it has where all sizes that it is given are numbers."""
+        kind = kind_of(layer.kind)
+        if not kind.nested or not all(v in self.specs and self.specs[v].bound for v in layer.inputs if v):
+            return layer
+        return kind.settle(layer, [self.specs[v] if v else None for v in layer.inputs])
 
     def _is_open(self, value: str) -> bool:
         """Whether a run must look at the contents of a value."""

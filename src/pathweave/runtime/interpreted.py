@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..layers import kinds
 from ..net.route import Route
 from .builder import CONTROL
 from .catalogue import PYTHON
@@ -43,7 +44,8 @@ class Interpreted:
 def interpreted(rows: Iterable[tuple[str, str, str, float | None]]) -> Interpreted:
     """From (layer, kind, routine id, nanoseconds or None) of everything that a route runs."""
     known = list(rows)
-    found = [(name, kind, ns) for name, kind, routine, ns in known if routine.rsplit(":", 1)[-1] == PYTHON]
+    found = [(name, kind, ns) for name, kind, routine, ns in known
+             if routine.rsplit(":", 1)[-1] == PYTHON and not (kind in kinds() and kinds()[kind].refuses)]
     times = [ns for *_, ns in known]
     total = None if any(ns is None for ns in times) else sum(ns for ns in times if ns is not None)
     share = sum(ns or 0.0 for *_, ns in found) / total if total else None

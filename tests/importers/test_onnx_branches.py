@@ -1,0 +1,55 @@
+"""Branches whose shapes fit only at some sizes, as silero-vad has them: the one that is taken counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import pathweave as pw
+from pathweave.errors import ShapeError
+
+
+def _model(nested: bool) -> bytes:
+    """x [N, L] -> its only column (then), or the sum of each row (else); with `nested` one If more around the then branch."""
+    axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
+
+    def graph(name: str, nodes: list) -> onnx.GraphProto:
+        output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, ["N"])
+        return helper.make_graph(nodes, name, [], [output])
+    column = graph("column", [helper.make_node("Squeeze", ["x", "axis"], ["s"]), helper.make_node("Neg", ["s"], ["t"])])
+    total = graph("total", [helper.make_node("ReduceSum", ["x", "axis"], ["r"], keepdims=0)])
+    then = column
+    if nested:
+        other = graph("total2", [helper.make_node("ReduceSum", ["x", "axis"], ["r2"], keepdims=0)])
+        then = graph("outer", [helper.make_node("If", ["c2"], ["i"], then_branch=column, else_branch=other)])
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "L"]),
+              *(helper.make_tensor_value_info(n, TensorProto.BOOL, []) for n in ("c", "c2"))]
+    nodes = [helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=total),
+             helper.make_node("Identity", ["c2"], ["z"])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+               helper.make_tensor_value_info("z", TensorProto.BOOL, [])]
+    made = helper.make_graph(nodes, "g", inputs, outputs, [axis])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_branch_that_does_not_fit_keeps_nobody_from_the_other(nested, threads):
+    model = pw.load(_model(nested), threads=threads)
+    for rows, columns in ((2, 3), (3, 1), (1, 4), (2, 1)):
+        x = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns) + 1
+        found = model.run({"x": x, "c": np.array(False), "c2": np.array(True)})
+        np.testing.assert_array_equal(found["y"], x.sum(1))
+        if columns == 1:
+            found = model.run({"x": x, "c": np.array(True), "c2": np.array(True)})
+            np.testing.assert_array_equal(found["y"], -x[:, 0])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_taking_it_says_what_does_not_fit(nested):
+    model = pw.load(_model(nested))
+    for _ in range(2):
+        with pytest.raises(ShapeError, match=r"a branch is taken whose shapes do not fit.*squeeze.*expected length 1"):
+            model.run({"x": np.ones((2, 3), np.float32), "c": np.array(True), "c2": np.array(True)})
