@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -74,7 +74,8 @@ class _Walk:
 
     def operand(self, value: str, allowed: dict[tuple[int, ...], int], scales: bool, repeats: bool) -> _Operand | None:
         """The value behind an operand as far back as it lies in one of the orders `allowed`; None where in none."""
-        now, found = _Operand(value), None
+        now = _Operand(value)
+        found: _Operand | None = None
         while True:
             if now.perm in allowed and len(self.shape(now.value)) == 4:
                 found = now
@@ -153,7 +154,7 @@ def _region(walk: _Walk, softmax: Layer) -> Region | None:
         members.append(behind)
     place = {layer.name: i for i, layer in enumerate(walk.net.layers)}
     members.sort(key=lambda layer: place[layer.name])
-    attrs = {"scale": scale * q.scale * k.scale, "guard": "nan" if guarded else "none",
+    attrs: dict[str, Any] = {"scale": scale * q.scale * k.scale, "guard": "nan" if guarded else "none",
              "inside": (_ROWS[q.perm], _TRANSPOSED[k.perm], _ROWS[v.perm], int(swap))}
     if mask and _is_causal(walk, mask, scores):
         mask, attrs["causal"] = "", 1
@@ -178,7 +179,8 @@ def _guarded(walk: _Walk, softmax: Layer) -> tuple[Layer, ...]:
 
 def _scores(walk: _Walk, value: str) -> tuple[Layer, list[Layer], float, str] | None:
     """(product, layers behind it, factor, mask) of scores: a product, times a number, plus a mask."""
-    scores, mask, between = walk.shape(value), "", []
+    scores, mask = walk.shape(value), ""
+    between: list[Layer] = []
     layer = walk.makers.get(value)
     if layer is None or walk.only_user(value) is None:
         return None
