@@ -100,8 +100,8 @@ def written(g, keys="swapped", factor="mul", mask="", guard=False, inside=True, 
     return g.transpose(y, 0, 2, 1, 3) if inside else y
 
 
-@pytest.mark.parametrize(("keys", "factor"), itertools.product(["swapped", "flat", "cache"],
-                                                               ["mul", "div", "both", "queries", ""]))
+@pytest.mark.parametrize(("keys", "factor"), [*itertools.product(["swapped", "flat", "cache"],
+                                                                 ["mul", "div", "both", "queries", ""])])
 @pytest.mark.parametrize("inside", [True, False])
 def test_every_way_to_write_it(keys, factor, inside):
     g = Graph()

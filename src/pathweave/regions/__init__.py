@@ -20,10 +20,12 @@ from ..plugins import by_module, collect
 @dataclass(frozen=True)
 class Region:
     """`layers`: names of the members, in topological order. `layer`: computes the same from what lies outside; it has
-    the outputs of the last member, and the region's name."""
+    the outputs of the last member, and the region's name. `usual`: its routine is usually faster than those of the members; the
+    default route goes by that guess, which decides nothing that is measured."""
 
     layers: tuple[str, ...]
     layer: Layer
+    usual: bool = False
 
     @property
     def name(self) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..layers import kind_of
+from ..net.dim import Expr
 from ..net.net import Layer, Net
 from . import Region, region_name
 
+Shape: TypeAlias = "tuple[int | Expr, ...]"
 #: How an operand [batch, heads, rows, columns] of the two products lies over its source, and whether heads lie inside there.
 _ROWS = {(0, 1, 2, 3): 0, (0, 2, 1, 3): 1}
 _TRANSPOSED = {(0, 1, 3, 2): 0, (0, 2, 3, 1): 1}
@@ -35,12 +38,12 @@ class _Walk:
     def __init__(self, net: Net):
         self.net, self.makers, self.users, self.outputs = net, net.producer(), net.consumers(), set(net.outputs)
 
-    def shape(self, value: str) -> tuple[int, ...]:
-        """Sizes of a value or constant; () where they are not known."""
+    def shape(self, value: str) -> Shape:
+        """Sizes of a value or constant, as expressions where they are open; () where they are not known."""
         if value in self.net.constants:
             return tuple(self.net.constants[value].shape)
         spec = self.net.specs.get(value)
-        return spec.sizes if spec is not None and spec.bound else ()
+        return spec.dims if spec is not None else ()
 
     def only_user(self, value: str) -> Layer | None:
         """The layer that alone reads a value, once."""
@@ -71,7 +74,8 @@ class _Walk:
 
     def operand(self, value: str, allowed: dict[tuple[int, ...], int], scales: bool, repeats: bool) -> _Operand | None:
         """The value behind an operand as far back as it lies in one of the orders `allowed`; None where in none."""
-        now, found = _Operand(value), None
+        now = _Operand(value)
+        found: _Operand | None = None
         while True:
             if now.perm in allowed and len(self.shape(now.value)) == 4:
                 found = now
@@ -150,13 +154,13 @@ def _region(walk: _Walk, softmax: Layer) -> Region | None:
         members.append(behind)
     place = {layer.name: i for i, layer in enumerate(walk.net.layers)}
     members.sort(key=lambda layer: place[layer.name])
-    attrs = {"scale": scale * q.scale * k.scale, "guard": "nan" if guarded else "none",
+    attrs: dict[str, Any] = {"scale": scale * q.scale * k.scale, "guard": "nan" if guarded else "none",
              "inside": (_ROWS[q.perm], _TRANSPOSED[k.perm], _ROWS[v.perm], int(swap))}
     if mask and _is_causal(walk, mask, scores):
         mask, attrs["causal"] = "", 1
     inputs = (q.value, k.value, v.value, *([mask] if mask else []))
     return Region(tuple(m.name for m in members),
-                  Layer(region_name(members), "attention", inputs, members[-1].outputs, attrs))
+                  Layer(region_name(members), "attention", inputs, members[-1].outputs, attrs), usual=True)
 
 
 def _guarded(walk: _Walk, softmax: Layer) -> tuple[Layer, ...]:
@@ -175,7 +179,8 @@ def _guarded(walk: _Walk, softmax: Layer) -> tuple[Layer, ...]:
 
 def _scores(walk: _Walk, value: str) -> tuple[Layer, list[Layer], float, str] | None:
     """(product, layers behind it, factor, mask) of scores: a product, times a number, plus a mask."""
-    scores, mask, between = walk.shape(value), "", []
+    scores, mask = walk.shape(value), ""
+    between: list[Layer] = []
     layer = walk.makers.get(value)
     if layer is None or walk.only_user(value) is None:
         return None
@@ -226,7 +231,7 @@ def _is_f32(walk: _Walk, value: str) -> bool:
     return value in walk.net.specs and walk.net.specs[value].dtype == "f32"
 
 
-def _operands(walk: _Walk, product: Layer, last: Layer, scores: tuple[int, ...]) -> tuple[_Operand, _Operand, _Operand] | None:
+def _operands(walk: _Walk, product: Layer, last: Layer, scores: Shape) -> tuple[_Operand, _Operand, _Operand] | None:
     """Queries, keys and values in orders that the layer takes; keys and values have as many heads as each other."""
     if product.inputs[0] == product.inputs[1] or any(len(walk.shape(x)) != 4 for x in (*product.inputs[:2], last.inputs[1])):
         return None
@@ -243,11 +248,12 @@ def _operands(walk: _Walk, product: Layer, last: Layer, scores: tuple[int, ...])
     return None
 
 
-def _is_causal(walk: _Walk, mask: str, scores: tuple[int, ...]) -> bool:
+def _is_causal(walk: _Walk, mask: str, scores: Shape) -> bool:
     """Whether a constant mask takes out the keys behind each query, and changes nothing else."""
-    array = walk.net.constants.get(mask)
-    if array is None or array.size != scores[2] * scores[3] or array.dtype != np.float32:
+    array, (queries, keys) = walk.net.constants.get(mask), scores[2:]
+    if array is None or not (isinstance(queries, int) and isinstance(keys, int)) or array.size != queries * keys or \
+            array.dtype != np.float32:
         return False
-    seen = np.tri(scores[2], scores[3], dtype=bool)
-    square = array.reshape(scores[2], scores[3])
+    seen = np.tri(queries, keys, dtype=bool)
+    square = array.reshape(queries, keys)
     return bool((square[seen] == 0).all() and (square[~seen] <= _NEVER).all())

@@ -178,9 +178,18 @@ class BoundNet:
 
     @cached_property
     def regions(self) -> dict[str, Region]:
-        """Layers that one routine may compute together, by name; none where regions are fused already."""
+        """Layers that one routine may compute together, by name; none where regions are fused already.
+
+        Where sizes are open, those that are the same for the net with expressions: they hold at all sizes.
+        """
         from .. import regions
-        return regions.find(self.net) if self.base is self else {}
+        if self.base is not self:
+            return {}
+        found = regions.find(self.net)
+        if self.opened is None or not found:
+            return found
+        everywhere = regions.find(self.opened.net)
+        return {name: r for name, r in found.items() if everywhere.get(name) == r}
 
     def fused(self, names: Iterable[str]) -> BoundNet:
         """This net with some of its regions as one layer each; itself without any."""

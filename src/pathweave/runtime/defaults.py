@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..net.format import Format, plain_layout
 from ..net.layouts import UNIFORM_LAYOUTS, alike
@@ -23,6 +24,21 @@ def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict
     """
     choices = default_choices(bound, threads, accuracy, restrict)
     return route_of(bound, choices, conversions_for(bound, choices, threads), threads, accuracy)
+
+
+def usual_route(bound: BoundNet, threads: int) -> Route:
+    """The route of a net that was not tuned: the default route, with the regions whose routines are usually faster.
+
+    Raises NoRoutineError when a layer has no routine.
+    """
+    taken: dict[str, tuple[str, ...]] = {}
+    inside: set[str] = set()
+    for name, region in bound.regions.items():
+        if region.usual and inside.isdisjoint(region.layers) and bound.region_candidates(region, threads):
+            taken[name] = region.layers
+            inside.update(region.layers)
+    route = default_route(bound.fused(taken), threads)
+    return replace(route, regions=taken) if taken else route
 
 
 def route_of(bound: BoundNet, choices: Mapping[str, Candidate], conversions: list[Conversion], threads: int,

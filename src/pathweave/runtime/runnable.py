@@ -105,7 +105,7 @@ class Runnable:
     def _choose(self, bound: BoundNet, threads: int) -> Route:
         route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)
         if route is None or not bound.index.keys() & route.covered():
-            return defaults.default_route(bound, threads)
+            return defaults.usual_route(bound, threads)
         return route
 
     def plan(self, route: Route | None = None, shapes: Shapes = None, threads: int | None = None) -> Plan:

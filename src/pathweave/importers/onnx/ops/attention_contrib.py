@@ -41,13 +41,9 @@ def attention(n: Node) -> None:
             both = [n.emit("unsqueeze", [x], {"axes": (0,)}) for x in parts[1:]]
             n.builder.add_layer(f"{n.name}/{n.outputs[1]}", "concat", both, [n.outputs[1]], {"axis": 0})
     mask, lengths = _mask_of(n, n.input(3), parts, inside)
-    attrs = {"inside": tuple(inside), **scale_of(n), **_order(n, n.int("unidirectional"))}
+    attrs = {"inside": tuple(inside), **scale_of(n), "causal": int(n.int("unidirectional") != 0)}
     offset = size_of(n, past, 3) if past and attrs["causal"] else ""
     attend(n, [*parts, _sum(n, mask, n.input(5)), lengths, offset], attrs, True)
-
-
-def _order(n: Node, causal: int) -> dict:
-    return {"causal": int(causal != 0)}
 
 
 def _heads(n: Node, name: str) -> int:
@@ -143,7 +139,7 @@ def multi_head_attention(n: Node) -> None:
             parts[i] = n.emit("concat", [past[i - 1], parts[i]], {"axis": 2})
         n.result(i, "identity", [parts[i]])
     mask, lengths = _mask_of(n, n.input(4), parts, inside)
-    attrs = {"inside": tuple(inside), **scale_of(n), **_order(n, n.int("unidirectional"))}
+    attrs = {"inside": tuple(inside), **scale_of(n), "causal": int(n.int("unidirectional") != 0)}
     offset = size_of(n, past[0], 2) if past[0] and attrs["causal"] else ""
     attend(n, [*parts, _sum(n, mask, n.input(5)), lengths, offset], attrs, True)
 
@@ -264,14 +260,20 @@ def rotary_embedding(n: Node) -> None:
     flat, shape = n.rank(x) == 3, n.shape(x)
     y = x
     if flat:
-        tables = n.shape(n.input(2))
-        if not heads and (width or not tables or tables[1] is None or not shape or shape[2] is None):
-            raise ValueError("num_heads is missing")
-        y = with_heads(n, x, heads or shape[2] // (2 * tables[1]))
+        y = with_heads(n, x, heads or _heads_of(n, shape, width))
     y = n.emit("rotary_embedding", [y, n.input(2), n.input(3), positions],
                {"interleaved": n.int("interleaved"), "inside": int(flat)}, last=not flat)
     if flat:
         n.emit("reshape", [y], {"shape": (0, 0, shape[2] if shape and shape[2] is not None else -1)}, last=True)
+
+
+def _heads_of(n: Node, shape: tuple[int | None, ...] | None, width: int) -> int:
+    """How many heads [B,S,N*D] has where the tables turn all D numbers of each."""
+    tables = n.shape(n.input(2))
+    columns, size = tables[1] if tables else None, shape[2] if shape else None
+    if width or not columns or size is None:
+        raise ValueError("num_heads is missing")
+    return size // (2 * columns)
 
 
 OPERATORS = {
