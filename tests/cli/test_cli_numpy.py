@@ -11,10 +11,13 @@ from pathweave.runtime.interpreted import interpreted
 
 @pytest.fixture
 def model(tmp_path):
-    """A dense layer and a hardmax, for which there is no native routine."""
+    """A dense layer and, in float64, an LRN, for which there is no native routine."""
     w = numpy_helper.from_array(np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32), "w")
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"], "dense"), helper.make_node("Hardmax", ["a"], ["y"], "best", axis=1)]
-    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [4, 16]), ("y", None)))
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"], "dense"),
+             helper.make_node("Cast", ["a"], ["b"], "wide", to=TensorProto.DOUBLE),
+             helper.make_node("LRN", ["b"], ["y"], "best", size=3)]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 16])
+    y = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
     path = tmp_path / "m.onnx"
     path.write_bytes(helper.make_model(helper.make_graph(nodes, "net", [x], [y], [w]), ir_version=8,
                                        opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
@@ -33,8 +36,8 @@ def test_shares_of_the_time():
 
 def test_show_names_them(pw, model, digits):
     found = pw("show", model, "--json").json["numpy"]
-    assert (found["count"], found["share"]) == (1, None) and found["layers"] == [{"layer": "best", "kind": "hardmax"}]
-    assert "run through NumPy (1 hardmax)" in pw("show", model).out
+    assert (found["count"], found["share"]) == (1, None) and found["layers"] == [{"layer": "best", "kind": "lrn"}]
+    assert "run through NumPy (1 lrn)" in pw("show", model).out
     assert "no layer runs through NumPy" in pw("show", digits).out
 
 
@@ -43,12 +46,12 @@ def test_tune_and_show_give_their_share(pw, model, tmp_path):
     out = tmp_path / "t.pw"
     tuned = pw("tune", model, "--budget", 0.5, "--threads", 1, "-o", out, "--json").json
     for found in (tuned["report"]["numpy"], tuned["route"]["numpy"]):
-        assert found["count"] == 1 and found["layers"][0]["kind"] == "hardmax"
+        assert found["count"] == 1 and found["layers"][0]["kind"] == "lrn"
     steps = tuned["route"]["steps"]
     times = {s["layer"]: s["measured_ns"] for s in steps}
     assert tuned["route"]["numpy"]["share"] == pytest.approx(times["best"] / sum(times.values()))
     said = pw("show", out).out
-    assert "run through NumPy (1 hardmax)" in said and "% of the time" in said
+    assert "run through NumPy (1 lrn)" in said and "% of the time" in said
 
 
 def test_the_roof_gives_their_share(pw, model):

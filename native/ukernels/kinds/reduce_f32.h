@@ -31,6 +31,8 @@ using ReduceF32 = ReduceOf<float>;
 struct SoftmaxF32 {
   // Rows of `columns` contiguous floats, one behind the other; y may be x. log: log_softmax.
   void (*run)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
+  // Down each of `columns` columns that lie side by side, `step` from one row to the next in x and in y; y may be x.
+  void (*columns)(const float* x, float* y, int64_t rows, int64_t columns, int64_t step, bool log);
 };
 #define PW_KIND_SOFTMAX_F32 "softmax_f32"
 
