@@ -203,6 +203,17 @@ def test_sequences_without_steps_leave_zeros():
     agrees("LSTM", inputs)
 
 
+@pytest.mark.parametrize("op", GATES)
+def test_no_steps_and_no_sequences(op):
+    """ONNX Runtime ends the process on an input without steps."""
+    inputs = operands(op, given="bhc")
+    loaded = pw.load(model(op, inputs, symbols=True))
+    y, *last = (np.asarray(v) for v in loaded.run(feeds([inputs[0][:0], *inputs[1:]])).values())
+    assert y.shape == (0, 1, BATCH, HIDDEN) and all(s.shape == (1, BATCH, HIDDEN) and not s.any() for s in last)
+    none = [a if a is None or i not in (0, 5, 6) else a[:, :0] for i, a in enumerate(inputs)]
+    assert np.asarray(loaded.run(feeds(none))["y0"]).shape == (STEPS, 1, 0, HIDDEN)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_outputs_that_are_absent(count):
     agrees("LSTM", operands("LSTM", given="b"), count=count)
