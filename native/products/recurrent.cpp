@@ -374,7 +374,13 @@ void RecurrentKernel::piece(const Run& run, int64_t s, int64_t row, int part, in
   float* reset = parts() > 1 ? run.reset + d * batch * units() : nullptr;
   const int64_t gates = parts_[static_cast<size_t>(part)].gates, at = first * gates * kUnits;
   const float* bias = r_.linear ? run.bias + d * bias_floats() + 4 * units() + at : nullptr;
-  multiply(run, d, part, index % pieces(), part ? reset : h_before, (r_.linear ? more : sums[part]) + at, bias, pointers);
+  float* to = (r_.linear ? more : sums[part]) + at;
+  if (s > 0 || run.h) {
+    multiply(run, d, part, index % pieces(), part ? reset : h_before, to, bias, pointers);
+  } else if (bias) {  // h is 0 before the first step, and its products are
+    for (int64_t b = 0; b < batch; ++b)
+      std::memcpy(to + b * columns(part), bias, static_cast<size_t>(piece_blocks_ * gates * kUnits) * 4);
+  }
 
   CellF32Args args{};
   args.rows = batch;
