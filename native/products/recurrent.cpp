@@ -292,7 +292,8 @@ int RecurrentKernel::project(const Run& run, int64_t first, Team& team) const no
   for (int64_t d = 0; d < r_.directions && rows > 0; ++d)
     for (int part = 0; part < parts(); ++part) {
       const int64_t own = r_.features * kernel_.columns * 4;
-      const Blocking blocking = block(divide_up(rows, kernel_.rows), panels(part), own, kernel_.rows * r_.features * 4, threads_);
+      const Blocking blocking =
+          block(divide_up(rows, kernel_.rows), panels(part), own, kernel_.rows * r_.features * 4, threads_);
       const float* bias = run.bias + d * bias_floats() + (part ? columns(0) : 0);
       const Product product{&kernel_, run.weights[0][part] + d * panels(part) * panel_floats(0), bias, kNoActivation, rows,
                             columns(part), 1, r_.features, std::min<int64_t>(512, r_.features), columns(part), 16, blocking};
@@ -368,11 +369,18 @@ void RecurrentKernel::piece(const Run& run, int64_t s, int64_t row, int part, in
   float* sums[2];
   for (int i = 0; i < parts(); ++i) sums[i] = run.sums[i] + (d * steps + row) * batch * columns(i);
   float* more = r_.linear ? run.more + d * batch * columns(0) : nullptr;
-  float *h_before = run.before(run.hidden, s, d, r_.directions, units()), *h = run.before(run.hidden, s + 1, d, r_.directions, units());
+  float* h_before = run.before(run.hidden, s, d, r_.directions, units());
+  float* h = run.before(run.hidden, s + 1, d, r_.directions, units());
   float* reset = parts() > 1 ? run.reset + d * batch * units() : nullptr;
   const int64_t gates = parts_[static_cast<size_t>(part)].gates, at = first * gates * kUnits;
   const float* bias = r_.linear ? run.bias + d * bias_floats() + 4 * units() + at : nullptr;
-  multiply(run, d, part, index % pieces(), part ? reset : h_before, (r_.linear ? more : sums[part]) + at, bias, pointers);
+  float* to = (r_.linear ? more : sums[part]) + at;
+  if (s > 0 || run.h) {
+    multiply(run, d, part, index % pieces(), part ? reset : h_before, to, bias, pointers);
+  } else if (bias) {  // h is 0 before the first step, and its products are
+    for (int64_t b = 0; b < batch; ++b)
+      std::memcpy(to + b * columns(part), bias, static_cast<size_t>(piece_blocks_ * gates * kUnits) * 4);
+  }
 
   CellF32Args args{};
   args.rows = batch;

@@ -81,7 +81,8 @@ class RecurrentAnyKernel : public AnyKernel {
 
   void sequence(const Context& context, const RecurrentRun& of, int64_t d, int64_t b, double* area) const noexcept {
     const int64_t n = r_.hidden, rows = r_.rows(), length = of.length(b);
-    const T *x = data<T>(kX, context), *w = data<T>(kW, context) + d * rows * r_.features, *r = data<T>(kR, context) + d * rows * n;
+    const T *x = data<T>(kX, context), *w = data<T>(kW, context) + d * rows * r_.features;
+    const T* r = data<T>(kR, context) + d * rows * n;
     const T *bias = data<T>(kB, context), *p = r_.cell == Cell::lstm ? data<T>(kP, context) : nullptr;
     double *sums = area, *h = sums + rows, *c = h + n, *more = c + n, *reset = more + n;
     const auto begin = [&](double* to, const T* from) {
@@ -155,7 +156,8 @@ class RecurrentAny : public AnyRoutine {
  public:
   explicit RecurrentAny(const std::string& layer) : AnyRoutine(layer, "steps") {}
   Verdict accepts(const Problem& p) const override {
-    if (p.in.empty() || (p.in[0].dtype != DType::f32 && p.in[0].dtype != DType::f64)) return Verdict::no("x is neither f32 nor f64");
+    if (p.in.empty() || (p.in[0].dtype != DType::f32 && p.in[0].dtype != DType::f64))
+      return Verdict::no("x is neither f32 nor f64");
     if (Verdict v = accepts_recurrent(p, p.in[0].dtype); !v) return v;
     if (p.in[2].shape[2] > (int64_t{1} << 24)) return Verdict::no("there are more than 2^24 hidden units");
     return basics(p);

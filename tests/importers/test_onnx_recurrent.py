@@ -203,6 +203,32 @@ def test_sequences_without_steps_leave_zeros():
     agrees("LSTM", inputs)
 
 
+@pytest.mark.parametrize("op", GATES)
+def test_no_steps_and_no_sequences(op):
+    """ONNX Runtime ends the process on an input without steps."""
+    inputs = operands(op, given="bhc")
+    loaded = pw.load(model(op, inputs, symbols=True))
+    y, *last = (np.asarray(v) for v in loaded.run(feeds([inputs[0][:0], *inputs[1:]])).values())
+    assert y.shape == (0, 1, BATCH, HIDDEN) and all(s.shape == (1, BATCH, HIDDEN) and not s.any() for s in last)
+    none = [a if a is None or i not in (0, 5, 6) else a[:, :0] for i, a in enumerate(inputs)]
+    assert np.asarray(loaded.run(feeds(none))["y0"]).shape == (STEPS, 1, 0, HIDDEN)
+
+
+@pytest.mark.parametrize(("op", "dtype", "routine"), [
+    ("LSTM", np.float32, "lstm/packed:f32"), ("GRU", np.float32, "gru/packed:f32"), ("RNN", np.float32, "rnn/packed:f32"),
+    ("LSTM", np.float64, "lstm/steps:any")])
+def test_native_routines_are_the_default(op, dtype, routine):
+    loaded = pw.load(model(op, operands(op, given="blh", dtype=dtype), direction="forward"))
+    (layer,) = pw.default_route(loaded).layers.values()
+    assert layer.routine.startswith(routine)
+
+
+def test_the_native_routine_of_8_bits_is_the_default():
+    inputs = quantised(1, 3, signed=True, columns=False, given="b")
+    (layer,) = pw.default_route(pw.load(model("DynamicQuantizeLSTM", inputs, domain="com.microsoft"))).layers.values()
+    assert layer.routine.startswith("dynamic_quantize_lstm/packed:f32")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_outputs_that_are_absent(count):
     agrees("LSTM", operands("LSTM", given="b"), count=count)

@@ -34,29 +34,6 @@ struct Rounding {
   }
 };
 
-// The least and the largest of some floats and 0.
-struct Range {
-  float low = 0, high = 0;
-  void add(const float* x, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) low = x[i] < low ? x[i] : low, high = x[i] > high ? x[i] : high;
-  }
-};
-
-// n floats as u8; gives their sum.
-int32_t round_row(const Rounding& r, const float* x, int64_t n, uint8_t* y) {
-  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const auto zero = static_cast<float>(r.zero);
-  int32_t sum = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    float v = x[i] / r.scale;
-    v = v == v ? std::clamp(v, -256.0f, 256.0f) : 0.0f;
-    v = std::clamp(((v + kMagic) - kMagic) + zero, 0.0f, 255.0f);
-    y[i] = static_cast<uint8_t>(static_cast<int32_t>(v));
-    sum += y[i];
-  }
-  return sum;
-}
-
 // Kernels that are exact for any weights and keep nothing in a thread.
 std::vector<std::string> variants_of() {
   std::vector<std::string> names;
@@ -244,13 +221,14 @@ class Kernel8 : public Kernel {
       int64_t longest = 0;
       for (int64_t b = 0; b < run.of.batch; ++b) longest = std::max(longest, run.of.length(b));
       const auto* x = operands_.get<float>(kX, run.c.in);
-      Range range;
-      range.add(x, longest * run.of.batch * r_.features);
-      const Rounding rounding = Rounding::of(range.low, range.high);
+      float range[2] = {0, 0};
+      cell_.range(x, longest * run.of.batch * r_.features, range);
+      const Rounding rounding = Rounding::of(range[0], range[1]);
       *run.at<Rounding>(at_.rounding) = rounding;
       auto* row = run.at<uint8_t>(at_.own + run.c.team.index * own_ + kBytes);
       for (int64_t i = 0; i < run.of.steps * run.of.batch; ++i) {
-        run.at<int32_t>(at_.x_sums)[i] = round_row(rounding, x + i * r_.features, r_.features, row);
+        const RoundRowArgs args{x + i * r_.features, row, r_.features, rounding.scale, rounding.zero};
+        run.at<int32_t>(at_.x_sums)[i] = cell_.round_row(&args);
         kernel_.stage(&row, 1, r_.features, packed_[0].words, run.at<char>(at_.x) + i * packed_[0].row_bytes);
       }
     });
@@ -293,7 +271,8 @@ class Kernel8 : public Kernel {
 
   void project(const Run& run, int64_t first, int64_t steps) const noexcept {
     const int64_t batch = run.of.batch, rows = steps * batch, tiles = divide_up(rows, kernel_.rows);
-    run.c.team.each(r_.directions * tiles, std::max<int64_t>(1, r_.directions * tiles / (4 * threads_)), [&](int64_t from, int64_t last) {
+    const int64_t grain = std::max<int64_t>(1, r_.directions * tiles / (4 * threads_));
+    run.c.team.each(r_.directions * tiles, grain, [&](int64_t from, int64_t last) {
       const Rounding rounding = *run.at<Rounding>(at_.rounding);
       char* area = run.at<char>(at_.own + run.c.team.index * own_);
       for (int64_t i = from; i < last; ++i) {
@@ -318,11 +297,12 @@ class Kernel8 : public Kernel {
     char* rounded = run.at<char>(at_.h) + d * (batch * r.row_bytes + batch * 4 + r_.hidden + 64) / 64 * 64;
     auto* row_sums = reinterpret_cast<int32_t*>(rounded + batch * r.row_bytes);
     auto* bytes = reinterpret_cast<uint8_t*>(row_sums + batch);
-    Range range;
-    for (int64_t b = 0; b < batch; ++b) range.add(h_before + b * units(), r_.hidden);
-    const Rounding rounding = Rounding::of(range.low, range.high);
+    float range[2] = {0, 0};
+    for (int64_t b = 0; b < batch; ++b) cell_.range(h_before + b * units(), r_.hidden, range);
+    const Rounding rounding = Rounding::of(range[0], range[1]);
     for (int64_t b = 0; b < batch; ++b) {
-      row_sums[b] = round_row(rounding, h_before + b * units(), r_.hidden, bytes);
+      const RoundRowArgs args{h_before + b * units(), bytes, r_.hidden, rounding.scale, rounding.zero};
+      row_sums[b] = cell_.round_row(&args);
       kernel_.stage(&bytes, 1, r_.hidden, r.words, rounded + b * r.row_bytes);
     }
     float* sums = run.at<float>(at_.sums) + (d * steps + row) * batch * width_;
@@ -395,7 +375,8 @@ class PackedLstm8 : public Routine {
     if (saturated(p.in[0].shape[0] * p.in[0].shape[1], 2 * r.features + 128) > kMostBytes || p.in[0].shape[0] > (1 << 18) ||
         saturated(saturated(r.directions * 64, r.hidden + 1024), p.in[0].shape[1]) > kMostBytes)
       return Verdict::no("its workspace is too large");
-    if (variants_of().empty() || ukernel_names(PW_KIND_RECURRENT_F32).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (variants_of().empty() || ukernel_names(PW_KIND_RECURRENT_F32).empty())
+      return Verdict::no("no micro-kernel in this tier");
     return gate_acts(r, false) ? Verdict::ok() : Verdict::no("no micro-kernel applies one of the activations");
   }
   std::vector<std::string> variants(const Problem&) const override { return variants_of(); }

@@ -30,7 +30,17 @@ struct CellF32Args {
   bool coupled;            // of an LSTM: the forget gate is 1 - i
 };
 
-// y[j] = base[j] + scale * scales[j] * (sums[j] - zero * columns[j] - rest * zeros[j]), the bracket in 32 bits that wrap around.
+// Bytes of rows of floats: q = min(max(rint(x / scale) + zero, 0), 255), `zero` for a NaN.
+struct RoundRowArgs {
+  const float* x;
+  uint8_t* y;
+  int64_t count;
+  float scale;
+  int32_t zero;
+};
+
+// y[j] = base[j] + scale * scales[j] * (sums[j] - zero * columns[j] - rest * zeros[j]), the bracket in 32 bits that
+// wrap around.
 struct ScaledSumsArgs {
   const int32_t *sums, *columns, *zeros;
   const float *scales, *base;
@@ -55,6 +65,10 @@ struct RecurrentF32 {
   // Gate n in the sums, z in `more`: h = (1 - z) act1(sum) + z h_before.
   void (*gru_update)(const CellF32Args* args);
   void (*scaled_sums)(const ScaledSumsArgs* args);
+  // Widens [range[0], range[1]] to all of n floats but NaN.
+  void (*range)(const float* x, int64_t n, float* range);
+  // Gives the sum of the bytes.
+  int32_t (*round_row)(const RoundRowArgs* args);
 };
 #define PW_KIND_RECURRENT_F32 "recurrent_f32"
 
