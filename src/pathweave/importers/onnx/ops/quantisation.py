@@ -6,6 +6,7 @@ import numpy as np
 
 from ....errors import ModelError
 from ....net.floats import HALVES
+from ....net.scales import LARGEST_SCALE, LEAST_SCALE, make_scale
 from ...types import FEW_BITS
 from ..node import Node
 from ..tensors import FEW_BITS as FEW_BITS_NUMBERS
@@ -92,6 +93,28 @@ def dequantize(n: Node) -> None:
     n.emit("dequantize_linear", [x, scale, point_like(n, zero, scale)], attrs, last=True)
     if dtype:
         n.builder.types.declare(n.outputs[0], dtype)
+    if not attrs["block"]:
+        _state_scale(n, x, scale, zero, attrs["axis"])
+
+
+def _state_scale(n: Node, x: str, scale: str, zero: str, axis: int) -> None:
+    """Say of weights, which are real numbers from here on, what integers of 8 bits they were."""
+    array, steps = n.builder.constants.get(x), n.builder.content(scale)
+    if array is None or steps is None or array.dtype not in (np.uint8, np.int8) or array.ndim < 2 or not np.all(
+            (steps >= LEAST_SCALE) & (steps <= LARGEST_SCALE)):
+        return
+    value: str | None = n.outputs[0]
+    if value not in n.builder.constants:
+        value = n.builder.computed(n.outputs[0]) if array.ndim > 2 else None
+    points = n.builder.content(zero) if zero else np.zeros(steps.shape, array.dtype)
+    if value is None or points is None or points.size != steps.size:
+        return
+    dtype = "u8" if array.dtype == np.uint8 else "i8"
+    if steps.size == 1:
+        stated = make_scale(float(steps.reshape(())), int(points.reshape(())), dtype)
+    else:
+        stated = make_scale(steps.reshape(-1), points.reshape(-1), dtype, axis % array.ndim)
+    n.builder.scale(value, stated)
 
 
 def dynamic_quantize(n: Node) -> None:
