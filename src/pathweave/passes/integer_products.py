@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..layers import kind_of
 from ..net.net import Layer
 from ._graph import Graph
 
@@ -29,7 +30,7 @@ def apply(graph: Graph) -> bool:
     """Sums of integers are exact, so that results are those of real numbers, or nearer to them."""
     changed = False
     for layer in graph.layers():
-        if layer.kind in ("conv2", "matmul", "dense") and not layer.epilogue:
+        if kind_of(layer.kind).of_integers and not layer.epilogue:
             changed |= _replaced(graph, layer)
     return changed
 
@@ -39,7 +40,10 @@ def _replaced(graph: Graph, layer: Layer) -> bool:
     w = _value(graph, layer.inputs[1]) or _constant(graph, layer.inputs[1]) if x is not None else None
     if x is None or w is None:
         return False
-    if layer.kind != "matmul" and w.array is None or w.axis not in (None, _axis(layer, w)):
+    kind = kind_of(layer.kind)
+    linear = kind.linear
+    outputs = linear.outputs if linear is not None else -1 if w.array is None else w.array.ndim - 1
+    if linear is not None and w.array is None or w.axis not in (None, outputs):
         return False
     product = (x.scale.reshape(()) * w.scale).astype(np.float32)
     bias = _bias(graph, layer, product)
@@ -53,24 +57,20 @@ def _replaced(graph: Graph, layer: Layer) -> bool:
         dtype, last = quantise.attrs.get("dtype", "u8"), quantise
         if len(quantise.inputs) > 2:
             zero = graph.add_constant(graph.constants[quantise.inputs[2]].reshape(()), f"{layer.name}:zero_point")
-    names = [x.value, _operand(graph, layer, w), _point(graph, x, layer), _point(graph, w, layer),
+    attrs = {**layer.attrs, "dtype": dtype}
+    # Weights of channels on the last axis lie the other way round than those of a product of matrices.
+    turned = linear is not None and linear.rank is None
+    names = [x.value, _operand(graph, w, turned), _point(graph, x, layer), _point(graph, w, layer),
              graph.add_constant(bias, f"{layer.name}:bias") if bias.size else "",
              graph.add_constant(scale, f"{layer.name}:scale"), zero]
     while not names[-1]:
         names.pop()
-    kind = "conv_integer" if layer.kind == "conv2" else "matmul_integer"
-    attrs = {**(layer.attrs if layer.kind == "conv2" else {}), "dtype": dtype}
-    new = layer.with_(kind=kind, inputs=tuple(names), outputs=last.outputs, attrs=attrs)
+    new = layer.with_(kind=kind.of_integers, inputs=tuple(names), outputs=last.outputs, attrs=attrs)
     if end is not None:
         for old in reversed([*between, quantise]):
             graph.remove(old)
     graph.replace(layer, new)
     return True
-
-
-def _axis(layer: Layer, w: _Integers) -> int:
-    """The axis of the weights that is the outputs'."""
-    return 0 if layer.kind in ("conv2", "dense") else (1 if w.array is None else w.array.ndim - 1)
 
 
 def _value(graph: Graph, value: str) -> _Integers | None:
@@ -158,11 +158,11 @@ def _end(graph: Graph, value: str) -> tuple[Layer, list[Layer]] | None:
     return None
 
 
-def _operand(graph: Graph, layer: Layer, w: _Integers) -> str:
-    """The name of the weights as integers, as the kind of the product takes them."""
+def _operand(graph: Graph, w: _Integers, turned: bool) -> str:
+    """The name of the weights as integers, `turned`: with their two axes exchanged."""
     if w.array is None:
         return w.value
-    array = np.ascontiguousarray(w.array.T) if layer.kind == "dense" else w.array
+    array = np.ascontiguousarray(w.array.T) if turned else w.array
     return graph.add_constant(array, f"{w.value}:integers")
 
 
