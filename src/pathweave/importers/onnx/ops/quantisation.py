@@ -183,10 +183,15 @@ def qlinear_matmul(n: Node) -> None:
     """QLinearMatMul."""
     n.required(8)
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (n.input(i) for i in range(8))
-    scale = quotient(n, row_point(n, a_scale, a), column_point(n, b_scale), scalar(n, y_scale))
-    n.emit("matmul_integer", [a, b, row_point(n, a_zero, a), column_point(n, b_zero), "", scale, scalar(n, y_zero)],
-           {"dtype": result_type(n, y_zero, a)}, last=True)
-    n.builder.types.declare(n.outputs[0], n.dtype(y_zero) or "u8")
+    scale, dtype = quotient(n, row_point(n, a_scale, a), column_point(n, b_scale), scalar(n, y_scale)), result_type(n, y_zero, a)
+    points, zero = [row_point(n, a_zero, a), column_point(n, b_zero)], scalar(n, y_zero)
+    if max(len(n.shape(s) or ()) for s in (a_scale, b_scale)) > 2:  # one for each of several matrices
+        sums = n.emit("cast", [n.emit("matmul_integer", [a, b, *points])], {"dtype": "f32"})
+        real = n.emit("mul", [sums, scale])
+        n.emit("quantize_linear", [real, n.number(1.0, real), zero], {"dtype": dtype}, last=True)
+    else:
+        n.emit("matmul_integer", [a, b, *points, "", scale, zero], {"dtype": dtype}, last=True)
+    n.builder.types.declare(n.outputs[0], dtype)
 
 
 def _weights(n: Node, i: int) -> np.ndarray:
