@@ -56,7 +56,8 @@ def _whole(dims: Sequence[int | Expr], target: Sequence[int | Expr], last: int) 
         return False
     end = target[len(target) - len(dims):]
     front = max(0, len(dims) - last)
-    return same_shape(dims[front:], end[front:]) and (all(d == 1 for d in dims[:front]) or same_shape(dims[:front], end[:front]))
+    ones = all(d == 1 for d in dims[:front])
+    return same_shape(dims[front:], end[front:]) and (ones or same_shape(dims[:front], end[:front]))
 
 
 def _result(sums: np.ndarray, dtype: str, scale: np.ndarray | None, zero: np.ndarray | None) -> np.ndarray:

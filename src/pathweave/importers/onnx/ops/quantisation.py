@@ -183,7 +183,8 @@ def qlinear_matmul(n: Node) -> None:
     """QLinearMatMul."""
     n.required(8)
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (n.input(i) for i in range(8))
-    scale, dtype = quotient(n, row_point(n, a_scale, a), column_point(n, b_scale), scalar(n, y_scale)), result_type(n, y_zero, a)
+    dtype = result_type(n, y_zero, a)
+    scale = quotient(n, row_point(n, a_scale, a), column_point(n, b_scale), scalar(n, y_scale))
     points, zero = [row_point(n, a_zero, a), column_point(n, b_zero)], scalar(n, y_zero)
     if max(len(n.shape(s) or ()) for s in (a_scale, b_scale)) > 2:  # one for each of several matrices
         sums = n.emit("cast", [n.emit("matmul_integer", [a, b, *points])], {"dtype": "f32"})
