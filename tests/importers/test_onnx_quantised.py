@@ -181,6 +181,19 @@ def test_products_of_real_numbers(columns, bias):
     )
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("columns", [(), (48,)])
+def test_attention(masked, columns):
+    constants = {"w": _bytes(np.int8, 16, 48, seed=1), "b": _rng().standard_normal(48).astype(np.float32),
+                 "xs": np.float32(0.02), "ws": np.full(columns, 0.01, np.float32), "xz": np.uint8(120),
+                 "wz": np.zeros(columns, np.int8)}
+    x = {"x": _bytes(np.uint8, 2, 5, 16)}
+    if masked:
+        x["m"] = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    names = ["x", "w", "b", "xs", "ws", "m" if masked else "", "xz", "wz"]
+    check([helper.make_node("QAttention", names, ["y"], domain=MS, num_heads=4)], x, constants, domains=(MS,))
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("points", [False, True])
 @pytest.mark.parametrize("flat", [False, True])
