@@ -4,12 +4,12 @@
 
 namespace pw {
 
-std::vector<std::string> gemm_u8_variants(Act act, Operand b) {
+std::vector<std::string> gemm_u8_variants(Act act, SecondOperand b) {
   std::vector<std::string> names;
   std::string tiers[2];  // that have given kernels with vectors, with tiles
   int32_t group = 0;
   for (const auto& [name, body] : ukernels_of<GemmU8>(PW_KIND_GEMM_U8, false, act)) {
-    if (body->narrow && b == Operand::value) continue;
+    if (body->narrow && b == SecondOperand::value) continue;
     std::string& tier = tiers[body->most_step > 1];
     const std::string its = name.substr(name.find("__"));
     // Tiers that multiply bytes have kernels for pairs beside them, for sums of wider numbers.

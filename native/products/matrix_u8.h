@@ -11,9 +11,9 @@
 namespace pw {
 
 // What B is: weights, scaled for kernels that are `narrow`, or a value of the net, for which those are not exact.
-enum class Operand { weights, value };
+enum class SecondOperand { weights, value };
 // The micro-kernels of the best tier with tiles and of the best one with vectors: which is faster is to be measured.
-std::vector<std::string> gemm_u8_variants(Act act, Operand b = Operand::weights);
+std::vector<std::string> gemm_u8_variants(Act act, SecondOperand b = SecondOperand::weights);
 const GemmU8& gemm_u8_kernel(const std::string& name);  // throws Error
 
 // `rows` rows of C in even tiles of at most `tile_rows`, of which none crosses a multiple of `line`. Where the last line is

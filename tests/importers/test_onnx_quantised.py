@@ -13,6 +13,7 @@ from onnxruntime import quantization
 import pathweave as pw
 from pathweave.importers import load
 from pathweave.meaning.evaluate import evaluate
+from pathweave.passes import optimise
 
 MS = "com.microsoft"
 
@@ -178,6 +179,19 @@ def test_products_of_real_numbers(columns, bias):
         constants,
         domains=(MS,),
     )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("columns", [(), (48,)])
+def test_attention(masked, columns):
+    constants = {"w": _bytes(np.int8, 16, 48, seed=1), "b": _rng().standard_normal(48).astype(np.float32),
+                 "xs": np.float32(0.02), "ws": np.full(columns, 0.01, np.float32), "xz": np.uint8(120),
+                 "wz": np.zeros(columns, np.int8)}
+    x = {"x": _bytes(np.uint8, 2, 5, 16)}
+    if masked:
+        x["m"] = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    names = ["x", "w", "b", "xs", "ws", "m" if masked else "", "xz", "wz"]
+    check([helper.make_node("QAttention", names, ["y"], domain=MS, num_heads=4)], x, constants, domains=(MS,))
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -408,6 +422,43 @@ def test_nets_of_the_quantiser(tmp_path, net, way):
     step = 0.02 * np.abs(wanted).max()
     found = evaluate(load(model).main, {"x": x})["y"]
     assert np.abs(found - wanted).max() <= step
-    got = pw.load(model)(x)
+    loaded = pw.load(model)
+    got = loaded(x)
+    own = {"quantize_linear", "dequantize_linear", "dynamic_scale", "matmul_integer", "conv_integer", "dense", "add", "mul"}
+    slow = [s.routine for s in loaded.plan(shapes={"x": x.shape}).steps if s.routine.endswith(":python")]
+    assert not [r for r in slow if r.partition("/")[0] in own]
     assert np.abs(got - wanted).max() <= step
     assert np.abs(got - found).max() <= step
+
+
+def test_few_bits_run_natively():
+    node = helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain=MS, bits=4, block_size=32, K=64, N=10)
+    x = _rng().standard_normal((3, 64)).astype(np.float32)
+    constants = {"w": _bytes(np.uint8, 10, 2, 16), "s": np.ones((10, 2), np.float32)}
+    steps = pw.load(build([node], {"x": x}, constants, domains=(MS,))).plan(shapes={"x": x.shape}).steps
+    assert [s.routine for s in steps] == ["matmul_nbits/rows:any:plain:cpu"]
+
+
+def test_products_between_dequantize_and_quantize_are_of_integers(tmp_path):
+    kinds = [layer.kind for layer in optimise(load(quantised(tmp_path, "conv", "qdq_i8_axis")).main).layers]
+    assert "conv2" not in kinds
+    assert "dense" not in kinds
+    assert kinds.count("conv_integer") == 4
+    assert kinds.count("matmul_integer") == 1
+
+
+def test_open_sizes(tmp_path):
+    """A sequence of any length on one plan."""
+    for way in ("dynamic", "qdq_u8"):
+        model = onnx.load_from_string(quantised(tmp_path, "encoder", way))
+        for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[:2], "NL", strict=True):
+            dim.dim_param = name
+        del model.graph.value_info[:]
+        for size in model.graph.output[0].type.tensor_type.shape.dim:
+            size.Clear()
+        raw = model.SerializeToString()
+        loaded = pw.load(raw)
+        for shape in ((1, 5, 32), (3, 11, 32), (1, 1, 32)):
+            x = _rng(sum(shape)).standard_normal(shape).astype(np.float32)
+            wanted = run_reference(raw, {"x": x})[0]
+            assert np.abs(loaded(x) - wanted).max() <= 0.02 * np.abs(wanted).max()

@@ -239,7 +239,7 @@ class MatmulGemmU8 : public Routine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override {
-    return gemm_u8_variants(epilogue_act(p), Operand::value);
+    return gemm_u8_variants(epilogue_act(p), SecondOperand::value);
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

@@ -46,6 +46,7 @@ class LayerKind:
     `padding`: the number that an attribute `pad` (top, left, bottom, right) stands for around the first input [N,C,H,W]; None:
     the kind has no such attribute.
     `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
+    `of_integers`: the kind that computes the same of integers of 8 bits, their zero points and a scale; "" where there is none.
     `implied`: attributes that say no more of a layer than the sizes of its outputs do.
     `late`: True where sizes of its outputs depend on contents.
     `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
@@ -72,6 +73,7 @@ class LayerKind:
     linear: Linear | None = None
     padding: float | None = None
     whole_image: str = ""
+    of_integers: str = ""
     of_shapes: bool = False
     implied: tuple[str, ...] = ()
     late: bool = False

@@ -135,6 +135,7 @@ class Conv2(Convolution):
 
     name = "conv2"
     attributes = {**_GEOMETRY, "groups": 1}
+    of_integers = "conv_integer"
     weights = 1
     linear = Linear(4, groups=_groups)
 

@@ -42,6 +42,7 @@ class Dense(Product):
     name = "dense"
     epilogue = ("add", "act")
     attributes = {}
+    of_integers = "matmul_integer"
     weights = 1
     linear = Linear(None)
 
@@ -74,6 +75,7 @@ class MatMul(Product):
 
     name = "matmul"
     attributes = {}
+    of_integers = "matmul_integer"
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         a, b = take(inputs, 2)

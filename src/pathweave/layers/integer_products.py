@@ -7,18 +7,18 @@ product is rounded to float32 before it is rounded to an integer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.conditions import equal
+from ..net.dim import Expr
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import Outline
 from ._common import (
-    broadcasts_to,
     check_dtype,
     check_rank,
     check_same_dtype,
@@ -50,6 +50,16 @@ def _check_result(dtype: Any, scale: TensorSpec | None, zero: TensorSpec | None)
             raise ShapeError(f"zero_point is {zero}: expected a scalar")
 
 
+def _whole(dims: Sequence[int | Expr], target: Sequence[int | Expr], last: int) -> bool:
+    """Whether a shape is the end of the target, where all axes but the `last` ones may have the size 1 together."""
+    if len(dims) > len(target):
+        return False
+    end = target[len(target) - len(dims):]
+    front = max(0, len(dims) - last)
+    ones = all(d == 1 for d in dims[:front])
+    return same_shape(dims[front:], end[front:]) and (ones or same_shape(dims[:front], end[:front]))
+
+
 def _result(sums: np.ndarray, dtype: str, scale: np.ndarray | None, zero: np.ndarray | None) -> np.ndarray:
     """What becomes of exact sums, in float64; `scale` broadcasts to them."""
     exact = np.asarray(sums).astype(np.int64).astype(np.int32)
@@ -69,7 +79,7 @@ class MatMulInteger(Product):
     """numpy.matmul of integers a and b, each less its zero point, plus bias: see the top of the file for what is made of it.
 
     a, b: u8 or i8. a_zero?: [], or one per row, [..,M,1]; b_zero?: [], [N] or [..,1,N], of the types of a and b. bias?: i32
-    [N]. scale?: f32, broadcasts to the result. zero_point?: [] of the result's type.
+    [N]. scale?: f32: [], [N], one per row or one per element. zero_point?: [] of the result's type.
     Source: ONNX MatMulInteger and QLinearMatMul, with scale = a_scale * b_scale / y_scale.
     """
 
@@ -85,7 +95,7 @@ class MatMulInteger(Product):
             dims = list(x.dims)
             if x.rank > 1:
                 dims[column] = 1
-            if point is not None and not (point.rank == 0 or x.rank > 1 and broadcasts_to(point.dims, dims)):
+            if point is not None and not (point.rank == 0 or x.rank > 1 and _whole(point.dims, dims, 2)):
                 raise ShapeError(f"{what}_zero is {point}, {what} is {x}: expected a scalar, or one number for each "
                                  f"{'row' if what == 'a' else 'column'}")
         (y,) = MatMul().infer({}, [TensorSpec("f32", a.dims), TensorSpec("f32", b.dims)])
@@ -93,8 +103,8 @@ class MatMulInteger(Product):
             check_dtype("bias", bias, frozenset(("i32",)))
             check_shape("bias", bias, b.dims[-1:] if b.rank > 1 else (1,))
         _check_result(attrs["dtype"], scale, zero)
-        if scale is not None and not broadcasts_to(scale.dims, y.dims):
-            raise ShapeError(f"scale is {scale}: it does not broadcast to the result, {y}")
+        if scale is not None and not (_whole(scale.dims, y.dims, 1) or _whole(scale.dims, (*y.dims[:-1], 1), 1)):
+            raise ShapeError(f"scale is {scale}: expected one number, or one for each row, column or element of {y}")
         return [TensorSpec(attrs["dtype"], y.dims)]
 
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:

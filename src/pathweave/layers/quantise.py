@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..net.conditions import equal
 from ..net.dim import ceiling
 from ..net.floats import HALVES, rounded
 from ..net.format import numpy_dtype
@@ -25,6 +24,7 @@ from ._common import (
     check_shape,
     integers,
     same_outline,
+    same_shape,
     take,
     word,
 )
@@ -69,8 +69,7 @@ class _Linear(LayerKind):
             return
         at = axis_of(axis, x.rank)
         wanted = (*x.dims[:at], ceiling(x.dims[at], size), *x.dims[at + 1:]) if size else x.dims[at:at + 1]
-        fits = scale.rank == len(wanted) and all(
-            broadcasts_to((d,), (w,)) if not size or i != at else equal(d, w) for i, (d, w) in enumerate(zip(scale.dims, wanted)))
+        fits = same_shape(scale.dims, wanted) if size else broadcasts_to(scale.dims, wanted) and scale.rank == 1
         if not fits:
             raise ShapeError(f"scale is {scale} for {x} with axis={axis}, block={block}: expected one number, or the shape "
                              f"[{', '.join(map(str, wanted))}]")
@@ -139,7 +138,8 @@ class DequantizeLinear(_Linear):
 
 
 class DynamicScale(LayerKind):
-    """(scale f32 [], zero_point u8 []) for x f32: scale = (max(x, 0) - min(x, 0)) / 255, zero_point = round(-min(x, 0) / scale).
+    """(scale f32 [], zero_point u8 []) for x f32: scale = (max(x, 0) - min(x, 0)) / 255, zero_point = round(-min(x, 0) /
+    scale).
 
     Where all of x is 0, of which ONNX says nothing, the scale is 1 as in ONNX Runtime, and zero_point is 0. A NaN counts as 0.
     Source: ONNX DynamicQuantizeLinear, which is this and quantize_linear.

@@ -35,6 +35,9 @@ def gemm(n: Node) -> None:
     if alpha != 1:
         weights = weights * weights.dtype.type(alpha)
     w = b if weights is n.builder.constants[b] else n.constant(weights)
+    stated = n.builder.scales.get(b)
+    if stated is not None and w != b and alpha == 1:
+        n.builder.scale(w, stated if stated.axis is None else stated._replace(axis=1 - stated.axis))
     bias = n.builder.constants.get(c)
     if c and (bias is None or bias.size not in (1, weights.shape[0]) or bias.ndim > 2
               or (bias.ndim == 2 and bias.shape[0] != 1)):

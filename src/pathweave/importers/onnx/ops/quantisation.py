@@ -6,6 +6,7 @@ import numpy as np
 
 from ....errors import ModelError
 from ....net.floats import HALVES
+from ....net.scales import LARGEST_SCALE, LEAST_SCALE, make_scale
 from ...types import FEW_BITS
 from ..node import Node
 from ..tensors import FEW_BITS as FEW_BITS_NUMBERS
@@ -92,6 +93,28 @@ def dequantize(n: Node) -> None:
     n.emit("dequantize_linear", [x, scale, point_like(n, zero, scale)], attrs, last=True)
     if dtype:
         n.builder.types.declare(n.outputs[0], dtype)
+    if not attrs["block"]:
+        _state_scale(n, x, scale, zero, attrs["axis"])
+
+
+def _state_scale(n: Node, x: str, scale: str, zero: str, axis: int) -> None:
+    """Say of weights, which are real numbers from here on, what integers of 8 bits they were."""
+    array, steps = n.builder.constants.get(x), n.builder.content(scale)
+    if array is None or steps is None or array.dtype not in (np.uint8, np.int8) or array.ndim < 2 or not np.all(
+            (steps >= LEAST_SCALE) & (steps <= LARGEST_SCALE)):
+        return
+    value: str | None = n.outputs[0]
+    if value not in n.builder.constants:
+        value = n.builder.computed(n.outputs[0]) if array.ndim > 2 else None
+    points = n.builder.content(zero) if zero else np.zeros(steps.shape, array.dtype)
+    if value is None or points is None or points.size != steps.size:
+        return
+    dtype = "u8" if array.dtype == np.uint8 else "i8"
+    if steps.size == 1:
+        stated = make_scale(float(steps.reshape(())), int(points.reshape(())), dtype)
+    else:
+        stated = make_scale(steps.reshape(-1), points.reshape(-1), dtype, axis % array.ndim)
+    n.builder.scale(value, stated)
 
 
 def dynamic_quantize(n: Node) -> None:
@@ -160,10 +183,16 @@ def qlinear_matmul(n: Node) -> None:
     """QLinearMatMul."""
     n.required(8)
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (n.input(i) for i in range(8))
+    dtype = result_type(n, y_zero, a)
     scale = quotient(n, row_point(n, a_scale, a), column_point(n, b_scale), scalar(n, y_scale))
-    n.emit("matmul_integer", [a, b, row_point(n, a_zero, a), column_point(n, b_zero), "", scale, scalar(n, y_zero)],
-           {"dtype": result_type(n, y_zero, a)}, last=True)
-    n.builder.types.declare(n.outputs[0], n.dtype(y_zero) or "u8")
+    points, zero = [row_point(n, a_zero, a), column_point(n, b_zero)], scalar(n, y_zero)
+    if max(len(n.shape(s) or ()) for s in (a_scale, b_scale)) > 2:  # one for each of several matrices
+        sums = n.emit("cast", [n.emit("matmul_integer", [a, b, *points])], {"dtype": "f32"})
+        real = n.emit("mul", [sums, scale])
+        n.emit("quantize_linear", [real, n.number(1.0, real), zero], {"dtype": dtype}, last=True)
+    else:
+        n.emit("matmul_integer", [a, b, *points, "", scale, zero], {"dtype": dtype}, last=True)
+    n.builder.types.declare(n.outputs[0], dtype)
 
 
 def _weights(n: Node, i: int) -> np.ndarray:

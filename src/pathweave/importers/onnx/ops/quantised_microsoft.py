@@ -199,6 +199,41 @@ def gather_blocks(n: Node) -> None:
     n.emit("dequantize_linear", parts, {"axis": axis, "block": block}, last=True)
 
 
+def q_attention(n: Node) -> None:
+    """QAttention: queries, keys and values from one product of integers, then attention on real numbers."""
+    n.required(5)
+    if n.input(8):
+        n.unsupported("its input past is given")
+    if n.int("unidirectional") or n.int("do_rotary") or n.int("past_present_share_buffer") or n.reads_output(1):
+        n.unsupported("unidirectional, do_rotary or present")
+    heads = n.int("num_heads")
+    weights = n.shape(n.input(1))
+    if weights is None or weights[1] is None or heads < 1 or weights[1] % (3 * heads):
+        n.unsupported("the width of its weights is not known, or not that of its heads three times")
+    size = weights[1] // (3 * heads)
+    scale = quotient(n, scalar(n, n.input(3)), column_point(n, n.input(4)))
+    points = [scalar(n, n.input(6)), column_point(n, n.input(7))]
+    y = n.emit("matmul_integer", [n.input(0), n.input(1), *points, "", scale], {"dtype": "f32"})
+    y = n.emit("reshape", [n.emit("add", [y, n.input(2)]), n.constant([0, 0, 3, heads, size])], {})
+    y = n.emit("transpose", [y], {"perm": (2, 0, 3, 1, 4)})
+
+    def part(i: int) -> str:
+        return n.emit("gather", [y, n.constant(np.int64(i))], {"axis": 0})
+    query, key, value = part(0), n.emit("transpose", [part(1)], {"perm": (0, 1, 3, 2)}), part(2)
+    factor = n.float("scale", 0.0) or size**-0.5
+    scores = n.emit("mul", [n.emit("matmul", [query, key]), n.constant(np.float32(factor))])
+    if n.input(5):
+        mask = n.shape(n.input(5))
+        if mask is None or len(mask) != 2:
+            n.unsupported("a mask of lengths; only one of a number for each token")
+        kept = n.emit("unsqueeze", [n.emit("cast", [n.input(5)], {"dtype": "f32"})], {"axes": (1, 2)})
+        away = n.emit("sub", [n.constant(np.float32(1)), kept])
+        scores = n.emit("add", [scores, n.emit("mul", [away, n.constant(np.float32(n.float("mask_filter_value", -10000.0)))])])
+    mixed = n.emit("matmul", [n.emit("softmax", [scores], {"axis": -1}), value])
+    mixed = n.emit("transpose", [mixed], {"perm": (0, 2, 1, 3)})
+    n.emit("reshape", [mixed, n.constant([0, 0, heads * size])], {}, last=True)
+
+
 _sigmoid, _leaky_relu = unary("sigmoid"), with_floats("leaky_relu", alpha=0.01)
 
 OPERATORS = {f"com.microsoft:{name}": function for name, function in {
@@ -210,5 +245,5 @@ OPERATORS = {f"com.microsoft:{name}": function for name, function in {
     "QLinearReduceMean": around(reduce("mean"), (0,), 3, version=lambda n: 11),
     "QLinearWhere": around(_where, (1, 4), 7, others=(0,)), "QLinearConcat": qlinear_concat, "QGemm": q_gemm,
     "MatMulIntegerToFloat": matmul_to_float, "DynamicQuantizeMatMul": dynamic_matmul, "MatMulNBits": matmul_nbits,
-    "GatherBlockQuantized": gather_blocks}.items()}
+    "GatherBlockQuantized": gather_blocks, "QAttention": q_attention}.items()}
 

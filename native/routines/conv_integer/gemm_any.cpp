@@ -1,0 +1,338 @@
+// conv_integer/gemm: exact sums of products of bytes of any signs and zero points. The team first copies the image, with its
+// padding, into words that the micro-kernel reads in place; then tiles of pixels meet panels of outputs. See
+// products/integer.h for the terms that zero points add.
+#include <cstring>
+
+#include "products/integer.h"
+#include "values/tables.h"
+
+namespace pw {
+namespace {
+
+enum Input { kX, kW, kXZero, kWZero, kBias, kScale, kZero };
+
+// Sizes of the problem that no run changes.
+struct Window {
+  int64_t groups, channels, outputs;  // channels and outputs of one group
+  int64_t kh, kw, stride_y, stride_x, top, left, bottom, right, dilation_y, dilation_x;
+  explicit Window(const Problem& p) {
+    const Dims& w = p.in[1].shape;
+    groups = p.integer("groups");
+    channels = w[1], outputs = w[0] / groups, kh = w[2], kw = w[3];
+    const auto stride = p.integers("stride"), pad = p.integers("pad"), dilation = p.integers("dilation");
+    stride_y = stride[0], stride_x = stride[1];
+    top = pad[0], left = pad[1], bottom = pad[2], right = pad[3];
+    dilation_y = dilation[0], dilation_x = dilation[1];
+  }
+};
+
+// The copy of an image: pixels of `words` words each, [N, groups, height, width].
+struct Copy {
+  int64_t images, height, width, words, pixels;
+  Copy(const Window& w, const int64_t* x, int64_t group)
+      : images(x[0]), height(x[2] + w.top + w.bottom), width(x[3] + w.left + w.right), words(divide_up(w.channels, group)),
+        pixels(images * w.groups * height * width) {}
+};
+
+class IntegerConvKernel : public Kernel {
+ public:
+  IntegerConvKernel(const Problem& p, const Constants& constants, Layout images, const GemmU8& kernel, const Linear& linear)
+      : operands_(p, constants, images), window_(p), kernel_(kernel), linear_(linear), end_(p.out[0].dtype), x_type_(p.in[0].dtype),
+        w_type_(p.in[1].dtype), nhwc_(images == Layout::nhwc), constant_(p.in[1].constant) {
+    for (size_t i = 0; i < 7; ++i) has_[i] = p.has(i);
+    ports_ = p.dynamic().size();
+    const Copy copy(window_, p.in[0].shape.data(), kernel.group);
+    // Neighbouring pixels of a row of the kernel are one run of words where it has no gaps.
+    together_ = window_.dilation_x == 1;
+    taps_ = together_ ? window_.kh : window_.kh * window_.kw;
+    words_ = together_ ? window_.kw * copy.words : copy.words;
+    panels_ = divide_up(window_.outputs, kernel.columns);
+    panel_bytes_ = taps_ * words_ * kernel.columns * 4;
+    all_ = window_.groups * panels_;
+    packed_bytes_ = round_up(all_ * panel_bytes_, 64) + round_up(all_ * kernel.columns * 4, 64);
+    if (constant_) {
+      const std::string key = "integer_conv/" + std::to_string(kernel.group) + "/" + std::to_string(kernel.columns) + "/" +
+                              std::to_string(window_.groups) + "/" + std::to_string(taps_) + "/" + text(w_type_);
+      packed_ = shared_packing(constants[1].id, key, [&] {
+        Buffer packed(static_cast<size_t>(packed_bytes_));
+        parallel_for(all_, [&](int64_t first, int64_t last) {
+          for (int64_t i = first; i < last; ++i) pack(constants[1].as<uint8_t>(), i, packed.as<char>());
+        });
+        return packed;
+      });
+    }
+    row_terms_ = needs_row_terms(p, constants);
+    copy_bytes_ = round_up(copy.pixels * copy.words * 4, 64) + 64;
+    sums_bytes_ = row_terms_ ? round_up(copy.pixels * 4, 64) : 0;
+    terms_bytes_ = round_up(all_ * kernel.columns * 4, 64);
+    const int64_t tile = kernel.rows * panels_ * kernel.columns * 4;
+    areas_ = {round_up(taps_ * kernel.rows * 8, 64) + round_up(kernel.rows * 4, 64) + 2 * round_up(tile, 64), p.threads};
+  }
+
+  int64_t phases() const override { return 2; }
+  bool open(size_t port, size_t axis) const override { return axis != 1 && (port == 0 || port == ports_); }
+  size_t workspace_bytes() const override {
+    return static_cast<size_t>(copy_bytes_ + sums_bytes_ + 2 * terms_bytes_ + (constant_ ? 0 : packed_bytes_)) + areas_.total();
+  }
+  size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
+  Memory reads_first(int64_t phase, uint32_t, uint32_t) const override {
+    return phase == 1 && packed_ ? packed_->memory() : Memory{};
+  }
+
+  int run(const Context& c) noexcept override {
+    const Operand x = operands_.in(kX, c), y = operands_.out(0, c);
+    const Copy copy(window_, x.size, kernel_.group);
+    auto* own = static_cast<char*>(c.workspace);
+    char* dynamic = own + copy_bytes_ + sums_bytes_ + 2 * terms_bytes_;
+    const Run run{c, copy, x, y, own, reinterpret_cast<int32_t*>(own + copy_bytes_),
+                  reinterpret_cast<int32_t*>(own + copy_bytes_ + sums_bytes_),
+                  reinterpret_cast<int32_t*>(own + copy_bytes_ + sums_bytes_ + terms_bytes_),
+                  constant_ ? packed_->as<char>() : dynamic};
+    if (c.team.phase == 0) {
+      const int64_t lines = copy.images * copy.height;
+      c.team.each(lines, std::max<int64_t>(1, lines / (8 * c.team.count)), [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) copy_line(run, i / copy.height, i % copy.height);
+      });
+      c.team.each(all_, std::max<int64_t>(1, all_ / (4 * c.team.count)), [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+          if (!constant_) pack(operands_.in(kW, c).as<uint8_t>(), i, dynamic);
+          terms(run, i);
+        }
+      });
+      return 0;
+    }
+    const int64_t pixels = y.size[0] * y.size[2] * y.size[3], tiles = divide_up(pixels, kernel_.rows);
+    const int64_t pieces = window_.groups * tiles;
+    char* area = areas_.own<char>(dynamic + (constant_ ? 0 : packed_bytes_), c.team);
+    c.team.each(pieces, std::max<int64_t>(1, pieces / (8 * c.team.count)), [&](int64_t first, int64_t last) {
+      const EvenParts parts(pixels, tiles);
+      for (int64_t i = first; i < last; ++i) tile_of(run, i / tiles, parts[i % tiles], area);
+    });
+    return 0;
+  }
+
+ private:
+  struct Run {
+    const Context& c;
+    const Copy& copy;
+    const Operand &x, &y;
+    char* words;
+    int32_t *pixel_sums, *starts, *zeros;
+    const char* packed;
+  };
+
+  static bool needs_row_terms(const Problem& p, const Constants& constants) {
+    const DType type = p.in[kW].dtype;
+    if (!p.has(kWZero)) return !is_signed(type);
+    if (!p.in[kWZero].constant) return true;
+    for (int64_t i = 0; i < p.in[kWZero].count(); ++i)
+      if (moved_point(constants[kWZero].data, type, i, true)) return true;
+    return false;
+  }
+  int32_t x_point(const Context& c) const noexcept {
+    if (has_[kXZero]) return moved_point(operands_.in(kXZero, c).data, x_type_, 0, false);
+    return is_signed(x_type_) ? 128 : 0;
+  }
+
+  // Panel i of all groups: rows of B in the order (tap, word of a pixel).
+  void pack(const uint8_t* w, int64_t i, char* to) const noexcept {
+    const int64_t tile = kernel_.columns, group = i / panels_, column = (i - group * panels_) * tile;
+    const int64_t width = std::min(tile, window_.outputs - column), taps = window_.kh * window_.kw;
+    const int64_t words = divide_up(window_.channels, kernel_.group);
+    char* panel = to + i * panel_bytes_;
+    auto* sums = reinterpret_cast<int32_t*>(to + round_up(all_ * panel_bytes_, 64)) + i * tile;
+    std::memset(panel, 0, static_cast<size_t>(panel_bytes_));
+    std::memset(sums, 0, static_cast<size_t>(tile) * 4);
+    const auto pack = kernel_.group == 2 ? pack_integers<2> : pack_integers<4>;
+    const int64_t row = window_.channels * taps;
+    for (int64_t t = 0; t < taps; ++t)
+      pack(w + (group * window_.outputs + column) * row + t, window_.channels, taps, row, width, tile, is_signed(w_type_) ? 0 : 128,
+           panel + t * words * tile * 4, sums);
+  }
+
+  void terms(const Run& r, int64_t i) const noexcept {
+    const int64_t tile = kernel_.columns, group = i / panels_, column = (i - group * panels_) * tile;
+    const auto* sums = reinterpret_cast<const int32_t*>(r.packed + round_up(all_ * panel_bytes_, 64)) + i * tile;
+    const void* w_zero = has_[kWZero] ? operands_.in(kWZero, r.c).data : nullptr;
+    const int64_t count = has_[kWZero] ? operands_.in(kWZero, r.c).count() : 1;
+    const auto* bias = has_[kBias] ? operands_.in(kBias, r.c).as<int32_t>() : nullptr;
+    const auto depth = static_cast<uint32_t>(window_.channels * window_.kh * window_.kw), point = static_cast<uint32_t>(x_point(r.c));
+    for (int64_t j = 0; j < tile; ++j) {
+      const int64_t n = group * window_.outputs + column + j;
+      int32_t &start = r.starts[i * tile + j], &zero = r.zeros[i * tile + j];
+      start = zero = 0;
+      if (column + j >= window_.outputs) continue;
+      zero = w_zero ? moved_point(w_zero, w_type_, count == 1 ? 0 : n, true) : is_signed(w_type_) ? 0 : -128;
+      const uint32_t total = static_cast<uint32_t>(sums[j]) - depth * static_cast<uint32_t>(zero);
+      start = static_cast<int32_t>((bias ? static_cast<uint32_t>(bias[n]) : 0u) - point * total);
+    }
+  }
+
+  // One line of the copy, of all groups: pixels of the padding hold the zero point.
+  void copy_line(const Run& r, int64_t image, int64_t line) const noexcept {
+    if (kernel_.group == 2) copy_elements<int16_t>(r, image, line);
+    else copy_elements<uint8_t>(r, image, line);
+  }
+  template <class Element>
+  void copy_elements(const Run& r, int64_t image, int64_t line) const noexcept {
+    const Window& w = window_;
+    const int64_t height = r.x.size[2], width = r.x.size[3], all = w.groups * w.channels, in_word = r.copy.words * 4 / static_cast<int64_t>(sizeof(Element));
+    const auto point = static_cast<Element>(x_point(r.c));
+    const uint8_t flip = is_signed(x_type_) ? 128 : 0;
+    const int64_t from = line - w.top;
+    const bool outside = from < 0 || from >= height;
+    for (int64_t g = 0; g < w.groups; ++g) {
+      const int64_t first = ((image * w.groups + g) * r.copy.height + line) * r.copy.width;
+      auto* to = reinterpret_cast<Element*>(r.words) + first * in_word;
+      const auto pixels = [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+          for (int64_t k = 0; k < in_word; ++k) to[i * in_word + k] = k < w.channels ? point : 0;
+      };
+      pixels(0, outside ? r.copy.width : w.left);
+      if (!outside) {
+        pixels(w.left + width, r.copy.width);
+        Element* inner = to + w.left * in_word;
+        const auto* x = r.x.as<uint8_t>();
+        if (nhwc_) {
+          const uint8_t* source = x + ((image * height + from) * width) * all + g * w.channels;
+          for (int64_t i = 0; i < width; ++i, source += all, inner += in_word) {
+            for (int64_t k = 0; k < w.channels; ++k) inner[k] = static_cast<uint8_t>(source[k] ^ flip);
+            for (int64_t k = w.channels; k < in_word; ++k) inner[k] = 0;
+          }
+        } else {
+          for (int64_t k = 0; k < in_word; ++k) {
+            const uint8_t* source = x + ((image * all + g * w.channels + k) * height + from) * width;
+            if (k < w.channels)
+              for (int64_t i = 0; i < width; ++i) inner[i * in_word + k] = static_cast<uint8_t>(source[i] ^ flip);
+            else
+              for (int64_t i = 0; i < width; ++i) inner[i * in_word + k] = 0;
+          }
+        }
+      }
+      if (row_terms_)
+        for (int64_t i = 0; i < r.copy.width; ++i) {
+          int32_t sum = 0;
+          for (int64_t k = 0; k < w.channels; ++k) sum += to[i * in_word + k];
+          r.pixel_sums[first + i] = sum;
+        }
+    }
+  }
+
+  // Outputs of one group at some pixels, numbered through all images.
+  void tile_of(const Run& r, int64_t group, EvenParts::Part pixels, char* area) const noexcept {
+    const Window& w = window_;
+    const int64_t tile = kernel_.columns, oh = r.y.size[2], ow = r.y.size[3], image_pixels = oh * ow;
+    const auto** pointers = reinterpret_cast<const void**>(area);
+    auto* row_sums = reinterpret_cast<int32_t*>(area + round_up(taps_ * kernel_.rows * 8, 64));
+    auto* sums = reinterpret_cast<int32_t*>(reinterpret_cast<char*>(row_sums) + round_up(kernel_.rows * 4, 64));
+    char* results = reinterpret_cast<char*>(sums) + round_up(kernel_.rows * panels_ * tile * 4, 64);
+    for (int64_t i = 0; i < kernel_.rows; ++i) {
+      const int64_t pixel = pixels.first + std::min(i, pixels.count - 1), image = pixel / image_pixels, rest = pixel - image * image_pixels;
+      const int64_t oy = rest / ow, ox = rest - oy * ow;
+      const int64_t at = ((image * w.groups + group) * r.copy.height + oy * w.stride_y) * r.copy.width + ox * w.stride_x;
+      int32_t row_sum = 0;
+      for (int64_t t = 0; t < taps_; ++t) {
+        const int64_t ky = together_ ? t : t / w.kw, kx = together_ ? 0 : t % w.kw;
+        const int64_t own = at + ky * w.dilation_y * r.copy.width + kx * w.dilation_x;
+        pointers[t * kernel_.rows + i] = r.words + own * r.copy.words * 4;
+        if (row_terms_)
+          for (int64_t k = 0; k < (together_ ? w.kw : 1); ++k) row_sum += r.pixel_sums[own + k];
+      }
+      row_sums[i] = row_sum;
+    }
+    GemmU8Args args{};
+    args.a = pointers;
+    args.b = r.packed + group * panels_ * panel_bytes_;
+    args.start = r.starts + group * panels_ * tile;
+    args.sums = sums;
+    args.taps = taps_;
+    args.words = words_;
+    args.step = 1;
+    args.rows = args.tile_rows = pixels.count;
+    args.columns = w.outputs;
+    args.c_row = panels_ * tile;
+    kernel_.run(&args);
+    SumsArgs end{};
+    end.zeros = row_terms_ ? r.zeros + group * panels_ * tile : nullptr;
+    end.bytes = end_.bytes();
+    end.zero = end_.zero(has_[kZero] ? operands_.in(kZero, r.c).data : nullptr);
+    end.low = end_.low, end.high = end_.high;
+    const int64_t first = group * w.outputs, all = w.groups * w.outputs, width = end_.width();
+    if (has_[kScale]) {
+      const Operand scale = operands_.in(kScale, r.c);
+      end.each = scale.count() != 1;
+      end.scale = scale.as<float>() + (end.each ? first : 0);
+    }
+    auto* y = static_cast<char*>(r.c.out[0]);
+    for (int64_t i = 0; i < pixels.count; ++i) {
+      end.sums = sums + i * args.c_row;
+      end.row_sum = row_sums[i];
+      char* to = nhwc_ ? y + ((pixels.first + i) * all + first) * width : results + i * w.outputs * width;
+      linear_.finish(&end, to, w.outputs);
+    }
+    if (!nhwc_) scatter(results, y, pixels, image_pixels, first, all, width);
+  }
+
+  // Rows of pixels into planes of outputs.
+  void scatter(const char* results, char* y, EvenParts::Part pixels, int64_t image_pixels, int64_t first, int64_t all,
+               int64_t width) const noexcept {
+    const auto move = [&](auto unit) {
+      using T = decltype(unit);
+      const auto* from = reinterpret_cast<const T*>(results);
+      auto* to = reinterpret_cast<T*>(y);
+      for (int64_t i = 0; i < pixels.count;) {
+        const int64_t image = (pixels.first + i) / image_pixels, at = pixels.first + i - image * image_pixels;
+        const int64_t some = std::min(pixels.count - i, image_pixels - at);
+        for (int64_t n = 0; n < window_.outputs; ++n) {
+          T* plane = to + (image * all + first + n) * image_pixels + at;
+          for (int64_t k = 0; k < some; ++k) plane[k] = from[(i + k) * window_.outputs + n];
+        }
+        i += some;
+      }
+    };
+    if (width == 1) move(uint8_t{});
+    else move(uint32_t{});
+  }
+
+  RunOperands operands_;
+  Window window_;
+  const GemmU8& kernel_;
+  const Linear& linear_;
+  SumsEnd end_;
+  DType x_type_, w_type_;
+  bool nhwc_, constant_, together_ = false, row_terms_ = true;
+  bool has_[7];
+  size_t ports_ = 1;
+  int64_t taps_ = 0, words_ = 0, panels_ = 0, panel_bytes_ = 0, all_ = 0;
+  int64_t packed_bytes_ = 0, copy_bytes_ = 0, sums_bytes_ = 0, terms_bytes_ = 0;
+  std::shared_ptr<const Buffer> packed_;
+  ThreadAreas areas_;
+};
+
+class IntegerConv : public AnyRoutine {
+ public:
+  explicit IntegerConv(Layout images) : AnyRoutine("conv_integer", "gemm", images) {}
+  Verdict accepts(const Problem& p) const override {
+    if (p.in[0].constant) return Verdict::no("x is a constant");
+    if (p.in[0].count() == 0 || p.out[0].count() == 0) return Verdict::no("a tensor is empty");
+    if (!p.in[1].constant && images_ != Layout::nchw) return Verdict::no("weights that are a value lie in the order of rows");
+    const Window w(p);
+    const int64_t pixels = saturated(saturated(p.in[0].shape[0] * w.groups, p.in[0].shape[2] + w.top + w.bottom),
+                                     p.in[0].shape[3] + w.left + w.right);
+    if (auto v = fits_table(p, saturated(pixels, divide_up(w.channels, 2)), 4); !v) return v;
+    return basics(p);
+  }
+  std::vector<std::string> variants(const Problem&) const override { return integer_variants(false); }
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
+    return std::make_unique<IntegerConvKernel>(p, constants, images_, gemm_u8_kernel(variant), best_ukernel<Linear>(PW_KIND_LINEAR));
+  }
+};
+
+}  // namespace
+
+namespace PW_COLLECT {
+void collect(Collector& c) {
+  for (Layout layout : {Layout::nchw, Layout::nhwc}) c.add<IntegerConv>(layout);
+}
+}  // namespace PW_COLLECT
+}  // namespace pw
