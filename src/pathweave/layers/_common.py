@@ -61,6 +61,12 @@ def check_shape(what: str, spec: TensorSpec | None, shape: Sequence[int | Expr])
         raise ShapeError(f"{what} is {spec}: expected shape {list(shape)}")
 
 
+def check_one(what: str, spec: TensorSpec) -> None:
+    """Raise ShapeError unless the spec has one element."""
+    if not all(equal(d, 1) for d in spec.dims):
+        raise ShapeError(f"{what} is {spec}: expected one number")
+
+
 def same_shape(a: Sequence[int | Expr], b: Sequence[int | Expr]) -> bool:
     """Whether two shapes are equal; sizes that are open are assumed to be."""
     return tuple(a) == tuple(b) or len(a) == len(b) and all(map(equal, a, b))

@@ -107,7 +107,8 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
 
     `normal` (mean 0, deviation 1), `scaled:K` (deviation 1 / sqrt(K)), `positive` (0.5 to 2), `unit` (-1 to 1),
     `wide` (deviation 4), `integral` (small integers), `nonzero` (integers without 0), `ties` (few different values),
-    `special` (NaN and infinities among numbers), `ends:A,B` (A or B), `index:K` (-K to K - 1), and for weights
+    `special` (NaN and infinities among numbers), `ends:A,B` (A or B), `index:K` (-K to K - 1), `numbers:A,B,...` (just these),
+    `places:K` (0 to K - 1, each once along the last axis), and for weights
     [outputs, inputs, ...] `sparse:P` (P % zeros), `2of4` (two zeros in any four consecutive inputs), `blocks:P` (P % of
     the blocks of 16 outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
     """
@@ -116,6 +117,10 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
     y: np.ndarray
     if kind.kind == "b":
         y = rng.integers(0, 2, shape)
+    elif word == "numbers":
+        y = np.array([float(v) if "." in v else int(v) for v in parameter.split(",") if v]).reshape(shape)
+    elif word == "places":
+        y = rng.permuted(np.broadcast_to(np.arange(int(parameter)), (*shape[:-1], int(parameter))), axis=-1)[..., :shape[-1]]
     elif word == "index":
         y = rng.integers(-int(parameter), int(parameter), shape)
     elif word == "nonzero":
