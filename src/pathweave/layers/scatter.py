@@ -95,7 +95,7 @@ class ScatterNd(_Scatter):
                  int] | None:
         if position != 1 or not inputs[1].rank:
             return None
-        return 0, min(inputs[0].shape[:inputs[1].shape[-1]]) - 1
+        return 0, min(inputs[0].shape[:inputs[1].shape[-1]], default=1) - 1
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         data, indices, updates = take(inputs, 3)
