@@ -145,7 +145,8 @@ class EyeLike(LayerKind):
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         rows, columns = x.shape
-        dtype = numpy_dtype(attrs["dtype"]) if attrs["dtype"] else x.dtype
+        dtype = attrs["dtype"] or x.dtype  # a word where a spec stands for x
+        dtype = numpy_dtype(dtype) if isinstance(dtype, str) else dtype
         return [np.eye(rows, columns, int(np.clip(attrs["k"], -rows - 1, columns + 1)), dtype=dtype)]
 
 
