@@ -11,6 +11,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -23,6 +24,7 @@
 #include "python/gil.h"
 #include "python/stop.h"
 #include "runtime/session.h"
+#include "spi/failures.h"
 
 namespace pw::python {
 namespace {
@@ -266,6 +268,13 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs, const s
     }
   }
   if (code == Session::kUnfit) throw Unfit(where + ": " + session.message());
+  if (code == kNoRoom) {
+    const std::string refused = " found a value of " + std::to_string(session.refused()) +
+                                " bytes; expected at most those of the environment variable PATHWEAVE_MAX_BYTES";
+    PyErr_SetString(PyExc_MemoryError, (where + (session.refused() ? refused : " " + failure_text(code))).c_str());
+    throw nb::python_error();
+  }
+  if (code == kMisfit) throw std::overflow_error(where + " " + failure_text(code));
   if (code == kOutside) throw std::out_of_range(where + " " + failure_text(code));
   throw std::runtime_error(where + " " + failure_text(code));
 }
@@ -275,6 +284,10 @@ template <class Body>
 void run_without_gil(Session& session, Body&& body) {
   CallStop stop;
   int code;
+  if (const auto& sizes = session.plan().sizes(); sizes.program.symbols().size() > sizes.given) {
+    const char* text = std::getenv("PATHWEAVE_MAX_BYTES");  // while no one changes it: the interpreter's lock is held
+    session.limit_values(text && *text ? std::strtoull(text, nullptr, 10) : UINT64_MAX);
+  }
   {
     Unlocked unlocked;
     const StopScope scope(&stop);

@@ -175,6 +175,7 @@ void* FlowSession::reserve(int value, uint64_t bytes, bool keep) {
 void* FlowSession::take(const pw_context* context, uint32_t output, uint64_t bytes) {
   auto& session = *static_cast<FlowSession*>(context->owner);
   const PlanStep& step = session.plan_->steps()[static_cast<size_t>(session.taking_)];
+  if (bytes > session.most_bytes_) return session.refused_ = bytes, nullptr;
   if (output >= step.out.size() || !session.plan_->values()[static_cast<size_t>(step.out[output])].pooled) return nullptr;
   try {
     return session.reserve(step.out[output], bytes, false);

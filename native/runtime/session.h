@@ -74,6 +74,9 @@ class Session : protected Stages {
   virtual std::string message() const { return {}; }
   // What was thrown in the last run, where that gave kThrown; once.
   virtual std::exception_ptr take_thrown() { return nullptr; }
+  // Values whose sizes the next run finds may have so many bytes; what was refused for being larger, 0: nothing.
+  void limit_values(uint64_t bytes) { most_bytes_ = bytes, refused_ = 0; }
+  uint64_t refused() const { return refused_; }
 
   // Of the last run: its code, and the step that failed (-1: none).
   struct LastError {
@@ -84,6 +87,8 @@ class Session : protected Stages {
   const Plan& plan() const { return *plan_; }
 
  protected:
+  uint64_t most_bytes_ = UINT64_MAX, refused_ = 0;
+
   struct Unbound {};
   Session(std::shared_ptr<const Plan> plan, Unbound);
 

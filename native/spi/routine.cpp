@@ -1,5 +1,7 @@
 #include "spi/routine.h"
 
+#include "spi/failures.h"
+
 namespace pw {
 
 std::string Ports::text() const {
@@ -29,6 +31,7 @@ Ports uniform_ports(const Problem& problem, Layout layout, DType dtype) {
 
 std::string failure_text(int code) {
   if (code == kNoRoom) return "failed: there is no memory for what it found";
+  if (code == kMisfit) return "was given contents that say no size, or a larger one than its output may have";
   if (code == kOutside) return "was given an index that lies outside of the axis that it counts along";
   return "failed with code " + std::to_string(code);
 }

@@ -147,6 +147,11 @@ def special_cases() -> list[Case]:
         "sigmoid", "tanh", "softplus", "exp", "elu", "selu", "celu", "erf", "floor", "hard_sigmoid", "thresholded_relu")]
     cases += [case("mod", TensorSpec(t, (9, 9)), TensorSpec(t, (9, 9)), fmod=f, values=("special", "special"))
               for t in ("f32", "f64") for f in (0, 1)]
+    cases += [case(kind, TensorSpec(t, shape), axis=axis, select_last=last, values=("special",))
+              for kind in ("argmax", "argmin") for t in ("f32", "f64", "f16") for last in (0, 1)
+              for shape, axis in (((3, 2600), 1), ((2, 40, 300), 1), ((7, 5), 0))]
+    cases += [case("scatter_nd", TensorSpec(t, (5, 9)), TensorSpec("i64", (4, 1)), TensorSpec(t, (4, 9)), reduction=r,
+                   values=("special", "index:5", "special")) for t in ("f32", "f64") for r in ("max", "min")]
     return cases
 
 

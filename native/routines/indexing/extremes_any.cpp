@@ -1,84 +1,140 @@
-// argmax, argmin and topk, of numbers of any element type, along any axis. NaN is the largest number, and the smallest one of
+// argmax, argmin and hardmax of numbers of any element type, along any axis. NaN is the largest number, and the smallest one of
 // argmin, as in NumPy.
-#include <algorithm>
+#include <cstring>
 
-#include "values/numbers.h"
-#include "values/strided.h"
+#include "routines/indexing/lines.h"
 
 namespace pw {
 namespace {
 
-// What elements are compared as.
-template <class T>
-auto compared(T x) {
-  if constexpr (kHalf<T>) return as_float(x);
-  else if constexpr (std::is_same_v<T, Bool>) return static_cast<uint8_t>(x);
-  else return x;
-}
-
-int axis_of(const Problem& p) {
-  const int64_t axis = p.integer("axis");
-  return static_cast<int>(axis < 0 ? axis + static_cast<int64_t>(p.in[0].shape.size()) : axis);
-}
-
-// A value as outer x length x inner.
-struct Along {
-  int64_t outer = 1, length, inner = 1;
-  Along(const Operand& x, int axis) : length(x.size[axis]) {
-    for (int i = 0; i < axis; ++i) outer *= x.size[i];
-    for (int i = axis + 1; i < x.rank; ++i) inner *= x.size[i];
-  }
-};
-
 // Whether x takes the place of `best`, which comes before it.
 template <bool Largest, bool Last, class V>
 bool beats(V x, V best) {
-  if constexpr (Last) return (Largest ? x >= best : x <= best) || x != x;
-  else return (Largest ? x > best : x < best) || (x != x && best == best);
+  if constexpr (!std::is_floating_point_v<V>) return Last ? (Largest ? x >= best : x <= best) : (Largest ? x > best : x < best);
+  else if constexpr (Last) return (Largest ? x >= best : x <= best) | (x != x);
+  else return (Largest ? x > best : x < best) | ((x != x) & (best == best));
+}
+
+// Elements that are looked at together, and columns.
+constexpr int64_t kBlock = 1024, kLanes = 16, kColumns = 128, kRows = 1 << 30;
+
+// The extreme of n elements, kLanes at least, of which NaN are left out; `nan`: whether there are some.
+template <bool Largest, class T>
+auto extreme_of(const T* x, int64_t n, bool& nan) noexcept {
+  using V = decltype(compared(T{}));
+  V lanes[kLanes];
+  for (int64_t j = 0; j < kLanes; ++j) lanes[j] = compared(x[j]);
+  int64_t k = kLanes;
+  for (; k + kLanes <= n; k += kLanes)
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const V v = compared(x[k + j]);
+      lanes[j] = (Largest ? v > lanes[j] : v < lanes[j]) ? v : lanes[j];
+    }
+  for (; k < n; ++k) {
+    const V v = compared(x[k]);
+    lanes[0] = (Largest ? v > lanes[0] : v < lanes[0]) ? v : lanes[0];
+  }
+  if constexpr (std::is_floating_point_v<V>) {
+    int any = 0;
+    for (int64_t i = 0; i < n; ++i) any |= compared(x[i]) != compared(x[i]);
+    nan = any != 0;
+  }
+  V best = lanes[0];
+  for (int64_t j = 1; j < kLanes; ++j) best = (Largest ? lanes[j] > best : lanes[j] < best) ? lanes[j] : best;
+  return best;
+}
+
+// The index of the extreme of a row.
+template <bool Largest, bool Last, class T>
+int64_t find_in_row(const T* x, int64_t n) noexcept {
+  using V = decltype(compared(T{}));
+  V best = compared(x[0]);
+  int64_t at = 0;
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t last = std::min(n, first + kBlock);
+    bool nan = false;
+    if (last - first >= kLanes) {
+      const V v = extreme_of<Largest>(x + first, last - first, nan);
+      if (!nan && first > 0 && !beats<Largest, Last>(v, best)) continue;
+      if (!nan) {
+        best = v;
+        if constexpr (Last) for (at = last - 1; compared(x[at]) != v;) --at;
+        else for (at = first; compared(x[at]) != v;) ++at;
+        continue;
+      }
+    }
+    for (int64_t k = std::max<int64_t>(1, first); k < last; ++k)
+      if (const V v = compared(x[k]); beats<Largest, Last>(v, best)) best = v, at = k;
+  }
+  return at;
+}
+
+// The indices of the extremes of n columns, at most kColumns.
+template <bool Largest, bool Last, class T>
+void find(const T* x, int64_t length, int64_t inner, int64_t n, int64_t* to) noexcept {
+  if (inner == 1) {
+    *to = find_in_row<Largest, Last>(x, length);
+    return;
+  }
+  using V = decltype(compared(T{}));
+  // Indices are as wide as the numbers beside them, so that both are chosen in one vector.
+  using Index = std::conditional_t<sizeof(V) == 8, int64_t, int32_t>;
+  V best[kColumns];
+  Index at[kColumns];
+  for (int64_t c = 0; c < n; ++c) best[c] = compared(x[c]), to[c] = 0;
+  for (int64_t k0 = 1; k0 < length; k0 += kRows) {
+    const auto rows = static_cast<Index>(std::min(kRows, length - k0));
+    for (int64_t c = 0; c < n; ++c) at[c] = -1;
+    for (Index k = 0; k < rows; ++k) {
+      const T* row = x + (k0 + k) * inner;
+      for (int64_t c = 0; c < n; ++c) {
+        const V v = compared(row[c]);
+        const bool takes = beats<Largest, Last>(v, best[c]);
+        best[c] = takes ? v : best[c];
+        at[c] = takes ? k : at[c];
+      }
+    }
+    for (int64_t c = 0; c < n; ++c) to[c] = at[c] < 0 ? to[c] : k0 + at[c];
+  }
+}
+
+// body(o, first column, columns) for all lines of a value.
+template <class Body>
+void each_block(const Along& a, Team& team, Body&& body) {
+  const int64_t blocks = (a.inner + kColumns - 1) / kColumns;
+  in_pieces(team, a.outer * blocks, 1, a.outer * a.length * a.inner, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t c0 = i % blocks * kColumns;
+      body(i / blocks, c0, std::min(kColumns, a.inner - c0));
+    }
+  });
 }
 
 class ExtremeKernel : public AnyKernel {
  public:
   ExtremeKernel(const Problem& p, const Constants& constants, bool largest)
-      : AnyKernel(p, constants, Layout::nchw), axis_(axis_of(p)), dtype_(p.in[0].dtype), largest_(largest),
+      : AnyKernel(p, constants, Layout::nchw), axis_(axis_from_front(p)), dtype_(p.in[0].dtype), largest_(largest),
         last_(p.integer("select_last") != 0) {}
   int run(const Context& c) noexcept override {
     const Operand x = operands_.in(0, c);
-    const Along along(x, axis_);
+    const Along a(x, axis_);
     auto* y = static_cast<int64_t*>(c.out[0]);
     with_type(dtype_, [&](auto tag) {
       const auto* from = x.as<typename decltype(tag)::type>();
-      if (largest_ && last_) find<true, true>(from, y, along, c.team);
-      else if (largest_) find<true, false>(from, y, along, c.team);
-      else if (last_) find<false, true>(from, y, along, c.team);
-      else find<false, false>(from, y, along, c.team);
+      const auto search = [&]<bool Largest, bool Last>() {
+        each_block(a, c.team, [&](int64_t o, int64_t c0, int64_t n) {
+          find<Largest, Last>(from + o * a.length * a.inner + c0, a.length, a.inner, n, y + o * a.inner + c0);
+        });
+      };
+      if (largest_ && last_) search.template operator()<true, true>();
+      else if (largest_) search.template operator()<true, false>();
+      else if (last_) search.template operator()<false, true>();
+      else search.template operator()<false, false>();
     });
     return 0;
   }
 
  private:
-  static constexpr int64_t kColumns = 128;
-
-  template <bool Largest, bool Last, class T>
-  static void find(const T* x, int64_t* y, const Along& a, Team& team) noexcept {
-    using V = decltype(compared(T{}));
-    const int64_t blocks = (a.inner + kColumns - 1) / kColumns, total = a.outer * a.length * a.inner;
-    in_pieces(team, a.outer * blocks, 1, total, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) {
-        const int64_t o = i / blocks, c0 = i % blocks * kColumns, n = std::min(kColumns, a.inner - c0);
-        const T* from = x + o * a.length * a.inner + c0;
-        int64_t* to = y + o * a.inner + c0;
-        V best[kColumns];
-        for (int64_t c = 0; c < n; ++c) best[c] = compared(from[c]), to[c] = 0;
-        for (int64_t k = 1; k < a.length; ++k)
-          for (int64_t c = 0; c < n; ++c) {
-            const V v = compared(from[k * a.inner + c]);
-            if (beats<Largest, Last>(v, best[c])) best[c] = v, to[c] = k;
-          }
-      }
-    });
-  }
-
   int axis_;
   DType dtype_;
   bool largest_, last_;
@@ -96,70 +152,49 @@ class Extreme : public AnyRoutine {
   bool largest_;
 };
 
-class TopKernel : public AnyKernel {
+class HardmaxKernel : public AnyKernel {
  public:
-  TopKernel(const Problem& p, const Constants& constants)
-      : AnyKernel(p, constants, Layout::nchw), axis_(axis_of(p)), dtype_(p.in[0].dtype), largest_(p.integer("largest") != 0),
-        length_(p.in[0].shape[static_cast<size_t>(axis_)]), threads_(p.threads) {}
-  // Indices of one row, per thread.
-  size_t workspace_bytes() const override { return static_cast<size_t>(length_ * threads_) * sizeof(int64_t); }
+  HardmaxKernel(const Problem& p, const Constants& constants)
+      : AnyKernel(p, constants, Layout::nchw), axis_(axis_from_front(p)), dtype_(p.in[0].dtype) {
+    store_number(dtype_, "1", one_);
+  }
   int run(const Context& c) noexcept override {
     const Operand x = operands_.in(0, c);
-    const Along along(x, axis_);
-    const int64_t k = c.out_sizes[0][axis_];
+    const Along a(x, axis_);
     with_type(dtype_, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      find(x.as<T>(), static_cast<T*>(c.out[0]), static_cast<int64_t*>(c.out[1]), along, k, c);
+      T one, zero{};
+      std::memcpy(static_cast<void*>(&one), one_, sizeof one);
+      each_block(a, c.team, [&](int64_t o, int64_t c0, int64_t n) {
+        int64_t at[kColumns];
+        const int64_t start = o * a.length * a.inner + c0;
+        T* y = static_cast<T*>(c.out[0]) + start;
+        find<true, false>(x.as<T>() + start, a.length, a.inner, n, at);
+        if (a.inner == 1) std::fill(y, y + a.length, zero);
+        else for (int64_t k = 0; k < a.length; ++k) std::fill(y + k * a.inner, y + k * a.inner + n, zero);
+        for (int64_t j = 0; j < n; ++j) y[at[j] * a.inner + j] = one;
+      });
     });
     return 0;
   }
 
  private:
-  template <class T>
-  void find(const T* x, T* y, int64_t* indices, const Along& a, int64_t k, const Context& c) const noexcept {
-    const int64_t rows = a.outer * a.inner;
-    in_pieces(c.team, rows, 1, rows * a.length * 4, [&](int64_t first, int64_t last) {
-      int64_t* order = static_cast<int64_t*>(c.workspace) + c.team.index * length_;
-      for (int64_t r = first; r < last; ++r) {
-        const int64_t o = r / a.inner, i = r % a.inner, at = o * k * a.inner + i;
-        const T* row = x + o * a.length * a.inner + i;
-        sort(row, a.inner, a.length, order, k);
-        for (int64_t j = 0; j < k; ++j) {
-          y[at + j * a.inner] = row[order[j] * a.inner];
-          indices[at + j * a.inner] = order[j];
-        }
-      }
-    });
-  }
-  // The first k indices of a row in order; the lower one of two equal elements comes first.
-  template <class T>
-  void sort(const T* row, int64_t step, int64_t n, int64_t* order, int64_t k) const noexcept {
-    for (int64_t j = 0; j < n; ++j) order[j] = j;
-    const auto sorted = [&](auto before) {
-      std::partial_sort(order, order + k, order + n, [&](int64_t i, int64_t j) {
-        const auto a = compared(row[i * step]), b = compared(row[j * step]);
-        return before(a, b) || (!before(b, a) && i < j);
-      });
-    };
-    if (largest_) sorted([](auto a, auto b) { return a > b || (a != a && b == b); });
-    else sorted([](auto a, auto b) { return a < b || (a == a && b != b); });
-  }
-
   int axis_;
   DType dtype_;
-  bool largest_;
-  int64_t length_, threads_;
+  alignas(8) unsigned char one_[8] = {};
 };
 
-class Top : public AnyRoutine {
+class Hardmax : public AnyRoutine {
  public:
-  Top() : AnyRoutine("topk", "sort") {}
+  Hardmax() : AnyRoutine("hardmax", "scan") {}
   Verdict accepts(const Problem& p) const override {
-    if (p.in.size() != 1) return Verdict::no("the number of elements comes from an input");
+    if (p.in.size() != 1) return Verdict::no("it takes one value");
+    if (p.epilogue) return Verdict::no("it takes no epilogue");
+    if (p.in[0].shape.empty()) return Verdict::no("a scalar has no axis");
     return basics(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
-    return std::make_unique<TopKernel>(p, constants);
+    return std::make_unique<HardmaxKernel>(p, constants);
   }
 };
 
@@ -169,7 +204,7 @@ namespace PW_COLLECT {
 void collect(Collector& c) {
   c.add<Extreme>("argmax", true);
   c.add<Extreme>("argmin", false);
-  c.add<Top>();
+  c.add<Hardmax>();
 }
 }  // namespace PW_COLLECT
 

@@ -50,6 +50,8 @@ class LayerKind:
     `implied`: attributes that say no more of a layer than the sizes of its outputs do.
     `late`: True where sizes of its outputs depend on contents.
     `finds_sizes`: True where native routines write sizes of outputs that depend on contents (`pw_context` of plugin.h).
+    `reads_values`: True where native routines read the contents of inputs that stand for attributes (`value_inputs`), on
+    which no size depends.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
     `refuses`: True where it never gives a result, but an error when it runs.
@@ -78,6 +80,7 @@ class LayerKind:
     implied: tuple[str, ...] = ()
     late: bool = False
     finds_sizes: bool = False
+    reads_values: bool = False
     nested: bool = False
     refuses: bool = False
     program: str = ""

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.conditions import assumed, at_least, equal
-from ..net.dim import MOST_SIZE, Expr, ceiling, highest, largest, lowest, smallest, symbols_of, unknown
+from ..net.dim import MOST_SIZE, Expr, ceiling, largest, lowest, smallest, symbols_of, unknown
+from ..net.dim_compare import found_bound
 from ..net.net import Epilogue, TensorSpec
 from ..net.size import MOST_RANK, check_value
 from ..words import counted
@@ -60,6 +61,12 @@ def check_shape(what: str, spec: TensorSpec | None, shape: Sequence[int | Expr])
     """Raise ShapeError unless the spec is absent or has exactly this shape."""
     if spec is not None and not same_shape(spec.dims, shape):
         raise ShapeError(f"{what} is {spec}: expected shape {list(shape)}")
+
+
+def check_one(what: str, spec: TensorSpec) -> None:
+    """Raise ShapeError unless the spec has one element."""
+    if not all(equal(d, 1) for d in spec.dims):
+        raise ShapeError(f"{what} is {spec}: expected one number")
 
 
 def same_shape(a: Sequence[int | Expr], b: Sequence[int | Expr]) -> bool:
@@ -251,9 +258,11 @@ def with_unknown_sizes(kind: Any, attrs: Mapping[str, Any],
 def own_symbols(outputs: Sequence[TensorSpec], inputs: Sequence[TensorSpec | None]) -> list[TensorSpec]:
     """Specs as they leave a layer: a size that depends on more than the sizes of its inputs is an unknown one."""
     known = {s for spec in inputs if spec is not None for d in spec.dims for s in symbols_of(d)}
-    return [TensorSpec(spec.dtype, tuple(
-        unknown(max(0, lowest(d)), max(0, highest(d))) if isinstance(d, Expr) and not known.issuperset(symbols_of(d)) else d
-        for d in spec.dims)) for spec in outputs]
+
+    def own(d: Expr) -> int | Expr:
+        return unknown(max(0, lowest(d)), max(0, found_bound(d)))
+    return [TensorSpec(spec.dtype, tuple(own(d) if isinstance(d, Expr) and not known.issuperset(symbols_of(d)) else d
+                                         for d in spec.dims)) for spec in outputs]
 
 
 def one_number(name: str, array: Any) -> Any:

@@ -419,7 +419,7 @@ class Compress(LayerKind):
     """
 
     name = "compress"
-    late = True
+    late = finds_sizes = True
     exact = True
     per_element = 0
     moves = slice(1)

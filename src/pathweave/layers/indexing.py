@@ -215,6 +215,7 @@ class TopK(ValueKind):
     """
 
     name = "topk"
+    finds_sizes = True
     exact = True
     attributes = {"k": (), "axis": -1, "largest": 1, "sorted": 1}
     value_inputs = {1: "k"}
@@ -279,6 +280,7 @@ class ConstantOfShape(ValueKind):
     """A tensor of `shape` filled with `value`. Source: ONNX ConstantOfShape."""
 
     name = "constant_of_shape"
+    finds_sizes = True
     exact = True
     per_element = 0
     attributes = {"shape": (), "value": 0.0, "dtype": "f32"}
@@ -304,6 +306,7 @@ class Range(ValueKind):
     """
 
     name = "range"
+    finds_sizes = True
     exact = True
     per_element = 0
     attributes = {"start": (), "limit": (), "delta": (), "dtype": ""}

@@ -121,6 +121,7 @@ class Slice(Mover, ValueKind):
     """
 
     name = "slice"
+    finds_sizes = True
     attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
     value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
 
@@ -325,6 +326,7 @@ class Reshape(Reshaping):
     """
 
     name = "reshape"
+    finds_sizes = True
     view = True
     implied = ("shape",)
     attributes = {"shape": (), "allowzero": 0}
@@ -414,6 +416,7 @@ class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
 
     name = "expand"
+    finds_sizes = True
     implied = ("shape",)
     attributes = {"shape": ()}
     value_inputs = {1: "shape"}
@@ -437,6 +440,7 @@ class Tile(Mover, ValueKind):
     """x repeated `repeats` times along each axis. Source: ONNX Tile."""
 
     name = "tile"
+    finds_sizes = True
     attributes = {"repeats": ()}
     value_inputs = {1: "repeats"}
 

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import Error, OpenSizesError, ShapeError, SizeError
 from ..layers.contents import FOLLOWED_ELEMENTS, resolve, resolve_open, sizes_made
 from ..net.conditions import Condition, recording
-from ..net.dim import Expr, as_dim, evaluate, highest, is_unknown, lowest, symbol, symbols_of
+from ..net.dim import Expr, as_dim, evaluate, is_unknown, lowest, symbol, symbols_of
+from ..net.dim_compare import found_bound
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import Layer, Net, TensorSpec
 from ..net.roles import space_axes, usual_roles
@@ -182,7 +183,7 @@ class OpenShapes:
                 name = f"{value}.{axis}"
                 while name in self._names:
                     name += "_"
-                shape[axis] = symbol(name, 0 if d is None else max(0, lowest(d)), MOST_SIZE if d is None else highest(d))
+                shape[axis] = symbol(name, 0 if d is None else max(0, lowest(d)), MOST_SIZE if d is None else found_bound(d))
         return tuple(shape)
 
     def _follow_empty(self, value: str) -> None:

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from math import lcm
 
 from ..errors import SizeError
-from .dim import Expr, Extreme, Quotient, highest, lowest, substitute, symbol, symbols_of, terms_of
+from .dim import MOST_SIZE, Expr, Extreme, Quotient, highest, lowest, substitute, symbol, symbols_of, terms_of
 
 #: Cases of the remainders of symbols that `is_equal` looks at, and these times the parts of an expression.
 MOST_CASES = 64
 MOST_CASE_NODES = 2000
+
+
+def found_bound(size: int | Expr) -> int:
+    """The largest value that a size which contents decide may have: MOST_SIZE from 2^32 on, where a bound is of no use."""
+    most = highest(size)
+    return most if most < MOST_SIZE >> 8 else MOST_SIZE
 
 
 def is_equal(a: int | Expr, b: int | Expr) -> bool | None:

@@ -348,7 +348,7 @@ class BoundNet:
         """True where only NumPy computes a layer: the contents of an input decide on sizes of its outputs."""
         assert self.opened is not None
         kind = kind_of(layer.kind)
-        if kind.nested or kind.finds_sizes:
+        if kind.nested or kind.finds_sizes or kind.reads_values:
             return False
         sizes = getattr(kind, "value_inputs", ())
         return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)

@@ -8,13 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import DeviceError, DTypeError, Error, InputError, OutOfMemoryError, UnfitSizesError
+from ..errors import (
+    DeviceError,
+    DTypeError,
+    Error,
+    InputError,
+    OutOfMemoryError,
+    ShapeError,
+    SizeError,
+    UnfitSizesError,
+)
 from ..locks import lock
 from ..net.arguments import as_array, by_name, check_on_host, check_unmasked, of_call
 from ..net.border import advice
 from ..net.floats import bits_of, host_dtype, taken
 from ..net.format import Format, numpy_dtype, physical_shape
 from ..net.net import TensorSpec
+from ..net.size import VARIABLE
 from .arguments import Inputs
 from .native import native
 from .open_call import OpenCall
@@ -100,7 +110,12 @@ class Session:
             e.args = (f"session: {where.removeprefix('raised in ')}{': ' if where else ''}{e}", *e.args[1:])
             raise
         except MemoryError as e:
-            raise OutOfMemoryError("session: no memory for values whose sizes were met in the run") from e
+            if VARIABLE in str(e):
+                raise SizeError(f"session: {e}; use smaller inputs, or raise that limit") from e
+            why = f": {e}" if str(e) else ""
+            raise OutOfMemoryError(f"session: no memory for values whose sizes were met in the run{why}") from e
+        except OverflowError as e:
+            raise ShapeError(f"session: {e}; correct the contents of the inputs that they come from") from e
         except IndexError as e:
             raise InputError(f"session: {e}; expected indices from -n to n - 1 on an axis of n elements: correct the input "
                              "that they come from") from e

@@ -35,6 +35,10 @@ Given: TypeAlias = "Shape | TensorSpec"
 Attrs: TypeAlias = "dict[str, Any]"
 
 
+#: A bound of elements that depend on contents is taken for no bound beyond this.
+MOST_FOUND = 1 << 20
+
+
 @dataclass(frozen=True)
 class Case:
     """One layer on concrete shapes, with a way to make its inputs.
@@ -65,9 +69,17 @@ class Case:
         return infer_layer(self.layer(), list(self.inputs))
 
     def problem(self, threads: int = 1) -> Problem:
-        """The problem that routines are asked about; an output whose size depends on contents has its upper bound."""
-        return Problem.make(self.kind, self.inputs, self.constant, [s.upper for s in self.outputs()],
+        """The problem that routines are asked about; an output whose size depends on contents has its upper bound, or the size
+        that it has where there is none."""
+        return Problem.make(self.kind, self.inputs, self.constant, self._largest,
                             kind_of(self.kind).complete(self.attrs), self.epilogue, threads, self._zeros)
+
+    @cached_property
+    def _largest(self) -> list[TensorSpec]:
+        specs = [s.upper for s in self.outputs()]
+        if all(s.elements <= MOST_FOUND for s in specs):
+            return specs
+        return [TensorSpec(s.dtype, y.shape) for s, y in zip(specs, self.reference(self.arrays()))]
 
     @cached_property
     def _zeros(self) -> str:
@@ -108,7 +120,8 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
     `normal` (mean 0, deviation 1), `scaled:K` (deviation 1 / sqrt(K)), `positive` (0.5 to 2), `unit` (-1 to 1),
     `wide` (deviation 4), `integral` (small integers), `nonzero` (integers without 0), `ties` (few different values),
     `special` (NaN and infinities among numbers), `ends:A,B` (A or B), `index:K` (-K to K - 1), `count:K` (0 to K),
-    `small` (around 0.005), `middle` (integers around 128), and for weights
+    `small` (around 0.005), `middle` (integers around 128), `numbers:A,B,...` (these, again and again), `places:K` (0 to K - 1,
+    each once along the last axis), and for weights
     [outputs, inputs, ...] `sparse:P` (P % zeros), `2of4` (two zeros in any four consecutive inputs), `blocks:P` (P % of
     the blocks of 16 outputs at one input and tap are zero), scaled like `scaled`. Integers are small; bool is even odds.
     """
@@ -117,6 +130,10 @@ def fill(spec: TensorSpec, word: str, rng: np.random.Generator) -> np.ndarray:
     y: np.ndarray
     if kind.kind == "b":
         y = rng.integers(0, 2, shape)
+    elif word == "numbers":
+        y = np.resize(np.array([float(v) if "." in v else int(v) for v in parameter.split(",") if v]), shape)
+    elif word == "places":
+        y = rng.permuted(np.broadcast_to(np.arange(int(parameter)), (*shape[:-1], int(parameter))), axis=-1)[..., :shape[-1]]
     elif word == "index":
         y = rng.integers(-int(parameter), int(parameter), shape)
     elif word == "count":

@@ -20,8 +20,8 @@ from .guard import Guarded
 
 
 def finds_sizes(case: Case | None) -> bool:
-    """True for a case of a kind whose native routines find out sizes."""
-    return case is not None and kind_of(case.kind).finds_sizes
+    """True for a case in which native routines find out sizes."""
+    return case is not None and kind_of(case.kind).finds_sizes and not all(s.bound for s in case.outputs())
 
 
 def check(case: Case, arrays: list[np.ndarray | None], wanted: list[np.ndarray], routine: str, variant: str,
@@ -33,7 +33,8 @@ def check(case: Case, arrays: list[np.ndarray | None], wanted: list[np.ndarray],
     given = dict(zip(names, (a for a in arrays if a is not None)))
     specs = dict(zip(names, (s for s in case.inputs if s is not None)))
     outputs = tuple(f"y{i}" for i in range(len(wanted)))
-    layer = Layer("layer", case.kind, tuple(names), outputs, dict(case.attrs), case.epilogue)
+    given_or_not = tuple(f"x{i}" if s is not None else "" for i, s in enumerate(case.inputs))
+    layer = Layer("layer", case.kind, given_or_not, outputs, dict(case.attrs), case.epilogue)
     bound = BoundNet.bind(Net(specs, list(outputs), [layer], {}))
     found = catalogue.find(bound.problems(threads)[0], routine, variant)
     if not isinstance(found, Candidate):

@@ -2,8 +2,9 @@
 
 A file of this folder with `OPERATORS`, layer kind -> how it is written in ONNX, adds them by being there: the name of the
 operator whose inputs and attributes are the kind's own, or a function of (graph, case, complete attributes, names of the
-inputs) that appends nodes and gives the names of the outputs. `ELSEWHERE`, layer kind -> the test file that compares it with
-something else, is for kinds that ONNX does not have.
+inputs) that appends nodes and gives the names of the outputs. `OPSETS`, layer kind -> operator set, is for operators that are
+newer than OPSET. `ELSEWHERE`, layer kind -> the test file that compares it with something else, is for kinds that ONNX does
+not have.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ def elsewhere() -> dict[str, str]:
     return {kind: file for module in modules(__name__) for kind, file in getattr(module, "ELSEWHERE", {}).items()}
 
 
+@cache
+def opsets() -> dict[str, int]:
+    """Operator sets of kinds whose operators are newer than the others."""
+    return {kind: opset for module in modules(__name__) for kind, opset in getattr(module, "OPSETS", {}).items()}
+
+
 def layer(g: Graph, kind: str, case, attrs, names) -> list[str]:
     """Append a layer without its epilogue; returns the names of its outputs."""
     how = operators()[kind]
@@ -98,8 +105,8 @@ def model_of(case, specs) -> onnx.ModelProto:
     outputs = [helper.make_tensor_value_info(n, ELEMENT[s.dtype], None)
                for n, s in zip(results, case.outputs(), strict=True)]
     graph = helper.make_graph(g.nodes, "case", inputs, outputs, g.initialisers)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
-                             ir_version=10)
+    opsets_ = [helper.make_opsetid("", opsets().get(case.kind, OPSET)), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets_, ir_version=10)
 
 
 def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
@@ -122,7 +129,7 @@ def oracle(case, arrays) -> list[np.ndarray]:
         return [y.view(np.uint16) if y.dtype == ml_dtypes.bfloat16 else y for y in results]
     try:
         return session_of(model).run(None, feeds)
-    except (ort_errors.NotImplemented, ort_errors.Fail, ort_errors.InvalidGraph):
+    except (ort_errors.NotImplemented, ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.RuntimeException):
         # No kernel for the element type, no such type in ONNX, or no kernel for these attributes (LRN of an even size:
         # onnx.reference computes it for the first N channels only, so the case has as many images as channels).
         return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, feeds)]

@@ -15,16 +15,19 @@ def _arg(operator):
 
 
 def _topk(g, case, a, names):
-    return g.node("TopK", [names[0], g.array([a["k"]])], 2, axis=a["axis"], largest=a["largest"], sorted=a["sorted"])
+    k = names[1] if len(names) > 1 else g.array([a["k"]])
+    return g.node("TopK", [names[0], k], 2, axis=a["axis"], largest=a["largest"], sorted=a["sorted"])
 
 
 def _constant_of_shape(g, case, a, names):
     value = numpy_helper.from_array(np.array([a["value"]], numpy_dtype(a["dtype"])))
-    return g.node("ConstantOfShape", [g.array(a["shape"])], value=value)
+    return g.node("ConstantOfShape", names or [g.array(a["shape"])], value=value)
 
 
 def _range(g, case, a, names):
-    return g.node("Range", [g.array(a[k], numpy_dtype(a["dtype"])) for k in ("start", "limit", "delta")])
+    given = [*names, "", "", ""]
+    dtype = numpy_dtype(a["dtype"] or case.outputs()[0].dtype)
+    return g.node("Range", [given[i] or g.array(a[k], dtype) for i, k in enumerate(("start", "limit", "delta"))])
 
 
 def _gather_nd(g, case, a, names):

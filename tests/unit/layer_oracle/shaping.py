@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pathweave.net.format import numpy_dtype
 
 
 def _with_value(operator, key):
     def build(g, case, a, names):
-        return g.node(operator, [names[0], g.array(a[key])])
+        return g.node(operator, [names[0], names[1] if len(names) > 1 else g.array(a[key])])
     return build
 
 
@@ -16,9 +18,11 @@ def _split(g, case, a, names):
 
 
 def _slice(g, case, a, names):
-    count = len(a["starts"])
-    axes, steps = a["axes"] or range(count), a["steps"] or [1] * count
-    return g.node("Slice", [names[0], *(g.array(list(v)) for v in (a["starts"], a["ends"], axes, steps))])
+    given = [names[i] if len(names) > i else "" for i in range(5)]
+    count = case.inputs[1].elements if given[1] else len(a["starts"])
+    dtype = np.int32 if any(s is not None and s.dtype == "i32" for s in case.inputs[1:]) else np.int64
+    numbers = a["starts"], a["ends"], a["axes"] or range(count), a["steps"] or [1] * count
+    return g.node("Slice", [names[0], *(given[i] or g.array(list(v), dtype) for i, v in enumerate(numbers, 1))])
 
 
 def _pad(g, case, a, names):
@@ -28,7 +32,7 @@ def _pad(g, case, a, names):
 
 
 def _reshape(g, case, a, names):
-    return g.node("Reshape", [names[0], g.array(a["shape"])], allowzero=a["allowzero"])
+    return g.node("Reshape", [names[0], names[1] if len(names) > 1 else g.array(a["shape"])], allowzero=a["allowzero"])
 
 
 def _squeeze(g, case, a, names):
