@@ -297,15 +297,15 @@ class Unpool : public AnyRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  // Maximum and mean over two axes have routines for f32 (window.cpp).
+  // Maximum and mean have routines for f32 (window.cpp).
   for (Layout images : {Layout::nchw, Layout::nhwc}) {
     c.add<PoolAny>("max_pool2", Fold::max, false, images);
     c.add<PoolAny>("average_pool2", Fold::mean, false, images);
     c.add<PoolAny>("lp_pool2", Fold::norm, true, images);
   }
   for (Layout images : {Layout::nchw, Layout::ndhwc}) {
-    c.add<PoolAny>("max_pool3", Fold::max, true, images);
-    c.add<PoolAny>("average_pool3", Fold::mean, true, images);
+    c.add<PoolAny>("max_pool3", Fold::max, false, images);
+    c.add<PoolAny>("average_pool3", Fold::mean, false, images);
     c.add<PoolAny>("lp_pool3", Fold::norm, true, images);
   }
   c.add<Indices>();
