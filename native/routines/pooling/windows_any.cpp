@@ -2,6 +2,7 @@
 // added up in the element type, one tap after the other.
 #include <cmath>
 
+#include "products/matrix.h"
 #include "routines/pooling/axis.h"
 #include "values/numbers.h"
 #include "values/strided.h"
@@ -73,6 +74,11 @@ struct Folds {
       else for (int64_t i = 0; i < n; ++i) y[i] += std::pow(std::abs(x[i * step]), static_cast<T>(p));
     }
   }
+  // The same of elements that have been added to others.
+  void join(T* y, const T* x, int64_t n, int64_t step) const {
+    if (op == Fold::max) for (int64_t i = 0; i < n; ++i) y[i] = larger(y[i], x[i * step]);
+    else for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(y[i] + x[i * step]);
+  }
   void root(T* y, int64_t n) const {
     if constexpr (kFloating<T>) {
       if (op != Fold::norm || p == 1) return;
@@ -88,12 +94,18 @@ class WindowsKernel : public AnyKernel {
  public:
   WindowsKernel(const Problem& p, const Constants& constants, Layout images, Fold op)
       : AnyKernel(p, constants, images), windows_(p), folds_{op, op == Fold::norm ? p.integer("p") : 0},
-        count_pad_(op == Fold::mean && p.integer("count_pad") != 0), last_(!facts(layout_of(images, p.in[0].shape.size())).row_major()) {}
+        count_pad_(op == Fold::mean && p.integer("count_pad") != 0),
+        last_(!facts(layout_of(images, p.in[0].shape.size())).row_major()) {
+    if (!last_) areas_ = {round_up(p.in[0].shape.back() * static_cast<int64_t>(sizeof(T)), 64), p.threads};
+  }
+  size_t workspace_bytes() const override { return areas_.total(); }
 
   int run(const Context& c) noexcept override {
     WindowAxis axis[kAxes];
     windows_.at(c.in_sizes[0], c.out_sizes[0], axis);
-    const int64_t channels = last_ ? c.in_sizes[0][1] : 1, planes = c.in_sizes[0][0] * c.in_sizes[0][1] / std::max<int64_t>(1, channels);
+    const int64_t channels = last_ ? c.in_sizes[0][1] : 1;
+    const int64_t planes = c.in_sizes[0][0] * c.in_sizes[0][1] / std::max<int64_t>(1, channels);
+    T* line = areas_.template own<T>(c.workspace, c.team);
     const int64_t rows = channels ? planes * axis[0].out * axis[1].out : 0, volume = axis[0].length * axis[1].length * axis[2].length;
     const auto* x = static_cast<const T*>(c.in[0]);
     auto* y = static_cast<T*>(c.out[0]);
@@ -102,7 +114,7 @@ class WindowsKernel : public AnyKernel {
       for (int64_t r = first; r < last; ++r) {
         const int64_t oy = r % axis[1].out, rest = r / axis[1].out, oz = rest % axis[0].out, plane = rest / axis[0].out;
         T* to = y + r * axis[2].out * channels;
-        row(axis, x + plane * volume * channels, oz, oy, channels, to);
+        row(axis, x + plane * volume * channels, oz, oy, channels, to, line);
         if (folds_.op == Fold::mean) mean(axis, oz, oy, channels, to);
         folds_.root(to, axis[2].out * channels);
       }
@@ -111,24 +123,27 @@ class WindowsKernel : public AnyKernel {
   }
 
  private:
-  void row(const WindowAxis* axis, const T* x, int64_t oz, int64_t oy, int64_t channels, T* y) const {
+  // One row of outputs. `folded`: in planes, the lines of the image that it sees, made one before the taps along it are taken.
+  void row(const WindowAxis* axis, const T* x, int64_t oz, int64_t oy, int64_t channels, T* y, T* folded) const {
     const auto &[d, h, w] = *reinterpret_cast<const WindowAxis(*)[kAxes]>(axis);
     std::fill(y, y + w.out * channels, folds_.neutral());
+    if (!last_) std::fill(folded, folded + w.length, folds_.neutral());
     for (int64_t i = d.first(oz); i < d.last(oz); ++i)
       for (int64_t j = h.first(oy); j < h.last(oy); ++j) {
         const T* line = x + ((d.start(oz) + i * d.dilation) * h.length + h.start(oy) + j * h.dilation) * w.length * channels;
-        if (channels == 1) {
-          for (int64_t k = 0; k < w.kernel; ++k) {
-            const Reach reach(w, k);
-            if (reach.first < reach.last)
-              folds_.add(y + reach.first, line + reach.start + reach.first * w.stride, reach.last - reach.first, w.stride);
-          }
+        if (!last_) {
+          folds_.add(folded, line, w.length, 1);
           continue;
         }
         for (int64_t o = 0; o < w.out; ++o)
           for (int64_t k = w.first(o); k < w.last(o); ++k)
             folds_.add(y + o * channels, line + (w.start(o) + k * w.dilation) * channels, channels, 1);
       }
+    for (int64_t k = 0; !last_ && k < w.kernel; ++k) {
+      const Reach reach(w, k);
+      if (reach.first < reach.last)
+        folds_.join(y + reach.first, folded + reach.start + reach.first * w.stride, reach.last - reach.first, w.stride);
+    }
   }
   void mean(const WindowAxis* axis, int64_t oz, int64_t oy, int64_t channels, T* y) const {
     if constexpr (kFloating<T>) {
@@ -146,6 +161,7 @@ class WindowsKernel : public AnyKernel {
   Windows windows_;
   Folds<T> folds_;
   bool count_pad_, last_;
+  ThreadAreas areas_;  // a line of the image each
 };
 
 Verdict accepts_windows(const Problem& p) {
@@ -297,15 +313,15 @@ class Unpool : public AnyRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  // Maximum and mean have routines for f32 (window.cpp).
+  // Maximum and mean of f32 have routines of their own (window.cpp), over three axes with the channels last.
   for (Layout images : {Layout::nchw, Layout::nhwc}) {
     c.add<PoolAny>("max_pool2", Fold::max, false, images);
     c.add<PoolAny>("average_pool2", Fold::mean, false, images);
     c.add<PoolAny>("lp_pool2", Fold::norm, true, images);
   }
   for (Layout images : {Layout::nchw, Layout::ndhwc}) {
-    c.add<PoolAny>("max_pool3", Fold::max, false, images);
-    c.add<PoolAny>("average_pool3", Fold::mean, false, images);
+    c.add<PoolAny>("max_pool3", Fold::max, images == Layout::nchw, images);
+    c.add<PoolAny>("average_pool3", Fold::mean, images == Layout::nchw, images);
     c.add<PoolAny>("lp_pool3", Fold::norm, true, images);
   }
   c.add<Indices>();
