@@ -1,4 +1,6 @@
-// max_pool2 and average_pool2: windows clipped to the image, whole rows of outputs at a time.
+// Maximum and mean over windows of two and three axes: windows clipped to the image, whole rows of outputs at a time. What the
+// taps along the third axis see is folded plane by plane.
+#include "products/matrix.h"
 #include "routines/pooling/axis.h"
 #include "ukernels/kinds/pool_f32.h"
 #include "values/vector.h"
@@ -10,31 +12,56 @@ template <class T>
 class WindowKernel : public PieceKernel {
  public:
   WindowKernel(const PoolOf<T>& kernel, Pool op, bool count_pad, Layout layout, const Problem& p)
-      : kernel_(kernel), op_(op), count_pad_(count_pad), row_(layout == Layout::nchw) {
+      : kernel_(kernel), op_(op), count_pad_(count_pad), row_(facts(layout).row_major()) {
     const Dims &in = p.in[0].shape, &out = p.out[0].shape;
     const auto kernel_size = p.integers("kernel"), stride = p.integers("stride"), pad = p.integers("pad"),
                dilation = p.integers("dilation");
-    for (size_t i = 0; i < 2; ++i)
-      axis_[i] = {in[2 + i], out[2 + i], kernel_size[i], stride[i], pad[i], pad[i + 2], dilation[i]};
-    channels_ = layout == Layout::nhwc ? in[1] : layout == Layout::nchw16c ? 16 : 1;
+    const size_t axes = in.size() - 2, missing = 3 - axes;
+    axis_[0] = {1, 1, 1, 1, 0, 0, 1};
+    for (size_t i = 0; i < axes; ++i)
+      axis_[missing + i] = {in[2 + i], out[2 + i], kernel_size[i], stride[i], pad[i], pad[i + axes], dilation[i]};
+    channels_ = layout == Layout::nchw16c ? 16 : row_ ? 1 : in[1];
     planes_ = in[0] * in[1] / channels_;
+    if (axis_[0].kernel == 1) return;
+    fold_ = &best_ukernel<BinaryOf<T>>(stored_kind<T>(PW_KIND_BINARY));
+    areas_ = {round_up(axis_[2].out * channels_ * static_cast<int64_t>(sizeof(T)), 64), p.threads};
   }
+  size_t workspace_bytes() const override { return areas_.total(); }
 
-  void run(const void* const* in, void* const* out, void*, Team& team) noexcept override {
-    const auto &v = axis_[0], &h = axis_[1];
+  void run(const void* const* in, void* const* out, void* workspace, Team& team) noexcept override {
+    const auto &d = axis_[0], &v = axis_[1], &h = axis_[2];
     const T* x = static_cast<const T*>(in[0]);
     T* y = static_cast<T*>(out[0]);
-    const int64_t rows = planes_ * v.out, work = rows * h.out * channels_ * v.kernel * h.kernel / 4;
-    in_pieces(team, rows, 1, work, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i)
-        one_row(x + i / v.out * v.length * h.length * channels_, y + i * h.out * channels_, i % v.out);
+    T* other = areas_.own<T>(workspace, team);
+    const int64_t rows = planes_ * d.out * v.out, plane = v.length * h.length * channels_;
+    in_pieces(team, rows, 1, rows * h.out * channels_ * d.kernel * v.kernel * h.kernel / 4, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t oz = i / v.out % d.out, front = d.first(oz), back = std::max(d.last(oz), front + 1);
+        const T* volume = x + i / (v.out * d.out) * d.length * plane;
+        const int64_t deep = count_pad_ ? d.padded_count(oz) : d.last(oz) - front;
+        T* row = y + i * h.out * channels_;
+        for (int64_t k = front; k < back; ++k) {
+          // Where no tap lies inside, the row is what a window of nothing is.
+          const bool inside = k < d.last(oz);
+          one_row(volume + (inside ? d.start(oz) + k * d.dilation : 0) * plane, k == front ? row : other, i % v.out, deep, inside);
+          if (k > front) fold(row, other, h.out * channels_);
+        }
+      }
     });
   }
 
  private:
-  void one_row(const T* plane, T* y, int64_t oy) const noexcept {
-    const auto &v = axis_[0], &h = axis_[1];
-    const int64_t top = v.first(oy), bottom = v.last(oy);
+  // y = max(y, other) or y + other.
+  void fold(T* y, const T* other, int64_t n) const noexcept {
+    const BinaryArgs<T> args{op_ == Pool::max ? Binary::maximum : Binary::add, y, other, y, 1, n, n, n, false, false,
+                             -__builtin_inff(), __builtin_inff()};
+    fold_->run(&args);
+  }
+
+  // One plane's share of row `oy`, `deep` of which count. `inside`: false for a plane that lies outside.
+  void one_row(const T* plane, T* y, int64_t oy, int64_t deep, bool inside) const noexcept {
+    const auto &v = axis_[1], &h = axis_[2];
+    const int64_t top = v.first(oy), bottom = inside ? v.last(oy) : top;
     PoolArgs<T> args{};
     args.op = op_;
     args.x_pixel = h.stride * channels_;
@@ -51,9 +78,9 @@ class WindowKernel : public PieceKernel {
       args.x = row + (h.start(ox) + left * h.dilation) * channels_;
       args.y = y + ox * channels_;
       args.pixels = n;
-      const int64_t tall = count_pad_ ? v.padded_count(oy) : args.tap_rows;
+      const int64_t tall = std::max<int64_t>(1, deep) * std::max<int64_t>(1, count_pad_ ? v.padded_count(oy) : args.tap_rows);
       const int64_t wide = count_pad_ ? h.padded_count(ox) : args.tap_columns;
-      args.scale = 1.0f / static_cast<float>(std::max<int64_t>(1, tall) * std::max<int64_t>(1, wide));
+      args.scale = 1.0f / static_cast<float>(tall * std::max<int64_t>(1, wide));
       row_ ? kernel_.row(&args) : kernel_.channels(&args);
     };
     for (int64_t ox = 0; ox < inner_first; ++ox) pixels(ox, 1);
@@ -62,9 +89,11 @@ class WindowKernel : public PieceKernel {
   }
 
   const PoolOf<T>& kernel_;
+  const BinaryOf<T>* fold_ = nullptr;
   Pool op_;
   bool count_pad_, row_;
-  WindowAxis axis_[2];
+  WindowAxis axis_[3];  // the first has one tap where there are two
+  ThreadAreas areas_;   // a row of another plane
   int64_t channels_, planes_;
 };
 
@@ -76,6 +105,7 @@ class Window : public VectorRoutine {
         op_(op) {}
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
+    if (p.in[0].shape.size() != (p.kind.ends_with('3') ? 5 : 4)) return Verdict::no("the rank is another one");
     return this->basics(p, p.in[0]);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
@@ -96,6 +126,9 @@ void collect(Collector& c) {
     c.add<Window<float>>("max_pool2", Pool::max, layout);
     c.add<Window<float>>("average_pool2", Pool::sum, layout);
   }
+  // Over three axes with the channels last alone: rows of one channel are too short for calls plane by plane.
+  c.add<Window<float>>("max_pool3", Pool::max, Layout::ndhwc);
+  c.add<Window<float>>("average_pool3", Pool::sum, Layout::ndhwc);
   for_each_half([&](auto half) {
     c.add<Window<decltype(half)>>("max_pool2", Pool::max, Layout::nhwc);
     c.add<Window<decltype(half)>>("average_pool2", Pool::sum, Layout::nhwc);

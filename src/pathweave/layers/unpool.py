@@ -159,7 +159,10 @@ class MaxUnpool(ValueKind):
                  constants: list[Any]) -> tuple[int, int] | None:
         if position != 1:
             return None
-        (y,) = self.infer(attrs, inputs)
+        try:
+            (y,) = self.infer(attrs, inputs)
+        except ModelError:  # inputs that do not fit have no range
+            return None
         return (0, y.elements - 1) if y.bound else None
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:

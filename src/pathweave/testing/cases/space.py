@@ -86,6 +86,12 @@ CASES = [
         ("depthwise_conv2", [(1, 5, 6, 7), (5, 1, 3, 3)], {"pad": (1, 1, 1, 1), "dilation": (1, 2)}),
         ("conv_transpose2", [(1, 4, 5, 4), (4, 3, 3, 3), (3,)],
             {"stride": (2, 3), "pad": (1, 0, 1, 1), "output_pad": (1, 2)}))),
+    # products of other types than f32, of every rank
+    *(case("matmul", TensorSpec(t, a), TensorSpec(t, b), values=("integral", "integral"))
+      for t in ("f64", "i8", "u16", "i64") for a, b in (((5, 7), (7, 9)), ((2, 1, 3, 4), (3, 4, 600)), ((4,), (2, 4, 3)))),
+    case("matmul", TensorSpec("f64", (6, 5)), TensorSpec("f64", (5,)), constant=(1,)),
+    case("dense", *(TensorSpec("f64", s) for s in ((2, 3, 17), (40, 17), (40,))), constant=(1, 2)),
+    case("dense", *(TensorSpec("f64", s) for s in ((5, 33), (7, 33))), constant=(1,)),
     # weights that are values
     _of_values("conv2", (1, 3, 9, 8), (16, 3, 3, 3), (16,), pad=(1, 1, 1, 1)),
     _of_values("conv2", (2, 24, 5, 6), (40, 24, 1, 1)),
