@@ -76,6 +76,8 @@ UNARY += [
     ("ThresholdedRelu", (10, 17)),
     ("Shrink", (9, 17)),
     ("IsInf", (10,)),
+    *((op, (9, 22)) for op in ("Sinh", "Cosh", "Asinh")),
+    *((op, (7, 22)) for op in ("Tan", "Atan")),
 ]
 
 CASES = [Case(op, opsets, X) for op, opsets in UNARY]
@@ -102,6 +104,13 @@ CASES += [
     Case("Greater", (9, 13), X, f(6, 1, 1)),
     Case("LessOrEqual", (12, 16), X, f(6, 1, 1)),
     Case("GreaterOrEqual", (12, 16), X, f(6, 1, 1)),
+    *(Case(op, (7, 22), X / 2) for op in ("Asin", "Acos")),
+    Case("Acosh", (9, 22), POSITIVE + 1),
+    Case("Atanh", (9, 22), X / 3),
+    *(Case(op, (18,), i64(7, -7, 9), i64(3, 3, -4)) for op in ("BitwiseAnd", "BitwiseOr", "BitwiseXor")),
+    Case("BitwiseNot", (18,), i64(7, -7, 9)),
+    *(Case("BitShift", (11,), np.uint8([7, 200, 9]), np.uint8([3, 1, 0]), direction=way) for way in ("LEFT", "RIGHT")),
+    Case("Det", (11, 22), f(2, 3, 3)),
     Case("And", (7,), X > 0, X > 1),
     Case("Or", (7,), X > 0, X > 1),
     Case("Xor", (7,), X > 0, X > 1),
@@ -373,7 +382,7 @@ def test_operator_agrees_with_onnx_runtime(case_opset):
 
 
 def test_every_operator_of_the_table_is_tested_here():
-    elsewhere = {"Constant", "Resize", "Swish", "If", "Loop", "Scan"}
+    elsewhere = {"Constant", "Resize", "Swish", "If", "Loop", "Scan", "BitCast"}
     missing = {op.rpartition(":")[2] for op in operators()} - {c.op for c in CASES} - elsewhere
     assert not missing
 
