@@ -46,7 +46,8 @@ def taken(name: str, version: int) -> bool:
 
 
 class Example(NamedTuple):
-    """A node of an operator at an opset. `inputs`: arrays, None for one that is absent. `constant`: of them are initializers."""
+    """A node of an operator at an opset. `inputs`: arrays, None for one that is absent. `constant`: which are initializers.
+    `expected`: its results, None where another engine tells them."""
 
     inputs: list
     attributes: dict[str, Any] = {}
@@ -183,7 +184,9 @@ def _prelu(version: int, t: Any) -> Example:
 def _resize(version: int, t: Any) -> Example:
     x, scales = _numbers(t, (1, 2, 3, 4)), np.array([1, 1, 2, 2], np.float32)
     attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return Example([x, scales], {"mode": "nearest"}) if version < 11 else Example([x, np.zeros(0, np.float32), scales], attributes)
+    if version < 11:
+        return Example([x, scales], {"mode": "nearest"})
+    return Example([x, np.zeros(0, np.float32), scales], attributes)
 
 
 def _slice(version: int, t: Any) -> Example:
@@ -236,8 +239,9 @@ def _scan(version: int, t: Any) -> Example:
     value = helper.make_tensor_value_info
     element = helper.np_dtype_to_tensor_dtype(np.dtype(t))
     truth = np.dtype(t).kind == "b"
-    body = helper.make_graph([helper.make_node("Or" if truth else "Add", ["s", "v"], ["a"]), helper.make_node("Identity", ["a"], ["b"])], "body",
-                             [value(n, element, [3]) for n in ("s", "v")], [value(n, element, [3]) for n in ("a", "b")])
+    nodes = [helper.make_node("Or" if truth else "Add", ["s", "v"], ["a"]), helper.make_node("Identity", ["a"], ["b"])]
+    states = [[value(n, element, [3]) for n in names] for names in ("sv", "ab")]
+    body = helper.make_graph(nodes, "body", *states)
     start, x = np.zeros(3, t), _numbers(t, (4, 3))
     inputs = [None, start[None], x[None]] if version < 9 else [start, x]
     total = np.logical_or.accumulate(x) if truth else np.cumsum(x, 0, dtype=t)
@@ -284,8 +288,8 @@ _ARITHMETIC = dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _binary)
 _COMPARISONS = dict.fromkeys(("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"), _binary)
 _ONE = dict.fromkeys(
     ("Abs", "Ceil", "Floor", "Neg", "Sign", "Identity", "Shape", "Size", "Not", "Relu", "Elu", "LeakyRelu", "Sigmoid",
-     "Tanh", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Mish", "Celu", "ThresholdedRelu", "Gelu", "Swish", "Erf", "Exp",
-     "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh", "Asinh", "Round", "IsNaN", "IsInf", "NonZero", "Shrink", "Flatten",
+     "Tanh", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Mish", "Celu", "ThresholdedRelu", "Gelu", "Swish", "Erf",
+     "Exp", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh", "Asinh", "Round", "IsNaN", "IsInf", "NonZero", "Shrink", "Flatten",
      "Transpose", "Softmax", "LogSoftmax", "Hardmax", "BitwiseNot", "ArgMax", "ArgMin"), _any)
 EXAMPLES: dict[str, _Maker] = {
     **_ARITHMETIC, **_COMPARISONS, **_ONE, **dict.fromkeys(("And", "Or", "Xor"), _logic),
@@ -342,6 +346,6 @@ def types_of(name: str, version: int) -> Iterator[np.dtype]:
     allowed = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == formal.type_str),
                    [formal.type_str])
     names = {"float": "float32", "double": "float64"}
-    for kind in ("float", "float16", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"):
+    for kind in ("float", "float16", "double", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))):
         if f"tensor({kind})" in allowed:
             yield np.dtype(names.get(kind, kind))

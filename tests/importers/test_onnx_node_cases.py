@@ -36,8 +36,8 @@ def test_node_case(name):
             pytest.skip(f"half precision at the border: {e}")
         raise
     except ModelError as e:
-        if "or later; convert" in str(e):
-            pytest.skip("an opset before the first that is supported")
+        if "training_mode is true, and the ratio is not 0" in str(e):
+            pytest.skip("dropout of a model that is trained draws random numbers")
         raise
     if reason:
         kind = next((kind for kind, pattern in REFUSALS.items() if re.search(pattern, reason)), None)

@@ -115,7 +115,7 @@ struct Modulo {
 };
 struct Prelu {
   template <class V>
-  static V of(V a, V b) { return a >= 0 ? a : static_cast<V>(a * b); }
+  static V of(V a, V b) { return a >= 0 ? a : Mul::of(a, b); }
 };
 struct Equal {
   template <class V>
@@ -145,6 +145,31 @@ struct Or {
 };
 struct Xor {
   static bool of(uint8_t a, uint8_t b) { return (a != 0) != (b != 0); }
+};
+
+// Of integers.
+struct BitAnd {
+  template <class V>
+  static V of(V a, V b) { return static_cast<V>(a & b); }
+};
+struct BitOr {
+  template <class V>
+  static V of(V a, V b) { return static_cast<V>(a | b); }
+};
+struct BitXor {
+  template <class V>
+  static V of(V a, V b) { return static_cast<V>(a ^ b); }
+};
+template <class V>
+bool within(V places) { return static_cast<uint64_t>(places) < 8 * sizeof(V); }  // a negative one becomes a large one
+struct ShiftLeft {
+  template <class V>
+  static V of(V a, V b) { return within(b) ? static_cast<V>(wrapping(a) << b) : V{0}; }
+};
+// Copies of the sign come in from the left.
+struct ShiftRight {
+  template <class V>
+  static V of(V a, V b) { return within(b) ? static_cast<V>(a >> b) : static_cast<V>(a < 0 ? -1 : 0); }
 };
 
 // a ^ b for exponents of any type: those of integers as int64_t or uint64_t, others as double.
@@ -186,8 +211,7 @@ Row of_numbers(DType dtype) {
     else if constexpr (std::is_same_v<T, Bool>) {
       if constexpr (std::is_same_v<Op, Equal>) return row<T, bool, Op>;
       else return nullptr;
-    } else if constexpr (std::is_same_v<Op, Prelu> && std::is_integral_v<T>) return nullptr;
-    else return row<T, std::conditional_t<Test, bool, T>, Op>;
+    } else return row<T, std::conditional_t<Test, bool, T>, Op>;
   });
 }
 Row of_power(DType base, DType exponent) {
@@ -199,6 +223,14 @@ Row of_power(DType base, DType exponent) {
       if constexpr (std::is_same_v<E, Bf16> || std::is_same_v<E, Bool>) return nullptr;
       else return power_row<T, E>;
     });
+  });
+}
+template <class Op>
+Row of_integers(DType dtype) {
+  return with_type(dtype, [](auto tag) -> Row {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_integral_v<T>) return row<T, T, Op>;
+    else return nullptr;
   });
 }
 template <class Op>
@@ -214,7 +246,9 @@ constexpr Kind kKinds[] = {
     {"prelu", of_numbers<Prelu, false>}, {"equal", of_numbers<Equal, true>}, {"less", of_numbers<Less, true>},
     {"less_equal", of_numbers<LessEqual, true>}, {"greater", of_numbers<Greater, true>},
     {"greater_equal", of_numbers<GreaterEqual, true>}, {"logical_and", of_truth<And>}, {"logical_or", of_truth<Or>},
-    {"logical_xor", of_truth<Xor>}, {"mod", nullptr}, {"pow", nullptr}};
+    {"logical_xor", of_truth<Xor>}, {"bitwise_and", of_integers<BitAnd>}, {"bitwise_or", of_integers<BitOr>},
+    {"bitwise_xor", of_integers<BitXor>}, {"shift_left", of_integers<ShiftLeft>}, {"shift_right", of_integers<ShiftRight>},
+    {"mod", nullptr}, {"pow", nullptr}};
 
 Row row_of(const Problem& p) {
   const DType a = p.in[0].dtype, b = p.in[1].dtype;

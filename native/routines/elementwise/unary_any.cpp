@@ -1,5 +1,5 @@
 // Functions of one element of types other than f32: in the type itself where it is one of integers, else in double. Tests of
-// one element, and sin and cos, of f32 too.
+// one element, and trigonometric and hyperbolic functions, of f32 too.
 #include <cmath>
 
 #include "values/numbers.h"
@@ -61,8 +61,17 @@ constexpr Named kFunctions[] = {
     {"erf", [](double x, const Parameters&) { return std::erf(x); }, {}},
     {"sin", [](double x, const Parameters&) { return std::sin(x); }, {}},
     {"cos", [](double x, const Parameters&) { return std::cos(x); }, {}},
+    {"tan", [](double x, const Parameters&) { return std::tan(x); }, {}},
+    {"asin", [](double x, const Parameters&) { return std::asin(x); }, {}},
+    {"acos", [](double x, const Parameters&) { return std::acos(x); }, {}},
+    {"atan", [](double x, const Parameters&) { return std::atan(x); }, {}},
+    {"sinh", [](double x, const Parameters&) { return std::sinh(x); }, {}},
+    {"cosh", [](double x, const Parameters&) { return std::cosh(x); }, {}},
+    {"asinh", [](double x, const Parameters&) { return std::asinh(x); }, {}},
+    {"acosh", [](double x, const Parameters&) { return std::acosh(x); }, {}},
+    {"atanh", [](double x, const Parameters&) { return std::atanh(x); }, {}},
     {"neg", nullptr, {}}, {"abs", nullptr, {}}, {"sign", nullptr, {}}, {"relu", nullptr, {}}, {"clip", nullptr, {"min", "max"}},
-    {"logical_not", nullptr, {}}, {"is_nan", nullptr, {}}};
+    {"logical_not", nullptr, {}}, {"is_nan", nullptr, {}}, {"bitwise_not", nullptr, {}}};
 
 template <class T>
 double as_double(T x) {
@@ -106,6 +115,7 @@ void integers(const Work& w, const T* x, void* y, int64_t n) {
   if (w.kind == "abs") return each(x, y, n, [](T v) { return v < 0 ? static_cast<T>(U{0} - static_cast<U>(v)) : v; });
   if (w.kind == "sign") return each(x, y, n, [](T v) { return static_cast<T>((v > 0) - (v < 0)); });
   if (w.kind == "relu") return each(x, y, n, [](T v) { return v > 0 ? v : T{0}; });
+  if (w.kind == "bitwise_not") return each(x, y, n, [](T v) { return static_cast<T>(~v); });
   const T low = lowest<T>(w.p.a), high = highest<T>(w.p.b);
   each(x, y, n, [low, high](T v) {
     const T raised = v > low ? v : low;
@@ -177,6 +187,7 @@ class FunctionRoutine : public AnyRoutine {
       return Verdict::no(std::string("not of ") + pw::text(t));
     const bool integer = t != DType::boolean && t != DType::f16 && t != DType::f32 && t != DType::f64;
     if (integer && (named_.function || p.kind == "is_nan")) return Verdict::no("not of integers");
+    if (!integer && p.kind == "bitwise_not") return Verdict::no("of integers alone");
     if (t == DType::f32 && activation(p)) return not_f32(p);
     return Verdict::ok();
   }

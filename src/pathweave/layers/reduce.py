@@ -99,14 +99,14 @@ class Reduce(ValueKind):
         if len([v for v in layer.inputs if v]) != 1 or self._axes(attrs, specs[0].rank) or layer.epilogue:
             return layer
         kind, count = _OVER_NONE.get(attrs["op"], ("identity", 1))
-        if kind == "log" and specs[0].dtype not in FLOATS:
-            return layer
         return layer.with_(kind=kind, inputs=layer.inputs[:1] * count, attrs={})
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
         check_dtype("x", x, _OPS[word("op", attrs["op"], tuple(_OPS))][1])
         axes = self._axes(attrs, x.rank)
+        if attrs["noop"] and attrs["op"] == "log_sum":  # over no axis it is a logarithm
+            check_dtype("x", x, FLOATS)
         if attrs["keepdims"] not in (0, 1):
             raise ModelError(f"attribute keepdims={attrs['keepdims']!r}: expected 0 or 1")
         shape = [1 if i in axes else d for i, d in enumerate(x.shape) if attrs["keepdims"] or i not in axes]

@@ -110,7 +110,10 @@ class Follower:
             if any(v and v not in self.specs for v in layer.inputs):
                 return layer
             specs = [self.specs[v] if v else None for v in layer.inputs]
-            layer = kind_of(layer.kind).settle(layer, specs)
+            settled = kind_of(layer.kind).settle(layer, specs)
+            if settled.inputs != layer.inputs:
+                specs = [self.specs[v] if v else None for v in settled.inputs]
+            layer = settled
             outputs = self.known.get(layer, specs) if self.known else None
             if outputs is None:
                 outputs = infer_layer(layer, specs, self.limited)

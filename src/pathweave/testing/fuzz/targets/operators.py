@@ -47,7 +47,8 @@ def _binary(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
         pair.reverse()
     if op in ("Max", "Min", "Sum", "Mean") and d.chance(0.3):
         pair = pair[:1] if d.chance() else [*pair, d.value(other, dtype)]
-    return d.node(op, pair, fmod=d.maybe(d.n(0, 1)) if op == "Mod" else None), shape
+    return d.node(op, pair, fmod=d.maybe(d.n(0, 1)) if op == "Mod" else None,
+                  direction=d.pick("LEFT", "RIGHT") if op == "BitShift" else None), shape
 
 
 def _clip(d: Draw, op: str, shape: list[int], dtype: int, x: str) -> Made:
@@ -490,13 +491,16 @@ def _each(names: str, value: Any) -> dict[str, Any]:
 #: Operators whose nodes are drawn with care; the others are drawn as their schemas have them.
 RECIPES: dict[str, Recipe] = {
     **_each("Abs Ceil Cos Erf Exp Floor HardSwish Identity IsNaN Log Mish Neg Not Reciprocal Relu Round Sigmoid Sign Sin "
-                    "Softplus Softsign Sqrt Tanh com.microsoft:Gelu", _unary()),
+                    "Softplus Softsign Sqrt Tanh com.microsoft:Gelu Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh BitwiseNot "
+                    "Det", _unary()),
     **_each("Celu Elu LeakyRelu ThresholdedRelu Swish", _unary(alpha=_float())),
     "Gelu": _unary(approximate=lambda d, r: d.pick("none", "tanh", "none")),
     "HardSigmoid": _unary(alpha=_float(), beta=_float()), "Selu": _unary(alpha=_float(), gamma=_float()),
     "Shrink": _unary(bias=_float(), lambd=_float()),
     "IsInf": _unary(detect_negative=lambda d, r: d.n(0, 1), detect_positive=lambda d, r: d.n(0, 1)),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _unary(axis=_axis)),
+    "BitCast": _unary(to=lambda d, r: d.dtype()), "BitShift": _binary,
+    **_each("BitwiseAnd BitwiseOr BitwiseXor", _binary),
     **_each("Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Xor", _binary),
     "Clip": _clip, "Cast": _cast, "CastLike": _cast, "Conv": _conv, "ConvTranspose": _conv,
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
@@ -519,8 +523,8 @@ KEEPS = ("Relu", "Identity", "Add", "Mul", "Clip", "Softmax", "LeakyRelu", "Wher
 RANKS = {**_each("Conv ConvTranspose AveragePool MaxPool LpPool MaxUnpool GridSample GlobalAveragePool GlobalMaxPool "
                          "GlobalLpPool LRN BatchNormalization GroupNormalization InstanceNormalization", (4, 4, 4, 3, 5)),
          **dict.fromkeys(("Resize", "Upsample", "DepthToSpace", "SpaceToDepth"), (4, 4, 4, 4, 3)), "Gemm": (2,),
-         "MatMul": (2, 3, 4), "DeformConv": (4,), "RoiAlign": (4,), "MaxRoiPool": (4,)}
-INTEGERS = ("Mod", "Equal", "Gather")
+         "MatMul": (2, 3, 4), "DeformConv": (4,), "RoiAlign": (4,), "MaxRoiPool": (4,), "Det": (2, 3)}
+INTEGERS = ("Mod", "Equal", "Gather", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift")
 BOOLEANS = ("And", "Not", "Or", "Xor")
 
 
