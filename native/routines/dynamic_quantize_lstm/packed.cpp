@@ -37,7 +37,7 @@ struct Rounding {
 // Kernels that are exact for any weights and keep nothing in a thread.
 std::vector<std::string> variants_of() {
   std::vector<std::string> names;
-  for (const std::string& name : gemm_u8_variants(Act::clip, Operand::value)) {
+  for (const std::string& name : gemm_u8_variants(Act::clip, SecondOperand::value)) {
     const GemmU8& kernel = gemm_u8_kernel(name);
     if (!kernel.open && kernel.rows <= kMostRows) names.push_back(name);
   }
