@@ -162,6 +162,41 @@ def test_group_query_attention_with_positions_and_bias():
     _query_group(2, 1, 9, (10, 7), room=1, bias=f32(1, N, 1, 10))
 
 
+def test_a_decoder_makes_few_plans_and_runs_natively():
+    """Steps of GroupQueryAttention in a cache that grows, the lengths being computed from a mask as exporters do."""
+    size, nodes = 16, []
+
+    def node(op, inputs, output, **attrs):
+        nodes.append(helper.make_node(op, inputs.split(), [output], **attrs))
+    node("ReduceSum", "mask axis", "sum", keepdims=1)
+    node("Sub", "sum one", "last")
+    node("Cast", "last", "ends", to=6)
+    node("Shape", "mask", "shape", start=1, end=2)
+    node("Cast", "shape", "total", to=6)
+    nodes.append(helper.make_node("GroupQueryAttention", ["x", "", "", "pk", "pv", "ends", "total", "cos", "sin"],
+                                  ["y", "k2", "v2"], domain="com.microsoft", num_heads=N, kv_num_heads=G, do_rotary=1))
+    value = helper.make_tensor_value_info
+    inputs = [value("x", 1, ["B", "S", (N + 2 * G) * size]), value("mask", 7, ["B", "T"]),
+              *(value(n, 1, ["B", G, "P", size]) for n in ("pk", "pv"))]
+    constants = {"axis": np.array([1]), "one": np.array([1]), "cos": f32(64, size // 2), "sin": f32(64, size // 2)}
+    graph = helper.make_graph(nodes, "g", inputs, [value(n, 1, None) for n in ("y", "k2", "v2")],
+                              [numpy_helper.from_array(a, n) for n, a in constants.items()])
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20),
+                                                                   helper.make_opsetid("com.microsoft", 1)])
+    reference, loaded = session(model), pathweave.load(model.SerializeToString())
+    past, held = [np.zeros((1, G, 0, size), np.float32)] * 2, 0
+    for rows in (6, 1, 1, 1, 1, 1, 1, 1):
+        feeds = {"x": f32(1, rows, (N + 2 * G) * size), "mask": np.ones((1, held + rows), np.int64), "pk": past[0],
+                 "pv": past[1]}
+        found = list(loaded.run(feeds).values())
+        for y, expected in zip(found, reference.run(None, feeds), strict=True):
+            np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-5)
+        past, held = found[1:], held + rows
+    plans = loaded.runnable().kept_plans()
+    assert len(plans) <= 2  # one with an empty cache
+    assert not [c.routine for plan in plans for c in plan.route.layers.values() if "numpy" in c.routine]
+
+
 @pytest.mark.parametrize("interleaved", [0, 1])
 @pytest.mark.parametrize("positions", [np.array([2], np.int64), RNG.integers(0, 20, (B, S))], ids=["first", "all"])
 def test_rotary_embedding(interleaved, positions):

@@ -9,7 +9,18 @@ import random
 import pytest
 
 from pathweave.errors import InputError, ModelError, OpenSizesError, SizeError
-from pathweave.net.conditions import Condition, Relation, at_least, divides, equal, recording, strongest
+from pathweave.net.conditions import (
+    Condition,
+    Relation,
+    at_least,
+    divides,
+    equal,
+    facts,
+    one_or_equal,
+    recording,
+    strongest,
+    surely_equal,
+)
 from pathweave.net.dim import (
     MOST_SIZE,
     MOST_TERMS,
@@ -230,6 +241,18 @@ def test_conditions():
     assert found[2].holds({"N": 6}) and not found[2].holds({"N": 7})
     either = Condition((Relation(N, "==", M), Relation(N, "==", 1)))
     assert str(either) == "N == M or N == 1" and either.holds({"N": 1, "M": 5}) and not either.holds({"N": 2, "M": 5})
+
+
+def test_facts():
+    widest = largest(N, M)
+    known = [Condition([Relation(widest, "==", N)]), Condition([Relation(M, "==", 1), Relation(M, "==", widest)]),
+             Condition([Relation(H, "==", W), Relation(H, "==", C)]), Condition([Relation(W, ">=", C)])]
+    assert not surely_equal(widest, N) and not one_or_equal(M, N) and one_or_equal(1, N) and surely_equal(N, N)
+    with facts(known):
+        assert surely_equal(widest, N) and surely_equal(N, widest) and one_or_equal(M, N) and one_or_equal(M, widest)
+        assert not surely_equal(M, N) and not one_or_equal(N, M)
+        assert not surely_equal(H, W) and not one_or_equal(H, W) and not one_or_equal(W, C) and not surely_equal(W, C)
+    assert not surely_equal(widest, N)
 
 
 def test_only_the_strongest_conditions_are_shown():

@@ -12,14 +12,14 @@ namespace pw {
 struct AttentionOptions {
   double scale;
   float softcap;
-  bool causal, bottom;
+  bool causal, bottom, padded;
   int64_t left, right;
   bool inside[4];
   std::string guard;
 
   explicit AttentionOptions(const Problem& p)
       : scale(p.number("scale")), softcap(static_cast<float>(p.number("softcap"))), causal(p.integer("causal") != 0),
-        bottom(p.integer("bottom") != 0), left(p.integer("left")), right(p.integer("right")), guard(p.word("guard")) {
+        bottom(p.integer("bottom") != 0), padded(p.integer("padded") != 0), left(p.integer("left")), right(p.integer("right")), guard(p.word("guard")) {
     const std::vector<int64_t> given = p.integers("inside");
     for (size_t i = 0; i < 4; ++i) inside[i] = given[i] != 0;
   }
@@ -78,7 +78,7 @@ struct AttentionRun : AttentionSizes {
   float scale;
   // The mask: `unit` bytes per element, steps of [batch, head, query], and keys in a row; no row where there is none.
   const char* mask = nullptr;
-  bool adds = false;
+  bool adds = false, one = false;  // one: a single element for all keys
   int64_t mask_batch = 0, mask_head = 0, mask_query = 0, mask_keys = 0;
   BatchIndex lengths, offset;
   const float* sink = nullptr;

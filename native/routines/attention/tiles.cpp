@@ -38,7 +38,7 @@ class AttentionKernel : public Kernel {
     // Of sizes up to these; few rows may be left of many.
     few_floats_ = s.batch * s.groups * divide_up(s.keys, kKeys) * std::min(s.rows(), kFew) * partial(s.width);
     if (s.rows() > kFew) many_floats_ = s.batch * s.groups * (key_floats(s) + value_floats(s));
-    const int64_t block = queries_ * (keys_ + kRoom) + queries_ * round_up(s.width, gemm_.columns);
+    const int64_t block = queries_ * (keys_ + kRoom) + queries_ * round_up(s.width, gemm_.columns) + kKeys;
     areas_ = {round_up(kPointers * 8 + queries_ * static_cast<int64_t>(sizeof(Row)) + block * 4, 64), p.threads};
   }
 
@@ -88,7 +88,9 @@ class AttentionKernel : public Kernel {
       run.mask = operands_.get<char>(3, c.in);
       run.adds = types_[3] == DType::f32;
       run.mask_keys = size[rank - 1];
+      run.one = !options_.padded && run.mask_keys == 1 && s.keys != 1;
       int64_t step = run.mask_keys * (run.adds ? 4 : 1);
+      if (run.one) run.mask_keys = s.keys;
       int64_t* steps[3] = {&run.mask_query, &run.mask_head, &run.mask_batch};
       for (size_t back = 0; back < 3 && back + 2 <= rank; ++back) {
         const int64_t n = size[rank - 2 - back];
@@ -109,12 +111,21 @@ class AttentionKernel : public Kernel {
     return {operands_.get<void>(at, c.in), types_[i] == DType::i64, one ? 0 : 1};
   }
 
-  // One row of scores of keys [k0, k0 + n) becomes exponentials; gives the factor of what was summed up before.
-  float exponentials(const AttentionRun& run, Row& row, float* x, int64_t k0, int64_t n) const {
+  // One row of scores of keys [k0, k0 + n) becomes exponentials; gives the factor of what was summed up before. `area`: the
+  // thread's, whose end is for one element of the mask as often as there are keys.
+  float exponentials(const AttentionRun& run, Row& row, float* x, int64_t k0, int64_t n, char* area) const {
     AttentionRowArgs args;
     args.x = x;
     args.add = row.mask && run.adds ? reinterpret_cast<const float*>(row.mask) + k0 : nullptr;
     args.seen = row.mask && !run.adds ? reinterpret_cast<const uint8_t*>(row.mask) + k0 : nullptr;
+    if (run.one) {
+      auto* all = reinterpret_cast<float*>(area + areas_.bytes) - kKeys;
+      args.seen = nullptr;
+      if (run.adds) {
+        std::fill_n(all, n, *reinterpret_cast<const float*>(row.mask));
+        args.add = all;
+      }
+    }
     args.n = n;
     args.first = std::clamp<int64_t>(row.first - k0, 0, n);
     args.last = std::clamp<int64_t>(row.last - k0, args.first, n);
@@ -204,7 +215,7 @@ class AttentionKernel : public Kernel {
                  scores + first * stride, stride, true);
       }
       for (int64_t i = 0; i < count; ++i) {
-        const float factor = exponentials(run, rows[i], scores + i * stride, k0, n);
+        const float factor = exponentials(run, rows[i], scores + i * stride, k0, n, area);
         if (!begins && factor != 1) attention_.scale(sums + i * width, factor, sums + i * width, width);
       }
       for (int64_t t = 0; t < tile_count; ++t) {
@@ -231,6 +242,7 @@ class AttentionKernel : public Kernel {
     r.first = span.first;
     r.last = span.last;
     r.mask = run.mask_row(b, r.head, r.query);
+    if (run.one && !run.adds && !*r.mask) r.last = r.first;
     r.most = sinks ? run.sink[r.head] : -__builtin_inff();
     r.total = sinks ? 1.0f : 0.0f;
     return r;
@@ -292,7 +304,7 @@ class AttentionKernel : public Kernel {
       const int64_t k0 = std::max(begin, row.first), n = std::min(end, row.last) - k0;
       if (n > 0) {
         gemv_.run(run.k.at(b, g, k0), run.k.row, run.q.at(b, row.head, row.query), run.depth, n, scores);
-        exponentials(run, row, scores, k0, n);
+        exponentials(run, row, scores, k0, n, reinterpret_cast<char*>(scores));
         gevm_.run(scores, run.v.at(b, g, k0), run.v.row, n, run.width, to);
       }
       to[size - 2] = row.most;

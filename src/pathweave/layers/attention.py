@@ -39,11 +39,12 @@ GUARDS = ("empty", "nan", "none")
 class Attention(LayerKind):
     """Scaled dot-product attention: y = softmax(softcap(scale * q k') + mask) v, for each head.
 
-    Inputs: q [B,H,S,D], k [B,G,T,D], v [B,G,T,E], mask? [...,M] with M <= T, lengths? [B], offset? [1] or [B], sink? [H] ->
+    Inputs: q [B,H,S,D], k [B,G,T,D], v [B,G,T,E], mask? [...,M], lengths? [B], offset? [1] or [B], sink? [H] ->
     y [B,H,S,E] and, where `scores` is not "", the scores [B,H,S,T] as SCORES says. G divides H: query head h reads key head
     h // (H / G). `inside`: 1 for each of q, k, v and y whose heads lie inside of the sequence, [B,S,H,D].
     `scale`: 0 means 1 / sqrt(D). `softcap` c > 0: c * tanh(x / c). The mask is broadcast to [B,H,S] in front: bool, True where
-    a key takes part, or numbers that are added; keys from M on take no part. Of the keys the first lengths[b] take part.
+    a key takes part, or numbers that are added. `padded`: M is at most T, and keys from M on take no part; else M is T, or 1
+    for all keys. Of the keys the first lengths[b] take part.
     Query i has the position i + offset: `offset`, or else (length - S) with `bottom`, or else 0. `causal`: it sees keys up to
     its position; `left`, `right`: and those at most so far from it (-1: any). `sink`: exp(sink[h]) is one more term of the sum
     under each probability. `guard`: as GUARDS says; a query that sees no key gives zeros, or NaN with "none".
@@ -52,7 +53,7 @@ class Attention(LayerKind):
 
     name = "attention"
     attributes = {"scale": 0.0, "softcap": 0.0, "causal": 0, "bottom": 0, "left": -1, "right": -1,
-                  "inside": (0, 0, 0, 0), "scores": "", "guard": "empty"}
+                  "inside": (0, 0, 0, 0), "scores": "", "guard": "empty", "padded": 1}
 
     @staticmethod
     def _logical(attrs: Mapping[str, Any], shape: Sequence[Any], which: int) -> tuple[Any, ...]:
@@ -80,8 +81,8 @@ class Attention(LayerKind):
         check_shape("v", TensorSpec(v.dtype, self._logical(attrs, v.dims, 2)), (b, g, t, e))
         if not divides(g, h):
             raise ShapeError(f"q is {q}, k is {k}: expected a multiple of {g} heads of q, got {h}")
-        if mask is not None and (not 1 <= mask.rank <= 4 or not broadcasts_to(mask.dims[:-1], (b, h, s))
-                                 or not at_least(t, mask.dims[-1])):
+        if mask is not None and (not 1 <= mask.rank <= 4 or not broadcasts_to(mask.dims[:-1], (b, h, s)) or not (
+                at_least(t, mask.dims[-1]) if attrs["padded"] else broadcasts_to(mask.dims[-1:], (t,)))):
             raise ShapeError(f"mask is {mask}: expected one that broadcasts to [{b}, {h}, {s}], with up to {t} keys behind")
         for name, spec in (("lengths", lengths), ("offset", offset)):
             if spec is not None:
@@ -145,6 +146,7 @@ class Attention(LayerKind):
         keys = np.arange(t)
         seen: Any = np.ones((1, 1, 1, t), bool)
         if mask is not None:
+            mask = mask if attrs["padded"] else np.broadcast_to(mask, (*mask.shape[:-1], t))
             seen = seen & (keys < mask.shape[-1])
             added = np.zeros((*mask.shape[:-1], t), mask.dtype)
             added[..., :mask.shape[-1]] = mask

@@ -94,6 +94,36 @@ def recording(conditions: list[Condition]) -> Iterator[None]:
         _RECORD.reset(token)
 
 
+_FACTS: ContextVar[tuple[Condition, ...]] = ContextVar("facts", default=())
+
+
+@contextmanager
+def facts(conditions: Iterable[Condition]) -> Iterator[None]:
+    """Take conditions for granted within, in `surely_equal` and `one_or_equal`."""
+    token = _FACTS.set(tuple(conditions))
+    try:
+        yield
+    finally:
+        _FACTS.reset(token)
+
+
+def surely_equal(a: int | Expr, b: int | Expr) -> bool:
+    """Whether two sizes are equal at all sizes of their symbols at which the facts hold; False where that is not known."""
+    return a == b or any(len(c) == 1 and _equates(c[0], a, b) for c in _FACTS.get())
+
+
+def one_or_equal(a: int | Expr, b: int | Expr) -> bool:
+    """Whether a is 1 or b wherever the facts hold; False where that is not known."""
+    return a == 1 or surely_equal(a, b) or any(
+        c and all(_equates(r, a, 1) or r.word == "==" and (r.left == a and surely_equal(r.right, b) or
+                                                     r.right == a and surely_equal(r.left, b)) for r in c)
+        for c in _FACTS.get())
+
+
+def _equates(relation: Relation, a: int | Expr, b: int | Expr) -> bool:
+    return relation.word == "==" and (relation.left, relation.right) in ((a, b), (b, a))
+
+
 def assumed(*relations: tuple[int | Expr, str, int | Expr]) -> bool:
     """False where none of these relations can hold. What is open is assumed to hold, and recorded as a Condition."""
     opened = []

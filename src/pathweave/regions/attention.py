@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..layers import kind_of
+from ..net.conditions import one_or_equal, surely_equal
 from ..net.dim import Expr
 from ..net.net import Layer, Net
 from . import Region, region_name
@@ -67,7 +68,7 @@ class _Walk:
             return None
         for x, c in (layer.inputs[:2], layer.inputs[1::-1] if layer.kind == "mul" else layer.inputs[:2]):
             factor = self.number(c)
-            if factor is not None and self.shape(x) == self.shape(layer.outputs[0]):
+            if factor is not None and _same(self.shape(x), self.shape(layer.outputs[0])):
                 factor = factor if layer.kind == "mul" else 1 / factor if factor else np.inf
                 return (x, factor) if np.isfinite(factor) and factor else None
         return None
@@ -105,12 +106,12 @@ class _Walk:
             return None
         batch, heads, rows, columns = old
         if before.kind == "transpose" and tuple(before.attrs["perm"]) == (0, 2, 1) and first.kind == "reshape" and \
-                flat == (batch * heads, rows, columns) and new == (batch, heads, columns, rows):
+                _same(flat, (batch * heads, rows, columns)) and _same(new, (batch, heads, columns, rows)):
             perm = tuple((0, 1, 3, 2)[a] for a in now.perm)
             return replace(now, value=first.inputs[0], perm=perm, members=(first, before, *more))
         if repeats and now.repeats == 1 and before.kind == "expand" and first.kind in ("unsqueeze", "reshape") and \
-                len(wide) == 5 and flat == (batch, heads, 1, rows, columns) and \
-                wide == (batch, heads, wide[2], rows, columns) and new == (batch, heads * wide[2], rows, columns):
+                len(wide) == 5 and isinstance(wide[2], int) and _same(flat, (batch, heads, 1, rows, columns)) and \
+                _same(wide, (batch, heads, wide[2], rows, columns)) and _same(new, (batch, heads * wide[2], rows, columns)):
             return replace(now, value=first.inputs[0], repeats=wide[2], members=(first, before, *more))
         return None
 
@@ -144,7 +145,7 @@ def _region(walk: _Walk, softmax: Layer) -> Region | None:
         return None
     q, k, v = operands
     y = walk.shape(last.outputs[0])
-    if y != (*scores[:3], walk.shape(last.inputs[1])[3]):
+    if not _same(y, (*scores[:3], walk.shape(last.inputs[1])[3])):
         return None
     behind = walk.only_user(last.outputs[0])
     swap = behind is not None and behind.kind == "transpose" and not behind.epilogue and \
@@ -154,7 +155,7 @@ def _region(walk: _Walk, softmax: Layer) -> Region | None:
         members.append(behind)
     place = {layer.name: i for i, layer in enumerate(walk.net.layers)}
     members.sort(key=lambda layer: place[layer.name])
-    attrs: dict[str, Any] = {"scale": scale * q.scale * k.scale, "guard": "nan" if guarded else "none",
+    attrs: dict[str, Any] = {"scale": scale * q.scale * k.scale, "guard": "nan" if guarded else "none", "padded": 0,
              "inside": (_ROWS[q.perm], _TRANSPOSED[k.perm], _ROWS[v.perm], int(swap))}
     if mask and _is_causal(walk, mask, scores):
         mask, attrs["causal"] = "", 1
@@ -187,8 +188,8 @@ def _scores(walk: _Walk, value: str) -> tuple[Layer, list[Layer], float, str] | 
     if layer.kind == "add" and not layer.epilogue:
         for x, m in (layer.inputs[:2], layer.inputs[1::-1]):
             shape = walk.shape(m)
-            if walk.shape(x) == scores and shape and shape[-1] == scores[3] and walk.inner(x) and _is_f32(walk, m) and \
-                    _leads_to_product(walk, x):
+            if _same(walk.shape(x), scores) and shape and one_or_equal(shape[-1], scores[3]) and walk.inner(x) and \
+                    _is_f32(walk, m) and _leads_to_product(walk, x):
                 value, mask = x, m
                 between.append(layer)
                 break
@@ -196,7 +197,7 @@ def _scores(walk: _Walk, value: str) -> tuple[Layer, list[Layer], float, str] | 
             return None
     elif layer.kind == "where" and not layer.epilogue and walk.number(layer.inputs[2]) == -np.inf:
         shape = walk.shape(layer.inputs[0])
-        if walk.shape(layer.inputs[1]) != scores or not shape or shape[-1] != scores[3] or \
+        if not _same(walk.shape(layer.inputs[1]), scores) or not shape or not one_or_equal(shape[-1], scores[3]) or \
                 layer.inputs[0] in walk.net.constants or walk.net.specs[layer.inputs[0]].dtype != "bool":
             return None
         value, mask = layer.inputs[1], layer.inputs[0]
@@ -212,10 +213,15 @@ def _scores(walk: _Walk, value: str) -> tuple[Layer, list[Layer], float, str] | 
     if layer is None or layer.kind != "matmul" or walk.only_user(value) is None or layer.epilogue.act:
         return None
     if layer.epilogue.add:
-        if mask or scale != 1 or walk.shape(layer.inputs[-1]) != scores:
+        if mask or scale != 1 or not _same(walk.shape(layer.inputs[-1]), scores):
             return None
         mask = layer.inputs[-1]
     return layer, between, scale, mask
+
+
+def _same(a: Shape, b: Shape) -> bool:
+    """Whether two shapes are known to be equal."""
+    return len(a) == len(b) and all(map(surely_equal, a, b))
 
 
 def _leads_to_product(walk: _Walk, value: str) -> bool:
@@ -235,7 +241,7 @@ def _operands(walk: _Walk, product: Layer, last: Layer, scores: Shape) -> tuple[
     """Queries, keys and values in orders that the layer takes; keys and values have as many heads as each other."""
     if product.inputs[0] == product.inputs[1] or any(len(walk.shape(x)) != 4 for x in (*product.inputs[:2], last.inputs[1])):
         return None
-    if any(walk.shape(x)[:2] != scores[:2] for x in (*product.inputs[:2], last.inputs[1])):
+    if not all(_same(walk.shape(x)[:2], scores[:2]) for x in (*product.inputs[:2], last.inputs[1])):
         return None
     q = walk.operand(product.inputs[0], _ROWS, True, False)
     for repeats in (True, False):

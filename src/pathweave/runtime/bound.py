@@ -13,6 +13,7 @@ from ..layers.problems import problem_of
 from ..locks import cached_property
 from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
+from ..net.conditions import facts
 from ..net.format import Format, physical_shape, plain_format, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
@@ -188,7 +189,8 @@ class BoundNet:
         found = regions.find(self.net)
         if self.opened is None or not found:
             return found
-        everywhere = regions.find(self.opened.net)
+        with facts(self.opened.conditions):
+            everywhere = regions.find(self.opened.net)
         return {name: r for name, r in found.items() if everywhere.get(name) == r}
 
     def fused(self, names: Iterable[str]) -> BoundNet:

@@ -26,7 +26,12 @@ def _attention(g, case, a, names):
         scores = g.node("Mul", [g.node("Tanh", [g.node("Div", [scores, cap])[0]])[0], cap])[0]
     capped, position = scores, g.array(np.arange(t).reshape(1, 1, 1, t))
     seen = [g.array(np.ones((1, 1, 1, 1)), bool)]
-    if mask:
+    if mask and not a["padded"]:
+        if case.inputs[3].dtype == "bool":
+            seen.append(mask)
+        else:
+            scores = g.node("Add", [scores, mask])[0]
+    elif mask:
         missing = [0] * (2 * case.inputs[3].rank - 1) + [t - case.inputs[3].shape[-1]]
         if case.inputs[3].dtype == "bool":
             wide = g.node("Pad", [g.node("Cast", [mask], to=7)[0], g.array(missing), g.array(0)])[0]

@@ -59,6 +59,8 @@ CASES = [
     case("attention", *_shapes(1, 2, 9, 16, 2, 40, 16), (9, 40), constant=(3,)),
     *(case("attention", *_shapes(*_SIZES[i]), (_SIZES[i][2], _SIZES[i][5]), guard=guard) for guard in ("nan", "none")
       for i in (1, 4, 6)),
+    *(case("attention", *_shapes(*_SIZES[i]), m, padded=0, guard=guard) for guard in ("empty", "none") for i in (1, 4, 6)
+      for m in ((_SIZES[i][2], 1), _bool(1, _SIZES[i][1], 1, 1), _bool(_SIZES[i][2], _SIZES[i][5]))),
     *(case("attention", *_shapes(*_SIZES[i]), _bool(_SIZES[i][0], 1, _SIZES[i][2], 1), guard=guard)
       for guard in ("nan", "none") for i in (2, 6)),
 
