@@ -25,7 +25,8 @@ inline int32_t moved_point(const void* points, DType dtype, int64_t i, bool as_s
 // How many words, of `group` elements each, rows of `depth` elements take for a kernel, and in what steps it reads them.
 struct WordsU8 {
   int64_t words, step;
-  WordsU8(const GemmU8& kernel, int64_t depth) : words(divide_up(depth, kernel.group)), step(1) {
+  // A row without elements is one word, of zeros.
+  WordsU8(const GemmU8& kernel, int64_t depth) : words(std::max<int64_t>(1, divide_up(depth, kernel.group))), step(1) {
     if (kernel.most_step > 1) {
       const int64_t fewest = divide_up(words, kernel.most_step);
       step = divide_up(words, fewest);
