@@ -19,9 +19,9 @@ def write(path, *nodes, inputs, outputs, constants=()):
 
 
 @pytest.mark.parametrize("words, hint", [
-    (("routines", "conv"), "'conv' is no layer kind; did you mean 'conv2'?"),
-    (("routines", "--layer", "max_pool"), "--layer 'max_pool' is no layer kind; did you mean 'max_pool2'?"),
-    (("run", "DIGITS", "--random", "--routine", "conv3/direct"), "; did you mean 'conv2'?"),
+    (("routines", "conv"), "'conv' is no layer kind; did you mean 'conv3'?"),
+    (("routines", "--layer", "max_pool"), "--layer 'max_pool' is no layer kind; did you mean 'max_pool3'?"),
+    (("run", "DIGITS", "--random", "--routine", "conv4/direct"), "; did you mean 'conv3'?"),
     (("run", "DIGITS", "--random", "--routine", "cpu:f23:nhwc"), "; did you mean 'f32'?"),
     (("run", "DIGITS", "--random", "--routine", "conv2/pointwis"), "; did you mean "),
 ])

@@ -171,6 +171,10 @@ class Builder:
         self._computed[value] = self.add_constant(self.fresh(f"{value}:computed"), array)
         return self._computed[value]
 
+    def is_constant(self, value: str) -> bool:
+        """Whether a value depends on no input, however large it is."""
+        return value in self.constants or value in self._unfolded
+
     def _compute(self, value: str) -> np.ndarray | None:
         pending = [value]
         while pending:

@@ -9,9 +9,14 @@ from ..node import Node
 from ._window import Window, explicit_pads
 
 
+def _weights(n: Node) -> str:
+    """Name of the weights: a constant where they depend on no input, which refuses those that are too large."""
+    return n.const_name(1, "weights") if n.builder.is_constant(n.input(1)) else n.computed(1) or n.input(1)
+
+
 def _operands(n: Node, window: Window, x: str) -> list[str]:
     """Names of x, the weights, with a height of 1 put in where there is one spatial axis, and the bias."""
-    name = n.computed(1) or n.input(1)
+    name = _weights(n)
     if window.spatial == 1:
         w = n.builder.constants.get(name)
         name = n.emit("unsqueeze", [name], {"axes": (2,)}) if w is None else \
@@ -21,7 +26,7 @@ def _operands(n: Node, window: Window, x: str) -> list[str]:
 
 def _window(n: Node) -> Window:
     n.required(2)
-    shape = n.shape(n.computed(1) or n.input(1))
+    shape = n.shape(_weights(n))
     kernel = n.ints("kernel_shape", None) or None
     if shape is None:
         if kernel is None:
@@ -106,7 +111,7 @@ def _with_output_shape(n: Node, window: Window, inputs, attrs, target, output_pa
 def deform_conv(n: Node) -> None:
     """Convolution with taps that are moved."""
     n.required(3)
-    x, w = n.input(0), n.computed(1) or n.input(1)
+    x, w = n.input(0), _weights(n)
     if n.rank(x) != 4:
         n.unsupported(f"it has {n.rank(x) - 2} spatial axes; only two are supported")
     kernel, own = n.ints("kernel_shape", None), (n.shape(w) or (None,) * 4)[2:]
