@@ -111,7 +111,6 @@ class BitCast(LayerKind):
     name = "bit_cast"
     attributes = {"source": None, "dtype": None}
     elementwise = True
-    exact = True
     per_element = 0
     outline = same_outline
 
