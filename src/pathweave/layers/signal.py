@@ -55,7 +55,16 @@ def _pairs(z: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.stack([z.real, z.imag], -1).astype(like.dtype)
 
 
-class Dft(ValueKind):
+class _Numbers(ValueKind):
+    """A kind whose value inputs are single numbers."""
+
+    name = ""
+
+    def attribute(self, name: str, array: np.ndarray) -> Any:
+        return np.asarray(array).reshape(()).item()
+
+
+class Dft(_Numbers):
     """Discrete Fourier transform along `axis` of x [..., 1 or 2], padded with zeros or cut to `length`. Source: ONNX DFT.
 
     `onesided`: of real x the first length // 2 + 1 values; with `inverse` such values become real numbers [..., 1], by default
@@ -121,7 +130,7 @@ def _fft_operations(length: int) -> int:
     return int(5 * length * math.log2(max(2, length)))
 
 
-class Stft(ValueKind):
+class Stft(_Numbers):
     """Fourier transforms of frames of x [B, L, 1 or 2], each times `window` where it is given: [B, frames, bins, 2].
 
     Frames of `length` numbers (0: that of the window, or L) begin every `step` numbers. `onesided`: the first length // 2 + 1
@@ -170,7 +179,7 @@ class Stft(ValueKind):
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         window = self._window(self.plain(inputs))
         length = self._sizes(attrs, inputs[0].shape, None if window is None else window.shape)[1]
-        return _fft_operations(length) * outputs[0].shape[0] * outputs[0].shape[1]
+        return _fft_operations(length) * outputs[0].sizes[0] * outputs[0].sizes[1]
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         window = self._window(self.plain(inputs))
@@ -186,7 +195,7 @@ class Stft(ValueKind):
         return [_pairs(np.fft.fft(framed, axis=-1)[..., :bins], x)]
 
 
-class Window(ValueKind):
+class Window(_Numbers):
     """`size` numbers of a0 - a1 cos(2 pi i / n) + a2 cos(4 pi i / n), n = size where it is periodic, else size - 1, or 1 of a
     single number. `coefficients`: a0, a1, a2. Source: ONNX HannWindow, HammingWindow, BlackmanWindow."""
 
@@ -212,7 +221,7 @@ class Window(ValueKind):
         return [as_type(a0 - a1 * np.cos(angle) + a2 * np.cos(2 * angle), numpy_dtype(attrs["dtype"]))]
 
 
-class MelWeights(ValueKind):
+class MelWeights(_Numbers):
     """Weights [length // 2 + 1, bands] of the bins of a one-sided spectrum in triangular bands on the mel scale, between
     `lower` and `upper` hertz at `rate` numbers a second; edges are rounded down to bins. Source: ONNX MelWeightMatrix."""
 

@@ -120,8 +120,9 @@ def of_model(model: Any) -> Description:
 
 def _arguments(specs: Mapping[str, TensorSpec], symbols: set[str] | None) -> list[NodeArg]:
     """Inputs or outputs by their specs; symbols that are not among those given are unknown sizes."""
-    return [NodeArg(n, text_of(TYPES[s.dtype][1]), [d if isinstance(d, int) or symbols is None or d in symbols else None
-                                                    for d in s.shape], TYPES[s.dtype][1]) for n, s in specs.items()]
+    def dim(d: Any) -> int | str | None:
+        return d if isinstance(d, int) or isinstance(d, str) and (symbols is None or d in symbols) else None
+    return [NodeArg(n, text_of(TYPES[s.dtype][1]), list(map(dim, s.shape)), TYPES[s.dtype][1]) for n, s in specs.items()]
 
 
 def with_outputs(found: Description, model: Any) -> Description:

@@ -187,5 +187,5 @@ def at_address(address: int, number: int, shape: Sequence[int]) -> np.ndarray:
     count = math.prod(shape)
     if not count:
         return np.zeros(tuple(shape), dtype)
-    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(memory, dtype).reshape(tuple(shape))
+    memory = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(int(address))
+    return np.ctypeslib.as_array(memory).view(dtype).reshape(tuple(shape))

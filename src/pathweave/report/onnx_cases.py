@@ -49,8 +49,12 @@ class Case:
                 yield [_array(a) for a in inputs], [_array(a) for a in outputs]
             return
         for folder in sorted(glob.glob(os.path.join(self.path, "test_data_set*"))):
-            yield tuple([_array(_read(os.path.join(folder, f"{what}_{i}.pb")))
-                         for i in range(len(glob.glob(os.path.join(folder, f"{what}_*.pb"))))] for what in ("input", "output"))
+            yield _arrays(folder, "input"), _arrays(folder, "output")
+
+
+def _arrays(folder: str, what: str) -> list:
+    count = len(glob.glob(os.path.join(folder, f"{what}_*.pb")))
+    return [_array(_read(os.path.join(folder, f"{what}_{i}.pb"))) for i in range(count)]
 
 
 def _read(path: str) -> TensorProto:
