@@ -118,3 +118,41 @@ def test_what_is_put_in_the_file_s_place_after_the_check_is_not_read(tmp_path, m
     monkeypatch.setattr(external, "_open_below", fifo)
     with pytest.raises(FileFormatError, match="not a regular file"):
         load(path)
+
+
+def _large(folder, offset: int, rows: int):
+    """A model whose weights of `rows` x 1024 floats lie at an offset of a sparse file; element (r, 0) is r."""
+    model = message(_model("w.data"))
+    tensor = model.graph.initializer[0]
+    del tensor.dims[:]
+    tensor.dims.extend((rows, 1024))
+    tensor.external_data.add(key="offset", value=str(offset))
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value, value.type.tensor_type.shape.dim[1].dim_value = 1, 1024
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    with open(folder / "w.data", "wb") as f:
+        f.truncate(offset + rows * 4096)
+        for r in (0, 1, rows - 1):
+            f.seek(offset + r * 4096)
+            f.write(np.float32(r).tobytes())
+    return folder / "m.onnx"
+
+
+@pytest.mark.parametrize("offset, mapped", [(0, True), (4096, True), (4, True), (2, False)])
+def test_large_weights_are_mapped_and_not_copied(tmp_path, offset, mapped):
+    weights = load(_large(tmp_path, offset, 64)).main.constants["w"]
+    assert weights[63, 0] == 63 and weights[1, 0] == 1
+    assert (not weights.flags.writeable) == mapped
+    copy = load(tmp_path / "m.onnx", mapped=False).main.constants["w"]
+    assert copy[63, 0] == 63 and copy.flags.writeable
+
+
+def test_weights_above_2_gb_load_without_their_memory(tmp_path):
+    import resource
+    path = _large(tmp_path, 1 << 20, 600_000)  # 2.4 GB, of which three pages are there
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    weights = load(path).main.constants["w"]
+    assert weights.nbytes > 2**31 and weights[-1, 0] == 599_999
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB

@@ -420,8 +420,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     list of layers, or a dict; a file that holds both is given once. `threads`: per call. `layouts`: of a call's
     arrays, name of an input or output -> layout; None: those in the file, else row-major; see `LoadedModel.with_layouts`.
     `states`: input -> the output whose value it gets in the next call, beside those in the file; see `LoadedModel.with_states`.
-    `options`: of an ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of a `.pw` file: `mapped=False`
-    (read a copy).
+    `options`: of an ONNX model: `shapes`, `external_root`, `default_inputs`, `narrow_double`; of both an ONNX model with
+    external data and a `.pw` file: `mapped=False` (read a copy).
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError; ShapeError for `shapes` that do not fit the model.
     """
     if isinstance(path, Model):

@@ -62,13 +62,14 @@ def recognises(head: bytes, path: Path | None = None) -> bool:
 
 def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = None,
          shapes: Mapping[str, Sequence[int | str]] | None = None, external_root: str | os.PathLike | None = None,
-         default_inputs: Sequence[str] = (), narrow_double: bool = False) -> Model:
+         default_inputs: Sequence[str] = (), narrow_double: bool = False, mapped: bool = True) -> Model:
     """Read an ONNX model from a path or from bytes.
 
     `folder`: where external weights lie; by default the path's own folder. `shapes`: input name -> shape that takes
     the place of the declared one, to free a size that was exported fixed (`{"x": ("N", 3, 224, 224)}`).
     `external_root`: another folder that external weights may come from, where links lead there. `default_inputs`: inputs
-    with a default value (initializers that are inputs, too) that the caller gives; the others are constants.
+    with a default value (initializers that are inputs, too) that the caller gives; the others are constants. `mapped` False:
+    external weights are read into memory, for files that somebody else may write to while the model lives.
     Inputs and outputs have the declared types. float16 and bfloat16 values are computed in float32, and rounded where the
     model casts; float64 values are float64, or with `narrow_double` computed in float32: `meta["converted"]` counts the
     weights, `meta["notes"]` says so in words. Raises UnsupportedOperatorError (with all operators that are not covered),
@@ -79,7 +80,7 @@ def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = N
     small, large = detach(data)
     proto = _parse(bytes(small), where, len(data))
     try:
-        external = External(base, path, None if external_root is None else Path(external_root))
+        external = External(base, path, None if external_root is None else Path(external_root), mapped)
         return _import(proto, large, external, where, shapes or {}, default_inputs, narrow_double)
     except Error:
         raise

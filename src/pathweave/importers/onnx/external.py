@@ -1,7 +1,8 @@
-"""External data: which files a model's weights may come from, and reading them through the descriptor that was checked."""
+"""External data: which files a model's weights may come from, and mapping them through the descriptor that was checked."""
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 
 from ...errors import FileFormatError
 
+#: A tensor of fewer bytes is read: a map takes a page at least.
+MAPPED_BYTES = 64 << 10
+
 
 class External:
     """Where a model's external data may lie.
@@ -18,11 +22,13 @@ class External:
     `folder`: the model's own folder, None for a model without one. `model`: the model's path. `root`: a folder that the
     user names as well. A file is read where its path, links resolved, is inside `folder` or `root`; or where a link inside
     `folder` leads into the very folder that the model's own link leads to, as in the cache of Hugging Face
-    (`snapshots/R/model.onnx_data -> ../../blobs/...`).
+    (`snapshots/R/model.onnx_data -> ../../blobs/...`). Each file is mapped once, for as long as an array shows a part of it,
+    unless `mapped` is False: then arrays are copies, which a file that is written to does not change.
     """
 
-    def __init__(self, folder: Path | None, model: Path | None = None, root: Path | None = None):
-        self.folder, self.model, self.root = folder, model, root
+    def __init__(self, folder: Path | None, model: Path | None = None, root: Path | None = None, mapped: bool = True):
+        self.folder, self.model, self.root, self.mapped = folder, model, root, mapped
+        self._maps: dict[tuple[int, ...], mmap.mmap] = {}
 
     def read(self, entries: dict[str, str], stored: np.dtype, nbytes: int, where: str) -> np.ndarray:
         """`nbytes` of elements `stored` from the file that `entries` (location, offset, length) name.
@@ -46,12 +52,22 @@ class External:
                                           f"{location} ({size} bytes); the file is truncated or belongs to another model")
                 if nbytes == 0:
                     return np.empty(0, stored)
-                array = np.fromfile(file, stored, count=nbytes // stored.itemsize, offset=offset)
-        except OSError as e:
-            raise FileFormatError(f"{where}: external data: {location} cannot be read: {e.strerror or e}") from e
+                count = nbytes // stored.itemsize
+                if self.mapped and nbytes >= MAPPED_BYTES and offset % stored.itemsize == 0:
+                    return np.frombuffer(self._map(file), stored, count, offset)
+                array = np.fromfile(file, stored, count=count, offset=offset)
+        except (OSError, ValueError) as e:
+            raise FileFormatError(f"{where}: external data: {location} cannot be read: {getattr(e, 'strerror', 0) or e}") from e
         if array.nbytes != nbytes:
             raise FileFormatError(f"{where}: external data: {location} became shorter while it was read")
         return array
+
+    def _map(self, file: BinaryIO) -> mmap.mmap:
+        info = os.fstat(file.fileno())
+        key = info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+        if key not in self._maps:
+            self._maps[key] = mmap.mmap(file.fileno(), info.st_size, access=mmap.ACCESS_READ)
+        return self._maps[key]
 
     def _open(self, location: str, where: str) -> BinaryIO:
         folder = self.folder
