@@ -58,6 +58,8 @@ def test_operator_at_other_sizes(case):
             given = {n: _resized(a, old, new) for n, a in feeds.items()}
             if case.op == "ReduceMean" and new == 0:  # of nothing: NaN, as onnx.reference says; ONNX Runtime gives 0
                 continue
+            if case.op == "Unique" and new == 0:  # ONNX Runtime ends the process
+                continue
             try:
                 expected = reference.run(None, given)
             except Exception:  # noqa: S112, BLE001  sizes that do not fit: ONNX Runtime's own exceptions
