@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx_history_more import MORE
+from onnx_history_node import I64, Example, Maker, numbers, signed
 
 from pathweave.importers.onnx import operators
 from pathweave.importers.onnx.bodies import has_body
@@ -22,12 +24,7 @@ OUT_OF_SCOPE = {
     "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "ImageDecoder",
 }
 #: Operators of tensors that are not taken.
-NOT_TAKEN = {
-    "Col2Im", "ConvInteger", "CumProd", "CumSum", "DFT", "DeformConv", "DequantizeLinear", "Einsum", "EyeLike", "GRU",
-    "GridSample", "LSTM", "LpNormalization", "MatMulInteger", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "NonMaxSuppression",
-    "OneHot", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "RNN", "ReverseSequence", "RoiAlign", "STFT", "Scatter",
-    "ScatterElements", "ScatterND", "TensorScatter", "Trilu", "Unique",
-}
+NOT_TAKEN: set[str] = set()
 
 
 @cache
@@ -43,17 +40,6 @@ def history() -> dict[str, list[int]]:
 def taken(name: str, version: int) -> bool:
     """Whether the importer has an operator, or takes it by ONNX's own function of others."""
     return name in operators() or has_body(name, version, "")
-
-
-class Example(NamedTuple):
-    """A node of an operator at an opset. `inputs`: arrays, None for one that is absent. `constant`: which are initializers.
-    `expected`: its results, None where another engine tells them."""
-
-    inputs: list
-    attributes: dict[str, Any] = {}
-    outputs: int = 1
-    constant: tuple[int, ...] = ()
-    expected: Any = None
 
 
 def model_of(name: str, version: int, example: Example) -> onnx.ModelProto:
@@ -74,35 +60,18 @@ def model_of(name: str, version: int, example: Example) -> onnx.ModelProto:
     return model
 
 
-def _numbers(dtype: Any, shape: tuple[int, ...] = (2, 3, 4), low: float = 1, high: float = 5) -> np.ndarray:
-    """Different small numbers, as every element type has them."""
-    count = int(np.prod(shape))
-    return (low + (np.arange(count) * 7 % 13) / 13 * (high - low)).reshape(shape).astype(dtype)
-
-
-def _signed(dtype: Any, shape: tuple[int, ...] = (2, 3, 4)) -> np.ndarray:
-    dtype = np.dtype(dtype)
-    if dtype.kind in "ub":
-        return _numbers(dtype, shape, 0, 5)
-    return _numbers(dtype, shape, -4, 4)
-
-
-_I64 = np.int64
-_Maker = Callable[[int, Any], Example]
-
-
-def _unary(low: float = 1, high: float = 5, **attributes: Any) -> _Maker:
-    return lambda version, t: Example([_numbers(t, (2, 3, 4), low, high)], dict(attributes))
+def _unary(low: float = 1, high: float = 5, **attributes: Any) -> Maker:
+    return lambda version, t: Example([numbers(t, (2, 3, 4), low, high)], dict(attributes))
 
 
 def _any(version: int, t: Any) -> Example:
-    return Example([_signed(t)])
+    return Example([signed(t)])
 
 
 def _binary(version: int, t: Any) -> Example:
     if version < 7:
-        return Example([_numbers(t), _numbers(t, (3,))], {"broadcast": 1, "axis": 1})
-    return Example([_numbers(t), _numbers(t, (3, 1))])
+        return Example([numbers(t), numbers(t, (3,))], {"broadcast": 1, "axis": 1})
+    return Example([numbers(t), numbers(t, (3, 1))])
 
 
 def _logic(version: int, t: Any) -> Example:
@@ -111,78 +80,78 @@ def _logic(version: int, t: Any) -> Example:
 
 
 def _several(version: int, t: Any) -> Example:
-    return Example([_numbers(t), _numbers(t, (2, 3, 4), 0, 9), _numbers(t, (2, 3, 4) if version < 8 else (4,), 2, 3)])
+    return Example([numbers(t), numbers(t, (2, 3, 4), 0, 9), numbers(t, (2, 3, 4) if version < 8 else (4,), 2, 3)])
 
 
-def _image(**attributes: Any) -> _Maker:
-    return lambda version, t: Example([_numbers(t, (1, 4, 6, 6))], dict(attributes))
+def _image(**attributes: Any) -> Maker:
+    return lambda version, t: Example([numbers(t, (1, 4, 6, 6))], dict(attributes))
 
 
 def _reduce(version: int, t: Any) -> Example:
     as_input = version >= (13 if t == "sum" else 18)
-    return Example([_numbers(t), np.array([1])] if as_input else [_numbers(t)], {} if as_input else {"axes": [1]})
+    return Example([numbers(t), np.array([1])] if as_input else [numbers(t)], {} if as_input else {"axes": [1]})
 
 
 def _reduce_sum(version: int, t: Any) -> Example:
-    return Example([_numbers(t), np.array([1])]) if version >= 13 else Example([_numbers(t)], {"axes": [1]})
+    return Example([numbers(t), np.array([1])]) if version >= 13 else Example([numbers(t)], {"axes": [1]})
 
 
-def _axes(axes: list[int], shape: tuple[int, ...]) -> _Maker:
+def _axes(axes: list[int], shape: tuple[int, ...]) -> Maker:
     def make(version: int, t: Any) -> Example:
-        x = _signed(t, shape)
+        x = signed(t, shape)
         return Example([x, np.array(axes)]) if version >= 13 else Example([x], {"axes": axes})
     return make
 
 
 def _reshape(version: int, t: Any) -> Example:
-    return Example([_signed(t), np.array([0, -1])]) if version >= 5 else Example([_signed(t)], {"shape": [0, -1]})
+    return Example([signed(t), np.array([0, -1])]) if version >= 5 else Example([signed(t)], {"shape": [0, -1]})
 
 
 def _batch_norm(version: int, t: Any) -> Example:
-    stats = [_numbers(t, (3,), 1, 2 + i) for i in range(4)]
+    stats = [numbers(t, (3,), 1, 2 + i) for i in range(4)]
     attributes = {"is_test": 1} if version < 7 else {}
-    return Example([_numbers(t), *stats], {**attributes, **({"consumed_inputs": [0, 0, 0, 1, 1]} if version < 6 else {})})
+    return Example([numbers(t), *stats], {**attributes, **({"consumed_inputs": [0, 0, 0, 1, 1]} if version < 6 else {})})
 
 
 def _cast(version: int, t: Any) -> Example:
-    x = _signed(t)
+    x = signed(t)
     return Example([x], {"to": "INT32" if version < 6 else TensorProto.INT32}, expected=[x.astype(np.int32)])
 
 
 def _selu(version: int, t: Any) -> Example:
     if version >= 6:
         return _any(version, t)
-    x = _signed(t)
+    x = signed(t)
     return Example([x], expected=[np.where(x > 0, 1.0507 * x, 1.0507 * 1.6732 * np.expm1(x)).astype(t)])
 
 
 def _clip(version: int, t: Any) -> Example:
     if version < 11:
-        return Example([_numbers(t)], {"min": 2.0, "max": 4.0})
-    return Example([_numbers(t), np.array(2, t), np.array(4, t)])
+        return Example([numbers(t)], {"min": 2.0, "max": 4.0})
+    return Example([numbers(t), np.array(2, t), np.array(4, t)])
 
 
 def _dropout(version: int, t: Any) -> Example:
-    return Example([_signed(t)], {"is_test": 1} if version < 7 else {})
+    return Example([signed(t)], {"is_test": 1} if version < 7 else {})
 
 
 def _gemm(version: int, t: Any) -> Example:
-    return Example([_numbers(t, (2, 3)), _numbers(t, (3, 4)), _numbers(t, (4,))], {"broadcast": 1} if version < 7 else {})
+    return Example([numbers(t, (2, 3)), numbers(t, (3, 4)), numbers(t, (4,))], {"broadcast": 1} if version < 7 else {})
 
 
 def _pad(version: int, t: Any) -> Example:
-    x = _signed(t, (2, 3))
+    x = signed(t, (2, 3))
     if version < 11:
         return Example([x], {"paddings" if version < 2 else "pads": [0, 1, 2, 0], "value": 1.5})
     return Example([x, np.array([0, 1, 2, 0]), np.array(1, t)])
 
 
 def _prelu(version: int, t: Any) -> Example:
-    return Example([_signed(t), _numbers(t, (3,) if version < 7 else (3, 1), 1, 3)])
+    return Example([signed(t), numbers(t, (3,) if version < 7 else (3, 1), 1, 3)])
 
 
 def _resize(version: int, t: Any) -> Example:
-    x, scales = _numbers(t, (1, 2, 3, 4)), np.array([1, 1, 2, 2], np.float32)
+    x, scales = numbers(t, (1, 2, 3, 4)), np.array([1, 1, 2, 2], np.float32)
     attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     if version < 11:
         return Example([x, scales], {"mode": "nearest"})
@@ -190,33 +159,33 @@ def _resize(version: int, t: Any) -> Example:
 
 
 def _slice(version: int, t: Any) -> Example:
-    x = _signed(t)
+    x = signed(t)
     if version < 10:
         return Example([x], {"starts": [0, 1], "ends": [2, -1], "axes": [1, 2]})
     return Example([x, np.array([0, 1]), np.array([2, -1]), np.array([1, 2])])
 
 
 def _split(version: int, t: Any) -> Example:
-    x, sizes = _signed(t, (2, 6)), [2, 4]
+    x, sizes = signed(t, (2, 6)), [2, 4]
     if version < 2 or version >= 13:
-        return Example([x, np.array(sizes, t if version < 2 else _I64)], {"axis": 1}, 2)
+        return Example([x, np.array(sizes, t if version < 2 else I64)], {"axis": 1}, 2)
     return Example([x], {"axis": 1, "split": sizes}, 2)
 
 
 def _tile(version: int, t: Any) -> Example:
     if version < 6:
-        x = _signed(t)
+        x = signed(t)
         return Example([x, np.array(2, t), np.array(1, t)], constant=(2,), expected=[np.concatenate([x, x], 1)])
-    return Example([_signed(t), np.array([1, 2, 1])])
+    return Example([signed(t), np.array([1, 2, 1])])
 
 
 def _top_k(version: int, t: Any) -> Example:
-    x = _numbers(t, (2, 9))
+    x = numbers(t, (2, 9))
     return Example([x], {"k": 3}, 2) if version < 10 else Example([x, np.array([3])], {}, 2)
 
 
 def _upsample(version: int, t: Any) -> Example:
-    x = _numbers(t, (1, 2, 3, 4))
+    x = numbers(t, (1, 2, 3, 4))
     expected = [x.repeat(2, 2).repeat(3, 3)]
     if version < 7:
         return Example([x], {"height_scale": 2.0, "width_scale": 3.0, "mode": "nearest"}, expected=expected)
@@ -226,12 +195,12 @@ def _upsample(version: int, t: Any) -> Example:
 
 
 def _constant(version: int, t: Any) -> Example:
-    x = _signed(t)
+    x = signed(t)
     return Example([], {"value": numpy_helper.from_array(x)}, expected=[x])
 
 
 def _group_norm(version: int, t: Any) -> Example:
-    return Example([_numbers(t, (2, 4, 3)), _numbers(t, (4,)), _numbers(t, (4,))], {"num_groups": 2})
+    return Example([numbers(t, (2, 4, 3)), numbers(t, (4,)), numbers(t, (4,))], {"num_groups": 2})
 
 
 def _scan(version: int, t: Any) -> Example:
@@ -242,7 +211,7 @@ def _scan(version: int, t: Any) -> Example:
     nodes = [helper.make_node("Or" if truth else "Add", ["s", "v"], ["a"]), helper.make_node("Identity", ["a"], ["b"])]
     states = [[value(n, element, [3]) for n in names] for names in ("sv", "ab")]
     body = helper.make_graph(nodes, "body", *states)
-    start, x = np.zeros(3, t), _numbers(t, (4, 3))
+    start, x = np.zeros(3, t), numbers(t, (4, 3))
     inputs = [None, start[None], x[None]] if version < 9 else [start, x]
     total = np.logical_or.accumulate(x) if truth else np.cumsum(x, 0, dtype=t)
     expected = [total[-1], total] if version >= 9 else [total[-1][None], total[None]]
@@ -257,12 +226,12 @@ def _loop(version: int, t: Any) -> Example:
         [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Or" if truth else "Add", ["v", "v"], ["w"])], "body",
         [value("i", TensorProto.INT64, []), value("c", TensorProto.BOOL, []), value("v", element, [3])],
         [value("d", TensorProto.BOOL, []), value("w", element, [3])])
-    x = _numbers(t, (3,))
+    x = numbers(t, (3,))
     return Example([np.array(3), np.array(True), x], {"body": body}, expected=[x if truth else x * np.array(8, t)])
 
 
 def _if(version: int, t: Any) -> Example:
-    value, x = helper.make_tensor_value_info, _numbers(t, (3,))
+    value, x = helper.make_tensor_value_info, numbers(t, (3,))
     element = helper.np_dtype_to_tensor_dtype(np.dtype(t))
     graphs = {f"{name}_branch": helper.make_graph(
         [helper.make_node("Constant", [], [name], value=numpy_helper.from_array(x * np.array(n, t)))], name, [],
@@ -271,16 +240,16 @@ def _if(version: int, t: Any) -> Example:
 
 
 def _loss(version: int, t: Any) -> Example:
-    return Example([-_numbers(t, (2, 3)), np.array([1, 2])], {"reduction": "mean"})
+    return Example([-numbers(t, (2, 3)), np.array([1, 2])], {"reduction": "mean"})
 
 
 def _layer_norm(version: int, t: Any) -> Example:
-    return Example([_numbers(t), _numbers(t, (4,)), _numbers(t, (4,))])
+    return Example([numbers(t), numbers(t, (4,)), numbers(t, (4,))])
 
 
 def _grid(version: int, t: Any) -> Example:
     """Of two images: ONNX's function squeezes all axes of length 1, the batch too."""
-    return Example([_numbers(t, (2, 2, 3)), np.array([2, 1, 2, 3])], {"align_corners": 0}, constant=(1,))
+    return Example([numbers(t, (2, 2, 3)), np.array([2, 1, 2, 3])], {"align_corners": 0}, constant=(1,))
 
 
 _SHAPE = np.array([2, 3, 4])
@@ -291,49 +260,50 @@ _ONE = dict.fromkeys(
      "Tanh", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Mish", "Celu", "ThresholdedRelu", "Gelu", "Swish", "Erf",
      "Exp", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh", "Asinh", "Round", "IsNaN", "IsInf", "NonZero", "Shrink", "Flatten",
      "Transpose", "Softmax", "LogSoftmax", "Hardmax", "BitwiseNot", "ArgMax", "ArgMin"), _any)
-EXAMPLES: dict[str, _Maker] = {
+EXAMPLES: dict[str, Maker] = {
     **_ARITHMETIC, **_COMPARISONS, **_ONE, **dict.fromkeys(("And", "Or", "Xor"), _logic),
     **dict.fromkeys(("Max", "Min", "Sum", "Mean"), _several),
     **dict.fromkeys(("BitwiseAnd", "BitwiseOr", "BitwiseXor"), _binary),
     **{f"Reduce{op}": _reduce for op in ("Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp")},
-    "ReduceSum": _reduce_sum, "Mod": lambda version, t: Example([_numbers(t), _numbers(t, (3, 1))],
+    "ReduceSum": _reduce_sum, "Mod": lambda version, t: Example([numbers(t), numbers(t, (3, 1))],
                                                               {"fmod": int(np.dtype(t).kind == "f")}),
     "Log": _unary(), "Sqrt": _unary(), "Reciprocal": _unary(), "Acosh": _unary(), "Asin": _unary(0, 1), "Acos": _unary(0, 1),
-    "Atanh": _unary(0, 0.9), "BitShift": lambda version, t: Example([_numbers(t), _numbers(t)], {"direction": "LEFT"}),
-    "BitCast": lambda version, t: Example([_signed(t)], {"to": helper.np_dtype_to_tensor_dtype(np.dtype(t))},
-                                         expected=[_signed(t)]),
-    "Cast": _cast, "Selu": _selu, "CastLike": lambda version, t: Example([_numbers(t), np.zeros(1, np.int32)]), "Clip": _clip,
-    "PRelu": _prelu, "Gemm": _gemm, "MatMul": lambda version, t: Example([_numbers(t, (2, 3)), _numbers(t, (3, 4))]),
+    "Atanh": _unary(0, 0.9), "BitShift": lambda version, t: Example([numbers(t), numbers(t)], {"direction": "LEFT"}),
+    "BitCast": lambda version, t: Example([signed(t)], {"to": helper.np_dtype_to_tensor_dtype(np.dtype(t))},
+                                         expected=[signed(t)]),
+    "Cast": _cast, "Selu": _selu, "CastLike": lambda version, t: Example([numbers(t), np.zeros(1, np.int32)]), "Clip": _clip,
+    "PRelu": _prelu, "Gemm": _gemm, "MatMul": lambda version, t: Example([numbers(t, (2, 3)), numbers(t, (3, 4))]),
     "BatchNormalization": _batch_norm, "Dropout": _dropout, "LayerNormalization": _layer_norm,
-    "InstanceNormalization": lambda version, t: Example([_numbers(t), _numbers(t, (3,)), _numbers(t, (3,))]),
+    "InstanceNormalization": lambda version, t: Example([numbers(t), numbers(t, (3,)), numbers(t, (3,))]),
     "GroupNormalization": _group_norm, # onnx.reference computes it for the first N channels only
-    "LRN": lambda version, t: Example([_numbers(t, (4, 4, 3, 3))], {"size": 3}), "MeanVarianceNormalization": _image(),
-    "RMSNormalization": lambda version, t: Example([_numbers(t), _numbers(t, (4,))]),
-    "Conv": lambda version, t: Example([_numbers(t, (1, 2, 5, 5)), _numbers(t, (3, 2, 3, 3))], constant=(1,)),
-    "ConvTranspose": lambda version, t: Example([_numbers(t, (1, 2, 5, 5)), _numbers(t, (2, 3, 3, 3))], constant=(1,)),
+    "LRN": lambda version, t: Example([numbers(t, (4, 4, 3, 3))], {"size": 3}), "MeanVarianceNormalization": _image(),
+    "RMSNormalization": lambda version, t: Example([numbers(t), numbers(t, (4,))]),
+    "Conv": lambda version, t: Example([numbers(t, (1, 2, 5, 5)), numbers(t, (3, 2, 3, 3))], constant=(1,)),
+    "ConvTranspose": lambda version, t: Example([numbers(t, (1, 2, 5, 5)), numbers(t, (2, 3, 3, 3))], constant=(1,)),
     "MaxPool": _image(kernel_shape=[2, 2]), "AveragePool": _image(kernel_shape=[2, 2]), "LpPool": _image(kernel_shape=[2, 2]),
     "GlobalAveragePool": _image(), "GlobalMaxPool": _image(), "GlobalLpPool": _image(),
     "Squeeze": _axes([1], (2, 1, 3)), "Unsqueeze": _axes([0, 2], (2, 3)), "Reshape": _reshape, "Pad": _pad, "Slice": _slice,
     "Split": _split, "Tile": _tile, "TopK": _top_k, "Upsample": _upsample, "Resize": _resize, "Constant": _constant,
-    "Concat": lambda version, t: Example([_signed(t), _signed(t)], {"axis": 1}),
-    "Expand": lambda version, t: Example([_signed(t, (3, 1)), _SHAPE]),
-    "Gather": lambda version, t: Example([_signed(t), np.array([2, 0])], {"axis": 1}),
-    "GatherElements": lambda version, t: Example([_signed(t, (2, 3)), np.array([[0, 1, 0]])], {"axis": 0}),
-    "GatherND": lambda version, t: Example([_signed(t), np.array([[0, 1], [1, 2]])]),
-    "Where": lambda version, t: Example([np.arange(4) % 2 == 0, _signed(t), _signed(t)[::-1].copy()]),
-    "Compress": lambda version, t: Example([_signed(t), np.array([True, False, True])], {"axis": 1}),
+    "Concat": lambda version, t: Example([signed(t), signed(t)], {"axis": 1}),
+    "Expand": lambda version, t: Example([signed(t, (3, 1)), _SHAPE]),
+    "Gather": lambda version, t: Example([signed(t), np.array([2, 0])], {"axis": 1}),
+    "GatherElements": lambda version, t: Example([signed(t, (2, 3)), np.array([[0, 1, 0]])], {"axis": 0}),
+    "GatherND": lambda version, t: Example([signed(t), np.array([[0, 1], [1, 2]])]),
+    "Where": lambda version, t: Example([np.arange(4) % 2 == 0, signed(t), signed(t)[::-1].copy()]),
+    "Compress": lambda version, t: Example([signed(t), np.array([True, False, True])], {"axis": 1}),
     "DepthToSpace": _image(blocksize=2), "SpaceToDepth": _image(blocksize=2),
     "ConstantOfShape": lambda version, t: Example([_SHAPE], {"value": numpy_helper.from_array(np.array([2], t))},
                                                   expected=[np.full(_SHAPE, 2, t)]),
     "Range": lambda version, t: Example([np.array(v, t) for v in (1, 9, 2)]),
-    "Det": lambda version, t: Example([_numbers(t, (2, 3, 3))]), "If": _if, "Loop": _loop, "Scan": _scan,
-    "SwiGLU": lambda version, t: Example([_numbers(t), _numbers(t)]),
+    "Det": lambda version, t: Example([numbers(t, (2, 3, 3))]), "If": _if, "Loop": _loop, "Scan": _scan,
+    "SwiGLU": lambda version, t: Example([numbers(t), numbers(t)]),
     "NegativeLogLikelihoodLoss": _loss, "SoftmaxCrossEntropyLoss": _loss,
-    "CenterCropPad": lambda version, t: Example([_signed(t, (4, 5)), np.array([2, 7])]),
+    "CenterCropPad": lambda version, t: Example([signed(t, (4, 5)), np.array([2, 7])]),
     "AffineGrid": _grid,
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"),
                     lambda version, t: Example([np.array(8, t)])),
 }
+EXAMPLES |= MORE
 #: Operators taken by ONNX's function of others whose nodes ONNX's own cases show in all their versions.
 SHOWN = {"Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding", "DynamicQuantizeLinear"}
 

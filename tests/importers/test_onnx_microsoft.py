@@ -17,6 +17,7 @@ CASES = {
     "ExpandDims": [([X, np.array(2, np.int32)], {}), ([X, np.array(-1, np.int32)], {})],
     "Range": [([np.float32(1), np.float32(7), np.float32(2)], {})],
     "GatherND": [([X, np.array([[0, 1], [1, 2]], I64)], {})],
+    "TransposeMatMul": [([X, X], {"transB": 1}), ([X, X], {"transA": 1, "alpha": 0.5})],
     "BiasSoftmax": [([X, X[:1, :1]], {"axis": 3, "is_inner_broadcast": 1}), ([X, X[:1]], {"axis": 2, "is_inner_broadcast": 1})],
 }
 

@@ -56,7 +56,7 @@ def test_shape_rule_equals_meaning(case):
 
 
 def test_every_kind_has_cases():
-    assert {c.kind for c in CASES} == set(kinds())
+    assert {c.kind for c in CASES} == {name for name, kind in kinds().items() if not kind.refuses}
 
 
 def test_every_kind_is_compared_with_something():

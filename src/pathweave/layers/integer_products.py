@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, ShapeError
-from ..net.conditions import equal
+from ..net.conditions import assumed, equal
 from ..net.dim import Expr
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
@@ -60,6 +60,15 @@ def _whole(dims: Sequence[int | Expr], target: Sequence[int | Expr], last: int) 
     return same_shape(dims[front:], end[front:]) and (ones or same_shape(dims[:front], end[:front]))
 
 
+def _one_or_whole(dims: Sequence[int | Expr], target: Sequence[int | Expr]) -> bool:
+    """Whether a shape holds one number, or is the end of the target as `_whole` has it; what is open is assumed to be so."""
+    if len(dims) > len(target):
+        return False
+    if any(isinstance(d, Expr) for d in dims):
+        return all(assumed((d, "==", 1), (d, "==", e)) for d, e in zip(dims, target[len(target) - len(dims):]))
+    return all(d == 1 for d in dims) or _whole(dims, target, 2)
+
+
 def _result(sums: np.ndarray, dtype: str, scale: np.ndarray | None, zero: np.ndarray | None) -> np.ndarray:
     """What becomes of exact sums, in float64; `scale` broadcasts to them."""
     exact = np.asarray(sums).astype(np.int64).astype(np.int32)
@@ -95,7 +104,7 @@ class MatMulInteger(Product):
             dims = list(x.dims)
             if x.rank > 1:
                 dims[column] = 1
-            if point is not None and not (point.rank == 0 or x.rank > 1 and _whole(point.dims, dims, 2)):
+            if point is not None and not _one_or_whole(point.dims, dims if x.rank > 1 else [1]):
                 raise ShapeError(f"{what}_zero is {point}, {what} is {x}: expected a scalar, or one number for each "
                                  f"{'row' if what == 'a' else 'column'}")
         (y,) = MatMul().infer({}, [TensorSpec("f32", a.dims), TensorSpec("f32", b.dims)])
