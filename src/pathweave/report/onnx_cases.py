@@ -49,8 +49,12 @@ class Case:
                 yield [_array(a) for a in inputs], [_array(a) for a in outputs]
             return
         for folder in sorted(glob.glob(os.path.join(self.path, "test_data_set*"))):
-            yield tuple([_array(_read(os.path.join(folder, f"{what}_{i}.pb")))
-                         for i in range(len(glob.glob(os.path.join(folder, f"{what}_*.pb"))))] for what in ("input", "output"))
+            yield _stored(folder, "input"), _stored(folder, "output")
+
+
+def _stored(folder: str, what: str) -> list:
+    return [_array(_read(os.path.join(folder, f"{what}_{i}.pb")))
+            for i in range(len(glob.glob(os.path.join(folder, f"{what}_*.pb"))))]
 
 
 def _read(path: str) -> TensorProto:
