@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..net.net import TensorSpec
+from ..net.net import Dim, TensorSpec
 
 #: Element type of pathweave -> (name, number of ONNX). Source: onnx.proto, TensorProto.DataType; ONNX Runtime's texts of types.
 TYPES = {"f32": ("float", 1), "u8": ("uint8", 2), "i8": ("int8", 3), "u16": ("uint16", 4), "i16": ("int16", 5),
@@ -120,8 +120,12 @@ def of_model(model: Any) -> Description:
 
 def _arguments(specs: Mapping[str, TensorSpec], symbols: set[str] | None) -> list[NodeArg]:
     """Inputs or outputs by their specs; symbols that are not among those given are unknown sizes."""
-    return [NodeArg(n, text_of(TYPES[s.dtype][1]), [d if isinstance(d, int) or symbols is None or d in symbols else None
-                                                    for d in s.shape], TYPES[s.dtype][1]) for n, s in specs.items()]
+    return [NodeArg(n, text_of(TYPES[s.dtype][1]), [_size(d, symbols) for d in s.shape], TYPES[s.dtype][1])
+            for n, s in specs.items()]
+
+
+def _size(size: Dim, symbols: set[str] | None) -> int | str | None:
+    return size if isinstance(size, int) or isinstance(size, str) and (symbols is None or size in symbols) else None
 
 
 def with_outputs(found: Description, model: Any) -> Description:

@@ -188,4 +188,4 @@ def at_address(address: int, number: int, shape: Sequence[int]) -> np.ndarray:
     if not count:
         return np.zeros(tuple(shape), dtype)
     memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(memory, dtype).reshape(tuple(shape))
+    return np.frombuffer(memoryview(memory), dtype).reshape(tuple(shape))
