@@ -170,7 +170,7 @@ class Stft(ValueKind):
     def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         window = self._window(self.plain(inputs))
         length = self._sizes(attrs, inputs[0].shape, None if window is None else window.shape)[1]
-        return _fft_operations(length) * outputs[0].shape[0] * outputs[0].shape[1]
+        return _fft_operations(length) * outputs[0].sizes[0] * outputs[0].sizes[1]
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         window = self._window(self.plain(inputs))
