@@ -417,6 +417,17 @@ class Node:
                              f"run time; export the model with these sizes fixed, or load it with shapes={{...}}")
         return len(shape)
 
+    def size(self, value: str, axis: int) -> int | None:
+        """Size of a value along an axis, counted from the front; None where it depends on the model's inputs. Raises ModelError
+        for an axis that the value does not have."""
+        shape = self.builder.shape(value)
+        if shape is None:
+            return None
+        if axis >= len(shape):
+            raise ModelError(f"{value!r} has the shape {['?' if d is None else d for d in shape]}: expected at least "
+                             f"{counted(axis + 1, 'axis', 'axes')}")
+        return shape[axis]
+
     def axis(self, axis: int, rank: int) -> int:
         """An axis counted from the front. Raises ModelError when it is out of range."""
         if not -rank <= axis < rank:

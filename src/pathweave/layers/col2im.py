@@ -90,6 +90,7 @@ class Col2Im(ValueKind):
         y = np.zeros((n, channels, *full), wide.dtype)
         for tap in np.ndindex(*block):
             at = tuple(slice(t * d, t * d + (k - 1) * s + 1, s) for t, d, k, s in zip(tap, dilation, counts, stride))
-            y[(slice(None), slice(None), *at)] += wide[(slice(None), slice(None), *tap)]
-        inner = tuple(slice(pad[i], pad[i] + d) for i, d in enumerate(image))
-        return [as_type(y[(slice(None), slice(None), *inner)], x.dtype)]
+            into, read = (slice(None), slice(None), *at), (slice(None), slice(None), *tap)
+            y[into] += wide[read]
+        inner = (slice(None), slice(None), *(slice(pad[i], pad[i] + d) for i, d in enumerate(image)))
+        return [as_type(y[inner], x.dtype)]

@@ -64,8 +64,9 @@ def _one_or_whole(dims: Sequence[int | Expr], target: Sequence[int | Expr]) -> b
     """Whether a shape holds one number, or is the end of the target as `_whole` has it; what is open is assumed to be so."""
     if len(dims) > len(target):
         return False
-    if any(isinstance(d, Expr) for d in dims):
-        return all(assumed((d, "==", 1), (d, "==", e)) for d, e in zip(dims, target[len(target) - len(dims):]))
+    if any(isinstance(d, Expr) for d in dims):  # of two axes that may be 1 both may be
+        return all(equal(d, 1) if e == 1 else assumed((d, "==", 1), (d, "==", e))
+                   for d, e in zip(dims, target[len(target) - len(dims):]))
     return all(d == 1 for d in dims) or _whole(dims, target, 2)
 
 
@@ -112,7 +113,7 @@ class MatMulInteger(Product):
             check_dtype("bias", bias, frozenset(("i32",)))
             check_shape("bias", bias, b.dims[-1:] if b.rank > 1 else (1,))
         _check_result(attrs["dtype"], scale, zero)
-        if scale is not None and not (_whole(scale.dims, y.dims, 1) or _whole(scale.dims, (*y.dims[:-1], 1), 1)):
+        if scale is not None and not _one_or_whole(scale.dims, y.dims) and not _whole(scale.dims, (*y.dims[:-1], 1), 1):
             raise ShapeError(f"scale is {scale}: expected one number, or one for each row, column or element of {y}")
         return [TensorSpec(attrs["dtype"], y.dims)]
 

@@ -41,7 +41,7 @@ def check_affine(x: TensorSpec, **parameters: TensorSpec | None) -> None:
     check_dtype("x", x, FLOATS)
     check_same_dtype(x, *parameters.values())
     for name, spec in parameters.items():
-        if spec is not None and not broadcasts_to(spec.shape, x.shape):
+        if spec is not None and not broadcasts_to(spec.dims, x.dims):
             raise ShapeError(f"{name} is {spec}: it does not broadcast to x, {x}")
 
 

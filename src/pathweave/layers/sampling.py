@@ -144,7 +144,8 @@ class GridSample(LayerKind):
             weight: Any = math.prod(taps[i][1][k] for i, k in enumerate(choice))
             inside = np.logical_and.reduce([k >= 0 for k in index])
             for image in range(x.shape[0]):
-                seen = wide[image][(slice(None), *(np.where(inside, k, 0)[image] for k in index))]
+                read = (slice(None), *(np.where(inside, k, 0)[image] for k in index))
+                seen = wide[image][read]
                 if exact:
                     y[image] = np.where(inside[image], seen, np.zeros((), wide.dtype))
                 else:
@@ -157,9 +158,9 @@ def _check_rois(x: TensorSpec, rois: TensorSpec, columns: int) -> None:
     check_dtype("x", x, FLOATS)
     check_same_dtype(x, rois)
     check_rank("rois", rois, 2)
-    if not equal(rois.shape[1], columns):
+    if not equal(rois.dims[1], columns):
         raise ShapeError(f"rois is {rois}: expected [regions, {columns}]")
-    if is_empty(x.shape[2:]):
+    if is_empty(x.dims[2:]):
         raise ShapeError(f"x is {x}: expected an image that is not empty")
 
 

@@ -216,7 +216,7 @@ class Unique(LayerKind):
         for d in x.dims if axis is None else (x.dims[axis],):
             length = length * d
 
-        def count() -> Expr:
+        def count() -> int | Expr:
             return unknown(0, highest(length))
         y = (count(),) if axis is None else (*x.dims[:axis], count(), *x.dims[axis + 1:])
         return [TensorSpec(x.dtype, y), *(TensorSpec("i64", (n,)) for n in (count(), length, count()))]

@@ -123,8 +123,8 @@ class Conv3(_Convolution):
         matrices = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
         y = np.zeros((n, groups, matrices.shape[1], math.prod(out)), np.result_type(x, w))
         for tap, at in _taps(w.shape[2:], (0,) * AXES, stride, out, dilation):
-            seen = x[(slice(None), slice(None), *at)].reshape(n, groups, c // groups, -1)
-            y += matrices[(slice(None), slice(None), slice(None), *tap)] @ seen
+            read, weights = (slice(None), slice(None), *at), (slice(None), slice(None), slice(None), *tap)
+            y += matrices[weights] @ x[read].reshape(n, groups, c // groups, -1)
         y = y.reshape(n, w.shape[0], *out)
         return [as_type(y if b is None else y + b.reshape(-1, *[1] * AXES), dtype)]
 
@@ -192,9 +192,10 @@ class ConvTranspose3(_Convolution):
         matrices = w.reshape(groups, c // groups, *w.shape[1:]).swapaxes(1, 2)
         y = np.zeros((n, outputs, *full), np.result_type(x, w))
         for tap, at in _taps(w.shape[2:], (0,) * AXES, stride, x.shape[2:], dilation):
-            product = matrices[(slice(None), slice(None), slice(None), *tap)] @ seen
-            y[(slice(None), slice(None), *at)] += product.reshape(n, outputs, *x.shape[2:])
-        y = y[(slice(None), slice(None), *(slice(pad[i], full[i] - pad[i + AXES]) for i in range(AXES)))]
+            into, weights = (slice(None), slice(None), *at), (slice(None), slice(None), slice(None), *tap)
+            y[into] += (matrices[weights] @ seen).reshape(n, outputs, *x.shape[2:])
+        inner = (slice(None), slice(None), *(slice(pad[i], full[i] - pad[i + AXES]) for i in range(AXES)))
+        y = y[inner]
         return [as_type(y if b is None else y + b.reshape(-1, *[1] * AXES), dtype)]
 
 

@@ -103,7 +103,8 @@ class MaxPoolIndices(LayerKind):
                 continue
             into = (slice(None), slice(None), *(slice(k[0], k[-1] + 1) for k in inside))
             at = [p[k] for p, k in zip(places, inside)]
-            seen = x[(slice(None), slice(None), *np.ix_(*at))]
+            read = (slice(None), slice(None), *np.ix_(*at))
+            seen = x[read]
             index = planes + sum(a.reshape([-1 if j == i else 1 for j in range(space)]) * step[i] for i, a in enumerate(at))
             old = y[into]
             better = (seen > old) | (found[into] < 0)

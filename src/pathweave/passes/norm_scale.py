@@ -87,9 +87,12 @@ def _absorbed_both(graph: Graph, layer: Layer) -> bool:
         if norm.kind in _BY_AXES and array.size > 1 and normalised_axes(
                 kind_of(norm.kind).complete(norm.attrs), spec.rank) != (1,):
             return False
-        if norm.kind in _BY_CHANNEL and not isinstance(spec.dims[1], int):
+        if norm.kind in _BY_AXES:
+            shaped = array.reshape(dims)
+        elif isinstance(channels := spec.dims[1], int):
+            shaped = np.broadcast_to(array, (channels,))
+        else:
             return False
-        shaped = array.reshape(dims) if norm.kind in _BY_AXES else np.broadcast_to(array, spec.dims[1:2])
         names.append(graph.add_constant(np.ascontiguousarray(shaped), f"{layer.outputs[0]}:parameter"))
     _replace(graph, layer, layer.inputs[0], norm, (norm.inputs[0], *names))
     return True

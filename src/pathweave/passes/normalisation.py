@@ -66,7 +66,7 @@ def _root(graph: Graph, value: str, exponent: float) -> _Root | None:
         epsilon = graph.scalar(total.inputs[number], total)
         found = _mean(graph, total.inputs[mean])
         squared = _squared(graph, found[0]) if epsilon is not None and found is not None else None
-        if squared is not None and found is not None:
+        if squared is not None and found is not None and epsilon is not None:
             return _Root(squared, found[1], float(epsilon))
     return None
 
@@ -112,8 +112,8 @@ def _attrs(root: _Root) -> dict[str, Any]:
 
 
 def _quotient(graph: Graph, layer: Layer) -> Layer | None:
-    operands = [(layer.inputs[0], layer.inputs[1], 0.5)] if layer.kind == "div" else \
-        [(*layer.inputs, -0.5), (layer.inputs[1], layer.inputs[0], -0.5)]
+    a, b = layer.inputs
+    operands = [(a, b, 0.5)] if layer.kind == "div" else [(a, b, -0.5), (b, a, -0.5)]
     for above, below, exponent in operands:
         root = _root(graph, below, exponent)
         value = seen_through(graph, above)

@@ -16,8 +16,8 @@ from . import Region, region_name
 
 Shape: TypeAlias = "tuple[int | Expr, ...]"
 #: How an operand [batch, heads, rows, columns] of the two products lies over its source, and whether heads lie inside there.
-_ROWS = {(0, 1, 2, 3): 0, (0, 2, 1, 3): 1}
-_TRANSPOSED = {(0, 1, 3, 2): 0, (0, 2, 3, 1): 1}
+_ROWS: dict[tuple[int, ...], int] = {(0, 1, 2, 3): 0, (0, 2, 1, 3): 1}
+_TRANSPOSED: dict[tuple[int, ...], int] = {(0, 1, 3, 2): 0, (0, 2, 3, 1): 1}
 #: Masks are numbers down to this, or minus infinity, where they take keys out for sure.
 _NEVER = -1e30
 
@@ -29,7 +29,7 @@ class _Operand:
     value: str
     perm: tuple[int, ...] = (0, 1, 2, 3)
     scale: float = 1.0
-    repeats: int = 1
+    repeats: int | Expr = 1
     members: tuple[Layer, ...] = ()
 
 

@@ -85,7 +85,7 @@ def to_array(tensor, external: External, where: str = "", raw: memoryview | None
 
 def _unpack(packed: np.ndarray, count: int, bits: int, signed: bool) -> np.ndarray:
     """Integers of few bits, those in the low bits of a byte first, as bytes."""
-    parts = packed[:, None] >> np.arange(0, 8, bits, np.uint8) & np.uint8(2**bits - 1)
+    parts = packed[:, None] >> np.arange(0, 8, bits, dtype=np.uint8) & np.uint8(2**bits - 1)
     numbers = parts.reshape(-1)[:count]
     half = np.int8(2**(bits - 1))
     return (numbers.astype(np.int8) ^ half) - half if signed else numbers

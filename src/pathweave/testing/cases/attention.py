@@ -37,6 +37,9 @@ _OPTIONS: list[Attrs] = [
     {"causal": 1}, {"causal": 1, "bottom": 1}, {"softcap": 2.0}, {"scale": 0.3, "causal": 1, "softcap": 5.0}, {"left": 2},
     {"left": 3, "right": 1, "bottom": 1}, {"causal": 1, "left": 4}, {"right": 0}]
 
+#: Options beside the lengths that keys have in each batch.
+_WITH_LENGTHS: list[Attrs] = [{}, {"causal": 1}, {"causal": 1, "bottom": 1}, {"left": 2, "bottom": 1}]
+
 CASES = [
     *(case("attention", *_shapes(*size)) for size in _SIZES),
     *(case("attention", *_shapes(*size), **attrs) for size in (_SIZES[i] for i in (1, 4, 6, 7)) for attrs in _OPTIONS),
@@ -46,7 +49,7 @@ CASES = [
     *(case("attention", *_shapes(*_SIZES[i], (1, 1, 1)), inside=(1, 1, 1, 1), causal=1) for i in (4, 6)),
     *(case("attention", *_shapes(*_SIZES[i]), None, _i64(_SIZES[i][0]), values=("", "", "", w), **attrs)
       for i, w in ((2, "ties"), (2, "index:6"), (5, "index:38"), (4, "index:300"))
-      for attrs in ({}, {"causal": 1}, {"causal": 1, "bottom": 1}, {"left": 2, "bottom": 1})),
+      for attrs in _WITH_LENGTHS),
     *(case("attention", *_shapes(*_SIZES[i]), None, None, _i64(n), values=("", "", "", "", w), causal=1, left=5)
       for i, n, w in ((2, 1, "ties"), (2, 2, "index:5"), (6, 1, "index:600"), (4, 1, "index:200"))),
     *(case("attention", *_shapes(*_SIZES[i]), None, None, None, (_SIZES[i][1],), causal=1) for i in (1, 4, 6)),

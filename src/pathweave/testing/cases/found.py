@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ...net.net import TensorSpec
-from .. import Case, case
+from .. import Case, Shape, case
 
 _TYPES = ("f32", "bool", "i16", "f64")
 
@@ -14,7 +15,7 @@ def _list(numbers: Sequence[int], dtype: str = "i64") -> tuple[TensorSpec, str]:
     return TensorSpec(dtype, (len(numbers),)), f"numbers:{','.join(map(str, numbers))}"
 
 
-def _found(kind: str, x: tuple[int, ...], *lists: Sequence[int] | None, index: str = "i64", **attrs: object) -> Iterator[Case]:
+def _found(kind: str, x: tuple[int, ...], *lists: Sequence[int] | None, index: str = "i64", **attrs: Any) -> Iterator[Case]:
     given = [None if numbers is None else _list(numbers, index) for numbers in lists]
     for dtype in _TYPES:
         yield case(kind, TensorSpec(dtype, x), *(g and g[0] for g in given), values=("", *(g[1] if g else "" for g in given)),
@@ -22,6 +23,8 @@ def _found(kind: str, x: tuple[int, ...], *lists: Sequence[int] | None, index: s
 
 
 def _cases() -> Iterator[Case]:
+    x: Shape
+    shape: Shape
     for x, shape, zero in (((2, 3, 4), (4, -1), 0), ((2, 3, 4), (0, 0, 2, 2), 0), ((5,), (1, 5, 1), 0), ((6,), (2, 3), 1),
                            ((40, 300), (-1, 8), 0), ((4,), (2, -1, 2), 1)):
         yield from _found("reshape", x, shape, allowzero=zero)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...net.net import TensorSpec
-from .. import Case, Shape, case
+from .. import Attrs, Case, Shape, case
 
 
 def _of(dtype: str, *shape: int) -> TensorSpec:
@@ -23,7 +23,7 @@ def _linear() -> Iterator[Case]:
     for shape, axis, block, scale in _GRANULARITIES:
         for dtype in ("u8", "i8", "i16", "u16") if scale in ((), (3, 3), (3,)) else ("u8",):
             point = _of(dtype, *scale)
-            attrs = {"axis": axis, "block": block}
+            attrs: Attrs = {"axis": axis, "block": block}
             yield case("quantize_linear", shape, scale, point, dtype=dtype, **attrs, values=("ends:-1.5,30", "positive"))
             yield case("quantize_linear", shape, scale, point, dtype=dtype, **attrs, values=("wide", "positive"),
                        constant=(1, 2))
@@ -71,7 +71,7 @@ def _matmuls() -> Iterator[Case]:
 
 
 #: Shape of the input and of the weights, attributes.
-_CONVOLUTIONS: list[tuple[Shape, Shape, dict]] = [
+_CONVOLUTIONS: list[tuple[Shape, Shape, Attrs]] = [
     ((1, 3, 9, 8), (16, 3, 3, 3), {"pad": (1, 1, 1, 1), "stride": (2, 2)}), ((2, 8, 7, 7), (12, 8, 1, 1), {}),
     ((1, 6, 8, 9), (8, 3, 3, 2), {"groups": 2, "pad": (1, 0, 1, 1)}),
     ((1, 16, 9, 9), (16, 1, 3, 3), {"groups": 16, "pad": (1,) * 4}), ((1, 5, 12, 11), (33, 5, 3, 3), {"dilation": (2, 3)}),
@@ -99,7 +99,7 @@ def _few_bits() -> Iterator[Case]:
         blocks = -(-depth // block)
         for bits in (4, 8):
             w, scale = _of("u8", n, blocks, block * bits // 8), (n, blocks)
-            attrs = {"bits": bits, "block": block, "depth": depth}
+            attrs: Attrs = {"bits": bits, "block": block, "depth": depth}
             words = ("", "", "scaled:100")
             yield case("matmul_nbits", x, w, scale, constant=(1, 2), values=words, **attrs)
             points = _of("u8", n, -(-blocks * bits // 8))

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...net.net import TensorSpec
-from .. import Case, case
+from .. import Attrs, Case, case
 
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4, "dynamic_quantize_lstm": 4}
-_BOTH = {"direction": "bidirectional"}
-_REVERSE = {"direction": "reverse"}
+_BOTH: Attrs = {"direction": "bidirectional"}
+_REVERSE: Attrs = {"direction": "reverse"}
 
 
 def _case(kind: str, steps: int, batch: int, features: int, hidden: int, given: str = "", dtype: str = "f32",

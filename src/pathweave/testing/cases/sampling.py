@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...net.net import TensorSpec
-from .. import Attrs, Shape, case
+from .. import Attrs, Case, Shape, case
 
 _MODES = [(m, p, a) for m in ("nearest", "linear", "cubic") for p in ("zeros", "border", "reflection") for a in (0, 1)]
 #: x, groups of w, w, groups of offsets, the rest.
@@ -22,7 +22,7 @@ _BLOCKS: list[tuple[Shape, Attrs]] = [
 ]
 
 
-def _deformed(x: Shape, w: Shape, bias: bool, masked: bool, constant: tuple[int, ...], attrs: Attrs):
+def _deformed(x: Shape, w: Shape, bias: bool, masked: bool, constant: tuple[int, ...], attrs: Attrs) -> Case:
     taps = w[2] * w[3] * attrs.get("offset_groups", 1)
     full: Attrs = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilation": (1, 1), **attrs}
     reach = [x[2 + i] + full["pad"][i] + full["pad"][i + 2] - (w[2 + i] - 1) * full["dilation"][i] - 1 for i in (0, 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...net.net import TensorSpec
-from .. import Case, Shape, case
+from .. import Attrs, Case, Shape, case
 from .element_types import MOVED, NUMBERS
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -23,6 +23,12 @@ _ELEMENTS: list[tuple[Shape, Shape, int]] = [
 #: Data, indices.
 _VECTORS: list[tuple[Shape, Shape]] = [((6, 5, 4), (9, 1)), ((4, 5, 3), (3, 7, 2)), ((5, 6), (12, 2)), ((8,), (20, 1)),
                                        ((3, 700), (2, 1)), ((40, 33), (300, 1))]
+
+#: Cache, update, attributes.
+_CACHES: list[tuple[Shape, Shape, Attrs]] = [
+    ((2, 3, 8, 5), (2, 3, 3, 5), {}), ((2, 3, 8, 5), (2, 3, 1, 5), {"mode": "circular"}),
+    ((3, 9, 4), (3, 5, 4), {"mode": "circular"}), ((2, 4, 70), (2, 4, 30), {"axis": 2}),
+    ((2, 4, 7), (2, 4, 7), {"axis": 1, "mode": "circular"})]
 
 
 def _scatters() -> Iterator[Case]:
@@ -53,9 +59,7 @@ def _scatters() -> Iterator[Case]:
                    values=("", "numbers:0,8,-1,3,2,-9"))
     yield case("scatter_nd", (2, 3), _i64(0, 2), (0,))
     yield case("scatter_nd", (30, 50), _i64(4, 1), (4, 50), values=("", "numbers:29,-30,3,-3"), constant=(1,))
-    for cache, update, attrs in (((2, 3, 8, 5), (2, 3, 3, 5), {}), ((2, 3, 8, 5), (2, 3, 1, 5), {"mode": "circular"}),
-                                 ((3, 9, 4), (3, 5, 4), {"mode": "circular"}), ((2, 4, 70), (2, 4, 30), {"axis": 2}),
-                                 ((2, 4, 7), (2, 4, 7), {"axis": 1, "mode": "circular"})):
+    for cache, update, attrs in _CACHES:
         word = f"index:{50}" if attrs.get("mode") == "circular" else f"numbers:{','.join('310'[:cache[0]])}"
         for dtype in ("f32", "i16", "f64", "bool"):
             specs = TensorSpec(dtype, cache), TensorSpec(dtype, update)
@@ -75,7 +79,7 @@ def _cumulated() -> Iterator[Case]:
             yield case(kind, x, axis=axis, values=(word,))
             yield case(kind, x, axis=axis, reverse=1, values=(word,))
         for exclusive, reverse in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            attrs = {"exclusive": exclusive, "reverse": reverse}
+            attrs: Attrs = {"exclusive": exclusive, "reverse": reverse}
             yield case(kind, (3, 6, 5), axis=1, values=("unit",), **attrs)
             yield case(kind, _i64(4, 30), axis=1, values=("ties",), **attrs)
             yield case(kind, TensorSpec("f64", (9, 3)), axis=-2, values=(word,), **attrs)

@@ -57,9 +57,8 @@ def attend(n: Node, inputs: list[str], attrs: dict, flat: bool, scores: str = ""
 
 def _flat_shape(n: Node, inputs: list[str]) -> tuple[int, ...]:
     """[batch, sequence, heads * size] of y, where that is known a number, which is right in an empty one too."""
-    q, v = n.shape(inputs[0]), n.shape(inputs[2])
-    known = q and v and q[2] and v[3]
-    return (0, 0, q[2] * v[3] if known else -1)
+    heads, size = n.size(inputs[0], 2), n.size(inputs[2], 3)
+    return (0, 0, heads * size if heads and size else -1)
 
 
 def scale_of(n: Node) -> dict:
@@ -71,8 +70,7 @@ def with_heads(n: Node, x: str, heads: int) -> str:
     """[batch, sequence, heads * size] as [batch, sequence, heads, size]."""
     if heads < 1:
         raise ValueError("its inputs have three axes: expected q_num_heads and kv_num_heads of at least 1")
-    shape = n.shape(x)
-    width = shape[2] if shape else None
+    width = n.size(x, 2)
     if width is not None and width % heads:
         raise ValueError(f"{x!r} has {width} numbers for {heads} heads")
     return n.emit("reshape", [x], {"shape": (0, 0, heads, -1 if width is None else width // heads)})
@@ -108,8 +106,8 @@ def rotary_embedding(n: Node) -> None:
     inputs = [with_heads(n, x, heads) if flat else x, n.input(1), n.input(2), n.input(3)]
     y = n.emit("rotary_embedding", inputs, {**attrs, "inside": int(flat)}, last=not flat)
     if flat:
-        shape = n.shape(x)
-        n.emit("reshape", [y], {"shape": (0, 0, shape[2] if shape and shape[2] is not None else -1)}, last=True)
+        total = n.size(x, 2)
+        n.emit("reshape", [y], {"shape": (0, 0, -1 if total is None else total)}, last=True)
 
 
 def linear_attention(n: Node) -> None:
@@ -122,14 +120,15 @@ def linear_attention(n: Node) -> None:
     decay, rate = n.input(4), n.input(5)
     if bool(decay) != rule.startswith("gated") or bool(rate) != rule.endswith("delta"):
         raise ValueError(f"update_rule={rule!r} does not fit its inputs decay {decay!r} and beta {rate!r}")
-    attrs = {"heads": n.int("q_num_heads"), "kv_heads": n.int("kv_num_heads"), "scale": n.float("scale")}
+    heads, groups = n.int("q_num_heads"), n.int("kv_num_heads")
     q, v, state = n.input(0), n.input(2), n.input(3)
-    if attrs["heads"] < 1 or attrs["kv_heads"] < 1:
-        raise ValueError(f"q_num_heads={attrs['heads']}, kv_num_heads={attrs['kv_heads']}: expected at least 1")
-    widths = [shape[2] if (shape := n.shape(x)) else None for x in (q, v)]
-    if None in widths:
+    if heads < 1 or groups < 1:
+        raise ValueError(f"q_num_heads={heads}, kv_num_heads={groups}: expected at least 1")
+    rows, columns = n.size(q, 2), n.size(v, 2)
+    if rows is None or columns is None:
         n.unsupported("the widths of its query and value are not known")
-    groups, size, values = attrs["kv_heads"], widths[0] // attrs["heads"], widths[1] // attrs["kv_heads"]
+    attrs = {"heads": heads, "kv_heads": groups, "scale": n.float("scale")}
+    size, values = rows // heads, columns // groups
     if state:
         n.builder.types.declare(n.outputs[1], n.file_type(state) or "f32")
         state = n.emit("reshape", [state], {"shape": (0, groups * size, values)})

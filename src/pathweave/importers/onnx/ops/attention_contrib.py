@@ -22,9 +22,10 @@ def attention(n: Node) -> None:
         n.unsupported("rotary embedding, or a past and a present in one buffer; export it with RotaryEmbedding and "
                       "MultiHeadAttention")
     n.ignore("rotary_embedding_dim")
-    weights = n.const(1)
-    total = weights.shape[1] if weights is not None and weights.ndim == 2 else (n.shape(n.input(1)) or (None, None))[1]
-    widths = n.ints("qkv_hidden_sizes", ()) or ((total // 3,) * 3 if total else ())
+    total = n.size(n.input(1), 1)
+    if total is None:
+        n.unsupported(f"the number of columns of its weights {n.input(1)!r} is not known; export it with constant weights")
+    widths = n.ints("qkv_hidden_sizes", ()) or (total // 3,) * 3
     if len(widths) != 3 or sum(widths) != total or any(w < heads or w % heads for w in widths):
         raise ValueError(f"weights with {total} columns, qkv_hidden_sizes {widths}: expected multiples of {heads} heads that "
                          f"add up")
@@ -76,16 +77,15 @@ def _mask_of(n: Node, mask: str, parts: list[str], inside: list[int]) -> tuple[s
     if not mask:
         n.ignore("mask_filter_value")
         return "", ""
-    shape, filler = n.shape(mask), n.float("mask_filter_value", FILTER)
+    filler = n.float("mask_filter_value", FILTER)
     if n.rank(mask) == 1:
         n.ignore("mask_filter_value")
-        batch = (n.shape(parts[0]) or (None,))[0]
-        known = shape is not None and shape[0] is not None and batch is not None
+        batch, length = n.size(parts[0], 0), n.size(mask, 0)
         specs = n.builder.shapes.specs
         same = mask in specs and parts[0] in specs and specs[mask].dims[0] == specs[parts[0]].dims[0]
-        if same or known and shape[0] == batch:
+        if same or batch is not None and length == batch:
             return "", mask
-        if known and shape[0] == 2 * batch:
+        if batch is not None and length == 2 * batch:
             return _between(n, mask, batch, parts, inside, filler), ""
         n.unsupported("a mask_index with one axis that is neither [batch_size] nor [2 * batch_size], or not known to be")
     if n.rank(mask) > 3:
@@ -163,11 +163,10 @@ def _packed(n: Node, x: str, index: int) -> str:
 
 def _biased(n: Node, parts: list[str], inside: list[int], bias: str, heads: int) -> list[str]:
     """Parts with heads inside plus their part of a bias [N * D + N * D + N * E]; keys of a cache have theirs."""
-    shapes = [n.shape(p) for p in parts]
-    sizes = [s[3] if s else None for s in shapes]
-    if None in sizes[:1] + sizes[2:]:
+    size, values = n.size(parts[0], 3), n.size(parts[2], 3)
+    if size is None or values is None:
         n.unsupported("the widths of its inputs are not known")
-    widths = [heads * sizes[0], heads * sizes[0], heads * sizes[2]]
+    widths = [heads * size, heads * size, heads * values]
     first, found = 0, []
     for part, width, swap in zip(parts, widths, inside):
         own = n.emit("reshape", [_columns(n, bias, first, first + width, 0)], {"shape": (heads, width // heads)})
@@ -183,10 +182,12 @@ def group_query_attention(n: Node) -> None:
     _refuse(n)
     q, k, v = n.input(0), n.input(1), n.input(2)
     if not k:  # packed
-        shape = n.shape(q)
-        if not shape or shape[2] is None or shape[2] % (heads + 2 * groups):
-            raise ValueError(f"packed query {q!r} of shape {shape}: expected {heads + 2 * groups} heads along its last axis")
-        size = shape[2] // (heads + 2 * groups)
+        width = n.size(q, 2)
+        if width is None:
+            n.unsupported(f"the width of its packed query {q!r} is not known")
+        if width % (heads + 2 * groups):
+            raise ValueError(f"packed query {q!r} has {width} numbers for {heads + 2 * groups} heads")
+        size = width // (heads + 2 * groups)
         ends = np.cumsum([heads, groups, groups]) * size
         q, k, v = (_columns(n, q, last - c * size, last) for c, last in zip((heads, groups, groups), ends))
     lengths = n.emit("add", [n.emit("cast", [n.input(5)], {"dtype": "i64"}), n.constant(np.array([1], np.int64))])
@@ -257,22 +258,24 @@ def rotary_embedding(n: Node) -> None:
     if n.has("scale") and n.float("scale", 1.0) != 1:
         n.unsupported("a scale")
     width, heads = n.int("rotary_embedding_dim"), n.int("num_heads")
-    flat, shape = n.rank(x) == 3, n.shape(x)
+    flat = n.rank(x) == 3
     y = x
     if flat:
-        y = with_heads(n, x, heads or _heads_of(n, shape, width))
+        y = with_heads(n, x, heads or _heads_of(n, x, width))
     y = n.emit("rotary_embedding", [y, n.input(2), n.input(3), positions],
                {"interleaved": n.int("interleaved"), "inside": int(flat)}, last=not flat)
     if flat:
-        n.emit("reshape", [y], {"shape": (0, 0, shape[2] if shape and shape[2] is not None else -1)}, last=True)
+        total = n.size(x, 2)
+        n.emit("reshape", [y], {"shape": (0, 0, -1 if total is None else total)}, last=True)
 
 
-def _heads_of(n: Node, shape: tuple[int | None, ...] | None, width: int) -> int:
-    """How many heads [B,S,N*D] has where the tables turn all D numbers of each."""
-    tables = n.shape(n.input(2))
-    columns, size = tables[1] if tables else None, shape[2] if shape else None
-    if width or not columns or size is None:
+def _heads_of(n: Node, x: str, width: int) -> int:
+    """How many heads x [B,S,N*D] has where the tables turn all D numbers of each."""
+    columns, size = n.size(n.input(2), 1), n.size(x, 2)
+    if width or columns == 0:
         raise ValueError("num_heads is missing")
+    if columns is None or size is None:
+        n.unsupported("num_heads is missing, and the sizes of its input and of cos_cache, which stand for it, are not known")
     return size // (2 * columns)
 
 

@@ -63,7 +63,7 @@ def eye_like(n: Node) -> None:
     """Ones on a diagonal of a matrix of zeros, of the input's element type unless `dtype` names one."""
     n.required(1)
     dtype = n.element_type(n.int("dtype")) if n.has("dtype") else n.file_type(n.input(0))
-    attrs = {"k": n.int("k")}
+    attrs: dict[str, int | str] = {"k": n.int("k")}
     if dtype is not None:
         n.builder.types.declare(n.outputs[0], dtype)
         attrs["dtype"] = n.builder.types.net_type(dtype)

@@ -114,7 +114,7 @@ def group_norm(n: Node) -> None:
 
 def _per_channel(n: Node, value: str, x: str, groups: int) -> str:
     """The numbers of groups, each as often as its group has channels."""
-    array, channels = n.builder.constants.get(value), (n.shape(x) or (None, None))[1]
+    array, channels = n.builder.constants.get(value), n.size(x, 1)
     if array is not None and array.shape != (groups,):
         raise ValueError(f"num_groups={groups} and a scale or bias of shape {list(array.shape)} do not fit")
     if array is not None and channels is not None:

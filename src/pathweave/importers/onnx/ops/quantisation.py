@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ....errors import ModelError
@@ -21,12 +23,13 @@ def point_like(n: Node, zero: str, scale: str) -> str:
     if content is None:
         own = n.shape(zero)
         return zero if own == like or like is None else n.emit("reshape", [zero, n.emit("shape", [scale])])
-    if like is None or None in like or content.shape == tuple(like):
+    sizes = tuple(d for d in like or () if d is not None)
+    if like is None or len(sizes) < len(like) or content.shape == sizes:
         return zero
-    if content.size != 1 and content.size != int(np.prod([d or 0 for d in like])):
-        raise ModelError(f"a zero point has the shape {list(content.shape)}, its scale {list(like)}; expected the same")
-    return n.constant(np.ascontiguousarray(np.broadcast_to(content.reshape(content.shape if content.size > 1 else ()), like)
-                                           if content.size == 1 else content.reshape(like)))
+    if content.size not in (1, math.prod(sizes)):
+        raise ModelError(f"a zero point has the shape {list(content.shape)}, its scale {list(sizes)}; expected the same")
+    return n.constant(np.ascontiguousarray(np.broadcast_to(content.reshape(()), sizes)
+                                           if content.size == 1 else content.reshape(sizes)))
 
 
 def scalar(n: Node, value: str) -> str:

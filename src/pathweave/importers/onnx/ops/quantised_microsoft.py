@@ -102,7 +102,7 @@ def q_gemm(n: Node) -> None:
     shape = n.shape(c) if c else ()
     if c and shape is not None and len(shape) == 2 and shape[0] == 1:
         c, shape = n.emit("squeeze", [c], {"axes": (0,)}), shape[1:]
-    columns = (n.shape(b) or (None, None))[1]
+    columns = n.size(b, 1)
     if not c or shape is not None and columns is not None and tuple(shape) == (columns,):
         n.emit("matmul_integer", [a, b, *points, c, scale, scalar(n, y_zero)], {"dtype": dtype}, last=True)
     else:
@@ -139,7 +139,7 @@ def _few_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """Numbers of 2, 4 or 8 bits along the last axis of packed bytes."""
     if bits in (4, 8):
         return unpacked(array, bits)
-    return (array[..., None] >> np.arange(0, 8, 2, np.uint8) & 3).reshape(*array.shape[:-1], -1)
+    return (array[..., None] >> np.arange(0, 8, 2, dtype=np.uint8) & 3).reshape(*array.shape[:-1], -1)
 
 
 def matmul_nbits(n: Node) -> None:

@@ -19,9 +19,8 @@ def affine_grid(n: Node) -> None:
     n.required(2)
     theta, size = n.input(0), n.input(1)
     sizes = n.const(1)
-    shape = n.shape(theta) or (None, None, None)
-    counted = len(sizes.reshape(-1)) if sizes is not None else (n.shape(size) or (None,))[0]
-    space = counted - 2 if counted is not None else shape[1]
+    counted = len(sizes.reshape(-1)) if sizes is not None else n.size(size, 0)
+    space = counted - 2 if counted is not None else n.size(theta, 1)
     if space not in (2, 3):
         if space is None:
             n.unsupported("the number of axes is known neither from theta nor from the sizes (input 1)")
