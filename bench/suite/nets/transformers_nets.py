@@ -199,7 +199,8 @@ class EncoderDecoderText(nn.Module):
     def forward(self, input_ids, decoder_input_ids):
         length = decoder_input_ids.shape[1]
         causal = torch.triu(torch.full((length, length), float("-inf")), 1)
-        return self.head(self.net(self.embedding(input_ids), self.embedding(decoder_input_ids), tgt_mask=causal))
+        return self.head(self.net(self.embedding(input_ids), self.embedding(decoder_input_ids), tgt_mask=causal,
+                                  tgt_is_causal=True))
 
 
 def _encoder_decoder_text() -> nn.Module:
