@@ -21,8 +21,9 @@ def _newer(module: Any, inputs: Mapping[str, Any], recipe: Recipe, path: Path) -
     dims = {n: torch.export.Dim.DYNAMIC for n in names}
     given = [{a: dims[n] for a, n in recipe.axes.get(name, {}).items()} or None for name in inputs]
     parameters = list(inspect.signature(module.forward).parameters.values())
-    if len(parameters) == 1 and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
-        shapes: Any = {parameters[0].name: tuple(given)}
+    if parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL:
+        named = len(parameters) - 1
+        shapes: Any = {**{p.name: g for p, g in zip(parameters, given[:named])}, parameters[-1].name: tuple(given[named:])}
     else:
         shapes = tuple(given)
     program = torch.onnx.export(module, tuple(inputs.values()), dynamo=True, dynamic_shapes=shapes, input_names=list(inputs),

@@ -241,11 +241,11 @@ class Crnn(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Sequential(unit(1, 16, act=nn.ReLU), nn.MaxPool2d(2), unit(16, 32, act=nn.ReLU), nn.MaxPool2d(2),
-                                  unit(32, 64, act=nn.ReLU), nn.MaxPool2d((2, 1)), nn.AdaptiveAvgPool2d((1, None)))
+                                  unit(32, 64, act=nn.ReLU), nn.MaxPool2d((2, 1)))
         self.rnn, self.last = nn.LSTM(64, 48, 2, bidirectional=True, batch_first=True), nn.Linear(96, 37)
 
     def forward(self, x):
-        y, _ = self.rnn(self.conv(x).squeeze(2).permute(0, 2, 1))
+        y, _ = self.rnn(self.conv(x).mean(2).permute(0, 2, 1))
         return F.log_softmax(self.last(y), 2)
 
 
@@ -344,14 +344,18 @@ class PointNet(nn.Module):
 class Sampler(nn.Module):
     """A spatial transformer: an affine grid that the net computes, and bilinear sampling."""
 
-    def __init__(self):
+    def __init__(self, size: int = 37):
         super().__init__()
+        centres = (torch.arange(size) * 2 + 1) / size - 1
+        rows, cols = torch.meshgrid(centres, centres, indexing="ij")
+        self.register_buffer("points", torch.stack([cols, rows, torch.ones_like(rows)], -1).view(1, -1, 3))
         self.locate = nn.Sequential(nn.Conv2d(1, 8, 7, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 6))
         self.net = nn.Sequential(nn.Conv2d(1, 8, 5), nn.ELU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 10))
 
     def forward(self, x):
         theta = self.locate(x).view(-1, 2, 3) * 0.1 + torch.eye(2, 3)
-        return self.net(F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False))
+        grid = (self.points @ theta.transpose(1, 2)).view(-1, x.shape[2], x.shape[3], 2)
+        return self.net(F.grid_sample(x, grid, align_corners=False))
 
 
 class Mlp(nn.Module):
@@ -398,7 +402,7 @@ NETS = {
     "lstm_text": sequence(lambda: Text("LSTM")), "bilstm_text": sequence(lambda: Text("LSTM", True)),
     "gru_text": sequence(lambda: Text("GRU")), "bigru_text": sequence(lambda: Text("GRU", True, 1)),
     "rnn_text": sequence(lambda: Text("RNN", True)), "seq2seq": sequence(Seq2Seq),
-    "mamba_like": sequence(Mamba), "sampler": image(Sampler, 40, (1, 2, 1), free=True, channels=1),
+    "mamba_like": sequence(Mamba), "sampler": image(Sampler, 37, (1, 2, 1), channels=1),
     "mlp": _rows(Mlp, 32),
     "vae3d": Recipe(Vae3d, lambda n, d: {"x": normal(n, 1, d, 16, 24)},
                     [{"n": 1, "d": 16}, {"n": 2, "d": 16}, {"n": 1, "d": 32}], {"x": {0: "n", 2: "d"}}),

@@ -31,9 +31,10 @@ def _model(config: str, model: str, names: list[str], results: list[str], fixed:
     """A builder: `transformers.CONFIG(**options)` and `transformers.MODEL` of it."""
     def build() -> nn.Module:
         import transformers
-        made = getattr(transformers, config)(**options)
-        made._attn_implementation = options.get("attn_implementation", "sdpa")
-        return Call(getattr(transformers, model)(made).eval(), names, results, **(fixed or {}))
+        made, kind = getattr(transformers, config)(**options), getattr(transformers, model)
+        usual = "sdpa" if getattr(kind, "_supports_sdpa", False) else "eager"
+        made._attn_implementation = options.get("attn_implementation", usual)
+        return Call(kind(made).eval(), names, results, **(fixed or {}))
     return build
 
 
@@ -198,7 +199,13 @@ class EncoderDecoderText(nn.Module):
     def forward(self, input_ids, decoder_input_ids):
         length = decoder_input_ids.shape[1]
         causal = torch.triu(torch.full((length, length), float("-inf")), 1)
-        return self.head(self.net(self.embedding(input_ids), self.embedding(decoder_input_ids), tgt_mask=causal))
+        return self.head(self.net(self.embedding(input_ids), self.embedding(decoder_input_ids), tgt_mask=causal,
+                                  tgt_is_causal=True))
 
 
-NETS["nn_transformer"] = _pairs(EncoderDecoderText)
+def _encoder_decoder_text() -> nn.Module:
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer, which no exporter writes
+    return EncoderDecoderText()
+
+
+NETS["nn_transformer"] = _pairs(_encoder_decoder_text)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import ShapeError
 from ..layers import infer_layer, kind_of
@@ -18,12 +21,33 @@ from ..net.scales import Scale
 from ._graph import Graph
 
 
-class _Follower(OpenShapes):
-    """Follows layers and hands on the form in which each was understood."""
+@dataclass(frozen=True)
+class _Seen:
+    """What came of following a layer: `given` are specs and contents of its inputs."""
 
-    def __init__(self, inputs: Mapping[str, TensorSpec]):
+    layer: Layer
+    given: list[tuple[TensorSpec | None, np.ndarray | None]]
+    taken: Layer
+    specs: dict[str, TensorSpec]
+    contents: dict[str, np.ndarray]
+    asked: list[Condition]
+    effort: int
+
+
+class _Follower(OpenShapes):
+    """Follows layers and hands on the form in which each was understood. `seen`: by the followers of one net before, which
+    passes go on changing; what is as it was is not followed again."""
+
+    def __init__(self, inputs: Mapping[str, TensorSpec], seen: dict[str, _Seen]):
         super().__init__(inputs)
         self.understood: Layer | None = None
+        self._seen = seen
+        self._asked: list[Condition] = []
+
+    def _ask(self, conditions: Iterable[Condition], outputs: Iterable[str]) -> None:
+        listed = list(conditions)
+        self._asked += listed
+        super()._ask(listed, outputs)
 
     def _infer(self, layer: Layer) -> dict[str, TensorSpec] | None:
         self.understood = layer
@@ -31,6 +55,24 @@ class _Follower(OpenShapes):
 
     def take(self, layer: Layer) -> Layer:
         """Follow a layer; as it stands where an input decides on sizes whose contents are not known. Raises ShapeError."""
+        given = [(self.specs.get(v), self.contents.get(v)) for v in layer.inputs]
+        seen = self._seen.get(layer.name)
+        if seen is not None and seen.layer is layer and len(seen.given) == len(given) and all(
+                content is before and spec == known for (spec, content), (known, before) in zip(given, seen.given)):
+            self.specs.update(seen.specs)
+            self.contents.update(seen.contents)
+            super()._ask(seen.asked, layer.outputs)
+            self._effort += seen.effort
+            return seen.taken
+        self._asked, effort = [], self._effort
+        taken = self._take(layer)
+        if not kind_of(layer.kind).nested and all(spec is not None or not v for v, (spec, _) in zip(layer.inputs, given)):
+            self._seen[layer.name] = _Seen(layer, given, taken, {v: self.specs[v] for v in layer.outputs},
+                                           {v: self.contents[v] for v in layer.outputs if v in self.contents}, self._asked,
+                                           self._effort - effort)
+        return taken
+
+    def _take(self, layer: Layer) -> Layer:
         self.understood = None
         layer = self._settled(layer)
         self.step(layer)
@@ -72,10 +114,11 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
     net.check()
-    folded, origins, assumed = _folded(net, inputs)
+    seen: dict[str, _Seen] = {}
+    folded, origins, assumed = _folded(net, inputs, seen)
     kept: set[str] = set()
     while True:
-        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales})
+        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales}, seen)
         # A value may be read for nothing but its sizes: what finds them out must stay.
         made = {v for layer in layers for v in layer.outputs}
         lost = {origins[s.name] for spec in follower.specs.values() for d in spec.dims for s in symbols_of(d)
@@ -85,8 +128,8 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
         kept |= lost
     result = graph.to_net()
     result.outputs = list(net.outputs)
-    result.layers = layers
     result.specs = dict(follower.specs)
+    result.layers = layers
     given = {s.name: (s.low, s.high) for spec in inputs.values() for d in spec.dims for s in symbols_of(d)}
     found = OpenNet(result, given)
     known = set(given)
@@ -107,21 +150,23 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     return found
 
 
-def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale]) -> tuple[Graph, _Follower, list[Layer]]:
+def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale],
+               seen: dict[str, _Seen]) -> tuple[Graph, _Follower, list[Layer]]:
     """The net behind all passes, followed; `kept`: values that stay, whoever reads them."""
     from . import passes, run_passes
     outputs = [*net.outputs, *sorted(kept - set(net.outputs))]
     graph = Graph(Net(dict(net.inputs), outputs, list(net.layers), dict(net.constants)), Folding(FREE_BYTES_BOUND))
     graph.scales = dict(scales)
-    graph.follow = lambda: _specs(graph)[0].specs
+    graph.follow = lambda: _specs(graph, seen)[0].specs
     run_passes(graph, list(passes()), lenient=True)
-    return graph, *_specs(graph)
+    return graph, *_specs(graph, seen)
 
 
-def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, str], list[Condition]]:
+def _folded(net: Net, inputs: Mapping[str, TensorSpec],
+            seen: dict[str, _Seen]) -> tuple[Net, dict[str, str], list[Condition]]:
     """The net with shape inputs as attributes, and what depends on nothing but known contents as constants; the value that
     each size which a layer finds out is one of, by symbol; and what all layers together assume of sizes."""
-    follower = _Follower(inputs)
+    follower = _Follower(inputs, seen)
     for name, array in net.constants.items():
         follower.constant(name, array)
     layers, constants = [], dict(net.constants)
@@ -140,8 +185,8 @@ def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, 
     return Net(dict(inputs), list(net.outputs), layers, constants), origins, list(follower.conditions)
 
 
-def _specs(graph: Graph) -> tuple[_Follower, list[Layer]]:
-    follower = _Follower(graph.inputs)
+def _specs(graph: Graph, seen: dict[str, _Seen]) -> tuple[_Follower, list[Layer]]:
+    follower = _Follower(graph.inputs, seen)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     return follower, [follower.take(layer) for layer in graph.layers()]
