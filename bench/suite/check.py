@@ -59,8 +59,10 @@ def check(path: Path) -> dict[str, Any]:
             refused += 1
             continue
         found = model.run(given)
-        for value, wanted in zip(session.get_outputs(), expected):
-            got = found[value.name]
+        values = [found[value.name] for value in session.get_outputs()]
+        rows = order_of_rows(values, expected, tolerance)
+        for value, got, wanted in zip(session.get_outputs(), values, expected):
+            got = got if rows is None else got[rows]
             if got.shape != wanted.shape or got.dtype != wanted.dtype:
                 raise AssertionError(f"{file.name}: {value.name} is {got.dtype}{list(got.shape)}, expected {wanted.dtype}"
                                      f"{list(wanted.shape)}")
@@ -72,6 +74,31 @@ def check(path: Path) -> dict[str, Any]:
         raise AssertionError("ONNX Runtime refuses all sizes")
     return {"layers": len(model.main.layers), "import_s": round(seconds, 3), "error": worst,
             "sizes": len(files) - refused, "numpy": through_numpy(model)}
+
+
+def order_of_rows(got: list[Any], wanted: list[Any], tolerance: float) -> Any:
+    """Which row of `got` answers each of `wanted`, where the outputs are rows of detections, labels among them; else None.
+
+    Detections lie by falling score. Rounding decides the order of scores that are nearly equal, so that rows are compared
+    that agree within the tolerance. None, too, where a row has no counterpart.
+    """
+    import numpy as np
+    count = len(wanted[0]) if wanted[0].ndim else 0
+    if count < 2 or not {"f", "i"} <= {w.dtype.kind for w in wanted} or any(
+            w.ndim == 0 or len(w) != count or g.shape != w.shape for g, w in zip(got, wanted)):
+        return None
+    alike = np.ones((count, count), bool)
+    for g, w in zip(got, wanted):
+        apart = np.abs(w.reshape(count, 1, -1).astype(np.float64) - g.reshape(1, count, -1)).max(2)
+        alike &= apart <= (tolerance * np.abs(w).max() if w.dtype.kind == "f" else 0)
+    order, free = np.empty(count, int), np.ones(count, bool)
+    for i in range(count):
+        places = np.flatnonzero(alike[i] & free)
+        if not len(places):
+            return None
+        order[i] = places[0]
+        free[order[i]] = False
+    return order
 
 
 def difference(got: Any, wanted: Any) -> float:

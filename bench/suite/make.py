@@ -53,6 +53,8 @@ def make_torch(name: str, recipe: Any, exporter: str, path: Path) -> None:
         for parameter in module.parameters():
             if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
                 parameter.add_(torch.randn_like(parameter) * 0.05)  # initialised as a constant: it would hide what is lost
+        if hasattr(module, "settle"):
+            module.settle()
         inputs = {n: torch.from_numpy(a) for n, a in recipe.inputs(**recipe.sizes[0]).items()}
         EXPORTERS[exporter](module, inputs, recipe, path)
 

@@ -89,11 +89,18 @@ def _load():
     for module in (torchvision.extension, torchvision.ops.boxes, sys.modules["torchvision.ops.roi_align"]):
         if hasattr(module, "_assert_has_ops"):
             module._assert_has_ops = _nothing_to_check
+        if hasattr(module, "_has_ops"):
+            module._has_ops = _has_both  # else roi_align takes a form of its own that cannot be traced
     return torchvision
 
 
 def _nothing_to_check() -> None:
     """In the place of torchvision's check for its compiled operators; torch.jit compiles it."""
+
+
+def _has_both() -> bool:
+    """In the place of torchvision's question whether it has its operators: detectors need the two above."""
+    return True
 
 
 torchvision = _load()

@@ -37,14 +37,15 @@ inline void copy_loops(size_t bytes, const Loops<2>& loops, const void* x, void*
 }
 
 // Base of the routines that move the elements of one value, whatever their type. `f32`: of f32 too; other routines do not.
+// The value may be a constant, of any type, where the layout is that of rows: its sizes may be open in the output alone.
 class Mover : public AnyRoutine {
  public:
   Mover(const std::string& layer, const std::string& algorithm, Layout images, bool f32)
       : AnyRoutine(layer, algorithm, images), f32_(f32) {}
   Verdict accepts(const Problem& p) const override {
-    if (p.in.size() != 1 || p.dynamic().size() != 1) return Verdict::no("it takes one value, and numbers as attributes");
-    if (auto verdict = basics(p); !verdict) return verdict;
-    return f32_ ? Verdict::ok() : not_f32(p);
+    if (p.in.size() != 1 || !p.has(0)) return Verdict::no("it takes one value, and numbers as attributes");
+    if (auto verdict = basics(p, facts(images_).row_major()); !verdict) return verdict;
+    return f32_ || p.in[0].constant ? Verdict::ok() : not_f32(p);
   }
 
  private:
@@ -54,7 +55,8 @@ class Mover : public AnyRoutine {
 // Base of their kernels.
 class MoverKernel : public AnyKernel {
  public:
-  MoverKernel(const Problem& p, Layout images) : AnyKernel(p, Constants(p.in.size()), images), bytes_(size_of(p.in[0].dtype)) {}
+  MoverKernel(const Problem& p, const Constants& constants, Layout images)
+      : AnyKernel(p, constants, images), bytes_(size_of(p.in[0].dtype)) {}
 
  protected:
   size_t bytes_;  // of an element

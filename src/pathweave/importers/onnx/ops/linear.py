@@ -66,10 +66,10 @@ def _gemm_of_values(n: Node, a: str, b: str, c: str, alpha: float, beta: float) 
 
 def batch_norm(n: Node) -> None:
     """Batch normalisation at inference; with parameters that are no constants, or one for each element (spatial=0 before
-    opset 9), by arithmetic."""
+    opset 9), by arithmetic. With training_mode=1 by the statistics of its input, as nets that standardise their weights have."""
     n.required(5)
     if n.int("training_mode"):
-        n.unsupported("training_mode=1; export the model for inference")
+        return _batch_norm_of_own(n)
     n.ignore("momentum", "is_test")  # before opset 7; what is read of the outputs says the same
     n.no_outputs_after(1)
     x, epsilon = n.input(0), n.float("epsilon", 1e-5)
@@ -80,6 +80,20 @@ def batch_norm(n: Node) -> None:
     deviation = n.emit("sqrt", [n.emit("add", [variance, n.number(epsilon, variance)])])
     factor = n.emit("div", [scale, deviation])
     n.emit("add", [n.emit("mul", [n.emit("sub", [x, mean]), factor]), bias], last=True)
+
+
+def _batch_norm_of_own(n: Node) -> None:
+    """By mean and population variance of the input over all axes but the channels; running ones where they are read."""
+    x, epsilon, momentum = n.input(0), n.float("epsilon", 1e-5), n.float("momentum", 0.9)
+    over = {"op": "mean", "axes": tuple(i for i in range(n.rank(x)) if i != 1)}
+    mean = n.emit("reduce", [x], {**over, "keepdims": 0})
+    centred = n.emit("sub", [x, n.emit("reduce", [x], {**over, "keepdims": 1})])
+    variance = n.emit("reduce", [n.emit("mul", [centred, centred])], {**over, "keepdims": 0})
+    scale, bias, *running = (n.computed(i) or n.input(i) for i in range(1, 5))
+    n.emit("batch_norm", [x, scale, bias, mean, variance], {"epsilon": epsilon}, last=True)
+    for i, (before, now) in enumerate(zip(running, (mean, variance)), 1):
+        if n.reads_output(i):
+            n.result(i, "add", [_scaled(n, before, momentum), _scaled(n, now, 1 - momentum)])
 
 
 def instance_norm(n: Node) -> None:
