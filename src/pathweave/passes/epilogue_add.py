@@ -13,14 +13,16 @@ needs_shapes = True
 def apply(graph: Graph) -> bool:
     """y = act(conv + residual), with no broadcasting, where nobody else sees the convolution's own result."""
     changed = False
+    depths: dict[str, int] = {}
     for layer in graph.layers():
+        depths.update(dict.fromkeys(layer.outputs, 1 + max((depths.get(v, 0) for v in layer.inputs), default=0)))
         if layer.kind != "add" or layer.epilogue.add:
             continue
-        hosts = [(graph.position(h), i, h) for i, h in _hosts(graph, layer)]
+        # Of two hosts the one with more layers before it: the order in which a file lists both says nothing.
+        hosts = [(depths.get(layer.inputs[i], 0), graph.position(h), i, h) for i, h in _hosts(graph, layer)]
         if not hosts:
             continue
-        # The host that comes last: the residual is there by then, so nothing has to wait.
-        _, index, host = max(hosts, key=lambda h: h[0])
+        _, _, index, host = max(hosts, key=lambda h: h[:2])
         residual = layer.inputs[1 - index]
         graph.remove(host)
         graph.replace(layer, host.with_(inputs=(*host.inputs, residual), outputs=layer.outputs,
