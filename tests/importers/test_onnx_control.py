@@ -309,3 +309,14 @@ def test_graphs_inside_share_the_effort_of_what_is_computed_while_a_model_loads(
         load(model(count))
         counts.append(len(computed))
     assert 50 <= counts[0] == counts[1], counts
+
+
+def test_nodes_in_any_order():
+    nodes = [helper.make_node("Add", ["b", "c"], ["y"]), helper.make_node("Relu", ["x"], ["b"]),
+             helper.make_node("Neg", ["b"], ["c"])]
+    x = np.arange(-3, 3, dtype=np.float32)
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [6])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [6])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (y,) = evaluate(load(model.SerializeToString()).main, {"x": x}).values()
+    np.testing.assert_array_equal(y, np.zeros(6, np.float32))

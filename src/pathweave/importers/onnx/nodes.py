@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
+from heapq import heappop, heappush
+from typing import Any
 
 from ...errors import ModelError
 from ...words import counted
@@ -65,8 +67,34 @@ def convert_nodes(graph, opsets: Mapping[str, int], table: Mapping[str, Callable
     state.finish(where, ADVICE)
 
 
+def in_order(nodes: Iterable) -> list[tuple[int, Any]]:
+    """(position, node) in an order in which every value is made before it is read, the given one where it is such.
+
+    ONNX wants that of a file, but ONNX Runtime does not, so that converters write others. Nodes of a cycle keep their places.
+    """
+    given = list(enumerate(nodes))
+    maker = {v: i for i, node in given for v in node.output if v}
+    needs = [{maker[v] for v in (*node.input, *(v for g in graphs_of(node) for v in names_of(g)[1])) if v in maker} - {i}
+             for i, node in given]
+    if all(j < i for i, wanted in enumerate(needs) for j in wanted):
+        return given
+    users: dict[int, list[int]] = {}
+    for i, wanted in enumerate(needs):
+        for j in wanted:
+            users.setdefault(j, []).append(i)
+    left, ready, order = [len(w) for w in needs], [i for i, w in enumerate(needs) if not w], []
+    while ready:
+        i = heappop(ready)
+        order.append(i)
+        for j in users.get(i, ()):
+            left[j] -= 1
+            if not left[j]:
+                heappush(ready, j)
+    return [given[i] for i in order] if len(order) == len(given) else given
+
+
 def _nodes(nodes: Iterable, state: Conversion, scope: Mapping[str, str], depth: int) -> None:
-    for i, proto in enumerate(nodes):
+    for i, proto in in_order(nodes):
         domain = "" if proto.domain in DEFAULT_DOMAINS else proto.domain
         name = state.name(proto.name, proto.op_type, i)
         node = Node(proto, name, domain, state.opsets.get(domain, 1), state.builder, scope)
