@@ -7,6 +7,7 @@ so that the build can run it by itself.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 
@@ -57,6 +58,7 @@ UNIFORM_LAYOUTS = ("nhwc", "nchw16c", "nchw")
 PASSED_LAYOUTS = (*ROW_MAJOR.values(), *(layout for layout in UNIFORM_LAYOUTS if layout not in ROW_MAJOR.values()))
 
 
+@cache
 def alike(layout: str) -> tuple[str, ...]:
     """Where the channels of every rank lie as in this layout, the layout itself first; `plain` is one of them, since values
     without channels lie in it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import is_
+from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..layers import infer_layer, kind_of
@@ -18,19 +20,63 @@ from ..net.scales import Scale
 from ._graph import Graph
 
 
-class _Follower(OpenShapes):
-    """Follows layers and hands on the form in which each was understood."""
+class _Step(NamedTuple):
+    """What came of following a layer: its inputs, the form in which it was understood, and what it made known."""
 
-    def __init__(self, inputs: Mapping[str, TensorSpec]):
+    layer: Layer
+    specs: list[TensorSpec | None]
+    contents: list[Any]
+    found: Layer
+    made: list[TensorSpec]
+    made_contents: list[Any]
+    asked: list[tuple[list[Condition], Iterable[str]]]
+    effort: int
+
+
+class _Follower(OpenShapes):
+    """Follows layers and hands on the form in which each was understood.
+
+    `steps`: by layer name, what came of it before; a layer that is followed with the same inputs is not inferred again.
+    """
+
+    def __init__(self, inputs: Mapping[str, TensorSpec], steps: dict[str, _Step]):
         super().__init__(inputs)
         self.understood: Layer | None = None
+        self._steps = steps
+        self._asked: list[tuple[list[Condition], Iterable[str]]] = []
 
     def _infer(self, layer: Layer) -> dict[str, TensorSpec] | None:
         self.understood = layer
         return super()._infer(layer)
 
+    def _ask(self, conditions: Iterable[Condition], outputs: Iterable[str]) -> None:
+        self._asked.append((list(conditions), list(outputs)))
+        super()._ask(*self._asked[-1])
+
     def take(self, layer: Layer) -> Layer:
         """Follow a layer; as it stands where an input decides on sizes whose contents are not known. Raises ShapeError."""
+        specs, contents = [self.specs.get(v) for v in layer.inputs], [self.contents.get(v) for v in layer.inputs]
+        step = self._steps.get(layer.name)
+        if step is not None and step.layer is layer and step.specs == specs and all(map(is_, step.contents, contents)):
+            self._repeat(step)
+            return step.found
+        self._asked, effort = [], self._effort
+        found = self._take(layer)
+        # A step that was refused, or that made its inputs simpler, is taken anew each time.
+        if layer.name not in self.refusals and all(map(is_, specs, map(self.specs.get, layer.inputs))):
+            self._steps[layer.name] = _Step(layer, specs, contents, found, [self.specs[v] for v in layer.outputs],
+                                            [self.contents.get(v) for v in layer.outputs], self._asked, self._effort - effort)
+        return found
+
+    def _repeat(self, step: _Step) -> None:
+        """Make known what a step made known before."""
+        self.specs.update(zip(step.layer.outputs, step.made))
+        self.contents.update((v, c) for v, c in zip(step.layer.outputs, step.made_contents) if c is not None)
+        self._effort += step.effort
+        for conditions, outputs in step.asked:
+            super()._ask(conditions, outputs)
+
+    def _take(self, layer: Layer) -> Layer:
         self.understood = None
         layer = self._settled(layer)
         self.step(layer)
@@ -72,10 +118,11 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
     net.check()
-    folded, origins, assumed = _folded(net, inputs)
+    steps: dict[str, _Step] = {}
+    folded, origins, assumed = _folded(net, inputs, steps)
     kept: set[str] = set()
     while True:
-        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales})
+        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales}, steps)
         # A value may be read for nothing but its sizes: what finds them out must stay.
         made = {v for layer in layers for v in layer.outputs}
         lost = {origins[s.name] for spec in follower.specs.values() for d in spec.dims for s in symbols_of(d)
@@ -107,21 +154,23 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     return found
 
 
-def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale]) -> tuple[Graph, _Follower, list[Layer]]:
+def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale],
+               steps: dict[str, _Step]) -> tuple[Graph, _Follower, list[Layer]]:
     """The net behind all passes, followed; `kept`: values that stay, whoever reads them."""
     from . import passes, run_passes
     outputs = [*net.outputs, *sorted(kept - set(net.outputs))]
     graph = Graph(Net(dict(net.inputs), outputs, list(net.layers), dict(net.constants)), Folding(FREE_BYTES_BOUND))
     graph.scales = dict(scales)
-    graph.follow = lambda: _specs(graph)[0].specs
+    graph.follow = lambda: _specs(graph, steps)[0].specs
     run_passes(graph, list(passes()), lenient=True)
-    return graph, *_specs(graph)
+    return graph, *_specs(graph, steps)
 
 
-def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, str], list[Condition]]:
+def _folded(net: Net, inputs: Mapping[str, TensorSpec],
+            steps: dict[str, _Step]) -> tuple[Net, dict[str, str], list[Condition]]:
     """The net with shape inputs as attributes, and what depends on nothing but known contents as constants; the value that
     each size which a layer finds out is one of, by symbol; and what all layers together assume of sizes."""
-    follower = _Follower(inputs)
+    follower = _Follower(inputs, steps)
     for name, array in net.constants.items():
         follower.constant(name, array)
     layers, constants = [], dict(net.constants)
@@ -140,8 +189,8 @@ def _folded(net: Net, inputs: Mapping[str, TensorSpec]) -> tuple[Net, dict[str, 
     return Net(dict(inputs), list(net.outputs), layers, constants), origins, list(follower.conditions)
 
 
-def _specs(graph: Graph) -> tuple[_Follower, list[Layer]]:
-    follower = _Follower(graph.inputs)
+def _specs(graph: Graph, steps: dict[str, _Step]) -> tuple[_Follower, list[Layer]]:
+    follower = _Follower(graph.inputs, steps)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     return follower, [follower.take(layer) for layer in graph.layers()]
