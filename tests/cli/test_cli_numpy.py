@@ -47,6 +47,21 @@ def test_show_says_why(pw, model):
     assert "lrn/channels: " in reason and "f32" in reason
 
 
+def test_show_says_what_operators_became(pw, model):
+    """LRN and Cast keep their names; a MatMul by a constant is a dense layer only behind the passes."""
+    node = [helper.make_node("Gemm", ["x", "w", "c"], ["g"]), helper.make_node("HardSwish", ["g"], ["y"])]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 4]) for n in "xy")
+    constants = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("w", (4, 4)), ("c", (4,)))]
+    path = model.with_name("named.onnx")
+    path.write_bytes(helper.make_model(helper.make_graph(node, "net", [x], [y], constants), ir_version=8,
+                                       opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    said = next(line for line in pw("show", path).out.splitlines() if "as imported: " in line)
+    assert "Gemm 1 > " in said and "dense 1" in said
+    found = pw("show", path, "--json").json["meta"]["operators"]
+    assert found["Gemm"][""] == 1 and set(found) == {"Gemm", "HardSwish"}
+    assert "as imported: " not in pw("show", model).out.replace("layers as imported", "")
+
+
 def test_show_of_open_sizes_says_what_runs(pw, tmp_path):
     """Of five layers two fold into their neighbours: a shape that a reshape reads, and what only that reads."""
     nodes = [helper.make_node("Shape", ["x"], ["s"], "sizes"), helper.make_node("Det", ["x"], ["d"], "det"),

@@ -77,7 +77,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, stat
                    Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
                   list(with_inner_rows(rows)), notes=[_total(held, total), _passes(before, after, is_own(model))])
-    parts: list[Any] = ["\n".join(map(printable, lines)), table]
+    parts: list[Any] = ["\n".join(map(printable, lines)), table, *_operators(loaded)]
     if bound.scales:
         parts += ["", _scales(bound, loaded.quantisation.get("main", {}))]
     if route is not None:
@@ -178,7 +178,21 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                    *([count_column("operations", "operations")] if sizes else [])], list(with_inner_rows(rows)),
                   notes=[stated, *([_must_fit(conditions)] if conditions else [])])
     told = _open_route(loaded, sizes) if not loaded.routes else []
-    print_tables("\n".join(map(printable, lines)), table, *told, *loaded.notes)
+    print_tables("\n".join(map(printable, lines)), table, *_operators(loaded), *told, *loaded.notes)
+
+
+def _operators(loaded: Any) -> list[str]:
+    """A line on operators of the file that became layers of another name, or of several kinds."""
+    from ..words import printable
+    found = loaded.meta.get("operators")
+    if not isinstance(found, dict) or not all(isinstance(kinds, dict) for kinds in found.values()):
+        return []
+    told = []
+    for name, kinds in found.items():
+        made = {kind: n for kind, n in sorted(kinds.items()) if kind}
+        if made and [name.rpartition(":")[2].lower()] != [kind.replace("_", "") for kind in made]:
+            told.append(f"{name} {kinds.get('', '')} > {' + '.join(f'{kind} {n}' for kind, n in made.items())}")
+    return [printable(f"operators whose layers have other names, as imported: {', '.join(told)}")] if told else []
 
 
 def _not_tuned(where: str, route: Any, bound: Any) -> list[str]:
