@@ -155,7 +155,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                         for d in (shapes.specs, sized))
         if found := blocks(layer, specs, there):
             row["blocks"] = found
-    option = f"--shape {shlex.quote(symbols[0])}=16"
+    option = f"--shape {shlex.quote(symbols[0])}={2 * sizes[symbols[0]] if sizes else 16}"
     if sizes:
         stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
     else:
@@ -223,7 +223,7 @@ def _open_route(loaded: Any, sizes: Any) -> list[str]:
         route = net.route_of(bound)
     except Error as e:
         return [f"each set of sizes gets a plan of its own: {e}"]
-    return _not_tuned(f"while sizes are open {counted(len(bound.layers), 'layer')} run; ", route, bound)
+    return _not_tuned(f"while sizes are open {counted(len(bound.flat.layers), 'layer')} run; ", route, bound)
 
 
 def _must_fit(conditions: list[str]) -> str:
