@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -27,6 +28,16 @@ def meant(word: str, known: Iterable[str]) -> str:
     import difflib
     near = difflib.get_close_matches(word, sorted(set(known) - {word}), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def meant_file(path: str | os.PathLike) -> str:
+    """`; did you mean 'model.onnx'?` for a path of which the folder holds a file of nearly that name, or that is in no
+    folder; else ""."""
+    folder, name = os.path.split(os.fspath(path))
+    try:
+        return meant(name, os.listdir(folder or "."))
+    except (OSError, ValueError):
+        return f"; there is no folder {folder!r}" if folder and not os.path.isdir(folder) else ""
 
 
 def short_floats(text: str) -> str:

@@ -37,6 +37,7 @@ def test_missing_model(pw, command, tmp_path, batch):
     check(pw(command, tmp_path / "none.onnx", *extra), 2, "none.onnx", "no such file")
     check(pw(command, tmp_path, *extra), 2, "folder")
     (tmp_path / "net.onnx").write_bytes(b"x")
+    check(pw(command, tmp_path / "nett.onnx", *extra), 2, "no such file", "did you mean 'net.onnx'?")
     check(pw(command, tmp_path, *extra), 2, "folder", "give a file in it: net.onnx")
 
 
@@ -151,6 +152,11 @@ def test_corrupted_model_file(pw, digits, tmp_path):
     for name, content in (("half.pw", data[:len(data) // 2]), ("header.pw", data[:30] + b"!!!!" + data[34:])):
         (tmp_path / name).write_bytes(content)
         check(pw("show", tmp_path / name), 1)
+
+
+@pytest.mark.parametrize("name, hint", [("Convs", "did you mean 'Conv'?"), ("Frobnicate", "lists all")])
+def test_operators_refuses_names_that_nothing_has(pw, name, hint):
+    check(pw("operators", "Conv", name), 2, name, hint)
 
 
 def test_unknown_operators_are_all_listed(pw, unsupported):

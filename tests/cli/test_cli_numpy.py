@@ -41,6 +41,42 @@ def test_show_names_them(pw, model, digits):
     assert "no layer runs through NumPy" in pw("show", digits).out
 
 
+def test_show_says_why(pw, model):
+    said = pw("show", model).out
+    reason = next(line for line in said.splitlines() if line.startswith("  lrn (best): "))
+    assert "lrn/channels: " in reason and "f32" in reason
+
+
+def test_show_says_what_operators_became(pw, model):
+    """LRN and Cast keep their names; a MatMul by a constant is a dense layer only behind the passes."""
+    node = [helper.make_node("Gemm", ["x", "w", "c"], ["g"]), helper.make_node("HardSwish", ["g"], ["y"])]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 4]) for n in "xy")
+    constants = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("w", (4, 4)), ("c", (4,)))]
+    path = model.with_name("named.onnx")
+    path.write_bytes(helper.make_model(helper.make_graph(node, "net", [x], [y], constants), ir_version=8,
+                                       opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    said = next(line for line in pw("show", path).out.splitlines() if "as imported: " in line)
+    assert "Gemm 1 > " in said and "dense 1" in said
+    found = pw("show", path, "--json").json["meta"]["operators"]
+    assert found["Gemm"][""] == 1 and set(found) == {"Gemm", "HardSwish"}
+    assert "as imported: " not in pw("show", model).out.replace("layers as imported", "")
+
+
+def test_show_of_open_sizes_says_what_runs(pw, tmp_path):
+    """Of five layers two fold into their neighbours: a shape that a reshape reads, and what only that reads."""
+    nodes = [helper.make_node("Shape", ["x"], ["s"], "sizes"), helper.make_node("Det", ["x"], ["d"], "det"),
+             helper.make_node("Slice", ["s", "zero", "one"], ["n"], "first"),
+             helper.make_node("Reshape", ["d", "n"], ["r"], "again"), helper.make_node("Exp", ["r"], ["y"], "exp")]
+    constants = [numpy_helper.from_array(np.array([n]), name) for n, name in ((0, "zero"), (1, "one"))]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", ["N", "M", "M"]), ("y", ["N"])))
+    path = tmp_path / "open.onnx"
+    path.write_bytes(helper.make_model(helper.make_graph(nodes, "net", [x], [y], constants), ir_version=8,
+                                       opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    said = pw("show", path).out
+    assert "while sizes are open 2 layers run; with the default route 1 of 2 layers" in said
+    assert "  det (det): there is no native routine for it" in said
+
+
 def test_tune_and_show_give_their_share(pw, model, tmp_path):
     """The share follows from the times of the steps, which the document holds too."""
     out = tmp_path / "t.pw"

@@ -139,6 +139,7 @@ def test_comparisons_of_random_expressions_are_never_wrong(seed):
     (N * (C + H) // (C + H), N), (3 * (N + 1) // (N + 1), 3), ((N + M) * 2 // (2 * N + 2 * M), 1), ((N - 1) // N, 0),
     ((4 * N + 2) // 6, (2 * N + 1) // 3), (largest(N, M), largest(M, N)), (largest(largest(N, M), C), largest(C, N, M)),
     ((N + M) % 1, 0), ((4 * N + 3) % 4, 3), (5 // largest(N, 6), 0), (N // -2, -((N + 1) // 2)), ((N // M) // 3, N // (3 * M)),
+    (largest(smallest(N, 512), N), N), (smallest(largest(N, M), C, N), smallest(N, C)),
     (largest(0, largest(0, N - 2) - 2), largest(0, N - 4)), (smallest(smallest(N, M) + 3, M + 9), smallest(N, M) + 3),
     (largest(smallest(N, M) - 1, 0), largest(0, smallest(N, M) - 1)), (largest(N + 1, M + 2), largest(N, M + 1) + 1),
     (N * M - M * N, 0), (symbol("x", 3, 4) // 2 * 0 + 1, 1), (symbol("x", 4, 5) // 2, 2),

@@ -31,6 +31,18 @@ def test_sizes_and_symbols():
     assert t.named_shape("c") == ("N", 3, "c.2") and t.shape("r") == (3,) and t.dtype("c") == "f32"
 
 
+def test_sizes_that_stand_for_others_are_equal_where_they_must_be():
+    """A state whose batch is another symbol than the input's, behind another axis, as recurrent nets have it."""
+    inputs = {"x": TensorSpec("f32", ("N", "T", 8)), "h": TensorSpec("f32", (2, "S", 8))}
+    shapes = OpenShapes(inputs)
+    shapes.step(Layer("last", "slice", ("x",), ("l",), {"starts": (-1,), "ends": (2**31,), "axes": (1,), "steps": (1,)}))
+    shapes.step(Layer("flat", "reshape", ("l",), ("f",), {"shape": (1, -1, 8)}))
+    shapes.step(Layer("both", "concat", ("f", "h"), ("y",), {"axis": 0}))
+    sizes = shapes.representative(inputs)
+    assert sizes is not None and sizes["N"] == sizes["S"] == 1 and sizes["T"] > 1, shapes.conditions
+    assert shapes.shapes_at(sizes)["y"].shape == (3, 1, 8)
+
+
 @pytest.mark.parametrize(("start", "end", "known"), [(0, 3, None), (0, 1, 1), (-1, 2**31, 1), (1, 3, None), (0, 300, None)])
 def test_slices_of_a_symbol(start, end, known):
     """Three rows of a batch are one where the batch has only one; the first row is always there."""

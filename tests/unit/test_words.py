@@ -9,7 +9,7 @@ import pytest
 
 import pathweave
 from pathweave.report.tables import Column, Table
-from pathweave.words import counted, meant, printable
+from pathweave.words import counted, meant, meant_file, printable
 
 
 @pytest.mark.parametrize("n, text", [(1, "1 thread"), ("1", "1 thread"), (0, "0 threads"), (2, "2 threads"),
@@ -24,6 +24,13 @@ def test_a_count_agrees_with_its_noun(n, text):
     ("a\u202eb", r"a\u202eb"), ("\ud800", r"\ud800"), ("\x00\x7f", r"\x00\x7f"), ("", "")])
 def test_what_is_not_printable_is_shown_by_its_escape(name, shown):
     assert printable(name) == shown and printable(shown) == shown
+
+
+def test_a_file_that_was_probably_meant(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert meant_file(tmp_path / "modl.onnx") == "; did you mean 'model.onnx'?"
+    assert meant_file(tmp_path / "zzz") == "" and meant_file("") == ""
+    assert meant_file(tmp_path / "gone" / "model.onnx") == f"; there is no folder {str(tmp_path / 'gone')!r}"
 
 
 def test_line_ends_stay_where_they_are_kept():

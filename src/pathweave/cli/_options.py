@@ -195,6 +195,7 @@ def stored_profile(bound: Any, threads: int) -> Any:
 
 def existing_file(path: str, what: str, option: str = "") -> Path:
     """The path of a file that is there. `option`: the one that names it, for the message. Raises BadUse."""
+    from ..words import meant_file
     file = Path(path)
     path = f"{option} {cut(path)}".strip()
     article = "an" if what[0] in "aeiouAEIO" else "a"
@@ -205,7 +206,7 @@ def existing_file(path: str, what: str, option: str = "") -> Path:
                          + (f"; give a file in it: {', '.join(models[:4])}" if models else ""))
         file.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise BadUse(f"{path}: no such file; expected {article} {what} file") from None
+        raise BadUse(f"{path}: no such file; expected {article} {what} file{meant_file(file)}") from None
     except (OSError, ValueError) as e:  # a name that is too long, holds a zero byte, or may not be looked at
         raise BadUse(f"{path}: {getattr(e, 'strerror', None) or e}; expected the path of {article} {what} file") from None
     return file

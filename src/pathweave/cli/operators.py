@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -26,11 +27,14 @@ def command(
     from ..report import onnx_operators
     if markdown and json:
         raise BadUse("--markdown and --json: expected one of them")
+    known = {n.lower(): n for n in onnx_operators.names()}
+    for name in names or ():
+        if name.lower() not in known:
+            near = get_close_matches(name.lower(), known, 1, 0.75)
+            raise BadUse(f"{cut(name)!r} is no operator of ONNX, and the importer knows none of that name; "
+                         + (f"did you mean {known[near[0]]!r}?" if near else "pathweave operators lists all"))
     with progress("operators") as tell:
         found = onnx_operators.operators(names or (), tell)
-    if names and not found:
-        raise BadUse(f"{cut(names[0])!r} is no operator of ONNX, and the importer knows none of that name; pathweave operators "
-                     "lists all")
     if json:
         print_json([o.to_json() for o in found])
     elif markdown:

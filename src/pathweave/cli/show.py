@@ -77,7 +77,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, stat
                    Column("epilogue", "epilogue", short_floats, fold=1),
                    count_column("parameters", "parameters", fold=3), count_column("operations", "operations")],
                   list(with_inner_rows(rows)), notes=[_total(held, total), _passes(before, after, is_own(model))])
-    parts: list[Any] = ["\n".join(map(printable, lines)), table]
+    parts: list[Any] = ["\n".join(map(printable, lines)), table, *_operators(loaded)]
     if bound.scales:
         parts += ["", _scales(bound, loaded.quantisation.get("main", {}))]
     if route is not None:
@@ -86,7 +86,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, stat
         parts.append(route_table(plan, end_to_end_ns=plan.route.measured_ns if plan.route else None,
                                  title=f"{origin_of(plan)}, {counted(plan.threads, 'thread')}"))
     else:
-        parts.append(f"with the default route {through}")
+        parts += _not_tuned("", loaded.route(bound.shapes), bound)
     print_tables(*parts, *loaded.notes)
 
 
@@ -155,7 +155,7 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                         for d in (shapes.specs, sized))
         if found := blocks(layer, specs, there):
             row["blocks"] = found
-    option = f"--shape {shlex.quote(symbols[0])}=16"
+    option = f"--shape {shlex.quote(symbols[0])}={2 * sizes[symbols[0]] if sizes else 16}"
     if sizes:
         stated = f"operations are those at {', '.join(f'{n}={d}' for n, d in sizes.items())}; {option} shows others"
     else:
@@ -177,7 +177,53 @@ def _show_open(model: str, loaded: Any, symbols: list[str], json: bool) -> None:
                    Column("epilogue", "epilogue", short_floats, fold=2),
                    *([count_column("operations", "operations")] if sizes else [])], list(with_inner_rows(rows)),
                   notes=[stated, *([_must_fit(conditions)] if conditions else [])])
-    print_tables("\n".join(map(printable, lines)), table, *loaded.notes)
+    told = _open_route(loaded, sizes) if not loaded.routes else []
+    print_tables("\n".join(map(printable, lines)), table, *_operators(loaded), *told, *loaded.notes)
+
+
+def _operators(loaded: Any) -> list[str]:
+    """A line on operators of the file that became layers of another name, or of several kinds."""
+    from ..words import printable
+    found = loaded.meta.get("operators")
+    if not isinstance(found, dict) or not all(isinstance(kinds, dict) for kinds in found.values()):
+        return []
+    told = []
+    for name, kinds in found.items():
+        made = {kind: n for kind, n in sorted(kinds.items()) if kind}
+        if made and [name.rpartition(":")[2].lower()] != [kind.replace("_", "") for kind in made]:
+            told.append(f"{name} {kinds.get('', '')} > {' + '.join(f'{kind} {n}' for kind, n in made.items())}")
+    return [printable(f"operators whose layers have other names, as imported: {', '.join(told)}")] if told else []
+
+
+def _not_tuned(where: str, route: Any, bound: Any) -> list[str]:
+    """Lines on the default route: layers that run through NumPy and why, and those that are computed together."""
+    from ..runtime.interpreted import of_route, reasons
+    from ..words import counted, printable
+    through = of_route(route, bound)
+    lines = [f"{where}with the default route {through}"]
+    lines += [f"  {reason}" for reason in reasons(through, bound, route.threads)]
+    if route.regions:
+        regions = [bound.regions[name] for name in route.regions]
+        of = Counter(region.layer.kind for region in regions)
+        lines.append("computed as one layer: " + ", ".join(
+            f"{kind} {n} times (of {counted(sum(len(r.layers) for r in regions if r.layer.kind == kind), 'layer')})"
+            for kind, n in of.items()))
+    return [printable("\n".join(lines), "\n")]
+
+
+def _open_route(loaded: Any, sizes: Any) -> list[str]:
+    """Lines on what runs while the sizes are open, where that is known before they are."""
+    from ..errors import Error
+    from ..words import counted
+    if not sizes:
+        return []
+    net = loaded.runnable()
+    try:
+        bound = net.bind_open(sizes)
+        route = net.route_of(bound)
+    except Error as e:
+        return [f"each set of sizes gets a plan of its own: {e}"]
+    return _not_tuned(f"while sizes are open {counted(len(bound.flat.layers), 'layer')} run; ", route, bound)
 
 
 def _must_fit(conditions: list[str]) -> str:

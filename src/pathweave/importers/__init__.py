@@ -20,6 +20,7 @@ from typing import Any
 from ..errors import FileFormatError, InputError
 from ..net.net import Model
 from ..plugins import by_module, collect
+from ..words import meant_file
 from .foreign import Peek, identify
 
 #: Bytes that importers get to see to recognise a file.
@@ -100,7 +101,8 @@ def _read_head(path: Path) -> tuple[bytes, int]:
             return f.read(HEAD_BYTES), os.fstat(f.fileno()).st_size
     except (OSError, ValueError) as e:
         reason = getattr(e, "strerror", None) or e
-        raise FileFormatError(f"{path}: cannot be read: {reason}; expected a readable model file") from e
+        raise FileFormatError(f"{path}: cannot be read: {reason}; expected a readable model file"
+                              f"{meant_file(path) if isinstance(e, FileNotFoundError) else ''}") from e
 
 
 def _describe(head: bytes) -> str:

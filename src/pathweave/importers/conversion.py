@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,13 +22,16 @@ def operator_table(package: str) -> dict[str, Callable[[Any], None]]:
 class Conversion:
     """The state of one conversion: what is not covered, and the values that are missing because of it.
 
-    `table`: operator -> function of a Node that emits its layers. `names`: of all nodes that have one in the file.
+    `table`: operator -> function of a Node that emits its layers. `names`: of all nodes that have one in the file. `became`:
+    operator -> how many nodes there are under "", and how many layers of which kind they became.
     """
 
     def __init__(self, builder: Builder, table: Mapping[str, Callable[[Any], None]], names: Iterable[str] = ()):
         self.builder, self.table, self.names = builder, table, set(names)
         self.refused: list[Refused] = []
         self.poisoned: set[str] = set()
+        self.became: dict[str, Counter[str]] = {}
+        self._inside = 0  # nodes that are being turned into layers, one inside of the other
 
     def name(self, given: str, op: str, index: int) -> str:
         """The name of a node: the given one, or for one without OP_INDEX, which no other node of the file has."""
@@ -44,7 +48,17 @@ class Conversion:
         function. `reads`: values that the node reads beside its inputs. What depends on a node that is not covered is
         not complained about, but for its own operator's being unknown. Raises ModelError for a malformed node.
         """
-        key = key or node.op
+        before, self._inside = len(self.builder.layers), self._inside + 1
+        try:
+            self._add(node, key or node.op, work, reads)
+        finally:
+            self._inside -= 1
+        if not self._inside:
+            kinds = self.became.setdefault(key or node.op, Counter())
+            kinds[""] += 1
+            kinds.update(layer.kind for layer in self.builder.layers[before:])
+
+    def _add(self, node: Node, key: str, work: Callable[[], None] | None, reads: Iterable[str]) -> None:
         broken = any(v in self.poisoned for v in (*node.given, *reads))
         covered = work is not None or key in self.table
         reason = UNKNOWN if not covered else None

@@ -101,8 +101,8 @@ def notes(builder: Any, narrow_double: bool) -> list[str]:
                      f"inputs of these types take float32 arrays too")
     layers = 0 if narrow_double else sum(builder.dtype(layer.outputs[0]) == "f64" for layer in builder.layers)
     if layers:
-        found.append(f"{counted(layers, 'layer')} with results in float64: computed through NumPy, which is slow for large "
-                     f"ones; load(..., narrow_double=True), or --narrow-double, computes in float32")
+        found.append(f"{counted(layers, 'layer')} with results in float64: computed in float64, mostly by plain routines; "
+                     f"load(..., narrow_double=True), or --narrow-double, computes in float32, which is faster")
     if narrow_double and "f64" in {*builder.converted, *(s.dtype for s in builder.inputs.values())}:
         found.append("values of float64 are computed in float32, as asked for")
     return found

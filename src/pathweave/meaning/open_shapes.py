@@ -140,7 +140,14 @@ class OpenShapes:
 
     def representative(self, inputs: Mapping[str, TensorSpec]) -> dict[str, int] | None:
         """Sizes of the inputs' symbols that stand for all others where one has to be named; None where none is found to fit."""
-        return next((sizes for sizes in trials(inputs) if self.shapes_at(sizes)), None)
+        alike = [(str(c[0].left), str(c[0].right)) for c in self.conditions if len(c) == 1 and c[0].word == "==" and
+                 {str(c[0].left), str(c[0].right)} <= self._names]
+        for sizes in trials(inputs):
+            for a, b in alike:  # symbols that must be equal, such as the batches of several inputs
+                sizes[a] = sizes[b] = min(sizes[a], sizes[b])
+            if self.shapes_at(sizes):
+                return sizes
+        return None
 
     def _resolve(self, layer: Layer) -> Layer:
         """The layer with inputs that hold sizes in its attributes; what is not known of them are unknown numbers."""

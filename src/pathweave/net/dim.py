@@ -344,7 +344,7 @@ def _is_beyond(a: int | Expr, b: int | Expr, sign: int, apart: bool) -> bool:
     """Whether sign * a >= sign * b at all sizes; `apart`: they have no symbol in common, so that bounds say all."""
     if apart:
         return lowest(a) >= highest(b) if sign > 0 else highest(a) <= lowest(b)
-    return lowest(_scaled(a - b, sign)) >= 0
+    return a in _members("min" if sign > 0 else "max", b) or lowest(_scaled(a - b, sign)) >= 0  # max(min(a, c), a) is a
 
 
 # ---- quotients ------------------------------------------------------------------------------------------------------

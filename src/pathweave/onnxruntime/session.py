@@ -17,6 +17,7 @@ from ..errors import Error, FileFormatError
 from ..locks import lock
 from ..net.format import numpy_dtype
 from ..net.size import MOST_THREADS
+from ..words import meant_file
 from . import described
 from .binding import IOBinding
 from .described import TYPES, Description, ModelMetadata, NodeArg, number_of, text_of
@@ -349,8 +350,8 @@ def _source_of(given: Any) -> Any:
     if not isinstance(given, (str, os.PathLike)):
         raise TypeError(f"Unable to load from type '{type(given)}'; expected a path or bytes")
     if not os.path.isfile(given):
-        raise NoSuchFile(f"Load model from {os.fspath(given)} failed: File doesn't exist") from FileFormatError(
-            f"{os.fspath(given)}: no such file")
+        raise NoSuchFile(f"Load model from {os.fspath(given)} failed: File doesn't exist{meant_file(given)}") \
+            from FileFormatError(f"{os.fspath(given)}: no such file")
     return os.fspath(given)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from operator import is_
+from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..layers import infer_layer, kind_of
@@ -21,56 +20,61 @@ from ..net.scales import Scale
 from ._graph import Graph
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What came of following a layer: `given` are specs and contents of its inputs."""
+class _Step(NamedTuple):
+    """What came of following a layer: its inputs, the form in which it was understood, and what it made known."""
 
     layer: Layer
-    given: list[tuple[TensorSpec | None, np.ndarray | None]]
-    taken: Layer
-    specs: dict[str, TensorSpec]
-    contents: dict[str, np.ndarray]
-    asked: list[Condition]
+    specs: list[TensorSpec | None]
+    contents: list[Any]
+    found: Layer
+    made: list[TensorSpec]
+    made_contents: list[Any]
+    asked: list[tuple[list[Condition], Iterable[str]]]
     effort: int
 
 
 class _Follower(OpenShapes):
-    """Follows layers and hands on the form in which each was understood. `seen`: by the followers of one net before, which
-    passes go on changing; what is as it was is not followed again."""
+    """Follows layers and hands on the form in which each was understood.
 
-    def __init__(self, inputs: Mapping[str, TensorSpec], seen: dict[str, _Seen]):
+    `steps`: by layer name, what came of it before; a layer that is followed with the same inputs is not inferred again.
+    """
+
+    def __init__(self, inputs: Mapping[str, TensorSpec], steps: dict[str, _Step]):
         super().__init__(inputs)
         self.understood: Layer | None = None
-        self._seen = seen
-        self._asked: list[Condition] = []
-
-    def _ask(self, conditions: Iterable[Condition], outputs: Iterable[str]) -> None:
-        listed = list(conditions)
-        self._asked += listed
-        super()._ask(listed, outputs)
+        self._steps = steps
+        self._asked: list[tuple[list[Condition], Iterable[str]]] = []
 
     def _infer(self, layer: Layer) -> dict[str, TensorSpec] | None:
         self.understood = layer
         return super()._infer(layer)
 
+    def _ask(self, conditions: Iterable[Condition], outputs: Iterable[str]) -> None:
+        self._asked.append((list(conditions), list(outputs)))
+        super()._ask(*self._asked[-1])
+
     def take(self, layer: Layer) -> Layer:
         """Follow a layer; as it stands where an input decides on sizes whose contents are not known. Raises ShapeError."""
-        given = [(self.specs.get(v), self.contents.get(v)) for v in layer.inputs]
-        seen = self._seen.get(layer.name)
-        if seen is not None and seen.layer is layer and len(seen.given) == len(given) and all(
-                content is before and spec == known for (spec, content), (known, before) in zip(given, seen.given)):
-            self.specs.update(seen.specs)
-            self.contents.update(seen.contents)
-            super()._ask(seen.asked, layer.outputs)
-            self._effort += seen.effort
-            return seen.taken
+        specs, contents = [self.specs.get(v) for v in layer.inputs], [self.contents.get(v) for v in layer.inputs]
+        step = self._steps.get(layer.name)
+        if step is not None and step.layer is layer and step.specs == specs and all(map(is_, step.contents, contents)):
+            self._repeat(step)
+            return step.found
         self._asked, effort = [], self._effort
-        taken = self._take(layer)
-        if not kind_of(layer.kind).nested and all(spec is not None or not v for v, (spec, _) in zip(layer.inputs, given)):
-            self._seen[layer.name] = _Seen(layer, given, taken, {v: self.specs[v] for v in layer.outputs},
-                                           {v: self.contents[v] for v in layer.outputs if v in self.contents}, self._asked,
-                                           self._effort - effort)
-        return taken
+        found = self._take(layer)
+        # A step that was refused, or that made its inputs simpler, is taken anew each time.
+        if layer.name not in self.refusals and all(map(is_, specs, map(self.specs.get, layer.inputs))):
+            self._steps[layer.name] = _Step(layer, specs, contents, found, [self.specs[v] for v in layer.outputs],
+                                            [self.contents.get(v) for v in layer.outputs], self._asked, self._effort - effort)
+        return found
+
+    def _repeat(self, step: _Step) -> None:
+        """Make known what a step made known before."""
+        self.specs.update(zip(step.layer.outputs, step.made))
+        self.contents.update((v, c) for v, c in zip(step.layer.outputs, step.made_contents) if c is not None)
+        self._effort += step.effort
+        for conditions, outputs in step.asked:
+            super()._ask(conditions, outputs)
 
     def _take(self, layer: Layer) -> Layer:
         self.understood = None
@@ -114,11 +118,11 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     Raises ShapeError, or another Error, where it cannot be planned with these sizes open.
     """
     net.check()
-    seen: dict[str, _Seen] = {}
-    folded, origins, assumed = _folded(net, inputs, seen)
+    steps: dict[str, _Step] = {}
+    folded, origins, assumed = _folded(net, inputs, steps)
     kept: set[str] = set()
     while True:
-        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales}, seen)
+        graph, follower, layers = _rewritten(folded, kept, {**(scales or {}), **net.scales}, steps)
         # A value may be read for nothing but its sizes: what finds them out must stay.
         made = {v for layer in layers for v in layer.outputs}
         lost = {origins[s.name] for spec in follower.specs.values() for d in spec.dims for s in symbols_of(d)
@@ -128,8 +132,8 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
         kept |= lost
     result = graph.to_net()
     result.outputs = list(net.outputs)
-    result.specs = dict(follower.specs)
     result.layers = layers
+    result.specs = dict(follower.specs)
     given = {s.name: (s.low, s.high) for spec in inputs.values() for d in spec.dims for s in symbols_of(d)}
     found = OpenNet(result, given)
     known = set(given)
@@ -151,22 +155,22 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
 
 
 def _rewritten(net: Net, kept: set[str], scales: Mapping[str, Scale],
-               seen: dict[str, _Seen]) -> tuple[Graph, _Follower, list[Layer]]:
+               steps: dict[str, _Step]) -> tuple[Graph, _Follower, list[Layer]]:
     """The net behind all passes, followed; `kept`: values that stay, whoever reads them."""
     from . import passes, run_passes
     outputs = [*net.outputs, *sorted(kept - set(net.outputs))]
     graph = Graph(Net(dict(net.inputs), outputs, list(net.layers), dict(net.constants)), Folding(FREE_BYTES_BOUND))
     graph.scales = dict(scales)
-    graph.follow = lambda: _specs(graph, seen)[0].specs
+    graph.follow = lambda: _specs(graph, steps)[0].specs
     run_passes(graph, list(passes()), lenient=True)
-    return graph, *_specs(graph, seen)
+    return graph, *_specs(graph, steps)
 
 
 def _folded(net: Net, inputs: Mapping[str, TensorSpec],
-            seen: dict[str, _Seen]) -> tuple[Net, dict[str, str], list[Condition]]:
+            steps: dict[str, _Step]) -> tuple[Net, dict[str, str], list[Condition]]:
     """The net with shape inputs as attributes, and what depends on nothing but known contents as constants; the value that
     each size which a layer finds out is one of, by symbol; and what all layers together assume of sizes."""
-    follower = _Follower(inputs, seen)
+    follower = _Follower(inputs, steps)
     for name, array in net.constants.items():
         follower.constant(name, array)
     layers, constants = [], dict(net.constants)
@@ -185,8 +189,8 @@ def _folded(net: Net, inputs: Mapping[str, TensorSpec],
     return Net(dict(inputs), list(net.outputs), layers, constants), origins, list(follower.conditions)
 
 
-def _specs(graph: Graph, seen: dict[str, _Seen]) -> tuple[_Follower, list[Layer]]:
-    follower = _Follower(graph.inputs, seen)
+def _specs(graph: Graph, steps: dict[str, _Step]) -> tuple[_Follower, list[Layer]]:
+    follower = _Follower(graph.inputs, steps)
     for name, array in graph.constants.items():
         follower.constant(name, array)
     return follower, [follower.take(layer) for layer in graph.layers()]

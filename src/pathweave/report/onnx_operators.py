@@ -90,6 +90,13 @@ def operators(names: Iterable[str] = (), tell: Callable[[float, str], None] = la
     return sorted(chosen.values(), key=lambda o: (o.domain, o.name))
 
 
+def names() -> set[str]:
+    """What `operators` can be asked for: names of operators, alone and with their domain."""
+    from ..importers.onnx import operators as table
+    found = {f"{domain}:{name}" for domain, name in _schemas() if domain} | {*table()} | {name for _, name in _schemas()}
+    return found | {key.rpartition(":")[2] for key in found}
+
+
 @cache
 def _schemas() -> dict[tuple[str, str], list[int]]:
     """Operators of the installed `onnx`, with the opsets in which their definitions changed."""

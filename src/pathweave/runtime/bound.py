@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, NoRoutineError, OpenSizesError
+from ..errors import InputError, NoRoutineError, OpenSizesError, ShapeError
 from ..layers import kind_of
 from ..layers.problems import problem_of
 from ..locks import cached_property
@@ -126,9 +126,16 @@ class BoundNet:
              layouts: Mapping[str, str] | None = None) -> BoundNet:
         """Bind a net to shapes (see `resolve_shapes`). `layouts`: of inputs and outputs. Raises InputError, ShapeError."""
         from .. import passes
+        from ..meaning.evaluate import match_symbols
         found = resolve_shapes(net, shapes)
         if not depends_on_contents(net):
-            bound = passes.bind(net, found, scales)
+            try:
+                bound = passes.bind(net, found, scales)
+            except ShapeError as e:
+                sizes = ", ".join(f"{name}={size}" for name, size in match_symbols(net.inputs, found).items())
+                if type(e) is not ShapeError or not sizes:
+                    raise
+                raise ShapeError(f"{e}; that is at {sizes}") from e
             if all(s.bound for s in bound.specs.values()):
                 return BoundNet(bound, layouts=layouts)
         inputs = {n: TensorSpec(s.dtype, found[n]) for n, s in net.inputs.items()}

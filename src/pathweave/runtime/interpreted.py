@@ -12,7 +12,7 @@ import numpy as np
 from ..layers import kinds
 from ..net.route import Route
 from .builder import CONTROL
-from .catalogue import PYTHON
+from .catalogue import PYTHON, candidates, is_python
 
 if TYPE_CHECKING:
     from .bound import BoundNet
@@ -50,6 +50,25 @@ def interpreted(rows: Iterable[tuple[str, str, str, float | None]]) -> Interpret
     total = None if any(ns is None for ns in times) else sum(ns for ns in times if ns is not None)
     share = sum(ns or 0.0 for *_, ns in found) / total if total else None
     return Interpreted(tuple((name, kind) for name, kind, _ in found), len(known), share)
+
+
+def reasons(found: Interpreted, bound: BoundNet, threads: int) -> list[str]:
+    """Why layers run through NumPy: a line per kind and reason, with the layers that it is true of."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for place in bound.flat.places:
+        name, kind = place.layer.name, place.layer.kind
+        if (name, kind) not in found.layers:
+            continue
+        possible, refusals = candidates(place.net.problems(threads)[place.index])
+        declined: dict[str, str] = {}  # reason -> the first algorithm that gives it
+        for r in refusals:
+            if r.routine.startswith(f"{kind}/"):
+                declined.setdefault(r.reason, r.routine.partition(":")[0])
+        why = "the contents of an input decide on its sizes" if any(not is_python(c) for c in possible) else \
+            "; ".join(f"{algorithm}: {reason}" for reason, algorithm in declined.items()) or "there is no native routine for it"
+        lines.setdefault((kind, why), []).append(name)
+    return [f"{kind} ({', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}): {why}"
+            for (kind, why), names in lines.items()]
 
 
 def of_plan(plan: Plan, steps_ns: np.ndarray | None = None) -> Interpreted:

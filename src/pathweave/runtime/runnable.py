@@ -98,9 +98,18 @@ class Runnable:
         """The net at concrete shapes; see `bound.resolve_shapes`."""
         return BoundNet.bind(self.net, shapes, self.scales, self.layouts)
 
+    def bind_open(self, sizes: Mapping[str, int]) -> BoundNet:
+        """The net with its symbols open, and sizes that stand for them. Raises Error where they cannot be left open."""
+        with self._building:
+            return BoundNet.of_opened(self._open.opened(dict(sizes), {}), sizes, self.layouts)
+
+    def route_of(self, bound: BoundNet, threads: int | None = None) -> Route:
+        """The route that runs a net that `bind` or `bind_open` made."""
+        return self._choose(bound, self.threads if threads is None else check_threads(threads))
+
     def route(self, shapes: Shapes = None, threads: int | None = None) -> Route:
         """The route that runs at these shapes: the tuned one, one carried over, or the default."""
-        return self._choose(self.bind(shapes), self.threads if threads is None else check_threads(threads))
+        return self.route_of(self.bind(shapes), threads)
 
     def _choose(self, bound: BoundNet, threads: int) -> Route:
         route = self.routes.get(bound.signature) or next(reversed(self.routes.values()), None)

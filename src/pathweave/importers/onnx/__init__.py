@@ -127,12 +127,12 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     for name, tensor in sparse.items():
         builder.add_sparse(name, tensor, f"sparse initializer {name!r}")
     types.enter(builder)
-    convert_nodes(graph, opsets, operators(), builder, where)
+    became = convert_nodes(graph, opsets, operators(), builder, where)
     types.leave(builder, {v.name: _declared_type(v) for v in graph.output})
 
     net = builder.to_net((v.name for v in graph.output), where)
     meta = {"format": "onnx", "producer": f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip(),
-            "graph": _text(graph.name), "opset": opset}
+            "graph": _text(graph.name), "opset": opset, "operators": became}
     if defaults:
         meta["default_inputs"] = defaults
     if builder.converted:

@@ -60,11 +60,13 @@ def names_of(graph) -> tuple[set[str], set[str]]:
 
 
 def convert_nodes(graph, opsets: Mapping[str, int], table: Mapping[str, Callable[[Node], None]], builder: Builder,
-                  where: str) -> None:
-    """Turn every node into layers; all that is not covered is raised as one error at the end."""
+                  where: str) -> dict[str, dict[str, int]]:
+    """Turn every node into layers; all that is not covered is raised as one error at the end. Gives what operators became:
+    see `Conversion.became`."""
     state = Conversion(builder, table, opsets, {n.name for n in graph.node})
     _nodes(graph.node, state, {}, 0)
     state.finish(where, ADVICE)
+    return {key: dict(kinds) for key, kinds in sorted(state.became.items())}
 
 
 def in_order(nodes: Iterable) -> list[tuple[int, Any]]:
