@@ -84,7 +84,7 @@ def test_open_sizes_are_named_with_the_option(pw, open_sizes, arguments):
 
 def test_show_prints_symbols(pw, open_sizes):
     done = pw("show", open_sizes)
-    assert done.code == 0 and "output  w: f32[N,S,8]" in done.out and "--shape S=16" in done.out
+    assert done.code == 0 and "output  w: f32[N,S,8]" in done.out and "--shape S=32 shows others" in done.out
     rows = pw("show", open_sizes, "--json").json
     assert rows["open"] == ["S"] and [r["outputs"] for r in rows["layers"]] == [["f32[N,S,8]"]] * 2
     assert "f32[1,16,8]" in pw("show", open_sizes, "--shape", "S=16").out

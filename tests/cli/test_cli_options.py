@@ -11,7 +11,7 @@ APPLICATION = typer.main.get_command(application())
 #: What a command needs beside the option that is tried; MODEL is the shipped network.
 NEEDED = {"import": ["MODEL", "-o", "OUT.pw"], "tune": ["MODEL", "--no-save", "--budget", "0"], "explain": ["MODEL", "0"],
           "profile": ["MODEL", "--budget", "0"], "run": ["MODEL", "--random"], "bench": ["MODEL", "--rounds", "1"],
-          "routines": [], "devices": [], "operators": [], "show": ["MODEL"], "verify": ["MODEL", "--samples", "1"]}
+          "routines": [], "operators": [], "devices": [], "show": ["MODEL"], "verify": ["MODEL", "--samples", "1"]}
 #: (command, option) -> what the option needs to be looked at.
 ALSO = {("bench", "--order"): ["--roof"], ("bench", "--onnx"): ["--against", "onnxruntime"]}
 #: Text that no option takes: no number, no name, and a path into a folder that is not there.

@@ -89,3 +89,16 @@ def test_symbols_that_are_no_words_are_quoted_everywhere(pw, tmp_path, symbols):
     assert pw("show", path, "--json").json["inputs"]["x"]["declared"] == wanted
     for option in re.findall(r"(--shape .*=16) shows", done.out):  # what it advises is a line of a shell
         assert pw("show", path, *shlex.split(option), "--shape", "a b=3").code == 0
+
+
+def test_a_tuned_model_has_the_sizes_that_it_was_tuned_for(pw, cache, tmp_path):
+    """Commands that need sizes take those of the route where none are given; sizes that are given count, all of them."""
+    out = tmp_path / "tuned.pw"
+    done = pw("tune", cache, "--shape", "P=5", "--shape", "S=3", "--budget", "0.1", "-o", out)
+    assert done.code == 0, done.err
+    assert "shown for f32[1,8,4]" in pw("show", out).out
+    assert pw("explain", out, "0").code == 0
+    assert pw("run", out, "--random", "-o", tmp_path / "y.npz").code == 0
+    assert np.load(tmp_path / "y.npz")["present"].shape == (1, 8, 4)
+    assert "the size of S is not known" in pw("run", out, "--random", "--shape", "P=2").err
+    assert "the size of S, P is not known" in pw("run", cache, "--random").err

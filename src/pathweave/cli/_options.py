@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OpenSizesError
+from ..errors import Error, OpenSizesError
 from ..words import counted
 from ._errors import BadUse
 
@@ -175,14 +175,29 @@ def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: i
 
 def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = None,
                      known: dict[str, int] | None = None) -> Any:
-    """A model's main net bound to `--shape`, `--batch` and sizes that are `known`, by symbol. Raises BadUse that names the
-    options for what they leave open."""
+    """A model's main net bound to `--shape`, `--batch` and sizes that are `known`, by symbol; where none of them is given, to
+    the shapes that the model was tuned for, if its own leave sizes open. Raises BadUse that names the options for what is
+    left open."""
     try:
         given = parse_shapes(shape, loaded.main)
         return loaded.bind(batch_shapes(batch, {**known, **(given or {})} if known else given, loaded.main))
     except OpenSizesError as e:
+        tuned = None if shape or batch or known else _tuned_for(loaded)
+        if tuned is not None:
+            return tuned
         options = " ".join(f"--shape {shlex.quote(s)}=16" for s in e.symbols)
         raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as {options}") from e
+
+
+def _tuned_for(loaded: Any) -> Any:
+    """The main net at the shapes of the newest route; None where there is no route, or none that says for which it is."""
+    route = next(reversed(loaded.routes.values()), None)
+    if route is None or not route.shapes:
+        return None
+    try:
+        return loaded.bind(route.shapes)
+    except Error:  # a route of other shapes than the model has now
+        return None
 
 
 def stored_profile(bound: Any, threads: int) -> Any:
