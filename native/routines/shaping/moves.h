@@ -36,16 +36,21 @@ inline void copy_loops(size_t bytes, const Loops<2>& loops, const void* x, void*
   with_bytes(bytes, [&](auto unit) { copy_loops<decltype(unit)>(loops, x, y, team); });
 }
 
-// Base of the routines that move the elements of one value, whatever their type. `f32`: of f32 too; other routines do not.
+// Base of the routines that move the elements of one input, whatever their type: of a value, or of a constant whose output
+// has sizes that are known in the run alone. `f32`: of values of f32 too; other routines do not.
 class Mover : public AnyRoutine {
  public:
   Mover(const std::string& layer, const std::string& algorithm, Layout images, bool f32)
       : AnyRoutine(layer, algorithm, images), f32_(f32) {}
   Verdict accepts(const Problem& p) const override {
-    if (p.in.size() != 1 || p.dynamic().size() != 1) return Verdict::no("it takes one value, and numbers as attributes");
-    if (auto verdict = basics(p); !verdict) return verdict;
-    return f32_ ? Verdict::ok() : not_f32(p);
+    if (p.in.size() != 1 || !p.in[0].present) return Verdict::no("it takes one input, and numbers as attributes");
+    if (auto verdict = basics(p, true); !verdict) return verdict;
+    return f32_ ? Verdict::ok() : others(p);
   }
+
+ protected:
+  // Declines what the routines in f32 compute, which read no constants.
+  static Verdict others(const Problem& p) { return p.in[0].constant ? Verdict::ok() : not_f32(p); }
 
  private:
   bool f32_;
@@ -54,7 +59,8 @@ class Mover : public AnyRoutine {
 // Base of their kernels.
 class MoverKernel : public AnyKernel {
  public:
-  MoverKernel(const Problem& p, Layout images) : AnyKernel(p, Constants(p.in.size()), images), bytes_(size_of(p.in[0].dtype)) {}
+  MoverKernel(const Problem& p, const Constants& constants, Layout images)
+      : AnyKernel(p, constants, images), bytes_(size_of(p.in[0].dtype)) {}
 
  protected:
   size_t bytes_;  // of an element

@@ -28,7 +28,8 @@ struct Padding {
 
 class PadAnyKernel : public MoverKernel {
  public:
-  PadAnyKernel(const Problem& p, Layout images) : MoverKernel(p, images), widths_(pad_widths(p)) {
+  PadAnyKernel(const Problem& p, const Constants& constants, Layout images)
+      : MoverKernel(p, constants, images), widths_(pad_widths(p)) {
     const auto mode = p.word("mode");
     mode_ = mode == "constant" ? Mode::constant : mode == "edge" ? Mode::edge : mode == "reflect" ? Mode::reflect : Mode::wrap;
     const Layout layout = layout_of(images, p.in[0].shape.size());
@@ -114,10 +115,11 @@ class PadAny : public Mover {
   explicit PadAny(Layout images) : Mover("pad", "copy", images, true) {}
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = Mover::accepts(p); !verdict) return verdict;
-    return p.word("mode") == "wrap" ? Verdict::ok() : not_f32(p);
+    if (p.in[0].constant && !facts(images_).row_major()) return Verdict::no("its input is a constant, which lies in rows");
+    return p.word("mode") == "wrap" ? Verdict::ok() : others(p);
   }
-  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<PadAnyKernel>(p, images_);
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
+    return std::make_unique<PadAnyKernel>(p, constants, images_);
   }
 };
 

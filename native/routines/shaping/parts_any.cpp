@@ -90,7 +90,8 @@ class Concat : public AnyRoutine {
 
 class SplitKernel : public MoverKernel {
  public:
-  SplitKernel(const Problem& p, Layout images) : MoverKernel(p, images), axis_(axis_of(p, p.in[0].shape.size())) {}
+  SplitKernel(const Problem& p, const Constants& constants, Layout images)
+      : MoverKernel(p, constants, images), axis_(axis_of(p, p.in[0].shape.size())) {}
   int run(const Context& c) noexcept override {
     const Operand x = operands_.in(0, c);
     int64_t start = 0;
@@ -111,16 +112,16 @@ class SplitKernel : public MoverKernel {
 class Split : public Mover {
  public:
   explicit Split(Layout images) : Mover("split", "copy", images, false) {}
-  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SplitKernel>(p, images_);
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
+    return std::make_unique<SplitKernel>(p, constants, images_);
   }
 };
 
 // Starts and steps are applied to the sizes of the run, so that what counts from the end counts from the end of that.
 class SliceKernel : public MoverKernel {
  public:
-  SliceKernel(const Problem& p, Layout images) : MoverKernel(p, images), starts_(p.integers("starts")), axes_(p.integers("axes")),
-                                                 steps_(p.integers("steps")) {
+  SliceKernel(const Problem& p, const Constants& constants, Layout images)
+      : MoverKernel(p, constants, images), starts_(p.integers("starts")), axes_(p.integers("axes")), steps_(p.integers("steps")) {
     const auto rank = static_cast<int64_t>(p.in[0].shape.size());
     for (size_t i = axes_.size(); i < starts_.size(); ++i) axes_.push_back(static_cast<int64_t>(i));
     for (int64_t& axis : axes_) axis += axis < 0 ? rank : 0;
@@ -156,13 +157,12 @@ class Slice : public Mover {
   explicit Slice(Layout images) : Mover("slice", "copy", images, true) {}
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = Mover::accepts(p); !verdict) return verdict;
-    if (not_f32(p)) return Verdict::ok();
     const auto steps = p.integers("steps");
     const bool plain = std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; });
-    return plain ? not_f32(p) : Verdict::ok();
+    return plain ? others(p) : Verdict::ok();
   }
-  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<SliceKernel>(p, images_);
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
+    return std::make_unique<SliceKernel>(p, constants, images_);
   }
 };
 

@@ -24,6 +24,10 @@ struct TransposeBlocks {
 class Permute : public Mover {
  public:
   explicit Permute(Layout images) : Mover("transpose", "permute", images, false) {}
+  Verdict accepts(const Problem& p) const override {
+    if (p.dynamic().empty()) return Verdict::no("its input is a constant");
+    return Mover::accepts(p);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
     static const TransposeBlocks<uint16_t> two{};
     static const TransposeBlocks<uint64_t> eight{};

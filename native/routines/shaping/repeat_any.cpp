@@ -18,7 +18,8 @@ class ExpandKernel : public MoverKernel {
 
 class TileKernel : public MoverKernel {
  public:
-  TileKernel(const Problem& p, Layout images) : MoverKernel(p, images), repeats_(p.integers("repeats")) {}
+  TileKernel(const Problem& p, const Constants& constants, Layout images)
+      : MoverKernel(p, constants, images), repeats_(p.integers("repeats")) {}
   int run(const Context& c) noexcept override {
     const Operand x = operands_.in(0, c), y = operands_.out(0, c);
     int64_t from[kMostRank], to[kMostRank];
@@ -26,7 +27,7 @@ class TileKernel : public MoverKernel {
     steps_of(y, to);
     Loops<2> loops;
     for (int i = 0; i < x.rank; ++i) {
-      const int axis = axis_in_memory(x.layout, i);
+      const int axis = axis_in_memory(y.layout, i);
       loops.add(repeats_[static_cast<size_t>(axis)], {0, to[axis] * x.size[axis]});
       loops.add(x.size[axis], {from[axis], to[axis]});
     }
@@ -41,8 +42,8 @@ class TileKernel : public MoverKernel {
 // Between channels and blocks of pixels, either way.
 class BlocksKernel : public MoverKernel {
  public:
-  BlocksKernel(const Problem& p, Layout images)
-      : MoverKernel(p, images), to_space_(p.kind == "depth_to_space"), outer_(to_space_ && p.word("mode") == "CRD"),
+  BlocksKernel(const Problem& p, const Constants& constants, Layout images)
+      : MoverKernel(p, constants, images), to_space_(p.kind == "depth_to_space"), outer_(to_space_ && p.word("mode") == "CRD"),
         block_(p.integer("block")) {}
   int run(const Context& c) noexcept override {
     const Operand x = operands_.in(0, c), y = operands_.out(0, c);
@@ -62,7 +63,7 @@ class BlocksKernel : public MoverKernel {
     const auto channel_loop = [&] { add(channels, channel * d[1], w[1]); };
     const auto rows_in_block = [&] { add(b, row * d[1], w[2]); };
     const auto columns_in_block = [&] { add(b, column * d[1], w[3]); };
-    const bool planar = x.layout == Layout::nchw;
+    const bool planar = y.layout == Layout::nchw;
     add(deep.size[0], d[0], w[0]);
     if (to_space_) {
       if (planar) channel_loop();
@@ -95,8 +96,8 @@ template <class K>
 class Repeat : public Mover {
  public:
   Repeat(const std::string& layer, Layout images) : Mover(layer, "loops", images, true) {}
-  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
-    return std::make_unique<K>(p, images_);
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
+    return std::make_unique<K>(p, constants, images_);
   }
 };
 
