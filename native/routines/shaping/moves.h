@@ -36,17 +36,21 @@ inline void copy_loops(size_t bytes, const Loops<2>& loops, const void* x, void*
   with_bytes(bytes, [&](auto unit) { copy_loops<decltype(unit)>(loops, x, y, team); });
 }
 
-// Base of the routines that move the elements of one value, whatever their type. `f32`: of f32 too; other routines do not.
-// The value may be a constant, of any type, where the layout is that of rows: its sizes may be open in the output alone.
+// Base of the routines that move the elements of one input, whatever their type: of a value, or of a constant whose output
+// has sizes that are known in the run alone. `f32`: of values of f32 too; other routines do not.
 class Mover : public AnyRoutine {
  public:
   Mover(const std::string& layer, const std::string& algorithm, Layout images, bool f32)
       : AnyRoutine(layer, algorithm, images), f32_(f32) {}
   Verdict accepts(const Problem& p) const override {
-    if (p.in.size() != 1 || !p.has(0)) return Verdict::no("it takes one value, and numbers as attributes");
-    if (auto verdict = basics(p, facts(images_).row_major()); !verdict) return verdict;
-    return f32_ || p.in[0].constant ? Verdict::ok() : not_f32(p);
+    if (p.in.size() != 1 || !p.in[0].present) return Verdict::no("it takes one input, and numbers as attributes");
+    if (auto verdict = basics(p, true); !verdict) return verdict;
+    return f32_ ? Verdict::ok() : others(p);
   }
+
+ protected:
+  // Declines what the routines in f32 compute, which read no constants.
+  static Verdict others(const Problem& p) { return p.in[0].constant ? Verdict::ok() : not_f32(p); }
 
  private:
   bool f32_;

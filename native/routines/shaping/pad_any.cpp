@@ -115,7 +115,8 @@ class PadAny : public Mover {
   explicit PadAny(Layout images) : Mover("pad", "copy", images, true) {}
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = Mover::accepts(p); !verdict) return verdict;
-    return p.in[0].constant || p.word("mode") == "wrap" ? Verdict::ok() : not_f32(p);
+    if (p.in[0].constant && !facts(images_).row_major()) return Verdict::no("its input is a constant, which lies in rows");
+    return p.word("mode") == "wrap" ? Verdict::ok() : others(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<PadAnyKernel>(p, constants, images_);

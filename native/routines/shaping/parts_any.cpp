@@ -121,8 +121,7 @@ class Split : public Mover {
 class SliceKernel : public MoverKernel {
  public:
   SliceKernel(const Problem& p, const Constants& constants, Layout images)
-      : MoverKernel(p, constants, images), starts_(p.integers("starts")), axes_(p.integers("axes")),
-        steps_(p.integers("steps")) {
+      : MoverKernel(p, constants, images), starts_(p.integers("starts")), axes_(p.integers("axes")), steps_(p.integers("steps")) {
     const auto rank = static_cast<int64_t>(p.in[0].shape.size());
     for (size_t i = axes_.size(); i < starts_.size(); ++i) axes_.push_back(static_cast<int64_t>(i));
     for (int64_t& axis : axes_) axis += axis < 0 ? rank : 0;
@@ -158,10 +157,9 @@ class Slice : public Mover {
   explicit Slice(Layout images) : Mover("slice", "copy", images, true) {}
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = Mover::accepts(p); !verdict) return verdict;
-    if (p.in[0].constant || not_f32(p)) return Verdict::ok();
     const auto steps = p.integers("steps");
     const bool plain = std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; });
-    return plain ? not_f32(p) : Verdict::ok();
+    return plain ? others(p) : Verdict::ok();
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<SliceKernel>(p, constants, images_);

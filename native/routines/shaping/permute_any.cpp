@@ -25,7 +25,8 @@ class Permute : public Mover {
  public:
   explicit Permute(Layout images) : Mover("transpose", "permute", images, false) {}
   Verdict accepts(const Problem& p) const override {
-    return p.dynamic().empty() ? Verdict::no("its input is a constant") : Mover::accepts(p);
+    if (p.dynamic().empty()) return Verdict::no("its input is a constant");
+    return Mover::accepts(p);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
     static const TransposeBlocks<uint16_t> two{};

@@ -27,7 +27,7 @@ class TileKernel : public MoverKernel {
     steps_of(y, to);
     Loops<2> loops;
     for (int i = 0; i < x.rank; ++i) {
-      const int axis = axis_in_memory(x.layout, i);
+      const int axis = axis_in_memory(y.layout, i);
       loops.add(repeats_[static_cast<size_t>(axis)], {0, to[axis] * x.size[axis]});
       loops.add(x.size[axis], {from[axis], to[axis]});
     }
@@ -63,7 +63,7 @@ class BlocksKernel : public MoverKernel {
     const auto channel_loop = [&] { add(channels, channel * d[1], w[1]); };
     const auto rows_in_block = [&] { add(b, row * d[1], w[2]); };
     const auto columns_in_block = [&] { add(b, column * d[1], w[3]); };
-    const bool planar = x.layout == Layout::nchw;
+    const bool planar = y.layout == Layout::nchw;
     add(deep.size[0], d[0], w[0]);
     if (to_space_) {
       if (planar) channel_loop();

@@ -54,6 +54,8 @@ class LayerKind:
     which no size depends.
     `of_shapes`: True where `meaning` looks at nothing but the inputs' shapes, so that specs will do for arrays.
     `nested`: True where attributes are blocks (net/block.py); such a kind has `take_in`, see layers/control.py.
+    `of_constants`: True where native routines take a layer whose inputs are all constants, as one is whose output's sizes are
+    known when it runs.
     `refuses`: True where it never gives a result, but an error when it runs.
     `program`: how a plan runs its blocks: "branches", one of them; "trips", again and again as a `loop` does; "slices", once
     for each slice of some inputs, as a `scan` does; "" only by its meaning.
@@ -82,6 +84,7 @@ class LayerKind:
     finds_sizes: bool = False
     reads_values: bool = False
     nested: bool = False
+    of_constants: bool = False
     refuses: bool = False
     program: str = ""
 

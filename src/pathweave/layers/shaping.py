@@ -80,6 +80,7 @@ class Split(Mover, ValueKind):
     """
 
     name = "split"
+    of_constants = True
     attributes = {"axis": 0, "sizes": (), "parts": 0}
     value_inputs = {1: "sizes"}
 
@@ -121,6 +122,7 @@ class Slice(Mover, ValueKind):
     """
 
     name = "slice"
+    of_constants = True
     finds_sizes = True
     attributes = {"starts": (), "ends": (), "axes": (), "steps": ()}
     value_inputs = {1: "starts", 2: "ends", 3: "axes", 4: "steps"}
@@ -219,6 +221,7 @@ class Pad(Mover, ValueKind):
     """
 
     name = "pad"
+    of_constants = True
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 
@@ -416,6 +419,7 @@ class Expand(Reshaping):
     """x broadcast with `shape`, both ways. Source: ONNX Expand."""
 
     name = "expand"
+    of_constants = True
     finds_sizes = True
     implied = ("shape",)
     attributes = {"shape": ()}
@@ -440,6 +444,7 @@ class Tile(Mover, ValueKind):
     """x repeated `repeats` times along each axis. Source: ONNX Tile."""
 
     name = "tile"
+    of_constants = True
     finds_sizes = True
     attributes = {"repeats": ()}
     value_inputs = {1: "repeats"}
