@@ -63,7 +63,8 @@ CASES = [
         ((1, 3, 4, 5), (2, 4, 1, 1)),
                                               ((5,), (1,)))),
     # Of a constant, as where the sizes of the output are open.
-    case("expand", (1, 1, 40), shape=(3, 1, 1), constant=(0,)), case("expand", TensorSpec("i64", (2, 1)), shape=(2, 5), constant=(0,)),
+    case("expand", (1, 1, 40), shape=(3, 1, 1), constant=(0,)),
+    case("expand", TensorSpec("i64", (2, 1)), shape=(2, 5), constant=(0,)),
     case("tile", (1, 7, 3), repeats=(2, 1, 3), constant=(0,)), case("slice", (9, 5), starts=(1,), ends=(7,), constant=(0,)),
     case("slice", TensorSpec("i64", (1, 9)), starts=(8,), ends=(-100,), axes=(1,), steps=(-2,), constant=(0,)),
     case("pad", (1, 4, 3, 3), pads=(0, 0, 1, 0, 0, 0, 2, 1), constant=(0,)),
