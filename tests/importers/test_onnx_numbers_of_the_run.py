@@ -1,4 +1,4 @@
-"""Sizes, scales and widths that are values of the run, and constants of which only the output's size is open: native, and right."""
+"""Sizes, scales and widths that are values of the run, and constants that are expanded to open sizes: native and right."""
 
 from __future__ import annotations
 
