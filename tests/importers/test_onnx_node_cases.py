@@ -12,7 +12,6 @@ from pathweave.errors import DTypeError, ModelError
 
 #: Why a case may be refused; any other reason is a failure.
 REFUSALS = {
-    "training": "training_mode",
     "values that are no arrays": "^sequences, optionals or maps$",
     "element types": "ONNX element type",
 }

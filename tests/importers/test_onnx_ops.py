@@ -223,6 +223,8 @@ CASES += [
     Case("MatMul", (7,), f(4, 5), f(5)),
     Case("MatMul", (7,), K(f(4, 5)), f(5, 3)),
     Case("BatchNormalization", (7, 9, 14, 15), X, K(f(6)), K(f(6)), K(f(6)), K(f(6, low=0.2))),
+    Case("BatchNormalization", (15, 17), X, K(f(6)), K(f(6)), K(f(6)), K(f(6, low=0.2)), outputs=3,
+         training_mode=1, momentum=0.7),
     Case("BatchNormalization", (15,), f(3, 6), K(f(6)), K(f(6)), K(f(6)), K(f(6, low=0.2)), epsilon=0.01),
     Case("InstanceNormalization", (7,), X, K(f(6)), K(f(6)), epsilon=1e-3),
     Case("LayerNormalization", (17,), X, K(f(9)), K(f(9))),

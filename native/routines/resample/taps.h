@@ -21,6 +21,48 @@ struct Taps {
   std::vector<int64_t> outside;  // outputs that lie outside of the region that is cropped
 };
 
+enum class Coordinates { half_pixel, half_pixel_symmetric, asymmetric, align_corners, pytorch_half_pixel, crop };
+inline Coordinates coordinates_of(const Problem& p) {
+  const auto word = p.word("coordinates");
+  return word == "half_pixel_symmetric" ? Coordinates::half_pixel_symmetric : word == "asymmetric" ? Coordinates::asymmetric
+         : word == "align_corners" ? Coordinates::align_corners : word == "pytorch_half_pixel" ? Coordinates::pytorch_half_pixel
+         : word == "tf_crop_and_resize" ? Coordinates::crop : Coordinates::half_pixel;
+}
+
+// Where output o of n lies in an axis of that length; in float32 as the layer's meaning has it, but for the coordinates that
+// it computes in float64. Nothing is cropped.
+inline double place_of(Coordinates coordinates, int64_t o, float scale, int64_t n, int64_t length) noexcept {
+  const float at = static_cast<float>(o);
+  if (coordinates == Coordinates::half_pixel_symmetric) {
+    const double s = scale, l = static_cast<double>(length), adjustment = static_cast<double>(n) / (s * l);
+    return l / 2 * (1 - adjustment) + (static_cast<double>(o) + 0.5) / s - 0.5;
+  }
+  if (coordinates == Coordinates::asymmetric) return at / scale;
+  if (coordinates == Coordinates::align_corners)
+    return at * static_cast<float>(length - 1) / static_cast<float>(std::max<int64_t>(n - 1, 1));
+  if (coordinates == Coordinates::pytorch_half_pixel && n == 1) return 0;
+  return (at + 0.5f) / scale - 0.5f;
+}
+
+enum class Rounding { floor, ceil, prefer_ceil, prefer_floor };
+inline Rounding rounding_of(const Problem& p) {
+  const auto word = p.word("rounding");
+  return word == "floor" ? Rounding::floor : word == "ceil" ? Rounding::ceil
+         : word == "round_prefer_ceil" ? Rounding::prefer_ceil : Rounding::prefer_floor;
+}
+inline double rounded(Rounding rounding, double at) noexcept {
+  return rounding == Rounding::floor ? std::floor(at) : rounding == Rounding::ceil ? std::ceil(at)
+         : rounding == Rounding::prefer_ceil ? std::floor(at + 0.5) : std::ceil(at - 0.5);
+}
+
+inline int64_t inside_of(double index, int64_t length) noexcept {
+  return static_cast<int64_t>(std::clamp(index, 0.0, static_cast<double>(length - 1)));
+}
+inline double linear_weight(double d) noexcept { return std::max(0.0, 1 - d); }
+inline double cubic_weight(double d, double a) noexcept {
+  return d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
+}
+
 // The axes that change, in logical order.
 class Resampling {
  public:
@@ -28,7 +70,8 @@ class Resampling {
     if (axes_.empty())
       for (size_t a = 0; a < rank_; ++a) axes_.push_back(static_cast<int64_t>(a));
     for (int64_t& a : axes_) a = a < 0 ? a + static_cast<int64_t>(rank_) : a;
-    crops_ = p.word("coordinates") == "tf_crop_and_resize";
+    coordinates_ = coordinates_of(p);
+    crops_ = coordinates_ == Coordinates::crop;
     find_scales();
   }
 
@@ -86,25 +129,12 @@ class Resampling {
     }
   }
 
-  // Where output o lies; in float32 as the layer's meaning has it, but for the coordinates that it computes in float64.
   double place(size_t i, int64_t o) const {
-    const auto coordinates = p_.word("coordinates");
-    const float at = static_cast<float>(o), scale = scales_[i];
     const int64_t n = out(i), l = length(i);
-    if (coordinates == "half_pixel_symmetric") {
-      const double s = scale, length = static_cast<double>(l), adjustment = static_cast<double>(n) / (s * length);
-      return length / 2 * (1 - adjustment) + (static_cast<double>(o) + 0.5) / s - 0.5;
-    }
-    if (crops_) {
-      const double start = roi_[i], end = roi_[i + axes_.size()], last = static_cast<double>(l - 1);
-      if (n == 1) return 0.5 * (start + end) * last;
-      return start * last + static_cast<double>(o) * (end - start) * last / static_cast<double>(n - 1);
-    }
-    if (coordinates == "asymmetric") return at / scale;
-    if (coordinates == "align_corners")
-      return at * static_cast<float>(l - 1) / static_cast<float>(std::max<int64_t>(n - 1, 1));
-    if (coordinates == "pytorch_half_pixel" && n == 1) return 0;
-    return (at + 0.5f) / scale - 0.5f;
+    if (!crops_) return place_of(coordinates_, o, scales_[i], n, l);
+    const double start = roi_[i], end = roi_[i + axes_.size()], last = static_cast<double>(l - 1);
+    if (n == 1) return 0.5 * (start + end) * last;
+    return start * last + static_cast<double>(o) * (end - start) * last / static_cast<double>(n - 1);
   }
 
   double stretch(size_t i) const {
@@ -115,17 +145,9 @@ class Resampling {
     return mode == "nearest" ? 0.0 : (mode == "linear" ? 1 : 2) / stretch(i);
   }
 
-  static int64_t inside(double index, int64_t length) {
-    return static_cast<int64_t>(std::clamp(index, 0.0, static_cast<double>(length - 1)));
-  }
-
   void nearest(size_t i, Taps& t) const {
-    const auto rounding = p_.word("rounding");
-    for (int64_t o = 0; o < t.out; ++o) {
-      const double at = place(i, o);
-      t.index.push_back(inside(rounding == "floor" ? std::floor(at) : rounding == "ceil" ? std::ceil(at)
-                               : rounding == "round_prefer_ceil" ? std::floor(at + 0.5) : std::ceil(at - 0.5), t.length));
-    }
+    const Rounding rounding = rounding_of(p_);
+    for (int64_t o = 0; o < t.out; ++o) t.index.push_back(inside_of(rounded(rounding, place(i, o)), t.length));
   }
 
   void filtered(size_t i, Taps& t) const {
@@ -139,13 +161,11 @@ class Resampling {
       double sum = 0;
       for (int64_t k = 0; k < t.count; ++k) {
         const double index = below + static_cast<double>(first + k), d = std::abs(index - at) * stretched;
-        double weight = std::max(0.0, 1 - d);
-        if (cubic)
-          weight = d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
+        double weight = cubic ? cubic_weight(d, a) : linear_weight(d);
         if (inner && (index < 0 || index >= static_cast<double>(t.length))) weight = 0;
         w[static_cast<size_t>(k)] = weight;
         sum += weight;
-        t.index.push_back(inside(index, t.length));
+        t.index.push_back(inside_of(index, t.length));
       }
       const bool scaled = inner || p_.integer("antialias");
       for (double weight : w) t.weight.push_back(static_cast<float>(scaled ? weight / sum : weight));
@@ -157,6 +177,7 @@ class Resampling {
   std::vector<int64_t> axes_;
   std::vector<float> scales_;
   std::vector<double> roi_;
+  Coordinates coordinates_ = Coordinates::half_pixel;
   bool crops_;
 };
 

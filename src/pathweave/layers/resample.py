@@ -86,6 +86,7 @@ class Resample(ValueKind):
     """
 
     name = "resample"
+    finds_sizes = True
     attributes = {"mode": "nearest", "coordinates": "half_pixel", "rounding": "round_prefer_floor", "cubic_a": -0.75,
                   "antialias": 0, "exclude_outside": 0, "extrapolation": 0.0, "policy": "stretch", "axes": (), "size": (),
                   "scale": (), "roi": ()}

@@ -222,6 +222,7 @@ class Pad(Mover, ValueKind):
 
     name = "pad"
     of_constants = True
+    finds_sizes = True
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 

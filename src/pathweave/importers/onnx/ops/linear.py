@@ -66,8 +66,7 @@ def _gemm_of_values(n: Node, a: str, b: str, c: str, alpha: float, beta: float) 
 
 def batch_norm(n: Node) -> None:
     """Batch normalisation at inference; with parameters that are no constants, or one for each element (spatial=0 before
-    opset 9), by arithmetic. With training_mode=1 by the statistics of its input, as nets that standardise their weights have.
-    """
+    opset 9), by arithmetic. With training_mode=1 by the statistics of its input, as nets with standardised weights have."""
     n.required(5)
     if n.int("training_mode"):
         return _batch_norm_of_own(n)
