@@ -131,7 +131,7 @@ def mobilenet3_like(s: Sketch) -> Counter:
             "conv2+relu": 2,
             "conv2+add": 1,
             "conv2": 1,
-            "conv2+hard_sigmoid:0.1666666716337204:0.5": 2,
+            "conv2+hard_sigmoid:0.16666666666666666:0.5": 2,
             "mul": 2,
             "global_average_pool": 3,
             "dense+hard_swish": 1,

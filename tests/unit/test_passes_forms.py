@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pass_sketch import Sketch
 
@@ -99,3 +100,42 @@ def test_swish_of_alpha_one_is_silu():
     assert s.check(s.op("swish", s.conv("x"), alpha=1.0)) == ["conv2+silu"]
     s = Sketch()
     assert s.check(s.op("swish", s.conv("x"), alpha=1.702)) == ["conv2+swish:1.702"]
+
+
+def test_relu_below_a_number_is_clip():
+    for swapped in (False, True):
+        s = Sketch()
+        operands = (s.op("relu", s.conv("x")), s.const(6.0))
+        assert s.check(s.op("minimum", *operands[::-1 if swapped else 1])) == ["conv2+clip:0.0:6.0"]
+    s = Sketch()
+    assert s.check(s.op("minimum", s.op("relu", "x"), s.const(-1.0))) == ["relu", "minimum"]
+    s = Sketch()
+    y = s.op("relu", "x")
+    assert s.check(s.op("minimum", y, s.const(6.0)), y) == ["relu", "minimum"]
+
+
+@pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
+def test_last_axes_are_told_by_the_first(kind):
+    for axes, expected in (((2, 3), -2), ((-1,), -1), ((3, 2, 1), -3)):
+        s = Sketch()
+        bias = [s.weights(5)] if kind == "layer_norm" else []
+        scale = s.weights(5)
+        s.check(s.op(kind, "x", scale, *bias, axes=axes))
+        attrs = s.result.layers[0].attrs
+        assert attrs["axis"] == expected and not attrs.get("axes")
+    s = Sketch()
+    s.check(s.op(kind, "x", axes=(1,)))
+    assert s.result.layers[0].attrs["axes"] == (1,)
+
+
+@pytest.mark.parametrize("kind, gates", [("lstm", 4), ("gru", 3), ("rnn", 1)])
+def test_zeros_as_first_states_go(kind, gates):
+    for last in (0.0, 0.5):
+        s = Sketch(3, 2, 4)
+        states = [s.const(np.zeros((1, 2, 5)))] if kind == "lstm" else []
+        states.append(s.const(np.full((1, 2, 5), last)))
+        y = s.op(kind, "x", s.weights(1, gates * 5, 4), s.weights(1, gates * 5, 5), "", "", *states,
+                 outputs=3 if kind == "lstm" else 2)
+        s.check(y[0])
+        inputs = s.result.layers[0].inputs
+        assert len(inputs) == (3 if last == 0 else len(states) + 5) and (last == 0 or inputs[-1])

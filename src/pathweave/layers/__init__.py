@@ -45,6 +45,7 @@ class LayerKind:
     `linear`: how weights and a bias act on the first input; None: there are none, or not in this way.
     `padding`: the number that an attribute `pad` (top, left, bottom, right) stands for around the first input [N,C,H,W]; None:
     the kind has no such attribute.
+    `zero_states`: positions of optional inputs whose absence means zeros.
     `whole_image`: the kind that computes the same where the window is the whole image; "" where there is none.
     `of_integers`: the kind that computes the same of integers of 8 bits, their zero points and a scale; "" where there is none.
     `implied`: attributes that say no more of a layer than the sizes of its outputs do.
@@ -77,6 +78,7 @@ class LayerKind:
     linear: Linear | None = None
     padding: float | None = None
     whole_image: str = ""
+    zero_states: tuple[int, ...] = ()
     of_integers: str = ""
     of_shapes: bool = False
     implied: tuple[str, ...] = ()

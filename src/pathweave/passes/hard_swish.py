@@ -1,6 +1,8 @@
-"""clip(x + 3, 0, 6) / 6 becomes hard_sigmoid, and x times that hard_swish."""
+"""clip(x + 3, 0, 6) / 6 becomes hard_sigmoid, x times that hard_swish, and a slope that is nearly a sixth becomes one."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from ..net.net import Layer
 from ._algebra import affine_of, close, gate, polynomial, product, same_polynomial
@@ -21,11 +23,17 @@ def apply(graph: Graph) -> bool:
             graph.replace(layer, layer.with_(kind="hard_swish", inputs=(x,), attrs={}))
             changed = True
             continue
-        x = _hard_sigmoid_of(graph, layer)
+        x = layer.inputs[0] if _rounded(layer) else _hard_sigmoid_of(graph, layer)
         if x is not None:
             graph.replace(layer, layer.with_(kind="hard_sigmoid", inputs=(x,), attrs={"alpha": _ALPHA, "beta": _BETA}))
             changed = True
     return changed
+
+
+def _rounded(layer: Layer) -> bool:
+    """A hard_sigmoid whose slope is the float32 that is next to a sixth."""
+    alpha, beta = layer.attrs.get("alpha", 0.2), layer.attrs.get("beta", 0.5)
+    return layer.kind == "hard_sigmoid" and not layer.epilogue and alpha == float(np.float32(_ALPHA)) and beta == _BETA
 
 
 def _gated_by(graph: Graph, layer: Layer) -> str | None:
