@@ -273,6 +273,16 @@ def one_number(name: str, array: Any) -> Any:
     return found.reshape(()).item()
 
 
+def whole_number(name: str, array: Any) -> Any:
+    """The same as an integer, cut towards 0. Raises ShapeError also for infinity and for what is no number."""
+    found = one_number(name, array)
+    if isinstance(found, Expr):
+        return found
+    if isinstance(found, float) and not math.isfinite(found):
+        raise ShapeError(f"{name} is {found}: expected a whole number")
+    return int(found)
+
+
 class ValueKind(LayerKind):
     """A kind whose attributes may come from inputs instead: shapes and sizes that a model computes.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError, ShapeError
+from ..errors import ShapeError
 from ..net.conditions import assumed, at_least, divides, equal
 from ..net.dim import largest
 from ..net.net import TensorSpec
@@ -25,6 +25,7 @@ from ._common import (
     integers,
     numbers,
     take,
+    whole_number,
     widen,
     word,
 )
@@ -238,9 +239,7 @@ class CacheAppend(Mover, ValueKind):
     value_inputs = {3: "length"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        if array.size != 1:
-            raise ModelError(f"the total length has {array.size} numbers, expected one")
-        return array.reshape(-1)[0] if array.dtype == object else int(array.reshape(-1)[0])
+        return whole_number("the total length", array)
 
     def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
         return None

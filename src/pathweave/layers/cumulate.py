@@ -9,7 +9,7 @@ import numpy as np
 
 from ..net.dim import Expr
 from ..net.net import TensorSpec
-from ._common import NUMBERS, ValueKind, as_type, axis_of, check_dtype, check_one, same_outline, take
+from ._common import NUMBERS, ValueKind, as_type, axis_of, check_dtype, check_one, same_outline, take, whole_number
 
 
 class _Cumulate(ValueKind):
@@ -27,8 +27,7 @@ class _Cumulate(ValueKind):
     start = 0
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        axis = np.asarray(array).reshape(()).item()
-        return axis if isinstance(axis, Expr) else int(axis)
+        return whole_number(name, array)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, given = take(inputs, 1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ModelError, ShapeError
 from ..net.conditions import at_least, equal
-from ..net.dim import Expr, ceiling, largest
+from ..net.dim import MOST_SIZE, Expr, ceiling, largest, unknown
 from ..net.format import dtype_of, numpy_dtype
 from ..net.net import TensorSpec
 from ..words import counted
@@ -30,6 +30,7 @@ from ._common import (
     is_empty,
     one_number,
     take,
+    whole_number,
     word,
 )
 
@@ -221,8 +222,7 @@ class TopK(ValueKind):
     value_inputs = {1: "k"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        k = one_number(name, array)
-        return k if isinstance(k, Expr) else int(k)
+        return whole_number(name, array)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         (x,) = take(self.plain(inputs), 1)
@@ -329,7 +329,9 @@ class Range(ValueKind):
         if any(isinstance(v, Expr) for v in (start, limit)) and all(isinstance(v, (int, Expr)) for v in (start, limit)) \
                 and isinstance(delta, int) and delta:
             dtype = word("dtype", attrs["dtype"] or "i64", sorted(NUMBERS))
-            return start, delta, largest(0, ceiling(limit - start, delta)), dtype
+            # Bounds of numbers that are not known are those of sizes: beside a number beyond them they say nothing.
+            far = any(isinstance(v, int) and abs(v) > MOST_SIZE for v in (start, limit))
+            return start, delta, unknown() if far else largest(0, ceiling(limit - start, delta)), dtype
         if any(isinstance(v, (tuple, str)) or not math.isfinite(v) for v in (start, limit, delta)) or delta == 0:
             raise ModelError(f"range: start={start} limit={limit} delta={delta}: expected three numbers, delta not 0")
         whole = all(isinstance(v, int) for v in (start, limit, delta))

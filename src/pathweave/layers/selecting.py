@@ -24,8 +24,10 @@ from ._common import (
     check_rank,
     check_shape,
     integers,
+    one_number,
     same_outline,
     take,
+    whole_number,
     word,
 )
 
@@ -45,8 +47,7 @@ class OneHot(ValueKind):
     value_inputs = {1: "depth"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        depth = np.asarray(array).reshape(()).item()
-        return depth if isinstance(depth, Expr) else int(depth)
+        return whole_number(name, array)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         return self._infer(attrs, self.plain(inputs), integers("depth", attrs["depth"], 1, 0)[0])
@@ -101,8 +102,7 @@ class Trilu(Mover, ValueKind):
     outline = same_outline
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        k = np.asarray(array).reshape(()).item()
-        return k if isinstance(k, Expr) else int(k)
+        return whole_number(name, array)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         x, given = take(inputs, 1, 2)
@@ -268,9 +268,7 @@ class NonMaxSuppression(ValueKind):
     value_inputs = {2: "max_boxes", 3: "iou", 4: "score"}
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        value = np.asarray(array).reshape(-1)[0]
-        value = value.item() if isinstance(value, np.generic) else value
-        return value if isinstance(value, Expr) or name != "max_boxes" else int(value)
+        return whole_number(name, array) if name == "max_boxes" else one_number(name, array)
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
         boxes, scores = take(inputs, 2, 5)[:2]

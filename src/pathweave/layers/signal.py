@@ -14,7 +14,7 @@ from ..net.dim import Expr, is_unknown, largest, unknown
 from ..net.format import numpy_dtype
 from ..net.net import TensorSpec
 from . import Outline
-from ._common import FLOATS, NUMBERS, ValueKind, as_type, check_dtype, take, word
+from ._common import FLOATS, NUMBERS, ValueKind, as_type, check_dtype, one_number, take, word
 
 
 def _one(attrs: Mapping[str, Any], name: str) -> Any:
@@ -61,7 +61,7 @@ class _Numbers(ValueKind):
     name = ""
 
     def attribute(self, name: str, array: np.ndarray) -> Any:
-        return np.asarray(array).reshape(()).item()
+        return one_number(name, array)
 
 
 class Dft(_Numbers):

@@ -138,7 +138,8 @@ class Follower:
         from ..layers import kind_of
         kind = kind_of(layer.kind)
         self._follow_empty(zip(layer.outputs, outputs))
-        if kind.of_shapes and all(self.specs[v].bound for v in layer.inputs if v):
+        if kind.of_shapes and all(self.specs[v].bound for v in layer.inputs if v) and \
+                all(s.elements <= FOLLOWED_ELEMENTS for s in outputs):
             specs = [self.specs[v] if v else None for v in layer.inputs]
             self.contents.update(zip(layer.outputs, kind.meaning(kind.complete(layer.attrs), specs)))
         elif all(not v or v in self.contents for v in layer.inputs) and \

@@ -209,11 +209,13 @@ class _Template:
                  attrs: Mapping[str, Any]):
         self.open_attrs: set[str] = set()
         self._problem = problem
+        # A letter that the text does not have: the name of a layer's sink is any text.
+        around = self._around = next(c for c in map(chr, (0, *range(0xE000, 0x10FFFF))) if c not in problem.text)
         self.names: set[str] = set()
 
         def mark(size: Any) -> Any:
             self.names.update(s.name for s in symbols_of(size))
-            return f"\0{table.slot(size)}\0" if isinstance(size, Expr) else size
+            return f"{around}{table.slot(size)}{around}" if isinstance(size, Expr) else size
 
         def marked(spec: TensorSpec | None, dims: Dims | None) -> TensorSpec | None:
             return spec if spec is None or dims is None else TensorSpec(spec.dtype, tuple(map(mark, dims)))
@@ -226,7 +228,7 @@ class _Template:
                 self.open_attrs.add(name)
                 self._attrs[name] = tuple(map(mark, parts)) if isinstance(value, tuple) else mark(value)
         text = Problem.make(problem.kind, self._ins, problem.constant, [s for s in self._outs if s], self._attrs,
-                            problem.epilogue, problem.threads, problem.zeros).text.split("\0")
+                            problem.epilogue, problem.threads, problem.zeros).text.split(around)
         self.texts = text[0::2]
         self.slots = [int(slot) for slot in text[1::2]]
 
@@ -237,7 +239,7 @@ class _Template:
         def number(d: Any) -> Any:
             if isinstance(d, tuple):
                 return tuple(map(number, d))
-            return known[int(d[1:-1])] if isinstance(d, str) and d.startswith("\0") else d
+            return known[int(d[1:-1])] if isinstance(d, str) and d.startswith(self._around) else d
 
         def spec(s: TensorSpec | None) -> Any:
             return s and TensorSpec(s.dtype, number(tuple(s.shape)))

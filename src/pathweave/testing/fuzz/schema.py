@@ -30,7 +30,7 @@ def schema_of(op: str, opset: int) -> Any:
     try:
         return onnx.defs.get_schema(name, opset, domain) if not domain else onnx.defs.get_schema(name, domain=domain)
     except onnx.defs.SchemaError:
-        return _others().get(op) or _others().get(name)
+        return _others().get(op)
 
 
 @cache
@@ -75,7 +75,7 @@ def _value(d: Draw, attribute: Any, rank: int) -> Any:
     if kind == "FLOAT":
         return d.f()
     if kind == "STRING":
-        default = getattr(getattr(attribute, "default_value", None), "s", b"")
+        default = getattr(getattr(attribute, "default_value", None), "s", b"")  # the schemas of ONNX Runtime have none
         return d.pick(*WORDS, *([default.decode()] * 20 if isinstance(default, bytes) and default else []))
     if kind == "INTS":
         return d.ints(d.n(1, max(1, rank)) % 9, 0, 3)

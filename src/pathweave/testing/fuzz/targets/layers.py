@@ -69,7 +69,7 @@ class Layers(JsonTarget):
             catalogue.candidates(problem, accuracy="reduced", include_reference=True)
         if sum(product(s.sizes) * itemsize(s.dtype) for s, c in zip(inputs, constant) if s is not None and c) > MOST_BYTES:
             return
-        net = _net(layer, inputs, constant, len(outputs), [*read.get("values", ()), *[""] * len(inputs)])
+        net = _net(layer, inputs, constant, len(outputs), [*(read.get("values") or ()), *[""] * len(inputs)])
         use.use(LoadedModel(Model({"main": net}), threads=use.number_of_threads(data)), folder)
 
 
