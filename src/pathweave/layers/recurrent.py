@@ -65,7 +65,7 @@ class _Recurrent(LayerKind):
 
     gates = 0
     inputs_most = 6
-    zero_states = (5,)
+    zero_states: tuple[int, ...] = (5,)
     defaults: tuple[str, ...] = ()
     clipped = 3  # of the activations, the first so many
 
@@ -255,7 +255,7 @@ class Lstm(_Recurrent):
     name = "lstm"
     gates = 4
     inputs_most = 8
-    zero_states = (5, 6)
+    zero_states: tuple[int, ...] = (5, 6)
     defaults = ("sigmoid", "tanh", "tanh")
     attributes: Mapping[str, Any] = {"direction": "forward", "activations": defaults, "alpha": (0.0,) * 3, "beta": (0.0,) * 3,
                                      "clip": 0.0, "layout": 0, "input_forget": 0}
@@ -292,7 +292,7 @@ class DynamicQuantizeLstm(Lstm):
 
     name = "dynamic_quantize_lstm"
     inputs_most = 12
-    zero_states = ()
+    zero_states: tuple[int, ...] = ()
     clipped = 2
 
     def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:

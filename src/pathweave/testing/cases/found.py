@@ -25,6 +25,7 @@ def _found(kind: str, x: tuple[int, ...], *lists: Sequence[int] | None, index: s
 def _cases() -> Iterator[Case]:
     x: Shape
     shape: Shape
+    axes: Shape | None
     for x, shape, zero in (((2, 3, 4), (4, -1), 0), ((2, 3, 4), (0, 0, 2, 2), 0), ((5,), (1, 5, 1), 0), ((6,), (2, 3), 1),
                            ((40, 300), (-1, 8), 0), ((4,), (2, -1, 2), 1)):
         yield from _found("reshape", x, shape, allowzero=zero)
