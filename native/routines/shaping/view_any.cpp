@@ -36,8 +36,8 @@ class View : public AnyRoutine {
     ports.share.push_back({0, 0, 0});
     return ports;
   }
-  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
-    return std::make_unique<ViewKernel>(p, constants, images_);
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    return std::make_unique<ViewKernel>(p, images_);
   }
 };
 
@@ -60,8 +60,8 @@ class Rename : public AnyRoutine {
     ports.share.push_back({0, 0, 0});
     return ports;
   }
-  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
-    return std::make_unique<ViewKernel>(p, constants, images_);
+  std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
+    return std::make_unique<ViewKernel>(p, images_);
   }
 
  private:
