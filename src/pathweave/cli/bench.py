@@ -178,10 +178,12 @@ def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: st
 
 def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32") -> Any:
     """The model's own route, or the default one among what --routine and --accuracy allow."""
-    from ..runtime.defaults import default_route
+    from ..runtime.defaults import default_route, usual_route
     own = loaded.route(bound.shapes) if allowed is None else None
     if own is not None and (own.certificate != "default" or _exact(accuracy)):
         return own
+    if allowed is None:
+        return usual_route(bound, loaded.threads, accuracy)
     return default_route(bound, loaded.threads, accuracy, allowed)
 
 
@@ -247,7 +249,7 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
     Beside a route below class f32 the default one runs, so that there is something to compare with.
     """
     from ..report.bench import Entry
-    from ..runtime.defaults import default_route
+    from ..runtime.defaults import usual_route
     from ..runtime.inputs import random_inputs
     inputs = random_inputs(bound) if given is None else given
     if missing:
@@ -255,7 +257,7 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
     route = _route(loaded, bound, allowed, accuracy)
     entries = [_entry("pathweave", loaded, bound, route, inputs)]
     if default and route.certificate != "default" or not _exact(entries[0].accuracy):
-        entries.append(_entry("pathweave-default", loaded, bound, default_route(bound, loaded.threads), inputs))
+        entries.append(_entry("pathweave-default", loaded, bound, usual_route(bound, loaded.threads), inputs))
     return entries, inputs
 
 

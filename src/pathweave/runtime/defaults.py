@@ -26,18 +26,19 @@ def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict
     return route_of(bound, choices, conversions_for(bound, choices, threads), threads, accuracy)
 
 
-def usual_route(bound: BoundNet, threads: int) -> Route:
+def usual_route(bound: BoundNet, threads: int, accuracy: str = "f32") -> Route:
     """The route of a net that was not tuned: the default route, with the regions whose routines are usually faster.
 
     Raises NoRoutineError when a layer has no routine.
     """
+    check_number_of_threads(threads)
     taken: dict[str, tuple[str, ...]] = {}
     inside: set[str] = set()
     for name, region in bound.regions.items():
-        if region.usual and inside.isdisjoint(region.layers) and bound.region_candidates(region, threads):
+        if region.usual and inside.isdisjoint(region.layers) and bound.region_candidates(region, threads, accuracy):
             taken[name] = region.layers
             inside.update(region.layers)
-    route = default_route(bound.fused(taken), threads)
+    route = default_route(bound.fused(taken), threads, accuracy)
     return replace(route, regions=taken) if taken else route
 
 

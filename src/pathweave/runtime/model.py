@@ -494,13 +494,16 @@ def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, sha
     """The route that a model's main net takes where nothing was measured.
 
     `model`: a model, a path, or a net that is bound already. `shapes`: as in `plan`. `accuracy`: the least accurate class
-    that it may use. `restrict`: descriptors of the routines that are allowed (a text or a list of texts). Raises
-    InputError, NoRoutineError.
+    that it may use. `restrict`: descriptors of the routines that are allowed (a text or a list of texts); with one, layers are
+    not taken together. Raises InputError, NoRoutineError.
     """
     from .descriptor import restriction
     allowed = restriction(restrict)
     if isinstance(model, BoundNet):
-        return defaults.default_route(model, check_threads(threads), accuracy, allowed)
-    loaded = load(model)
-    number = loaded.threads if threads is None else check_threads(threads)
-    return defaults.default_route(loaded.bind(shapes), number, accuracy, allowed)
+        bound, number = model, check_threads(threads)
+    else:
+        loaded = load(model)
+        bound, number = loaded.bind(shapes), loaded.threads if threads is None else check_threads(threads)
+    if allowed is None:
+        return defaults.usual_route(bound, number, accuracy)
+    return defaults.default_route(bound, number, accuracy, allowed)
