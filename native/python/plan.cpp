@@ -172,7 +172,8 @@ void add(Arrays& arrays, nb::handle object, bool output, size_t index, uint64_t 
 }
 
 // Outputs are written while inputs are still read. In the order of their addresses, so that many arrays take little longer.
-void check_apart(const Arrays& arrays) {
+// `grown`: inputs that are outputs as well.
+void check_apart(const Arrays& arrays, const std::vector<std::pair<size_t, size_t>>& grown) {
   struct Range {
     const char *first, *last;
     size_t array;
@@ -181,27 +182,31 @@ void check_apart(const Arrays& arrays) {
   std::vector<Range> ranges;
   for (size_t i = 0; i < arrays.held.size(); ++i) {
     const auto* first = static_cast<const char*>(arrays.held[i].data());
-    if (arrays.held[i].bytes()) ranges.push_back({first, first + arrays.held[i].bytes(), i});
+    const bool is_input = std::any_of(grown.begin(), grown.end(), [&](const auto& g) { return inputs + g.second == i; });
+    if (arrays.held[i].bytes() && !is_input) ranges.push_back({first, first + arrays.held[i].bytes(), i});
   }
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return std::less<>()(a.first, b.first); });
   // The one of all before, and the output among them, that ends last.
   const Range *any = nullptr, *output = nullptr;
   const auto later = [](const Range* a, const Range& b) { return a && std::less<>()(b.last, a->last) ? a : &b; };
   for (const Range& r : ranges) {
-    const bool written = r.array >= inputs;
+    const bool written = r.array >= inputs ||
+                         std::any_of(grown.begin(), grown.end(), [&](const auto& g) { return g.first == r.array; });
     const Range* before = written ? any : output;
     if (before && std::less<>()(r.first, before->last)) {
       const size_t i = std::min(r.array, before->array), j = std::max(r.array, before->array);
-      throw Error("output " + std::to_string(j - inputs) + " shares memory with " +
-                  (i < inputs ? "input " + std::to_string(i) : "output " + std::to_string(i - inputs)));
+      const auto name = [&](size_t a) {
+        return a < inputs ? "input " + std::to_string(a) : "output " + std::to_string(a - inputs);
+      };
+      throw Error(name(j) + " shares memory with " + name(i));
     }
     any = later(any, r);
     if (written) output = later(output, r);
   }
 }
 
-// Bytes that each value has at the sizes that a call gives; nothing of a plan whose sizes are fixed.
-std::vector<uint64_t> bytes_at(const Plan& plan, const std::vector<int64_t>& sizes) {
+// The plan's sizes where a call gives these.
+std::vector<int64_t> results_at(const Plan& plan, const std::vector<int64_t>& sizes) {
   const SizeProgram& program = plan.sizes().program;
   if (sizes.size() != plan.sizes().given)
     throw Error("expected " + std::to_string(plan.sizes().given) + " sizes, got " + std::to_string(sizes.size()));
@@ -211,6 +216,11 @@ std::vector<uint64_t> bytes_at(const Plan& plan, const std::vector<int64_t>& siz
     results[static_cast<size_t>(symbol)] = i < sizes.size() ? sizes[i] : program[static_cast<size_t>(symbol)].a;
   }
   program.evaluate(results.data());
+  return results;
+}
+
+// Bytes that each value has.
+std::vector<uint64_t> bytes_at(const Plan& plan, const std::vector<int64_t>& results) {
   std::vector<uint64_t> bytes;
   for (const PlanValue& value : plan.values()) {
     uint64_t all = value.axes.empty() ? value.bytes : value.element;
@@ -223,8 +233,38 @@ std::vector<uint64_t> bytes_at(const Plan& plan, const std::vector<int64_t>& siz
   return bytes;
 }
 
-Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes) {
-  const std::vector<uint64_t> now = plan.sizes().program.count() ? bytes_at(plan, sizes) : std::vector<uint64_t>{};
+// Where an input and an output lie in one memory with room, their bytes become those of the whole. Throws Error where they
+// cannot.
+void make_room(const Plan& plan, const std::vector<int64_t>& results, const std::vector<int64_t>& rooms,
+               std::vector<uint64_t>& bytes) {
+  if (rooms.size() != plan.growths().size())
+    throw Error("expected " + std::to_string(plan.growths().size()) + " rooms, got " + std::to_string(rooms.size()));
+  for (size_t g = 0; g < rooms.size(); ++g) {
+    if (rooms[g] == 0) continue;
+    const Growth& growth = plan.growths()[g];
+    const auto axis = static_cast<size_t>(growth.axis);
+    for (int v : {plan.inputs()[static_cast<size_t>(growth.input)], plan.outputs()[static_cast<size_t>(growth.output)]}) {
+      const PlanValue& value = plan.values()[static_cast<size_t>(v)];
+      uint64_t all = value.element;
+      for (size_t i = 0; i < value.axes.size(); ++i) {
+        const int64_t size = results[static_cast<size_t>(value.axes[i])];
+        if (size < 0 || (i == axis && size > rooms[g]) || (i < axis && size != 1 && !growth.apart))
+          throw Error("room for " + std::to_string(rooms[g]) + " positions does not do for value " + std::to_string(v));
+        if (__builtin_mul_overflow(all, static_cast<uint64_t>(i == axis ? rooms[g] : size), &all)) all = UINT64_MAX;
+      }
+      bytes[static_cast<size_t>(v)] = all;
+    }
+  }
+}
+
+Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes,
+            const std::vector<int64_t>& rooms = {}) {
+  std::vector<uint64_t> now;
+  if (plan.sizes().program.count()) {
+    const std::vector<int64_t> results = results_at(plan, sizes);
+    now = bytes_at(plan, results);
+    if (!rooms.empty()) make_room(plan, results, rooms, now);
+  }
   const auto bytes_of = [&](int v) {
     return now.empty() ? plan.values()[static_cast<size_t>(v)].bytes : now[static_cast<size_t>(v)];
   };
@@ -243,7 +283,16 @@ Arrays bind(const Plan& plan, nb::sequence inputs, nb::sequence outputs, const s
     add(arrays, object, true, j, bytes_of(plan.outputs()[j]));
     ++j;
   }
-  check_apart(arrays);
+  std::vector<std::pair<size_t, size_t>> grown;
+  for (size_t g = 0; g < rooms.size() && !now.empty(); ++g) {
+    const auto input = static_cast<size_t>(plan.growths()[g].input), output = static_cast<size_t>(plan.growths()[g].output);
+    if (rooms[g] == 0) continue;
+    if (arrays.in[input] != arrays.out[output])
+      throw Error("output " + std::to_string(output) + " has room behind input " + std::to_string(input) +
+                  ": expected the same memory");
+    grown.emplace_back(input, output);
+  }
+  check_apart(arrays, grown);
   return arrays;
 }
 
@@ -297,9 +346,13 @@ void run_without_gil(Session& session, Body&& body) {
   if (code != 0) raise(session, code);
 }
 
-void run(Session& session, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes) {
-  const Arrays arrays = bind(session.plan(), inputs, outputs, sizes);
-  run_without_gil(session, [&] { return session.run(arrays.in.data(), arrays.out.data(), sizes.data()); });
+void run(Session& session, nb::sequence inputs, nb::sequence outputs, const std::vector<int64_t>& sizes,
+         const std::vector<int64_t>& rooms) {
+  const Arrays arrays = bind(session.plan(), inputs, outputs, sizes, rooms);
+  run_without_gil(session, [&] {
+    return session.run(arrays.in.data(), arrays.out.data(), sizes.data(), nullptr, nullptr,
+                       rooms.empty() ? nullptr : rooms.data());
+  });
 }
 
 using TouchText = std::tuple<int, uint64_t, uint64_t, bool>;
@@ -386,13 +439,24 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("elsewhere_bytes", elsewhere_bytes)
       .def_prop_ro("placement", [](const Plan& p) { return spots(p.placement()); })
       .def_prop_ro("threads", &Plan::threads)
+      .def_prop_ro(
+          "growths",
+          [](const Plan& p) {
+            nb::list all;
+            for (const Growth& g : p.growths()) all.append(nb::make_tuple(g.input, g.output, g.axis, g.apart));
+            return all;
+          },
+          "Outputs that are an input with more positions behind it: (input, output, axis, whether the axes in front of it may "
+          "have more than one position).")
       .def(
           "session", [](std::shared_ptr<Plan> p) { return Session::make(std::move(p)); },
           "A caller's own state over this plan. Raises MemoryError.");
   nb::class_<Session>(m, "Session", "One caller's state over a plan; for one thread at a time.")
       .def("run", run, nb::arg("inputs"), nb::arg("outputs"), nb::arg("sizes") = std::vector<int64_t>{},
-           "Runs the plan on contiguous arrays, in place. Raises ValueError for wrong sizes, RuntimeError when a step "
-           "fails, or what a Python kernel raised.")
+           nb::arg("rooms") = std::vector<int64_t>{},
+           "Runs the plan on contiguous arrays, in place. rooms: of each growth of the plan, for how many positions the array "
+           "has room that is both input and output; 0 for two arrays of their own. Raises ValueError for wrong sizes, "
+           "RuntimeError when a step fails, or what a Python kernel raised.")
       .def("late", late, nb::arg("index"), "Sizes and bytes of a value that is fetched after a run, of the last one.")
       .def(
           "counts",

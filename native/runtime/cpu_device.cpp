@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "runtime/device.h"
+#include "runtime/rooms.h"
 #include "spi/routine.h"
 
 namespace pw {
@@ -208,6 +209,12 @@ pw_device_table make_table() {
 }
 
 }  // namespace
+
+int room_of(const pw_kernel& kernel, size_t port) {
+  if (kernel.run != run_bound) return -1;
+  const auto* takes = dynamic_cast<const TakesRoom*>(static_cast<const Bound*>(kernel.self)->kernel.get());
+  return takes ? takes->room(port) : -1;
+}
 
 const pw_device_table* cpu_device_table() {
   static const pw_device_table table = make_table();

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "runtime/rooms.h"
 
 namespace pw {
 namespace {
@@ -30,6 +31,7 @@ FlowSession::FlowSession(std::shared_ptr<const Plan> plan)
   for (size_t s = 0; s < steps_.size(); ++s)
     if (open_[s].early && open_[s].open) early_.push_back(static_cast<int>(s));
   bind_copies();
+  bind_growths();
 }
 
 void FlowSession::bind_values() {
@@ -48,6 +50,44 @@ void FlowSession::bind_values() {
   known_.erase(std::unique(known_.begin(), known_.end()), known_.end());
   sizes_.push_back(0);  // that every value has an address
   pools_.resize(plan_->values().size());
+}
+
+void FlowSession::bind_growths() {
+  in_room_.assign(in_.size(), 0);
+  out_room_.assign(out_.size(), 0);
+  touches_room_.assign(steps_.size(), false);
+  for (size_t g = 0; g < plan_->growths().size(); ++g) {
+    const Growth& growth = plan_->growths()[g];
+    const int first = plan_->inputs()[static_cast<size_t>(growth.input)];
+    const int last = plan_->outputs()[static_cast<size_t>(growth.output)];
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      const PlanStep& from = plan_->steps()[s];
+      const auto note = [&](int v, size_t entry, bool output) {
+        if (v != first && v != last) return;
+        roomy_.push_back({g, entry, output});
+        touches_room_[s] = true;
+      };
+      for (size_t i = 0; i < from.in.size(); ++i) note(from.in[i], steps_[s].in + i, false);
+      for (size_t i = 0; i < from.out.size(); ++i) note(from.out[i], steps_[s].out + i, true);
+    }
+  }
+}
+
+void FlowSession::bind_rooms(const int64_t* rooms) noexcept {
+  if (!rooms && !any_room_) return;
+  any_room_ = rooms != nullptr;
+  for (const Roomy& r : roomy_) (r.output ? out_room_ : in_room_)[r.entry] = rooms ? rooms[r.growth] : 0;
+}
+
+// Whether the kernel of a step goes by the room that values have in this run as the plan's own does: one that was made for
+// other sizes may be another routine's.
+bool FlowSession::takes_room(int step) const noexcept {
+  const PlanStep& from = plan_->steps()[static_cast<size_t>(step)];
+  const KernelPtr& used = open_[static_cast<size_t>(step)].kernel;
+  if (used == from.kernel) return true;
+  for (size_t port = 0; port < from.in.size() + from.out.size(); ++port)
+    if (room_of(from.kernel->raw(), port) != room_of(used->raw(), port)) return false;
+  return true;
 }
 
 void* FlowSession::place_of(int value, size_t entry, std::vector<Patch>& patches) const {
@@ -313,10 +353,12 @@ Memory FlowSession::ahead(uint32_t number, uint32_t index) const noexcept {
 }
 
 int FlowSession::run_phase(const Step& step, int s, Team& team) noexcept {
-  const pw_context context{.size = sizeof context, .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
+  RoomContext context{{.size = sizeof(pw_context), .step = static_cast<uint32_t>(s), .in = in_.data() + step.in,
                            .out = out_.data() + step.out, .in_sizes = in_sizes_.data() + step.in,
                            .out_sizes = out_sizes_.data() + step.out, .workspace = step.workspace, .team = &team,
-                           .queue = step.queue, .take = take, .owner = this};
+                           .queue = step.queue, .take = take, .owner = this},
+                      in_room_.data() + step.in, out_room_.data() + step.out};
+  if (any_room_) context.size = sizeof context;
   return step.kernel.run(step.kernel.self, &context);
 }
 
@@ -471,6 +513,7 @@ uint64_t FlowSession::enter(int step, bool alone) noexcept {
         ++step;
         continue;
       }
+      if (any_room_ && touches_room_[static_cast<size_t>(step)] && !takes_room(step)) throw Unfit("a kernel takes no room");
       if (const char* why = misfit(step)) throw Unfit(why);
     } catch (...) {
       if (!stop_by_exception(step)) interrupted_.store(true, std::memory_order_relaxed);

@@ -73,6 +73,9 @@ class FlowSession final : public Session {
   int run_phase(const Step& step, int s, Team& team) noexcept override;
 
   void bind_values();
+  void bind_growths();
+  void bind_rooms(const int64_t* rooms) noexcept override;
+  bool takes_room(int step) const noexcept;
   bool go() noexcept;
   void set_sizes() noexcept;
   bool has_room(int value) const noexcept;
@@ -123,6 +126,15 @@ class FlowSession final : public Session {
   std::vector<int64_t> sizes_;     // of all values, axis by axis
   std::vector<size_t> first_size_;  // per value; past the end for those of fixed size
   std::vector<Open> open_;
+  // Per entry of in_ and of out_: for how many positions there is room, 0: the value lies densely.
+  std::vector<int64_t> in_room_, out_room_;
+  struct Roomy {
+    size_t growth, entry;
+    bool output;
+  };
+  std::vector<Roomy> roomy_;        // entries of values that may have room
+  std::vector<bool> touches_room_;  // per step: it has one of them
+  bool any_room_ = false;           // in this run
   std::vector<Pool> pools_;  // per value
   std::vector<Round> rounds_;
   std::vector<int64_t> counts_;  // per step

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/size.h"
+#include "runtime/rooms.h"
 
 namespace pw {
 
@@ -39,6 +40,41 @@ Plan::Plan(std::vector<PlanValue> values, std::vector<PlanStep> steps, std::vect
       workspace_[runner_[s]] = std::max(workspace_[runner_[s]], steps_[s].kernel->raw().workspace_bytes);
   placement_ = place(graph_);
   placement_.arena.resize(devices_.size(), 0);
+  if (!straight_) find_growths();
+}
+
+// Whether a value of the caller's has the caller's memory for itself, and the caller names it once.
+bool Plan::alone(int value) const {
+  const Spot& spot = placement_.values[static_cast<size_t>(value)];
+  if (spot.where == Where::arena) return false;
+  const auto& named = spot.where == Where::input ? graph_.inputs : graph_.outputs;
+  if (std::count(named.begin(), named.end(), value) != 1 || named[static_cast<size_t>(spot.root)] != value) return false;
+  return std::count_if(placement_.values.begin(), placement_.values.end(),
+                       [&](const Spot& s) { return s.where == spot.where && s.root == spot.root; }) == 1;
+}
+
+void Plan::find_growths() {
+  for (const PlanStep& step : steps_) {
+    if (step.op != Op::kernel || step.out.size() != 1 || step.in.empty() || !step.sets.empty()) continue;
+    const int from = step.in[0], to = step.out[0], axis = room_of(step.kernel->raw(), step.in.size());
+    const PlanValue &first = values_[static_cast<size_t>(from)], &last = values_[static_cast<size_t>(to)];
+    if (axis < 0 || room_of(step.kernel->raw(), 0) != axis || first.pooled || last.pooled) continue;
+    if (first.axes.empty() || last.axes.empty()) continue;
+    if (placement_.values[static_cast<size_t>(from)].where != Where::input || !alone(from) || !alone(to) ||
+        placement_.values[static_cast<size_t>(to)].where != Where::output)
+      continue;
+    const auto& inputs = graph_.inputs;
+    Growth growth{static_cast<int>(std::find(inputs.begin(), inputs.end(), from) - inputs.begin()),
+                  placement_.values[static_cast<size_t>(to)].root, axis, true};
+    bool writes_again = false;
+    for (const PlanStep& other : steps_)
+      for (size_t i = 0; i < other.in.size(); ++i) {
+        if ((other.in[i] != from && other.in[i] != to) || (&other == &step && i == 0)) continue;
+        writes_again = writes_again || other.op != Op::kernel;
+        growth.apart = growth.apart && other.op == Op::kernel && room_of(other.kernel->raw(), i) == axis;
+      }
+    if (!writes_again) growths_.push_back(growth);
+  }
 }
 
 std::shared_ptr<Plan> Plan::resized(std::vector<int64_t> most) const {

@@ -80,6 +80,15 @@ struct PlanSizes {
   std::vector<int> late{};
 };
 
+// An output that is an input with more positions behind it along an axis: number `input` of the plan's inputs and `output` of its
+// outputs. A session may be handed both in one memory with room behind the last position; then the positions of the
+// input are not written. `apart`: all that read the two go by the room; else they may only have any where the axes in front
+// of this one have one position.
+struct Growth {
+  int input, output, axis;
+  bool apart;
+};
+
 // Throws Error where a kernel reads or writes other things than a step hands to it. At fixed sizes bytes must agree, at open
 // ones the number of sizes and the bytes of an element.
 void check_ports(const PreparedKernel& kernel, const PlanStep& step, const std::vector<PlanValue>& values, int threads,
@@ -109,6 +118,9 @@ class Plan {
   // True for a list of kernels at fixed sizes, run from the first to the last.
   bool straight() const { return straight_; }
 
+  // What may be written behind an input; of values with open sizes.
+  const std::vector<Growth>& growths() const { return growths_; }
+
   // Devices in use, the CPU first; bytes of arena and of workspace that a session needs on each.
   const std::vector<DevicePtr>& devices() const { return devices_; }
   const std::vector<uint64_t>& workspace() const { return workspace_; }
@@ -124,6 +136,8 @@ class Plan {
   void check_sets(const PlanStep& step, const std::string& where) const;
   void check_sizes(const PlanStep& step, const std::string& where) const;
   void check_control(const PlanStep& step, const std::string& where) const;
+  void find_growths();
+  bool alone(int value) const;
 
   std::vector<PlanValue> values_;
   std::vector<PlanStep> steps_;
@@ -135,6 +149,7 @@ class Plan {
   std::vector<uint64_t> workspace_;
   std::vector<int> runner_;
   Placement placement_;
+  std::vector<Growth> growths_;
 };
 
 }  // namespace pw

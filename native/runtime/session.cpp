@@ -178,11 +178,12 @@ void Session::bind_caller(const void* const* inputs, void* const* outputs) noexc
 }
 
 int Session::run(const void* const* inputs, void* const* outputs, const int64_t* sizes, int64_t* step_ns,
-                 int64_t* starts) noexcept {
+                 int64_t* starts, const int64_t* rooms) noexcept {
   for (const DevicePtr& device : plan_->devices())
     if (!device->here()) return kForked;
   if (busy_.exchange(true, std::memory_order_acquire)) return kBusy;
   bind_caller(inputs, outputs);
+  bind_rooms(rooms);
   inputs_ = inputs;
   outputs_ = outputs;
   step_ns_ = step_ns;

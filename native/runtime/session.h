@@ -56,10 +56,12 @@ class Session : protected Stages {
   // at the end. sizes: those that the plan is given (PlanSizes), null where it has none. step_ns: null, or receives the
   // nanoseconds of each step, by the clock of its device where that is not wall time, of all rounds of a loop together;
   // starts, where it is not null, those from the begin of the run to the first begin of each, 0 for a step that did not run.
+  // rooms: null, or of each of the plan's growths for how many positions there is room along its axis; then input and output
+  // lie in one memory. 0: both lie densely, and apart.
   // Gives 0, kBusy, kStopped, kUnfit, kNoMemory, kForked, kThrown, or the code of the kernel that failed: outputs are undefined
   // then.
   int run(const void* const* inputs, void* const* outputs, const int64_t* sizes = nullptr, int64_t* step_ns = nullptr,
-          int64_t* starts = nullptr) noexcept;
+          int64_t* starts = nullptr, const int64_t* rooms = nullptr) noexcept;
 
   // Of the last run: where late value number `index` lies, and its sizes. Valid until the next one.
   virtual const void* late(size_t index, Dims& sizes) const {
@@ -143,6 +145,7 @@ class Session : protected Stages {
   // All of a run between taking and giving back the session. False when the caller's Stop ended it.
   virtual bool walk(const int64_t* sizes) noexcept;
   void bind_caller(const void* const* inputs, void* const* outputs) noexcept;
+  virtual void bind_rooms(const int64_t*) noexcept {}
   Gather run(uint32_t stage, Team& team) noexcept override;
   uint32_t next(uint32_t stage) noexcept override;
   Memory ahead(uint32_t stage, uint32_t index) const noexcept override;

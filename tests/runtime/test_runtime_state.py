@@ -142,8 +142,8 @@ def test_what_a_call_makes_is_what_the_next_one_reads(gru, monkeypatch):
     from pathweave.runtime.runnable import Runnable
     seen, own = [], Runnable.run
 
-    def run(self, inputs, out=None):
-        results = own(self, inputs, out)
+    def run(self, inputs, out=None, rooms=None):
+        results = own(self, inputs, out, rooms)
         seen.append((inputs["h"], results["g"]))
         return results
     monkeypatch.setattr(Runnable, "run", run)

@@ -42,6 +42,7 @@ struct HeadRows {
   int64_t batch = 0, head = 0, row = 0;  // elements from one to the next
 
   HeadRows() = default;
+  // `length`: of the sequence, with the room behind it.
   HeadRows(T* data, int64_t heads, int64_t length, int64_t size, bool inside)
       : data(data), batch(heads * length * size), head(inside ? size : length * size), row(inside ? heads * size : size) {}
   T* at(int64_t b, int64_t h, int64_t s) const { return data + b * batch + h * head + s * row; }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "routines/attention/attention.h"
+#include "spi/rooms.h"
 #include "ukernels/kinds/attention_f32.h"
 #include "ukernels/kinds/gemv_f32.h"
 #include "ukernels/kinds/gevm_f32.h"
@@ -20,7 +21,7 @@ constexpr int64_t kQueries = 48;  // rows of queries in a block, about
 constexpr int64_t kRoom = 16;     // floats behind a row of scores
 constexpr int64_t kPointers = 32;
 
-class AttentionKernel : public Kernel {
+class AttentionKernel : public Kernel, public TakesRoom {
  public:
   AttentionKernel(const Problem& p, const std::string& variant, const Constants& constants)
       : operands_(p, constants), options_(p), gemm_(gemm_kernel(variant)),
@@ -55,6 +56,9 @@ class AttentionKernel : public Kernel {
     return i != 6;
   }
 
+  // Of keys and values, which are the second and third port: none of the first three inputs is a constant.
+  int room(size_t port) const override { return port == 1 || port == 2 ? (options_.inside[port] ? 1 : 2) : -1; }
+
   int run(const Context& c) noexcept override {
     const AttentionRun run = at(c);
     if (run.rows() > kFew) many(run, c);
@@ -77,8 +81,8 @@ class AttentionKernel : public Kernel {
     const AttentionSizes s(options_, sizes[0], sizes[1], sizes[2]);
     AttentionRun run(s, options_);
     run.q = {operands_.get<float>(0, c.in), s.heads, s.queries, s.depth, options_.inside[0]};
-    run.k = {operands_.get<float>(1, c.in), s.groups, s.keys, s.depth, options_.inside[1]};
-    run.v = {operands_.get<float>(2, c.in), s.groups, s.keys, s.width, options_.inside[2]};
+    run.k = {operands_.get<float>(1, c.in), s.groups, room_in(c, 1, s.keys), s.depth, options_.inside[1]};
+    run.v = {operands_.get<float>(2, c.in), s.groups, room_in(c, 2, s.keys), s.width, options_.inside[2]};
     run.y = {static_cast<float*>(c.out[0]), s.heads, s.queries, s.width, options_.inside[3]};
     const double usual = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(1, s.depth)));
     run.scale = static_cast<float>(options_.scale != 0 ? options_.scale : usual);

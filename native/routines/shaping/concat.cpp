@@ -1,9 +1,11 @@
 // concat, split and slice: rectangular copies. A copy between two places that are one is skipped: an input of a concat
 // may lie inside its output, an output of a split or slice inside the input.
+#include <algorithm>
 #include <cstring>
 
 #include "base/buffer.h"
 #include "routines/shaping/strips.h"
+#include "spi/rooms.h"
 #include "values/strided.h"
 
 namespace pw {
@@ -63,7 +65,7 @@ Buffer laid(const float* data, Layout layout, const Dims& shape) {
 }
 
 template <class T>
-class ConcatKernel : public PieceKernel {
+class ConcatKernel : public PieceKernel, public TakesRoom {
  public:
   struct Part {
     int value;  // index of the dynamic input, -1 for a constant
@@ -72,14 +74,22 @@ class ConcatKernel : public PieceKernel {
     Strip strip;
   };
   ConcatKernel(std::vector<Part> parts, Layout layout, size_t axis)
-      : parts_(std::move(parts)), layout_(layout), axis_(axis) {}
+      : parts_(std::move(parts)), layout_(layout), axis_(axis),
+        values_(static_cast<size_t>(std::count_if(parts_.begin(), parts_.end(), [](const Part& p) { return p.value >= 0; }))) {}
   size_t packed_bytes() const override {
     size_t bytes = 0;
     for (const Part& p : parts_) bytes += p.constant.bytes();
     return bytes;
   }
   bool open(size_t, size_t) const override { return facts(layout_).block == 0; }
+  int room(size_t port) const override {
+    const bool ordered = layout_ == Layout::plain || layout_ == Layout::nchw;
+    const bool first = port == 0 && parts_[0].value == 0, result = port == values_;
+    return ordered && parts_[0].value == 0 && (first || result) ? static_cast<int>(axis_) : -1;
+  }
   int run(const Context& c) noexcept override {
+    const RoomContext* rooms = rooms_of(c);
+    const int64_t room = rooms ? rooms->out_room[0] : 0;  // where there is some, the first part is there already
     int64_t offset = 0;
     for (const Part& p : parts_) {
       const T* x = p.value < 0 ? p.constant.template as<T>() : static_cast<const T*>(c.in[p.value]);
@@ -87,8 +97,10 @@ class ConcatKernel : public PieceKernel {
       if (!facts(layout_).block) {
         const Cut part = cut_in_run(layout_, p.value < 0 ? p.shape.data() : c.in_sizes[p.value], p.shape.size(), axis_);
         const Cut whole = cut_in_run(layout_, c.out_sizes[0], p.shape.size(), axis_);
-        strip = {part.outer, part.run, part.run, whole.run, 0, offset};
+        const int64_t apart = room ? whole.run / c.out_sizes[0][axis_] * room : whole.run;
+        strip = {part.outer, part.run, part.run, apart, 0, offset};
         offset += part.run;
+        if (room && p.value == 0) continue;
       }
       copy_strip(strip, x, static_cast<T*>(c.out[0]), c.team);
     }
@@ -99,6 +111,7 @@ class ConcatKernel : public PieceKernel {
   std::vector<Part> parts_;
   Layout layout_;
   size_t axis_;
+  size_t values_;  // parts that are no constants
 };
 
 template <class T>

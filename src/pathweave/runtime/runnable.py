@@ -25,6 +25,7 @@ from .bound import BoundNet, resolve_shapes
 from .native import native
 from .open_plans import OpenPlan, OpenPlans, symbols_at
 from .plan import Plan
+from .rooms import Rooms
 from .routes import check_of_net, plan_route
 from .session import Session
 
@@ -48,13 +49,13 @@ class _Entry:
         self.plan = plan
         self.idle: deque[Session] = deque()
 
-    def call(self, inputs: Mapping[str, Any], out: Any) -> dict[str, Any]:
+    def call(self, inputs: Mapping[str, Any], out: Any, rooms: Rooms | None) -> dict[str, Any]:
         try:
             session = self.idle.pop()
         except IndexError:
             session = self.plan.session()
         try:
-            return session.run(inputs, out)
+            return session.run(inputs, out, rooms)
         finally:
             self.idle.append(session)
 
@@ -194,8 +195,8 @@ class Runnable:
         self.scales = scales
         self.forget_plans()
 
-    def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
-        """Run once with the plan of the inputs' shapes; a dict by name, in the model's order."""
+    def run(self, inputs: Inputs = None, out: Inputs = None, rooms: Rooms | None = None) -> dict[str, np.ndarray]:
+        """Run once with the plan of the inputs' shapes; a dict by name, in the model's order. `rooms`: as of `Session.run`."""
         arrays = {n: as_array(n, a, self.net.inputs[n]) for n, a in by_name("call", self.net.inputs, inputs).items()}
         threads = self.threads
         shapes = {n: a.shape for n, a in arrays.items()}
@@ -204,7 +205,7 @@ class Runnable:
         known = self._open_known.get(key)
         if known is not None:
             try:
-                return known.call(arrays, out)
+                return known.call(arrays, out, rooms)
             except UnfitSizesError:
                 self._open_known.pop(key, None)
         entry = self._kept_entry(key)
@@ -212,12 +213,12 @@ class Runnable:
         if entry is None:  # shapes with a plan fit the net
             from ..meaning.evaluate import match_arrays
             matched = match_arrays(self.net.inputs, self.layouts, shapes)
-            results = None if self.net.bound else self._run_open(matched, threads, arrays, out, unfit)
+            results = None if self.net.bound else self._run_open(matched, threads, arrays, out, rooms, unfit)
             if results is not None:
                 return results
             entry = self._entry(matched, threads)
         try:
-            return entry.call(arrays, out)
+            return entry.call(arrays, out, rooms)
         except UnfitSizesError as e:  # of contents, for which no plan does
             with self._building:
                 self._open.fits(unfit)
@@ -229,7 +230,7 @@ class Runnable:
                                   "inputs that they come from", e.needs) from e.__cause__
 
     def _run_open(self, shapes: dict[str, tuple[int, ...]], threads: int, arrays: Mapping[str, Any], out: Any,
-                  unfit: list[tuple[OpenPlan, dict[str, int]]]) -> dict[str, np.ndarray] | None:
+                  rooms: Rooms | None, unfit: list[tuple[OpenPlan, dict[str, int]]]) -> dict[str, np.ndarray] | None:
         """Run with a plan whose sizes are open; None where these sizes need a plan of their own. `unfit`: gets the plans that
         did not do."""
         key = (threads, *shapes.values())
@@ -240,7 +241,7 @@ class Runnable:
                 return None
             plan, entry, sizes = found
             try:
-                results = entry.call(arrays, out)
+                results = entry.call(arrays, out, rooms)
             except UnfitSizesError:
                 with self._building:
                     self._open.unfit(plan, sizes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,9 @@ from ..net.size import VARIABLE
 from .arguments import Inputs
 from .native import native
 from .open_call import OpenCall
+from .open_call import Shapes as CallShapes
 from .plan import Plan
+from .rooms import Grown, Rooms, part
 
 
 class Session:
@@ -52,6 +56,9 @@ class Session:
         self._bfloat = any(s.dtype == "bf16" for s in plan.outputs.values())
         self._open = OpenCall(plan) if plan.bound.opened else None
         self._early = [entry for entry in self._outputs if entry[0] not in plan.late]
+        ins, outs = list(plan.inputs), list(plan.outputs)
+        #: (input, output, axis, whether positions of the axes in front may lie apart), as the native plan has them.
+        self._growths = [(ins[i], outs[o], axis, apart) for i, o, axis, apart in plan.native.growths]
         self._lock = lock()
         try:
             self._handle = plan.native.session()
@@ -74,11 +81,18 @@ class Session:
         results = self.run(of_call("session", inputs, more, named), out)
         return results[self._outputs[0][0]] if len(self._outputs) == 1 else results
 
-    def run(self, inputs: Inputs, out: Inputs = None) -> dict[str, np.ndarray]:
-        """Like a call, but always gives a dict by name."""
-        arrays, results, sizes = self._bound(inputs, out)
+    def run(self, inputs: Inputs, out: Inputs = None, rooms: Rooms | None = None) -> dict[str, np.ndarray]:
+        """Like a call, but always gives a dict by name. `rooms`: memory of states that may grow where they lie; outputs that
+        do are views of it."""
+        grown: dict[str, Grown] = {}
+        arrays, results, sizes = self._bound(inputs, out, rooms, grown)
         with self._lock:
-            self._guarded(self._handle.run, arrays, results, sizes)
+            if not grown:
+                self._guarded(self._handle.run, arrays, results, sizes)
+            else:
+                room = [grown[i].memory.shape[axis] if i in grown else 0 for i, _, axis, _ in self._growths]
+                self._guarded(partial(self._handle.run, rooms=room), arrays, results, sizes)
+                results.update((g.output, part(g.memory, g.axis, g.size)) for g in grown.values())
             return self._with_late(results) if self.plan.late else results
 
     def run_timed(self, inputs: Inputs, out: Inputs = None) -> np.ndarray:
@@ -146,8 +160,10 @@ class Session:
         """The outputs as the native core takes them, which knows no bfloat16 of NumPy."""
         return [bits_of(a) for a in results.values()] if self._bfloat else list(results.values())
 
-    def _bound(self, inputs: Any, out: Any) -> tuple[list[np.ndarray], dict[str, np.ndarray], tuple[int, ...]]:
-        """What the net reads and writes in one call, and the sizes that its plan is given."""
+    def _bound(self, inputs: Any, out: Any, rooms: Rooms | None = None, grown: dict[str, Grown] | None = None,
+               ) -> tuple[list[np.ndarray], dict[str, np.ndarray], tuple[int, ...]]:
+        """What the net reads and writes in one call, and the sizes that its plan is given. `grown`: gets the memory of inputs
+        that grow where they lie."""
         try:
             given = by_name("session", self.plan.inputs, inputs)
             if self._open is None:
@@ -155,15 +171,33 @@ class Session:
                 return arrays, self._places(out, arrays, self._early), ()
             plain = [v if type(v) is np.ndarray else as_array(n, v, self.plan.inputs[n]) for n, v in given.items()]
             now = self._open.at([a.shape for a in plain])
-            arrays = [self._array(name, shape, dtype, spec, array)
+            if rooms is not None and grown is not None and self._growths:
+                grown.update(self._grown(rooms, plain, now))
+            arrays = [grown[name].memory if grown and name in grown else self._array(name, shape, dtype, spec, array)
                       for (name, _, dtype, spec), shape, array in zip(self._inputs, now.inputs, plain)]
             outputs = [(name, shape, dtype) for (name, _, dtype), shape in zip(self._early, now.outputs)]
-            return arrays, self._places(out, arrays, outputs), now.sizes
+            kept = {g.output: g.memory for g in grown.values()} if grown else {}
+            return arrays, self._places(out, arrays, outputs, kept), now.sizes
         except MemoryError as e:
             if isinstance(e, OutOfMemoryError):
                 raise
             raise OutOfMemoryError(f"session: no memory for the outputs, or for copies of inputs that do not lie in one piece: "
                                    f"{e}") from e
+
+    def _grown(self, rooms: Rooms, arrays: Sequence[np.ndarray], now: CallShapes) -> dict[str, Grown]:
+        """The inputs that are states and grow where they lie in this call."""
+        given = {name: (array, shape, dtype) for (name, _, dtype, _), array, shape in zip(self._inputs, arrays, now.inputs)}
+        ends = {name: shape for (name, *_), shape in zip(self._early, now.outputs)}
+        found: dict[str, Grown] = {}
+        for i, o, axis, apart in self._growths:
+            array, shape, dtype = given[i]
+            if not rooms.follows(i, o) or array.shape != shape or array.dtype != dtype or not array.size:
+                continue
+            if apart or all(size == 1 for size in shape[:axis]):
+                memory = rooms.memory(i, array, axis, ends[o][axis])
+                if memory is not None:
+                    found[i] = Grown(memory, o, axis, ends[o][axis])
+        return found
 
     # ---- inputs ----
 
@@ -184,9 +218,11 @@ class Session:
     # ---- outputs ----
 
     def _places(self, out: Any, arrays: list[np.ndarray],
-                outputs: list[tuple[str, tuple[int, ...], np.dtype]]) -> dict[str, np.ndarray]:
+                outputs: list[tuple[str, tuple[int, ...], np.dtype]],
+                kept: Mapping[str, np.ndarray] = MappingProxyType({})) -> dict[str, np.ndarray]:
+        """Where each output is written. `kept`: memory that some of them have."""
         if out is None:
-            return {name: np.empty(shape, dtype) for name, shape, dtype in outputs}
+            return {name: kept[name] if name in kept else np.empty(shape, dtype) for name, shape, dtype in outputs}
         if not isinstance(out, Mapping):
             if len(self._outputs) != 1:
                 raise InputError(f"out: expected a dict with some of {', '.join(n for n, *_ in self._outputs)}, "
@@ -204,7 +240,7 @@ class Session:
         for name, shape, dtype in outputs:
             if name in out:
                 _check_out(name, shape, dtype, out[name], self.plan.bound.output_format(name))
-            results[name] = out[name] if name in out else np.empty(shape, dtype)
+            results[name] = out[name] if name in out else kept[name] if name in kept else np.empty(shape, dtype)
         _check_apart(out, arrays)
         return results
 

@@ -21,6 +21,7 @@ from ..net.size import check_value, size_bytes
 from ..net.state import first_sizes
 from .arguments import Inputs, Shapes
 from .layouts import laid_out
+from .rooms import Rooms
 
 if TYPE_CHECKING:
     from .model import LoadedModel
@@ -48,6 +49,7 @@ class StatefulSession:
         self._free = self._free_of(model)
         self._results = [v for v in model.main.outputs if v not in self._outputs]
         self._lock = lock()
+        self._rooms = Rooms({name: state.output for name, state in self._states.items()})
         self._initial = self._first(_sizes(model, shapes))
         self._now = self._initial
 
@@ -70,8 +72,8 @@ class StatefulSession:
         given = by_name("session", free, {} if inputs is None and not free else inputs)
         places = self._places(out)
         with self._lock:
-            results = target.runnable().run({**given, **self._now}, places)
-            # The arrays that this call has made are what the next one reads: nobody else has them.
+            results = target.runnable().run({**given, **self._now}, places, self._rooms)
+            # What this call has made is what the next one reads: nobody else has it. One that grows is a view of its memory.
             following = {name: results.pop(state.output) for name, state in self._states.items()}
             if any(array.shape != self._now[name].shape for name, array in following.items()):
                 self._check_following(following)
@@ -112,6 +114,7 @@ class StatefulSession:
         """Begin anew: the next call reads the initial values."""
         with self._lock:
             self._now = self._initial
+            self._rooms.forget()
 
     def state(self) -> dict[str, np.ndarray]:
         """What the next call will read, by input: copies, in the layouts of a call's arrays."""
