@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from onnx import TensorProto, helper
 
+import pathweave as pw
 from pathweave.net.net import Epilogue, TensorSpec
 from pathweave.net.problem import Problem
 from pathweave.runtime.catalogue import candidates
@@ -72,3 +74,18 @@ def test_groups_of_few_channels_are_filters():
     found = transposed((1, 64, 28, 28), (64, 1, 4, 4), 2, 1, groups=64)
     assert found[0] == "planar:f32:nchw:cpu"
     assert [r for r in found if ":nhwc:" in r][0] == "depthwise:f32:nhwc:cpu"
+
+
+@pytest.mark.parametrize("restrict", [None, "plain"])
+def test_the_default_route_is_that_of_a_model_that_was_not_tuned(restrict):
+    """Attention that is written out is one routine there, unless a restriction asks for routines of layers."""
+    nodes = [helper.make_node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]), helper.make_node("MatMul", ["q", "t"], ["s"]),
+             helper.make_node("Softmax", ["s"], ["p"], axis=-1), helper.make_node("MatMul", ["p", "v"], ["y"])]
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+             for n, s in (("q", [1, 2, 5, 8]), ("k", [1, 2, 7, 8]), ("v", [1, 2, 7, 8]), ("y", [1, 2, 5, 8]))]
+    graph = helper.make_graph(nodes, "g", infos[:3], infos[3:])
+    model = pw.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString())
+    route = pw.default_route(model, 1, restrict=restrict)
+    own = model.runnable().route(None, 1)
+    assert [len(layers) for layers in own.regions.values()] == [4]
+    assert route.regions == ({} if restrict else own.regions) and (restrict or route.layers == own.layers)
