@@ -1,5 +1,6 @@
 """Values that models compute or are given, and that no model should have: each ends in a result or in a typed error."""
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -87,3 +88,30 @@ def test_a_range_at_the_ends_of_the_integers_is_the_builtin_one(start, limit, de
         assert constant
     else:
         assert y.tolist() == list(range(start, limit, delta))
+
+
+BOXES_FAR = {"far larger than the image": (-3000, -2000, 3000, 2500), "begins inside": (1, 2, 3000, 2500),
+             "upside down": (4, 5, 1, 1),
+             "to the left": (-900, 0, -100, 4), "empty": (2, 2, 2, 2), "at the edge": (3.9, 4.9, 5.1, 6.1)}
+
+
+@pytest.mark.parametrize("mode", ("avg", "max"))
+@pytest.mark.parametrize("box", BOXES_FAR)
+def test_regions_beyond_the_image_are_those_of_onnxruntime(box, mode):
+    ort = pytest.importorskip("onnxruntime")
+    x = np.random.default_rng(3).standard_normal((1, 2, 6, 5)).astype(np.float32) - 2  # the zeros outside are the largest
+    for ratio in (0, 3):
+        inputs = [x, np.float32([BOXES_FAR[box]]), whole(0)]
+        attrs = {"mode": mode, "sampling_ratio": ratio, "output_height": 2, "output_width": 3}
+        file = model_of("RoiAlign", inputs, **attrs).SerializeToString()
+        session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+        expected = session.run(None, {f"i{i}": a for i, a in enumerate(inputs)})[0]
+        np.testing.assert_allclose(run("RoiAlign", inputs, **attrs), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_region_of_a_billion_elements_costs_no_more_than_the_image():
+    before = time.process_time()
+    y = run("RoiAlign", [np.ones((1, 1, 6, 5), np.float32), np.float32([[-1e6, -1e6, 1e6, 1e6]]), whole(0)], sampling_ratio=0,
+            output_height=2, output_width=2)
+    assert time.process_time() - before < 20  # 10^12 samples would take an hour
+    assert (y > 0).any() and (y < 1e-9).all()

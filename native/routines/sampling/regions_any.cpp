@@ -1,5 +1,6 @@
 // roi_align and max_roi_pool: regions of an image. Places are found in double, elements are weighted in their own type.
 #include <cmath>
+#include <utility>
 
 #include "values/numbers.h"
 #include "values/strided.h"
@@ -37,7 +38,18 @@ struct Part {
   double start, step;
   int64_t samples;
   double at(int64_t bin, int64_t i) const {
-    return start + static_cast<double>(bin) * step + (static_cast<double>(i) + 0.5) * step / static_cast<double>(std::max<int64_t>(1, samples));
+    const double parts = static_cast<double>(std::max<int64_t>(1, samples));
+    return start + static_cast<double>(bin) * step + (static_cast<double>(i) + 0.5) * step / parts;
+  }
+  // The samples of a bin from the first to the last that lies inside an axis, and some beside them: regions may be far larger
+  // than the image, and what lies outside is 0. Places grow with the samples, or fall where the region is upside down.
+  std::pair<int64_t, int64_t> seen(int64_t bin, int64_t size) const {
+    if (std::fabs(step) < 1e-3) return {0, samples};  // few samples
+    const double each = step / static_cast<double>(samples), begin = start + static_cast<double>(bin) * step;
+    const double a = (-1.0 - begin) / each, b = (static_cast<double>(size) - begin) / each, most = static_cast<double>(samples);
+    const double first = std::clamp(std::floor(std::min(a, b)) - 2, 0.0, most);
+    const double last = std::clamp(std::ceil(std::max(a, b)) + 2, 0.0, most);
+    return {static_cast<int64_t>(first), static_cast<int64_t>(last)};
   }
 };
 
@@ -88,12 +100,15 @@ class AlignKernel : public AnyKernel {
   void one(const T* image, const Operand& x, const Steps& from, const Part& down, const Part& across, int64_t bin, int64_t column,
            int64_t channels, T* y, int64_t y_step) const {
     const int64_t count = down.samples * across.samples;
-    const T start = max_ && count ? -std::numeric_limits<T>::infinity() : T{};
+    const auto [top, bottom] = down.seen(bin, x.size[2]);
+    const auto [left, right] = across.seen(column, x.size[3]);
+    const bool all = (bottom - top) * (right - left) == count;
+    const T start = max_ && all && count ? -std::numeric_limits<T>::infinity() : T{};
     for (int64_t c = 0; c < channels; ++c) y[c * y_step] = start;
     if (count == 0) return;
-    for (int64_t i = 0; i < down.samples; ++i) {
+    for (int64_t i = top; i < bottom; ++i) {
       const Between v(down.at(bin, i), x.size[2]);
-      for (int64_t j = 0; j < across.samples; ++j) {
+      for (int64_t j = left; j < right; ++j) {
         const Between h(across.at(column, j), x.size[3]);
         const bool inside = v.inside && h.inside;
         const T weight[4] = {static_cast<T>((1 - v.share) * (1 - h.share)), static_cast<T>((1 - v.share) * h.share),

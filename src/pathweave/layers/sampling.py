@@ -33,6 +33,7 @@ from ._common import (
 from .dense import Product
 
 _FAR = 2.0**40  # a coordinate beyond is as far outside as this one
+_MOST_RATIO = 1024  # samples of `roi_align` per output and axis
 
 
 def reflected(at: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -191,7 +192,9 @@ class RoiAlign(LayerKind):
         check_shape("indices", indices, rois.shape[:1])
         size = integers("size", attrs["size"], 2, 1)
         word("mode", attrs["mode"], ("avg", "max"))
-        integers("ratio", attrs["ratio"], 1, 0)
+        (ratio,) = integers("ratio", attrs["ratio"], 1, 0)
+        if ratio > _MOST_RATIO:
+            raise ModelError(f"attribute ratio={ratio}: expected at most {_MOST_RATIO} samples per output and axis")
         integers("half_pixel", attrs["half_pixel"], 1, 0)
         (scale,) = numbers(attrs, "scale")
         if not 0 < scale < math.inf:
@@ -222,18 +225,19 @@ class RoiAlign(LayerKind):
         bins = outputs[0].elements // max(1, outputs[0].sizes[1])
         return super().effort(attrs, inputs, outputs) + bins * STEP_EFFORT + 8 * most
 
-    def _axis(self, start: float, length: float, bins: int, ratio: int, size: int) -> tuple[int, Any]:
-        """(samples per bin, (low, high, weight of high, inside), each [bins, samples]) along one axis."""
+    def _axis(self, start: float, length: float, bins: int, ratio: int, size: int) -> tuple[int, list[Any]]:
+        """(samples per bin, per bin (low, high, weight of high) of the samples inside) along one axis."""
         step = length / bins
         count = ratio or math.ceil(min(max(step, 0.0), _FAR))
         if count > 1 << 20:
             raise ModelError(f"roi_align: a region of {length:g} elements: expected at most {1 << 20} samples per output")
-        at = start + np.arange(bins)[:, None] * step + (np.arange(count)[None] + 0.5) * step / max(1, count)
-        inside = (at >= -1) & (at <= size)
-        at = np.maximum(at, 0)
-        low = np.minimum(np.where(inside, at, 0).astype(np.int64), size - 1)
-        high = np.minimum(low + 1, size - 1)
-        return count, (low, high, np.where(low == size - 1, 0.0, at - low), inside)
+        found = []
+        for bin_ in range(bins):
+            at = start + bin_ * step + (np.arange(count) + 0.5) * step / max(1, count)
+            at = np.maximum(at[(at >= -1) & (at <= size)], 0)
+            low = np.minimum(at.astype(np.int64), size - 1)
+            found.append((low, np.minimum(low + 1, size - 1), np.where(low == size - 1, 0.0, at - low)))
+        return count, found
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, rois, indices = take(inputs, 3)
@@ -247,18 +251,21 @@ class RoiAlign(LayerKind):
             width, height = (right - left, bottom - top) if half else (max(right - left, 1.0), max(bottom - top, 1.0))
             if not np.isfinite([left, top, width, height]).all():
                 raise ModelError(f"roi_align: region {r} is {roi.tolist()}, expected finite numbers")
-            rows, (y0, y1, dy, in_y) = self._axis(top, height, size[0], ratio, x.shape[2])
-            columns, (x0, x1, dx, in_x) = self._axis(left, width, size[1], ratio, x.shape[3])
-            if rows * columns == 0:
-                continue
-            for i in range(size[0]):
-                for j in range(size[1]):
-                    a, b = dy[i][:, None].astype(wide.dtype), dx[j][None].astype(wide.dtype)
+            rows, down = self._axis(top, height, size[0], ratio, x.shape[2])
+            columns, across = self._axis(left, width, size[1], ratio, x.shape[3])
+            for i, (y0, y1, dy) in enumerate(down):
+                for j, (x0, x1, dx) in enumerate(across):
+                    if not len(dy) or not len(dx):
+                        continue  # all samples lie outside, where zeros are
+                    a, b = dy[:, None].astype(wide.dtype), dx[None].astype(wide.dtype)
                     weights = [v * w for v in (1 - a, a) for w in (1 - b, b)]
-                    corners = [image[:, p[i][:, None], q[j][None]] for p in (y0, y1) for q in (x0, x1)]
-                    inside = in_y[i][:, None] & in_x[j][None]
-                    parts = np.stack([np.where(inside, v * w, 0) for v, w in zip(corners, weights)])
-                    y[r, :, i, j] = parts.sum(0).mean((1, 2)) if attrs["mode"] == "avg" else parts.max((0, 2, 3))
+                    corners = [image[:, p[:, None], q[None]] for p in (y0, y1) for q in (x0, x1)]
+                    parts = np.stack([v * w for v, w in zip(corners, weights)])
+                    if attrs["mode"] == "avg":
+                        y[r, :, i, j] = parts.sum(0).sum((1, 2)) / wide.dtype.type(rows * columns)
+                    else:
+                        most = parts.max((0, 2, 3))
+                        y[r, :, i, j] = most if len(dy) * len(dx) == rows * columns else np.maximum(most, 0)
         return [as_type(y, x.dtype)]
 
 

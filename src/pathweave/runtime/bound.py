@@ -14,7 +14,7 @@ from ..locks import cached_property
 from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
 from ..net.conditions import facts
-from ..net.format import Format, physical_shape, plain_format, plain_layout
+from ..net.format import LAYOUTS, Format, fits, physical_shape, plain_format, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
 from ..net.problem import Problem, tensor_text
@@ -353,6 +353,13 @@ class BoundNet:
         places = set(self.opened.late.values()) if self.opened else ()
         return any((v, axis) in places for v in layer.outputs for axis in range(self.spec(v).rank))
 
+    def _fits_at_all_sizes(self, layer: Layer, candidate: Candidate) -> bool:
+        """False where a port is in blocks of channels whose number is open: a size met in the run may be no multiple."""
+        assert self.opened is not None
+        specs = self.opened.net.specs
+        ports = (*zip(self.dynamic(layer), candidate.ins), *zip(layer.outputs, candidate.outs))
+        return all(fits(form.layout, specs[v].dims) for v, form in ports if v in specs and LAYOUTS[form.layout].block)
+
     def _needs_meaning(self, layer: Layer) -> bool:
         """True where only NumPy computes a layer: the contents of an input decide on sizes of its outputs."""
         assert self.opened is not None
@@ -377,6 +384,8 @@ class BoundNet:
         if include_reference and self.finds_sizes(layer):  # NumPy's results lie as it makes them
             found = [c for c in found if not catalogue.is_python(c) or all(f == plain_format(f.dtype, s.rank) for f, s in
                                                                            zip(c.outs, problem.outputs))]
+        if self.opened is not None:
+            found = [c for c in found if self._fits_at_all_sizes(layer, c)]
         unscaled = {c.routine: reason for c in found if (reason := self.uncalibrated(layer, c))}
         if unscaled:
             found = [c for c in found if c.routine not in unscaled]

@@ -33,9 +33,9 @@ def hostile(case: Case, rng: np.random.Generator) -> Case:
 
 
 def hostile_cases(kind: str, count: int, seed: int = 0) -> Iterator[Case]:
-    """`count` of them of one layer kind, the same for the same seed."""
+    """`count` of them of one layer kind, the same for the same seed; none of a kind without cases."""
     known, rng = cases(kind), np.random.default_rng([seed, len(kind), *map(ord, kind)])
-    for i in range(count):
+    for i in range(count if known else 0):
         chosen = known[int(rng.integers(len(known)))]
         yield replace(hostile(chosen, rng), name=f"{chosen.name} #{seed}.{i}")
 
