@@ -22,6 +22,17 @@ def _found(kind: str, x: tuple[int, ...], *lists: Sequence[int] | None, index: s
                    **attrs)
 
 
+def _of_space() -> Iterator[Case]:
+    """Sizes, scales and widths that are values."""
+    for mode in ("nearest", "linear", "cubic"):
+        for coordinates in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"):
+            yield case("resample", (1, 2, 9, 7), _list((1, 2, 5, 90))[0], values=("", "numbers:1,2,5,90"), mode=mode,
+                       coordinates=coordinates)
+        yield case("resample", (2, 3, 5), _list((5, 11), "i32")[0], values=("", "numbers:5,11"), axes=(-1, 0), mode=mode)
+        yield case("resample", (2, 30, 40), None, TensorSpec("f32", (3,)), values=("", "", "numbers:1.0,1.5,0.7"), mode=mode)
+    yield case("pad", (5, 6), _list((0, 1, 2, 3))[0], TensorSpec("f32", ()), values=("", "numbers:0,1,2,3", "numbers:0.5"))
+
+
 def _cases() -> Iterator[Case]:
     x: Shape
     shape: Shape
@@ -38,13 +49,7 @@ def _cases() -> Iterator[Case]:
             ((7,), (2, 3), None, {"mode": "reflect"}), ((4, 5), (1, 2, 3, 1), None, {"mode": "wrap"}),
             ((3, 60, 70), (0, 2, 1, 0, 3, 9), None, {"mode": "edge"}), ((90, 100), (3, -4, -2, 8), (1, 0), {})):
         yield from _found("pad", x, pads, None, axes, **attrs)
-    for mode in ("nearest", "linear", "cubic"):
-        for coordinates in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"):
-            yield case("resample", (1, 2, 9, 7), _list((1, 2, 5, 90))[0], values=("", "numbers:1,2,5,90"), mode=mode,
-                       coordinates=coordinates)
-        yield case("resample", (2, 3, 5), _list((5, 11), "i32")[0], values=("", "numbers:5,11"), axes=(-1, 0), mode=mode)
-        yield case("resample", (2, 30, 40), None, TensorSpec("f32", (3,)), values=("", "", "numbers:1.0,1.5,0.7"), mode=mode)
-    yield case("pad", (5, 6), _list((0, 1, 2, 3))[0], TensorSpec("f32", ()), values=("", "numbers:0,1,2,3", "numbers:0.5"))
+    yield from _of_space()
     for index in ("i64", "i32"):
         for x, starts, ends, axes, steps in (
                 ((7,), (2,), (6,), None, None), ((4, 9), (-1, 0), (-5, 2**31 - 1), (0, 1), (-1, 2)),
