@@ -110,4 +110,7 @@ def test_movers_give_elements_of_their_inputs(name):
             arrays = case.arrays()
             moved = np.concatenate([np.ravel(a) for a in arrays[kind_of(name).moves]])
             others = {v for y in case.reference(arrays) for v in np.ravel(y[~np.isin(y, moved) & ~np.isnan(y)]).tolist()}
-            assert others <= {float(case.attrs.get("value", 0))}, case
+            values = getattr(kind_of(name), "value_inputs", {})
+            given = [float(np.ravel(arrays[i])[0]) for i, key in values.items() if key == "value" and i < len(arrays)
+                     and arrays[i] is not None]
+            assert others <= {float(case.attrs.get("value", 0)), *given}, case

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +211,7 @@ class _Template:
         self.open_attrs: set[str] = set()
         self._problem = problem
         # A letter that the text does not have: the name of a layer's sink is any text.
-        around = self._around = next(c for c in map(chr, (0, *range(0xE000, 0x10FFFF))) if c not in problem.text)
+        around = self._around = next(c for c in map(chr, chain((0,), range(0xE000, 0x10FFFF))) if c not in problem.text)
         self.names: set[str] = set()
 
         def mark(size: Any) -> Any:

@@ -26,9 +26,10 @@ def _slice(g, case, a, names):
 
 
 def _pad(g, case, a, names):
-    value = g.array(a["value"], numpy_dtype(case.inputs[0].dtype))
-    return g.node("Pad", [names[0], g.array(a["pads"]), value, *([g.array(a["axes"])] if a["axes"] else [])],
-                  mode=a["mode"])
+    pads, value, axes = [*names[1:], "", "", ""][:3]
+    value = value or g.array(a["value"], numpy_dtype(case.inputs[0].dtype))
+    axes = axes or (g.array(a["axes"]) if a["axes"] else "")
+    return g.node("Pad", [names[0], pads or g.array(a["pads"]), value, *([axes] if axes else [])], mode=a["mode"])
 
 
 def _reshape(g, case, a, names):
