@@ -100,6 +100,9 @@ class Trilu(Mover, ValueKind):
     reads_values = True
     outline = same_outline
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return False  # it puts zeros
+
     def attribute(self, name: str, array: np.ndarray) -> Any:
         k = np.asarray(array).reshape(()).item()
         return k if isinstance(k, Expr) else int(k)
