@@ -4,9 +4,10 @@
     python bench/suite/check.py FOLDER [NAME ...] [--json FILE] [--jobs N]
 
 FOLDER is what make.py wrote. A file passes where every output at every size has ONNX Runtime's shape and element type, floats
-within TOLERANCE of the largest value, integers equal; FORMS and STEPS say what quantised and float16 forms may differ by. Sizes that ONNX Runtime refuses are left out: exporters fix some that
-they are told to leave free. Each file is checked in a process of its own. The table also says how long the import took, and
-which layers run through NumPy. Exits with 1 where a file fails.
+within TOLERANCE of the largest value, integers equal; FORMS and STEPS say what quantised and float16 forms may differ by.
+Sizes that ONNX Runtime refuses are left out: exporters fix some that they are told to leave free. Each file is checked in a
+process of its own. The table also says how long the import took, and which layers run through NumPy. Exits with 1 where a
+file fails.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 TOLERANCE = 1e-4
-#: Forms that forms.py makes. A float16 form is compared with the net in float32, of which it is a rounding (ONNX Runtime computes
-#: it in float32 or float16, with other roundings than ours). Quantised forms are compared with ONNX Runtime without its rewrites,
-#: which round elsewhere than the file says. ONNX leaves open how sums are rounded before they become integers: outputs may be
-#: STEPS of their scale off, and outputs without a scale as much as a step inside comes to.
+#: Forms that forms.py makes. A float16 form is compared with the net in float32, of which it is a rounding (ONNX Runtime
+#: computes it in float32 or float16, with other roundings than ours). Quantised forms are compared with ONNX Runtime without
+#: its rewrites, which round elsewhere than the file says. ONNX leaves open how sums are rounded before they become integers:
+#: outputs may be STEPS of their scale off, and outputs without a scale as much as a step inside comes to.
 FORMS = {"qdq": 1e-2, "qop": 1e-2, "dyn": 1e-2, "f16": 5e-3}
 STEPS = 2.01
 LIMIT_S = 600
