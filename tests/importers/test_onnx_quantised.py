@@ -436,7 +436,7 @@ def test_few_bits_run_natively():
     x = _rng().standard_normal((3, 64)).astype(np.float32)
     constants = {"w": _bytes(np.uint8, 10, 2, 16), "s": np.ones((10, 2), np.float32)}
     steps = pw.load(build([node], {"x": x}, constants, domains=(MS,))).plan(shapes={"x": x.shape}).steps
-    assert [s.routine for s in steps] == ["matmul_nbits/rows:any:plain:cpu"]
+    assert [s.routine for s in steps] == ["matmul_nbits/by_rows:any:plain:cpu"]
 
 
 def test_products_between_dequantize_and_quantize_are_of_integers(tmp_path):

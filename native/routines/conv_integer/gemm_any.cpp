@@ -1,6 +1,6 @@
 // conv_integer/gemm: exact sums of products of bytes of any signs and zero points. The team first copies the image, with its
-// padding, into words that the micro-kernel reads in place; then tiles of pixels meet panels of outputs. See
-// products/integer.h for the terms that zero points add.
+// padding, into words that the micro-kernel reads in place; then tiles of pixels meet panels of outputs. An image of whole
+// words with the channels last and no padding is read where it lies. See products/integer.h for the terms that zero points add.
 #include <cstring>
 
 #include "products/integer.h"
@@ -62,21 +62,33 @@ class IntegerConvKernel : public Kernel {
       });
     }
     row_terms_ = needs_row_terms(p, constants);
-    copy_bytes_ = round_up(copy.pixels * copy.words * 4, 64) + 64;
+    in_place_ = nhwc_ && kernel.group == 4 && !is_signed(x_type_) && window_.channels % 4 == 0 && !row_terms_ &&
+                window_.top + window_.left + window_.bottom + window_.right == 0 && (window_.groups == 1 || window_.kw == 1);
+    const auto known = [&](size_t i) { return !p.has(i) || p.in[i].constant; };
+    known_terms_ = constant_ && known(kXZero) && known(kWZero) && known(kBias);
+    if (known_terms_) {
+      kept_ = Buffer(static_cast<size_t>(2 * round_up(all_ * kernel.columns * 4, 64)));
+      for (int64_t i = 0; i < all_; ++i)
+        terms({has_[kXZero] ? constants[kXZero].data : nullptr, has_[kWZero] ? constants[kWZero].data : nullptr,
+               has_[kWZero] ? p.in[kWZero].count() : 1, has_[kBias] ? constants[kBias].as<int32_t>() : nullptr,
+               packed_->as<char>()},
+              i, kept_.as<int32_t>(), kept_.as<int32_t>() + round_up(all_ * kernel.columns * 4, 64) / 4);
+    }
+    copy_bytes_ = in_place_ ? 0 : round_up(copy.pixels * copy.words * 4, 64) + 64;
     sums_bytes_ = row_terms_ ? round_up(copy.pixels * 4, 64) : 0;
-    terms_bytes_ = round_up(all_ * kernel.columns * 4, 64);
+    terms_bytes_ = known_terms_ ? 0 : round_up(all_ * kernel.columns * 4, 64);
     const int64_t tile = kernel.rows * panels_ * kernel.columns * 4;
     areas_ = {round_up(taps_ * kernel.rows * 8, 64) + round_up(kernel.rows * 4, 64) + 2 * round_up(tile, 64), p.threads};
   }
 
-  int64_t phases() const override { return 2; }
+  int64_t phases() const override { return alone() ? 1 : 2; }
   bool open(size_t port, size_t axis) const override { return axis != 1 && (port == 0 || port == ports_); }
   size_t workspace_bytes() const override {
     return static_cast<size_t>(copy_bytes_ + sums_bytes_ + 2 * terms_bytes_ + (constant_ ? 0 : packed_bytes_)) + areas_.total();
   }
-  size_t packed_bytes() const override { return packed_ ? packed_->bytes() : 0; }
+  size_t packed_bytes() const override { return (packed_ ? packed_->bytes() : 0) + kept_.bytes(); }
   Memory reads_first(int64_t phase, uint32_t, uint32_t) const override {
-    return phase == 1 && packed_ ? packed_->memory() : Memory{};
+    return phase + 1 == phases() && packed_ ? packed_->memory() : Memory{};
   }
 
   int run(const Context& c) noexcept override {
@@ -84,19 +96,24 @@ class IntegerConvKernel : public Kernel {
     const Copy copy(window_, x.size, kernel_.group);
     auto* own = static_cast<char*>(c.workspace);
     char* dynamic = own + copy_bytes_ + sums_bytes_ + 2 * terms_bytes_;
-    const Run run{c, copy, x, y, own, reinterpret_cast<int32_t*>(own + copy_bytes_),
-                  reinterpret_cast<int32_t*>(own + copy_bytes_ + sums_bytes_),
-                  reinterpret_cast<int32_t*>(own + copy_bytes_ + sums_bytes_ + terms_bytes_),
-                  constant_ ? packed_->as<char>() : dynamic};
-    if (c.team.phase == 0) {
-      const int64_t lines = copy.images * copy.height;
+    auto* starts = reinterpret_cast<int32_t*>(own + copy_bytes_ + sums_bytes_);
+    Run run{c, copy, x, y, own, reinterpret_cast<int32_t*>(own + copy_bytes_), starts, starts + terms_bytes_ / 4,
+            constant_ ? packed_->as<char>() : dynamic};
+    if (known_terms_) {
+      run.starts = const_cast<int32_t*>(kept_.as<int32_t>());
+      run.zeros = run.starts + round_up(all_ * kernel_.columns * 4, 64) / 4;
+    }
+    if (c.team.phase == 0 && !alone()) {
+      const int64_t lines = in_place_ ? 0 : copy.images * copy.height;
       c.team.each(lines, std::max<int64_t>(1, lines / (8 * c.team.count)), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) copy_line(run, i / copy.height, i % copy.height);
       });
-      c.team.each(all_, std::max<int64_t>(1, all_ / (4 * c.team.count)), [&](int64_t first, int64_t last) {
+      c.team.each(known_terms_ ? 0 : all_, std::max<int64_t>(1, all_ / (4 * c.team.count)), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
           if (!constant_) pack(operands_.in(kW, c).as<uint8_t>(), i, dynamic);
-          terms(run, i);
+          const auto data = [&](Input k) { return has_[k] ? operands_.in(k, c).data : nullptr; };
+          terms({data(kXZero), data(kWZero), has_[kWZero] ? operands_.in(kWZero, c).count() : 1,
+                 static_cast<const int32_t*>(data(kBias)), run.packed}, i, run.starts, run.zeros);
         }
       });
       return 0;
@@ -120,6 +137,15 @@ class IntegerConvKernel : public Kernel {
     int32_t *pixel_sums, *starts, *zeros;
     const char* packed;
   };
+  // What the terms of columns are made of; null where it is absent.
+  struct Points {
+    const void *x_zero, *w_zero;
+    int64_t w_zeros;
+    const int32_t* bias;
+    const char* packed;
+  };
+  // Nothing is to be done before the products.
+  bool alone() const { return in_place_ && known_terms_; }
 
   static bool needs_row_terms(const Problem& p, const Constants& constants) {
     const DType type = p.in[kW].dtype;
@@ -129,8 +155,8 @@ class IntegerConvKernel : public Kernel {
       if (moved_point(constants[kWZero].data, type, i, true)) return true;
     return false;
   }
-  int32_t x_point(const Context& c) const noexcept {
-    if (has_[kXZero]) return moved_point(operands_.in(kXZero, c).data, x_type_, 0, false);
+  int32_t x_point(const void* x_zero) const noexcept {
+    if (x_zero) return moved_point(x_zero, x_type_, 0, false);
     return is_signed(x_type_) ? 128 : 0;
   }
 
@@ -150,21 +176,19 @@ class IntegerConvKernel : public Kernel {
            panel + t * words * tile * 4, sums);
   }
 
-  void terms(const Run& r, int64_t i) const noexcept {
+  void terms(const Points& p, int64_t i, int32_t* starts, int32_t* zeros) const noexcept {
     const int64_t tile = kernel_.columns, group = i / panels_, column = (i - group * panels_) * tile;
-    const auto* sums = reinterpret_cast<const int32_t*>(r.packed + round_up(all_ * panel_bytes_, 64)) + i * tile;
-    const void* w_zero = has_[kWZero] ? operands_.in(kWZero, r.c).data : nullptr;
-    const int64_t count = has_[kWZero] ? operands_.in(kWZero, r.c).count() : 1;
-    const auto* bias = has_[kBias] ? operands_.in(kBias, r.c).as<int32_t>() : nullptr;
-    const auto depth = static_cast<uint32_t>(window_.channels * window_.kh * window_.kw), point = static_cast<uint32_t>(x_point(r.c));
+    const auto* sums = reinterpret_cast<const int32_t*>(p.packed + round_up(all_ * panel_bytes_, 64)) + i * tile;
+    const auto depth = static_cast<uint32_t>(window_.channels * window_.kh * window_.kw);
+    const auto point = static_cast<uint32_t>(x_point(p.x_zero));
     for (int64_t j = 0; j < tile; ++j) {
       const int64_t n = group * window_.outputs + column + j;
-      int32_t &start = r.starts[i * tile + j], &zero = r.zeros[i * tile + j];
+      int32_t &start = starts[i * tile + j], &zero = zeros[i * tile + j];
       start = zero = 0;
       if (column + j >= window_.outputs) continue;
-      zero = w_zero ? moved_point(w_zero, w_type_, count == 1 ? 0 : n, true) : is_signed(w_type_) ? 0 : -128;
+      zero = p.w_zero ? moved_point(p.w_zero, w_type_, p.w_zeros == 1 ? 0 : n, true) : is_signed(w_type_) ? 0 : -128;
       const uint32_t total = static_cast<uint32_t>(sums[j]) - depth * static_cast<uint32_t>(zero);
-      start = static_cast<int32_t>((bias ? static_cast<uint32_t>(bias[n]) : 0u) - point * total);
+      start = static_cast<int32_t>((p.bias ? static_cast<uint32_t>(p.bias[n]) : 0u) - point * total);
     }
   }
 
@@ -177,7 +201,7 @@ class IntegerConvKernel : public Kernel {
   void copy_elements(const Run& r, int64_t image, int64_t line) const noexcept {
     const Window& w = window_;
     const int64_t height = r.x.size[2], width = r.x.size[3], all = w.groups * w.channels, in_word = r.copy.words * 4 / static_cast<int64_t>(sizeof(Element));
-    const auto point = static_cast<Element>(x_point(r.c));
+    const auto point = static_cast<Element>(x_point(has_[kXZero] ? operands_.in(kXZero, r.c).data : nullptr));
     const uint8_t flip = is_signed(x_type_) ? 128 : 0;
     const int64_t from = line - w.top;
     const bool outside = from < 0 || from >= height;
@@ -195,9 +219,21 @@ class IntegerConvKernel : public Kernel {
         const auto* x = r.x.as<uint8_t>();
         if (nhwc_) {
           const uint8_t* source = x + ((image * height + from) * width) * all + g * w.channels;
-          for (int64_t i = 0; i < width; ++i, source += all, inner += in_word) {
-            for (int64_t k = 0; k < w.channels; ++k) inner[k] = static_cast<uint8_t>(source[k] ^ flip);
-            for (int64_t k = w.channels; k < in_word; ++k) inner[k] = 0;
+          if (w.groups == 1 && in_word == all) {
+            // One run of memory on both sides.
+            if (sizeof(Element) == 1 && !flip) std::memcpy(inner, source, static_cast<size_t>(width * all));
+            else
+              for (int64_t i = 0; i < width * all; ++i) inner[i] = static_cast<uint8_t>(source[i] ^ flip);
+          } else if (w.channels == 3) {
+            for (int64_t i = 0; i < width; ++i, source += all, inner += in_word) {
+              for (int64_t k = 0; k < 3; ++k) inner[k] = static_cast<uint8_t>(source[k] ^ flip);
+              inner[3] = 0;
+            }
+          } else {
+            for (int64_t i = 0; i < width; ++i, source += all, inner += in_word) {
+              for (int64_t k = 0; k < w.channels; ++k) inner[k] = static_cast<uint8_t>(source[k] ^ flip);
+              for (int64_t k = w.channels; k < in_word; ++k) inner[k] = 0;
+            }
           }
         } else {
           for (int64_t k = 0; k < in_word; ++k) {
@@ -226,20 +262,28 @@ class IntegerConvKernel : public Kernel {
     auto* row_sums = reinterpret_cast<int32_t*>(area + round_up(taps_ * kernel_.rows * 8, 64));
     auto* sums = reinterpret_cast<int32_t*>(reinterpret_cast<char*>(row_sums) + round_up(kernel_.rows * 4, 64));
     char* results = reinterpret_cast<char*>(sums) + round_up(kernel_.rows * panels_ * tile * 4, 64);
-    for (int64_t i = 0; i < kernel_.rows; ++i) {
-      const int64_t pixel = pixels.first + std::min(i, pixels.count - 1), image = pixel / image_pixels, rest = pixel - image * image_pixels;
-      const int64_t oy = rest / ow, ox = rest - oy * ow;
-      const int64_t at = ((image * w.groups + group) * r.copy.height + oy * w.stride_y) * r.copy.width + ox * w.stride_x;
+    const char* base = in_place_ ? r.x.as<char>() + group * w.channels : r.words;
+    const int64_t pixel_bytes = in_place_ ? w.groups * w.channels : r.copy.words * 4;
+    int64_t image = pixels.first / image_pixels, oy = (pixels.first - image * image_pixels) / ow;
+    int64_t ox = pixels.first - image * image_pixels - oy * ow;
+    for (int64_t i = 0; i < pixels.count; ++i) {
+      const int64_t line = in_place_ ? image : image * w.groups + group;
+      const int64_t at = (line * r.copy.height + oy * w.stride_y) * r.copy.width + ox * w.stride_x;
       int32_t row_sum = 0;
       for (int64_t t = 0; t < taps_; ++t) {
         const int64_t ky = together_ ? t : t / w.kw, kx = together_ ? 0 : t % w.kw;
         const int64_t own = at + ky * w.dilation_y * r.copy.width + kx * w.dilation_x;
-        pointers[t * kernel_.rows + i] = r.words + own * r.copy.words * 4;
+        pointers[t * kernel_.rows + i] = base + own * pixel_bytes;
         if (row_terms_)
           for (int64_t k = 0; k < (together_ ? w.kw : 1); ++k) row_sum += r.pixel_sums[own + k];
       }
       row_sums[i] = row_sum;
+      if (++ox < ow) continue;
+      ox = 0;
+      if (++oy == oh) oy = 0, ++image;
     }
+    for (int64_t t = 0; t < taps_; ++t)
+      for (int64_t i = pixels.count; i < kernel_.rows; ++i) pointers[t * kernel_.rows + i] = pointers[t * kernel_.rows];
     GemmU8Args args{};
     args.a = pointers;
     args.b = r.packed + group * panels_ * panel_bytes_;
@@ -301,6 +345,8 @@ class IntegerConvKernel : public Kernel {
   SumsEnd end_;
   DType x_type_, w_type_;
   bool nhwc_, constant_, together_ = false, row_terms_ = true;
+  bool in_place_ = false, known_terms_ = false;  // see the top; terms that prepare() could compute
+  Buffer kept_;                                  // these: what sums begin with, and the columns' zero points
   bool has_[7];
   size_t ports_ = 1;
   int64_t taps_ = 0, words_ = 0, panels_ = 0, panel_bytes_ = 0, all_ = 0;

@@ -184,6 +184,15 @@ class LayerKind:
         """The range to whose ends the layer moves elements beyond it, leaving the others alone; None: it computes else."""
         return None
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        """True where an output element is one of the inputs' that `moves` names (of the first one where it names none), by its
+        place, or the largest of some.
+
+        The layer then gives f of its results where it is given f of those inputs, for any function that never falls.
+        `attrs`: complete.
+        """
+        return False
+
     def affine(self, attrs: Mapping[str, Any], constants: list) -> Affine | None:
         """The affine map of one input that the layer computes; None where it is none, or not known to be one.
 

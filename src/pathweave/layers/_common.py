@@ -349,6 +349,9 @@ class Mover(LayerKind):
     exact = True
     per_element = 0
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return True
+
     def on_sizes(self, attrs: Mapping[str, Any], arrays: list[Any], inputs: list[Any]) -> list[Any] | None:
         return self.meaning(attrs, arrays)
 

@@ -116,6 +116,9 @@ class MaxPool2(_Window):
     exact = True
     accepts = NUMBERS
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return True
+
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)
         fill = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
@@ -214,6 +217,9 @@ class GlobalMaxPool(_Global):
     moves = slice(1)
     exact = True
     accepts = NUMBERS
+
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return True
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         (x,) = take(inputs, 1)

@@ -92,6 +92,9 @@ class Resample(ValueKind):
                   "scale": (), "roi": ()}
     value_inputs = {1: "size", 2: "scale", 3: "roi"}
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return attrs["mode"] == "nearest" and not attrs["antialias"] and attrs["coordinates"] != "tf_crop_and_resize"
+
     def _targets(self, attrs: Mapping[str, Any], shape: Any) -> dict[int, tuple[int, float, tuple[float, float]]]:
         """axis -> (output length, scale, region)."""
         if bool(attrs["size"]) == bool(attrs["scale"]):

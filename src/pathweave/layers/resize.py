@@ -124,6 +124,9 @@ class Resize2(ValueKind):
                   "size": (), "scale": (), "cubic_a": -0.75}
     value_inputs = {1: "size", 2: "scale"}
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return attrs["mode"] == "nearest"
+
     @staticmethod
     def _target(attrs: Mapping[str, Any], shape: Any) -> Any:
         """[(output length, scale)] for H and W."""

@@ -101,6 +101,9 @@ class Trilu(Mover, ValueKind):
     reads_values = True
     outline = same_outline
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return False  # it puts zeros
+
     def attribute(self, name: str, array: np.ndarray) -> Any:
         return whole_number(name, array)
 

@@ -226,6 +226,9 @@ class Pad(Mover, ValueKind):
     attributes = {"pads": (), "mode": "constant", "value": 0.0, "axes": ()}
     value_inputs = {1: "pads", 2: "value", 3: "axes"}
 
+    def keeps_order(self, attrs: Mapping[str, Any]) -> bool:
+        return attrs["mode"] != "constant"
+
     def hands_on(self, attrs: Mapping[str, Any], same: bool) -> bool:
         return bool(attrs.get("pads")) and not any(attrs["pads"])
 

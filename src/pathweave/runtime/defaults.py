@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..net.format import Format, plain_layout
+from ..net.format import Format, itemsize, plain_layout
 from ..net.layouts import UNIFORM_LAYOUTS, alike
+from ..net.net import Layer
 from ..net.route import Choice, Conversion, Route, noted
 from ..net.size import check_number_of_threads
 from .bound import BoundNet
@@ -76,7 +77,9 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
             if place.block:
                 offered[place.position] += bound.flat.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
         check(bound.layers, offered)
-    walks = [_walk(bound, options, layout) for layout in UNIFORM_LAYOUTS]
+    # A tie goes to the walk that comes first: bytes stay in the order of rows unless images of bytes are better off elsewhere.
+    walks = [_walk(bound, options, layout, moves) for moves in (False, True) for layout in UNIFORM_LAYOUTS
+             if not moves or _of_bytes(bound)]
     chosen = min(walks, key=lambda walk: walk[1])[0]
     for name, blocks in bound.nested.items():
         inside = None if restrict is None else Elsewhere(restrict, bound.index[name])
@@ -86,8 +89,15 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     return chosen
 
 
-def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple[dict[str, Candidate], int]:
-    """Layer by layer, the first candidate in the layout, else the one that needs the fewest conversions; its price."""
+def _of_bytes(bound: BoundNet) -> bool:
+    """Whether the net has convolutions of integers: it is then worth while to ask where images of bytes lie best."""
+    return any(layer.kind == "conv_integer" for layer in bound.layers)
+
+
+def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str, bytes_move: bool) -> tuple[dict[str, Candidate], int]:
+    """Layer by layer, the first candidate in the layout, else the one that needs the fewest conversions; its price.
+
+    Images of bytes are free to lie in it with `bytes_move`."""
     have: dict[str, set[Format]] = {n: {bound.input_format(n)} for n in bound.inputs}
     chosen, price = {}, 0
     for layer, found in zip(bound.layers, options):
@@ -96,10 +106,13 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
         def key(c: Candidate, names: tuple[str, ...] = names) -> int:
             return _outside(c, layout) + _REFERENCE * c.reference + _conversions(c, names, have)
         # Reference candidates are listed only where there is nothing else; a layout decides before their price does.
-        best = min(found, key=lambda c: (c.reference, _moved(bound, (*names, *layer.outputs), c), _outside(c, layout),
-                                         _conversions(c, names, have)))
+        # What makes a value narrower takes it as it lies: less is converted behind it.
+        weight = (1, 0) if bytes_move and _narrows(bound, layer) else (0, 1)
+        best = min(found, key=lambda c: (c.reference, _moved(bound, (*names, *layer.outputs), c, bytes_move),
+                                         weight[0] * _conversions(c, names, have), _outside(c, layout),
+                                         weight[1] * _conversions(c, names, have)))
         chosen[layer.name] = best
-        price += key(best)
+        price += key(best) + _turns(layer, best)
         for value, form in zip(names, best.ins):
             have[value].add(form)
         for value, form in zip(layer.outputs, best.outs):
@@ -109,15 +122,29 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str) -> tuple
     return chosen, price
 
 
+def _narrows(bound: BoundNet, layer: Layer) -> bool:
+    """Whether the elements of a layer's output are as many as its first input's, and smaller."""
+    if not (layer.inputs and layer.inputs[0] and layer.outputs):
+        return False
+    x, y = bound.spec(layer.inputs[0]), bound.spec(layer.outputs[0])
+    return y.elements == x.elements and itemsize(y.dtype) < itemsize(x.dtype)
+
+
+def _turns(layer: Layer, c: Candidate) -> int:
+    """1 for a convolution of integers on images with the channels first: it turns them itself, and that costs a conversion."""
+    return int(layer.kind == "conv_integer" and "nhwc" not in {f.layout for f in c.ins})
+
+
 def _outside(c: Candidate, layout: str) -> int:
     """1 when the channels of a value lie otherwise than in the layout."""
     return int(any(f.layout not in alike(layout) for f in (*c.ins, *c.outs)))
 
 
-def _moved(bound: BoundNet, values: tuple[str, ...], c: Candidate) -> int:
-    """How many values of another type than f32 lie in another layout than the caller's (inside of the net: the row-major one):
-    few routines take them there."""
-    return sum(bound.spec(v).dtype != "f32" and form.layout != (bound.layouts.get(v) or plain_layout(bound.spec(v).rank))
+def _moved(bound: BoundNet, values: tuple[str, ...], c: Candidate, bytes_move: bool) -> int:
+    """How many values of another type than f32 (and than bytes, with `bytes_move`) lie in another layout than the caller's
+    (inside of the net: the row-major one): few routines take them there."""
+    free = ("f32", "u8", "i8") if bytes_move else ("f32",)
+    return sum(bound.spec(v).dtype not in free and form.layout != (bound.layouts.get(v) or plain_layout(bound.spec(v).rank))
                for v, form in zip(values, (*c.ins, *c.outs)))
 
 
