@@ -64,9 +64,9 @@ def _one_or_whole(dims: Sequence[int | Expr], target: Sequence[int | Expr]) -> b
     """Whether a shape holds one number, or is the end of the target as `_whole` has it; what is open is assumed to be so."""
     if len(dims) > len(target):
         return False
-    if any(isinstance(d, Expr) for d in dims):  # of two axes that may be 1 both may be
-        return all(equal(d, 1) if e == 1 else assumed((d, "==", 1), (d, "==", e))
-                   for d, e in zip(dims, target[len(target) - len(dims):]))
+    end = target[len(target) - len(dims):]
+    if any(isinstance(d, Expr) for d in (*dims, *end)):  # of two axes that may be 1 both may be
+        return all(d == 1 or (equal(d, 1) if e == 1 else assumed((d, "==", 1), (d, "==", e))) for d, e in zip(dims, end))
     return all(d == 1 for d in dims) or _whole(dims, target, 2)
 
 
