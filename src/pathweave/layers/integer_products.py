@@ -60,14 +60,27 @@ def _whole(dims: Sequence[int | Expr], target: Sequence[int | Expr], last: int) 
     return same_shape(dims[front:], end[front:]) and (ones or same_shape(dims[:front], end[:front]))
 
 
-def _one_or_whole(dims: Sequence[int | Expr], target: Sequence[int | Expr]) -> bool:
-    """Whether a shape holds one number, or is the end of the target as `_whole` has it; what is open is assumed to be so."""
+def _one_or_whole(dims: Sequence[int | Expr], target: Sequence[int | Expr], apart: bool = False) -> bool:
+    """Whether a shape holds one number, or is the end of the target as `_whole` has it; what is open is assumed to be so.
+
+    `apart`: each of the last two open sizes may be 1 whatever the other is.
+    """
     if len(dims) > len(target):
         return False
     end = target[len(target) - len(dims):]
-    if any(isinstance(d, Expr) for d in (*dims, *end)):  # of two axes that may be 1 both may be
-        return all(d == 1 or (equal(d, 1) if e == 1 else assumed((d, "==", 1), (d, "==", e))) for d, e in zip(dims, end))
+    if any(isinstance(d, Expr) for d in dims):
+        front = max(0, len(dims) - 2)
+        together = all(assumed((d, "==", 1), (other, "==", e)) for d in dims[:front] for other, e in zip(dims[:front], end))
+        return together and all(equal(d, 1) if e == 1 else
+                                all(assumed((d, "==", e), (other, "==", 1)) for other in ([d] if apart else dims))
+                                for d, e in zip(dims[front:], end[front:]))
     return all(d == 1 for d in dims) or _whole(dims, target, 2)
+
+
+def _fits_scale(dims: Sequence[int | Expr], sums: Sequence[int | Expr]) -> bool:
+    """Whether a shape is that of one number, or of one for each row, column or element of the sums."""
+    of_rows = len(dims) > 0 and dims[-1] == 1 and _whole(dims, (*sums[:-1], 1), 1)
+    return of_rows or _one_or_whole(dims, sums, apart=True)
 
 
 def _result(sums: np.ndarray, dtype: str, scale: np.ndarray | None, zero: np.ndarray | None) -> np.ndarray:
@@ -113,7 +126,7 @@ class MatMulInteger(Product):
             check_dtype("bias", bias, frozenset(("i32",)))
             check_shape("bias", bias, b.dims[-1:] if b.rank > 1 else (1,))
         _check_result(attrs["dtype"], scale, zero)
-        if scale is not None and not _one_or_whole(scale.dims, y.dims) and not _whole(scale.dims, (*y.dims[:-1], 1), 1):
+        if scale is not None and not _fits_scale(scale.dims, y.dims):
             raise ShapeError(f"scale is {scale}: expected one number, or one for each row, column or element of {y}")
         return [TensorSpec(attrs["dtype"], y.dims)]
 

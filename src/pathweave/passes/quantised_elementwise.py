@@ -185,9 +185,10 @@ def _follow(graph: Graph, value: str, sources: dict[str, np.dtype], depth: int) 
         return None
     arrays = []
     for v in layer.inputs:
-        arrays.append(_follow(graph, v, sources, depth - 1))
-        if arrays[-1] is None or len(sources) > 1:
+        array = _follow(graph, v, sources, depth - 1)
+        if array is None or len(sources) > 1:
             return None
+        arrays.append(array)
     kind = kind_of(layer.kind)
     with np.errstate(all="ignore"):
         (y,) = kind.meaning(kind.complete(layer.attrs), [a.astype(np.float64) for a in arrays])
@@ -205,11 +206,11 @@ def _two_values(graph: Graph, layer: Layer, end: _Linear) -> bool:
     function = graph.made_by(value, *FUNCTIONS)
     if function is None or len(function.inputs) != 2 or not graph.private(value):
         return False
-    operands = [_real(graph, v) for v in function.inputs]
-    if any(o is None for o in operands):
+    operands = [o for o in (_real(graph, v) for v in function.inputs) if o is not None]
+    if len(operands) != 2:
         return False
-    names = [o[0] for o in operands]
-    for i, (_, linear) in enumerate([*operands, (None, end)]):
+    names = [name for name, _ in operands]
+    for i, linear in enumerate([*(linear for _, linear in operands), end]):
         names.append(graph.add_constant(linear.scale, f"{layer.name}:{'aby'[i]}_scale"))
         names.append(graph.add_constant(linear.zero, f"{layer.name}:{'aby'[i]}_zero"))
     graph.replace(layer, layer.with_(kind="quantised_binary", inputs=tuple(names), attrs={"function": function.kind}))
