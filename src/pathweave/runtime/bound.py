@@ -361,13 +361,16 @@ class BoundNet:
         return all(fits(form.layout, specs[v].dims) for v, form in ports if v in specs and LAYOUTS[form.layout].block)
 
     def _needs_meaning(self, layer: Layer) -> bool:
-        """True where only NumPy computes a layer: the contents of an input decide on sizes of its outputs."""
+        """True where only NumPy computes a layer: sizes of its outputs are found in the run, and no routine finds them."""
         assert self.opened is not None
         kind = kind_of(layer.kind)
-        if kind.nested or kind.finds_sizes or kind.reads_values:
+        if kind.nested:
             return False
         sizes = getattr(kind, "value_inputs", ())
-        return self.finds_sizes(layer) or any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)
+        given = any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)
+        if kind.finds_sizes:  # routines find sizes that inputs hold, not those that open attributes come to
+            return bool(sizes) and not given and self.finds_sizes(layer)
+        return not kind.reads_values and (given or self.finds_sizes(layer))
 
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
