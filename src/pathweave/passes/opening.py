@@ -132,8 +132,9 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
         kept |= lost
     result = graph.to_net()
     result.outputs = list(net.outputs)
-    result.layers = layers
-    result.specs = dict(follower.specs)
+    specs = dict(follower.specs)
+    result.layers = layers = _of_values(layers, graph, specs)
+    result.specs = specs
     given = {s.name: (s.low, s.high) for spec in inputs.values() for d in spec.dims for s in symbols_of(d)}
     found = OpenNet(result, given)
     known = set(given)
@@ -151,6 +152,28 @@ def bind_open(net: Net, inputs: Mapping[str, TensorSpec], scales: Mapping[str, S
     found.asked = {c: follower.conditions[c] for c in found.conditions}
     # of layers that are gone, such as those that were read for nothing but their sizes: what can be asked before a run
     found.conditions += [c for c in assumed if c not in found.asked and c.names() <= given.keys()]
+    return found
+
+
+def _of_values(layers: list[Layer], graph: Graph, specs: dict[str, TensorSpec]) -> list[Layer]:
+    """The layers, where one whose inputs are all constants reads a value: a constant is folded as soon as sizes are known, and
+    native routines expect that of most kinds. Specs of what is new are added."""
+    found: list[Layer] = []
+    values: dict[str, str] = {}
+    for layer in layers:
+        kind, data = kind_of(layer.kind), [v for v in layer.inputs if v]
+        settings = getattr(kind, "value_inputs", ())
+        first = next((i for i, v in enumerate(layer.inputs) if v and i not in settings), None)
+        alone = all(v in graph.constants for v in data) and layer.kind != "identity"
+        if first is None or not alone or kind.nested or kind.of_constants or kind.refuses:
+            found.append(layer)
+            continue
+        name = layer.inputs[first]
+        if name not in values:
+            values[name] = value = graph.fresh(f"{name}:value")
+            specs[value] = specs[name]
+            found.append(Layer(graph.fresh_layer_name(value), "identity", (name,), (value,)))
+        found.append(layer.with_(inputs=(*layer.inputs[:first], values[name], *layer.inputs[first + 1:])))
     return found
 
 
