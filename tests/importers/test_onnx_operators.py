@@ -49,8 +49,8 @@ def test_a_row_is_what_the_cases_say(capsys):
 
 
 def test_an_operator_that_is_taken_out_is_no_longer_covered(monkeypatch):
-    monkeypatch.delitem(table(), "Relu")
-    found, = onnx_operators.operators(["Relu"])
+    monkeypatch.delitem(table(), "MatMul")  # ONNX defines it by no function of others
+    found, = onnx_operators.operators(["MatMul"])
     assert (found.runs, found.known, found.passed) == ("no", False, 0)
     assert set(found.versions.values()) == {"refused"} and "not supported" in found.reasons
 
