@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 
 from pathweave.net.format import numpy_dtype
 
@@ -29,7 +30,12 @@ def _pad(g, case, a, names):
     pads, value, axes = [*names[1:], "", "", ""][:3]
     value = value or g.array(a["value"], numpy_dtype(case.inputs[0].dtype))
     axes = axes or (g.array(a["axes"]) if a["axes"] else "")
-    return g.node("Pad", [names[0], pads or g.array(a["pads"]), value, *([axes] if axes else [])], mode=a["mode"])
+    given = [pads or g.array(a["pads"]), value, *([axes] if axes else [])]
+    if case.inputs[0].dtype != "i16" or any(names[2:3]):
+        return g.node("Pad", [names[0], *given], mode=a["mode"])
+    # ONNX Runtime has none of i16, and onnx.reference none with negative widths.
+    wide, given[1] = g.node("Cast", [names[0]], to=TensorProto.INT32)[0], g.array(a["value"], np.int32)
+    return g.node("Cast", g.node("Pad", [wide, *given], mode=a["mode"]), to=TensorProto.INT16)
 
 
 def _reshape(g, case, a, names):

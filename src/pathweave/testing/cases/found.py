@@ -28,8 +28,8 @@ def _of_space() -> Iterator[Case]:
         for coordinates in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"):
             yield case("resample", (1, 2, 9, 7), _list((1, 2, 5, 90))[0], values=("", "numbers:1,2,5,90"), mode=mode,
                        coordinates=coordinates)
-        yield case("resample", (2, 3, 5), _list((5, 11), "i32")[0], values=("", "numbers:5,11"), axes=(-1, 0), mode=mode)
-        yield case("resample", (2, 30, 40), None, TensorSpec("f32", (3,)), values=("", "", "numbers:1.0,1.5,0.7"), mode=mode)
+        yield case("resample", (2, 3, 5), _list((5, 11), "i32")[0], values=("", "numbers:5,11"), axes=(2, 0), mode=mode)
+        yield case("resample", (2, 30, 40), None, TensorSpec("f32", (3,)), values=("", "", "numbers:1.0,1.5,0.75"), mode=mode)
     yield case("pad", (5, 6), _list((0, 1, 2, 3))[0], TensorSpec("f32", ()), values=("", "numbers:0,1,2,3", "numbers:0.5"))
 
 
