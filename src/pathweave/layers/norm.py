@@ -24,7 +24,7 @@ from ._common import (
     widen,
 )
 from ._linear import Affine
-from .normalise import check_affine, normalised_axes, scaled, transposed_axes
+from .normalise import NormOverAxes, normalised_axes, scaled
 
 
 def _per_channel(array: np.ndarray, rank: int) -> np.ndarray:
@@ -137,27 +137,13 @@ class InstanceNorm(LayerKind):
         return [as_type(scaled(centred / spread, *parameters), inputs[0].dtype)]
 
 
-class LayerNorm(LayerKind):
+class LayerNorm(NormOverAxes):
     """Mean 0 and variance 1 over the axes from `axis` on, or over `axes` alone, then * scale? + bias? (both broadcast to x).
 
     Source: ONNX LayerNormalization (first output).
     """
 
     name = "layer_norm"
-    outline = same_outline
-    epilogue = ("add", "act")
-    attributes = {"axis": -1, "axes": (), "epsilon": 1e-5}
-    before_transpose = transposed_axes
-
-    def infer(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[TensorSpec]:
-        x, scale, bias = take(inputs, 1, 3)
-        check_affine(x, scale=scale, bias=bias)
-        normalised_axes(attrs, x.rank)
-        numbers(attrs, "epsilon")
-        return [x]
-
-    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
-        return math.prod(inputs[0].shape[a] for a in normalised_axes(attrs, inputs[0].rank))
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, bias = widen(*take(inputs, 1, 3))

@@ -57,13 +57,9 @@ def transposed_axes(self: LayerKind, attrs: Mapping[str, Any], perm: tuple[int, 
     return {**attrs, "axes": tuple(sorted(perm[a] for a in axes))}, perm
 
 
-class RmsNorm(LayerKind):
-    """x / sqrt(mean x^2 + epsilon) * scale? + bias? over the axes from `axis` on, or over `axes` alone.
+class NormOverAxes(LayerKind):
+    """What the norms over axes share: x, scale? and bias?, of which the last two broadcast to x."""
 
-    Scale and bias broadcast to x. Source: ONNX RMSNormalization, Zhang and Sennrich 2019, arXiv 1910.07467.
-    """
-
-    name = "rms_norm"
     outline = same_outline
     epilogue = ("add", "act")
     attributes = {"axis": -1, "axes": (), "epsilon": 1e-5}
@@ -78,6 +74,15 @@ class RmsNorm(LayerKind):
 
     def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
         return math.prod(inputs[0].shape[a] for a in normalised_axes(attrs, inputs[0].rank))
+
+
+class RmsNorm(NormOverAxes):
+    """x / sqrt(mean x^2 + epsilon) * scale? + bias? over the axes from `axis` on, or over `axes` alone.
+
+    Scale and bias broadcast to x. Source: ONNX RMSNormalization, Zhang and Sennrich 2019, arXiv 1910.07467.
+    """
+
+    name = "rms_norm"
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, scale, bias = widen(*take(inputs, 1, 3))
