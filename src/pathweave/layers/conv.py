@@ -177,7 +177,19 @@ class DepthwiseConv2(Convolution):
         return [as_type(y, x.dtype)]
 
 
-class ConvTranspose2(Product):
+class Transposed(Product):
+    """What transposed convolutions share: w [C,O/groups,...]."""
+
+    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
+        return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
+
+    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
+        """Every input element meets each weight of its group's outputs once; a bias counts as in the others."""
+        bias = outputs[0].elements if len(inputs) > 2 and inputs[2] is not None else 0
+        return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:]) + bias
+
+
+class ConvTranspose2(Transposed):
     """Transposed convolution: x [N,C,H,W], w [C,O/groups,kh,kw], b? [O] -> [N,O,OH,OW]. Source: ONNX ConvTranspose.
 
     OH = stride (H - 1) + output_pad + dilation (kh - 1) + 1 - top - bottom, OW alike.
@@ -219,14 +231,6 @@ class ConvTranspose2(Product):
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return super().effort(attrs, inputs, outputs) + padded_elements(outputs[0], attrs["pad"])
-
-    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
-        return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
-
-    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        """Every input element meets each weight of its group's outputs once; a bias counts as in the others."""
-        bias = outputs[0].elements if len(inputs) > 2 and inputs[2] is not None else 0
-        return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:]) + bias
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         x, w, b = take(inputs, 2, 3)

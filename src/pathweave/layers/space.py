@@ -32,6 +32,7 @@ from ._common import (
     windows,
 )
 from ._linear import Linear
+from .conv import Transposed
 from .dense import Product
 from .pooling import AveragePool2, LpPool2, MaxPool2
 
@@ -129,7 +130,7 @@ class Conv3(_Convolution):
         return [as_type(y if b is None else y + b.reshape(-1, *[1] * AXES), dtype)]
 
 
-class ConvTranspose3(_Convolution):
+class ConvTranspose3(Transposed, _Convolution):
     """Transposed convolution: x [N,C,D,H,W], w [C,O/groups,kd,kh,kw], b? [O] -> [N,O,OD,OH,OW].
 
     OD = stride (D - 1) + output_pad + dilation (kd - 1) + 1 - front - back, the others alike. Source: ONNX ConvTranspose.
@@ -167,14 +168,6 @@ class ConvTranspose3(_Convolution):
     def outline(self, attrs: Mapping[str, Any], shapes: list[Any]) -> Outline:
         channels = shapes[1][1] if shapes[1] else None
         return _outline(shapes, channels and channels * attrs["groups"])
-
-    def terms(self, attrs: Mapping[str, Any], inputs: list[Any]) -> int:
-        return math.prod(inputs[1].shape) // (inputs[1].shape[1] * int(attrs["groups"]))
-
-    def operations(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
-        """Every input element meets each weight of its group's outputs once."""
-        bias = outputs[0].elements if len(inputs) > 2 and inputs[2] is not None else 0
-        return 2 * inputs[0].elements * math.prod(inputs[1].shape[1:]) + bias
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
         """One product of matrices per tap, added to what the tap reaches."""
