@@ -149,6 +149,7 @@ class Trilu : public AnyRoutine {
   Verdict accepts(const Problem& p) const override {
     if (p.in.empty() || p.in.size() > 2) return Verdict::no("it takes a value and a diagonal");
     if (p.epilogue) return Verdict::no("it takes no epilogue");
+    if (p.in[0].shape.size() < 2) return Verdict::no("the value has no rows and columns");
     if (p.has(1) && p.in[1].count() != 1) return Verdict::no("the diagonal is not one number");
     return basics(p);
   }

@@ -293,7 +293,8 @@ class ValueKind(LayerKind):
     value_inputs: Mapping[int, str] = {}
 
     def infer_open(self, attrs: Mapping[str, Any], inputs: list[TensorSpec | None]) -> list[TensorSpec]:
-        if not any(i < len(inputs) and inputs[i] is not None for i in self.value_inputs):
+        given = any(i < len(inputs) and inputs[i] is not None for i in self.value_inputs)
+        if not given or self.reads_values:  # whose sizes depend on no values: what does not fit is refused here
             return self.infer(attrs, inputs)
         open_, body = with_unknown_sizes(self, attrs, inputs)
         try:
