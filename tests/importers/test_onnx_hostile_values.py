@@ -115,3 +115,11 @@ def test_a_region_of_a_billion_elements_costs_no_more_than_the_image():
             output_height=2, output_width=2)
     assert time.process_time() - before < 20  # 10^12 samples would take an hour
     assert (y > 0).any() and (y < 1e-9).all()
+
+
+@pytest.mark.parametrize("op, shape", [("Trilu", ()), ("Trilu", (3,)), ("CumSum", ())])
+def test_a_value_of_too_few_axes_is_refused_where_the_number_is_there_in_the_run_alone(op, shape):
+    arrays = [np.ones(shape, np.float32), np.array(0, np.int64)]
+    model = pathweave.load(model_of(op, arrays).SerializeToString())
+    with pytest.raises(pathweave.errors.ShapeError):
+        model.run({"i0": arrays[0], "i1": arrays[1]})
