@@ -258,10 +258,7 @@ class NormOfColumns : public VectorRoutine {
     if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
     const Normalisation how = normalisation_of(p);
     const Dims& shape = p.in[0].shape;
-    if (how.by_channel()) {
-      if (layout_ == Layout::nhwc) return Verdict::ok();
-      return Verdict::no("the channels do not lie side by side in memory");
-    }
+    if (how.by_channel()) return Verdict::ok();
     const Group g = group_of(layout_, shape, how.axes);
     if (!g.together) return Verdict::no("the axes do not lie side by side in memory");
     if (g.inner == 1) return Verdict::no("the axes are the last ones in memory");
@@ -301,8 +298,11 @@ class NormOfColumns : public VectorRoutine {
 
 namespace PW_COLLECT {
 void collect(Collector& c) {
-  for (const char* layer : kNormalisations)
-    for (Layout layout : {Layout::plain, Layout::nchw, Layout::nhwc}) c.add<NormOfColumns>(layer, layout);
+  for (const char* layer : kNormalisations) {
+    c.add<NormOfColumns>(layer, Layout::nhwc);
+    if (normalises_channels(layer)) continue;  // elsewhere their rows are the last axes in memory
+    for (Layout layout : {Layout::plain, Layout::nchw}) c.add<NormOfColumns>(layer, layout);
+  }
 }
 }  // namespace PW_COLLECT
 

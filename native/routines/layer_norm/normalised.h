@@ -37,6 +37,9 @@ struct Normalisation {
   }
 };
 
+// Whether a kind normalises by channels or groups of them.
+inline bool normalises_channels(std::string_view kind) { return kind == "instance_norm" || kind == "group_norm"; }
+
 inline Normalisation normalisation_of(const Problem& p) {
   Normalisation n;
   const int64_t rank = static_cast<int64_t>(p.in[0].shape.size());
@@ -52,7 +55,7 @@ inline Normalisation normalisation_of(const Problem& p) {
   } else if (kind == "mean_variance_norm") {
     n.divisor = Divisor::deviation;
     n.axes = p.integers("axes");
-  } else if (kind == "instance_norm" || kind == "group_norm") {
+  } else if (normalises_channels(kind)) {
     n.groups = kind == "group_norm" ? p.integer("groups") : -1;
     from(kind == "group_norm" ? 1 : 2);
   } else {

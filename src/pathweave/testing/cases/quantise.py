@@ -16,7 +16,7 @@ def _of(dtype: str, *shape: int) -> TensorSpec:
 _GRANULARITIES: list[tuple[Shape, int, int, Shape]] = [
     ((2, 300), 1, 0, ()), ((5, 3, 7), 1, 0, (3,)), ((4, 33), -1, 0, (33,)), ((6, 5), 0, 0, (6,)), ((2, 3, 4, 5), 1, 0, (3,)),
     ((3, 40), 1, 16, (3, 3)), ((37, 5), 0, 8, (5, 5)), ((2, 9, 4), 1, 4, (2, 3, 4)), ((1, 16, 7, 9), 1, 0, (16,)),
-    ((1, 3, 8, 9), 1, 0, ()), ((70,), 0, 0, (1,)), ((), 0, 0, ()), ((3, 5000), 0, 0, (3,))]
+    ((1, 3, 8, 9), 1, 0, ()), ((2, 32, 5, 3), 1, 0, ()), ((70,), 0, 0, (1,)), ((), 0, 0, ()), ((3, 5000), 0, 0, (3,))]
 
 
 def _linear() -> Iterator[Case]:
@@ -37,7 +37,7 @@ def _linear() -> Iterator[Case]:
     yield case("quantize_linear", (9, 50), (), dtype="u8", values=("special", "positive"))
     yield case("quantize_linear", (0, 3), (), dtype="u8", values=("wide", "positive"))
     yield case("dequantize_linear", _of("u8", 3, 50), (), _of("u8"), constant=(1, 2), values=("", "positive"))
-    for shape in ((3, 700), (1, 40), (2, 3, 4, 5), (30000,), ()):
+    for shape in ((3, 700), (1, 40), (2, 3, 4, 5), (2, 32, 5, 7), (30000,), ()):
         yield case("dynamic_scale", shape, values=("wide",))
     yield case("dynamic_scale", (4, 9), values=("positive",))
     yield case("dynamic_scale", (4, 9), values=("ends:0.0,-0.0",))

@@ -22,4 +22,5 @@ CASES = [
            roi=(0.4, -0.2, 0.8, 1.3), extrapolation=10.0) for m in ("nearest", "linear")),
     case("resample", TensorSpec("u8", (5, 6, 3)), mode="nearest", axes=(0, 1), scale=(2.0, 2.0),
          coordinates="asymmetric", rounding="floor"),
+    *(case("resample", TensorSpec(t, (2, 3, 5, 6)), mode="nearest", axes=(2, 3), size=(7, 4)) for t in ("u8", "i64", "f64")),
 ]

@@ -98,6 +98,8 @@ CASES = [
     _of_values("conv2", (1, 16, 8, 7), (18, 8, 3, 2), (18,), groups=2, stride=(2, 1), dilation=(1, 2)),
     _of_values("conv2", (1, 8, 6, 6), (8, 1, 3, 3), groups=8, pad=(1, 1, 1, 1)),
     _of_values("conv2", (3, 5, 1, 12), (7, 5, 1, 4), (7,)),
+    _of_values("depthwise_conv2", (1, 24, 6, 7), (24, 1, 3, 3), (24,), pad=(1, 1, 1, 1)),
+    _of_values("depthwise_conv2", (2, 5, 7, 9), (5, 1, 3, 2), stride=(2, 1), dilation=(1, 2)),
     _of_values("conv3", (1, 6, 4, 5, 6), (10, 6, 2, 3, 3), (10,), pad=(1, 1, 1, 0, 1, 1)),
     _of_values("conv_transpose2", (1, 6, 5, 4), (6, 9, 3, 3), (9,), stride=(2, 2), pad=(1, 1, 0, 1)),
     _of_values("conv_transpose2", (2, 8, 1, 7), (8, 4, 1, 4), groups=2, stride=(1, 3)),

@@ -30,7 +30,7 @@ def schema_of(op: str, opset: int) -> Any:
     try:
         return onnx.defs.get_schema(name, opset, domain) if not domain else onnx.defs.get_schema(name, domain=domain)
     except onnx.defs.SchemaError:
-        return _others().get(op)
+        return _others().get(op) or _others().get(name)  # some of its operators stand in both domains, with one schema
 
 
 @cache
