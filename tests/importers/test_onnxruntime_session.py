@@ -318,11 +318,14 @@ from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 assert InferenceSession is ort.InferenceSession and C.InvalidArgument is InvalidArgument
 try:
     ort.InferenceSession("m.onnx").run(None, {"x": [1], "n": [1, 2]})
-except InvalidArgument as e:
+except ort.capi.onnxruntime_pybind11_state.InvalidArgument as e:
     print("refused", ort.__name__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stdout.split() == ["refused", "pathweave.onnxruntime"], done.stderr
+    plain = "import pathweave.onnxruntime as o; print(o.capi.onnxruntime_pybind11_state.Fail.__name__)"
+    done = subprocess.run([sys.executable, "-c", plain], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["Fail"], done.stderr
     late = subprocess.run([sys.executable, "-c", "import onnxruntime, pathweave.onnxruntime as o; o.install()"],
                           capture_output=True, text=True, check=False)
     assert "onnxruntime was imported already" in late.stderr

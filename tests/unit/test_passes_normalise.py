@@ -196,6 +196,18 @@ def test_lp_norm(norm, least, expanded):
     assert s.check(s.op("div", "x", y)) == ["lp_norm"]
 
 
+def test_a_norm_of_integers_stays():
+    """x / max(norm x, 3) of integers is a quotient of integers."""
+    from pathweave.meaning.evaluate import evaluate
+    from pathweave.net.net import Layer, Net, TensorSpec
+    from pathweave.passes import bind
+    layers = [Layer("l1", "reduce", ("x",), ("n",), {"op": "l1", "axes": (1,), "keepdims": 1}),
+              Layer("max", "maximum", ("n", "three"), ("m",), {}), Layer("div", "div", ("x", "m"), ("y",), {})]
+    net = Net({"x": TensorSpec("i32", (2, 3))}, ["y"], layers, {"three": np.asarray(3, np.int32)})
+    got = evaluate(bind(net), {"x": np.array([[1, -1, 0], [9, 0, 0]], np.int32)})["y"]
+    assert got.dtype == np.int32 and got.tolist() == [[0, 0, 0], [1, 0, 0]]
+
+
 def test_a_norm_of_something_else_stays():
     s = Sketch()
     s.input("z", 2, 4, 6, 5)

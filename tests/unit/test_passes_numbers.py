@@ -17,6 +17,9 @@ CHAINS = {
     "large": ([("mul", 1e20, False)] * 2, [0, 1e-30, 1], [0, 1e10, np.inf]),
     "small": ([("mul", 1e-30, False)] * 2, [1e30, 3e38, 0], [1e-30, 3e-22, 0]),
     "reciprocal": ([("div", 1e-39, False), ("add", 1.0, False)], [0, 1e-30, 1], [1, 1e9, np.inf]),
+    "rounding": ([("add", 12582912.0, False), ("sub", 12582912.0, False)], [0.3, 2.6, -1.7], [0, 3, -2]),
+    "rounding to quarters": ([("mul", 4.0, False), ("add", 12582912.0, False), ("add", -12582912.0, False),
+                              ("div", 4.0, False)], [0.3, 2.6, -1.7], [0.25, 2.5, -1.75]),
     "infinite": ([("sub", 1.0, True), ("mul", -np.inf, False)], [0, 0.5, -1], [-np.inf] * 3),
     "not a number": ([("add", np.nan, False), ("mul", 2.0, False)], [0, 1, 2], [np.nan] * 3),
 }
@@ -110,3 +113,21 @@ def test_weights_that_layers_share_stay_one_array():
         value = s.op("matmul", value, w)
     assert s.check(value) == ["dense"] * 4
     assert len(s.result.constants) == 1
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("mean, deviation", [(127.5, 58.0), (2015.0, 3.0), (101325.0, 300.0), (1.7e9, 1e5)])
+def test_centred_values_keep_their_digits(mean, deviation, weights):
+    """(x - mean) / deviation, and its product with weights, as accurate as class f32 demands; years lose nothing to 2015."""
+    random = np.random.default_rng(0)
+    x = (mean + deviation * random.standard_normal((64, 16))).astype(F32)
+    constants = {"m": np.asarray(mean, F32), "s": np.asarray(deviation, F32)}
+    layers = [Layer("sub", "sub", ("x", "m"), ("a",), {}), Layer("div", "div", ("a", "s"), ("b",), {})]
+    expected = (x.astype(np.float64) - mean) / deviation
+    if weights:
+        constants["w"] = random.standard_normal((8, 16)).astype(F32)
+        layers.append(Layer("dense", "dense", ("b", "w"), ("y",), {}))
+        expected = expected @ constants["w"].T.astype(np.float64)
+    net = Net({"x": TensorSpec("f32", x.shape)}, [layers[-1].outputs[0]], layers, constants)
+    got = evaluate(bind(net), {"x": x})[net.outputs[0]]
+    assert np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected ** 2)) < 1e-5

@@ -44,6 +44,26 @@ def stored(made: np.ndarray, dtype: np.dtype, *factors: np.ndarray) -> np.ndarra
     return None if factors and vanished.any() else array
 
 
+#: Terms as large as this leave float32 at most 11 binary digits behind the point.
+_LARGE = 4096.0
+#: Offsets up to this lose no more digits than class f32 may, where what is left of a value has the size of 1.
+_FAR = 128.0
+
+
+def cancels(total: np.ndarray, *terms: np.ndarray | float) -> bool:
+    """Whether large terms of a sum leave nothing but rounding somewhere. Layers that add and subtract them round what they are
+    added to, as x + c - c does on purpose, so that they must stay as they are."""
+    largest = np.max(np.abs(np.broadcast_arrays(total, *terms)[1:]), axis=0)
+    return bool(np.any((largest >= _LARGE) & (np.abs(total) <= largest * 2.0 ** -20)))
+
+
+def centres(scale: np.ndarray, shift: np.ndarray, factor: np.ndarray | float = 1.0) -> bool:
+    """Whether a map only subtracts numbers that may be large beside what they leave, as (x - mean) * factor does. That loses
+    nothing, while x * factor - mean * factor loses the digits of the mean."""
+    least = np.minimum(np.abs(shift), np.abs(shift * factor))
+    return bool(np.any((np.abs(scale) == 1) & (least > _FAR)))
+
+
 def by_channel(array: np.ndarray, form: bool, channels: int, from_right: int, rank: int | None) -> np.ndarray | None:
     """An affine map's array as [channels] or []; None where it acts on anything else.
 

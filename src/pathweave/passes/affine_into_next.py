@@ -6,7 +6,7 @@ import numpy as np
 
 from ..layers import Linear, kind_of
 from ..net.net import Layer
-from ._affine import Affine, affine, by_channel, stored
+from ._affine import Affine, affine, by_channel, centres, stored
 from ._graph import Graph
 
 order = 60
@@ -45,7 +45,7 @@ def _fold(graph: Graph, before: Layer, linear: Linear, layer: Layer, found: Affi
     bias = None
     if np.any(shift != 0):
         bias = stored(linear.response(layer.attrs, w, np.broadcast_to(shift, (channels,))) + (0.0 if b is None else b), w.dtype)
-        if bias is None:
+        if bias is None or centres(scale, shift):
             return False
     if weights is None:
         return False

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..layers import Linear, kind_of
 from ..net.net import Epilogue, Layer
-from ._affine import Affine, affine, by_channel, stored
+from ._affine import Affine, affine, by_channel, cancels, stored
 from ._graph import Graph
 
 order = 45
@@ -42,8 +42,9 @@ def _fold(graph: Graph, maker: Layer, linear: Linear, layer: Layer, found: Affin
     if scale is None or shift is None:
         return False
     weights = w if np.all(scale == 1) else stored(linear.scale_outputs(maker.attrs, w, scale), w.dtype)
-    bias = stored(np.broadcast_to((0.0 if b is None else b.astype(np.float64)) * scale + shift, (channels,)), w.dtype)
-    if weights is None or bias is None:
+    moved = (0.0 if b is None else b.astype(np.float64)) * scale
+    bias = stored(np.broadcast_to(moved + shift, (channels,)), w.dtype)
+    if weights is None or bias is None or cancels(moved + shift, moved, shift):
         return False
     inputs = [maker.inputs[0], maker.inputs[1]]
     if weights is not w:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..layers._common import FLOATS
 from ..net.net import Layer
 from ._graph import Graph
 
@@ -28,8 +29,8 @@ def _found(graph: Graph, layer: Layer) -> tuple[int, int, float] | None:
     """(axis, p, least) where the layer divides by a norm of what it divides."""
     x, norm = layer.inputs
     spec = graph.specs.get(x)
-    if spec is None or spec != graph.specs.get(layer.outputs[0]):
-        return None
+    if spec is None or spec != graph.specs.get(layer.outputs[0]) or spec.dtype not in FLOATS:
+        return None  # quotients of integers are integers
     expand = graph.made_by(norm, "expand")
     norm = expand.inputs[0] if expand is not None else norm
     bounded = graph.made_by(norm, "clip", "maximum")

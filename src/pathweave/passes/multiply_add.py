@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..net.net import Layer
-from ._affine import affine, by_channel, stored
+from ._affine import affine, by_channel, cancels, centres, stored
 from ._graph import Graph
 
 order = 55
@@ -43,7 +43,10 @@ def _merge(graph: Graph, layer: Layer) -> bool:
     first = _vectors(graph, before) if before is not None and graph.private(source) else None
     factors = [scale]
     if first is not None:
-        source, shift = first[0], first[2] * scale + shift
+        moved = first[2] * scale
+        if cancels(moved + shift, moved, shift) or centres(first[1], first[2], scale):
+            return False
+        source, shift = first[0], moved + shift
         factors.append(first[1])
         scale = first[1] * scale
     elif layer.kind != "batch_norm":
