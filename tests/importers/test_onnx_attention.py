@@ -116,6 +116,15 @@ def test_multi_head_attention_with_masks(mask, bias):
                                  ("mask", mask), ("bias", bias)], num_heads=N, scale=0.4)
 
 
+@pytest.mark.parametrize("filler", [{}, {"mask_filter_value": -1e30}, {"mask_filter_value": -2.0}], ids=str)
+@pytest.mark.parametrize("lengths", [i32(0, 5), i32(3, 0), i32(0, 0)], ids=str)
+def test_a_length_of_0_masks_every_key_alike(filler, lengths):
+    q, k, v = f32(B, S, N * D), f32(B, S, N * D), f32(B, S, N * D)
+    check("MultiHeadAttention", [("q", q), ("k", k), ("v", v), ("b", None), ("mask", lengths)], num_heads=N, **filler)
+    check("Attention", [("x", f32(B, S, 12)), ("w", f32(12, 3 * N * D) * 0.3), ("b", f32(3 * N * D)), ("mask", lengths)],
+          constant=("w", "b"), num_heads=N, **filler)
+
+
 @pytest.mark.parametrize("causal", [0, 1])
 @pytest.mark.parametrize("open_", [(), ("q", "k", "v", "pk", "pv")])
 def test_multi_head_attention_with_past(causal, open_):

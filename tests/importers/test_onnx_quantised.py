@@ -462,3 +462,36 @@ def test_open_sizes(tmp_path):
             x = _rng(sum(shape)).standard_normal(shape).astype(np.float32)
             wanted = run_reference(raw, {"x": x})[0]
             assert np.abs(loaded(x) - wanted).max() <= 0.02 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("constant", [True, False], ids=["constants", "values"])
+@pytest.mark.parametrize("per_channel", [False, True], ids=["one_scale", "by_channel"])
+def test_convolutions_of_three_axes_are_exact(constant, per_channel):
+    """ONNX Runtime has none on the CPU, so that the sums are NumPy's."""
+    rng = np.random.default_rng(7)
+    x, w = rng.integers(0, 256, (2, 4, 5, 6, 7), np.uint8), rng.integers(-128, 128, (6, 2, 2, 3, 2), np.int8)
+    bias = rng.integers(-3000, 3000, 6).astype(np.int32)
+    x_zero, w_zero = np.uint8(131), rng.integers(-5, 5, 6).astype(np.int8) if per_channel else np.int8(3)
+    w_scale = rng.uniform(0.01, 0.03, 6).astype(np.float32) if per_channel else np.float32(0.02)
+    padded = np.pad(x.astype(np.int64) - 131, ((0, 0), (0, 0), (1, 0), (1, 1), (0, 1)))
+    kernel = w.astype(np.int64) - np.reshape(w_zero, (-1, 1, 1, 1, 1)).astype(np.int64)
+    sums = np.zeros((2, 6, 5, 3, 7), np.int64)
+    for o, i, j, k in np.ndindex(6, 5, 3, 7):
+        part = padded[:, o // 3 * 2:o // 3 * 2 + 2, i:i + 2, 2 * j:2 * j + 3, k:k + 2]
+        sums[:, o, i, j, k] = (part * kernel[o]).sum((1, 2, 3, 4))
+    how = {"group": 2, "pads": [1, 1, 0, 0, 1, 1], "strides": [1, 2, 1]}
+    given = {"x": x, "w": w, "xz": x_zero, "wz": w_zero, "xs": np.float32(0.05), "ws": w_scale, "ys": np.float32(2.5),
+             "yz": np.uint8(120), "b": bias}
+    integer = helper.make_node("ConvInteger", ["x", "w", "xz", "wz"], ["sums"], **how)
+    linear = helper.make_node("QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **how)
+    held = {name for name in given if name != "x"} if constant else set()
+    graph = helper.make_graph([integer, linear], "g", [helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for name, a in given.items() if name not in held],
+        [helper.make_tensor_value_info("sums", 6, None), helper.make_tensor_value_info("y", 2, None)],
+        [numpy_helper.from_array(np.asarray(given[name]), name) for name in held])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    found = pw.load(model.SerializeToString()).run({name: a for name, a in given.items() if name not in held})
+    np.testing.assert_array_equal(found["sums"], sums)
+    scale = np.float32(0.05) * w_scale / np.float32(2.5)
+    wanted = np.rint((sums + bias.reshape(-1, 1, 1, 1)).astype(np.float32) * np.reshape(scale, (-1, 1, 1, 1))) + 120
+    np.testing.assert_array_equal(found["y"], np.clip(wanted, 0, 255).astype(np.uint8))

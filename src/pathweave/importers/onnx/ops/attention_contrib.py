@@ -12,6 +12,8 @@ from .attention import NO_SCALE, attend, scale_of, size_of, with_heads
 
 #: What a masked key gets added, where the node does not say it.
 FILTER = -10000.0
+#: Up to here a masked key beside one that is seen has the weight 0.
+_NOTHING = -1000.0
 
 
 def attention(n: Node) -> None:
@@ -79,12 +81,11 @@ def _mask_of(n: Node, mask: str, parts: list[str], inside: list[int]) -> tuple[s
         return "", ""
     filler = n.float("mask_filter_value", FILTER)
     if n.rank(mask) == 1:
-        n.ignore("mask_filter_value")
         batch, length = n.size(parts[0], 0), n.size(mask, 0)
         specs = n.builder.shapes.specs
         same = mask in specs and parts[0] in specs and specs[mask].dims[0] == specs[parts[0]].dims[0]
         if same or batch is not None and length == batch:
-            return "", mask
+            return _before(n, mask, size_of(n, parts[1], 1 if inside[1] else 2), filler)
         if batch is not None and length == 2 * batch:
             return _between(n, mask, batch, parts, inside, filler), ""
         n.unsupported("a mask_index with one axis that is neither [batch_size] nor [2 * batch_size], or not known to be")
@@ -98,6 +99,20 @@ def _added(n: Node, mask: str, filler: float) -> str:
     """0 where an integer mask is positive, else `filler`."""
     seen = n.emit("greater", [mask, n.number(0, mask)])
     return n.emit("where", [seen, n.constant(np.float32(0)), n.constant(np.float32(filler))])
+
+
+def _before(n: Node, lengths: str, count: str, filler: float) -> tuple[str, str]:
+    """(mask [B,1,1,T] to add, lengths or "") that mask the keys from `lengths` [B] on. Of a length of 0 every key is masked
+    alike, so that all of them are seen."""
+    lengths = n.emit("cast", [lengths], {"dtype": "i64"})
+    ends = n.emit("reshape", [lengths], {"shape": (-1, 1, 1, 1)})
+    zero, masked = n.constant(np.float32(0)), n.constant(np.float32(filler))
+    if filler > _NOTHING:
+        return n.emit("where", [n.emit("less", [_range(n, count), ends]), zero, masked]), ""
+    none = n.constant(np.int64(0))
+    mask = n.emit("where", [n.emit("greater", [ends, none]), zero, masked])
+    mask = n.emit("expand", [mask, n.emit("concat", [n.constant([1, 1, 1]), count], {"axis": 0})])
+    return mask, n.emit("where", [n.emit("greater", [lengths, none]), lengths, count])
 
 
 def _between(n: Node, mask: str, batch: int, parts: list[str], inside: list[int], filler: float) -> str:

@@ -202,7 +202,7 @@ def _weights(n: Node, i: int) -> np.ndarray:
     """The kernel of a convolution by its name; it must be known for its shape."""
     w = n.builder.constants[n.const_name(i, "weights")]
     if w.ndim not in (3, 4):
-        n.unsupported(f"its weights have {w.ndim - 2} spatial axes; only one and two are supported")
+        n.unsupported(f"its weights have {w.ndim - 2} spatial axes; only one, two and three are supported")
     kernel = n.ints("kernel_shape", None) or w.shape[2:]
     if tuple(kernel) != tuple(w.shape[2:]):
         raise ValueError(f"kernel_shape is {tuple(kernel)}, but the weights are {list(w.shape)}")
@@ -210,6 +210,8 @@ def _weights(n: Node, i: int) -> np.ndarray:
 
 
 def _conv(n: Node, weights: int, points: tuple[str, str], rest: list[str], dtype: str) -> None:
+    if n.rank(n.input(weights)) == 5:
+        return _conv_in_space(n, weights, points, rest, dtype)
     if n.builder.computed(n.input(weights)) is None:
         return _conv_of_values(n, weights, points, rest, dtype)
     w = _weights(n, weights)
@@ -241,6 +243,31 @@ def _conv_of_values(n: Node, weights: int, points: tuple[str, str], rest: list[s
         inputs.pop()
     window.output("conv_integer", inputs, {"stride": window.stride, "pad": pad, "dilation": window.dilation,
                                            "groups": n.int("group", 1), "dtype": dtype})
+
+
+def _conv_in_space(n: Node, weights: int, points: tuple[str, str], rest: list[str], dtype: str) -> None:
+    """Three axes of space: sums in float64, which hold those of 8-bit integers exactly."""
+    shape = n.shape(n.input(weights))
+    if shape is None or None in shape[2:]:
+        n.unsupported(f"weights ({n.input(weights)!r}) are a value whose kernel has no known size")
+    window = Window(n, shape[2:])
+    n.ints("kernel_shape", None)
+    pad = window.pad()
+    if pad is None:
+        n.unsupported("auto_pad of an input whose size is not known; export the model with its sizes fixed")
+    x, w = (n.emit("cast", [n.input(i)], {"dtype": "f64"}) for i in (0, weights))
+    x_zero, w_zero = (n.emit("cast", [p], {"dtype": "f64"}) if p else "" for p in points)
+    x = n.emit("sub", [x, x_zero]) if x_zero else x
+    w = n.emit("sub", [w, n.emit("reshape", [w_zero], {"shape": (-1, 1, 1, 1, 1)})]) if w_zero else w
+    bias = [n.emit("cast", [rest[0]], {"dtype": "f64"})] if rest and rest[0] else []
+    sums = n.emit("conv3", [x, w, *bias], {"stride": window.stride, "pad": pad, "dilation": window.dilation,
+                                           "groups": n.int("group", 1)})
+    if not rest:
+        n.emit("cast", [sums], {"dtype": dtype}, last=True)
+        return
+    scale = n.emit("reshape", [rest[1]], {"shape": (-1, 1, 1, 1)})
+    real = n.emit("mul", [n.emit("cast", [sums], {"dtype": "f32"}), scale])
+    n.emit("quantize_linear", [real, n.number(1.0, real), rest[2]], {"dtype": dtype}, last=True)
 
 
 def conv_integer(n: Node) -> None:

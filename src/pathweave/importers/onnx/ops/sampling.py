@@ -26,14 +26,14 @@ def affine_grid(n: Node) -> None:
             n.unsupported("the number of axes is known neither from theta nor from the sizes (input 1)")
         raise ValueError(f"size names {space} axes of space, expected 2 or 3")
     lengths = n.emit("slice", [size], {"starts": (2,), "ends": (2 + space,), "axes": (0,), "steps": (1,)})
+    ones = n.emit("expand", [n.number(1, theta), lengths])  # first, so that sizes beyond the memory are refused at once
     columns = []
     for axis in reversed(range(space)):  # x, the last axis, comes first
         length = n.emit("gather", [lengths, n.constant(axis)], {"axis": 0})
         place = _places(n, length, theta, bool(n.int("align_corners")))
         along = n.emit("unsqueeze", [place], {"axes": tuple(range(1, space - axis))}) if axis < space - 1 else place
         columns.append(n.emit("expand", [along, lengths]))
-    columns.append(n.emit("expand", [n.number(1, theta), lengths]))
-    columns = [n.emit("reshape", [c], {"shape": (-1, 1)}) for c in columns]
+    columns = [n.emit("reshape", [c], {"shape": (-1, 1)}) for c in (*columns, ones)]
     places = n.emit("concat", columns, {"axis": 1})
     product = n.emit("matmul", [places, n.emit("transpose", [theta], {"perm": (0, 2, 1)})])
     target = n.emit("concat", [n.constant([0]), lengths, n.constant([space])], {"axis": 0})
