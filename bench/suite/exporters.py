@@ -12,6 +12,7 @@ from recipe import Recipe
 
 
 def _older(module: Any, inputs: Mapping[str, Any], recipe: Recipe, path: Path) -> None:
+    torch.backends.mha.set_fastpath_enabled(False)  # an operator of its own, which this exporter refuses
     torch.onnx.export(module, tuple(inputs.values()), str(path), dynamo=False, opset_version=17, input_names=list(inputs),
                       dynamic_axes={n: dict(a) for n, a in recipe.axes.items()}, do_constant_folding=True)
 

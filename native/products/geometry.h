@@ -100,4 +100,12 @@ struct InsideTile {
   }
 };
 
+// Whether the outputs of each phase of a transposed convolution, `positions` of them, meet its taps mostly inside of an image of
+// so many pixels; small ones always do.
+inline Verdict taps_meet_image(double positions, double pixels, double taps) {
+  constexpr double kMost = 256, kSmall = 1 << 22;
+  if (positions * taps <= kSmall || positions <= kMost * pixels) return Verdict::ok();
+  return Verdict::no("nearly all taps of an output lie outside of the image");
+}
+
 }  // namespace pw

@@ -1,5 +1,6 @@
 #include "products/space.h"
 
+#include "products/geometry.h"
 #include "values/strided.h"
 
 namespace pw {
@@ -116,6 +117,11 @@ Verdict accepts_space(const Problem& p, const std::string& applying) {
   const SpaceGeometry g(p);
   if (g.inputs % g.groups != 0 || g.outputs % g.groups != 0) return Verdict::no("channels are no multiple of the groups");
   if (phase_count(g) > kMostPhases) return Verdict::no("its strides make more than " + std::to_string(kMostPhases) + " phases");
+  if (g.transposed) {
+    double positions = 1;
+    for (int a = 0; a < kSpace; ++a) positions *= static_cast<double>(divide_up(g.out[a], g.stride[a]));
+    if (Verdict v = taps_meet_image(positions, static_cast<double>(g.in_pixels()), static_cast<double>(g.taps())); !v) return v;
+  }
   return applies(applying, p.epilogue);
 }
 

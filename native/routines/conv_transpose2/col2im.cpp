@@ -318,9 +318,9 @@ class Col2imKernel : public PieceKernel {
       for (auto ky = rows.first; ky != rows.second; ++ky) {
         const int64_t iy = base - ky->distance;
         if (iy < 0 || iy >= g_.height) continue;
-        for (size_t i = s.first; i < s.last; ++i) {
+        const auto [left, right] = inside(s, q);
+        for (size_t i = left; i < right; ++i) {
           const int64_t ix = q - taps_x_[i].distance;
-          if (ix < 0 || ix >= g_.width) continue;
           const int64_t tap = ky->k * g_.kernel_width + taps_x_[i].k + from - s.rest;
           sources[segment->count++] = columns + ((iy - t.top) * t.width() + ix - t.left) * step_ + tap * b.channels;
         }
@@ -328,6 +328,14 @@ class Col2imKernel : public PieceKernel {
       sources += segment->count;
       ++segment, ++args.segment_count;
     }
+  }
+
+  // Those taps of a span that read a column of the image at position q: their distances grow.
+  std::pair<size_t, size_t> inside(const Span& s, int64_t q) const {
+    const auto first = taps_x_.begin() + static_cast<ptrdiff_t>(s.first), last = taps_x_.begin() + static_cast<ptrdiff_t>(s.last);
+    const auto nearer = [](const TransposedAxis::Tap& tap, int64_t distance) { return tap.distance < distance; };
+    const auto left = std::lower_bound(first, last, q - g_.width + 1, nearer), right = std::lower_bound(left, last, q + 1, nearer);
+    return {static_cast<size_t>(left - taps_x_.begin()), static_cast<size_t>(right - taps_x_.begin())};
   }
 
   TransposedGeometry g_;

@@ -268,7 +268,7 @@ class Col2imPlanar : public ConvolutionRoutine {
     if (g.stride_x > kWidestStride) return Verdict::no("the stride along x is above " + std::to_string(kWidestStride));
     if (Positions(g.columns()).reach > g.width + g.kernel_width || Positions(g.rows()).reach > g.height + g.kernel_height)
       return Verdict::no("taps lie farther apart than the image is large");
-    return Verdict::ok();
+    return g.few_taps_outside();
   }
   std::vector<std::string> variants(const Problem& p) const override {
     const TransposedGeometry g = lying(TransposedGeometry(p));

@@ -115,6 +115,7 @@ class TransposedDepthwise : public ConvolutionRoutine {
     const TransposedGeometry g(p);
     if (g.groups != g.inputs || g.outputs != g.inputs) return Verdict::no("it is not one filter per channel");
     if (general_kernel(epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
+    if (Verdict v = g.few_taps_outside(); !v) return v;
     return g.few_phases();
   }
   std::vector<std::string> variants(const Problem& p) const override { return {general_kernel(epilogue_act(p))}; }

@@ -201,7 +201,9 @@ class Transposed : public ConvolutionRoutine {
   Transposed() : ConvolutionRoutine("conv_transpose2/gemm:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
   Verdict suits(const Problem& p, const Geometry&) const override {
     if (gemm_variants(Layout::nhwc, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
-    return TransposedGeometry(p).few_phases();
+    const TransposedGeometry g(p);
+    if (Verdict v = g.few_taps_outside(); !v) return v;
+    return g.few_phases();
   }
   std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(Layout::nhwc, epilogue_act(p)); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {

@@ -77,6 +77,14 @@ struct TransposedGeometry {
     return Verdict::no("there are " + std::to_string(phase_count()) + " phases, more than " + std::to_string(kMost));
   }
 
+  // Each output meets all taps of its phase, of which only those that read the image count: few of a kernel that is far larger
+  // than the image.
+  Verdict few_taps_outside() const {
+    const auto along = [](const TransposedAxis& a) { return static_cast<double>(a.base(a.out - 1) + 1 - a.base(0)); };
+    return taps_meet_image(along(rows()) * along(columns()), static_cast<double>(height) * static_cast<double>(width),
+                           static_cast<double>(kernel_height) * static_cast<double>(kernel_width));
+  }
+
   // The phases in the order of their first outputs: that of output (y, x) is number y % stride_y * phase_columns() +
   // x % stride_x.
   std::vector<Phase> phases() const {

@@ -63,6 +63,7 @@ class TransposedHalf : public HalfRoutine {
     // Each phase brings x to the unit anew, and fills whole tiles of outputs.
     if (g.phase_count() > kMostPhases)
       return Verdict::no("there are " + std::to_string(g.phase_count()) + " phases, more than " + std::to_string(kMostPhases));
+    if (Verdict v = g.few_taps_outside(); !v) return v;
     for (const Phase& f : g.phases())
       if (f.taps.empty()) return Verdict::no("some outputs are reached by no tap");
     return has_kernel(p);

@@ -158,7 +158,7 @@ class Planar : public ConvolutionRoutine {
     // A piece holds all lines and columns up to its farthest tap.
     if (Positions(g.columns()).reach > g.width + g.kernel_width || Positions(g.rows()).reach > g.height + g.kernel_height)
       return Verdict::no("taps lie farther apart than the image is large");
-    return Verdict::ok();
+    return g.few_taps_outside();
   }
   std::vector<std::string> variants(const Problem& p) const override {
     return ukernel_names(PW_KIND_TAPS_F32, epilogue_act(p));
