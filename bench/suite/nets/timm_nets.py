@@ -7,7 +7,6 @@ from typing import Any
 import torchvision_ops  # noqa: F401  (timm imports torchvision)
 from recipe import image
 
-
 #: Nets whose random weights give scores of attention in the thousands, where the rounding of any layer before decides which
 #: key is seen: their projections are made smaller by this factor.
 _CALMED = {"visformer_tiny": 0.1}
