@@ -40,7 +40,9 @@ def command(
     elif markdown:
         print(onnx_operators.markdown(found), end="")
     else:
-        print_tables(_table(found))
+        refused = [f"{o.key}: {n} cases do not pass: {reason}" if n > 1 else f"{o.key}: a case does not pass: {reason}"
+                   for o in found for reason, n in o.reasons.items()]
+        print_tables(_table(found), "\n".join(["", onnx_operators.totals(found), *refused]))
 
 
 def _table(found: list) -> object:

@@ -163,7 +163,9 @@ def _ways(loaded: Any) -> Iterator[tuple[str, str]]:
 
 
 def _reason(operator: Operator, error: BaseException) -> None:
-    lines = [" ".join(line.split()) for line in str(error).splitlines()] or [type(error).__name__]
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if isinstance(error, AssertionError):  # NumPy's report of several lines
+        lines = ["results differ: " + next((line for line in lines if "ismatch" in line), lines[0])]
     text = lines[0].removeprefix("the given bytes: ").partition(";")[0]
     if isinstance(error, UnsupportedOperatorError) and len(lines) > 1:  # the second line says why, behind the node's name
         text = lines[1].partition("': ")[2] or lines[1]
@@ -229,20 +231,24 @@ package onnx {version}, of one node each) were imported, run and compared.
 """
 
 
+def totals(found: list[Operator]) -> str:
+    """How many cases pass, and how many operators."""
+    covered = [o for o in found if o.passed]
+    cases, passed = sum(o.cases for o in found), sum(o.passed for o in found)
+    return (f"{passed} of {cases} cases of one node pass. {len(covered)} operators have cases that pass; "
+            f"{sum(o.passed == o.cases for o in covered)} of them pass all.")
+
+
 def markdown(found: list[Operator]) -> str:
     """The page: a table of all operators, and a section on those that ONNX's cases find wanting."""
     import onnx
-    covered = [o for o in found if o.passed]
-    cases, passed = sum(o.cases for o in found), sum(o.passed for o in found)
-    summary = (f"{passed} of {cases} cases pass. {len(covered)} operators have cases that pass; "
-               f"{sum(o.passed == o.cases for o in covered)} of them pass all.")
-    lines = [_HEAD.format(version=onnx.__version__, summary=summary),
+    lines = [_HEAD.format(version=onnx.__version__, summary=totals(found)),
              "| operator | runs | cases | opsets | types | layers |", "|---|---|---|---|---|---|"]
     lines += [f"| {o.key} | {o.runs} | {f'{o.passed} of {o.cases}' if o.cases else ''} | {versions_text(o)} | "
               f"{', '.join(o.types)} | {layers_text(o)}{' (several)' if o.expanded else ''} |" for o in found]
     wanting = [o for o in found if o.reasons]
     if wanting:
-        lines += ["", "## Cases that do not pass", "", "| operator | cases | reason |", "|---|---|---|"]
+        lines += ["", "## Cases that do not pass", "", "`tests/importers/onnx_excluded.txt` says of each why.", "", "| operator | cases | reason |", "|---|---|---|"]
         lines += [f"| {o.key} | {n} | {_cell(reason)} |" for o in wanting for reason, n in o.reasons.items()]
     return "\n".join(lines) + "\n"
 
