@@ -8,15 +8,15 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..errors import Error, FileFormatError
-from ..locks import lock
 from ..net.format import numpy_dtype
-from ..net.size import MOST_THREADS
 from ..words import meant_file
 from . import described
 from .binding import IOBinding
@@ -26,6 +26,7 @@ from .process import PROVIDERS, get_available_providers
 from .statuses import LOADING, RUNNING, Fail, InvalidArgument, NoSuchFile, RuntimeException, status_of
 from .statuses import NotImplemented as NotCovered
 from .values import OrtValue
+from .variants import Need, Variants
 
 _NUMBERS = {number: dtype for dtype, (_, number) in TYPES.items()}
 
@@ -44,54 +45,39 @@ class InferenceSession:
         self._trace = _Trace() if self._options.enable_profiling else None
         _check_providers(providers, provider_options)
         begin = time.perf_counter_ns()
-        self._source = _source_of(path_or_bytes)
+        source = _source_of(path_or_bytes)
+        #: Path of the model as text, "" for bytes; applications read it from ONNX Runtime's sessions.
+        self._model_path = source if isinstance(source, str) else ""
         try:
-            self._load()
+            self._load(source)
         except Error as e:
             raise status_of(e, LOADING) from e
-        if isinstance(self._source, bytes) and not (self._description.overridable or self._repeated):
-            self._source = b""  # nothing will read it again
         if self._trace:
             self._trace.add("session_initialization", begin)
 
-    def _load(self) -> None:
-        found = described.of_onnx(self._source)
-        self._overrides = _dimensions(found, self._options) if found else {}
-        self._model = self._read()
-        self._description = found = described.with_outputs(found or described.of_model(self._model), self._model)
-        if self._overrides:
-            fixed = {n: [None if d is None else e for d, e in zip(a.shape, self._overrides.get(n, a.shape))]
-                     for a in found.inputs for n in (a.name,)}
-            sizes = self._options._dimensions
-            fixed |= {a.name: [sizes.get(d, d) if isinstance(d, str) else d for d in a.shape] for a in found.outputs}
-            found.inputs, found.outputs = ([NodeArg(a.name, a.type, fixed[a.name], a._number) for a in these]
-                                           for these in (found.inputs, found.outputs))
-        if ROUTE in self._options._entries:
-            _take_routes(self._model, self._options._entries[ROUTE])
-        specs = self._model.inputs
-        found.inputs = [a for a in found.inputs if a.name in specs]
-        self._inputs = {a.name: _Argument(a, required=True) for a in found.inputs}
-        self._overridable = {a.name: _Argument(a, required=False) for a in found.overridable}
+    def _load(self, source: Any) -> None:
+        found = described.of_onnx(source)
+        overrides = _dimensions(found, self._options) if found else {}
+        inputs = _overridden(found.inputs, overrides) if found else []
+        path = self._options._entries.get(ROUTE)
+        take = partial(_take_routes, path=path) if path is not None else None
+        self._variants = Variants(source, inputs, self._options, overrides, take)
+        #: The model as its file declares it; None where the file leaves a rank open, before a call gives one.
+        self._model = self._variants.read() if all(a._ranked for a in inputs) else None
+        self._open = tuple(a for a in inputs if not a.shape)
+        self._description = found = found or described.of_model(self._model)
+        found.inputs = inputs or found.inputs
+        found.outputs = _renamed(found.outputs, self._options._dimensions if overrides else {})
+        if self._model:
+            found.inputs = [a for a in found.inputs if a.name in self._model.inputs]
+        self._inputs = {a.name: _Argument(a, a in self._open) for a in found.inputs}
+        self._overridable = {a.name: _Argument(a) for a in found.overridable}
         self._outputs = [a.name for a in found.outputs]
+        self._told_outputs: list[NodeArg] | None = None
         symbols = Counter(d for a in found.inputs for d in a.shape if isinstance(d, str))
         self._repeated = {symbol for symbol, n in symbols.items() if n > 1}
-        self._others: dict[tuple[bool, frozenset[str]], Any] = {}
-        self._lock = lock()
-
-    def _read(self, given: Iterable[str] = (), loose: bool = False) -> Any:
-        """The model, with these initializers as inputs; `loose`: equal symbols may stand for different sizes."""
-        import pathweave
-        threads = min(self._options.intra_op_num_threads, MOST_THREADS)
-        options: dict[str, Any] = {}
-        shapes = dict(self._overrides)
-        if loose:
-            shapes = {a.name: [d if isinstance(d, int) else f"{a.name}_{i}" for i, d in enumerate(a.shape)]
-                      for a in self._description.inputs if a.shape}
-        if given:
-            options["default_inputs"] = list(given)
-        if shapes:
-            options["shapes"] = shapes
-        return pathweave.load(self._source, threads=threads if threads > 0 else None, **options)
+        if isinstance(source, bytes) and not (found.overridable or self._repeated or self._open):
+            self._variants.source = b""  # nothing will read it again
 
     # ---- what the model says of itself ----
 
@@ -100,8 +86,10 @@ class InferenceSession:
         return list(self._description.inputs)
 
     def get_outputs(self) -> list[NodeArg]:
-        """Outputs, in the model's order."""
-        return list(self._description.outputs)
+        """Outputs, in the model's order; sizes that the file leaves open are those that are found out."""
+        if self._told_outputs is None:
+            self._told_outputs = described.with_outputs(self._description, self._model)
+        return list(self._told_outputs)
 
     def get_overridable_initializers(self) -> list[NodeArg]:
         """Initializers that a call may give: those that are inputs too, from IR version 4."""
@@ -180,7 +168,8 @@ class InferenceSession:
         wanted = self._wanted(names)
         arrays, given = self._arrays(feed)
         loose = bool(self._repeated) and self._inconsistent(arrays)
-        model = self._model if not given and not loose else self._other(given, loose)
+        ranks = self._ranks(arrays) if self._open else ()
+        model = self._model if not (ranks or given or loose) else self._variants.get(Need(ranks, given, loose))
         begin = time.perf_counter_ns() if self._trace else 0
         try:
             results = model.run(arrays)
@@ -229,15 +218,9 @@ class InferenceSession:
                     return True
         return False
 
-    def _other(self, given: frozenset[str], loose: bool) -> Any:
-        """The model with some initializers as inputs, or with a symbol of its own for each dimension."""
-        with self._lock:
-            if (loose, given) not in self._others:
-                try:
-                    self._others[loose, given] = self._read(sorted(given), loose)
-                except Error as e:
-                    raise status_of(e, LOADING) from e
-            return self._others[loose, given]
+    def _ranks(self, arrays: Mapping[str, np.ndarray]) -> tuple[tuple[str, int], ...]:
+        """Ranks of the arrays for inputs of which the file states none, or rank 0, which ONNX Runtime does not check."""
+        return tuple((a.name, arrays[a.name].ndim) for a in self._open if arrays[a.name].ndim or not a._ranked)
 
     # ---- profile ----
 
@@ -279,8 +262,8 @@ class InvalidFeed(InvalidArgument, ValueError):
 class _Argument:
     """One input: what calls must give for it."""
 
-    def __init__(self, argument: NodeArg, required: bool):
-        self.name, self.shape, self.type, self.required = argument.name, argument.shape, argument.type, required
+    def __init__(self, argument: NodeArg, any_shape: bool = False):
+        self.name, self.shape, self.type, self.any_shape = argument.name, argument.shape, argument.type, any_shape
         self.number = argument._number
         self.dtype = np.dtype(numpy_dtype(_NUMBERS[argument._number])) if argument._number in _NUMBERS else None
         self.fixed = [(i, d) for i, d in enumerate(argument.shape) if isinstance(d, int)]
@@ -293,6 +276,10 @@ class _Argument:
             if actual != self.number:
                 raise InvalidArgument(f"Unexpected input data type. Actual: ({text_of(actual)}) , expected: ({self.type}), for "
                                       f"input: {self.name}")
+        if self.any_shape:
+            return array
+        if not self.shape and array.size == 1:
+            return array.reshape(())
         shape = array.shape
         if len(shape) != len(self.shape):
             raise InvalidArgument(f"Invalid rank for input: {self.name} Got: {len(shape)} Expected: {len(self.shape)} "
@@ -378,6 +365,17 @@ def _dimensions(found: Description, options: SessionOptions) -> dict[str, list[i
             shapes[a.name] = [w if w is not None else d if d is not None else f"{a.name}_{i}"
                               for i, (w, d) in enumerate(zip(wanted, a.shape))]
     return shapes
+
+
+def _overridden(inputs: list[NodeArg], overrides: Mapping[str, list[int | str]]) -> list[NodeArg]:
+    """The inputs with the sizes that options fix; unknown sizes stay unknown."""
+    return [replace(a, shape=[None if d is None else e for d, e in zip(a.shape, overrides[a.name])])
+            if a.name in overrides else a for a in inputs]
+
+
+def _renamed(outputs: list[NodeArg], sizes: Mapping[str, int]) -> list[NodeArg]:
+    """The outputs with the sizes that options give to symbols."""
+    return [replace(a, shape=[sizes.get(d, d) if isinstance(d, str) else d for d in a.shape]) for a in outputs]
 
 
 def _take_routes(model: Any, path: str) -> None:

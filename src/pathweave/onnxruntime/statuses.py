@@ -131,6 +131,10 @@ class DeviceReset(Status):
 LOADING: tuple[tuple[type[Exception], type[Status]], ...] = (
     (UnsupportedOperatorError, NotImplemented), (FileFormatError, InvalidProtobuf), (RouteError, InvalidArgument),
     (InputError, InvalidArgument), (ModelError, InvalidGraph), (Error, Fail))
+#: The same while a run reads the model once more, with other inputs.
+READING_AGAIN: tuple[tuple[type[Exception], type[Status]], ...] = (
+    (UnsupportedOperatorError, NotImplemented), (FileFormatError, InvalidProtobuf), (InputError, InvalidArgument),
+    (ModelError, RuntimeException), (ShapeError, RuntimeException), (Error, Fail))
 #: The same of a run.
 RUNNING: tuple[tuple[type[Exception], type[Status]], ...] = (
     (InputError, InvalidArgument), (ShapeError, RuntimeException), (OutOfMemoryError, RuntimeException), (Error, Fail))

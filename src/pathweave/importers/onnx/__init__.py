@@ -177,10 +177,10 @@ def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> dict[str, Te
         if not value.type.HasField("tensor_type"):
             raise UnsupportedOperatorError(f"{where} is a {(value.type.WhichOneof('value') or 'untyped value')}; expected a "
                                            f"tensor".replace("_type", ""))
-        if not tensor.HasField("shape"):
-            if value.name not in shapes:
-                raise ModelError(f"{where} has no declared rank; give its shape when loading, such as "
-                                 f"shapes={{{value.name!r}: ('N', 3, 224, 224)}}")
+        if not tensor.HasField("shape") and value.name not in shapes:
+            raise ModelError(f"{where} has no declared rank; give its shape when loading, such as "
+                             f"shapes={{{value.name!r}: ('N', 3, 224, 224)}}")
+        if not tensor.shape.dim and value.name in shapes:  # many exporters write no dimensions where they know none
             for _ in shapes[value.name]:
                 tensor.shape.dim.add()
         if len(tensor.shape.dim) > MOST_RANK:
