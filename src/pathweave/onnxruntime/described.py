@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -155,5 +155,15 @@ def with_outputs(found: Description, model: Any) -> list[NodeArg]:
 
 
 def _merged(declared: NodeArg, inferred: NodeArg) -> NodeArg:
-    """What the file says, or where that is no type or no rank what is found out."""
-    return declared if declared._number and declared._ranked else inferred
+    """A size that is found out takes the place of a symbol, and a symbol that of an unknown size; where the two contradict
+    each other, what they agree on is left."""
+    if not declared._number:
+        declared = replace(declared, type=inferred.type, _number=inferred._number)
+    if not declared._ranked:
+        return replace(declared, shape=inferred.shape, _ranked=True)
+    if len(declared.shape) != len(inferred.shape):
+        return replace(declared, shape=[])
+    pairs = list(zip(declared.shape, inferred.shape))
+    if any(isinstance(d, int) and isinstance(i, int) and d != i for d, i in pairs):
+        return replace(declared, shape=[d if d == i else None for d, i in pairs])
+    return replace(declared, shape=[i if isinstance(i, int) or d is None else d for d, i in pairs])
