@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
@@ -140,11 +140,15 @@ class InferenceSession:
 
     def run_async(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
                   callback: Callable[[list, Any, str], None], user_data: Any, run_options: RunOptions | None = None) -> None:
-        """Like `run`, in a thread of its own; then `callback(results, user_data, error)`, whose error is "" if all is well."""
+        """Like `run`, in a thread of its own; then `callback(results, user_data, error)`, whose error is "" if all is well.
+        Raises TypeError for the options, and ValueError for missing inputs, at once."""
+        _check_run_options("run_async", run_options)
+        self._check_given(input_feed)
+
         def called() -> None:
             try:
                 found, error = self._results("run_async", output_names, input_feed, run_options), ""
-            except Error as e:
+            except Exception as e:  # noqa: BLE001  (nobody else would hear of it)
                 found, error = [], str(e)
             callback(found, user_data, error)
         threading.Thread(target=called, name="pathweave run_async", daemon=True).start()
@@ -163,7 +167,7 @@ class InferenceSession:
         return OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, device_id, vendor_id)
 
     def _results(self, where: str, names: Any, feed: Mapping[str, Any], options: RunOptions | None) -> list[np.ndarray]:
-        if options is not None and options.terminate:
+        if options is not None and _check_run_options(where, options).terminate:
             raise Fail("Exiting due to terminate flag being set to true.")
         wanted = self._wanted(names)
         arrays, given = self._arrays(feed)
@@ -180,20 +184,27 @@ class InferenceSession:
         return [results[name] for name in wanted]
 
     def _wanted(self, names: Any) -> Sequence[str]:
-        if not names:
+        if names is None:
             return self._outputs
-        if isinstance(names, str):
-            raise TypeError(f"output_names: expected a list of names, got the text {names!r}")
+        if isinstance(names, (str, bytes, Mapping)) or not isinstance(names, Iterable):
+            raise TypeError(f"output_names: expected a list of names, got {names!r}")
+        names = list(names) or self._outputs
         for name in names:
             if name not in self._outputs:
+                if not isinstance(name, str):
+                    raise TypeError(f"output_names: expected a list of names, got {name!r} among them")
                 raise InvalidArgument(f"Invalid output name:{name}; expected some of {', '.join(self._outputs)}")
         return names
 
-    def _arrays(self, feed: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], frozenset[str]]:
-        """Arrays by name, and which of them take the place of an initializer."""
+    def _check_given(self, feed: Mapping[str, Any]) -> None:
+        """Raise InvalidFeed where a call leaves out an input that it must give."""
         if self._inputs.keys() - feed.keys():
             missing = [n for n in self._inputs if n not in feed]
             raise InvalidFeed(f"Required inputs ({missing}) are missing from input feed ({list(feed)}).")
+
+    def _arrays(self, feed: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], frozenset[str]]:
+        """Arrays by name, and which of them take the place of an initializer."""
+        self._check_given(feed)
         found: dict[str, np.ndarray] = {}
         given = []
         for name, value in feed.items():
@@ -201,6 +212,8 @@ class InferenceSession:
             if argument is None:
                 argument = self._overridable.get(name)
                 if argument is None:
+                    if not isinstance(name, str):
+                        raise TypeError(f"input_feed: expected names of inputs, got {name!r} as one")
                     known = ", ".join((*self._inputs, *self._overridable))
                     raise InvalidArgument(f"Invalid input name: {name}; expected some of {known}")
                 if value is None:
@@ -273,6 +286,9 @@ class _Argument:
         array, number = self._read(value)
         if array.dtype != self.dtype or (number is not None and number != self.number):
             actual = number_of(array.dtype) if number is None else number
+            if not actual:
+                raise RuntimeException(f"NumPy type {array.dtype} can't be converted to an element type of ONNX: input "
+                                       f"{self.name}: expected {self.type}")
             if actual != self.number:
                 raise InvalidArgument(f"Unexpected input data type. Actual: ({text_of(actual)}) , expected: ({self.type}), for "
                                       f"input: {self.name}")
@@ -294,6 +310,7 @@ class _Argument:
     def _read(self, value: Any) -> tuple[np.ndarray, int | None]:
         """(array, number of its type where a value states it)."""
         if isinstance(value, np.ndarray):
+            value = np.asarray(value)  # of a masked array what lies under the mask, as ONNX Runtime takes it
             return (value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))), None
         if isinstance(value, OrtValue):
             return value._array, value._number
@@ -340,6 +357,12 @@ def _source_of(given: Any) -> Any:
         raise NoSuchFile(f"Load model from {os.fspath(given)} failed: File doesn't exist{meant_file(given)}") \
             from FileFormatError(f"{os.fspath(given)}: no such file")
     return os.fspath(given)
+
+
+def _check_run_options(where: str, options: Any) -> RunOptions:
+    if options is not None and not isinstance(options, RunOptions):
+        raise TypeError(f"{where}(): run_options: expected pathweave.onnxruntime.RunOptions, got {type(options).__name__}")
+    return options
 
 
 def _check_providers(providers: Sequence[Any] | None, options: Sequence[Mapping] | None) -> None:

@@ -74,6 +74,7 @@ class OrtValue:
             kind = getattr(numpy_obj, "dtype", type(numpy_obj).__name__)
             raise RuntimeException("Unable to create OrtValue from the given python object: expected a NumPy array of numbers, "
                                    f"got {kind}")
+        numpy_obj = np.asarray(numpy_obj)  # no subclass, such as a masked array
         native = numpy_obj.astype(numpy_obj.dtype.newbyteorder("="), copy=False)
         return OrtValue(np.require(native, requirements=["C", "A"]).reshape(native.shape))
 
