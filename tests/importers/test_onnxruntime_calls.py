@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx import TensorProto as T
 from onnx import helper
 
 import pathweave.onnxruntime as ours
+from pathweave.onnxruntime.capi import onnxruntime_pybind11_state as states
 
 theirs = pytest.importorskip("onnxruntime", reason="onnxruntime, which the calls are compared with, is not installed")
 
@@ -93,3 +95,67 @@ def test_arrays_of_other_classes_count_by_their_elements(model, value):
             found, = session.run(None, {"x": given, "w": W})
             assert type(found) is np.ndarray
             np.testing.assert_array_equal(found, X + 1)
+
+
+def bound(engine, session, change):
+    """A binding of the session with one change."""
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", X)
+    binding.bind_cpu_input("w", W)
+    binding.bind_output("y")
+    change(engine, binding)
+    return binding
+
+
+CHANGES = {
+    "type": lambda e, b: b.bind_cpu_input("x", X.astype("f8")),
+    "rank": lambda e, b: b.bind_cpu_input("x", X[0]),
+    "size": lambda e, b: b.bind_cpu_input("x", X[:, :2].copy()),
+    "missing": lambda e, b: b.clear_binding_inputs(),
+    "output": lambda e, b: b.bind_output("nope"),
+    "memory of another type": lambda e, b: b.bind_ortvalue_output(
+        "y", e.OrtValue.ortvalue_from_shape_and_type([2, 3], np.float64)),
+    "memory of another rank": lambda e, b: b.bind_ortvalue_output(
+        "y", e.OrtValue.ortvalue_from_shape_and_type([6], np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@ENGINES
+def test_what_is_wrong_with_bound_memory_is_a_runtime_error(model, engine, name):
+    session = engine.InferenceSession(model)
+    with pytest.raises(RuntimeError, match="^(.pathweave. : 6 : RUNTIME_EXCEPTION : )?Error in execution: [A-Zo]"):
+        session.run_with_iobinding(bound(engine, session, CHANGES[name]))
+
+
+@ENGINES
+def test_a_run_that_is_to_end_or_a_binding_of_another_session(model, engine):
+    session, options = engine.InferenceSession(model), engine.RunOptions()
+    options.terminate = True
+    binding = bound(engine, session, lambda e, b: None)
+    with pytest.raises(RuntimeError, match="terminate flag"):
+        session.run_with_iobinding(binding, options)
+    with pytest.raises(ValueError, match="session that created it"):
+        engine.InferenceSession(model).run_with_iobinding(binding)
+    session.run_with_iobinding(binding)
+    np.testing.assert_array_equal(binding.copy_outputs_to_cpu()[0], X + 1)
+
+
+@pytest.mark.parametrize(("node", "shapes"), [
+    (helper.make_node("Add", ["x", "z"], ["y"]), ((2,), (3,))),
+    (helper.make_node("MatMul", ["x", "z"], ["y"]), ((2, 2), (3, 2))),
+    (helper.make_node("Concat", ["x", "z"], ["y"], axis=0), ((2, 2), (3, 1))),
+    (helper.make_node("Gemm", ["x", "z"], ["y"]), ((2, 2), (3, 2))),
+], ids=lambda v: getattr(v, "op_type", ""))
+def test_sizes_that_an_operator_refuses_are_the_exception_that_it_raises_there(node, shapes):
+    """Which of the three classes that is depends on the operator; here it is an instance of each."""
+    infos = [helper.make_tensor_value_info(n, T.FLOAT, [f"{n}{i}" for i in range(len(s))]) for n, s in zip("xz", shapes)]
+    graph = helper.make_graph([node], "g", infos, [helper.make_tensor_value_info("y", T.FLOAT, None)])
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    feed = {n: np.ones(s, np.float32) for n, s in zip("xz", shapes)}
+    with pytest.raises(Exception, match=node.op_type) as there:
+        theirs.InferenceSession(source).run(None, feed)
+    with pytest.raises(getattr(states, type(there.value).__name__)) as here:
+        ours.InferenceSession(source).run(None, feed)
+    copy = pickle.loads(pickle.dumps(here.value))
+    assert type(copy) is type(here.value) and copy.words == here.value.words and isinstance(copy, RuntimeError)
