@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error
+from ..errors import Error, FileFormatError
 from ..net.net import TensorSpec
+from .statuses import InvalidArgument
 
 #: Element type of pathweave -> (name, number of ONNX). Source: onnx.proto, TensorProto.DataType; ONNX Runtime's texts of types.
 TYPES = {"f32": ("float", 1), "u8": ("uint8", 2), "i8": ("int8", 3), "u16": ("uint16", 4), "i16": ("int16", 5),
@@ -73,20 +74,27 @@ class Description:
 
 
 def of_onnx(source: Any) -> Description | None:
-    """Description of an ONNX model, from a path or bytes; None for what is none. Large weights are not read."""
+    """Description of an ONNX model, from a path or bytes; None for what is none. Large weights are not read.
+
+    Raises InvalidArgument for a model without a graph, such as an empty file.
+    """
     from google.protobuf.message import Error as ProtobufError
     from onnx import ModelProto
 
     from ..importers.onnx import recognises
     from ..importers.onnx.wire import detach
     from ..importers.source import opened
-    data, _, path = opened(source)
+    data, where, path = opened(source)
+    if not len(data):
+        raise _no_graph(where) from FileFormatError(f"{where}: this is an empty file")
     if not recognises(data[:4096], path):
         return None
     try:
         proto = ModelProto.FromString(bytes(detach(data)[0]))
     except (ProtobufError, ValueError, RecursionError):
         return None  # reading the model says why
+    if not proto.HasField("graph"):
+        raise _no_graph(where) from FileFormatError(f"{where}: holds no graph")
     graph = proto.graph
     initializers = {t.name: t for t in graph.initializer}
     given = {*initializers, *(t.values.name for t in graph.sparse_initializer)}
@@ -99,6 +107,10 @@ def of_onnx(source: Any) -> Description | None:
     outputs = graph.output if all(a._ranked for a in arguments) else _inferred(proto)
     return Description(arguments, [_argument(v) for v in outputs], overridable, meta,
                        {v.name: [d.denotation for d in v.type.tensor_type.shape.dim] for v in inputs})
+
+
+def _no_graph(where: str) -> InvalidArgument:
+    return InvalidArgument(f"Load model from {where} failed: No graph was found in the protobuf.")
 
 
 def _inferred(proto: Any) -> Any:

@@ -23,7 +23,17 @@ from .binding import IOBinding
 from .described import TYPES, Description, ModelMetadata, NodeArg, number_of, text_of
 from .options import ROUTE, RunOptions, SessionOptions, checked
 from .process import PROVIDERS, get_available_providers
-from .statuses import LOADING, RUNNING, Fail, InvalidArgument, NoSuchFile, RuntimeException, status_of
+from .statuses import (
+    LOADING,
+    RUNNING,
+    Fail,
+    InvalidArgument,
+    InvalidProtobuf,
+    NoSuchFile,
+    RuntimeException,
+    Status,
+    status_of,
+)
 from .statuses import NotImplemented as NotCovered
 from .values import OrtValue
 from .variants import Need, Variants
@@ -50,6 +60,8 @@ class InferenceSession:
         self._model_path = source if isinstance(source, str) else ""
         try:
             self._load(source)
+        except Status:
+            raise
         except Error as e:
             raise status_of(e, LOADING) from e
         if self._trace:
@@ -355,6 +367,9 @@ def _source_of(given: Any) -> Any:
         return bytes(given)
     if not isinstance(given, (str, os.PathLike)):
         raise TypeError(f"Unable to load from type '{type(given)}'; expected a path or bytes")
+    if os.path.isdir(given):
+        raise InvalidProtobuf(f"Load model from {os.fspath(given)} failed: it is a folder; expected a file") \
+            from FileFormatError(f"{os.fspath(given)}: is a folder")
     if not os.path.isfile(given):
         raise NoSuchFile(f"Load model from {os.fspath(given)} failed: File doesn't exist{meant_file(given)}") \
             from FileFormatError(f"{os.fspath(given)}: no such file")

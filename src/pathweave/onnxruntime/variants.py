@@ -11,7 +11,7 @@ from ..locks import lock
 from ..net.size import MOST_THREADS
 from .described import NodeArg
 from .options import SessionOptions
-from .statuses import READING_AGAIN, status_of
+from .statuses import READING_AGAIN, Status, status_of
 
 #: Models that a session keeps beside the one that it loaded first; the one that was used longest ago goes.
 MOST_VARIANTS = 4
@@ -83,6 +83,8 @@ class Variants:
             if need not in self._models:
                 try:
                     self._models[need] = self.read(need)
+                except Status:
+                    raise
                 except Error as e:
                     raise status_of(e, READING_AGAIN) from e
                 while len(self._models) > MOST_VARIANTS:
