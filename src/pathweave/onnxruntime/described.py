@@ -35,7 +35,7 @@ def text_of(number: int) -> str:
     return f"tensor({NAMES.get(number, 'undefined')})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NodeArg:
     """An input or output: its name, its type (`tensor(float)`), and its sizes: integers, symbols, None for unknown ones."""
 

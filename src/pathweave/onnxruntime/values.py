@@ -89,9 +89,11 @@ class OrtValue:
     @staticmethod
     def ortvalue_from_shape_and_type(shape: Sequence[int], element_type: Any, device_type: str = "cpu", device_id: int = 0,
                                      vendor_id: int = -1, memory_info: Any = None) -> OrtValue:
-        """A value of zeros. `element_type`: ONNX's number of it, or a NumPy type."""
+        """A value of zeros. `element_type`: ONNX's number of it, or a NumPy type. Raises RuntimeException for sizes below 0."""
         check_cpu(device_type)
         number, dtype = element(element_type)
+        if any(size < 0 for size in shape):
+            raise RuntimeException(f"ortvalue_from_shape_and_type: shape must have sizes of 0 or more, got {list(shape)}")
         return OrtValue(np.zeros(tuple(shape), dtype), number)
 
     @staticmethod
