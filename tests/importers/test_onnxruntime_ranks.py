@@ -117,6 +117,32 @@ def test_an_input_without_a_rank_takes_every_rank(without_ranks):
         own.run(None, {"x": np.ones((2, 3)), "w": w})
 
 
+@pytest.mark.parametrize("declared", [[], None], ids=["scalar", "no shape"])
+def test_an_initializer_that_is_given_has_the_rank_of_the_array(declared):
+    source = build([helper.make_node("Mul", ["x", "v"], ["y"])], [("x", T.FLOAT, None), ("v", T.FLOAT, declared)],
+                   [("y", T.FLOAT, None)], [helper.make_tensor("v", T.FLOAT, [], [2.0])])
+    own, other = (e.InferenceSession(source) for e in (ours, theirs))
+    assert [str(a) for a in own.get_overridable_initializers()] == [str(a) for a in other.get_overridable_initializers()]
+    for feed in ({}, {"v": np.full((), 3, np.float32)}, {"v": np.full((1, 1, 1), 4, np.float32)}):
+        np.testing.assert_array_equal(own.run(None, {"x": X, **feed})[0], other.run(None, {"x": X, **feed})[0], strict=True)
+
+
+def test_an_initializer_without_a_declared_shape_may_be_given():
+    source = build([helper.make_node("Mul", ["x", "v"], ["y"])], [("x", T.FLOAT, [2, 3]), ("v", T.FLOAT, None)],
+                   [("y", T.FLOAT, None)], [helper.make_tensor("v", T.FLOAT, [3], [2.0, 3.0, 4.0])])
+    for engine in (ours, theirs):
+        session = engine.InferenceSession(source)
+        np.testing.assert_array_equal(session.run(None, {"x": X})[0], X * [2, 3, 4])
+        np.testing.assert_array_equal(session.run(None, {"x": X, "v": X[1]})[0], X * X[1])
+
+
+def test_operators_that_are_not_covered_are_told_when_the_session_is_made():
+    nodes = [helper.make_node("Conv", ["x", "x"], ["a"]), helper.make_node("Nope", ["a"], ["b"]),
+             helper.make_node("Never", ["x"], ["y"])]
+    with pytest.raises(states.NotImplemented, match="(?s)Nope.*Never"):
+        ours.InferenceSession(build(nodes, [("x", T.FLOAT, None)], [("y", T.FLOAT, None)]))
+
+
 def test_names_of_sizes_that_a_call_makes_meet_no_others():
     """`x_0` is the name of a size of another input."""
     source = build([helper.make_node("Concat", ["x", "z"], ["y"], axis=0)], [("x", T.FLOAT, None), ("z", T.FLOAT, ["x_0", 3])],

@@ -133,6 +133,14 @@ def test_members_of_enumerations_are_their_numbers(engine):
 
 
 @pytest.mark.parametrize("engine", [ours, theirs])
+def test_a_session_knows_the_path_of_its_model(engine, tmp_path):
+    """No public name, but packages around ONNX Runtime read it."""
+    (tmp_path / "m.onnx").write_bytes(_negation())
+    assert engine.InferenceSession(str(tmp_path / "m.onnx"))._model_path == str(tmp_path / "m.onnx")
+    assert engine.InferenceSession(_negation())._model_path is None
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
 def test_inputs_can_be_keys(engine):
     session = engine.InferenceSession(_negation())
     assert {a: a.name for a in session.get_inputs()}[session.get_inputs()[0]] == "x"

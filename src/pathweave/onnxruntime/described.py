@@ -98,7 +98,7 @@ def of_onnx(source: Any) -> Description | None:
     graph = proto.graph
     initializers = {t.name: t for t in graph.initializer}
     given = {*initializers, *(t.values.name for t in graph.sparse_initializer)}
-    overridable = [_initializer(initializers[v.name]) for v in graph.input if v.name in initializers] \
+    overridable = [_initializer(initializers[v.name], v) for v in graph.input if v.name in initializers] \
         if proto.ir_version >= FIRST_OVERRIDABLE_IR else []
     meta = ModelMetadata(proto.producer_name, graph.name, proto.domain, proto.doc_string, graph.doc_string,
                          proto.model_version, {p.key: p.value for p in proto.metadata_props})
@@ -135,8 +135,8 @@ def _argument(value: Any) -> NodeArg:
     return NodeArg(value.name, text_of(tensor.elem_type), dims, tensor.elem_type, ranked)
 
 
-def _initializer(tensor: Any) -> NodeArg:
-    return NodeArg(tensor.name, text_of(tensor.data_type), list(tensor.dims), tensor.data_type)
+def _initializer(tensor: Any, value: Any) -> NodeArg:
+    return NodeArg(tensor.name, text_of(tensor.data_type), list(tensor.dims), tensor.data_type, _argument(value)._ranked)
 
 
 def of_model(model: Any) -> Description:

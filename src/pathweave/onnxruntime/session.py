@@ -56,8 +56,8 @@ class InferenceSession:
         _check_providers(providers, provider_options)
         begin = time.perf_counter_ns()
         source = _source_of(path_or_bytes)
-        #: Path of the model as text, "" for bytes; applications read it from ONNX Runtime's sessions.
-        self._model_path = source if isinstance(source, str) else ""
+        #: Path of the model as text, None for bytes; applications read it from ONNX Runtime's sessions.
+        self._model_path = source if isinstance(source, str) else None
         try:
             self._load(source)
         except Status:
@@ -76,6 +76,8 @@ class InferenceSession:
         self._variants = Variants(source, inputs, self._options, overrides, take)
         #: The model as its file declares it; None where the file leaves a rank open, before a call gives one.
         self._model = self._variants.read() if all(a._ranked for a in inputs) else None
+        if self._model is None:
+            self._variants.check_operators()
         self._open = tuple(a for a in inputs if not a.shape)
         self._description = found = found or described.of_model(self._model)
         found.inputs = inputs or found.inputs
@@ -83,7 +85,8 @@ class InferenceSession:
         if self._model:
             found.inputs = [a for a in found.inputs if a.name in self._model.inputs]
         self._inputs = {a.name: _Argument(a, a in self._open) for a in found.inputs}
-        self._overridable = {a.name: _Argument(a) for a in found.overridable}
+        self._overridable = {a.name: _Argument(a, not a.shape) for a in found.overridable}
+        self._open += tuple(a for a in found.overridable if not (a.shape and a._ranked))
         self._outputs = [a.name for a in found.outputs]
         self._told_outputs: list[NodeArg] | None = None
         symbols = Counter(d for a in found.inputs for d in a.shape if isinstance(d, str))
@@ -247,7 +250,8 @@ class InferenceSession:
 
     def _ranks(self, arrays: Mapping[str, np.ndarray]) -> tuple[tuple[str, int], ...]:
         """Ranks of the arrays for inputs of which the file states none, or rank 0, which ONNX Runtime does not check."""
-        return tuple((a.name, arrays[a.name].ndim) for a in self._open if arrays[a.name].ndim or not a._ranked)
+        return tuple((a.name, arrays[a.name].ndim) for a in self._open
+                     if a.name in arrays and (arrays[a.name].ndim or not a._ranked))
 
     # ---- profile ----
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import Error
+from ..errors import Error, UnsupportedOperatorError
 from ..locks import lock
 from ..net.size import MOST_THREADS
 from .described import NodeArg
@@ -15,6 +15,8 @@ from .statuses import READING_AGAIN, Status, status_of
 
 #: Models that a session keeps beside the one that it loaded first; the one that was used longest ago goes.
 MOST_VARIANTS = 4
+#: Rank at which a model is looked at whose inputs have none.
+SOME_RANK = 4
 
 
 class Need(NamedTuple):
@@ -43,6 +45,19 @@ class Variants:
         self._take_routes, self._taken = take_routes, False
         self._models: OrderedDict[Need, Any] = OrderedDict()
         self._lock = lock()
+
+    def check_operators(self) -> None:
+        """Raise UnsupportedOperatorError for a model some of whose operators are not covered at any rank of its inputs."""
+        from .. import importers
+        from ..importers.onnx import operators
+        need = Need(tuple((a.name, SOME_RANK) for a in self._inputs if not a._ranked))
+        try:
+            importers.load(self.source, shapes=self._shapes(need))
+        except UnsupportedOperatorError as e:
+            if any(name not in operators() for name, _ in e.operators):
+                raise
+        except Error:  # the rank does not do for this model
+            pass
 
     def read(self, need: Need = PLAIN) -> Any:
         """The model, read anew. Raises what `pathweave.load` raises."""
