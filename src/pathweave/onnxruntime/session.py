@@ -75,7 +75,7 @@ class InferenceSession:
         take = partial(_take_routes, path=path) if path is not None else None
         self._variants = Variants(source, inputs, self._options, overrides, take)
         #: The model as its file declares it; None where the file leaves a rank open, before a call gives one.
-        self._model = self._variants.read() if all(a._ranked for a in inputs) else None
+        self._model: Any = self._variants.read() if all(a._ranked for a in inputs) else None
         if self._model is None:
             self._variants.check_operators()
         self._open = tuple(a for a in inputs if not a.shape)
@@ -184,7 +184,8 @@ class InferenceSession:
         return OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, device_id, vendor_id)
 
     def _results(self, where: str, names: Any, feed: Mapping[str, Any], options: RunOptions | None) -> list[np.ndarray]:
-        if options is not None and _check_run_options(where, options).terminate:
+        _check_run_options(where, options)
+        if options is not None and options.terminate:
             raise Fail("Exiting due to terminate flag being set to true.")
         wanted = self._wanted(names)
         arrays, given = self._arrays(feed)
@@ -380,10 +381,9 @@ def _source_of(given: Any) -> Any:
     return os.fspath(given)
 
 
-def _check_run_options(where: str, options: Any) -> RunOptions:
+def _check_run_options(where: str, options: Any) -> None:
     if options is not None and not isinstance(options, RunOptions):
         raise TypeError(f"{where}(): run_options: expected pathweave.onnxruntime.RunOptions, got {type(options).__name__}")
-    return options
 
 
 def _check_providers(providers: Sequence[Any] | None, options: Sequence[Mapping] | None) -> None:
