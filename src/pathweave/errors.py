@@ -43,6 +43,14 @@ class ShapeError(ModelError):
     """Shapes of a layer or of a call do not fit together."""
 
 
+class NoRankError(ModelError):
+    """Inputs of a model have no declared rank, and their shapes were not given; `inputs` names them."""
+
+    def __init__(self, message: str = "", inputs: list[str] | None = None):
+        super().__init__(message)
+        self.inputs = inputs or []
+
+
 class SizeError(ShapeError):
     """A value would be larger than the limit allows, or a number that sizes are made from is; see net/size.py."""
 

@@ -42,6 +42,51 @@ def test_sizes_of_0(pw, cache, tmp_path, command, shapes):
         assert pw("verify", tmp_path / "c.pw").code == 0
 
 
+@pytest.fixture
+def without_ranks(tmp_path):
+    """y = x + z, of which nothing is declared but the types."""
+    return written(tmp_path / "any.onnx", [helper.make_node("Add", ["x", "z"], ["y"])],
+                   {"x": (FLOAT, None), "z": (FLOAT, None)}, {"y": (FLOAT, None)}, {})
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "bench", "show", "profile", "tune", "import", "explain"])
+def test_inputs_without_a_rank_get_that_of_the_options(pw, without_ranks, tmp_path, command):
+    more = {"run": ["--random", "-o", tmp_path / "y.npz"], "bench": ["--rounds", "1"], "import": ["-o", tmp_path / "c.pw"],
+            "profile": ["--budget", "0.1"], "tune": ["--budget", "0.1", "-o", tmp_path / "c.pw"]}.get(command, [])
+    done = pw(command, without_ranks, "--shape", "x=2x3", "--shape", "z=4,2,1", *more)
+    if command == "explain":  # which wants what a profile found
+        assert "no declared rank" not in done.err
+        return
+    assert done.code == 0, done.err
+    if command == "run":
+        assert np.load(tmp_path / "y.npz")["y"].shape == (4, 2, 3)
+    if command == "import":
+        assert "x f32[2,3]" in done.out
+        assert pw("verify", tmp_path / "c.pw").code == 0
+    if command == "tune":
+        assert pw("bench", tmp_path / "c.pw", "--rounds", "1").code == 0
+
+
+def test_inputs_without_a_rank_are_named_with_what_to_write(pw, without_ranks, tmp_path):
+    done = pw("run", without_ranks, "--random", "--shape", "x=2x3")
+    assert done.code == 2 and "'z': no declared rank; give the shape, such as --shape z=1x3x224x224" in done.err
+    np.savez(tmp_path / "in.npz", x=np.ones((2, 3), np.float32), z=np.ones((2, 1), np.float32))
+    done = pw("run", without_ranks, tmp_path / "in.npz")
+    assert done.code == 2 and "pathweave import" in done.err and "--shape x=Nx3x224x224 --shape z=Nx3x224x224" in done.err
+    assert pw("import", without_ranks, "--shape", "x=Nx3", "--shape", "z=Nx1", "-o", tmp_path / "c.pw").code == 0
+    done = pw("run", tmp_path / "c.pw", tmp_path / "in.npz", "-o", tmp_path / "y.npz")
+    assert done.code == 0, done.err
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], np.full((2, 3), 2))
+
+
+def test_a_single_input_without_a_rank_needs_no_name(pw, tmp_path):
+    path = written(tmp_path / "r.onnx", [helper.make_node("Relu", ["x"], ["y"])],
+                   {"x": (FLOAT, None)}, {"y": (FLOAT, None)}, {})
+    done = pw("import", path, "--shape", "Nx3", "-o", tmp_path / "r.pw")
+    assert done.code == 0 and "x f32[N,3]" in done.out, done.err
+    assert pw("run", path, "--random", "--shape", "2x3").code == 0
+
+
 def test_run_with_scalars(pw, tmp_path):
     nodes = [helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0), helper.make_node("Size", ["x"], ["count"]),
              helper.make_node("Greater", ["sum", "zero"], ["above"])]

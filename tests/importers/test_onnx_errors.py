@@ -14,12 +14,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import build, check, run_reference
 
+import pathweave as pw
 from pathweave.errors import (
     DTypeError,
     Error,
     FileFormatError,
     InputError,
     ModelError,
+    NoRankError,
     ShapeError,
     SizeError,
     UnsupportedOperatorError,
@@ -191,6 +193,25 @@ def test_inputs_that_cannot_be_taken_say_why(value, says):
     if "rank" in says:
         net = load(model.SerializeToString(), shapes={"x": ("N", 3, 4)}).main
         assert net.inputs["x"].shape == ("N", 3, 4)
+
+
+def test_all_inputs_without_a_rank_are_named():
+    model = message(build([helper.make_node("Add", ["x", "z"], ["y"])], {"x": X, "z": X}))
+    for value in model.graph.input:
+        value.type.tensor_type.ClearField("shape")
+    with pytest.raises(NoRankError, match="graph inputs 'x', 'z' have no declared rank; give their shapes") as e:
+        load(model.SerializeToString())
+    assert e.value.inputs == ["x", "z"]
+    with pytest.raises(NoRankError, match="graph input 'z' has no declared rank") as e:
+        load(model.SerializeToString(), shapes={"x": (2, 3)})
+
+
+def test_a_scalar_can_be_given_another_rank():
+    """Exporters write no dimensions where they know none."""
+    model = message(build([RELU], {"x": np.float32(1)}))
+    assert load(model.SerializeToString()).main.inputs["x"].shape == ()
+    loaded = pw.load(model.SerializeToString(), shapes={"x": ("N", 2)})
+    np.testing.assert_array_equal(loaded(np.float32([[-1, 2]])), [[0, 2]])
 
 
 def test_messages_say_what_is_true():

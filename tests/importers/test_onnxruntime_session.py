@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -111,6 +112,9 @@ def test_what_is_wrong_with_a_call_is_said_in_the_same_words(both, names, feed, 
      pathweave.errors.UnsupportedOperatorError),
     (_bytes([helper.make_node("Relu", ["q"], ["y"])], [("x", T.FLOAT, [1])], [("y", T.FLOAT, [1])]), states.InvalidGraph,
      pathweave.errors.ModelError),
+    (b"", states.InvalidArgument, pathweave.errors.FileFormatError),
+    (onnx.ModelProto(ir_version=8).SerializeToString(), states.InvalidArgument, pathweave.errors.FileFormatError),
+    (os.curdir, states.InvalidProtobuf, pathweave.errors.FileFormatError),
 ])
 def test_a_model_that_cannot_be_loaded_is_an_exception_of_the_same_family(source, own, cause):
     with pytest.raises(own) as e:
@@ -118,6 +122,21 @@ def test_a_model_that_cannot_be_loaded_is_an_exception_of_the_same_family(source
     assert isinstance(e.value.__cause__, cause)
     copy = pickle.loads(pickle.dumps(e.value))
     assert type(copy) is own and str(copy) == str(e.value)
+
+
+def test_a_file_that_is_none_or_empty_is_the_same_exception(tmp_path):
+    (tmp_path / "empty.onnx").touch()
+    for engine in (ours, theirs):
+        kinds = engine.capi.onnxruntime_pybind11_state
+        with pytest.raises(kinds.InvalidArgument, match=r"empty.onnx failed: ?No graph was found"):
+            engine.InferenceSession(tmp_path / "empty.onnx")
+        for source in (b"", onnx.ModelProto(ir_version=8).SerializeToString()):
+            with pytest.raises(kinds.InvalidArgument, match="No graph was found"):
+                engine.InferenceSession(source)
+        with pytest.raises(kinds.InvalidProtobuf):
+            engine.InferenceSession(tmp_path)
+        with pytest.raises(kinds.NoSuchFile):
+            engine.InferenceSession(tmp_path / "none.onnx")
 
 
 @pytest.mark.parametrize("engine", [ours, theirs])

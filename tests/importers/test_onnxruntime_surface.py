@@ -6,7 +6,9 @@ import enum
 import inspect
 import warnings
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import pathweave
 import pathweave.onnxruntime as ours
@@ -22,6 +24,13 @@ INTERNAL = ("capi", "contextlib", "import_capi_exception", "onnxruntime_validati
 #: Exceptions by which a run or a load fails.
 EXCEPTIONS = sorted(n for n, v in vars(theirs.capi.onnxruntime_pybind11_state).items()
                     if inspect.isclass(v) and issubclass(v, Exception))
+
+
+def _negation() -> bytes:
+    """y = -x of two elements."""
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", values[:1], values[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
 def _public(thing) -> list[str]:
@@ -87,6 +96,60 @@ def test_options_refuse_values_of_another_type(engine):
     assert options.get_session_config_entry("session.some") == "1"
     with pytest.raises(RuntimeError, match="does not have configuration with key: other"):
         options.get_session_config_entry("other")
+    with pytest.raises(RuntimeError, match="does not have configuration with key: other"):
+        engine.RunOptions().get_run_config_entry("other")
+    for key in ("", "k" * 1025):
+        with pytest.raises(RuntimeError, match="Config key is empty or longer than maximum length 1024"):
+            options.add_session_config_entry(key, "1")
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
+def test_options_convert_what_is_nearly_of_their_type(engine):
+    options = engine.SessionOptions()
+    for value in (1, np.bool_(True), True, 2.5):
+        options.enable_profiling = False
+        options.enable_profiling = value
+        assert options.enable_profiling is True
+    options.intra_op_num_threads = np.int64(2)
+    options.logid = b"name"
+    assert (options.intra_op_num_threads, options.logid) == (2, "name")
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
+def test_options_of_a_session_are_a_copy(engine):
+    options = engine.SessionOptions()
+    options.logid = "before"
+    session = engine.InferenceSession(_negation(), options)
+    options.logid = "after"
+    assert session.get_session_options().logid == "before"
+    assert engine.InferenceSession(_negation(), {}).get_session_options().logid == ""
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
+def test_members_of_enumerations_are_their_numbers(engine):
+    level = engine.GraphOptimizationLevel
+    assert level.ORT_ENABLE_ALL == 99 and level(1) == level.ORT_ENABLE_BASIC != level.ORT_ENABLE_ALL
+    assert level.ORT_ENABLE_ALL != "99" and {level.ORT_ENABLE_ALL: 1}[level(99)] == 1
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
+def test_a_session_knows_the_path_of_its_model(engine, tmp_path):
+    """No public name, but packages around ONNX Runtime read it."""
+    (tmp_path / "m.onnx").write_bytes(_negation())
+    assert engine.InferenceSession(str(tmp_path / "m.onnx"))._model_path == str(tmp_path / "m.onnx")
+    assert engine.InferenceSession(_negation())._model_path is None
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
+def test_inputs_can_be_keys(engine):
+    session = engine.InferenceSession(_negation())
+    assert {a: a.name for a in session.get_inputs()}[session.get_inputs()[0]] == "x"
+
+
+@pytest.mark.parametrize("engine", [ours, theirs])
+def test_a_value_of_a_negative_size_is_a_runtime_error(engine):
+    with pytest.raises(RuntimeError, match="shape"):
+        engine.OrtValue.ortvalue_from_shape_and_type([-1, 2], np.float32)
 
 
 @pytest.mark.parametrize("name", ["GraphOptimizationLevel", "ExecutionMode", "ExecutionOrder"])
@@ -103,10 +166,7 @@ def test_methods_take_the_same_arguments(method):
 
 
 def test_what_is_asked_for_in_vain_is_a_warning():
-    from onnx import TensorProto, helper
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in "xy"]
-    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", values[:1], values[1:])
-    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    source = _negation()
     with pytest.warns(UserWarning, match="Specified provider 'CUDAExecutionProvider' is not in available provider names"):
         session = ours.InferenceSession(source, providers=["CUDAExecutionProvider", ("CPUExecutionProvider", {"a": 1})])
     assert session.get_providers() == ours.get_available_providers() == ["CPUExecutionProvider"]

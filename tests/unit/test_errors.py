@@ -26,6 +26,7 @@ def test_errors_of_the_system_keep_what_they_say():
 
 
 @pytest.mark.parametrize("error", [errors.OpenSizesError("open", ["N", "H"], "x is f32[N,3,H,W]"),
+                                   errors.NoRankError("no rank", ["x"]),
                                    errors.UnsupportedOperatorError("unknown", [("LSTM", "node")])])
 def test_what_an_error_says_beside_its_message_survives_pickling(error):
     """As between the processes of a pool, which hangs on an error that it cannot read."""

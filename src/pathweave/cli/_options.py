@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Error, OpenSizesError
+from ..errors import Error, NoRankError, OpenSizesError
 from ..words import counted
 from ._errors import BadUse
 
@@ -56,6 +56,8 @@ OriginalOnnx = Annotated[str | None, typer.Option(
 
 
 #: Options of importers: the option of a command, and why a .pw file does not take it.
+#: What stands between the sizes of `--shape`.
+_SEPARATORS = re.compile("[x×,]", re.IGNORECASE)
 _OF_ORIGINALS = {
     "narrow_double": ("--narrow-double", "whose element types were chosen when it was imported"),
     "shapes": ("--shape", "and import can change sizes only where it reads the original, such as the ONNX file"),
@@ -88,9 +90,9 @@ def common(
 
 def load_model(path: str, threads: int | None = None, preprocess: str | None = None, postprocess: str | None = None,
                narrow_double: bool = False, layout: list[str] | None = None, state: list[str] | None = None,
-               **options: Any) -> LoadedModel:
-    """The model of a path, with `--layout`, `--state` and the importer's `options`. A path that is not there, or is a folder,
-    is bad use; a damaged file is a failure."""
+               shape: list[str] | None = None, **options: Any) -> LoadedModel:
+    """The model of a path, with `--layout`, `--state` and the importer's `options`; inputs that have no rank get that of
+    `--shape`. A path that is not there, or is a folder, is bad use; a damaged file is a failure."""
     existing_file(path, "model")
     _warn_of_threads(threads)
     from ..importers import is_own
@@ -101,9 +103,25 @@ def load_model(path: str, threads: int | None = None, preprocess: str | None = N
     if unfit is not None and is_own(path):
         option, why = _OF_ORIGINALS[unfit]
         raise BadUse(f"{option}: {cut(path)} is a .pw model, {why}; import the original again with this option")
-    loaded = load(path, preprocess, postprocess, threads=threads, **options)
+    try:
+        loaded = load(path, preprocess, postprocess, threads=threads, **options)
+    except NoRankError as e:
+        options["shapes"] = {**options.get("shapes", {}), **_with_ranks(path, e.inputs, shape or [])}
+        loaded = load(path, preprocess, postprocess, threads=threads, **options)
     loaded = with_layouts(loaded, layout) if layout else loaded
     return with_states(loaded, state) if state else loaded
+
+
+def _with_ranks(path: str, inputs: list[str], texts: list[str]) -> dict[str, list[str]]:
+    """Shapes for inputs without a rank: as many symbols as `--shape` has sizes. Raises BadUse where it has none."""
+    given = {name if equals else inputs[0]: sizes for name, equals, sizes in (t.rpartition("=") for t in texts)
+             if equals or len(inputs) == 1}
+    if missing := [name for name in inputs if name not in given]:
+        options = " ".join(f"--shape {shlex.quote(n)}=1x3x224x224" for n in missing)
+        raise BadUse(f"{cut(path)}: {', '.join(map(repr, missing))}: no declared rank; give the shape, such as {options}, or "
+                     f"write a model that has one: pathweave import {shlex.quote(path)} {options.replace('=1x', '=Nx')} "
+                     "--out model.pw")
+    return {name: [f"{name}_{i}" for i in range(len(_SEPARATORS.split(given[name])))] for name in inputs}
 
 
 def _warn_of_threads(threads: int | None) -> None:
@@ -169,7 +187,7 @@ def states_json(loaded: LoadedModel) -> dict[str, dict[str, Any]]:
 def load_bound(path: str, threads: int | None, shape: list[str] | None, batch: int | None = None,
                narrow_double: bool = False, layout: list[str] | None = None) -> tuple[LoadedModel, Any]:
     """The model of a path with `--layout`, and its net bound to `--shape` and `--batch`. Raises BadUse."""
-    loaded = load_model(path, threads, narrow_double=narrow_double, layout=layout)
+    loaded = load_model(path, threads, narrow_double=narrow_double, layout=layout, shape=shape)
     return loaded, bound_by_options(loaded, shape, batch)
 
 
@@ -293,7 +311,7 @@ def _named_shapes(texts: list[str], net: Any, symbols: bool) -> Iterator[tuple[s
 
 def _sizes(text: str, sizes: str, symbols: bool, name: str, spec: Any) -> tuple[int | str, ...]:
     """The sizes of one argument for an input, or, where `spec` is None, for a symbol."""
-    parts = [p.strip() for p in re.split("[x×,]", sizes, flags=re.IGNORECASE)]
+    parts = [p.strip() for p in _SEPARATORS.split(sizes)]
     if not all(p.isdecimal() or symbols and p.isidentifier() for p in parts):
         wanted = "one size" if spec is None else \
             f"sizes{' or symbols' if symbols else ''} joined by x"

@@ -102,7 +102,7 @@ def _loaded(model: str, preprocess: str | None, postprocess: str | None, externa
     if external_root is not None and not Path(external_root).is_dir():
         raise BadUse(f"--external-root {cut(external_root)}: expected a folder that is there")
     options: dict[str, Any] = {} if external_root is None else {"external_root": external_root}
-    loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state, **options)
+    loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state, shape, **options)
     if shape:
         options["shapes"] = new_shapes(shape, loaded.main)
         loaded = load_model(model, None, preprocess, postprocess, narrow_double, layout, state, **options)

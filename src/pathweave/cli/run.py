@@ -69,7 +69,7 @@ def command(
                      "; --random runs the model on random inputs, of sizes that --shape gives"))
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
-    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state)
+    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state, shape=shape)
     feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs or [])
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed, max_pixels)) for name, feed in feeds]

@@ -36,7 +36,7 @@ def command(model: ModelPath, shape: Shapes = None, layout: Layouts = None, stat
     from ..report.tables import Column, Table, count_column
     from ..runtime.interpreted import of_route
     from ..words import counted, printable, short_floats
-    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state)
+    loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state, shape=shape)
     try:
         bound = bound_by_options(loaded, shape)
     except BadUse as e:

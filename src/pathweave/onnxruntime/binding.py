@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .statuses import NotImplemented as NotCovered
-from .statuses import RuntimeException
+from .statuses import RuntimeException, Status
 from .values import OrtValue, at_address, check_cpu, element
 
 
@@ -89,10 +89,13 @@ class IOBinding:
         raise NotCovered("IOBinding.get_outputs_as_ortvaluevector: there are no vectors of values; take get_outputs()")
 
     def run(self, run_options: Any = None) -> None:
-        """Run the session on what is bound."""
+        """Run the session on what is bound. Raises RuntimeException for all that is wrong."""
         if not self._outputs:
             raise RuntimeException("Error in execution: At least one output should be requested.")
-        results = self._session._results("run_with_iobinding", list(self._outputs), self._inputs, run_options)
+        try:
+            results = self._session._results("run_with_iobinding", list(self._outputs), self._inputs, run_options)
+        except Status as e:  # ONNX Runtime knows no other class here
+            raise RuntimeException(f"Error in execution: {e.words}") from e.__cause__ or e
         self._results = [_written(name, value, array) for (name, value), array in zip(self._outputs.items(), results)]
 
 

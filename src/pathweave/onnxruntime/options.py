@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import operator
 import warnings
@@ -13,9 +14,26 @@ from .statuses import NotImplemented as NotCovered
 #: Session config entry: path of a `.pw` file, or of a route as JSON, whose tuned routes the session takes.
 ROUTE = "pathweave.route"
 OWN_ENTRIES = (ROUTE,)
+#: Characters of the key of an entry. Source: ONNX Runtime, config_options.h.
+MOST_KEY = 1024
 
 
-class GraphOptimizationLevel(enum.Enum):
+class _Numbered(enum.Enum):
+    """Members that are equal to their numbers."""
+
+    def __int__(self) -> int:
+        return self.value
+
+    __index__ = __int__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, int) and other == self.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+class GraphOptimizationLevel(_Numbered):
     """How much a graph is rewritten before it runs. No effect: pathweave's passes always run."""
 
     ORT_DISABLE_ALL = 0
@@ -24,26 +42,20 @@ class GraphOptimizationLevel(enum.Enum):
     ORT_ENABLE_LAYOUT = 3
     ORT_ENABLE_ALL = 99
 
-    __int__ = __index__ = lambda self: self.value
 
-
-class ExecutionMode(enum.Enum):
+class ExecutionMode(_Numbered):
     """Whether nodes run one after another. No effect: threads share each layer."""
 
     ORT_SEQUENTIAL = 0
     ORT_PARALLEL = 1
 
-    __int__ = __index__ = lambda self: self.value
 
-
-class ExecutionOrder(enum.Enum):
+class ExecutionOrder(_Numbered):
     """In which order nodes run. No effect."""
 
     DEFAULT = 0
     PRIORITY_BASED = 1
     MEMORY_EFFICIENT = 2
-
-    __int__ = __index__ = lambda self: self.value
 
 
 class _Option:
@@ -65,6 +77,10 @@ class _Option:
                 value = operator.index(value)
             except TypeError:
                 pass
+        if kind is bool and hasattr(value, "__bool__"):
+            value = bool(value)
+        if kind is str and isinstance(value, bytes):
+            value = value.decode()
         if not isinstance(value, kind):
             raise TypeError(f"{type(holder).__name__}.{self.name}: expected {kind.__name__}, got {value!r}")
         holder._values[self.name] = value
@@ -73,6 +89,8 @@ class _Option:
 def _entry(where: str, key: Any, value: Any) -> tuple[str, str]:
     if not isinstance(key, str) or not isinstance(value, str):
         raise TypeError(f"{where}: expected two texts, got {key!r} and {value!r}")
+    if not 0 < len(key) <= MOST_KEY:
+        raise RuntimeException(f"{where}: Config key is empty or longer than maximum length {MOST_KEY}")
     return key, value
 
 
@@ -180,8 +198,10 @@ class RunOptions:
         self._entries[key] = value
 
     def get_run_config_entry(self, key: str) -> str:
-        """An entry, "" for a key that was not added."""
-        return self._entries.get(key, "")
+        """An entry. Raises RuntimeException for a key that was not added."""
+        if key not in self._entries:
+            raise RuntimeException(f"RunOptions does not have configuration with key: {key}")
+        return self._entries[key]
 
     def add_active_adapter(self, adapter: Any) -> NoReturn:
         """Raises NotImplemented."""
@@ -189,12 +209,12 @@ class RunOptions:
 
 
 def checked(options: Any) -> SessionOptions:
-    """The options of a session, with a warning for what was asked for and does not happen. Raises TypeError."""
-    if options is None:
+    """A copy of the options of a session, with a warning for what was asked for and does not happen. Raises TypeError."""
+    if not options:
         return SessionOptions()
     if not isinstance(options, SessionOptions):
         raise TypeError(f"sess_options: expected pathweave.onnxruntime.SessionOptions, got {type(options).__name__}")
     if options.optimized_model_filepath:
         warnings.warn(f"optimized_model_filepath {options.optimized_model_filepath!r}: no file is written; pathweave import "
                       "and pathweave tune write a model as pathweave runs it", stacklevel=4)
-    return options
+    return copy.deepcopy(options)

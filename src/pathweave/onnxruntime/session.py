@@ -9,23 +9,34 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..errors import Error, FileFormatError
-from ..locks import lock
 from ..net.format import numpy_dtype
-from ..net.size import MOST_THREADS
 from ..words import meant_file
 from . import described
 from .binding import IOBinding
 from .described import TYPES, Description, ModelMetadata, NodeArg, number_of, text_of
 from .options import ROUTE, RunOptions, SessionOptions, checked
 from .process import PROVIDERS, get_available_providers
-from .statuses import LOADING, RUNNING, Fail, InvalidArgument, NoSuchFile, RuntimeException, status_of
+from .statuses import (
+    LOADING,
+    RUNNING,
+    Fail,
+    InvalidArgument,
+    InvalidProtobuf,
+    NoSuchFile,
+    RuntimeException,
+    Status,
+    status_of,
+)
 from .statuses import NotImplemented as NotCovered
 from .values import OrtValue
+from .variants import Need, Variants
 
 _NUMBERS = {number: dtype for dtype, (_, number) in TYPES.items()}
 
@@ -44,54 +55,44 @@ class InferenceSession:
         self._trace = _Trace() if self._options.enable_profiling else None
         _check_providers(providers, provider_options)
         begin = time.perf_counter_ns()
-        self._source = _source_of(path_or_bytes)
+        source = _source_of(path_or_bytes)
+        #: Path of the model as text, None for bytes; applications read it from ONNX Runtime's sessions.
+        self._model_path = source if isinstance(source, str) else None
         try:
-            self._load()
+            self._load(source)
+        except Status:
+            raise
         except Error as e:
             raise status_of(e, LOADING) from e
-        if isinstance(self._source, bytes) and not (self._description.overridable or self._repeated):
-            self._source = b""  # nothing will read it again
         if self._trace:
             self._trace.add("session_initialization", begin)
 
-    def _load(self) -> None:
-        found = described.of_onnx(self._source)
-        self._overrides = _dimensions(found, self._options) if found else {}
-        self._model = self._read()
-        self._description = found = described.with_outputs(found or described.of_model(self._model), self._model)
-        if self._overrides:
-            fixed = {n: [None if d is None else e for d, e in zip(a.shape, self._overrides.get(n, a.shape))]
-                     for a in found.inputs for n in (a.name,)}
-            sizes = self._options._dimensions
-            fixed |= {a.name: [sizes.get(d, d) if isinstance(d, str) else d for d in a.shape] for a in found.outputs}
-            found.inputs, found.outputs = ([NodeArg(a.name, a.type, fixed[a.name], a._number) for a in these]
-                                           for these in (found.inputs, found.outputs))
-        if ROUTE in self._options._entries:
-            _take_routes(self._model, self._options._entries[ROUTE])
-        specs = self._model.inputs
-        found.inputs = [a for a in found.inputs if a.name in specs]
-        self._inputs = {a.name: _Argument(a, required=True) for a in found.inputs}
-        self._overridable = {a.name: _Argument(a, required=False) for a in found.overridable}
+    def _load(self, source: Any) -> None:
+        found = described.of_onnx(source)
+        overrides = _dimensions(found, self._options) if found else {}
+        inputs = _overridden(found.inputs, overrides) if found else []
+        path = self._options._entries.get(ROUTE)
+        take = partial(_take_routes, path=path) if path is not None else None
+        self._variants = Variants(source, inputs, self._options, overrides, take)
+        #: The model as its file declares it; None where the file leaves a rank open, before a call gives one.
+        self._model: Any = self._variants.read() if all(a._ranked for a in inputs) else None
+        if self._model is None:
+            self._variants.check_operators()
+        self._open = tuple(a for a in inputs if not a.shape)
+        self._description = found = found or described.of_model(self._model)
+        found.inputs = inputs or found.inputs
+        found.outputs = _renamed(found.outputs, self._options._dimensions if overrides else {})
+        if self._model:
+            found.inputs = [a for a in found.inputs if a.name in self._model.inputs]
+        self._inputs = {a.name: _Argument(a, a in self._open) for a in found.inputs}
+        self._overridable = {a.name: _Argument(a, not a.shape) for a in found.overridable}
+        self._open += tuple(a for a in found.overridable if not (a.shape and a._ranked))
         self._outputs = [a.name for a in found.outputs]
+        self._told_outputs: list[NodeArg] | None = None
         symbols = Counter(d for a in found.inputs for d in a.shape if isinstance(d, str))
         self._repeated = {symbol for symbol, n in symbols.items() if n > 1}
-        self._others: dict[tuple[bool, frozenset[str]], Any] = {}
-        self._lock = lock()
-
-    def _read(self, given: Iterable[str] = (), loose: bool = False) -> Any:
-        """The model, with these initializers as inputs; `loose`: equal symbols may stand for different sizes."""
-        import pathweave
-        threads = min(self._options.intra_op_num_threads, MOST_THREADS)
-        options: dict[str, Any] = {}
-        shapes = dict(self._overrides)
-        if loose:
-            shapes = {a.name: [d if isinstance(d, int) else f"{a.name}_{i}" for i, d in enumerate(a.shape)]
-                      for a in self._description.inputs if a.shape}
-        if given:
-            options["default_inputs"] = list(given)
-        if shapes:
-            options["shapes"] = shapes
-        return pathweave.load(self._source, threads=threads if threads > 0 else None, **options)
+        if isinstance(source, bytes) and not (found.overridable or self._repeated or self._open):
+            self._variants.source = b""  # nothing will read it again
 
     # ---- what the model says of itself ----
 
@@ -100,8 +101,10 @@ class InferenceSession:
         return list(self._description.inputs)
 
     def get_outputs(self) -> list[NodeArg]:
-        """Outputs, in the model's order."""
-        return list(self._description.outputs)
+        """Outputs, in the model's order; sizes that the file leaves open are those that are found out."""
+        if self._told_outputs is None:
+            self._told_outputs = described.with_outputs(self._description, self._model)
+        return list(self._told_outputs)
 
     def get_overridable_initializers(self) -> list[NodeArg]:
         """Initializers that a call may give: those that are inputs too, from IR version 4."""
@@ -152,11 +155,15 @@ class InferenceSession:
 
     def run_async(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
                   callback: Callable[[list, Any, str], None], user_data: Any, run_options: RunOptions | None = None) -> None:
-        """Like `run`, in a thread of its own; then `callback(results, user_data, error)`, whose error is "" if all is well."""
+        """Like `run`, in a thread of its own; then `callback(results, user_data, error)`, whose error is "" if all is well.
+        Raises TypeError for the options, and ValueError for missing inputs, at once."""
+        _check_run_options("run_async", run_options)
+        self._check_given(input_feed)
+
         def called() -> None:
             try:
                 found, error = self._results("run_async", output_names, input_feed, run_options), ""
-            except Error as e:
+            except Exception as e:  # noqa: BLE001  (nobody else would hear of it)
                 found, error = [], str(e)
             callback(found, user_data, error)
         threading.Thread(target=called, name="pathweave run_async", daemon=True).start()
@@ -166,7 +173,9 @@ class InferenceSession:
         return IOBinding(self)
 
     def run_with_iobinding(self, iobinding: IOBinding, run_options: RunOptions | None = None) -> None:
-        """Run on what is bound. Raises RuntimeException among others."""
+        """Run on what is bound. Raises RuntimeException; ValueError for a binding of another session."""
+        if iobinding._session is not self:
+            raise ValueError("IOBinding must be used with the session that created it.")
         iobinding.run(run_options)
 
     def create_ortvalue_from_shape_and_type(self, shape: Sequence[int], element_type: Any, device_type: str, device_id: int = 0,
@@ -175,12 +184,14 @@ class InferenceSession:
         return OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, device_id, vendor_id)
 
     def _results(self, where: str, names: Any, feed: Mapping[str, Any], options: RunOptions | None) -> list[np.ndarray]:
+        _check_run_options(where, options)
         if options is not None and options.terminate:
             raise Fail("Exiting due to terminate flag being set to true.")
         wanted = self._wanted(names)
         arrays, given = self._arrays(feed)
         loose = bool(self._repeated) and self._inconsistent(arrays)
-        model = self._model if not given and not loose else self._other(given, loose)
+        ranks = self._ranks(arrays) if self._open else ()
+        model = self._model if not (ranks or given or loose) else self._variants.get(Need(ranks, given, loose))
         begin = time.perf_counter_ns() if self._trace else 0
         try:
             results = model.run(arrays)
@@ -191,20 +202,27 @@ class InferenceSession:
         return [results[name] for name in wanted]
 
     def _wanted(self, names: Any) -> Sequence[str]:
-        if not names:
+        if names is None:
             return self._outputs
-        if isinstance(names, str):
-            raise TypeError(f"output_names: expected a list of names, got the text {names!r}")
+        if isinstance(names, (str, bytes, Mapping)) or not isinstance(names, Iterable):
+            raise TypeError(f"output_names: expected a list of names, got {names!r}")
+        names = list(names) or self._outputs
         for name in names:
             if name not in self._outputs:
+                if not isinstance(name, str):
+                    raise TypeError(f"output_names: expected a list of names, got {name!r} among them")
                 raise InvalidArgument(f"Invalid output name:{name}; expected some of {', '.join(self._outputs)}")
         return names
 
-    def _arrays(self, feed: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], frozenset[str]]:
-        """Arrays by name, and which of them take the place of an initializer."""
+    def _check_given(self, feed: Mapping[str, Any]) -> None:
+        """Raise InvalidFeed where a call leaves out an input that it must give."""
         if self._inputs.keys() - feed.keys():
             missing = [n for n in self._inputs if n not in feed]
             raise InvalidFeed(f"Required inputs ({missing}) are missing from input feed ({list(feed)}).")
+
+    def _arrays(self, feed: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], frozenset[str]]:
+        """Arrays by name, and which of them take the place of an initializer."""
+        self._check_given(feed)
         found: dict[str, np.ndarray] = {}
         given = []
         for name, value in feed.items():
@@ -212,6 +230,8 @@ class InferenceSession:
             if argument is None:
                 argument = self._overridable.get(name)
                 if argument is None:
+                    if not isinstance(name, str):
+                        raise TypeError(f"input_feed: expected names of inputs, got {name!r} as one")
                     known = ", ".join((*self._inputs, *self._overridable))
                     raise InvalidArgument(f"Invalid input name: {name}; expected some of {known}")
                 if value is None:
@@ -229,15 +249,10 @@ class InferenceSession:
                     return True
         return False
 
-    def _other(self, given: frozenset[str], loose: bool) -> Any:
-        """The model with some initializers as inputs, or with a symbol of its own for each dimension."""
-        with self._lock:
-            if (loose, given) not in self._others:
-                try:
-                    self._others[loose, given] = self._read(sorted(given), loose)
-                except Error as e:
-                    raise status_of(e, LOADING) from e
-            return self._others[loose, given]
+    def _ranks(self, arrays: Mapping[str, np.ndarray]) -> tuple[tuple[str, int], ...]:
+        """Ranks of the arrays for inputs of which the file states none, or rank 0, which ONNX Runtime does not check."""
+        return tuple((a.name, arrays[a.name].ndim) for a in self._open
+                     if a.name in arrays and (arrays[a.name].ndim or not a._ranked))
 
     # ---- profile ----
 
@@ -279,8 +294,8 @@ class InvalidFeed(InvalidArgument, ValueError):
 class _Argument:
     """One input: what calls must give for it."""
 
-    def __init__(self, argument: NodeArg, required: bool):
-        self.name, self.shape, self.type, self.required = argument.name, argument.shape, argument.type, required
+    def __init__(self, argument: NodeArg, any_shape: bool = False):
+        self.name, self.shape, self.type, self.any_shape = argument.name, argument.shape, argument.type, any_shape
         self.number = argument._number
         self.dtype = np.dtype(numpy_dtype(_NUMBERS[argument._number])) if argument._number in _NUMBERS else None
         self.fixed = [(i, d) for i, d in enumerate(argument.shape) if isinstance(d, int)]
@@ -290,9 +305,16 @@ class _Argument:
         array, number = self._read(value)
         if array.dtype != self.dtype or (number is not None and number != self.number):
             actual = number_of(array.dtype) if number is None else number
+            if not actual:
+                raise RuntimeException(f"NumPy type {array.dtype} can't be converted to an element type of ONNX: input "
+                                       f"{self.name}: expected {self.type}")
             if actual != self.number:
                 raise InvalidArgument(f"Unexpected input data type. Actual: ({text_of(actual)}) , expected: ({self.type}), for "
                                       f"input: {self.name}")
+        if self.any_shape:
+            return array
+        if not self.shape and array.size == 1:
+            return array.reshape(())
         shape = array.shape
         if len(shape) != len(self.shape):
             raise InvalidArgument(f"Invalid rank for input: {self.name} Got: {len(shape)} Expected: {len(self.shape)} "
@@ -307,6 +329,7 @@ class _Argument:
     def _read(self, value: Any) -> tuple[np.ndarray, int | None]:
         """(array, number of its type where a value states it)."""
         if isinstance(value, np.ndarray):
+            value = np.asarray(value)  # of a masked array what lies under the mask, as ONNX Runtime takes it
             return (value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))), None
         if isinstance(value, OrtValue):
             return value._array, value._number
@@ -349,10 +372,18 @@ def _source_of(given: Any) -> Any:
         return bytes(given)
     if not isinstance(given, (str, os.PathLike)):
         raise TypeError(f"Unable to load from type '{type(given)}'; expected a path or bytes")
+    if os.path.isdir(given):
+        raise InvalidProtobuf(f"Load model from {os.fspath(given)} failed: it is a folder; expected a file") \
+            from FileFormatError(f"{os.fspath(given)}: is a folder")
     if not os.path.isfile(given):
         raise NoSuchFile(f"Load model from {os.fspath(given)} failed: File doesn't exist{meant_file(given)}") \
             from FileFormatError(f"{os.fspath(given)}: no such file")
     return os.fspath(given)
+
+
+def _check_run_options(where: str, options: Any) -> None:
+    if options is not None and not isinstance(options, RunOptions):
+        raise TypeError(f"{where}(): run_options: expected pathweave.onnxruntime.RunOptions, got {type(options).__name__}")
 
 
 def _check_providers(providers: Sequence[Any] | None, options: Sequence[Mapping] | None) -> None:
@@ -378,6 +409,17 @@ def _dimensions(found: Description, options: SessionOptions) -> dict[str, list[i
             shapes[a.name] = [w if w is not None else d if d is not None else f"{a.name}_{i}"
                               for i, (w, d) in enumerate(zip(wanted, a.shape))]
     return shapes
+
+
+def _overridden(inputs: list[NodeArg], overrides: Mapping[str, list[int | str]]) -> list[NodeArg]:
+    """The inputs with the sizes that options fix; unknown sizes stay unknown."""
+    return [replace(a, shape=[None if d is None else e for d, e in zip(a.shape, overrides[a.name])])
+            if a.name in overrides else a for a in inputs]
+
+
+def _renamed(outputs: list[NodeArg], sizes: Mapping[str, int]) -> list[NodeArg]:
+    """The outputs with the sizes that options give to symbols."""
+    return [replace(a, shape=[sizes.get(d, d) if isinstance(d, str) else d for d in a.shape]) for a in outputs]
 
 
 def _take_routes(model: Any, path: str) -> None:

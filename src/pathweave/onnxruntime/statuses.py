@@ -28,6 +28,11 @@ class Status(Error):
     def __init__(self, message: str = ""):
         super().__init__(f"[pathweave] : {self.code} : {self.label} : {message}")
 
+    @property
+    def words(self) -> str:
+        """The text without number and name."""
+        return str(self).removeprefix(f"[pathweave] : {self.code} : {self.label} : ")
+
     def __reduce__(self) -> tuple:
         return _rebuilt, (type(self), *self.args)
 
@@ -127,13 +132,21 @@ class DeviceReset(Status):
     code, label = 15, "DEVICE_RESET"
 
 
+class LayerRefusal(RuntimeException, Fail, InvalidArgument):
+    """A layer cannot compute what a run gives it. ONNX Runtime raises one of the three, depending on the operator."""
+
+
 #: Errors of pathweave while a model is read, and the exceptions that callers get; the first that fits.
 LOADING: tuple[tuple[type[Exception], type[Status]], ...] = (
     (UnsupportedOperatorError, NotImplemented), (FileFormatError, InvalidProtobuf), (RouteError, InvalidArgument),
     (InputError, InvalidArgument), (ModelError, InvalidGraph), (Error, Fail))
+#: The same while a run reads the model once more, with other inputs.
+READING_AGAIN: tuple[tuple[type[Exception], type[Status]], ...] = (
+    (UnsupportedOperatorError, NotImplemented), (FileFormatError, InvalidProtobuf), (InputError, InvalidArgument),
+    (ModelError, LayerRefusal), (Error, Fail))
 #: The same of a run.
 RUNNING: tuple[tuple[type[Exception], type[Status]], ...] = (
-    (InputError, InvalidArgument), (ShapeError, RuntimeException), (OutOfMemoryError, RuntimeException), (Error, Fail))
+    (InputError, InvalidArgument), (ShapeError, LayerRefusal), (OutOfMemoryError, RuntimeException), (Error, Fail))
 
 
 def status_of(error: Error, table: tuple[tuple[type[Exception], type[Status]], ...]) -> Status:

@@ -74,6 +74,7 @@ class OrtValue:
             kind = getattr(numpy_obj, "dtype", type(numpy_obj).__name__)
             raise RuntimeException("Unable to create OrtValue from the given python object: expected a NumPy array of numbers, "
                                    f"got {kind}")
+        numpy_obj = np.asarray(numpy_obj)  # no subclass, such as a masked array
         native = numpy_obj.astype(numpy_obj.dtype.newbyteorder("="), copy=False)
         return OrtValue(np.require(native, requirements=["C", "A"]).reshape(native.shape))
 
@@ -88,9 +89,11 @@ class OrtValue:
     @staticmethod
     def ortvalue_from_shape_and_type(shape: Sequence[int], element_type: Any, device_type: str = "cpu", device_id: int = 0,
                                      vendor_id: int = -1, memory_info: Any = None) -> OrtValue:
-        """A value of zeros. `element_type`: ONNX's number of it, or a NumPy type."""
+        """A value of zeros. `element_type`: ONNX's number of it, or a NumPy type. Raises RuntimeException for sizes below 0."""
         check_cpu(device_type)
         number, dtype = element(element_type)
+        if any(size < 0 for size in shape):
+            raise RuntimeException(f"ortvalue_from_shape_and_type: shape must have sizes of 0 or more, got {list(shape)}")
         return OrtValue(np.zeros(tuple(shape), dtype), number)
 
     @staticmethod

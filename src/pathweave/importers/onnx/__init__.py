@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from ...errors import Error, FileFormatError, InputError, ModelError, SizeError, UnsupportedOperatorError
+from ...errors import Error, FileFormatError, InputError, ModelError, NoRankError, SizeError, UnsupportedOperatorError
 from ...net.net import Model, TensorSpec, check_name
 from ...net.size import MOST_RANK
 from .. import types
@@ -66,14 +66,15 @@ def read(source: str | os.PathLike | bytes, folder: str | os.PathLike | None = N
     """Read an ONNX model from a path or from bytes.
 
     `folder`: where external weights lie; by default the path's own folder. `shapes`: input name -> shape that takes
-    the place of the declared one, to free a size that was exported fixed (`{"x": ("N", 3, 224, 224)}`).
+    the place of the declared one, to free a size that was exported fixed (`{"x": ("N", 3, 224, 224)}`), or that of none.
     `external_root`: another folder that external weights may come from, where links lead there. `default_inputs`: inputs
     with a default value (initializers that are inputs, too) that the caller gives; the others are constants. `mapped` False:
     external weights are read into memory, for files that somebody else may write to while the model lives.
     Inputs and outputs have the declared types. float16 and bfloat16 values are computed in float32, and rounded where the
     model casts; float64 values are float64, or with `narrow_double` computed in float32: `meta["converted"]` counts the
     weights, `meta["notes"]` says so in words. Raises UnsupportedOperatorError (with all operators that are not covered),
-    FileFormatError, ModelError; InputError where `shapes` does not fit.
+    FileFormatError, ModelError (NoRankError for inputs whose shape neither the file nor `shapes` says); InputError where
+    `shapes` does not fit.
     """
     data, where, path = opened(source)
     base = Path(folder) if folder is not None else path and path.parent
@@ -163,8 +164,19 @@ def _declared_type(value) -> str | None:
     return element_type(number, f"graph output {value.name!r}") if number else None
 
 
+def _check_ranks(values: Sequence) -> None:
+    """Raise NoRankError for tensors without a shape, all of them."""
+    names = [v.name for v in values if v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape")]
+    if names:
+        listed = ", ".join(map(repr, names))
+        raise NoRankError(f"graph {f'inputs {listed} have' if names[1:] else f'input {listed} has'} no declared rank; give "
+                          f"{'their shapes' if names[1:] else 'its shape'} when loading, such as "
+                          f"shapes={{{names[0]!r}: ('N', 3, 224, 224)}}", names)
+
+
 def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> dict[str, TensorSpec]:
     """Specs of the inputs that are not initializers."""
+    _check_ranks([v for v in graph.input if v.name not in initialised and v.name not in shapes])
     inputs: dict[str, TensorSpec] = {}
     taken = {d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim}
     for value in graph.input:
@@ -177,10 +189,7 @@ def _graph_inputs(graph, initialised: set[str], shapes: Mapping) -> dict[str, Te
         if not value.type.HasField("tensor_type"):
             raise UnsupportedOperatorError(f"{where} is a {(value.type.WhichOneof('value') or 'untyped value')}; expected a "
                                            f"tensor".replace("_type", ""))
-        if not tensor.HasField("shape"):
-            if value.name not in shapes:
-                raise ModelError(f"{where} has no declared rank; give its shape when loading, such as "
-                                 f"shapes={{{value.name!r}: ('N', 3, 224, 224)}}")
+        if not tensor.shape.dim and value.name in shapes:  # many exporters write no dimensions where they know none
             for _ in shapes[value.name]:
                 tensor.shape.dim.add()
         if len(tensor.shape.dim) > MOST_RANK:
