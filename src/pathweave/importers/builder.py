@@ -8,7 +8,7 @@ from typing import Any, NoReturn, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import Error, InputError, ModelError, UnsupportedOperatorError
+from ..errors import Error, InputError, ModelError, ShapeError, UnsupportedOperatorError
 from ..meaning.open_shapes import OpenShapes
 from ..meaning.partial import Folding, Follower, fold
 from ..net.block import Block
@@ -264,7 +264,7 @@ class Builder:
 
     def to_net(self, outputs: Iterable[str], where: str) -> Net:
         """The net with these outputs and those that states take; one that is named twice is one result. Raises ModelError where
-        one does not exist, or a state is none."""
+        one does not exist, or a state is none; ShapeError where a layer fits no sizes of the inputs."""
         outputs = list(dict.fromkeys([*outputs, *(s.output for s in self.states.values())]))
         missing = [v for v in outputs if v not in self.values and v not in self.constants]
         if missing:
@@ -273,11 +273,25 @@ class Builder:
             raise ModelError(f"{where}: the graph has no outputs; expected at least one")
         net = Net(self.inputs, outputs, self.layers, self.constants, scales=self.scales)
         net.check()
+        self._check_fits(outputs, where)
         try:
             self.states = checked_states(self.states, self.inputs, {v: self.spec(v) for v in outputs})
         except InputError as e:
             raise ModelError(f"{where}: {e}") from e
         return net
+
+
+    def _check_fits(self, outputs: Iterable[str], where: str) -> None:
+        """Raise the ShapeError of a layer that the outputs need and that fits no sizes."""
+        if not self.shapes.impossible:
+            return
+        needed = set(outputs)
+        for layer in reversed(self.layers):
+            if not needed.isdisjoint(layer.outputs):
+                needed.update(layer.inputs)
+        for layer in self.layers:
+            if layer.name in self.shapes.impossible and not needed.isdisjoint(layer.outputs):
+                raise ShapeError(f"{where}: {self.shapes.impossible[layer.name]}")
 
 
 class Node:

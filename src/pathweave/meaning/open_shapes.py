@@ -35,7 +35,8 @@ class OpenShapes:
     other ones, or none, each with the values of the layers that ask for it. A size that no expression says, such as one that
     depends on contents, is a symbol of its own, named after the value and the axis: `y.2`. So is one with more than FEW_NODES
     parts after MOST_EFFORT, or where what is made of it would be too large. A value of which not even the rank is known has no
-    shape. `refusals`: layer -> why it fits no sizes, if what is assumed of them holds.
+    shape. `refusals`: layer -> why it fits no sizes, if what is assumed of them holds. `impossible`: those of them where nothing
+    is assumed, so that no sizes at all fit.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec]):
@@ -43,6 +44,7 @@ class OpenShapes:
         self.contents: dict[str, np.ndarray] = {}
         self.conditions: dict[Condition, list[str]] = {}
         self.refusals: dict[str, ShapeError] = {}
+        self.impossible: dict[str, ShapeError] = {}
         self.folding = Folding(effort=FOLLOWED_EFFORT)
         self._effort = 0
         self._outlines: dict[str, tuple[int | Expr, ...]] = {}
@@ -64,16 +66,20 @@ class OpenShapes:
 
     def step(self, layer: Layer) -> None:
         """Follow one layer. What does not fit together is left out: binding says what is wrong."""
+        conditions: list[Condition] = []
         try:
             try:
-                found, conditions = self._followed(layer)
+                found = self._followed(layer, conditions)
             except SizeError:
                 self._simplify(layer)
-                found, conditions = self._followed(layer)
+                conditions.clear()
+                found = self._followed(layer, conditions)
         except (Error, *MEANING_ERRORS) as e:
-            found, conditions = None, []
+            found = None
             if isinstance(e, ShapeError):
                 self.refusals[layer.name] = e
+                if not self.conditions and not conditions and not isinstance(e, SizeError):
+                    self.impossible[layer.name] = e
         if found is None:
             outline = self._outline(layer)
             if outline is not None:
@@ -164,14 +170,13 @@ class OpenShapes:
         self.specs.update(found)
         return found
 
-    def _followed(self, layer: Layer) -> tuple[dict[str, TensorSpec] | None, list[Condition]]:
-        conditions: list[Condition] = []
+    def _followed(self, layer: Layer, conditions: list[Condition]) -> dict[str, TensorSpec] | None:
         with recording(conditions):
             resolved = self._resolve(layer)
             found = self._infer(resolved)
             if found is not None:
                 self._follow_contents(resolved, found)
-        return found, conditions
+        return found
 
     def _simplify(self, layer: Layer) -> None:
         """Forget what the larger expressions among a layer's inputs say: what is made of them is too large."""
