@@ -69,7 +69,6 @@ def command(
     """
     from ..report.routes import route_json, route_table
     from ..report.timing import Load, load_average, time_steps
-    from ..runtime.native import native
     from ..tuning.api import tune
     check_accuracy(accuracy)
     if no_save and (out or packed):
@@ -91,17 +90,22 @@ def command(
     plan = tuned.plan(route, shapes, route.threads)
     from ..runtime.inputs import random_inputs
     steps = time_steps(plan.session(), random_inputs(plan.bound))
-    facts = tuned.report
     if json:
-        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
+        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": tuned.report,
                     "load": vars(load), "notes": tuned.notes})
         return
-    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "", _race(facts),
-                 _speed(facts), *outside_of_steps(route.measured_ns, float(steps.sum()), route.predicted_ns, load, plan.threads,
-                                                  native().usable_processors()),
-                 f"{_seconds(facts['seconds'])}; {load}",
-                 *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
+    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "",
+                 *_told(tuned.report, plan, float(steps.sum()), load), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
+
+
+def _told(facts: dict[str, Any], plan: Any, steps_ns: float, load: Any) -> list[Any]:
+    """The race, the machine during it, and the findings."""
+    from ..runtime.native import native
+    outside = outside_of_steps(facts["measured_ns"], steps_ns, facts["predicted_ns"], load, plan.threads,
+                               native().usable_processors())
+    return [_race(facts), _speed(facts), *outside, f"{_seconds(facts['seconds'])}; {load}",
+            *(f"finding: {f}" for f in facts["findings"])]
 
 
 def _save(tuned: Any, out: str, packed: bool) -> None:
