@@ -72,6 +72,10 @@ class DTypeError(InputError, TypeError):
     """A call's input has another element type than the model declares."""
 
 
+class OptionError(InputError, TypeError):
+    """A function has no option of that name, or a kind of model takes none of it."""
+
+
 class InputDeviceError(InputError):
     """A call's array lies on a device that is not the CPU."""
 
