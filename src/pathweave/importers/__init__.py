@@ -21,6 +21,7 @@ from ..options import check_options
 from ..plugins import by_module, collect
 from ..words import meant_file
 from .foreign import Peek, identify
+from .source import name_of, named
 
 #: Bytes that importers get to see to recognise a file.
 HEAD_BYTES = 4096
@@ -43,11 +44,11 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = bytes(source)
-        head, path, size, what = source[:HEAD_BYTES], None, len(source), "the given bytes"
+        head, path, size, what = source[:HEAD_BYTES], None, len(source), name_of(source)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         head, size = _read_head(path)
-        what = str(path)
+        what = name_of(path)
     else:
         more = "; give the bytes of it: load(model.SerializeToString())" if hasattr(source, "SerializeToString") else ""
         raise FileFormatError(f"load: expected a path or bytes, got {type(source).__name__}{more}")
@@ -73,7 +74,8 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
 def _read(read: Any, source: Any, options: dict[str, Any], what: str) -> Model:
     """What a reader makes of a source, with options that it knows."""
     check_options("load", options, list(inspect.signature(read).parameters)[1:], OF_LOAD, f" of {what}")
-    return read(source, **options)
+    with named(name_of(source)):
+        return read(source, **options)
 
 
 def is_own(source: str | os.PathLike | bytes) -> bool:

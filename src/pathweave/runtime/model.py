@@ -440,7 +440,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     if pipeline:
         from ..files.pipeline import attach
         model = attach(model, pipeline, folder)
-    nets = {n: optimise(net) for n, net in model.nets.items()}
+    with importers.named(importers.name_of(path)):
+        nets = {n: optimise(net) for n, net in model.nets.items()}
     chosen: Any = {**model.layouts, **(layouts or {})} if layouts is None or isinstance(layouts, Mapping) else layouts
     changed = model.states if states is None else changed_states(model.states, nets["main"].inputs, states)
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen, changed), threads)
