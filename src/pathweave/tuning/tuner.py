@@ -166,7 +166,8 @@ class Tuner:
         self.yardstick = self._yardstick_of(costs, profile)
         routes = self._timed("solve", lambda: self._routes(costs))
         winner = self._timed("race", lambda: self._race(routes))
-        wrong, known = self._mispredicted(winner, routes), None
+        wrong = self._mispredicted(winner, routes)
+        known: Costs | None = None
         if wrong and not self._late():
             self._timed("measure again", lambda: self._measure_again(wrong, profile))
             known = newer = self._costs(profile)
