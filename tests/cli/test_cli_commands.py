@@ -169,6 +169,12 @@ def test_run_json(pw, digits, batch):
     assert facts["shape"] == [4, 10] and facts["dtype"] == "float32"
     wanted = reference(digits, {"x": np.load(batch)})["logits"]
     np.testing.assert_allclose(facts["data"], wanted, atol=1e-4 * np.abs(wanted).max())
+    for name, number in (("minimum", wanted.min()), ("maximum", wanted.max()), ("mean", wanted.mean())):
+        assert facts["summary"][name] == pytest.approx(float(number), abs=1e-4 * float(np.abs(wanted).max()))
+    for most, there in ((39, False), (40, True)):
+        (result,) = pw("run", digits, batch, "--json", "--numbers", most).json
+        assert ("data" in result["outputs"]["logits"]) == there
+        assert result["outputs"]["logits"]["summary"] == facts["summary"]
 
 
 def test_run_names_and_keys(pw, digits, heldout):

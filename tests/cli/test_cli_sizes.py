@@ -55,7 +55,8 @@ def test_run_with_scalars(pw, tmp_path):
     assert rows["sum"] == ["float32", "scalar", "10.5", "10.5", "10.5"] and rows["count"] == ["int64", "scalar", "4", "4", "4"]
     assert rows["above"] == ["bool", "scalar"]
     found = pw("run", path, tmp_path / "x.npy", "--json").json[0]["outputs"]
-    assert found["sum"] == {"dtype": "float32", "shape": [], "data": 10.5} and found["above"]["data"] is True
+    assert found["sum"] == {"dtype": "float32", "shape": [], "data": 10.5,
+                            "summary": {"minimum": 10.5, "maximum": 10.5, "mean": 10.5}} and found["above"]["data"] is True
 
 
 def test_run_with_the_best_none(pw, tmp_path):
