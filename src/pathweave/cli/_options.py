@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Error, OpenSizesError
+from ..net.layouts import LAYOUTS
 from ..words import counted
 from ._errors import BadUse
 
@@ -32,7 +33,7 @@ Shapes = Annotated[list[str] | None, typer.Option(
 Layouts = Annotated[list[str] | None, typer.Option(
     "--layout", metavar="NAME=LAYOUT", show_default=False,
     help="Layout of a call's arrays of an input or output, such as x=nhwc; may be repeated. NAME= may be left out for a single "
-         "input.")]
+         f"input. LAYOUT is one of {', '.join(LAYOUTS)}.")]
 States = Annotated[list[str] | None, typer.Option(
     "--state", metavar="INPUT=OUTPUT", show_default=False,
     help="Let an input get, in every call of a session, the value that an output had in the call before, zeros at first; may "
