@@ -59,6 +59,16 @@ def test_run_with_scalars(pw, tmp_path):
                             "summary": {"minimum": 10.5, "maximum": 10.5, "mean": 10.5}} and found["above"]["data"] is True
 
 
+def test_an_unknown_size_is_asked_for_as_a_shape(pw, tmp_path):
+    path = written(tmp_path / "o.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": (FLOAT, ["N", 3, "p.H", None])},
+                   {"y": (FLOAT, None)}, {})
+    wanted = "give it, such as --shape x=1x3x16x16, or --shape p.H=16 --shape x_3=16"
+    assert wanted in pw("run", path, "--random").err
+    assert wanted.replace("=1x", "=2x") in pw("run", path, "--random", "--batch", 2).err
+    for options in (["--shape", "x=1x3x16x16"], ["--shape", "p.H=16", "--shape", "x_3=16"]):
+        assert pw("run", path, "--random", *options).code == 0
+
+
 def test_run_with_the_best_none(pw, tmp_path):
     path = written(tmp_path / "k.onnx", [helper.make_node("TopK", ["x", "k"], ["v", "i"])],
                    {"x": (FLOAT, [2, 5]), "k": (INT, [1])}, {"v": (FLOAT, None), "i": (INT, None)}, {})

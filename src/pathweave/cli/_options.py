@@ -56,6 +56,8 @@ OriginalOnnx = Annotated[str | None, typer.Option(
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
 
 
+#: Inputs whose shapes an example of --shape has at most.
+MOST_SHAPES = 4
 #: Options of importers: the option of a command, and why a .pw file does not take it.
 _OF_ORIGINALS = {
     "narrow_double": ("--narrow-double", "whose element types were chosen when it was imported"),
@@ -186,8 +188,19 @@ def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = N
         tuned = None if shape or batch or known else _tuned_for(loaded)
         if tuned is not None:
             return tuned
-        options = " ".join(f"--shape {shlex.quote(s)}=16" for s in e.symbols)
-        raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as {options}") from e
+        raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as "
+                     f"{_sizes_missing(e.symbols, loaded.main.inputs, batch or 1)}") from e
+
+
+def _sizes_missing(symbols: list[str], inputs: Any, batch: int) -> str:
+    """Arguments of --shape for symbols: the shapes of the inputs that have them, where these are few, or sizes one by one."""
+    sizes = {d: batch if axis == 0 else 16 for spec in inputs.values() for axis, d in reversed([*enumerate(spec.shape)])}
+    shapes = [f"{n}={'x'.join(str(d if isinstance(d, int) else sizes[d]) for d in spec.shape)}"
+              for n, spec in inputs.items() if any(s in spec.shape for s in symbols)]
+    shapes = shapes if len(shapes) <= MOST_SHAPES else []
+    ways = [" ".join(f"--shape {shlex.quote(text)}" for text in texts)
+            for texts in (shapes, [f"{s}={sizes.get(s, 16)}" for s in symbols]) if texts]
+    return ", or ".join(ways)
 
 
 def _tuned_for(loaded: Any) -> Any:
