@@ -268,6 +268,30 @@ def test_an_unknown_option_names_the_one_that_was_meant(function, options, says)
     assert str(e.value) == says and isinstance(e.value, TypeError)
 
 
+def test_errors_of_calls_state_the_declared_shape():
+    """Also after a call of another shape, whose plan does not know the symbols."""
+    net = pw.Net({"x": pw.TensorSpec("f32", ("N", 3, "W"))}, ["y"], [pw.Layer("r", "relu", ("x",), ("y",), {})], {})
+    model = LoadedModel(Model({"main": net}, {}), 1)
+    x = np.zeros((2, 3, 10), np.float32)
+    for _ in range(2):
+        for wrong in (x.astype("d"), x[:1, :, :4].astype("d")):
+            with pytest.raises(errors.DTypeError) as e:
+                model(wrong)
+            assert "expected element type float32 (f32[N,3,W]), got float64" in str(e.value)
+        model(x)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_call_without_inputs_says_so(inputs):
+    names = ["a", "b"][:inputs]
+    spec = pw.TensorSpec("f32", (2,))
+    layers = [pw.Layer(n, "relu", (n,), (f"y{n}",), {}) for n in names]
+    net = pw.Net({n: spec for n in names}, [f"y{n}" for n in names], layers, {})
+    with pytest.raises(InputError, match="no input was given; expected exactly the input.* 'a' ") as e:
+        LoadedModel(Model({"main": net}, {}), 1)()
+    assert "NoneType" not in str(e.value)
+
+
 class _Refuses:
     def __dlpack__(self, **_):
         raise KeyError("no")
