@@ -5,6 +5,14 @@
 LONGEST_MESSAGE = 8000
 
 
+def _shortened(message: str) -> str:
+    """A message without its middle, where it is longer than LONGEST_MESSAGE."""
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    part = LONGEST_MESSAGE // 2 - 30
+    return f"{message[:part]} ... ({len(message) - 2 * part} characters left out) ... {message[-part:]}"
+
+
 class Error(Exception):
     """Root of everything pathweave raises on purpose.
 
@@ -13,10 +21,13 @@ class Error(Exception):
     """
 
     def __init__(self, message: str = "", *rest: object):
-        if isinstance(message, str) and len(message) > LONGEST_MESSAGE:
-            part = LONGEST_MESSAGE // 2 - 30
-            message = f"{message[:part]} ... ({len(message) - 2 * part} characters left out) ... {message[-part:]}"
-        super().__init__(message, *rest)
+        super().__init__(_shortened(message) if isinstance(message, str) else message, *rest)
+
+    def begin_with(self, name: str) -> None:
+        """Let the message begin with the name of what it speaks of, unless it does."""
+        message, *rest = self.args or ("",)
+        if isinstance(message, str) and not message.startswith(name):
+            self.args = (_shortened(f"{name}: {message}"), *rest)
 
 
 class ModelError(Error, ValueError):
@@ -78,6 +89,10 @@ class UnfitSizesError(InputError):
 
 class DTypeError(InputError, TypeError):
     """A call's input has another element type than the model declares."""
+
+
+class OptionError(InputError, TypeError):
+    """A function has no option of that name, or a kind of model takes none of it."""
 
 
 class InputDeviceError(InputError):

@@ -34,10 +34,18 @@ def meant_file(path: str | os.PathLike) -> str:
     """`; did you mean 'model.onnx'?` for a path of which the folder holds a file of nearly that name, or that is in no
     folder; else ""."""
     folder, name = os.path.split(os.fspath(path))
+    import difflib
     try:
-        return meant(name, os.listdir(folder or "."))
+        names = set(os.listdir(folder or ".")) - {name}
     except (OSError, ValueError):
         return f"; there is no folder {folder!r}" if folder and not os.path.isdir(folder) else ""
+    # Endings are shared by files that have nothing else in common.
+    stems: dict[str, list[str]] = {}
+    for other in sorted(names):
+        stems.setdefault(os.path.splitext(other)[0], []).append(other)
+    near = difflib.get_close_matches(os.path.splitext(name)[0], stems, 1, 0.7)
+    best = near and max(stems[near[0]], key=lambda other: difflib.SequenceMatcher(None, other, name).ratio())
+    return f"; did you mean {best!r}?" if best else ""
 
 
 def short_floats(text: str) -> str:

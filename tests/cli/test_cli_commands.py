@@ -10,6 +10,7 @@ import pytest
 
 from pathweave import cli
 from pathweave.cli import commands
+from pathweave.report.timing import Load
 
 #: The commands that README names; others join by being there.
 KNOWN = {"import", "show", "profile", "tune", "explain", "run", "verify", "bench", "routines", "devices"}
@@ -168,6 +169,12 @@ def test_run_json(pw, digits, batch):
     assert facts["shape"] == [4, 10] and facts["dtype"] == "float32"
     wanted = reference(digits, {"x": np.load(batch)})["logits"]
     np.testing.assert_allclose(facts["data"], wanted, atol=1e-4 * np.abs(wanted).max())
+    for name, number in (("minimum", wanted.min()), ("maximum", wanted.max()), ("mean", wanted.mean())):
+        assert facts["summary"][name] == pytest.approx(float(number), abs=1e-4 * float(np.abs(wanted).max()))
+    for most, there in ((39, False), (40, True)):
+        (result,) = pw("run", digits, batch, "--json", "--numbers", most).json
+        assert ("data" in result["outputs"]["logits"]) == there
+        assert result["outputs"]["logits"]["summary"] == facts["summary"]
 
 
 def test_run_names_and_keys(pw, digits, heldout):
@@ -391,6 +398,32 @@ def test_tune_prints_tables(pw, digits):
         assert word in result.out
     race = result.out.partition("the race, interleaved")[2].partition("predicted, at equal speed")[0].splitlines()
     assert sum(line.rstrip().endswith("kept") for line in race) == 1
+    assert "docs/prediction.md" in result.out and re.search(r"load average [\d.]+ before, [\d.]+ after", result.out)
+
+
+def test_tune_prints_one_prediction(pw, digits):
+    """Above the race, in it and below it stand the same numbers: those of before the race."""
+    text = pw("tune", digits, "--no-save", "--budget", 0.5, "--threads", 1).out
+    above = re.search(r"^predicted (-?[\d.]+ \w+)", text, re.M)[1]
+    kept = next(line for line in text.splitlines() if line.rstrip().endswith("kept"))
+    predicted, percent = re.search(r"([\d.]+ [nmu]?s) +[\d.]+ [nmu]?s +([+-][\d.]+) %", kept).groups()
+    below, word = re.search(r"predicted ([\d.]+) % (more|less) than measured at equal speed", text).groups()
+    assert predicted == above and abs(float(percent)) == pytest.approx(float(below), abs=0.06)
+    assert word == ("less" if percent.startswith("-") else "more")
+    clock = re.findall(r"predicted ([\d.]+ % \w+) than measured by the clock", text)
+    clock += re.findall(r"at equal speed, ([\d.]+ % \w+) than measured by the clock", text)
+    assert len(clock) == 2 and clock[0] == clock[1] and "than predicted" not in text.partition("the race")[0]
+
+
+@pytest.mark.parametrize("whole, before, after, words", [
+    (20.7e6, 5.0, 7.0, ["16.2 ms of the 20.7 ms", "other processes hold the processors", "load average 7.0 on 2 processors"]),
+    (20.7e6, 0.0, 2.0, ["16.2 ms of the 20.7 ms", "what takes it is not known"]),
+    (20.7e6, None, None, ["16.2 ms of the 20.7 ms", "what takes it is not known"]),
+    (5.0e6, 5.0, 7.0, [])])
+def test_time_outside_of_the_steps_is_told(whole, before, after, words):
+    from pathweave.cli.tune import outside_of_steps
+    told = outside_of_steps(whole, 4.46e6, 4.24e6, Load(before, after), threads=2, processors=2)
+    assert len(told) == bool(words) and all(w in told[0] for w in words)
 
 
 def nanoseconds(text: str) -> float:
@@ -407,6 +440,6 @@ def test_the_parts_of_a_prediction_add_up(pw, digits, tmp_path):
     assert nanoseconds(whole) == pytest.approx(facts["predicted_ns"], rel=0.01)
     assert nanoseconds(steps) == pytest.approx(sum(s["predicted_ns"] for s in facts["steps"]), rel=0.01)
     assert nanoseconds(steps) + nanoseconds(call) == pytest.approx(facts["predicted_ns"], rel=0.02)
-    difference, word = re.search(r"by the clock ([\d.]+) % (more|less) than predicted", text).groups()
+    difference, word = re.search(r"; predicted ([\d.]+) % (more|less) than measured by the clock", text).groups()
     signed = float(difference) * (1 if word == "more" else -1)
-    assert signed == pytest.approx(100 * (facts["end_to_end_ns"] / facts["predicted_ns"] - 1), abs=0.06)
+    assert signed == pytest.approx(100 * (facts["predicted_ns"] / facts["end_to_end_ns"] - 1), abs=0.06)

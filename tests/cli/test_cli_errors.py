@@ -154,6 +154,19 @@ def test_corrupted_model_file(pw, digits, tmp_path):
         check(pw("show", tmp_path / name), 1)
 
 
+@pytest.mark.parametrize("arguments", [("routines",), ("routines", "--json"), ("--help",)])
+def test_output_that_nobody_reads_is_no_message(arguments):
+    process = start(*arguments)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 1)
+    process.stderr.close()
+
+
+def test_help_lists_the_layouts(pw):
+    text = " ".join(pw("run", "--help").out.split())
+    assert "LAYOUT is one of plain, nchw, nhwc, nchw16c, nlc, ndhwc" in text
+
+
 @pytest.mark.parametrize("name, hint", [("Convs", "did you mean 'Conv'?"), ("Frobnicate", "lists all")])
 def test_operators_refuses_names_that_nothing_has(pw, name, hint):
     check(pw("operators", "Conv", name), 2, name, hint)

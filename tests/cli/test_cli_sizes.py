@@ -100,7 +100,18 @@ def test_run_with_scalars(pw, tmp_path):
     assert rows["sum"] == ["float32", "scalar", "10.5", "10.5", "10.5"] and rows["count"] == ["int64", "scalar", "4", "4", "4"]
     assert rows["above"] == ["bool", "scalar"]
     found = pw("run", path, tmp_path / "x.npy", "--json").json[0]["outputs"]
-    assert found["sum"] == {"dtype": "float32", "shape": [], "data": 10.5} and found["above"]["data"] is True
+    assert found["sum"] == {"dtype": "float32", "shape": [], "data": 10.5,
+                            "summary": {"minimum": 10.5, "maximum": 10.5, "mean": 10.5}} and found["above"]["data"] is True
+
+
+def test_an_unknown_size_is_asked_for_as_a_shape(pw, tmp_path):
+    path = written(tmp_path / "o.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": (FLOAT, ["N", 3, "p.H", None])},
+                   {"y": (FLOAT, None)}, {})
+    wanted = "give it, such as --shape x=1x3x16x16, or --shape p.H=16 --shape x_3=16"
+    assert wanted in pw("run", path, "--random").err
+    assert wanted.replace("=1x", "=2x") in pw("run", path, "--random", "--batch", 2).err
+    for options in (["--shape", "x=1x3x16x16"], ["--shape", "p.H=16", "--shape", "x_3=16"]):
+        assert pw("run", path, "--random", *options).code == 0
 
 
 def test_run_with_the_best_none(pw, tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pathweave as pw
-from pathweave.errors import ShapeError
+from pathweave.errors import ModelError, ShapeError
+from pathweave.layers import kind_of
 
 
 def _model(nested: bool) -> bytes:
@@ -51,5 +52,15 @@ def test_a_branch_that_does_not_fit_keeps_nobody_from_the_other(nested, threads)
 def test_taking_it_says_what_does_not_fit(nested):
     model = pw.load(_model(nested))
     for _ in range(2):
-        with pytest.raises(ShapeError, match=r"a branch is taken whose shapes do not fit.*squeeze.*expected length 1"):
+        with pytest.raises(ShapeError, match=r"a branch was taken that does not fit the shapes.*squeeze.*expected length 1"):
             model.run({"x": np.ones((2, 3), np.float32), "c": np.array(True), "c2": np.array(True)})
+    with pytest.raises(ShapeError, match=r"^session: branch '[^']*/then_branch': a branch was taken") as e:
+        model.run({"x": np.ones((2, 3), np.float32), "c": np.array(True), "c2": np.array(True)})
+    assert "step" not in str(e.value) and "impossible" not in str(e.value)
+
+
+def test_what_stands_for_a_branch_is_in_no_list_of_kinds():
+    with pytest.raises(ModelError) as e:
+        kind_of("convv")
+    assert "conv2" in str(e.value) and "impossible" not in str(e.value)
+    assert kind_of("impossible").refuses

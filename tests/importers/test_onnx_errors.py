@@ -214,6 +214,52 @@ def test_a_scalar_can_be_given_another_rank():
     np.testing.assert_array_equal(loaded(np.float32([[-1, 2]])), [[0, 2]])
 
 
+def with_external(location: str):
+    model = message(build([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": X}, {"w": np.zeros((4, 8), np.float32)}))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return model.SerializeToString()
+
+
+def of_strings():
+    model = message(build([RELU], {"x": X}))
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.STRING, [2]))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("data, options, says", [
+    (build([helper.make_node("Relu", ["q"], ["y"], name="r")], {"x": X}), {}, "node 'r' (Relu): input 'q' is not made before"),
+    (with_external("ext.bin"), {}, "initializer 'w': its data file {folder}/ext.bin does not exist; put it beside the model"),
+    (with_external("../ext.bin"), {}, "initializer 'w': external data location '../ext.bin'"),
+    (build([RELU], {"x": X}), {"shapes": {"q": (1,)}}, "shapes: input 'q' is unknown"),
+    (build([RELU], {"x": X}), {"default_inputs": ["q"]}, "default_inputs: 'q' is no input with a default value"),
+    (of_strings(), {}, "graph input 'x': ONNX element type 8 (string)"),
+    (build([RELU], {"x": X})[:-3], {}, "not an ONNX model, or truncated"),
+    (build([helper.make_node("Fancy", ["x"], ["y"])], {"x": X}), {}, "1 node uses an operator that is not supported")])
+def test_every_error_begins_once_with_the_name_of_the_model(tmp_path, data, options, says):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(data)
+    with pytest.raises(Error) as e:
+        load(path, **options)
+    text = str(e.value)
+    assert text.startswith(f"{path}: {says.format(folder=tmp_path)}") and text.count(str(path)) == 1
+    assert text.count("initializer 'w'") <= 1
+    with pytest.raises(Error, match="^the given bytes: "):
+        load(data, **options)
+
+
+def test_an_operator_that_onnx_does_not_have_is_told_from_one_that_is_not_supported():
+    with pytest.raises(UnsupportedOperatorError) as e:
+        load(build([helper.make_node("Reluu", ["x"], ["y"], name="n")], {"x": X}))
+    assert str(e.value).splitlines()[1:] == [
+        "  Reluu: node 'n': not supported: ONNX has no operator Reluu; did you mean 'Relu'?"]
+    with pytest.raises(UnsupportedOperatorError, match="Random numbers are out of scope") as e:
+        load(build([helper.make_node("RandomNormalLike", ["x"], ["y"])], {"x": X}))
+    assert "not supported yet" not in str(e.value)
+
+
 def test_messages_say_what_is_true():
     """Texts that were wrong: a valid Resize as malformed, an input as unknown, an output as made by no node."""
     resize = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear")
@@ -434,7 +480,7 @@ def test_external_weights_stay_in_the_folder(tmp_path, location):
     folder = tmp_path / "inner"
     folder.mkdir()
     (tmp_path / "w.bin").write_bytes(bytes(56))
-    with pytest.raises(FileFormatError, match="external data"):
+    with pytest.raises(FileFormatError, match="external data|its data file"):
         load(_external(folder, location))
 
 

@@ -90,7 +90,7 @@ def test_the_model_itself_must_be_a_link(tmp_path):
         load(path)
     with pytest.raises(FileFormatError, match="not a file inside"):
         load(data, folder=path.parent)
-    with pytest.raises(FileFormatError, match="cannot be read"):
+    with pytest.raises(FileFormatError, match="does not exist; put it beside the model"):
         load(path, external_root=tmp_path / "absent")
 
 

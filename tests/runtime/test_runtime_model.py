@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 import pathweave as pw
-from pathweave import html
+from pathweave import errors, html
 from pathweave.errors import FileFormatError, InputError, ModelError, RouteError
 from pathweave.net.net import Model
 from pathweave.runtime.model import LoadedModel
@@ -232,7 +232,7 @@ def test_a_name_that_says_another_format(tmp_path, name):
 
 
 @pytest.mark.parametrize("call, kind, text", [
-    (lambda m: pw.load(m, thread=2), InputError, "'thread' is no option"),
+    (lambda m: pw.load(m, thread=2), InputError, "unknown option 'thread'; did you mean 'threads'"),
     (lambda m: pw.plan(m, {}), RouteError, "expected a Route"),
     (lambda m: pw.plan({}), pw.Error, "expected a path or bytes"),
     (lambda m: pw.load(onnx.ModelProto()), pw.Error, r"got ModelProto; give the bytes of it: load\(model\.SerializeToString"),
@@ -247,8 +247,49 @@ def test_arguments_that_cannot_be_meant(call, kind, text):
 
 def test_an_unknown_option_of_load_names_the_one_that_was_meant(tmp_path):
     _small().save(tmp_path / "m.pw")
-    with pytest.raises(InputError, match="'thread' is no option of a .pw model; expected 'threads'"):
+    with pytest.raises(errors.OptionError, match="^load: unknown option 'thread'; did you mean 'threads'\\?$"):
         pw.load(tmp_path / "m.pw", thread=2)
+    with pytest.raises(errors.OptionError, match="^load: unknown option 'narrow_double' of a .pw model; expected some of"):
+        pw.load(tmp_path / "m.pw", narrow_double=True)
+
+
+@pytest.mark.parametrize("function, options, says", [
+    ("tune", {"budget": 2}, "tune: unknown option 'budget'; did you mean 'budget_s'?"),
+    ("tune", {"routine": "naive"}, "tune: unknown option 'routine'; did you mean 'restrict'?"),
+    ("profile", {"shape": {}}, "profile: unknown option 'shape'; did you mean 'shapes'?"),
+    ("solve", {"time_limit": 1}, "solve: unknown option 'time_limit'; did you mean 'time_limit_s'?"),
+    ("plan", {"threds": 1}, "plan: unknown option 'threds'; did you mean 'threads'?"),
+    ("load", {"routine": "naive"}, "load: unknown option 'routine' of a LoadedModel, which was read already; expected none"),
+    ("default_route", {"zzz": 1}, "default_route: unknown option 'zzz'; expected some of model, "
+     "threads, shapes, accuracy, restrict")])
+def test_an_unknown_option_names_the_one_that_was_meant(function, options, says):
+    with pytest.raises(errors.OptionError) as e:
+        getattr(pw, function)(_small(), **options)
+    assert str(e.value) == says and isinstance(e.value, TypeError)
+
+
+def test_errors_of_calls_state_the_declared_shape():
+    """Also after a call of another shape, whose plan does not know the symbols."""
+    net = pw.Net({"x": pw.TensorSpec("f32", ("N", 3, "W"))}, ["y"], [pw.Layer("r", "relu", ("x",), ("y",), {})], {})
+    model = LoadedModel(Model({"main": net}, {}), 1)
+    x = np.zeros((2, 3, 10), np.float32)
+    for _ in range(2):
+        for wrong in (x.astype("d"), x[:1, :, :4].astype("d")):
+            with pytest.raises(errors.DTypeError) as e:
+                model(wrong)
+            assert "expected element type float32 (f32[N,3,W]), got float64" in str(e.value)
+        model(x)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_call_without_inputs_says_so(inputs):
+    names = ["a", "b"][:inputs]
+    spec = pw.TensorSpec("f32", (2,))
+    layers = [pw.Layer(n, "relu", (n,), (f"y{n}",), {}) for n in names]
+    net = pw.Net({n: spec for n in names}, [f"y{n}" for n in names], layers, {})
+    with pytest.raises(InputError, match="no input was given; expected exactly the input.* 'a' ") as e:
+        LoadedModel(Model({"main": net}, {}), 1)()
+    assert "NoneType" not in str(e.value)
 
 
 class _Refuses:

@@ -453,9 +453,13 @@ def test_a_gap_is_measured_again_and_told(model, clock, store, monkeypatch):
     monkeypatch.setattr(again, "LEAST_AGAIN", 30)
     tuned = pw.tune(model, threads=THREADS, store=store, budget_s=1e6, progress=False, timer=slower)
     assert not all(is_default(model, plan) for plan in slower.plans) and len(tuned.report["races"]) > 1
-    assert tuned.report["gap_before_measuring_again"] == pytest.approx(-0.5)
-    assert tuned.report["gap"] > -0.5
     (route,) = tuned.routes.values()
+    (kept,) = (row for row in tuned.report["race"] if row["kept"])
+    assert route.predicted_ns == tuned.report["predicted_ns"] == kept["predicted_ns"]  # made before the race, not after it
+    assert tuned.report["gap"] == pytest.approx(kept["predicted_ns"] / kept["reference_ns"] - 1)
+    first = next(row for row in tuned.report["races"][0] if row["kept"])
+    assert first["predicted_ns"] == pytest.approx(first["reference_ns"] / 2, rel=0.05)
+    assert abs(tuned.report["gap_after_measuring_again"]) < 0.5
     assert route.measured_ns == min(row["median_ns"] for row in tuned.report["race"])
     assert route.notes["races"] == len(tuned.report["races"])
     if abs(tuned.report["gap"]) > 0.05:

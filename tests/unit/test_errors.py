@@ -20,6 +20,17 @@ def test_the_middle_of_a_long_message_is_left_out(kind):
     assert str(pickle.loads(pickle.dumps(kind("short")))) == "short"
 
 
+def test_a_message_begins_once_with_a_name():
+    error = errors.FileFormatError("cannot be read")
+    for _ in range(2):
+        error.begin_with("net.onnx")
+    assert str(error) == "net.onnx: cannot be read"
+    error = errors.UnsupportedOperatorError("x" * 3_000_000, [("LSTM", "node")])
+    error.begin_with("net.onnx")
+    assert str(error).startswith("net.onnx: x") and len(str(error)) <= errors.LONGEST_MESSAGE
+    assert error.operators == [("LSTM", "node")]
+
+
 def test_errors_of_the_system_keep_what_they_say():
     error = errors.StoreError("the store cannot be opened")
     assert isinstance(error, OSError) and error.errno is None and str(error) == "the store cannot be opened"

@@ -29,6 +29,9 @@ def test_what_is_not_printable_is_shown_by_its_escape(name, shown):
 def test_a_file_that_was_probably_meant(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     assert meant_file(tmp_path / "modl.onnx") == "; did you mean 'model.onnx'?"
+    (tmp_path / "model.txt").write_bytes(b"")
+    assert meant_file(tmp_path / "modl.onnx") == meant_file(tmp_path / "model.onx") == "; did you mean 'model.onnx'?"
+    assert meant_file(tmp_path / "nope.onnx") == ""  # the ending alone is no likeness
     assert meant_file(tmp_path / "zzz") == "" and meant_file("") == ""
     assert meant_file(tmp_path / "gone" / "model.onnx") == f"; there is no folder {str(tmp_path / 'gone')!r}"
 

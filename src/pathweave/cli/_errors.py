@@ -80,7 +80,8 @@ def _attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
         if _json:
             from ._output import print_json
             print_json({"error": {"type": type(e).__name__, "message": message, "exit_code": code}})
-        say(f"pathweave: {message}")
+        if message:
+            say(f"pathweave: {message}")
         return code
 
 
@@ -108,7 +109,7 @@ def _told(e: BaseException) -> tuple[int, str]:
     if isinstance(e, BrokenPipeError):  # who reads our output has gone, as `head` does
         import os
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED, "the output is not read any more"
+        return FAILED, ""  # as other tools do, without a word
     return FAILED, f"{getattr(e, 'filename', None) or 'the system'}: {getattr(e, 'strerror', None) or e}"
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Error, NoRankError, OpenSizesError
+from ..net.layouts import LAYOUTS
 from ..words import counted
 from ._errors import BadUse
 
@@ -32,7 +33,7 @@ Shapes = Annotated[list[str] | None, typer.Option(
 Layouts = Annotated[list[str] | None, typer.Option(
     "--layout", metavar="NAME=LAYOUT", show_default=False,
     help="Layout of a call's arrays of an input or output, such as x=nhwc; may be repeated. NAME= may be left out for a single "
-         "input.")]
+         f"input. LAYOUT is one of {', '.join(LAYOUTS)}.")]
 States = Annotated[list[str] | None, typer.Option(
     "--state", metavar="INPUT=OUTPUT", show_default=False,
     help="Let an input get, in every call of a session, the value that an output had in the call before, zeros at first; may "
@@ -55,9 +56,11 @@ OriginalOnnx = Annotated[str | None, typer.Option(
     help="The ONNX file that MODEL was made from, for engines that read ONNX (not needed when MODEL is one).")]
 
 
-#: Options of importers: the option of a command, and why a .pw file does not take it.
+#: Inputs whose shapes an example of --shape has at most.
+MOST_SHAPES = 4
 #: What stands between the sizes of `--shape`.
 _SEPARATORS = re.compile("[x×,]", re.IGNORECASE)
+#: Options of importers: the option of a command, and why a .pw file does not take it.
 _OF_ORIGINALS = {
     "narrow_double": ("--narrow-double", "whose element types were chosen when it was imported"),
     "shapes": ("--shape", "and import can change sizes only where it reads the original, such as the ONNX file"),
@@ -203,8 +206,19 @@ def bound_by_options(loaded: Any, shape: list[str] | None, batch: int | None = N
         tuned = None if shape or batch or known else _tuned_for(loaded)
         if tuned is not None:
             return tuned
-        options = " ".join(f"--shape {shlex.quote(s)}=16" for s in e.symbols)
-        raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as {options}") from e
+        raise BadUse(f"the size of {', '.join(e.symbols)} is not known ({e.inputs}); give it, such as "
+                     f"{_sizes_missing(e.symbols, loaded.main.inputs, batch or 1)}") from e
+
+
+def _sizes_missing(symbols: list[str], inputs: Any, batch: int) -> str:
+    """Arguments of --shape for symbols: the shapes of the inputs that have them, where these are few, or sizes one by one."""
+    sizes = {d: batch if axis == 0 else 16 for spec in inputs.values() for axis, d in reversed([*enumerate(spec.shape)])}
+    shapes = [f"{n}={'x'.join(str(d if isinstance(d, int) else sizes[d]) for d in spec.shape)}"
+              for n, spec in inputs.items() if any(s in spec.shape for s in symbols)]
+    shapes = shapes if len(shapes) <= MOST_SHAPES else []
+    ways = [" ".join(f"--shape {shlex.quote(text)}" for text in texts)
+            for texts in (shapes, [f"{s}={sizes.get(s, 16)}" for s in symbols]) if texts]
+    return ", or ".join(ways)
 
 
 def _tuned_for(loaded: Any) -> Any:

@@ -124,7 +124,8 @@ def _parts(e: Any) -> list[Any]:
         time_column("spread_ns", "spread", fold=5), Column("count", "samples", right=True, fold=3),
         time_column("extra_ns", "slower by"),
         Column("memory", "memory", lambda b: show_bytes(b) if b else "", True, fold=6)], rows, "candidates", [
-            "times of the layer in the net, at the machine's reference speed; slower by: than the fastest of this layer alone",
+            "times of the layer in the net, at the machine's reference speed, which is the speed of its fastest runs so far "
+            "(docs/prediction.md); slower by: than the fastest of this layer alone",
             "runner-up: the other candidate with the best whole route, conversions included; variant: micro-kernel, /what the "
             "routine varies, +1thread: one thread computes it"])]
     if e.refusals:

@@ -23,11 +23,11 @@ def command(
     json: Json = False,
 ) -> None:
     """List routines. Every layer also has its NumPy meaning (device `python`) as a last resort."""
-    from ..layers import kinds
+    from ..layers import kinds_of_nets
     from ..report.tables import Column, Table
     from ..runtime.devices import routines
     kind = layer_option or layer
-    known = {*kinds(), *(card["layer"] for card in routines())}
+    known = {*kinds_of_nets(), *(card["layer"] for card in routines())}
     if kind is not None and kind not in known:
         option = "--layer " if layer_option else ""
         raise BadUse(f"{option}{cut(kind)!r} is no layer kind{meant(kind, known)}; expected one of {', '.join(sorted(known))}")

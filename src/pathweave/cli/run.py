@@ -53,6 +53,8 @@ def command(
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="How many classes to print per image.")] = 5,
     threads: Threads = None,
     routine: Routine = None,
+    numbers: Annotated[int, typer.Option("--numbers", metavar="N", min=0, help="With --json, print the numbers of outputs that "
+                                         "have at most so many; of all, a summary.")] = 4096,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say what came of packed weights in the file.")] = False,
     narrow_double: NarrowDouble = False,
     max_pixels: MaxPixels = None,
@@ -82,7 +84,7 @@ def command(
             written: dict[str, Any] = {k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()}
             np.savez(f, **written)
     if json:
-        print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v)}
+        print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v, numbers)}
                                                 for k, v in values.items()}} for name, values in results])
         return
     for name, values in results:
@@ -241,8 +243,9 @@ def _zeros(name: str, state: Any, spec: Any, known: Mapping[str, int]) -> str:
 
 # ---- printing -------------------------------------------------------------------------------------------------------
 
-def _contents(array: Any) -> dict[str, Any]:
-    return {"data": array} if array.size <= 4096 else {"summary": _summary(array)}
+def _contents(array: Any, most: int) -> dict[str, Any]:
+    """What --json says of an output: a summary, and its numbers where there are at most so many."""
+    return {"summary": _summary(array), **({"data": array} if array.size <= most else {})}
 
 
 def _summary(array: Any) -> dict[str, Any]:

@@ -33,6 +33,8 @@ from ._options import (
 from ._output import print_json, print_tables, progress
 
 ORDER = 40
+#: A call of more than OUTSIDE times its steps, and UNPREDICTED times its prediction, spends most of its time outside of them.
+OUTSIDE, UNPREDICTED = 2.0, 1.5
 
 
 def command(
@@ -66,7 +68,7 @@ def command(
     slower.
     """
     from ..report.routes import route_json, route_table
-    from ..report.timing import time_steps
+    from ..report.timing import Load, load_average, time_steps
     from ..tuning.api import tune
     check_accuracy(accuracy)
     if no_save and (out or packed):
@@ -77,24 +79,33 @@ def command(
     calibrate_with(loaded, calibrate, max_pixels)
     shapes = bound.shapes
     allowed = restriction(routine)
+    load_before = load_average()
     with progress("tuning") as report:
         tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=budget, shapes=shapes,
                      restrict=allowed, progress=report)
+    load = Load(load_before, load_average())
     if out is not None:
         _save(tuned, out, packed)
     route = tuned.route(shapes)
     plan = tuned.plan(route, shapes, route.threads)
     from ..runtime.inputs import random_inputs
     steps = time_steps(plan.session(), random_inputs(plan.bound))
-    facts = tuned.report
     if json:
-        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": facts,
-                    "notes": tuned.notes})
+        print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": tuned.report,
+                    "load": vars(load), "notes": tuned.notes})
         return
-    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "", _race(facts),
-                 _speed(facts), _seconds(facts["seconds"]),
-                 *(f"finding: {f}" for f in facts["findings"]), *tuned.notes,
+    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "",
+                 *_told(tuned.report, plan, float(steps.sum()), load), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
+
+
+def _told(facts: dict[str, Any], plan: Any, steps_ns: float, load: Any) -> list[Any]:
+    """The race, the machine during it, and the findings."""
+    from ..runtime.native import native
+    outside = outside_of_steps(facts["measured_ns"], steps_ns, facts["predicted_ns"], load, plan.threads,
+                               native().usable_processors())
+    return [_race(facts), _speed(facts), *outside, f"{_seconds(facts['seconds'])}; {load}",
+            *(f"finding: {f}" for f in facts["findings"])]
 
 
 def _save(tuned: Any, out: str, packed: bool) -> None:
@@ -133,10 +144,11 @@ def _race(facts: dict[str, Any]) -> Any:
                   time_column("reference_ns", "at equal speed"), Column("gap", "prediction", show_percent, True),
                   time_column("median_ns", "median"), time_column("minimum_ns", "minimum", fold=1),
                   Column("runs", "runs", right=True, fold=2), Column("state", "")], rows, "the race, interleaved, end to end", [
-                      "predicted, at equal speed: at the machine's reference speed; prediction: + where a route ran faster "
-                      "than predicted, - where it ran slower",
-                      "median, minimum: of whole calls, by the clock; kept: the route of the model now; dropped: too slow "
-                      "for more rounds"])
+                      "predicted, at equal speed: what a call takes when the machine runs at its reference speed, which is the "
+                      "speed of its fastest runs so far (docs/prediction.md)",
+                      "prediction: + where a route ran faster than predicted, - where it ran slower",
+                      "median, minimum: of whole calls, by the clock: as they took at the speed that the machine had",
+                      "kept: the route of the model now; dropped: too slow for more rounds"])
 
 
 def _speed(facts: dict[str, Any]) -> str:
@@ -155,6 +167,20 @@ def _speed(facts: dict[str, Any]) -> str:
         return ran
     return (f"{ran}\npredicted {show_difference(facts['gap'])} than measured at equal speed, "
             f"{show_difference(facts['gap_raw'])} than measured by the clock")
+
+
+def outside_of_steps(whole_ns: float, steps_ns: float, predicted_ns: float | None, load: Any, threads: int,
+                     processors: int) -> list[str]:
+    """A sentence where most of a call's time lies outside of its steps, and the call was not predicted to be so long."""
+    from ..report.tables import show_time
+    if whole_ns < OUTSIDE * steps_ns or whole_ns < UNPREDICTED * (predicted_ns or 0.0):
+        return []
+    why = "what takes it is not known"
+    if load.crowds(threads, processors):
+        why = (f"other processes hold the processors, and its threads wait for them (load average {load.after} on "
+               f"{counted(processors, 'processor')})")
+    return [f"{show_time(whole_ns - steps_ns)} of the {show_time(whole_ns)} of a call lie outside of its steps: {why}; tune "
+            "again when nothing else runs"]
 
 
 def _seconds(seconds: dict[str, float]) -> str:

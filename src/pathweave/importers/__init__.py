@@ -8,23 +8,25 @@ importer by being there; `EXPECTED`, a line of text, says what it reads.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import FileFormatError, InputError
+from ..errors import FileFormatError
 from ..net.net import Model
+from ..options import check_options
 from ..plugins import by_module, collect
 from ..words import meant_file
 from .foreign import Peek, identify
+from .source import name_of, named
 
 #: Bytes that importers get to see to recognise a file.
 HEAD_BYTES = 4096
+#: Options of `pathweave.load` that importers do not see.
+OF_LOAD = ("preprocess", "postprocess", "threads", "layouts", "states")
 
 
 @cache
@@ -36,17 +38,17 @@ def importers() -> dict[str, ModuleType]:
 def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: Any) -> Model:
     """Read a model from a path or from bytes; the content, not the name, chooses the importer.
 
-    `options` go to that importer, or to `files.model.read`. Raises InputError for an option that it does not know,
+    `options` go to that importer, or to `files.model.read`. Raises OptionError for an option that it does not know,
     FileFormatError when the file cannot be read or no importer recognises it, UnsupportedOperatorError with all operators
     that are not covered, ModelError for a malformed model.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = bytes(source)
-        head, path, size, what = source[:HEAD_BYTES], None, len(source), "the given bytes"
+        head, path, size, what = source[:HEAD_BYTES], None, len(source), name_of(source)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         head, size = _read_head(path)
-        what = str(path)
+        what = name_of(path)
     else:
         more = "; give the bytes of it: load(model.SerializeToString())" if hasattr(source, "SerializeToString") else ""
         raise FileFormatError(f"load: expected a path or bytes, got {type(source).__name__}{more}")
@@ -69,21 +71,11 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview, **options: 
                           f"expected a .pw model, or one of: {expected}")
 
 
-def check_options(options: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Raise InputError for the first option that is not among the known ones, with the one that may have been meant."""
-    known = list(known)
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, [*known, "threads", "preprocess", "postprocess"], 1)
-            raise InputError(f"load: {option!r} is no option of {what}; expected "
-                             + (f"{near[0]!r}" if near else f"some of {', '.join(known)}" if known else "none")
-                             + f", got {option}=")
-
-
 def _read(read: Any, source: Any, options: dict[str, Any], what: str) -> Model:
     """What a reader makes of a source, with options that it knows."""
-    check_options(options, list(inspect.signature(read).parameters)[1:], what)
-    return read(source, **options)
+    check_options("load", options, list(inspect.signature(read).parameters)[1:], OF_LOAD, f" of {what}")
+    with named(name_of(source)):
+        return read(source, **options)
 
 
 def is_own(source: str | os.PathLike | bytes) -> bool:

@@ -61,7 +61,7 @@ class Conversion:
     def _add(self, node: Node, key: str, work: Callable[[], None] | None, reads: Iterable[str]) -> None:
         broken = any(v in self.poisoned for v in (*node.given, *reads))
         covered = work is not None or key in self.table
-        reason = UNKNOWN if not covered else None
+        reason = None if covered else self._unknown(key)
         if covered:
             try:
                 self._check_inputs(node)
@@ -78,6 +78,10 @@ class Conversion:
             self.refused.append(Refused(key, node.name, reason))
         if reason is not None or broken:
             self.poisoned.update(v for v in node.outputs if v)
+
+    def _unknown(self, key: str) -> str:
+        """The reason of a node whose operator is covered in no way; it begins with UNKNOWN."""
+        return UNKNOWN
 
     def finish(self, where: str, advice: Mapping[str, Callable[[str, str], bool]] | None = None) -> None:
         """Raise UnsupportedOperatorError with all that was not covered, if anything was; `advice` as in `refusals`."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 #: Lines of operators that a message has at most.
 MOST_LINES = 30
-#: The reason of a node whose operator is covered in no way.
+#: The reason of a node whose operator is covered in no way, or its beginning.
 UNKNOWN = "not supported"
 
 
@@ -28,7 +28,7 @@ def message(where: str, refused: list[Refused], advice: Mapping[str, Callable[[s
     for entry in refused:
         groups.setdefault((entry.operator, _kind(entry.reason)), []).append(entry)
     operators = len({entry.operator for entry in refused})
-    unknown = {entry.reason == UNKNOWN for entry in refused}
+    unknown = {entry.reason.startswith(UNKNOWN) for entry in refused}
     how = "in a way that is not supported" if unknown == {False} else \
         f"that {'is' if operators == 1 else 'are'} not supported" + (", or not in this way" if len(unknown) > 1 else "")
     lines = [f"{where}: {len(refused)} {'node uses' if len(refused) == 1 else 'nodes use'} "

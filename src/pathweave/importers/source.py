@@ -1,18 +1,37 @@
-"""What an importer reads from: a path, whose file is mapped, or bytes."""
+"""What an importer reads from: a path, whose file is mapped, or bytes; and its name, with which all errors of it begin."""
 
 from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import FileFormatError
+from ..errors import Error, FileFormatError
+
+_BYTES = "the given bytes"
+
+
+def name_of(source: str | os.PathLike | bytes | bytearray | memoryview) -> str:
+    """A source as messages name it."""
+    return _BYTES if isinstance(source, (bytes, bytearray, memoryview)) else str(Path(source))
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Let the errors of the block begin with the name of what is read."""
+    try:
+        yield
+    except Error as e:
+        e.begin_with(name)
+        raise
 
 
 def opened(source: str | os.PathLike | bytes) -> tuple[bytes | mmap.mmap, str, Path | None]:
     """(contents, the source as messages name it, its path or None). Raises FileFormatError for what cannot be read."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source), "the given bytes", None
+        return bytes(source), _BYTES, None
     path = Path(source)
     try:
         return _mapped(path), str(path), path

@@ -79,7 +79,7 @@ def enter(builder: Any) -> None:
 
 def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
     """Give the graph's outputs, and what states take, their declared types. `outputs`: name -> declared type, None where there
-    is none; a state's is that of its input. Raises ModelError for a number that is declared an integer, or the other way round."""
+    is none; a state's is that of its input. Raises ModelError where it is another one, other than among floats."""
     types = builder.types
     taken = {s.output: builder.inputs[name].dtype for name, s in builder.states.items()}
     outputs = {**outputs, **{v: outputs.get(v) or dtype for v, dtype in taken.items()}}
@@ -87,7 +87,8 @@ def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
         known = name in builder.constants or name in builder.values
         own = types.of(name, builder.dtype(name))
         if known and declared and own and declared != own and not {declared, own} <= {*FLOATS}:
-            raise ModelError(f"graph output {name!r} is declared {declared}, and the graph makes it {own}; export the model again")
+            raise ModelError(f"graph output {name!r} is declared {declared}, and the graph makes it {own}; export the model "
+                             "again")
         wanted = declared or own
         if known and name not in builder.inputs and wanted in types.computed and \
                 builder.dtype(name) in (None, types.computed[wanted]):

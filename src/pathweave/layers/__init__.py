@@ -232,12 +232,17 @@ def kinds() -> dict[str, LayerKind]:
     return collect(__name__, "layers", lambda module: instances_in(module, LayerKind), "layer kind")
 
 
+def kinds_of_nets() -> list[str]:
+    """The names of the kinds of which a net is made, sorted: those of `kinds` that give a result."""
+    return sorted(name for name, kind in kinds().items() if not kind.refuses)
+
+
 def kind_of(name: str) -> LayerKind:
     """The layer kind of a name. Raises ModelError when there is none."""
     try:
         return kinds()[name]
     except KeyError:
-        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(sorted(kinds()))}"
+        raise ModelError(f"layer kind {name!r} is unknown; expected one of {', '.join(kinds_of_nets())}"
                          f"{left_out('layers')}") from None
 
 

@@ -41,7 +41,7 @@ class Impossible(LayerKind):
         return found
 
     def meaning(self, attrs: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
-        raise ShapeError(f"a branch is taken whose shapes do not fit: {unquote(str(attrs['reason']))}")
+        raise ShapeError(f"a branch was taken that does not fit the shapes: {unquote(str(attrs['reason']))}")
 
     def effort(self, attrs: Mapping[str, Any], inputs: list[Any], outputs: list[TensorSpec]) -> int:
         return _EFFORT

@@ -35,8 +35,8 @@ class OpenShapes:
     other ones, or none, each with the values of the layers that ask for it. A size that no expression says, such as one that
     depends on contents, is a symbol of its own, named after the value and the axis: `y.2`. So is one with more than FEW_NODES
     parts after MOST_EFFORT, or where what is made of it would be too large. A value of which not even the rank is known has no
-    shape. `refusals`: layer -> why it fits no sizes, if what is assumed of them holds. `impossible`: those of them where nothing
-    is assumed, so that no sizes at all fit.
+    shape. `refusals`: layer -> why it fits no sizes, if what is assumed of them holds. `impossible`: those of them where
+    nothing is assumed, so that no sizes at all fit.
     """
 
     def __init__(self, inputs: Mapping[str, TensorSpec]):

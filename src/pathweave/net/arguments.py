@@ -32,9 +32,9 @@ def of_call(where: str, inputs: Any, more: tuple, named: Mapping[str, Any]) -> A
 def by_name(where: str, specs: Mapping[str, TensorSpec], inputs: Any) -> Mapping[str, Any]:
     """Inputs of a call in the order of the net's; one array stands for the input of a net that has one. Raises InputError."""
     if not isinstance(inputs, (dict, Mapping)):  # dict first: to ask the abstract class takes a microsecond
-        if len(specs) == 1:
+        if len(specs) == 1 and inputs is not None:
             return {name: inputs for name in specs}
-        problem = f"expected a dict, got {'nothing' if inputs is None else type(inputs).__name__}"
+        problem = "no input was given" if inputs is None else f"expected a dict, got {type(inputs).__name__}"
     elif inputs.keys() == specs.keys():
         return {name: inputs[name] for name in specs}
     else:

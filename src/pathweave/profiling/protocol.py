@@ -21,6 +21,7 @@ from ..errors import InterruptedTuning, StoreError
 from ..net.format import FORMS
 from ..net.problem import adapt_problem
 from ..net.size import check_seconds
+from ..options import options_checked
 from ..progress import Progress, progress_bar
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
@@ -72,6 +73,7 @@ def opened(store: AnyStore) -> Iterator[Store]:
         mine.close()
 
 
+@options_checked
 def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32",
             shapes: Shapes = None, restrict: AnyRestrict = None, store: AnyStore = None,
             progress: bool | Progress = True, verify: bool = False, timer: RunTimer = MACHINE) -> Profile:
@@ -92,7 +94,7 @@ def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None
     threads = loaded.threads if threads is None else check_threads(threads)
     check_seconds(budget_s, "budget_s")
     bound = loaded.bind(shapes)
-    warn_uncalibrated(bound, accuracy, 2)
+    warn_uncalibrated(bound, accuracy, 3)
     with opened(store) as kept, progress_bar(progress, "profiling") as tell:
         return profile_bound(bound, threads=threads, budget_s=budget_s, accuracy=accuracy,
                              restrict=restriction(restrict), store=kept, progress=tell, verify=verify, timer=timer)

@@ -21,7 +21,7 @@ from ..words import counted
 from .agreement import Agreement, compare, same_class, worst
 from .peers import Declined, Peer, Task, peers, prepared
 from .tables import Column, Table, show_error, show_percent, show_time, time_column
-from .timing import Times, load_average, settle
+from .timing import Load, Times, load_average, settle
 
 SEED = 20260
 
@@ -181,4 +181,4 @@ def table(result: Mapping[str, Any]) -> Table:
         "spread: interquartile range over median",
         f"{host['cpu']}, {counted(host['usable_processors'], 'processor')}, tiers {' '.join(host['tiers'])}"
         + (f" (cap {host['cap']})" if host["cap"] else "")
-        + f"; load average {host['load_before']} before, {host['load_after']} after", *beside])
+        + f"; {Load(host['load_before'], host['load_after'])}", *beside])

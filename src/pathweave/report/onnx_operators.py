@@ -248,7 +248,8 @@ def markdown(found: list[Operator]) -> str:
               f"{', '.join(o.types)} | {layers_text(o)}{' (several)' if o.expanded else ''} |" for o in found]
     wanting = [o for o in found if o.reasons]
     if wanting:
-        lines += ["", "## Cases that do not pass", "", "`tests/importers/onnx_excluded.txt` says of each why.", "", "| operator | cases | reason |", "|---|---|---|"]
+        lines += ["", "## Cases that do not pass", "", "`tests/importers/onnx_excluded.txt` says of each why.", "",
+                  "| operator | cases | reason |", "|---|---|---|"]
         lines += [f"| {o.key} | {n} | {_cell(reason)} |" for o in wanting for reason, n in o.reasons.items()]
     return "\n".join(lines) + "\n"
 

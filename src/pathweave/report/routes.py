@@ -121,7 +121,7 @@ def _notes(route: Route | None, rows: list[dict[str, Any]], measured: float | No
         if measured is not None:
             line += f", {show_time(measured)} in the steps, timed one by one"
         if route is not None and route.predicted_ns:
-            line += f"; by the clock {show_difference(end_to_end / route.predicted_ns - 1)} than predicted"
+            line += f"; predicted {show_difference(route.predicted_ns / end_to_end - 1)} than measured by the clock"
         notes.append(line)
     if route is not None and isinstance(route.notes.get("overlap"), dict):
         notes.append(sentence(route.notes["overlap"], show_time))

@@ -91,6 +91,25 @@ def settle(longest: float = 0.4, window: float = 0.002, timer: Timer = SYSTEM) -
     return timer.now() - begin
 
 
+@dataclass(frozen=True)
+class Load:
+    """The load average before something and after it; None where the system does not tell."""
+
+    before: float | None
+    after: float | None
+
+    def __str__(self) -> str:
+        if self.before is None or self.after is None:
+            return "load average not known"
+        return f"load average {self.before} before, {self.after} after"
+
+    def crowds(self, threads: int, processors: int) -> bool:
+        """True when processes other than one with so many threads want more processors than it leaves."""
+        if self.before is None or self.after is None:
+            return False
+        return max(self.before, self.after - threads) + threads > processors + 0.5
+
+
 def load_average() -> float | None:
     """Processes that want to run, mean of the last minute; None where the system does not tell."""
     try:

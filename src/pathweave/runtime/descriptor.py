@@ -16,7 +16,7 @@ Source: Hilaga et al. 2021, arXiv 2110.06037, and the manual of SoftNeuro's `--r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,9 +119,9 @@ def _field(candidate: Candidate, index: int) -> str:
     return fields[index] if index < len(fields) else ""
 
 
-def _layer_kinds() -> Mapping[str, Any]:
-    from ..layers import kinds
-    return kinds()
+def _layer_kinds() -> list[str]:
+    from ..layers import kinds_of_nets
+    return kinds_of_nets()
 
 
 def _bad(text: str, got: str) -> RestrictionError:

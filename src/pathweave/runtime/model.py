@@ -20,6 +20,7 @@ from ..net.border import checked_layouts, in_layout
 from ..net.net import NET_ORDER, Model, TensorSpec
 from ..net.route import Route
 from ..net.state import State, changed_states, check_layouts, checked_states
+from ..options import check_options, options_checked
 from ..words import counted
 from . import defaults
 from .arguments import AnyModel, AnyRestrict, Image, Inputs, Path, Pipeline, Shapes
@@ -425,8 +426,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     Raises FileFormatError, UnsupportedOperatorError, ModelError, InputError; ShapeError for `shapes` that do not fit the model.
     """
     if isinstance(path, Model):
-        from ..importers import check_options
-        check_options(options, (), f"a {type(path).__name__}, which was read already")
+        from ..importers import OF_LOAD
+        check_options("load", options, (), OF_LOAD, f" of a {type(path).__name__}, which was read already")
         read = path if isinstance(path, LoadedModel) else LoadedModel(path, threads)
         read = read if layouts is None else read.with_layouts(layouts)
         return read if states is None else read.with_states(states)
@@ -439,7 +440,8 @@ def load(path: AnyModel, preprocess: Pipeline = None, postprocess: Pipeline = No
     if pipeline:
         from ..files.pipeline import attach
         model = attach(model, pipeline, folder)
-    nets = {n: optimise(net) for n, net in model.nets.items()}
+    with importers.named(importers.name_of(path)):
+        nets = {n: optimise(net) for n, net in model.nets.items()}
     chosen: Any = {**model.layouts, **(layouts or {})} if layouts is None or isinstance(layouts, Mapping) else layouts
     changed = model.states if states is None else changed_states(model.states, nets["main"].inputs, states)
     loaded = LoadedModel(Model(nets, model.meta, model.routes, model.quantisation, model.packed, chosen, changed), threads)
@@ -477,6 +479,7 @@ def _pipeline(preprocess: Any, postprocess: Any) -> tuple[dict[str, Any], str]:
     return pipeline, folder
 
 
+@options_checked
 def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, threads: int | None = None,
          most: Mapping[str, int] | None = None) -> Plan:
     """A plan of a model's main net: everything prepared for one set of shapes.
@@ -489,6 +492,7 @@ def plan(model: AnyModel, route: Route | None = None, *, shapes: Shapes = None, 
     return load(model).plan(route, shapes, threads, most=most)
 
 
+@options_checked
 def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, shapes: Shapes = None, accuracy: str = "f32",
                   restrict: AnyRestrict = None) -> Route:
     """The route that a model's main net takes where nothing was measured.

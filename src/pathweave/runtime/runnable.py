@@ -15,6 +15,8 @@ from ..locks import lock
 from ..meaning.opened import OpenNet
 from ..net.arguments import as_array, by_name, of_call
 from ..net.border import logical_shapes
+from ..net.floats import taken
+from ..net.format import numpy_dtype
 from ..net.net import Net, TensorSpec
 from ..net.route import Route
 from ..net.scales import Scale
@@ -71,6 +73,7 @@ class Runnable:
     def __init__(self, net: Net, routes: dict[str, Route] | None = None, threads: int | None = None,
                  kept: int = KEPT_PLANS, scales: Mapping[str, Scale] | None = None, layouts: Mapping[str, str] | None = None):
         self.net = net
+        self._dtypes = {n: np.dtype(numpy_dtype(spec.dtype)) for n, spec in net.inputs.items()}
         self.routes = {} if routes is None else routes
         self.scales = scales or {}
         self.layouts = layouts or {}
@@ -207,6 +210,9 @@ class Runnable:
     def run(self, inputs: Inputs = None, out: Inputs = None, rooms: Rooms | None = None) -> dict[str, np.ndarray]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order. `rooms`: as of `Session.run`."""
         arrays = {n: as_array(n, a, self.net.inputs[n]) for n, a in by_name("call", self.net.inputs, inputs).items()}
+        for n, dtype in self._dtypes.items():  # here, since the plan may have been made for other shapes than are declared
+            if arrays[n].dtype != dtype:
+                arrays[n] = taken(f"input {n!r}", self.net.inputs[n], arrays[n])
         threads = self.threads
         shapes = {n: a.shape for n, a in arrays.items()}
         declared = logical_shapes(self.net.inputs, self.layouts, shapes) if self.layouts else shapes

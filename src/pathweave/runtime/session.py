@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from ..errors import (
     SizeError,
     UnfitSizesError,
 )
+from ..layers import kind_of
 from ..locks import lock
 from ..net.arguments import as_array, by_name, check_on_host, check_unmasked, of_call
 from ..net.border import advice
@@ -33,6 +35,9 @@ from .open_call import OpenCall
 from .open_call import Shapes as CallShapes
 from .plan import Plan
 from .rooms import Grown, Rooms, part
+
+#: The note of the native core on an error of a layer's NumPy meaning; the group is the name of the step.
+_RAISED_IN = re.compile(r"raised in step \d+ \('(.*)'\) of a plan", re.DOTALL)
 
 
 class Session:
@@ -120,8 +125,9 @@ class Session:
                                   "the inputs that they come from, or call the model, which looks for a plan that does",
                                   str(e)) from e
         except Error as e:  # of the NumPy meaning of a layer, which does not know whose it is
-            where = next((note for note in getattr(e, "__notes__", ()) if note.startswith("raised in step")), "")
-            e.args = (f"session: {where.removeprefix('raised in ')}{': ' if where else ''}{e}", *e.args[1:])
+            notes = (_RAISED_IN.match(note) for note in getattr(e, "__notes__", ()))
+            label = next((found[1] for found in notes if found), None)
+            e.args = (f"session: {'' if label is None else self._named(label) + ': '}{e}", *e.args[1:])
             raise
         except MemoryError as e:
             if VARIABLE in str(e):
@@ -133,6 +139,11 @@ class Session:
         except IndexError as e:
             raise InputError(f"session: {e}; expected indices from -n to n - 1 on an axis of n elements: correct the input "
                              "that they come from") from e
+
+    def _named(self, label: str) -> str:
+        """A step as messages name it: its layer, or the branch that stands for one that does not fit."""
+        place = self.plan.bound.flat.place.get(label)
+        return f"branch {place.block!r}" if place and kind_of(place.layer.kind).refuses else f"layer {label!r}"
 
     def _with_late(self, results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of the last run, those among them whose sizes were not known before."""

@@ -191,7 +191,7 @@ class _Sharing:
         for value in self.bound.net.outputs:
             lost = self._lost(value, scales[value]) if value in scales else None
             if lost is not None:
-                named.append(f"output {value!r}, whose channel {lost[2]} of axis {lost[1]} would keep nothing of its numbers "
+                named.append(f"output {value!r}, whose channel {lost[2]} of axis {lost[1]} would be lost in 8 bits "
                              f"(range {_range(self.ranges, value)}, RMS of the channel "
                              f"{dict(self.ranges.channels(value))[lost[1]][lost[2]]:.2g})")
                 for other in self.members[self.sets.root(value)]:

@@ -12,6 +12,7 @@ from ..errors import InterruptedTuning, ProfileError
 from ..net.net import Model
 from ..net.route import Route
 from ..net.size import check_seconds
+from ..options import options_checked
 from ..profiling.profile import Profile
 from ..profiling.store import AnyStore
 from ..profiling.timed import MACHINE, RunTimer
@@ -51,6 +52,7 @@ def profiled_threads(bound: BoundNet, profile: Profile) -> int:
     return max(found)
 
 
+@options_checked
 def solve(model: AnyModel, profile: Profile, *, accuracy: str = "f32", threads: int | None = None, shapes: Shapes = None,
           restrict: AnyRestrict = None, time_limit_s: float = 10) -> Route:
     """The fastest route of a model's main net under measured costs, with a certificate.
@@ -71,6 +73,7 @@ def solve(model: AnyModel, profile: Profile, *, accuracy: str = "f32", threads: 
     return solved_routes(costs, time_limit_s)[0]
 
 
+@options_checked
 def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, budget_s: float = 30, shapes: Shapes = None,
          restrict: AnyRestrict = None, progress: bool | Progress = True, store: AnyStore = None,
          profile: Profile | None = None, timer: RunTimer = MACHINE) -> TunedModel:
@@ -103,7 +106,7 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
             raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
         if profile is not None:
             profile.check_host(this_host())
-        warn_uncalibrated(bound, accuracy, 2)
+        warn_uncalibrated(bound, accuracy, 3)
         with opened(store) as kept, progress_bar(progress) as tell:
             if profile is not None:
                 kept.add(profile.runs, {profile.host: profile.facts})

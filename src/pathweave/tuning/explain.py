@@ -212,7 +212,7 @@ def _mark(e: Explanation, route: Route, solved: bool) -> None:
     else:
         e.chosen.chosen = True
     if not solved:
-        e.notes.append("the route is not the one that the profile makes the fastest now")
+        e.notes.append("the route is not the one that the profile makes the fastest now; tune again to use newer measurements")
 
 
 def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> None:

@@ -166,16 +166,18 @@ class Tuner:
         self.yardstick = self._yardstick_of(costs, profile)
         routes = self._timed("solve", lambda: self._routes(costs))
         winner = self._timed("race", lambda: self._race(routes))
-        first_gap = gap(winner.route.predicted_ns, winner.reference_ns)
         wrong = self._mispredicted(winner, routes)
+        known: Costs | None = None
         if wrong and not self._late():
             self._timed("measure again", lambda: self._measure_again(wrong, profile))
-            best = self._timed("solve", lambda: solved_routes(self._costs(profile), self.time_limit_s))[0]
+            known = newer = self._costs(profile)
+            best = self._timed("solve", lambda: solved_routes(newer, self.time_limit_s))[0]
             if identity(best) not in self.racers and not self._late() and self.seconds["race"] < self._race_s() + AGAIN_SLACK_S:
                 again = {identity(best): (["solved again"], best)}
                 winner = self._timed("race", lambda: self._race(again, winner))
-        route = self._final(winner, self._costs(profile), first_gap)
-        return route, self._report(route, profile, first_gap)
+                costs = newer if winner.route is best else costs
+        route = self._final(winner, costs, known)
+        return route, self._report(route, profile)
 
     def _mispredicted(self, winner: racing.Racer, routes: Routes) -> list[racing.Racer]:
         """The winner and the solver's favourite, where their predictions are off."""
@@ -321,16 +323,19 @@ class Tuner:
 
     # ---- the result -------------------------------------------------------------------------------------------------
 
-    def _final(self, winner: racing.Racer, costs: Costs, first_gap: float | None) -> Route:
-        # The winner under what is known now: samples that were taken in the race's own routes change bound and margins.
+    def _final(self, winner: racing.Racer, costs: Costs, known: Costs | None) -> Route:
+        """The winner with the prediction, the bound and the margins of `costs`, those of before it raced. `known`: the costs
+        after measuring again, under which `notes` say how far it is off."""
         best = solve(costs.instance, time_limit_s=self.time_limit_s)
         route = predict(costs, winner.route, best) or winner.route
+        later = predict(known, winner.route) if known else None
         overlap = overlap_of(winner.plan, winner.session, self.inputs)
         beside = {"overlap": overlap.to_json()} if overlap else {}
         notes = {**route.notes, **beside, "race": self.races[-1].table, "races": len(self.races), "won_as": winner.names,
                  "measured_at_reference_ns": winner.reference_ns, "speed": self.speed,
                  "gap": gap(route.predicted_ns, winner.reference_ns),
-                 "gap_raw": gap(route.predicted_ns, winner.median), "gap_before_measuring_again": first_gap}
+                 "gap_raw": gap(route.predicted_ns, winner.median),
+                 "gap_after_measuring_again": gap(later.predicted_ns, winner.reference_ns) if later else None}
         return dataclasses.replace(route, measured_ns=winner.median, notes=notes, host=costs.host)
 
     def _findings(self, route: Route, profile: Profile) -> list[str]:
@@ -339,13 +344,14 @@ class Tuner:
                 *findings.of_machine(self.speed, self.yardstick is not None),
                 *([findings.NOT_CALIBRATED] if uncalibrated else []), *findings.of_profile(profile)]
 
-    def _report(self, route: Route, profile: Profile, first_gap: float | None) -> dict[str, Any]:
+    def _report(self, route: Route, profile: Profile) -> dict[str, Any]:
         speeds = {"reference_ns": self.yardstick.reference if self.yardstick else None, "race": self.speed,
                   "profile": profile.notes.get("speed")}
         tables = [race.table for race in self.races]
         return {"predicted_ns": route.predicted_ns, "measured_ns": route.measured_ns,
                 "measured_at_reference_ns": route.notes["measured_at_reference_ns"], "gap": route.notes["gap"],
-                "gap_raw": route.notes["gap_raw"], "speed": speeds, "gap_before_measuring_again": first_gap,
+                "gap_raw": route.notes["gap_raw"], "speed": speeds,
+                "gap_after_measuring_again": route.notes["gap_after_measuring_again"],
                 "certificate": route.certificate, "solver": route.solver, "host": route.host,
                 "race": tables[-1], "races": tables, "not raced": self.left_out,
                 "findings": self._findings(route, profile), "profile": profile.notes,

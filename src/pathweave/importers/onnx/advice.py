@@ -10,6 +10,8 @@ _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Ma
 _SEQUENCES = ("Sequence", "SplitToSequence", "ConcatFromSequence", "Optional")
 _STRINGS = ("String", "TfIdf", "RegexFullMatch", "LabelEncoder")
 
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+
 
 def _bare(operator: str) -> str:
     return operator.rpartition(":")[2]
@@ -21,7 +23,7 @@ def _custom(operator: str) -> bool:
 
 def _of_family(operator: str) -> bool:
     """True for an operator without a domain that has advice of its own."""
-    return operator in _QUANTISED or "QLinear" in operator or operator.startswith(_SEQUENCES + _STRINGS)
+    return operator in (*_QUANTISED, *_RANDOM) or "QLinear" in operator or operator.startswith(_SEQUENCES + _STRINGS)
 
 
 ADVICE: dict[str, Callable[[str, str], bool]] = {
@@ -33,6 +35,8 @@ ADVICE: dict[str, Callable[[str, str], bool]] = {
         lambda op, reason: ":" not in op and reason == UNKNOWN and not _of_family(op),
     "Sequences and optionals: use tensors in their place, or take these nodes out of the model.":
         lambda op, _: _bare(op).startswith(_SEQUENCES),
+    "Random numbers are out of scope: make them outside of the model, which takes them as an input.":
+        lambda op, _: op in _RANDOM,
     "Strings: tokenise, or look labels up, outside of the model.":
         lambda op, reason: _bare(op).startswith(_STRINGS) or "(string)" in reason,
     "ai.onnx.ml: classical machine learning (trees, linear models) runs elsewhere; load the network alone.":

@@ -56,6 +56,8 @@ class External:
                 if self.mapped and nbytes >= MAPPED_BYTES and offset % stored.itemsize == 0:
                     return np.frombuffer(self._map(file), stored, count, offset)
                 array = np.fromfile(file, stored, count=count, offset=offset)
+        except FileFormatError:
+            raise
         except (OSError, ValueError) as e:
             raise FileFormatError(f"{where}: external data: {location} cannot be read: {getattr(e, 'strerror', 0) or e}") from e
         if array.nbytes != nbytes:
@@ -80,9 +82,11 @@ class External:
                                   f"folder, relative to it and without '..'")
         try:
             found = self._allowed(folder, folder / location)
+        except FileNotFoundError as e:
+            raise FileFormatError(f"{where}: its data file {folder / location} does not exist; put it beside the model") from e
         except (OSError, RuntimeError, ValueError) as e:
-            raise FileFormatError(f"{where}: external data file {folder / location} cannot be read: {e}; it must lie "
-                                  f"beside the model") from e
+            raise FileFormatError(f"{where}: its data file {folder / location} cannot be read: "
+                                  f"{getattr(e, 'strerror', 0) or e}; it must lie beside the model") from e
         if found is None:
             raise FileFormatError(
                 f"{where}: external data location {location!r} leads to {(folder / location).resolve()}, which is not "

@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ...errors import ModelError
-from ...words import counted
+from ...words import counted, meant
 from .. import conversion as common
 from ..refusals import UNKNOWN
 from .advice import ADVICE
@@ -36,6 +36,13 @@ class Conversion(common.Conversion):
         inner = Conversion(builder, self.table, self.opsets, names)
         inner.refused = self.refused
         return inner
+
+    def _unknown(self, key: str) -> str:
+        import onnx
+        if ":" in key or onnx.defs.has(key):
+            return UNKNOWN
+        names = {s.name for s in onnx.defs.get_all_schemas() if not s.domain}
+        return f"{UNKNOWN}: ONNX has no operator {key}{meant(key, names)}"
 
     def at(self, opsets: Mapping[str, int]) -> "Conversion":
         """The same state for nodes of other opsets; domains that are not among them keep theirs."""
