@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pathweave import load
+from pathweave.cli import _calibration
 from pathweave.importers import onnx as importer
 
 pytest.importorskip("onnxruntime", reason="onnxruntime, which imports are checked with, is not installed")
@@ -131,3 +133,22 @@ def test_bad_use_is_refused(pw, file, tmp_path):
     pw("import", file, "-o", tmp_path / "m.pw")
     refused = pw("import", tmp_path / "m.pw", "--check")
     assert refused.code and "an ONNX model can be checked" in refused.err
+
+
+@pytest.mark.parametrize("number", [np.float32([2, -3, 5]), np.float32(4)], ids=["a number per sample", "one for all"])
+def test_data_for_an_input_that_is_a_single_number(pw, tmp_path, number):
+    """Such an input gets one number of its array per sample; `verify`, `bench` and `--calibrate` read samples likewise."""
+    path = write(tmp_path / "number.onnx", [helper.make_node("Mul", ["x", "k"], ["y"])],
+                 [info("x", ["N", 3]), info("k", [])], [info("y", ["N", 3])])
+    rows = np.random.default_rng(0).standard_normal((3, 3)).astype("f4")
+    np.savez(tmp_path / "samples.npz", x=rows, k=number)
+    read = _calibration.data(load(path), str(tmp_path / "samples.npz"))
+    assert read[0] == 3
+    for i, sample in enumerate(read[1]):
+        assert sample["k"].shape == () and sample["k"] == (number[i] if number.ndim else number)
+        np.testing.assert_array_equal(sample["x"], rows[i:i + 1])
+    data = ("--data", tmp_path / "samples.npz")
+    assert "3 samples" in pw("import", path, "--check", *data).out
+    assert "3 samples" in pw("verify", path, *data).out
+    assert pw("bench", path, "--batch", 2, "--rounds", 1, *data).code == 0
+    pw("import", path, "--calibrate", tmp_path / "samples.npz", "-o", tmp_path / "out.pw")

@@ -75,6 +75,9 @@ def test_show_of_open_sizes_says_what_runs(pw, tmp_path):
     said = pw("show", path).out
     assert "while sizes are open 2 layers run; with the default route 1 of 2 layers" in said
     assert "  det (det): there is no native routine for it" in said
+    alone = helper.make_graph(nodes[1:2], "net", [x], [helper.make_tensor_value_info("d", TensorProto.FLOAT, ["N"])])
+    path.write_bytes(helper.make_model(alone, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    assert "while sizes are open 1 layer runs; with the default route 1 of 1 layer" in pw("show", path).out
 
 
 def test_tune_and_show_give_their_share(pw, model, tmp_path):

@@ -50,12 +50,13 @@ def first_sample(model: Any, path: str, bound: Any, max_pixels: int | None = Non
     count, samples = data(model, path, max_pixels)
     rows = {n: s.shape[0] if s.shape else 1 for n, s in bound.inputs.items()}
     taken: list[dict[str, Any]] = []
-    while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in rows):
+    batched = [n for n, s in bound.inputs.items() if s.shape]  # a single number has no rows
+    while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in batched):
         one = next(samples, None)
         if one is None:
             raise BadUse(f"--data {path}: it has {counted(count, 'sample')}, fewer than the batch {max(rows.values())}")
         taken.append(one)
-    return {n: np.concatenate([t[n] for t in taken])[:rows[n]] for n in rows}
+    return {n: np.concatenate([t[n] for t in taken])[:rows[n]] if n in batched else taken[0][n] for n in rows}
 
 
 def _samples(model: Any, path: str, option: str) -> Any:
@@ -84,14 +85,16 @@ def _images(model: Any, folder: Path, option: str) -> list[str]:
 
 
 class _Rows:
-    """Samples along the first dimension of arrays, as many rows at a time as the model's inputs have."""
+    """Samples along the first dimension of arrays, as many rows at a time as the model's inputs have. An input that is a
+    single number gets one number of its array per sample, or the same one always where the array is a single number."""
 
     def __init__(self, model: Any, path: str, option: str):
         self.arrays = _matched(model, path, option)
         self.rows = {n: s.shape[0] if s.shape and isinstance(s.shape[0], int) else 1
                      for n, s in model.main.inputs.items()}
-        counts = {n: a.shape[0] // self.rows[n] for n, a in self.arrays.items()}
-        self.count = min(counts.values())
+        self.numbers = {n for n, s in model.main.inputs.items() if not s.shape}
+        counts = {n: a.shape[0] // self.rows[n] for n, a in self.arrays.items() if a.ndim}
+        self.count = min(counts.values(), default=1)
         if len(set(counts.values())) > 1:
             raise BadUse(f"{option} {path}: expected as many samples of every input, got "
                          f"{', '.join(f'{c} of {n}' for n, c in counts.items())}")
@@ -101,7 +104,12 @@ class _Rows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for i in range(self.count):
-            yield {n: a[i * self.rows[n]:(i + 1) * self.rows[n]] for n, a in self.arrays.items()}
+            yield {n: self._taken(n, a, i) for n, a in self.arrays.items()}
+
+    def _taken(self, name: str, array: Any, i: int) -> Any:
+        if name in self.numbers:
+            return array[i, ...] if array.ndim else array
+        return array[i * self.rows[name]:(i + 1) * self.rows[name]]
 
 
 def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
@@ -116,20 +124,20 @@ def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
         raise BadUse(f"{option} {e}") from e
     inputs = model.main.inputs
     if set(inputs) <= set(found):
-        return {n: _several(f"{option} {path}", n, found[n]) for n in inputs}
+        return {n: _several(f"{option} {path}", n, found[n], s) for n, s in inputs.items()}
     if len(inputs) == 1:
         ((name, spec),) = inputs.items()
         types = (numpy_dtype(spec.dtype), *(("float32",) if spec.dtype in HALVES else ()))
         rank = of_caller(spec, model.layouts.get(name)).rank
         fitting = [a for a in found.values() if a.ndim == rank and a.dtype in types]
         if len(fitting) == 1:
-            return {name: _several(f"{option} {path}", name, fitting[0])}
+            return {name: _several(f"{option} {path}", name, fitting[0], spec)}
     listed = ", ".join(f"{n or 'one without a name'} {a.dtype}{list(a.shape)}" for n, a in found.items())
     raise BadUse(f"{option} {path}: expected arrays of samples named {', '.join(f'{n} ({s})' for n, s in inputs.items())}"
                  f", got {listed or 'none'}")
 
 
-def _several(where: str, name: str, array: Any) -> Any:
-    if not array.ndim:
+def _several(where: str, name: str, array: Any, spec: Any) -> Any:
+    if not array.ndim and spec.shape:
         raise BadUse(f"{where}: array {name!r} is a single number; expected samples along its first dimension")
     return array

@@ -206,7 +206,7 @@ def _not_tuned(where: str, route: Any, bound: Any) -> list[str]:
         regions = [bound.regions[name] for name in route.regions]
         of = Counter(region.layer.kind for region in regions)
         lines.append("computed as one layer: " + ", ".join(
-            f"{kind} {n} times (of {counted(sum(len(r.layers) for r in regions if r.layer.kind == kind), 'layer')})"
+            f"{kind} {counted(n, 'time')} (of {counted(sum(len(r.layers) for r in regions if r.layer.kind == kind), 'layer')})"
             for kind, n in of.items()))
     return [printable("\n".join(lines), "\n")]
 
@@ -223,7 +223,7 @@ def _open_route(loaded: Any, sizes: Any) -> list[str]:
         route = net.route_of(bound)
     except Error as e:
         return [f"each set of sizes gets a plan of its own: {e}"]
-    return _not_tuned(f"while sizes are open {counted(len(bound.flat.layers), 'layer')} run; ", route, bound)
+    return _not_tuned(f"while sizes are open {counted(len(bound.flat.layers), 'layer runs', 'layers run')}; ", route, bound)
 
 
 def _must_fit(conditions: list[str]) -> str:
