@@ -272,7 +272,7 @@ class CompressKernel : public AnyKernel {
         const int64_t o = piece / kParts, part = piece % kParts;
         int64_t k = count * part / kParts;
         const int64_t end = count * (part + 1) / kParts;
-        if (row <= 8 && (row & (row - 1)) == 0) {
+        if (row > 0 && row <= 8 && (row & (row - 1)) == 0) {
           with_bytes(static_cast<size_t>(row), [&](auto unit) {
             const auto* source = x.as<decltype(unit)>() + o * length;
             auto* target = reinterpret_cast<decltype(unit)*>(y) + o * count;

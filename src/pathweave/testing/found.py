@@ -62,5 +62,9 @@ def _empty(case: Case, arrays: list[np.ndarray | None], wanted: list[np.ndarray]
                            case.epilogue, threads)
     kernel = native().prepare(problem.text, routine, variant, [(None, 0) for _ in case.inputs], [])
     places = [np.empty(s.sizes, numpy_dtype(s.dtype)) for s in outputs]
-    kernel.run([a for a in arrays if a is not None], places, Guarded((0,), np.uint8, True, align=64).array, threads)
+    given = [Guarded(a.shape, a.dtype, True) for a in arrays if a is not None]
+    for own, a in zip(given, (a for a in arrays if a is not None)):
+        own.array[...] = a
+    workspace = Guarded((kernel.workspace_bytes,), np.uint8, True, align=64)
+    kernel.run([own.array for own in given], places, workspace.array, threads)
     return (0.0, "") if all(w.size == 0 for w in wanted) else (float("inf"), "found something in nothing")

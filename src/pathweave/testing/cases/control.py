@@ -52,4 +52,5 @@ CASES = [
         ("f32", (3, 4)), ("i64", (7,)), ("bool", (2, 3, 5)), ("i32", (1, 16, 5, 5)), ("f32", (0, 3)), ("f32", ()))),
     *(case("compress", (3, 4), TensorSpec("bool", (3,)), axis=(a,)) for a in (0, -1)),
     case("compress", (2, 3, 5), TensorSpec("bool", (20,))),
+    *(case("compress", x, TensorSpec("bool", (2,)), axis=(a,)) for x, a in (((2, 0, 3), 0), ((0, 2), 1), ((4, 2, 0), 1))),
 ]
