@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError
 from ..net.floats import HALVES
 from ..words import counted
 
@@ -25,12 +24,13 @@ class ElementTypes:
     """Types of the values of a graph, by name.
 
     `computed`: type in the file -> the one that the net computes in, for those where they differ. `inner`: graph input
-    -> the value that the nodes read in its place.
+    -> the value that the nodes read in its place. `misdeclared`: notes on outputs whose type is not the declared one.
     """
 
     def __init__(self, narrow_double: bool = False):
         self.computed = {**dict.fromkeys(HALVES, "f32"), **({"f64": "f32"} if narrow_double else {})}
         self.inner: dict[str, str] = {}
+        self.misdeclared: list[str] = []
         self._known: dict[str, str] = {}
 
     def net_type(self, dtype: str) -> str:
@@ -79,7 +79,7 @@ def enter(builder: Any) -> None:
 
 def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
     """Give the graph's outputs, and what states take, their declared types. `outputs`: name -> declared type, None where there
-    is none; a state's is that of its input. Raises ModelError where it is another one, other than among floats."""
+    is none; a state's is that of its input. One that the graph does not make is noted."""
     types = builder.types
     taken = {s.output: builder.inputs[name].dtype for name, s in builder.states.items()}
     outputs = {**outputs, **{v: outputs.get(v) or dtype for v, dtype in taken.items()}}
@@ -87,8 +87,7 @@ def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
         known = name in builder.constants or name in builder.values
         own = types.of(name, builder.dtype(name))
         if known and declared and own and declared != own and not {declared, own} <= {*FLOATS}:
-            raise ModelError(f"graph output {name!r} is declared {declared}, and the graph makes it {own}; export the model "
-                             "again")
+            types.misdeclared.append(f"output {name!r} is declared {declared}, and the graph makes it {own}, which it has")
         wanted = declared or own
         if known and name not in builder.inputs and wanted in types.computed and \
                 builder.dtype(name) in (None, types.computed[wanted]):
@@ -98,7 +97,7 @@ def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
 
 def notes(builder: Any, narrow_double: bool) -> list[str]:
     """What a user should know of the types of a model, as sentences."""
-    found = []
+    found = list(builder.types.misdeclared)
     halves = [h for h in HALVES if h in builder.converted or h in {s.dtype for s in builder.inputs.values()}]
     if halves:
         names = " and ".join({"f16": "float16", "bf16": "bfloat16"}[h] for h in halves)

@@ -78,7 +78,8 @@ class OpenShapes:
             found = None
             if isinstance(e, ShapeError):
                 self.refusals[layer.name] = e
-                if not self.conditions and not conditions and not isinstance(e, SizeError):
+                assumed = self.conditions or conditions or not isinstance(e.__cause__, ShapeError)  # else of open sizes
+                if not assumed and not isinstance(e, SizeError):
                     self.impossible[layer.name] = e
         if found is None:
             outline = self._outline(layer)

@@ -14,6 +14,7 @@ from ..locks import cached_property
 from ..meaning.opened import OpenNet
 from ..net.border import checked_layouts
 from ..net.conditions import facts
+from ..net.dim import Expr
 from ..net.format import LAYOUTS, Format, fits, physical_shape, plain_format, plain_layout
 from ..net.net import Layer, Net, TensorSpec
 from ..net.per_array import PerArray
@@ -369,8 +370,17 @@ class BoundNet:
         sizes = getattr(kind, "value_inputs", ())
         given = any(i < len(layer.inputs) and layer.inputs[i] for i in sizes)
         if kind.finds_sizes:  # routines find sizes that inputs hold, not those that open attributes come to
-            return bool(sizes) and not given and self.finds_sizes(layer)
+            return bool(sizes) and not given and self.finds_sizes(layer) and self._has_open_attributes(layer)
         return not kind.reads_values and (given or self.finds_sizes(layer))
+
+    def _has_open_attributes(self, layer: Layer) -> bool:
+        """True where an attribute is a size that is open, or may be one."""
+        assert self.opened is not None
+        own = next((one for one in self.opened.net.layers if one.name == layer.name), None)
+        if own is None:
+            return True
+        values = (v if isinstance(v, (tuple, list)) else (v,) for v in own.attrs.values())
+        return any(isinstance(d, Expr) for v in values for d in v)
 
     def candidates(self, index: int, threads: int, *, accuracy: str = "f32", restrict: Restrict | None = None,
                    include_reference: bool = False) -> tuple[list[Candidate], list[Refusal]]:
