@@ -72,10 +72,11 @@ class OnnxFile:
     def _evaluator(self, model: bytes, folder: str) -> Callable[..., Any]:
         import onnx
         from onnx.external_data_helper import load_external_data_for_model
-        from onnx.reference import ReferenceEvaluator
+
+        from ._onnx_evaluator import evaluator
         proto = onnx.load_from_string(model)
         load_external_data_for_model(proto, folder)
-        return ReferenceEvaluator(proto).run
+        return evaluator(proto)
 
     def load(self, outputs: Sequence[str]) -> Any:
         """The model with these values as outputs."""
