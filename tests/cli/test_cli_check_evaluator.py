@@ -59,3 +59,32 @@ def test_an_old_batch_normalisation_in_a_function(pw, tmp_path):
     path = write(tmp_path / "m.onnx", [helper.make_node("Normal", names, ["y"], domain="own")], parameters(), 13, [2, 3, 4, 5],
                  [function])
     assert pw("import", path, *CHECK).code == 0
+
+
+def _lacking(proto):
+    raise RuntimeError("No implementation for operator 'Own' domain '' and version 13")
+
+
+def _broken(proto):
+    def run(outputs, inputs):
+        raise IndexError("axis 2 is out of\nbounds " + "x" * 1000)
+    return run
+
+
+@pytest.mark.parametrize("evaluator, words", [(_lacking, "cannot load the model (RuntimeError: No implementation for operator"),
+                                              (_broken, "cannot run the model on these inputs (IndexError: axis 2 is out of b")])
+def test_what_the_evaluator_cannot_run_is_no_verdict(pw, tmp_path, monkeypatch, evaluator, words):
+    from pathweave.report.sources import _onnx_evaluator
+    monkeypatch.setattr(_onnx_evaluator, "evaluator", evaluator)
+    refused = pw("import", write(tmp_path / "m.onnx", [normal()], parameters(), 13, [2, 3, 4, 5]), *CHECK)
+    assert refused.code == 2 and "DIFFERS" not in refused.out + refused.err and len(refused.err.splitlines()) == 1
+    assert words in refused.err and "nothing was compared" in refused.err and len(refused.err) < 500
+    assert "--against onnxruntime" in refused.err or "pip install onnxruntime" in refused.err
+
+
+def test_a_better_reference_is_named(pw, tmp_path):
+    path = write(tmp_path / "m.onnx", [normal()], parameters(), 15, [2, 3, 4, 5])
+    assert "ONNX Runtime is a better reference" in pw("import", path, *CHECK).out
+    assert "ONNX Runtime is a better reference" in pw("import", path, *CHECK, "--json").json["check"]["advice"]
+    pytest.importorskip("onnxruntime", reason="onnxruntime, which needs no advice, is not installed")
+    assert pw("import", path, "--check", "--json").json["check"]["advice"] is None

@@ -89,7 +89,7 @@ def write_difference(found: Any, model: str, target: str | None) -> str | None:
 def as_json(found: Any, file: str | None) -> dict[str, Any]:
     """The check as one JSON object."""
     result = found.verification
-    return {"ok": found.ok, "against": found.engine, "samples": found.samples, "limit": result.limit, **result.worst.to_json(),
+    return {"ok": found.ok, "against": found.engine, "advice": found.advice or None, "samples": found.samples, "limit": result.limit, **result.worst.to_json(),
             "outputs": [o.to_json() for o in result.outputs],
             "first": None if found.first is None else {**found.first.to_json(), "file": file}}
 

@@ -44,11 +44,13 @@ class First:
 
 @dataclass
 class Check:
-    """What was found: the outputs, judged, and where the first difference is; None where all agree or it was not found."""
+    """What was found: the outputs, judged, and where the first difference is; None where all agree or it was not found.
+    `advice`: a better engine, as a sentence, or empty."""
 
     engine: str
     samples: int
     verification: Verification
+    advice: str = ""
     first: First | None = None
 
     @property
@@ -72,7 +74,7 @@ def check(loaded: Any, source: Source, samples: Iterable[Mapping[str, Any]], cou
         tell(0.5 * i / max(1, count), f"sample {i + 1} of {count}")
         found.append(_verified(loaded, sample, reference, limit))
     total = _together(found)
-    result = Check(source.engine, len(samples), total)
+    result = Check(source.engine, len(samples), total, source.advice)
     bad = next((o for o in total.outputs if not o.ok), None)
     if bad is not None:
         sample = samples[bad.sample]
@@ -178,6 +180,8 @@ def sentences(result: Check, made_up: bool) -> list[str]:
     """Where the first difference is, and the verdict. `made_up`: the inputs were random."""
     from .verification import sentences as of_outputs
     lines = of_outputs(result.verification, made_up)
+    if result.advice:
+        lines.insert(-1, result.advice)
     if result.first is not None:
         first = result.first
         lines.insert(-1, f"the first layer that differs is {first.node.label}: its result {first.value!r} differs by "

@@ -35,11 +35,13 @@ class Node:
 class Source(Protocol):
     """A model file with an engine that runs it independently of pathweave.
 
-    `engine`: its name and version. `nodes`: those of the outermost graph, in an order in which they can run. `precision`: the
-    least precise floating point that the file computes in: `f32`, `f16`, `bf16`, `u8`.
+    `engine`: its name and version. `advice`: a better engine, as a sentence; empty where there is none. `nodes`: those of the
+    outermost graph, in an order in which they can run. `precision`: the least precise floating point that the file computes
+    in: `f32`, `f16`, `bf16`, `u8`.
     """
 
     engine: str
+    advice: str
     nodes: Sequence[Node]
     precision: str
 

@@ -16,6 +16,8 @@ ENGINES = ("onnxruntime", "onnx.reference")
 #: TensorProto.DataType -> precision, of values that the file declares.
 _PRECISIONS = {10: "f16", 16: "bf16"}
 _ORDER = ("u8", "bf16", "f16", "f32")
+#: Characters of an error of the evaluator that are shown; some of them print the whole model.
+_REASON = 200
 
 
 def opened(path: str, engine: str | None, options: Mapping[str, Any]) -> OnnxFile | None:
@@ -41,6 +43,8 @@ class OnnxFile:
         self._proto = onnx.load(path, load_external_data=False)
         self._folder = os.path.dirname(os.path.abspath(path))
         self._engine, self._options = engine, options
+        self.advice = "" if engine == ENGINES[0] else \
+            f"ONNX Runtime is a better reference than the evaluator of the package onnx: {_use_onnxruntime()}"
         self.engine = f"{engine} {importlib.import_module(engine.partition('.')[0]).__version__}"
         self._declared = {v.name: v for v in self._proto.graph.output}
         taken = {n.name for n in self._proto.graph.node}
@@ -60,14 +64,23 @@ class OnnxFile:
         try:
             run = (_onnxruntime if self._engine == ENGINES[0] else self._evaluator)(self._with_outputs(outputs), self._folder)
         except Exception as e:  # whatever another package raises
-            raise InputError(f"check: {self.engine} cannot load the model: {e}") from e
+            raise self._refused("load the model", e) from e
 
         def guarded(inputs: Arrays) -> dict[str, np.ndarray]:
             try:
                 return dict(zip(outputs, run(list(outputs), {n: np.asarray(a, order="C") for n, a in inputs.items()})))
             except Exception as e:  # whatever another package raises
-                raise InputError(f"check: {self.engine} cannot run the model on these inputs: {e}") from e
+                raise self._refused("run the model on these inputs", e) from e
         return guarded
+
+    def _refused(self, what: str, e: Exception) -> InputError:
+        """An engine's own error; that of the evaluator, which lacks operators, says nothing of the model."""
+        if self._engine == ENGINES[0]:
+            return InputError(f"check: {self.engine} cannot {what}: {e}")
+        reason = " ".join(f"{type(e).__name__}: {e}".split())
+        reason = reason if len(reason) <= _REASON else f"{reason[:_REASON]}..."
+        return InputError(f"check: {self.engine}, the evaluator of the package onnx, cannot {what} ({reason}), so that nothing "
+                          f"was compared; check with ONNX Runtime: {_use_onnxruntime()}")
 
     def _evaluator(self, model: bytes, folder: str) -> Callable[..., Any]:
         import onnx
@@ -97,6 +110,11 @@ def _onnxruntime(model: bytes, folder: str) -> Callable[..., Any]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # what the file says
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run
+
+
+def _use_onnxruntime() -> str:
+    """What to do for a check with ONNX Runtime."""
+    return "--against onnxruntime" if importlib.util.find_spec("onnxruntime") else "pip install onnxruntime"
 
 
 def _name(operator: str, index: int, taken: set[str]) -> str:
