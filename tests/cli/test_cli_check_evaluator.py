@@ -72,7 +72,7 @@ def _broken(proto):
 
 
 @pytest.mark.parametrize("evaluator, words", [(_lacking, "cannot load the model (RuntimeError: No implementation for operator"),
-                                              (_broken, "cannot run the model on these inputs (IndexError: axis 2 is out of b")])
+                                              (_broken, "cannot run the model on these inputs (IndexError: axis 2 is out of")])
 def test_what_the_evaluator_cannot_run_is_no_verdict(pw, tmp_path, monkeypatch, evaluator, words):
     from pathweave.report.sources import _onnx_evaluator
     monkeypatch.setattr(_onnx_evaluator, "evaluator", evaluator)

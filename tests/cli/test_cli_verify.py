@@ -198,8 +198,8 @@ def test_flipped_weights_are_found(pw, digits, tmp_path):
 
 def test_packed_weights_that_are_not_written_are_told(pw, digits, heldout, tmp_path):
     """Integers keep what they pack to themselves."""
-    done = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--routine", "qint8", "--budget", 0,
-              "--threads", 1, "-o", tmp_path / "m.pw", "--packed")
+    done = pw("tune", digits, "--calibrate", f"x={heldout}:images", "--accuracy", "quantised", "--routine", "qint8",
+              "--budget", 0, "--threads", 1, "-o", tmp_path / "m.pw", "--packed")
     assert done.code == 0 and "packed weights: 0 written" in done.out and "left out" in done.out and ":u8:" in done.out
     plain = pw("tune", digits, "--budget", 0, "--threads", 1, "-o", tmp_path / "f.pw", "--packed", "--json").json
     (note,) = [n for n in plain["notes"] if n.startswith("packed weights")]
