@@ -99,3 +99,29 @@ def test_what_is_no_sample(pw, voice, two_inputs, tmp_path):
     assert "'state' is a single number" in pw("verify", voice, "--data", tmp_path / "s.npz").err
     np.savez(tmp_path / "s.npz", **arrays(3, rate=np.arange(4)))
     assert "3 of x, 3 of state, 4 of rate" in pw("verify", voice, "--data", tmp_path / "s.npz").err
+
+
+def test_run_takes_numbers_and_fixed_values_beside_random_ones(pw, voice, tmp_path):
+    given = arrays()
+    for name in ("x", "state"):
+        np.save(tmp_path / f"{name}.npy", given[name])
+    files = [f"{n}={tmp_path / n}.npy" for n in ("x", "state")]
+    expected = given["x"].astype("f8") * given["state"].astype("f8").mean() + 16000
+    for words in ([*files, "rate=16000"], ["--random", *files, "rate=16000"]):
+        assert pw("run", voice, *words, "-o", tmp_path / "y.npz").code == 0
+        np.testing.assert_allclose(np.load(tmp_path / "y.npz")["y"], expected, rtol=1e-6)
+    assert pw("run", voice, "--random", "state=0", "rate=5", "-o", tmp_path / "y.npz").code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], np.full((1, 4), 5))
+
+
+@pytest.mark.parametrize("words, expected", [
+    (["--random", "rate=1.5"], "holds, got the float 1.5"), (["--random", "x.npy"], "expected NAME=NUMBER or NAME=FILE.npy"),
+    (["--random", "speed=1"], "the inputs are x, state, rate"), ([], "expected INPUT... or --random")])
+def test_run_refuses_numbers_that_do_not_fit(pw, voice, words, expected):
+    refused = pw("run", voice, *words)
+    assert refused.code == 2 and expected in refused.err
+
+
+def test_a_number_needs_known_sizes(pw, digits):
+    refused = pw("run", digits, "--random", "x=1")
+    assert refused.code == 2 and "give x=FILE.npy" in refused.err
