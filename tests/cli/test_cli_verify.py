@@ -46,6 +46,32 @@ def test_a_number_near_zero_by_accident_is_no_channel_of_its_own():
     assert worst(got, wanted).agreement.rms < 0.05
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_a_channel_of_one_or_two_numbers_is_judged_by_the_whole_output(samples):
+    """Whatever is near zero there; three such numbers are small by nature."""
+    channels = Channels()
+    for seed in range(samples):
+        wanted = np.random.default_rng(seed).standard_normal((1, 1, 128))
+        wanted[0, 0, 40] = 1e-7
+        got = wanted.copy()
+        got[0, 0, 40] += 1e-7
+        channels.add(got, wanted)
+    found = channels.worst("largest")
+    assert found.number == 40
+    if samples < 3:
+        assert found.agreement.largest < 1e-7 and found.over.startswith("the output's largest number, ")
+    else:
+        assert found.agreement.largest > 1e-5 and found.over.startswith("1e-04 of the output's largest number, ")
+
+
+def test_what_a_channel_is_compared_with_is_told():
+    wanted = np.ones((2, 3, 50)) * np.array([500, 500, 1]).reshape(3, 1)
+    got = wanted.copy()
+    got[:, 2] += 0.25
+    assert worst(got, wanted).over == "its RMS, 1" and worst(got, wanted, "largest").over == "its largest number, 1"
+    assert worst(got, wanted).agreement.rms == pytest.approx(0.25)
+
+
 def test_probabilities_are_one_thing():
     wanted = np.array([[0.999, 1e-3 - 1e-9, 1e-9]])
     assert worst(wanted * [1, 1, 3], wanted) is None
