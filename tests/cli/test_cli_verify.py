@@ -120,12 +120,12 @@ def test_scores_that_are_lost_beside_boxes(pw, tmp_path):
     (output,) = bad.json["outputs"]
     assert output["channel"]["axis"] == 1 and output["channel"]["number"] >= 4 and output["channel"]["rms"] > 0.9
     said = pw("verify", wrong, "--data", tmp_path / "data.npz").out
-    assert "DIFFERS" in said and "of axis 1 by itself" in said and "got" in said
+    assert "DIFFERS" in said and " of axis 1 differs by " in said and "got" in said
 
 
 def test_the_place_is_told(pw, digits):
     result = pw("verify", digits, "--samples", 1, "--limit", "1e-12")
-    assert result.code == 1 and "output 'logits' differs most at [0, " in result.out and "expected" in result.out
+    assert result.code == 1 and "output 'logits': differs most at [0, " in result.out and "expected" in result.out
     assert "give real ones with --data" in result.out
     (output,) = pw("verify", digits, "--samples", 1, "--json").json["outputs"]
     assert len(output["at"]["index"]) == 2 and output["at"]["got"] == pytest.approx(output["at"]["expected"], rel=1e-3)
@@ -145,7 +145,11 @@ def test_what_float32_cannot_do_is_no_difference(pw, tmp_path):
     assert result.code == 0 and result.json["largest"] > 1e-4
     assert result.json["outputs"][0]["float32"]["largest"] > 1e-4
     said = pw("verify", file).out
-    assert "float32 cannot do better" in said and "--data" in said and "agrees" in said
+    loses = result.json["outputs"][0]["float32"]["largest"]
+    assert f"float32 itself loses {loses:.1e} here, so up to {10 * loses:.1e} is accepted" in said and "--data" in said
+    assert result.json["outputs"][0]["limit"] > result.json["largest"] and result.json["limit"] == 1e-4
+    shown = float(said.splitlines()[-1].partition("limit ")[2].split()[0])
+    assert "agrees: " in said and shown == pytest.approx(result.json["outputs"][0]["limit"], rel=0.05)
     assert pw("verify", file, "--limit", "1e-4").code == 1  # a limit that is given is kept
 
 
@@ -162,6 +166,28 @@ def test_a_wrong_result_of_such_a_net_is_still_one(tmp_path):
     assert verify(model.plan(), [{"x": x}], lambda i: meaning(i, "f64"), meaning=meaning).ok
     wrong = verify(model.plan(), [{"x": x}], lambda i: {"y": meaning(i, "f64")["y"] * 1.3}, meaning=meaning)
     assert not wrong.ok and not wrong.conditioned
+
+
+def test_the_test_that_failed_is_the_one_that_is_told():
+    """A channel, here, while the whole output is far below its limit."""
+    from pathweave.report.verification import Verification, _Judge, sentences
+    wanted = np.random.default_rng(0).standard_normal((1, 4, 50)).astype("f4")
+    wanted[:, 2] *= 1e-3
+    got = wanted.copy()
+    got[0, 2, 7] += 2e-3 * np.abs(wanted[0, 2]).max()
+    judge = _Judge("y", 1e-4, below=False)
+    judge.take(0, got, wanted)
+    output = judge.output()
+    assert not output.ok and output.failed.test == "channel" and output.failed.limit == pytest.approx(5e-4)
+    assert output.failed.found == pytest.approx(2e-3, rel=1e-3) and output.agreement.largest < 1e-4
+    largest = np.abs(wanted[0, 2]).max()
+    said = sentences(Verification([output], "f32", 1e-4, below=False), advise_data=False)[-1]
+    assert said.startswith(f"DIFFERS: output 'y': channel 2 of axis 1 differs by 2.00e-03 relative to its largest number, "
+                           f"{largest:.2g}, limit 5e-04 (")
+    judge = _Judge("y", 1e-4, below=False)
+    judge.take(0, wanted * 1.001, wanted)
+    said = sentences(Verification([judge.output()], "f32", 1e-4, below=False), advise_data=False)[-1]
+    assert said.startswith("DIFFERS: output 'y': largest difference 1.00e-03 of the largest output, limit 1e-04 (")
 
 
 # ---- made-up inputs -------------------------------------------------------------------------------------------------
