@@ -84,6 +84,7 @@ def as_json(found: Any, file: str | None) -> dict[str, Any]:
     """The check as one JSON object."""
     result = found.verification
     return {"ok": found.ok, "against": found.engine, "advice": found.advice or None, "samples": found.samples,
+            "inputs": [vars(i) for i in found.inputs], "second": found.second,
             "limit": result.limit, **result.worst.to_json(), "outputs": [o.to_json() for o in result.outputs],
             "first": None if found.first is None else {**found.first.to_json(), "file": file}}
 

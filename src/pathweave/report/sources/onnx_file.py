@@ -46,6 +46,7 @@ class OnnxFile:
         self.advice = "" if engine == ENGINES[0] else \
             f"ONNX Runtime is a better reference than the evaluator of the package onnx: {_use_onnxruntime()}"
         self.engine = f"{engine} {importlib.import_module(engine.partition('.')[0]).__version__}"
+        self.second = ENGINES[1] if engine == ENGINES[0] else None
         self._declared = {v.name: v for v in self._proto.graph.output}
         taken = {n.name for n in self._proto.graph.node}
         self.nodes = [Node(n.name or _name(n.op_type, i, taken), f"{n.domain}:{n.op_type}" if n.domain else n.op_type,
@@ -59,16 +60,18 @@ class OnnxFile:
         graph.output.extend(self._declared.get(v) or onnx.ValueInfoProto(name=v) for v in outputs)
         return self._proto.SerializeToString()
 
-    def reference(self, outputs: Sequence[str]) -> Callable[[Arrays], dict[str, np.ndarray]]:
+    def reference(self, outputs: Sequence[str], engine: str | None = None) -> Callable[[Arrays], dict[str, np.ndarray]]:
         """What the engine computes for some values. Raises InputError where it refuses the model, or the inputs."""
         try:
-            run = (_onnxruntime if self._engine == ENGINES[0] else self._evaluator)(self._with_outputs(outputs), self._folder)
+            load = _onnxruntime if (engine or self._engine) == ENGINES[0] else self._evaluator
+            run = load(self._with_outputs(outputs), self._folder)
         except Exception as e:  # whatever another package raises
             raise self._refused("load the model", e) from e
 
         def guarded(inputs: Arrays) -> dict[str, np.ndarray]:
             try:
-                return dict(zip(outputs, run(list(outputs), {n: np.asarray(a, order="C") for n, a in inputs.items()})))
+                with np.errstate(all="ignore"):  # the evaluator is NumPy
+                    return dict(zip(outputs, run(list(outputs), {n: np.asarray(a, order="C") for n, a in inputs.items()})))
             except Exception as e:  # whatever another package raises
                 raise self._refused("run the model on these inputs", e) from e
         return guarded
