@@ -155,6 +155,7 @@ def test_samples_of_one_size_are_judged_together(pw, tmp_path):
     np.savez(tmp_path / "s.npz", x=np.ones((5, 1, 4), "f4"), c=np.array([True, False, True, True, False]))
     said = pw("import", path, "--check", "--data", tmp_path / "s.npz").out
     assert "then_branch 3" in said and "else_branch 2" in said
+    assert "compared on 5 samples: x f32 1x4 (1 to 1), c bool one number (False to True)" in said
 
 
 @pytest.fixture

@@ -88,3 +88,12 @@ def test_a_better_reference_is_named(pw, tmp_path):
     assert "ONNX Runtime is a better reference" in pw("import", path, *CHECK, "--json").json["check"]["advice"]
     pytest.importorskip("onnxruntime", reason="onnxruntime, which needs no advice, is not installed")
     assert pw("import", path, "--check", "--json").json["check"]["advice"] is None
+
+
+def test_without_onnxruntime_the_evaluator_is_the_reference(pw, tmp_path, monkeypatch):
+    import importlib.util
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "onnxruntime" else find(name, *more))
+    found = pw("import", write(tmp_path / "m.onnx", [normal()], parameters(), 9, [2, 3, 4, 5]), "--check", "--json")
+    assert found.code == 0 and found.json["check"]["against"].startswith("onnx.reference ")
+    assert "pip install onnxruntime" in found.json["check"]["advice"] and found.json["check"]["second"] is None

@@ -57,13 +57,14 @@ class Input:
     name: str
     dtype: str
     shapes: list[tuple[int, ...]]
-    least: float
-    largest: float
+    least: float | int
+    largest: float | int
 
     def __str__(self) -> str:
         sizes = " or ".join("x".join(map(str, s)) or "one number" for s in self.shapes[:3])
         more = f" or {len(self.shapes) - 3} others" if len(self.shapes) > 3 else ""
-        return f"{self.name} {self.dtype} {sizes}{more} ({self.least:.4g} to {self.largest:.4g})"
+        least, largest = (f"{x:.4g}" if isinstance(x, float) else str(x) for x in (self.least, self.largest))
+        return f"{self.name} {self.dtype} {sizes}{more} ({least} to {largest})"
 
 
 @dataclass
@@ -129,7 +130,7 @@ def _inputs(loaded: Any, samples: list[Mapping[str, Any]]) -> list[Input]:
         arrays = [numbers_of(np.asarray(s[name]), spec.dtype) for s in samples]
         full = [a for a in arrays if a.size] or [np.zeros(1)]
         found.append(Input(name, spec.dtype, list(dict.fromkeys(a.shape for a in arrays)),
-                           float(min(a.min() for a in full)), float(max(a.max() for a in full))))
+                           min(a.min() for a in full).item(), max(a.max() for a in full).item()))
     return found
 
 
