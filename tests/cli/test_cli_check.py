@@ -124,6 +124,78 @@ def test_halves_may_differ_by_more(pw, tmp_path):
     assert found.code == 0 and found.json["check"]["limit"] == 2e-2
 
 
+def test_sizes_and_numbers_that_it_ran_on_are_told(pw, file, tmp_path):
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(-1, 1, (2, 8)).astype("f4"), rng.uniform(-1, 1, (1, 3, 8)).astype("f4")
+    a[0, 0], b[0, 0, 0] = 1.5, -2.5
+    np.savez(tmp_path / "a.npz", x=a)
+    np.savez(tmp_path / "b.npz", x=b)
+    words = ("import", file, "--check", "-d", tmp_path / "a.npz", "-d", tmp_path / "b.npz")
+    assert "compared on 3 samples: x f32 1x8 or 3x8 (-2.5 to 1.5)" in pw(*words).out
+    (given,) = pw(*words, "--json").json["check"]["inputs"]
+    assert given == {"name": "x", "dtype": "f32", "shapes": [[1, 8], [3, 8]], "least": -2.5, "largest": 1.5}
+    assert "compared on 2 samples of random numbers: x f32 " in pw("import", file, "--check", "-n", 2).out
+
+
+def test_how_far_the_inputs_of_the_first_layer_differ_is_told(pw, file, wrong, tmp_path):
+    wrong("Softplus", "Relu")
+    found = pw("import", file, "--check", "--json", "--difference", tmp_path / "d.npz").json["check"]["first"]
+    assert 0 <= found["inputs"] < 1e-6 < found["largest"]
+    said = pw("import", file, "--check", "--difference", tmp_path / "d.npz").out
+    assert "and its inputs are equal" in said or "and its inputs differ by " in said
+    wrong("MatMul", "Sub")
+    square = write(tmp_path / "s.onnx", [helper.make_node("MatMul", ["x", "x"], ["y"])], [info("x", [4, 4])],
+                   [info("y", [4, 4])])
+    assert "and its inputs are those of the model" in pw("import", square, "--check", "--difference", tmp_path / "d.npz").out
+
+
+def test_samples_of_one_size_are_judged_together(pw, tmp_path):
+    """Blocks are counted over all of them."""
+    branches = [helper.make_graph([helper.make_node(op, ["x"], [op])], op, [], [info(op, [1, 4])]) for op in ("Relu", "Tanh")]
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    path = write(tmp_path / "if.onnx", [node], [info("x", [1, 4]), info("c", [], TensorProto.BOOL)], [info("y", [1, 4])])
+    np.savez(tmp_path / "s.npz", x=np.ones((5, 1, 4), "f4"), c=np.array([True, False, True, True, False]))
+    said = pw("import", path, "--check", "--data", tmp_path / "s.npz").out
+    assert "then_branch 3" in said and "else_branch 2" in said
+    assert "compared on 5 samples: x f32 1x4 (1 to 1), c bool one number (False to True)" in said
+
+
+@pytest.fixture
+def rounding(monkeypatch):
+    """ONNX Runtime with results that are off by half a unit in the last place of 0.5, as its sigmoid's are near 0."""
+    from pathweave.report.sources import onnx_file
+    real = onnx_file._onnxruntime
+
+    def off(model, folder):
+        run = real(model, folder)
+        return lambda outputs, inputs: [a + np.float32(2.0 ** -25) for a in run(outputs, inputs)]
+    monkeypatch.setattr(onnx_file, "_onnxruntime", off)
+
+
+def probability(path, bias):
+    return write(path, [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Sigmoid", ["a"], ["y"])],
+                 [info("x", [1, 1])], [info("y", [1, 1])], {"b": np.float32([bias])})
+
+
+def test_a_difference_that_the_other_engine_makes_is_none(pw, tmp_path, rounding):
+    """A small probability, of which engines keep a few digits; the evaluator of onnx decides."""
+    found = pw("import", probability(tmp_path / "m.onnx", -11), "--check", "--json")
+    (output,) = found.json["check"]["outputs"]
+    assert found.code == 0 and output["largest"] > 1e-4 > output["second"]["largest"] and output["failed"]["limit"] == 1e-4
+    said = pw("import", tmp_path / "m.onnx", "--check").out
+    assert "and from onnx.reference by " in said and said.splitlines()[-1].startswith("agrees: ")
+    kept = pw("import", tmp_path / "m.onnx", "--check", "--limit", "1e-4", "--difference", tmp_path / "d.npz")
+    assert kept.code == 1 and "DIFFERS: output 'y': largest difference " in kept.out  # a limit that is given is kept
+
+
+def test_a_wrong_layer_that_rounding_might_hide_is_found(pw, tmp_path, wrong, rounding):
+    """Near 0 a softplus is a sigmoid but for 0.1 %, about what the engine's results are off; both engines differ from it."""
+    wrong("Sigmoid", "Softplus")
+    found = pw("import", probability(tmp_path / "m.onnx", -6), "--check", "--difference", tmp_path / "d.npz")
+    assert found.code == 1 and "the first layer that differs is node 'Sigmoid_1'" in found.out
+    assert "and from onnx.reference by " in found.out and "DIFFERS: output 'y': " in found.out.splitlines()[-1]
+
+
 def test_bad_use_is_refused(pw, file, tmp_path):
     for arguments, words in ((("import", file), "--out"), (("import", file, "-o", tmp_path / "m.pw", "-n", "2"), "--check"),
                              (("import", file, "--check", "--against", "nothing"), "expected onnxruntime or onnx.reference")):

@@ -13,7 +13,7 @@ from pathweave.net.scales import Scale
 @pytest.fixture
 def calibrated(pw, digits, heldout, tmp_path):
     out = tmp_path / "digits.pw"
-    result = pw("import", digits, "-o", out, "--calibrate", heldout)
+    result = pw("import", digits, "-o", out, "--calibrate", f"x={heldout}:images")
     assert result.code == 0 and "calibrated   9 values on 360 samples" in result.out, result.err
     return out
 
@@ -52,7 +52,7 @@ def test_verify_stays_in_the_range_of_the_samples(pw, calibrated):
 
 
 def test_import_says_what_it_found(pw, digits, heldout, tmp_path):
-    found = pw("import", digits, "-o", tmp_path / "a.pw", "--calibrate", heldout, "--json").json
+    found = pw("import", digits, "-o", tmp_path / "a.pw", "--calibrate", f"x={heldout}:images", "--json").json
     assert found["samples"] == 360 and len(found["quantisation"]["main"]) == 9
 
 
@@ -114,19 +114,19 @@ def test_wrong_samples(pw, digits, heldout, tmp_path, kind, words):
 
 def test_tune_quantised(pw, digits, heldout, tmp_path):
     out = tmp_path / "tuned.pw"
-    result = pw("tune", digits, "--calibrate", heldout, "--accuracy", "quantised", "--budget", 1, "--threads", 1, "-o", out,
-                "--routine", "qint8", "--json")
+    result = pw("tune", digits, "--calibrate", f"x={heldout}:images", "--accuracy", "quantised", "--budget", 1, "--threads", 1,
+                "-o", out, "--routine", "qint8", "--json")
     assert result.code == 0, result.err
     steps = result.json["route"]["steps"]
     assert sum(":u8:" in s["routine"] for s in steps) >= 6 and result.json["route"]["accuracy"] == "quantised"
-    verified = pw("verify", out, "--data", heldout, "--samples", 40, "--json").json
+    verified = pw("verify", out, "--data", f"x={heldout}:images", "--samples", 40, "--json").json
     assert verified["ok"] and verified["accuracy"] == "quantised" and 1e-4 < verified["rms"] < 0.1
     assert verified["top1"]["rows"] == 40 and verified["top1"]["same"] >= 39
-    text = pw("verify", out, "--data", heldout, "--samples", 5)
+    text = pw("verify", out, "--data", f"x={heldout}:images", "--samples", 5)
     assert "the best class is the same in" in text.out and "(accuracy class quantised)" in text.out
-    assert pw("verify", out, "--data", heldout, "--samples", 5, "--limit", "1e-5").code == 1
+    assert pw("verify", out, "--data", f"x={heldout}:images", "--samples", 5, "--limit", "1e-5").code == 1
 
-    measured = pw("bench", out, "--rounds", 1, "--threads", 1, "--data", heldout, "--json")
+    measured = pw("bench", out, "--rounds", 1, "--threads", 1, "--data", f"x={heldout}:images", "--json")
     assert measured.code == 0, measured.err
     ours, plain = measured.json["engines"]
     assert (ours["accuracy"], plain["accuracy"]) == ("quantised", "f32")
@@ -137,7 +137,7 @@ def test_tune_quantised(pw, digits, heldout, tmp_path):
 def test_bench_against_single_classes(pw, digits, heldout):
     """What the store learnt while tuning is what the routes of one class are made from."""
     done = pw("bench", digits, "--tune", "--accuracy", "quantised", "--uniform", "--rounds", 1, "--threads", 1, "--data",
-              heldout, "--json")
+              f"x={heldout}:images", "--json")
     assert done.code == 0, done.err
     engines = {e["engine"]: e for e in done.json["engines"]}
     assert {"pathweave", "pathweave-f32-only", "pathweave-quantised-only"} <= set(engines)
@@ -157,6 +157,6 @@ def test_profile_verifies_quantised_candidates(pw, calibrated):
 
 
 def test_data_that_does_not_fit(pw, digits, heldout, tmp_path):
-    assert "fewer than the batch 400" in pw("bench", digits, "--data", heldout, "--batch", 400).err
+    assert "fewer than the batch 400" in pw("bench", digits, "--data", f"x={heldout}:images", "--batch", 400).err
     np.savez(tmp_path / "s.npz", x=np.zeros((0, 1, 8, 8), np.float32))
     assert pw("verify", digits, "--data", tmp_path / "s.npz").code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,23 @@ from ..words import counted
 from ._errors import BadUse
 from ._output import progress
 
+WHERE = "[NAME=]FILE.npz[:KEY]|FOLDER"
+#: How an array says which samples it holds, as the help of options says it; docs/accuracy.md has the whole of it.
+RULE = ("Arrays have the names of the inputs (or x=FILE.npz:KEY) and hold samples along their first dimension: [S,*shape], or "
+        "[S*N,...] of an input [N,...]. An array of one sample, such as one number for an input without dimensions, is part "
+        "of every sample.")
+
 Calibrate = Annotated[str | None, typer.Option(
-    "--calibrate", "-c", metavar="FILE.npz|FOLDER", show_default=False,
-    help="Samples that find the scales of 8-bit values: arrays [N,...] by input name, or a folder of images.")]
+    "--calibrate", "-c", metavar=WHERE, show_default=False,
+    help=f"Samples that find the scales of 8-bit values: arrays by input name, or a folder of images. {RULE}")]
 
 Data = Annotated[str | None, typer.Option(
-    "--data", "-d", metavar="FILE.npz|FOLDER", show_default=False,
-    help="Inputs to try instead of random ones: arrays [N,...] by input name, or a folder of images.")]
+    "--data", "-d", metavar=WHERE, show_default=False,
+    help=f"Inputs to try instead of random ones: arrays by input name, or a folder of images. {RULE}")]
+
+SeveralData = Annotated[list[str] | None, typer.Option(
+    "--data", "-d", metavar=WHERE, show_default=False,
+    help=f"Inputs to try instead of random ones: arrays by input name, or a folder of images; may be repeated. {RULE}")]
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -44,28 +55,50 @@ def data(model: Any, path: str, max_pixels: int | None = None) -> tuple[int, Ite
         for i, s in enumerate(samples))
 
 
+def all_data(model: Any, paths: list[str], most: int | None,
+             max_pixels: int | None = None) -> tuple[int, Iterator[dict[str, Any]]]:
+    """As `data`, of several paths one after the other, `most` samples at most. Raises BadUse where there is none."""
+    found = [data(model, path, max_pixels) for path in paths]
+    count = sum(n for n, _ in found)
+    count = min(count, most or count)
+    if not count:
+        raise BadUse(f"--data {paths[0]}: it has no sample")
+    return count, islice(chain.from_iterable(arrays for _, arrays in found), count)
+
+
 def first_sample(model: Any, path: str, bound: Any, max_pixels: int | None = None) -> dict[str, Any]:
     """Inputs of a bound net from the first samples of a path: as many as its batch has. Raises BadUse, InputError."""
     import numpy as np
     count, samples = data(model, path, max_pixels)
-    rows = {n: s.shape[0] if s.shape else 1 for n, s in bound.inputs.items()}
+    rows = {n: s.shape[0] for n, s in bound.inputs.items() if s.shape}
     taken: list[dict[str, Any]] = []
-    batched = [n for n, s in bound.inputs.items() if s.shape]  # a single number has no rows
-    while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in batched):
+    while not taken or any(sum(len(t[n]) for t in taken) < rows[n] for n in rows):
         one = next(samples, None)
         if one is None:
             raise BadUse(f"--data {path}: it has {counted(count, 'sample')}, fewer than the batch {max(rows.values())}")
         taken.append(one)
-    return {n: np.concatenate([t[n] for t in taken])[:rows[n]] if n in batched else taken[0][n] for n in rows}
+    return {n: np.concatenate([t[n] for t in taken])[:rows[n]] if n in rows else a for n, a in taken[0].items()}
 
 
 def _samples(model: Any, path: str, option: str) -> Any:
     source = Path(path)
     if source.is_dir():
         return _images(model, source, option)
-    if source.exists():
-        return _Rows(model, path, option)
+    name, file, key = _parts(path)
+    if Path(file).exists():
+        return _Rows(model, f"{option} {path}", _named(model, f"{option} {path}", name, file, key))
     raise BadUse(f"{option} {path}: no such file; expected a .npz or .npy file, or a folder of images")
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Name, file and key of [NAME=]FILE[.npz:KEY]."""
+    if Path(text).exists():
+        return "", text, ""
+    path, _, key = text.rpartition(":")
+    if not path.lower().endswith(".npz"):
+        path, key = text, ""
+    name, equals, file = path.partition("=")
+    return (name, file, key) if equals and not Path(path).exists() else ("", path, key)
 
 
 def images_in(folder: str | Path, option: str = "") -> list[str]:
@@ -85,18 +118,29 @@ def _images(model: Any, folder: Path, option: str) -> list[str]:
 
 
 class _Rows:
-    """Samples along the first dimension of arrays, as many rows at a time as the model's inputs have. An input that is a
-    single number gets one number of its array per sample, or the same one always where the array is a single number."""
+    """Samples of arrays by input: along a first dimension of their own, else so many rows at a time as the input has."""
 
-    def __init__(self, model: Any, path: str, option: str):
-        self.arrays = _matched(model, path, option)
-        self.rows = {n: s.shape[0] if s.shape and isinstance(s.shape[0], int) else 1
-                     for n, s in model.main.inputs.items()}
-        self.numbers = {n for n, s in model.main.inputs.items() if not s.shape}
-        counts = {n: a.shape[0] // self.rows[n] for n, a in self.arrays.items() if a.ndim}
-        self.count = min(counts.values(), default=1)
-        if len(set(counts.values())) > 1:
-            raise BadUse(f"{option} {path}: expected as many samples of every input, got "
+    def __init__(self, model: Any, where: str, arrays: dict[str, Any]):
+        from ..net.border import of_caller
+        self.arrays, self.rows = arrays, {}  # input -> rows of a sample; None: the array has a dimension of samples
+        counts = {}
+        for name, spec in model.main.inputs.items():
+            declared, array = of_caller(spec, model.layouts.get(name)), arrays[name]
+            if array.ndim == declared.rank + 1:
+                self.rows[name], counts[name] = None, len(array)
+            elif not declared.rank:
+                self.rows[name], counts[name] = 1, 1
+            else:
+                if not array.ndim:
+                    raise BadUse(f"{where}: array {name!r} is a single number; expected {declared}, or samples of it along "
+                                 "another first dimension")
+                rows = declared.shape[0] if isinstance(declared.shape[0], int) else 1
+                self.rows[name], counts[name] = rows, len(array) // max(1, rows)
+        several = {n: c for n, c in counts.items() if c != 1}
+        self.count = min(several.values(), default=1)
+        self.every = {n for n in counts if n not in several}  # one sample, part of each
+        if len(set(several.values())) > 1:
+            raise BadUse(f"{where}: expected as many samples of every input, or one, got "
                          f"{', '.join(f'{c} of {n}' for n, c in counts.items())}")
 
     def __len__(self) -> int:
@@ -104,40 +148,39 @@ class _Rows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for i in range(self.count):
-            yield {n: self._taken(n, a, i) for n, a in self.arrays.items()}
+            yield {n: self._one(n, 0 if n in self.every else i) for n in self.arrays}
 
-    def _taken(self, name: str, array: Any, i: int) -> Any:
-        if name in self.numbers:
-            return array[i, ...] if array.ndim else array
-        return array[i * self.rows[name]:(i + 1) * self.rows[name]]
+    def _one(self, name: str, i: int) -> Any:
+        import numpy as np
+        array, rows = self.arrays[name], self.rows[name]
+        if rows is None:
+            return np.asarray(array[i])
+        return array[i * rows:(i + 1) * rows] if array.ndim else array
 
 
-def _matched(model: Any, path: str, option: str) -> dict[str, Any]:
-    """Arrays by input: those of that name, or the only one that fits where the model has one input."""
+def _named(model: Any, where: str, name: str, file: str, key: str) -> dict[str, Any]:
+    """Arrays by input: those of that name, one that NAME= or :KEY chose, or the only one of a model with one input that has no
+    name. Raises BadUse."""
     from ..files.arrays import read_arrays
-    from ..net.border import of_caller
-    from ..net.floats import HALVES
-    from ..net.format import numpy_dtype
     try:
-        found = read_arrays(path)
+        found = read_arrays(file)
     except InputError as e:
-        raise BadUse(f"{option} {e}") from e
-    inputs = model.main.inputs
+        raise BadUse(f"{where}: {e}") from e
+    inputs = list(model.main.inputs)
+    if name and name not in inputs:
+        raise BadUse(f"{where}: {name!r} is no input; the inputs are {', '.join(inputs)}")
+    if key and key not in found:
+        raise BadUse(f"{where}: there is no array {key!r} in {file}; it has {', '.join(found) or 'none'}")
+    if name and not key and len(found) != 1:
+        raise BadUse(f"{where}: expected one array for {name!r}, got a file of {len(found)}; say which, such as "
+                     f"{name}={file}:{next(iter(found), 'KEY')}")
+    chosen = key or ("" if "" in found else next(iter(found), "") if name else None)
+    if chosen is not None and (name or len(inputs) == 1):
+        found = {**found, name or inputs[0]: found[chosen]}
     if set(inputs) <= set(found):
-        return {n: _several(f"{option} {path}", n, found[n], s) for n, s in inputs.items()}
-    if len(inputs) == 1:
-        ((name, spec),) = inputs.items()
-        types = (numpy_dtype(spec.dtype), *(("float32",) if spec.dtype in HALVES else ()))
-        rank = of_caller(spec, model.layouts.get(name)).rank
-        fitting = [a for a in found.values() if a.ndim == rank and a.dtype in types]
-        if len(fitting) == 1:
-            return {name: _several(f"{option} {path}", name, fitting[0], spec)}
+        return {n: found[n] for n in inputs}
     listed = ", ".join(f"{n or 'one without a name'} {a.dtype}{list(a.shape)}" for n, a in found.items())
-    raise BadUse(f"{option} {path}: expected arrays of samples named {', '.join(f'{n} ({s})' for n, s in inputs.items())}"
-                 f", got {listed or 'none'}")
-
-
-def _several(where: str, name: str, array: Any, spec: Any) -> Any:
-    if not array.ndim and spec.shape:
-        raise BadUse(f"{where}: array {name!r} is a single number; expected samples along its first dimension")
-    return array
+    missing = next(n for n in inputs if n not in found)
+    other = next((n for n in found if n and n not in inputs), None)
+    raise BadUse(f"{where}: expected arrays of samples named {', '.join(f'{n} ({s})' for n, s in model.main.inputs.items())}"
+                 f", got {listed or 'none'}" + (f"; say which is meant, such as {missing}={file}:{other}" if other else ""))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import OpenSizesError
-from ._calibration import data as samples_of
+from ._calibration import RULE, WHERE, all_data
 from ._errors import BadUse
 from ._output import progress
 
@@ -18,9 +17,9 @@ Check = Annotated[bool, typer.Option(
     "--check", help="Compare the imported model with ONNX Runtime, or with the evaluator of the package onnx, on the original "
                     "file; exit code 1 where an output differs.")]
 CheckData = Annotated[list[str] | None, typer.Option(
-    "--data", "-d", metavar="FILE.npz|FOLDER", show_default=False,
-    help="With --check: inputs to try instead of random ones, arrays [N,...] by input name, or a folder of images; may be "
-         "repeated.")]
+    "--data", "-d", metavar=WHERE, show_default=False,
+    help="With --check: inputs to try instead of random ones, arrays by input name, or a folder of images; may be repeated. "
+         f"{RULE}")]
 Samples = Annotated[int | None, typer.Option(
     "--samples", "-n", min=1, metavar="N", show_default=False,
     help="With --check: inputs to try; default: 3 random ones, or all of --data.")]
@@ -52,15 +51,10 @@ def _inputs(loaded: Any, data: list[str] | None, samples: int | None,
             max_pixels: int | None) -> tuple[int, Iterator[dict[str, Any]]]:
     """How many samples there are, and they."""
     from ..runtime.inputs import random_inputs
-    if not data:
-        bound = _bound(loaded)
-        return samples or 3, (random_inputs(bound, seed=i) for i in range(samples or 3))
-    found = [samples_of(loaded, path, max_pixels) for path in data]
-    count = sum(n for n, _ in found)
-    count = min(count, samples or count)
-    if not count:
-        raise BadUse(f"--data {data[0]}: it has no sample")
-    return count, islice(chain.from_iterable(arrays for _, arrays in found), count)
+    if data:
+        return all_data(loaded, data, samples, max_pixels)
+    bound = _bound(loaded)
+    return samples or 3, (random_inputs(bound, seed=i) for i in range(samples or 3))
 
 
 def _bound(loaded: Any) -> Any:
@@ -89,8 +83,9 @@ def write_difference(found: Any, model: str, target: str | None) -> str | None:
 def as_json(found: Any, file: str | None) -> dict[str, Any]:
     """The check as one JSON object."""
     result = found.verification
-    return {"ok": found.ok, "against": found.engine, "samples": found.samples, "limit": result.limit, **result.worst.to_json(),
-            "outputs": [o.to_json() for o in result.outputs],
+    return {"ok": found.ok, "against": found.engine, "advice": found.advice or None, "samples": found.samples,
+            "inputs": [vars(i) for i in found.inputs], "second": found.second,
+            "limit": result.limit, **result.worst.to_json(), "outputs": [o.to_json() for o in result.outputs],
             "first": None if found.first is None else {**found.first.to_json(), "file": file}}
 
 

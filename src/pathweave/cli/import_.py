@@ -138,6 +138,7 @@ def _show(loaded: Any, model: str, out: str, samples: int | None) -> None:
         print_tables(printable(f"  state        {name} {kept.described(loaded.main.inputs[name])}"))
     if samples is not None:
         print(f"  calibrated   {counted(len(loaded.quantisation['main']), 'value')} on {counted(samples, 'sample')}")
-    imported = ", ".join(f"{net['imported']} in {name}" for name, net in nets.items())
-    print(f"layers as imported, before the passes: {imported}. The file has those that passes leave whatever the sizes are; "
-          f"pathweave show {shlex.quote(out)} counts those that run at certain sizes.")
+    several = len(nets) > 1
+    told = [f"{counted(net['imported'], 'layer')} imported, {net['layers']} after optimisation" for net in nets.values()]
+    print(f"{'; '.join(f'{n}: {t}' if several else t for n, t in zip(nets, told))}. `pathweave show {shlex.quote(out)}` lists "
+          "them")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from ..words import counted
 from ._calibration import images_in
 from ._errors import BadUse
@@ -41,9 +42,9 @@ def command(
     inputs: Annotated[list[str] | None, typer.Argument(
         metavar="INPUT...", show_default=False,
         help="Images, or a folder of them; .npy files in the order of the inputs, or NAME=FILE.npy; an .npz file, or "
-             "NAME=FILE.npz:KEY.")] = None,
-    random: Annotated[bool, typer.Option("--random", help="Random inputs from a fixed seed instead, of the sizes of --shape "
-                                         "and --batch.")] = False,
+             "NAME=FILE.npz:KEY; NAME=NUMBER.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random inputs from a fixed seed, of the sizes of --shape and "
+                                         "--batch, for all but those that INPUT... gives by name.")] = False,
     shape: Shapes = None,
     batch: Batch = None,
     layout: Layouts = None,
@@ -66,13 +67,13 @@ def command(
     """
     import numpy as np
     writable_target(out, "results")
-    if random == bool(inputs):
-        raise BadUse("run: expected INPUT... or --random" + (", got both" if random else
-                     "; --random runs the model on random inputs, of sizes that --shape gives"))
+    if not random and not inputs:
+        raise BadUse("run: expected INPUT... or --random; --random runs the model on random inputs, of sizes that --shape "
+                     "gives")
     if not random and (shape or batch):
         raise BadUse("run: --shape and --batch are sizes of --random inputs; the arrays and images that are given have theirs")
     loaded = load_model(model, threads, narrow_double=narrow_double, layout=layout, state=state, shape=shape)
-    feeds = [("random inputs", _random(loaded, shape, batch))] if random else _feeds(loaded, inputs or [])
+    feeds = [("random inputs", _random(loaded, shape, batch, inputs or []))] if random else _feeds(loaded, inputs or [])
     allowed = restriction(routine)
     results = [(name, _run(loaded, feed, allowed, max_pixels)) for name, feed in feeds]
     if out is not None:
@@ -97,23 +98,36 @@ def command(
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------
 
-def _random(model: Any, shape: list[str] | None, batch: int | None) -> dict[str, Any]:
+def _random(model: Any, shape: list[str] | None, batch: int | None, given: list[str]) -> dict[str, Any]:
     import numpy as np
 
     from ..runtime.inputs import random_inputs
+    fixed = _fixed(model, given)
     # Sizes that an initial value says; where it says none, those of the options are the sizes of zeros.
     known = {str(d): size for n, s in model.states.items()
              for d, size in zip(model.main.inputs[n].shape, s.begins(model.main.inputs[n]).shape)
              if isinstance(d, str) and isinstance(size, int)}
     found = random_inputs(bound_by_options(model, shape, batch, known))
     begins = {n: s.begins(model.main.inputs[n]) for n, s in model.states.items()}
-    return {n: np.zeros_like(a) if n in begins else a for n, a in found.items() if n not in begins or not begins[n].bound}
+    made = {n: np.zeros_like(a) if n in begins else a for n, a in found.items() if n not in begins or not begins[n].bound}
+    return {**made, **fixed}
+
+
+def _fixed(model: Any, texts: list[str]) -> dict[str, Any]:
+    """Arrays by input that stand beside random ones. Raises BadUse for what is not NAME=NUMBER or NAME=FILE."""
+    inputs = model.main.inputs
+    for text in texts:
+        name, equals, _ = text.partition("=")
+        if not equals or name not in inputs:
+            raise BadUse(f"run: {text}: with --random expected NAME=NUMBER or NAME=FILE.npy; the inputs are "
+                         f"{', '.join(inputs)}")
+    return _by_name(model, texts)[0]
 
 
 def _feeds(model: Any, texts: list[str]) -> list[tuple[str, Any]]:
     """(what to call it, an image path or a dict of arrays) for every run: one per image, else one for all arrays."""
     texts = [file for t in texts for file in (images_in(t) if Path(t).is_dir() else [t])]
-    images = [t for t in texts if _suffix(t) not in (".npy", ".npz")]
+    images = [t for t in texts if _suffix(t) not in (".npy", ".npz") and _numeral(*t.partition("=")[::2]) is None]
     if images and len(images) < len(texts):
         raise BadUse(f"run: expected images or arrays, got both ({images[0]} and others); run them one after the other")
     if images:
@@ -133,16 +147,32 @@ def _suffix(text: str) -> str:
 
 def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
     """Arrays by input name of the net that they feed: `preprocess` for uint8 images, else `main`."""
+    arrays, loose, unused = _by_name(model, texts)
+    wanted = [n for n in model.main.inputs if n not in model.states]
+    free = [n for n in wanted if n not in arrays]
+    if len(loose) > len(free):
+        raise BadUse(f"run: {counted(len(loose), 'array')} without a name, and {counted(len(free), 'input')} left; "
+                     f"the inputs are {', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
+    arrays.update(zip(free, loose))
+    missing = [n for n in wanted if n not in arrays]
+    if missing and not any(n not in model.main.inputs for n in arrays):
+        raise BadUse(_missing(missing, unused))
+    return arrays
+
+
+def _by_name(model: Any, texts: list[str]) -> tuple[dict[str, Any], list[Any], dict[str, str]]:
+    """Arrays by input name; those without a name; names that are no input's, with how the line names them."""
     arrays: dict[str, Any] = {}
     loose: list[Any] = []
+    unused: dict[str, str] = {}
     known = list(dict.fromkeys([*model.main.inputs,
                                 *(model.nets["preprocess"].inputs if "preprocess" in model.nets else ())]))
-    unused: dict[str, str] = {}
     for text in texts:
         name, equals, file = text.partition("=") if not Path(text).exists() else ("", "", text)
         if equals and name not in known:
             raise BadUse(f"{text}: {name!r} is no input; the inputs are {', '.join(known)}")
-        found = _read(file if equals else text)
+        number = _number(model, name, file) if equals else None
+        found = [("", number)] if number is not None else _read(file if equals else text)
         if equals and len(found) > 1:
             raise BadUse(f"{text}: expected one array for {name!r}, got a file of {len(found)}: "
                          f"{', '.join(key for key, _ in found)}; say which, such as {text}:{found[0][0]}")
@@ -156,16 +186,38 @@ def _arrays(model: Any, texts: list[str]) -> dict[str, Any]:
                 loose.append(array)
             else:
                 unused[key] = f"{text}:{key}"
-    wanted = [n for n in model.main.inputs if n not in model.states]
-    free = [n for n in wanted if n not in arrays]
-    if len(loose) > len(free):
-        raise BadUse(f"run: {counted(len(loose), 'array')} without a name, and {counted(len(free), 'input')} left; "
-                     f"the inputs are {', '.join(f'{n} {s}' for n, s in model.main.inputs.items())}")
-    arrays.update(zip(free, loose))
-    missing = [n for n in wanted if n not in arrays]
-    if missing and not any(n in arrays for n in set(known) - {*model.main.inputs}):
-        raise BadUse(_missing(missing, unused))
-    return arrays
+    return arrays, loose, unused
+
+
+def _number(model: Any, name: str, text: str) -> Any:
+    """An array that is full of the number of NAME=NUMBER; None where that is no number, or a file. Raises BadUse."""
+    import numpy as np
+
+    from ..net.floats import scalar
+    from ..net.net import TensorSpec
+    spec, value = model.main.inputs.get(name), _numeral(name, text)
+    if spec is None or value is None:
+        return None
+    open_ = [str(d) for d in spec.shape if not isinstance(d, int)]
+    if open_:
+        raise BadUse(f"{name}={text}: a number is for an input whose sizes are known, and those of {name} ({spec}) are not; "
+                     f"give {name}=FILE.npy")
+    try:
+        return np.full(spec.shape, scalar(f"{name}={text}", TensorSpec(spec.dtype, ()), value))
+    except InputError as e:
+        raise BadUse(str(e)) from e
+
+
+def _numeral(name: str, text: str) -> int | float | None:
+    """The number of NAME=NUMBER; None for what is none, or a file."""
+    if not name or Path(text).exists():
+        return None
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return None
 
 
 def _missing(inputs: list[str], unused: dict[str, str]) -> str:

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._calibration import Data
-from ._calibration import data as samples_of
+from ._calibration import SeveralData, all_data
 from ._errors import BadUse
 from ._options import (
     Accuracy,
@@ -36,7 +35,7 @@ def command(
         help="Reference: NumPy in float64, or an engine of `bench --against list`.")] = "numpy",
     samples: Annotated[int | None, typer.Option("--samples", "-n", min=1, metavar="N", show_default=False,
                                                 help="Inputs to try; default: 3 random ones, or all of --data.")] = None,
-    data: Data = None,
+    data: SeveralData = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also show every layer's error, on exact inputs.")] = False,
     limit: Annotated[float | None, typer.Option(
         "--limit", min=0.0, metavar="X", show_default=False,
@@ -81,22 +80,16 @@ def command(
                     "top1": {"same": same, "rows": rows} if rows else None, "layers": found.layers or None,
                     **({"blocks": found.blocks} if found.blocks else {})})
     else:
-        print_tables(*verification.tables(found, against, count), *damaged, *verification.sentences(found, data is None))
+        print_tables(*verification.tables(found, against, count), *damaged, *verification.sentences(found, not data))
     return 0 if good else 1
 
 
-def _inputs(loaded: Any, bound: Any, data: str | None, samples: int | None, max_pixels: int | None) -> tuple[int, Any]:
+def _inputs(loaded: Any, bound: Any, data: list[str] | None, samples: int | None, max_pixels: int | None) -> tuple[int, Any]:
     """How many inputs there are, and they, one after another."""
-    from itertools import islice
-
     from ..runtime.inputs import random_inputs
-    if data is None:
-        return samples or 3, (random_inputs(bound, seed=i) for i in range(samples or 3))
-    count, found = samples_of(loaded, data, max_pixels)
-    count = min(count, samples or count)
-    if not count:
-        raise BadUse(f"--data {data}: it has no sample")
-    return count, islice(found, count)
+    if data:
+        return all_data(loaded, data, samples, max_pixels)
+    return samples or 3, (random_inputs(bound, seed=i) for i in range(samples or 3))
 
 
 def _damaged(model: str, loaded: Any) -> list[str]:

@@ -13,6 +13,8 @@ from .roles import channel_axes, usual_roles
 
 #: Chance that a channel whose numbers are small by accident is taken for one that is small by nature.
 CHANCE = 1e-3
+#: So many numbers are needed at least for their size to say anything: one or two are near zero by accident in any net.
+FEW = 3
 #: A channel counts as large as this share of the whole output at least.
 FLOOR = 1e-4
 
@@ -43,12 +45,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Channel:
-    """Agreement of channel `number` of an axis, over what `size` stands for: RMS of the channel's reference values."""
+    """Agreement of channel `number` of an axis. `size`: RMS of the channel's reference values. `over`: what the difference is
+    divided by, in words: the channel's own numbers, a share of the whole output, or all of it."""
 
     axis: int
     number: int
     size: float
     agreement: Agreement
+    over: str = ""
 
 
 def fits(got: np.ndarray, wanted: np.ndarray) -> bool:
@@ -160,18 +164,31 @@ class Channels:
                 continue
             at = int(less[by].argmax())
             if found is None or less[by][at] > getattr(found.agreement, by):
-                found = Channel(key[0], at, float(size[at]),
-                                Agreement(float(less["largest"][at]), float(less["rms"][at])))
+                found = Channel(key[0], at, float(size[at]), Agreement(float(less["largest"][at]), float(less["rms"][at])),
+                                self._over(key, at, by))
         return found
+
+    def _over(self, key: tuple[int, int], at: int, by: str) -> str:
+        """What a channel's difference is divided by, in words."""
+        own, whole = self._axes[key], self._whole
+        size, all_ = (own.rms()[at], whole.rms()[0]) if by == "rms" else (own.largest[at], whole.largest[0])
+        name, names = ("RMS", "the RMS of the output") if by == "rms" else ("largest number", "the output's largest number")
+        if not self._by_nature(key)[at]:
+            return f"{names}, {all_:.2g}"
+        return f"{FLOOR:.0e} of {names}, {all_:.2g}" if size < FLOOR * all_ else f"its {name}, {size:.2g}"
+
+    def _by_nature(self, key: tuple[int, int]) -> np.ndarray:
+        """True for channels whose size is no accident."""
+        sums, size, all_ = self._axes[key], self._axes[key].rms(), float(self._whole.rms()[0])
+        below = (CHANCE / key[1]) ** (1 / sums.numbers) / math.sqrt(math.e) if sums.numbers >= FEW else 0.0
+        return (size < below * all_) | (size > all_)
 
     def _errors(self, key: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Per channel of an axis: both measures, and the RMS of the reference; nothing where the axis has no channels."""
         (axis, count), sums, whole = key, self._axes[key], self._whole
         if axis in self._shares or count < 2 or not sums.numbers:
             return {}, np.empty(0)
-        size, all_ = sums.rms(), float(whole.rms()[0])
-        by_nature = (CHANCE / count) ** (1 / sums.numbers) / math.sqrt(math.e)
-        own = (size < by_nature * all_) | (size > all_)
+        size, all_, own = sums.rms(), float(whole.rms()[0]), self._by_nature(key)
         share = np.where(own, np.maximum(size, FLOOR * all_), all_)
         peak = np.where(own, np.maximum(sums.largest, FLOOR * whole.largest), whole.largest)
         return {"largest": _over(sums.off, peak), "rms": _over(sums.error(), share)}, size

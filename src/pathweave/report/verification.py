@@ -25,12 +25,23 @@ CHANNEL = 5.0
 CONDITION = 10.0
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A test that an output failed: `output` as a whole or one `channel`; what was found, and the limit."""
+
+    test: str
+    found: float
+    limit: float
+
+
 @dataclass
 class Output:
     """One output over all samples. `agreement`: worst of the samples, `sample` the one, `place` where in it.
 
     `channel`: the one that agrees least. `float32`: what the net's meaning in float32 differs from that in float64; None
-    where nobody had to look. `ok`: within the limits.
+    where nobody had to look. `limit`: what was accepted in `sample`. `ok`: within the limits; if not, `failed` is the first
+    test that it failed. `second`: a second reference was asked, and the output is that far from it; `ok` then where that is
+    within the limits.
     """
 
     name: str
@@ -39,14 +50,18 @@ class Output:
     place: Place | None = None
     channel: Channel | None = None
     float32: Agreement | None = None
+    limit: float = 0.0
     ok: bool = True
+    failed: Failed | None = None
+    second: Agreement | None = None
 
     def to_json(self) -> dict[str, Any]:
         c, p = self.channel, self.place
-        return {"output": self.name, "sample": self.sample, **self.agreement.to_json(), "ok": self.ok,
+        return {"output": self.name, "sample": self.sample, **self.agreement.to_json(), "limit": self.limit, "ok": self.ok,
+                "failed": self.failed and {"test": self.failed.test, "found": self.failed.found, "limit": self.failed.limit},
                 "channel": c and {"axis": c.axis, "number": c.number, "size": c.size, **c.agreement.to_json()},
                 "at": p and {"index": list(p.index), "got": p.got, "expected": p.expected},
-                "float32": self.float32 and self.float32.to_json()}
+                "float32": self.float32 and self.float32.to_json(), "second": self.second and self.second.to_json()}
 
 
 @dataclass
@@ -73,9 +88,16 @@ class Verification:
         return worst(o.agreement for o in self.outputs)
 
     @property
+    def sensitive(self) -> Output | None:
+        """Of the outputs beyond the limit that pass since float32 gives no better ones the one that differs most."""
+        found = [o for o in self.outputs if o.ok and o.second is None and o.limit > self.limit and
+                 _measure(o.agreement, self.below) > self.limit]
+        return max(found, key=lambda o: o.agreement.largest, default=None)
+
+    @property
     def conditioned(self) -> bool:
         """True where an output is beyond the limit and float32 gives no better one."""
-        return any(o.ok and _measure(o.agreement, self.below) > self.limit for o in self.outputs)
+        return any(o.ok and o.second is None and _measure(o.agreement, self.below) > self.limit for o in self.outputs)
 
 
 def verify(plan: Any, inputs: Iterable[Arrays], reference: Callable[[Arrays], Arrays], *, limit: float | None = None,
@@ -129,10 +151,10 @@ class _Judge:
     """What is known of one output so far."""
 
     def __init__(self, name: str, limit: float, below: bool):
-        self.found, self.limit, self.below = Output(name), limit, below
+        self.found, self.limit, self.below = Output(name, limit=limit), limit, below
         self.by = "rms" if below else "largest"
         self.channels, self.allowed = Channels(), Channels()
-        self._samples: list[tuple[float, float]] = []  # error, share of different elements
+        self._samples: list[_Sample] = []
 
     def take(self, sample: int, got: Any, wanted: Any) -> None:
         """One sample."""
@@ -143,14 +165,12 @@ class _Judge:
         self.found.agreement = worst((self.found.agreement, agreement))
         if fits(got, wanted):
             self.channels.add(got, wanted)
-        self._samples.append((_measure(agreement, self.below), _different(got, wanted)))
-        if self._samples[-1][0] > self.limit:
-            self.found.ok = False
+        self._samples.append(_Sample(_measure(agreement, self.below), _different(got, wanted), self.limit))
 
     def doubtful(self, sample: int) -> bool:
         """True where this sample, or a channel up to it, is beyond its limit."""
         channel = self.channels.worst(self.by)
-        return self._samples[sample][0] > self.limit or \
+        return self._samples[sample].error > self.limit or \
             channel is not None and _measure(channel.agreement, self.below) > CHANNEL * self.limit
 
     def allow(self, sample: int, single: Any, double: Any) -> None:
@@ -160,20 +180,40 @@ class _Judge:
         self.found.float32 = agreement if self.found.float32 is None else worst((self.found.float32, agreement))
         if fits(single, double):
             self.allowed.add(single, double)
-        error, different = self._samples[sample]
-        passes = error <= CONDITION * agreement.largest if np.isfinite(error) else \
-            different <= CONDITION * _different(single, double) if double.dtype.kind != "f" else False
-        if passes:
-            self._samples[sample] = 0.0, 0.0
-        self.found.ok = all(e <= self.limit for e, _ in self._samples)
+        found = self._samples[sample]
+        if np.isfinite(agreement.largest):
+            found.limit = max(self.limit, CONDITION * agreement.largest)
+        elif double.dtype.kind == "f":  # float32 has NaN or infinity where float64 has none, or the other way round
+            found.passes = bool(np.isfinite(found.error))
+        else:
+            found.passes = found.different <= CONDITION * _different(single, double)
 
     def output(self) -> Output:
         """The output, judged."""
-        self.found.channel = self.channels.worst(self.by)
+        found = self.found
+        found.channel = self.channels.worst(self.by)
+        if found.sample < len(self._samples):
+            found.limit = self._samples[found.sample].limit
+        beyond = [s for s in self._samples if s.error > s.limit and not s.passes]
+        if beyond:
+            most = max(beyond, key=lambda s: s.error / s.limit if s.limit else s.error)
+            found.ok, found.failed = False, Failed("output", most.error, most.limit)
         left = self.channels.worst(self.by, self.allowed, CONDITION)
         if left is not None and _measure(left.agreement, self.below) > CHANNEL * self.limit:
-            self.found.ok, self.found.channel = False, left
-        return self.found
+            found.ok, found.channel = False, left
+            found.failed = found.failed or Failed("channel", _measure(left.agreement, self.below), CHANNEL * self.limit)
+        return found
+
+
+@dataclass
+class _Sample:
+    """One output on one sample: `error` by the measure that counts, share of `different` elements, the `limit` of the error.
+    `passes`: whatever the limit says."""
+
+    error: float
+    different: float
+    limit: float
+    passes: bool = False
 
 
 def _different(got: np.ndarray, wanted: np.ndarray) -> float:
@@ -191,10 +231,9 @@ def sentences(result: Verification, advise_data: bool) -> list[str]:
     `advise_data`: the inputs were made up.
     """
     lines = [_where(o, result.below) for o in result.outputs if not o.ok]
-    if result.conditioned:
-        most = max(o.float32.largest for o in result.outputs if o.float32 is not None)
-        lines.append(f"float32 cannot do better on these inputs: NumPy in float32 and in float64 differ by {most:.1e} of the "
-                     f"largest output")
+    if sensitive := result.sensitive:
+        lines.append(f"the model is sensitive: float32 itself loses {sensitive.limit / CONDITION:.1e} here, so up to "
+                     f"{sensitive.limit:.1e} is accepted")
     if advise_data and (lines or result.conditioned):
         lines.append("the inputs were random numbers, which need not be like those that the model is made for: give real ones "
                      "with --data FILE.npz")
@@ -204,13 +243,33 @@ def sentences(result: Verification, advise_data: bool) -> list[str]:
     if unrun := [block for block, n in result.blocks.items() if not n]:
         lines.append(f"blocks that never ran, so that nothing in them was compared: {', '.join(unrun)}; inputs that reach them "
                      "can be given with --data FILE.npz")
-    whole = result.worst
-    measure = f"relative RMS difference {whole.rms:.2e}" if result.below else \
-        f"largest difference {whole.largest:.2e} of the largest output"
     same, rows = result.best_class
     best = f"; the best class is the same in {same} of {rows} rows" if rows else ""
-    return [*lines, f"{'agrees' if result.ok else 'DIFFERS'}: {measure}, limit {result.limit:.0e} (accuracy class "
-                    f"{result.accuracy}){best}"]
+    return [*lines, f"{_verdict(result)} (accuracy class {result.accuracy}){best}"]
+
+
+def _verdict(result: Verification) -> str:
+    """The test that decides, with its numbers: one that failed, or the largest difference."""
+    bad = [o for o in result.outputs if o.failed is not None and not o.ok]
+    if not bad:
+        found, limit = max(((_measure(o.second or o.agreement, result.below), o.limit) for o in result.outputs),
+                           default=(0.0, result.limit))
+        return f"agrees: {_difference(found, result.below)}, limit {_short(limit)}"
+    worst_ = max(bad, key=lambda o: o.failed.found / (o.failed.limit or 1.0))
+    failed, c = worst_.failed, worst_.channel
+    what = f"channel {c.number} of axis {c.axis} differs by {failed.found:.2e} relative to {c.over}" \
+        if failed.test == "channel" and c is not None else _difference(failed.found, result.below)
+    return f"DIFFERS: output {worst_.name!r}: {what}, limit {_short(failed.limit)}"
+
+
+def _short(limit: float) -> str:
+    return f"{limit:.1e}".replace(".0e", "e")
+
+
+def _difference(found: float, below: bool) -> str:
+    if np.isinf(found):
+        return "integers, NaN, infinity or the shape are not the same"
+    return f"relative RMS difference {found:.2e}" if below else f"largest difference {found:.2e} of the largest output"
 
 
 def _where(output: Output, below: bool) -> str:
@@ -218,13 +277,12 @@ def _where(output: Output, below: bool) -> str:
     parts = []
     if output.place is not None:
         p = output.place
-        parts.append(f"most at {list(p.index)} of sample {output.sample}: got {_number(p.got)}, expected "
+        parts.append(f"differs most at {list(p.index)} of sample {output.sample}: got {_number(p.got)}, expected "
                      f"{_number(p.expected)}")
     if output.channel is not None:
         c = output.channel
-        share = f"RMS of the difference {c.agreement.rms:.1e}" if below else f"largest difference {c.agreement.largest:.1e}"
-        parts.append(f"channel {c.number} of axis {c.axis} by itself: {share} of its numbers (their RMS is {c.size:.2g})")
-    return f"output {output.name!r} differs" + (f" {'; '.join(parts)}" if parts else ": its shape or element type is another")
+        parts.append(f"channel {c.number} of axis {c.axis} differs by {_measure(c.agreement, below):.1e} relative to {c.over}")
+    return f"output {output.name!r}: " + ("; ".join(parts) or "its shape or element type is another")
 
 
 def _number(x: Any) -> str:

@@ -35,16 +35,19 @@ class Node:
 class Source(Protocol):
     """A model file with an engine that runs it independently of pathweave.
 
-    `engine`: its name and version. `nodes`: those of the outermost graph, in an order in which they can run. `precision`: the
-    least precise floating point that the file computes in: `f32`, `f16`, `bf16`, `u8`.
+    `engine`: its name and version. `advice`: a better engine, as a sentence; empty where there is none. `nodes`: those of the
+    outermost graph, in an order in which they can run. `precision`: the least precise floating point that the file computes
+    in: `f32`, `f16`, `bf16`, `u8`. `second`: another engine, to ask where outputs differ a little; None where there is none.
     """
 
     engine: str
+    advice: str
     nodes: Sequence[Node]
     precision: str
+    second: str | None
 
-    def reference(self, outputs: Sequence[str]) -> Callable[[Arrays], dict[str, np.ndarray]]:
-        """What the engine computes for some values of the graph, from the model's inputs by name."""
+    def reference(self, outputs: Sequence[str], engine: str | None = None) -> Callable[[Arrays], dict[str, np.ndarray]]:
+        """What the engine, or `second`, computes for some values of the graph, from the model's inputs by name."""
 
     def load(self, outputs: Sequence[str]) -> Any:
         """The model with these values as its outputs, as pathweave imports it."""

@@ -16,6 +16,8 @@ ENGINES = ("onnxruntime", "onnx.reference")
 #: TensorProto.DataType -> precision, of values that the file declares.
 _PRECISIONS = {10: "f16", 16: "bf16"}
 _ORDER = ("u8", "bf16", "f16", "f32")
+#: Characters of an error of the evaluator that are shown; some of them print the whole model.
+_REASON = 200
 
 
 def opened(path: str, engine: str | None, options: Mapping[str, Any]) -> OnnxFile | None:
@@ -41,7 +43,10 @@ class OnnxFile:
         self._proto = onnx.load(path, load_external_data=False)
         self._folder = os.path.dirname(os.path.abspath(path))
         self._engine, self._options = engine, options
+        self.advice = "" if engine == ENGINES[0] else \
+            f"ONNX Runtime is a better reference than the evaluator of the package onnx: {_use_onnxruntime()}"
         self.engine = f"{engine} {importlib.import_module(engine.partition('.')[0]).__version__}"
+        self.second = ENGINES[1] if engine == ENGINES[0] else None
         self._declared = {v.name: v for v in self._proto.graph.output}
         taken = {n.name for n in self._proto.graph.node}
         self.nodes = [Node(n.name or _name(n.op_type, i, taken), f"{n.domain}:{n.op_type}" if n.domain else n.op_type,
@@ -55,27 +60,39 @@ class OnnxFile:
         graph.output.extend(self._declared.get(v) or onnx.ValueInfoProto(name=v) for v in outputs)
         return self._proto.SerializeToString()
 
-    def reference(self, outputs: Sequence[str]) -> Callable[[Arrays], dict[str, np.ndarray]]:
+    def reference(self, outputs: Sequence[str], engine: str | None = None) -> Callable[[Arrays], dict[str, np.ndarray]]:
         """What the engine computes for some values. Raises InputError where it refuses the model, or the inputs."""
         try:
-            run = (_onnxruntime if self._engine == ENGINES[0] else self._evaluator)(self._with_outputs(outputs), self._folder)
+            load = _onnxruntime if (engine or self._engine) == ENGINES[0] else self._evaluator
+            run = load(self._with_outputs(outputs), self._folder)
         except Exception as e:  # whatever another package raises
-            raise InputError(f"check: {self.engine} cannot load the model: {e}") from e
+            raise self._refused("load the model", e) from e
 
         def guarded(inputs: Arrays) -> dict[str, np.ndarray]:
             try:
-                return dict(zip(outputs, run(list(outputs), {n: np.asarray(a, order="C") for n, a in inputs.items()})))
+                with np.errstate(all="ignore"):  # the evaluator is NumPy
+                    return dict(zip(outputs, run(list(outputs), {n: np.asarray(a, order="C") for n, a in inputs.items()})))
             except Exception as e:  # whatever another package raises
-                raise InputError(f"check: {self.engine} cannot run the model on these inputs: {e}") from e
+                raise self._refused("run the model on these inputs", e) from e
         return guarded
+
+    def _refused(self, what: str, e: Exception) -> InputError:
+        """An engine's own error; that of the evaluator, which lacks operators, says nothing of the model."""
+        if self._engine == ENGINES[0]:
+            return InputError(f"check: {self.engine} cannot {what}: {e}")
+        reason = " ".join(f"{type(e).__name__}: {e}".split())
+        reason = reason if len(reason) <= _REASON else f"{reason[:_REASON]}..."
+        return InputError(f"check: {self.engine}, the evaluator of the package onnx, cannot {what} ({reason}), so that nothing "
+                          f"was compared; check with ONNX Runtime: {_use_onnxruntime()}")
 
     def _evaluator(self, model: bytes, folder: str) -> Callable[..., Any]:
         import onnx
         from onnx.external_data_helper import load_external_data_for_model
-        from onnx.reference import ReferenceEvaluator
+
+        from ._onnx_evaluator import evaluator
         proto = onnx.load_from_string(model)
         load_external_data_for_model(proto, folder)
-        return ReferenceEvaluator(proto).run
+        return evaluator(proto)
 
     def load(self, outputs: Sequence[str]) -> Any:
         """The model with these values as outputs."""
@@ -96,6 +113,11 @@ def _onnxruntime(model: bytes, folder: str) -> Callable[..., Any]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # what the file says
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run
+
+
+def _use_onnxruntime() -> str:
+    """What to do for a check with ONNX Runtime."""
+    return "--against onnxruntime" if importlib.util.find_spec("onnxruntime") else "pip install onnxruntime"
 
 
 def _name(operator: str, index: int, taken: set[str]) -> str:
