@@ -44,8 +44,10 @@ def meant_file(path: str | os.PathLike) -> str:
     for other in sorted(names):
         stems.setdefault(os.path.splitext(other)[0], []).append(other)
     near = difflib.get_close_matches(os.path.splitext(name)[0], stems, 1, 0.7)
-    best = near and max(stems[near[0]], key=lambda other: difflib.SequenceMatcher(None, other, name).ratio())
-    return f"; did you mean {best!r}?" if best else ""
+    if not near:
+        return ""
+    best = max(stems[near[0]], key=lambda other: difflib.SequenceMatcher(None, other, name).ratio())
+    return f"; did you mean {best!r}?"
 
 
 def short_floats(text: str) -> str:

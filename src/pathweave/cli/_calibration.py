@@ -122,7 +122,8 @@ class _Rows:
 
     def __init__(self, model: Any, where: str, arrays: dict[str, Any]):
         from ..net.border import of_caller
-        self.arrays, self.rows = arrays, {}  # input -> rows of a sample; None: the array has a dimension of samples
+        self.arrays = arrays
+        self.rows: dict[str, int | None] = {}  # of a sample; None: the array has a dimension of samples
         counts = {}
         for name, spec in model.main.inputs.items():
             declared, array = of_caller(spec, model.layouts.get(name)), arrays[name]

@@ -5,7 +5,7 @@ Where an output differs, the first node of the file is looked for whose own resu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,8 +97,7 @@ def check(loaded: Any, source: Source, samples: Iterable[Mapping[str, Any]], cou
     outputs = list(loaded.main.outputs)
     reached, found = 0, []
     for numbers in _of_one_shape(loaded, samples):
-        part = comparison.verified(loaded, [samples[i] for i in numbers], outputs, lambda i, done=reached: tell(
-            0.5 * (done + i) / max(1, count), f"sample {done + i + 1} of {count}"))
+        part = comparison.verified(loaded, [samples[i] for i in numbers], outputs, _telling(tell, reached, count))
         for output in part.outputs:
             output.sample = numbers[output.sample]
         found.append((numbers, part))
@@ -141,7 +140,7 @@ class _Comparison:
     source: Source
     limit: float | None
 
-    def verified(self, loaded: Any, samples: list[Mapping[str, Any]], outputs: list[str],
+    def verified(self, loaded: Any, samples: Sequence[Mapping[str, Any]], outputs: list[str],
                  tell: Callable[[int], None] = lambda sample: None) -> Verification:
         """A model against the source on samples of one shape. Where the difference may be the engine's own rounding and no
         limit was given, the second engine's opinion counts as well."""
@@ -183,10 +182,15 @@ def _together(found: list[Verification]) -> Verification:
     return first
 
 
+def _telling(tell: Callable[[float, str], None], done: int, count: int) -> Callable[[int], None]:
+    """Progress of samples behind `done` others, in the first half of all."""
+    return lambda i: tell(0.5 * (done + i) / max(1, count), f"sample {done + i + 1} of {count}")
+
+
 class _Values:
     """Values of the graph on samples, here and there; each is compared once. `shown`: the sample that is told of."""
 
-    def __init__(self, comparison: _Comparison, samples: list[Mapping[str, Any]], shown: int):
+    def __init__(self, comparison: _Comparison, samples: Sequence[Mapping[str, Any]], shown: int):
         self.comparison, self.samples, self.sample, self.source = comparison, samples, samples[shown], comparison.source
         self._known: dict[str, Output | None] = {}
 

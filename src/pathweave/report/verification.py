@@ -250,13 +250,13 @@ def sentences(result: Verification, advise_data: bool) -> list[str]:
 
 def _verdict(result: Verification) -> str:
     """The test that decides, with its numbers: one that failed, or the largest difference."""
-    bad = [o for o in result.outputs if o.failed is not None and not o.ok]
+    bad = [(o, o.failed) for o in result.outputs if o.failed is not None and not o.ok]
     if not bad:
         found, limit = max(((_measure(o.second or o.agreement, result.below), o.limit) for o in result.outputs),
                            default=(0.0, result.limit))
         return f"agrees: {_difference(found, result.below)}, limit {_short(limit)}"
-    worst_ = max(bad, key=lambda o: o.failed.found / (o.failed.limit or 1.0))
-    failed, c = worst_.failed, worst_.channel
+    worst_, failed = max(bad, key=lambda one: one[1].found / (one[1].limit or 1.0))
+    c = worst_.channel
     what = f"channel {c.number} of axis {c.axis} differs by {failed.found:.2e} relative to {c.over}" \
         if failed.test == "channel" and c is not None else _difference(failed.found, result.below)
     return f"DIFFERS: output {worst_.name!r}: {what}, limit {_short(failed.limit)}"

@@ -250,7 +250,7 @@ def _conv_in_space(n: Node, weights: int, points: tuple[str, str], rest: list[st
     shape = n.shape(n.input(weights))
     if shape is None or None in shape[2:]:
         n.unsupported(f"weights ({n.input(weights)!r}) are a value whose kernel has no known size")
-    window = Window(n, shape[2:])
+    window = Window(n, [d or 1 for d in shape[2:]])
     n.ints("kernel_shape", None)
     pad = window.pad()
     if pad is None:
