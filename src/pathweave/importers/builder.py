@@ -56,11 +56,20 @@ class Builder:
         self._computed: dict[str, str] = {}
         self.shapes = OpenShapes(inputs)
         self.scales: dict[str, Scale] = {}
+        self._notes: dict[str, int] = {}
         self.states: dict[str, State] = {}
 
     def fresh(self, base: str) -> str:
         """A value name that nothing else has."""
         return self._names.fresh(base)
+
+    def note(self, text: str) -> None:
+        """Say something of the model to its users, once, with how often it is true."""
+        self._notes[text] = self._notes.get(text, 0) + 1
+
+    def said(self) -> list[str]:
+        """The notes, in the order in which they came."""
+        return [text if n == 1 else f"{text} ({n} times)" for text, n in self._notes.items()]
 
     def define(self, name: str) -> None:
         """Note that a value exists now. Raises ModelError when it did already."""
@@ -243,7 +252,8 @@ class Builder:
 
     def shares(self, outer: "Builder") -> None:
         """Say that the net is one inside another: what is folded, computed and converted counts there."""
-        self.folding, self._computing, self.converted = outer.folding, outer._computing, outer.converted
+        self.folding, self._computing, self.converted, self._notes = (outer.folding, outer._computing, outer.converted,
+                                                                              outer._notes)
         self.shapes.folding = outer.shapes.folding
 
     def to_block(self, outputs: Sequence[str]) -> Block:

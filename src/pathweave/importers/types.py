@@ -24,13 +24,12 @@ class ElementTypes:
     """Types of the values of a graph, by name.
 
     `computed`: type in the file -> the one that the net computes in, for those where they differ. `inner`: graph input
-    -> the value that the nodes read in its place. `misdeclared`: notes on outputs whose type is not the declared one.
+    -> the value that the nodes read in its place.
     """
 
     def __init__(self, narrow_double: bool = False):
         self.computed = {**dict.fromkeys(HALVES, "f32"), **({"f64": "f32"} if narrow_double else {})}
         self.inner: dict[str, str] = {}
-        self.misdeclared: list[str] = []
         self._known: dict[str, str] = {}
 
     def net_type(self, dtype: str) -> str:
@@ -87,7 +86,7 @@ def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
         known = name in builder.constants or name in builder.values
         own = types.of(name, builder.dtype(name))
         if known and declared and own and declared != own and not {declared, own} <= {*FLOATS}:
-            types.misdeclared.append(f"output {name!r} is declared {declared}, and the graph makes it {own}, which it has")
+            builder.note(f"output {name!r} is declared {declared}, and the graph makes it {own}, which it has")
         wanted = declared or own
         if known and name not in builder.inputs and wanted in types.computed and \
                 builder.dtype(name) in (None, types.computed[wanted]):
@@ -97,7 +96,7 @@ def leave(builder: Any, outputs: Mapping[str, str | None]) -> None:
 
 def notes(builder: Any, narrow_double: bool) -> list[str]:
     """What a user should know of the types of a model, as sentences."""
-    found = list(builder.types.misdeclared)
+    found = builder.said()
     halves = [h for h in HALVES if h in builder.converted or h in {s.dtype for s in builder.inputs.values()}]
     if halves:
         names = " and ".join({"f16": "float16", "bf16": "bfloat16"}[h] for h in halves)

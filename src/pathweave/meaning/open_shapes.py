@@ -78,8 +78,7 @@ class OpenShapes:
             found = None
             if isinstance(e, ShapeError):
                 self.refusals[layer.name] = e
-                assumed = self.conditions or conditions or not isinstance(e.__cause__, ShapeError)  # else of open sizes
-                if not assumed and not isinstance(e, SizeError):
+                if not self.conditions and not conditions and self._fits_no_sizes(layer):
                     self.impossible[layer.name] = e
         if found is None:
             outline = self._outline(layer)
@@ -178,6 +177,25 @@ class OpenShapes:
             if found is not None:
                 self._follow_contents(resolved, found)
         return found
+
+    def _fits_no_sizes(self, layer: Layer) -> bool:
+        """Whether a layer is refused at sizes of every kind, so that it is not their being open that it does not take."""
+        from ..layers import infer_layer
+        if any(v and v not in self.specs for v in layer.inputs) or any(isinstance(v, Expr) for a in layer.attrs.values()
+                                                                       for v in (a if isinstance(a, tuple) else (a,))):
+            return False
+        for size in REPRESENTATIVE:
+            try:
+                sizes = dict.fromkeys(self._names, size)
+                specs = [TensorSpec(self.specs[v].dtype, tuple(evaluate(d, sizes) if isinstance(d, Expr) else d
+                                                               for d in self.specs[v].dims)) if v else None for v in layer.inputs]
+                infer_layer(resolve(layer, self.contents), specs, limited=False)
+                return False
+            except ShapeError:
+                continue
+            except (Error, ArithmeticError, *MEANING_ERRORS):
+                return False
+        return True
 
     def _simplify(self, layer: Layer) -> None:
         """Forget what the larger expressions among a layer's inputs say: what is made of them is too large."""

@@ -26,6 +26,7 @@ def apply(graph: Graph) -> bool:
         else:
             square = graph.fresh(f"{layer.outputs[0]}:square")
             first = Layer(graph.fresh_layer_name(f"{layer.name}/square"), "mul", (x, x), (square,))
-            graph.replace(layer, first, layer.with_(kind="mul", inputs=(square, square if power == 4.0 else x, *layer.inputs[2:])))
+            other = square if power == 4.0 else x
+            graph.replace(layer, first, layer.with_(kind="mul", inputs=(square, other, *layer.inputs[2:])))
         changed = True
     return changed

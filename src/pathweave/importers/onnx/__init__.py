@@ -103,6 +103,7 @@ def _parse(data: bytes, where: str, size: int):
 
 def _import(proto, large: dict[int, memoryview], external: External, where: str, shapes: Mapping,
             default_inputs: Sequence[str], narrow_double: bool) -> Model:
+    import onnx
     opsets = {("" if o.domain in DEFAULT_DOMAINS else o.domain): int(o.version) for o in proto.opset_import}
     opset = opsets.setdefault("", 1)
     if opset < FIRST_OPSET:
@@ -127,6 +128,9 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
         builder.add_tensor(tensor.name, tensor, f"initializer {tensor.name!r}", large.get(i))
     for name, tensor in sparse.items():
         builder.add_sparse(name, tensor, f"sparse initializer {name!r}")
+    if opset > onnx.defs.onnx_opset_version():
+        builder.note(f"opset {opset} is newer than {onnx.defs.onnx_opset_version()}, the newest that the installed onnx knows: "
+                     f"operators are computed as they are defined there")
     types.enter(builder)
     became = convert_nodes(graph, opsets, operators(), builder, where)
     types.leave(builder, {v.name: _declared_type(v) for v in graph.output})
