@@ -64,3 +64,32 @@ def test_what_stands_for_a_branch_is_in_no_list_of_kinds():
         kind_of("convv")
     assert "conv2" in str(e.value) and "impossible" not in str(e.value)
     assert kind_of("impossible").refuses
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("fixed", ["in the file", "when it is read"])
+def test_a_branch_that_does_not_fit_fixed_sizes_may_hold_branches(columns, fixed):
+    """An If inside reads what the branch that does not fit makes, of which nothing is known then."""
+    axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
+
+    def graph(name: str, nodes: list) -> onnx.GraphProto:
+        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)])
+    inner = [graph(f"inner{op}", [helper.make_node(op, ["s"], [f"i{op}"])]) for op in ("Relu", "Neg")]
+    column = graph("column", [helper.make_node("Squeeze", ["x", "axis"], ["s"]),
+                              helper.make_node("If", ["c2"], ["t"], then_branch=inner[0], else_branch=inner[1])])
+    total = graph("total", [helper.make_node("ReduceSum", ["x", "axis"], ["r"], keepdims=0)])
+    shape = [2, columns] if fixed == "in the file" else ["N", "L"]
+    made = helper.make_graph(
+        [helper.make_node("If", ["c"], ["y"], then_branch=column, else_branch=total)], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),
+         *(helper.make_tensor_value_info(n, TensorProto.BOOL, []) for n in ("c", "c2"))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [axis])
+    data = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    model = pw.load(data, **({} if fixed == "in the file" else {"shapes": {"x": (2, columns)}}))
+    x = np.arange(2 * columns, dtype=np.float32).reshape(2, columns) + 1
+    np.testing.assert_array_equal(model({"x": x, "c": np.array(False), "c2": np.array(True)}), x.sum(1))
+    if columns == 1:
+        np.testing.assert_array_equal(model({"x": x, "c": np.array(True), "c2": np.array(False)}), -x[:, 0])
+    else:
+        with pytest.raises(ShapeError, match="a branch was taken that does not fit"):
+            model({"x": x, "c": np.array(True), "c2": np.array(False)})

@@ -549,9 +549,8 @@ def test_float64_weights_as_float32_where_the_caller_asks():
 
 def test_float64_weights_of_a_float32_operator_are_refused():
     """ONNX allows one type per operator, and ONNX Runtime refuses the same model."""
-    net = load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": X[..., :3]}, {"w": np.zeros(3)})).main
     with pytest.raises(ShapeError, match="element types differ"):
-        bind(net, {"x": X[..., :3].shape})
+        load(build([helper.make_node("Min", ["x", "w"], ["y"])], {"x": X[..., :3]}, {"w": np.zeros(3)}))
 
 
 def test_float64_graphs_stay_float64():
@@ -654,3 +653,41 @@ def test_importing_the_importers_does_not_load_onnx():
     }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def _open(nodes, shapes, constants):
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                              [numpy_helper.from_array(a, n) for n, a in constants.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize("node, says", [
+    (helper.make_node("MatMul", ["x", "w"], ["y"], name="mm"), "'mm'.*1000.*expected the summed dimensions to be equal"),
+    (helper.make_node("Softmax", ["x"], ["y"], name="s", axis=5), "'s'.*axis 5: expected one of -2 to 1"),
+    (helper.make_node("Add", ["x", "w"], ["y"], name="a"), "'a'"),
+    (helper.make_node("Transpose", ["x"], ["y"], name="t", perm=[0, 2, 1]), "'t'")])
+def test_what_no_sizes_fit_is_refused_when_it_is_read(node, says):
+    w = np.zeros((1024, 256), np.float32)
+    with pytest.raises(ModelError, match=says):
+        load(_open([node], {"x": ["N", 1000]}, {"w": w}))
+    dead = helper.make_node("Relu", ["x"], ["y"])
+    unread = onnx.NodeProto()
+    unread.CopyFrom(node)
+    unread.output[0] = "unread"
+    assert load(_open([unread, dead], {"x": ["N", 1000]}, {"w": w})).main.outputs == ["y"]
+
+
+def test_what_some_sizes_fit_is_read():
+    """A batch of 1 spreads, a Squeeze may have one axis or two."""
+    for nodes in ([helper.make_node("Add", ["x", "w"], ["y"])], [helper.make_node("Squeeze", ["x"], ["y"])],
+                  [helper.make_node("Squeeze", ["x"], ["s"]), helper.make_node("MatMul", ["s", "w"], ["y"])]):
+        load(_open(nodes, {"x": ["N", 4]}, {"w": np.zeros((4, 4), np.float32)}))
+
+
+def test_an_opset_that_is_not_known_yet_and_a_wrong_declaration_are_said():
+    model = message(build([RELU], {"x": X}))
+    model.opset_import[0].version = 99
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    notes = load(model.SerializeToString()).meta["notes"]
+    assert any("opset 99 is newer than" in n for n in notes) and any("'y' is declared i64" in n and "f32" in n for n in notes)

@@ -250,6 +250,24 @@ class Builder:
             shape = tuple(f"{value}.{axis}" for axis in range(self._declared_ranks[value]))
         return None if dtype is None or shape is None else TensorSpec(dtype, shape)
 
+    def stand_in(self, value: str) -> TensorSpec | None:
+        """Some spec for a value that no sizes make, as in a branch that does not fit; None for others."""
+        if not self.shapes.impossible:
+            return None
+        makers = {v: layer for layer in self.layers for v in layer.outputs}
+        pending, seen = [value], {value}
+        while pending:
+            layer = makers.get(pending.pop())
+            if layer is None:
+                continue
+            if layer.name in self.shapes.impossible:
+                shape = next((self.shapes.named_shape(v) for v in layer.inputs if v and v not in self.constants), None) or ()
+                rank = self._declared_ranks.get(value, len(shape))
+                return TensorSpec(self.dtype(value) or "f32", tuple(f"{value}.{axis}" for axis in range(rank)))
+            pending += [v for v in layer.inputs if v and v not in seen and v not in self.shapes.specs]
+            seen.update(layer.inputs)
+        return None
+
     def shares(self, outer: "Builder") -> None:
         """Say that the net is one inside another: what is folded, computed and converted counts there."""
         self.folding, self._computing, self.converted, self._notes = (outer.folding, outer._computing, outer.converted,

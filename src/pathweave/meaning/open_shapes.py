@@ -179,9 +179,10 @@ class OpenShapes:
         return found
 
     def _fits_no_sizes(self, layer: Layer) -> bool:
-        """Whether a layer is refused at sizes of every kind, so that it is not their being open that it does not take."""
+        """Whether a layer is refused at sizes of every kind, so that it is not their being open that it does not take. Of
+        branches one may fit."""
         from ..layers import infer_layer
-        if any(v and v not in self.specs for v in layer.inputs) or any(isinstance(v, Expr) for a in layer.attrs.values()
+        if layer.blocks or any(v and v not in self.specs for v in layer.inputs) or any(isinstance(v, Expr) for a in layer.attrs.values()
                                                                        for v in (a if isinstance(a, tuple) else (a,))):
             return False
         for size in REPRESENTATIVE:

@@ -53,7 +53,7 @@ class Captures:
             if known is not None:
                 self.constants[name] = known, dtype
                 continue
-            spec = builder.spec(outer)
+            spec = builder.spec(outer) or builder.stand_in(outer)
             if spec is None:
                 node.unsupported(f"the rank or the element type of {name!r}, which a graph inside reads, is not known; export "
                                  f"the model with fixed sizes")
