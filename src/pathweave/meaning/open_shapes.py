@@ -182,15 +182,14 @@ class OpenShapes:
         """Whether a layer is refused at sizes of every kind, so that it is not their being open that it does not take. Of
         branches one may fit."""
         from ..layers import infer_layer
-        if layer.blocks or any(v and v not in self.specs for v in layer.inputs) or any(isinstance(v, Expr) for a in layer.attrs.values()
-                                                                       for v in (a if isinstance(a, tuple) else (a,))):
+        attributes = (v for a in layer.attrs.values() for v in (a if isinstance(a, tuple) else (a,)))
+        if layer.blocks or any(v and v not in self.specs for v in layer.inputs) or any(isinstance(v, Expr) for v in attributes):
             return False
         for size in REPRESENTATIVE:
             try:
                 sizes = dict.fromkeys(self._names, size)
-                specs = [TensorSpec(self.specs[v].dtype, tuple(evaluate(d, sizes) if isinstance(d, Expr) else d
-                                                               for d in self.specs[v].dims)) if v else None for v in layer.inputs]
-                infer_layer(resolve(layer, self.contents), specs, limited=False)
+                inputs = [_spec_at(self.specs[v], sizes) if v else None for v in layer.inputs]
+                infer_layer(resolve(layer, self.contents), inputs, limited=False)
                 return False
             except ShapeError:
                 continue
@@ -260,6 +259,10 @@ class OpenShapes:
         if shape is None or len(shape) != 1 or shape[0] is None or shape[0] > FOLLOWED_ELEMENTS:
             return None
         return (None,) * shape[0]
+
+
+def _spec_at(spec: TensorSpec, sizes: Mapping[str, int]) -> TensorSpec:
+    return TensorSpec(spec.dtype, tuple(evaluate(d, sizes) if isinstance(d, Expr) else d for d in spec.dims))
 
 
 def trials(inputs: Mapping[str, TensorSpec]) -> Iterator[dict[str, int]]:

@@ -73,7 +73,8 @@ def batch_norm(n: Node) -> None:
     n.ignore("momentum", "is_test")  # before opset 7; what is read of the outputs says the same
     n.no_outputs_after(1)
     if n.version in (7, 9) and any(n.outputs[1:]):
-        n.builder.note("a BatchNormalization names the outputs of training, which nothing reads: it is computed as in inference")
+        n.builder.note("a BatchNormalization names the outputs of training, which nothing reads: it is computed as in "
+                       "inference")
     x, epsilon = n.input(0), n.float("epsilon", 1e-5)
     parameters = [n.computed(i) or n.input(i) for i in range(1, 5)]
     if n.version >= 9 or n.int("spatial", 1) != 0:
