@@ -205,3 +205,21 @@ def test_sizes_that_are_equal_by_chance_do_not_count():
     most = {"S": 8, "T": 9, "M": 9, "B": 3}
     assert len(pathweave.load(open_model()).plan(most=most).route.regions) == 1
     assert not pathweave.load(open_model(k="C")).plan(most={**most, "C": 3}).route.regions
+
+
+def test_the_route_of_an_untuned_model_races_against_the_tuned_ones(store):
+    """It computes attention as one layer before anything is measured, which the default route does not."""
+    graph = Graph()
+    q, k, v = (graph.input(n, B, H, S, D) for n in "qkv")
+    scores = graph("MatMul", q, graph.transpose(k, 0, 1, 3, 2))
+    graph("MatMul", graph("Softmax", graph("Mul", scores, graph.constant(0.3)), axis=-1), v)
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in graph.feeds.items()]
+    made = [helper.make_tensor_value_info(graph.nodes[-1].output[0], TensorProto.FLOAT, None)]
+    proto = helper.make_model(helper.make_graph(graph.nodes, "g", inputs, made, graph.constants), ir_version=9,
+                              opset_imports=[helper.make_opsetid("", 17)])
+    model = pathweave.load(proto.SerializeToString(), threads=1)
+    (region,) = model.plan().route.regions
+    tuned = pathweave.tune(model, budget_s=0.5, store=store, progress=False)
+    rows = {n: row for row in tuned.report["race"] for n in row["names"]}
+    left = {row["name"] for row in tuned.report["not raced"]}
+    assert "untuned" in {*rows, *left} and region in model.bind().regions

@@ -19,7 +19,7 @@ from ..profiling.yardstick import Yardstick, on_cpu, yardstick_key
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Restrict
-from ..runtime.defaults import default_route
+from ..runtime.defaults import default_route, usual_route
 from ..runtime.inputs import arrays_for_outputs, random_inputs
 from ..runtime.interpreted import of_route
 from ..runtime.overlap import overlap_of
@@ -221,6 +221,9 @@ class Tuner:
             # It may take what a restriction excludes, what cannot be prepared, and what turned out wrong.
             if not isinstance(costs.choice_of(default), str):
                 plain.append(("default", default))
+            usual = usual_route(costs.bound, costs.threads, costs.accuracy)
+            if usual.regions and not isinstance(costs.choice_of(usual), str):
+                plain.append(("untuned", predict(costs, usual) or usual))
         best_plain = min((r.predicted_ns for _, r in plain if r.predicted_ns is not None), default=0.0)
         limit = max(CHANCELESS * (named[0][1].predicted_ns or 0.0), best_plain)
         hopeless = [(n, r) for n, r in plain if r.predicted_ns is not None and r.predicted_ns > limit]
@@ -231,14 +234,14 @@ class Tuner:
         return routes
 
     def _affordable(self, routes: Routes) -> set[Identity]:
-        """The routes for whose least race there is time, the yardstick's runs included: the favourite and the default route
-        in any case."""
+        """The routes for whose least race there is time, the yardstick's runs included: the favourite, the default route and
+        that of the untuned model in any case."""
         runs = 1 + racing.LEAST_ROUNDS
         left = self.latest - self.timer.now() - (runs * self.yardstick.reference / 1e9 if self.yardstick else 0.0)
         kept = set()
         for i, (key, (names, route)) in enumerate(routes.items()):
             left -= runs * (route.predicted_ns or 0.0) / 1e9
-            if i == 0 or left > 0 or "default" in names:
+            if i == 0 or left > 0 or {"default", "untuned"} & set(names):
                 kept.add(key)
         return kept
 
