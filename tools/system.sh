@@ -90,8 +90,12 @@ report_progress "$log" $$ &
 reporter=$!
 trap 'kill "$reporter" 2>/dev/null || true' EXIT
 begun=$SECONDS
-if ! NINJA_STATUS='[%f/%t] ' PYTHONUNBUFFERED=1 "$venv/bin/python" -m pip install --disable-pip-version-check -v \
-     ".${all:+[$all]}" > "$log" 2>&1; then
+# What builds lies in the environment itself: in one of pip's own, which is a new one each time, all would be compiled again.
+requires=$(sed -n 's/^requires = \[\(.*\)\]$/\1/p' pyproject.toml | tr -d '",')
+install() { "$venv/bin/python" -m pip install --disable-pip-version-check "$@" >> "$log" 2>&1; }
+# shellcheck disable=SC2086  # words, none of which holds a space
+if ! { install $requires "cmake>=3.24" "ninja>=1.10" &&
+       NINJA_STATUS='[%f/%t] ' PYTHONUNBUFFERED=1 install -v --no-build-isolation ".${all:+[$all]}"; }; then
   tail -n 60 "$log" >&2
   echo "system: the installation failed after $((SECONDS - begun)) s; the whole output is in $log" >&2
   exit 1

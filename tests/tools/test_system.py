@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = """#!/bin/sh
 case "$*" in
   *"pip install"*)
+    echo "$*" >> calls
     echo "Collecting nanobind"
     sleep 1.2
     for n in 1 2 3; do echo "  [$n/3] Building CXX object x.o"; sleep 0.6; done
@@ -29,6 +30,7 @@ def install(tmp_path):
         pytest.skip("the script asks for a C++ compiler, and there is none")
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools" / "system.sh", tmp_path / "tools")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(STAND_IN)
@@ -53,6 +55,10 @@ def test_progress_is_told_while_it_builds(install, tmp_path):
     assert lines[0].startswith("== building and installing pathweave with test") and "minutes" in lines[0]
     assert any("fetching" in line for line in lines) and any("built 2 of 3" in line for line in lines), lines
     assert lines[-1].startswith("== installed in ")
+    # In an environment of pip's own, a second build would compile everything again.
+    builders, package = (tmp_path / "calls").read_text().splitlines()
+    assert all(f" {name}>=" in builders for name in ("scikit-build-core", "nanobind", "cmake", "ninja"))
+    assert "--no-build-isolation" in package and ".[test]" in package
     assert (tmp_path / ".venv" / ".pathweave-installed").read_text().split() == ["test"]
 
 
