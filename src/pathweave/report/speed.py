@@ -130,15 +130,16 @@ def slug(cpu: str) -> list[str]:
     return [w for w in words if w not in ("processor", "cpu", "core", "with")][:3] or ["cpu"]
 
 
-def keep(results: Sequence[Mapping[str, Any]], text: str, words: Sequence[str], folder: Path) -> Path:
+def keep(results: Sequence[Mapping[str, Any]], text: str, words: Sequence[str], folder: Path, lines: bool = False) -> Path:
     """Write results as FOLDER/DATE-CPU-TIER-WORDS.json and `text` beside it as .md, under a name that is free; the path
-    without its ending."""
+    without its ending. `lines`: each result on one line."""
     host = results[0]["host"]
     parts = [time.strftime("%Y-%m-%d"), *slug(host["cpu"]), host["tiers"][-1], *words]
     folder.mkdir(exist_ok=True)
     stem, i = folder / "-".join(parts), 1
     while stem.with_suffix(".json").exists():
         stem, i = folder / "-".join([*parts, str(i + 1)]), i + 1
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    data = "[\n" + ",\n".join(map(json.dumps, results)) + "\n]" if lines else json.dumps(results, indent=1)
+    stem.with_suffix(".json").write_text(data + "\n", encoding="utf-8")
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     return stem
