@@ -3,7 +3,7 @@
 
 run.py starts this file in a process of its own, with a request as JSON, and reads from a pipe: before everything that it begins
 a line `{"stage": ..., "engine": ...}`, so that the engine is known with which it ended or hung, and in the end one line
-`{"result": ...}` or `{"failed": ...}`.
+`{"result": ...}`, `{"failed": ...}` or `{"left_out": ...}`.
 """
 
 from __future__ import annotations
@@ -48,14 +48,18 @@ class Failure(Exception):
     """The net counts as failed; the message says why."""
 
 
+class LeftOut(Exception):
+    """The net cannot be run in this setting, which is no failure; the message says why."""
+
+
 def batched(inputs: Mapping[str, Any], specs: Mapping[str, Any], batch: int) -> dict[str, Any]:
     """Inputs with a batch of so many: rows are repeated along the first axis of every input where the net leaves it free.
-    Raises Failure for a net without such an axis."""
+    Raises LeftOut for a net without such an axis."""
     import numpy as np
     free = [n for n, a in inputs.items() if a.ndim and not isinstance(specs[n].shape[0], int)]
     rows = {inputs[n].shape[0] for n in free}
     if len(rows) != 1:
-        raise Failure("its batch is not free")
+        raise LeftOut("its batch is not free")
     (count,) = rows
     return {n: a[np.arange(batch) % count] if n in free else a for n, a in inputs.items()}
 
@@ -67,7 +71,8 @@ class Net:
         self.request, self.stage = request, stage
 
     def load(self) -> None:
-        """Read the model, ask ONNX Runtime, bind. Raises Failure where ONNX Runtime cannot say what the outputs are."""
+        """Read the model, ask ONNX Runtime, bind. Raises Failure where ONNX Runtime cannot say what the outputs are, LeftOut
+        where it takes another batch only."""
         from check import Reference
 
         import pathweave as pw
@@ -79,12 +84,13 @@ class Net:
         try:
             self.reference = Reference(path)
             inputs = self.reference.inputs(Path(request.inputs))
-            inputs = batched(inputs, self.loaded.main.inputs, request.batch) if request.batch else inputs
-            self.expected = self.reference.run(inputs)
-        except Failure:
-            raise
         except Exception as e:  # of many types
             raise Failure(f"ONNX Runtime: {type(e).__name__}: {e}") from e
+        inputs = batched(inputs, self.loaded.main.inputs, request.batch) if request.batch else inputs
+        try:
+            self.expected = self.reference.run(inputs)
+        except Exception as e:
+            raise (LeftOut if request.batch else Failure)(f"ONNX Runtime: {type(e).__name__}: {e}") from e
         given = self.reference.given(inputs)
         self.stage("binding", "")
         self.bound = self.loaded.bind({name: a.shape for name, a in given.items()})
@@ -183,7 +189,7 @@ def entry_of_peer(net: Net, name: str) -> Any:
 
 
 def measure(request: Request, stage: Callable[[str, str], None]) -> dict[str, Any]:
-    """The result of one net, see `pathweave.report.suite`. Raises Failure, and whatever an import raises."""
+    """The result of one net, see `pathweave.report.suite`. Raises Failure, LeftOut, and whatever an import raises."""
     from pathweave.report import bench
     net = Net(request, stage)
     net.load()
@@ -240,6 +246,8 @@ def main() -> int:
             data = data[os.write(pipe, data):]
     try:
         say(result=measure(request, lambda stage, engine: say(stage=stage, engine=engine)))
+    except LeftOut as e:
+        say(left_out=str(e))
     except Failure as e:
         say(failed=str(e))
     except Exception as e:  # whatever a net does wrong is its row of the table

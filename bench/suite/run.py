@@ -40,6 +40,8 @@ from check import form_of, inputs_of
 from families import family_of
 
 HERE = Path(__file__).resolve().parent
+#: What a process says in the end.
+LAST = ("result", "failed", "left_out")
 #: Share of the limit of a process that one peer may take to load, or for a turn.
 PEER_SHARE = 0.25
 
@@ -99,7 +101,7 @@ def _kill(group: int) -> None:
 
 
 def ask(processes: Processes, command: Sequence[str], environment: Mapping[str, str], limit: float) -> dict[str, Any]:
-    """What a process says about a net: `result` or `failed`; where it ended or was ended without either, `ended` (why) and
+    """What a process says about a net: one of LAST; where it ended or was ended without it, `ended` (why) and
     `engine` (whose turn it was, "" for ours). `command` is given the number of the pipe in the end."""
     read, write = os.pipe()
     with tempfile.TemporaryFile() as log, contextlib.ExitStack() as stack:
@@ -110,7 +112,7 @@ def ask(processes: Processes, command: Sequence[str], environment: Mapping[str, 
         finally:
             os.close(write)
         said = _listen(read, limit)
-        if "result" in said or "failed" in said:
+        if any(word in said for word in LAST):
             return said
         if said.get("late"):
             return {"ended": f"took longer than {said['late']:.0f} s ({_stage(said)})", "engine": said.get("engine", "")}
@@ -138,7 +140,7 @@ def _listen(pipe: int, limit: float) -> dict[str, Any]:
         *lines, data = (data + block).split(b"\n")
         for line in lines:
             said = json.loads(line)
-            if "result" in said or "failed" in said:
+            if any(word in said for word in LAST):
                 return said
             peer = said["engine"] and not said["engine"].startswith("pathweave")
             turn = time.monotonic() + PEER_SHARE * limit if peer else float("inf")
@@ -176,8 +178,9 @@ def run(cell: Cell, options: argparse.Namespace, engines: Sequence[str], host: M
     known = {"net": cell.path.stem, "family": family_of(cell.path.stem), "asked_batch": cell.batch}
     if "result" in said:
         return {**known, **said["result"]}
-    return {**known, "batch": cell.batch or 1, "failed": said.get("failed") or said["ended"], "host": host, "engines": [],
-            "run": {"model": cell.path.name, "accuracy": cell.accuracy, "threads": cell.threads}}
+    failed = "" if "left_out" in said else said.get("failed") or said["ended"]
+    return {**known, "batch": cell.batch or 1, "failed": failed, "left_out": said.get("left_out", ""), "host": host,
+            "engines": [], "run": {"model": cell.path.name, "accuracy": cell.accuracy, "threads": cell.threads}}
 
 
 # ---- the file of results --------------------------------------------------------------------------------------------

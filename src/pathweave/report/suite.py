@@ -1,8 +1,10 @@
 """The speed report over a suite of nets: a row per net, a summary per family, and the steps that lose most time.
 
-A result is what `bench.report` gives, with more: `net` (name of the file), `family`, `layers`, `batch`, `failed` (why the net
-counts as failed, else ""), `predicted` (predicted time of our tuned route over the measured one, at equal speed), and `lost`
-(what `lost_by_shape` gives). Ratios are times of the best peer / ours, from one run each.
+A result is what `bench.report` gives, with more: `net` (name of the file), `family`, `layers`, `batch`, `asked_batch` (0 for
+the inputs as they are), `failed` (why the net counts as failed, else ""), `left_out` (why the setting does not fit the net,
+else ""), `predicted` (predicted time of our tuned route over the measured one, at equal speed), and `lost` (what
+`lost_by_shape` gives).
+Ratios are times of the best peer / ours, from one run each.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def rows_of(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                                "difference": max((e["difference"] for e in r["engines"] if e["engine"].startswith(OURS)
                                                   and e.get("difference") is not None), default=None),
                                "times": {e["engine"]: e["minimum_ns"] for e in r["engines"] if "minimum_ns" in e},
-                               "reason": f"FAILED: {_line(r['failed'])}" if r["failed"] else ""}
+                               "reason": f"FAILED: {_line(r['failed'])}" if r["failed"] else _line(r.get("left_out", ""))}
         asked = {e["engine"] for e in r["engines"]}
         for column, engine in (("tuned", OURS), ("default", DEFAULT)):
             if engine in asked and not r["failed"]:
@@ -161,14 +163,19 @@ def _worst(row: Mapping[str, Any], column: str) -> str:
 # ---- who did not run ------------------------------------------------------------------------------------------------
 
 def declined(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A line per engine and reason, the most frequent first, with the number of nets and the first of them."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Lines per engine: its most frequent reasons with the first nets of each, and how many more there are."""
+    found: dict[str, dict[str, list[str]]] = {}
     for result in results:
         for e in result["engines"]:
             if e["reason"]:
-                found.setdefault((e["engine"], _line(e["reason"])), []).append(result["net"])
-    return [f"{engine}: {reason} ({_named(nets)})"
-            for (engine, reason), nets in sorted(found.items(), key=lambda item: (item[0][0], -len(item[1])))]
+                found.setdefault(e["engine"], {}).setdefault(_line(e["reason"]), []).append(result["net"])
+    lines = []
+    for engine, reasons in sorted(found.items()):
+        often = sorted(reasons.items(), key=lambda item: -len(item[1]))
+        lines += [f"{engine}: {reason} ({_named(nets)})" for reason, nets in often[:NAMED]]
+        rest = [net for _, nets in often[NAMED:] for net in nets]
+        lines += [f"{engine}: {counted(len(often) - NAMED, 'other reason')} ({_named(rest)})"] if rest else []
+    return lines
 
 
 def _named(nets: Sequence[str]) -> str:
