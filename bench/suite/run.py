@@ -101,8 +101,11 @@ def _kill(group: int) -> None:
 
 
 def ask(processes: Processes, command: Sequence[str], environment: Mapping[str, str], limit: float) -> dict[str, Any]:
-    """What a process says about a net: one of LAST; where it ended or was ended without it, `ended` (why) and
-    `engine` (whose turn it was, "" for ours). `command` is given the number of the pipe in the end."""
+    """What a process says about a net, one of LAST. `command` is given the number of the pipe in the end.
+
+    Where the process ends or is ended without a word: `ended` (why), `stage`, `engine` (whose turn it was, "" for ours), and
+    `late` where it took too long.
+    """
     read, write = os.pipe()
     with tempfile.TemporaryFile() as log, contextlib.ExitStack() as stack:
         stack.callback(os.close, read)
@@ -114,14 +117,16 @@ def ask(processes: Processes, command: Sequence[str], environment: Mapping[str, 
         said = _listen(read, limit)
         if any(word in said for word in LAST):
             return said
+        where = {"stage": said.get("stage", ""), "engine": said.get("engine", "")}
         if said.get("late"):
-            return {"ended": f"took longer than {said['late']:.0f} s ({_stage(said)})", "engine": said.get("engine", "")}
+            return {**where, "late": True, "ended": f"took longer than {said['late']:.0f} s ({_stage(said)})"}
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        code, words = process.poll(), _last_words(log)
+        code = process.poll()
+        words = _last_words(log) if code is None or code >= 0 or code == -signal.SIGABRT else ""  # others say nothing
         how = "closed its pipe" if code is None else f"exit code {code}" if code >= 0 else \
             f"ended by {signal.Signals(-code).name}"
-        return {"ended": f"{how} ({_stage(said)}){f': {words}' if words else ''}", "engine": said.get("engine", "")}
+        return {**where, "ended": f"{how} ({_stage(said)}){f': {words}' if words else ''}"}
 
 
 def _listen(pipe: int, limit: float) -> dict[str, Any]:
@@ -156,9 +161,42 @@ def _last_words(log: Any) -> str:
     return lines[-1].strip()[:200] if lines else ""
 
 
+@dataclass
+class Peers:
+    """The engines of one net, and with whom its process ends. `order`: of loading. `out`: those left out, with the reason.
+
+    The end of a process may be the fault of an engine that was loaded before, so that an engine is left out where it was the
+    first to be loaded, or at the second time; after the first time it is loaded first.
+    """
+
+    order: list[str]
+    out: dict[str, str] = field(default_factory=dict)
+    suspects: set[str] = field(default_factory=set)
+
+    def blame(self, said: Mapping[str, Any]) -> bool:
+        """Take in how a process ended; False where no engine can have a part in it, or none is left."""
+        if "ended" not in said or not self.order:
+            return False
+        engine = said["engine"]
+        if engine not in self.order:  # ours: theirs only if it goes well without all of them
+            if said["stage"] != "timing" or said.get("late"):
+                return False
+            self.out |= dict.fromkeys(self.order, f"with the engines together, in our turn: {said['ended']}")
+            self.order = []
+            return True
+        first = said["stage"] == "loading" and self.order[0] == engine
+        self.order.remove(engine)
+        if first or said.get("late") or engine in self.suspects:
+            self.out[engine] = said["ended"]
+        else:
+            self.suspects.add(engine)
+            self.order.insert(0, engine)
+        return True
+
+
 def run(cell: Cell, options: argparse.Namespace, engines: Sequence[str], host: Mapping[str, Any],
         processes: Processes) -> dict[str, Any]:
-    """The result of a cell. Peers that end the process or hang are left out of the next one."""
+    """The result of a cell. Peers that end the process or hang are left out of a further one."""
     with tempfile.TemporaryDirectory(prefix="pathweave-suite-") as temporary:
         environment = {"PATHWEAVE_PEERS_CACHE": str(Path(temporary, "peers")),
                        "TORCHINDUCTOR_CACHE_DIR": str(Path(temporary, "inductor")), **os.environ,
@@ -166,15 +204,13 @@ def run(cell: Cell, options: argparse.Namespace, engines: Sequence[str], host: M
                        "OMP_NUM_THREADS": str(cell.threads)}
         request: dict[str, Any] = {
             "file": str(cell.path), "inputs": str(inputs_of(cell.path)[0]), "accuracy": cell.accuracy, "threads": cell.threads,
-            "batch": cell.batch, "against": list(engines), "out": {}, "rounds": options.rounds, "seconds": options.seconds,
+            "batch": cell.batch, "rounds": options.rounds, "seconds": options.seconds,
             "budget": options.budget, "default_only": options.default_only, "roof": options.roof,
             "route": str(Path(temporary, "route.json"))}
-        said: dict[str, Any] = {}
-        for _ in range(len(engines) + 1):
+        peers, said = Peers(list(engines)), {}
+        while not said or peers.blame(said):
+            request |= {"against": [*peers.order, *peers.out], "out": peers.out}
             said = ask(processes, [sys.executable, str(HERE / "one.py"), json.dumps(request)], environment, options.limit)
-            if said.get("engine", "") not in engines:
-                break
-            request["out"][said["engine"]] = said["ended"]
     known = {"net": cell.path.stem, "family": family_of(cell.path.stem), "asked_batch": cell.batch}
     if "result" in said:
         return {**known, **said["result"]}

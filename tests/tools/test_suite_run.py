@@ -200,15 +200,17 @@ def test_a_process_that_answers(modules):
 
 
 def test_a_process_that_ends(modules):
-    said = ask(modules, "say(stage='loading', engine='p'); print('words', flush=True); os.kill(os.getpid(), signal.SIGSEGV)")
-    assert said == {"ended": "ended by SIGSEGV (loading p): words", "engine": "p"}
-    assert ask(modules, "sys.exit(3)") == {"ended": "exit code 3 (starting)", "engine": ""}
+    end = "say(stage='loading', engine='p'); print('words', flush=True); os.kill(os.getpid(), signal.SIG{})"
+    assert ask(modules, end.format("SEGV")) == {"ended": "ended by SIGSEGV (loading p)", "engine": "p", "stage": "loading"}
+    assert ask(modules, end.format("ABRT"))["ended"] == "ended by SIGABRT (loading p): words"
+    assert ask(modules, "sys.exit(3)") == {"ended": "exit code 3 (starting)", "engine": "", "stage": ""}
 
 
 def test_a_process_that_hangs(modules):
     begin = time.monotonic()
     said = ask(modules, "say(stage='timing', engine='p'); time.sleep(60)", limit=4.0)
-    assert said == {"ended": "took longer than 1 s (timing p)", "engine": "p"} and time.monotonic() - begin < 4
+    assert said == {"ended": "took longer than 1 s (timing p)", "engine": "p", "stage": "timing", "late": True}
+    assert time.monotonic() - begin < 4
     said = ask(modules, "say(stage='tuning', engine=''); time.sleep(60)", limit=1.5)
     assert said["engine"] == "" and "(tuning)" in said["ended"]
     said = ask(modules, "say(stage='timing', engine='pathweave'); time.sleep(60)", limit=1.5)
@@ -247,21 +249,46 @@ def test_a_peer_that_ends_costs_only_itself(modules, tmp_path, monkeypatch):
 
     def scripted(processes, command, environment, limit):
         request = json.loads(command[-1])
-        asked.append(request["out"])
-        return {"ended": "ended by SIGSEGV", "engine": "bad"} if "bad" not in request["out"] else \
+        asked.append((request["against"], request["out"]))
+        return {"ended": "ended by SIGSEGV", "engine": "bad", "stage": "loading"} if "bad" not in request["out"] else \
             {"result": result("n", engine("pathweave-default", 1e6), engine("bad", None, request["out"]["bad"]))}
     monkeypatch.setattr(modules.run, "ask", scripted)
     (tmp_path / "n.0.npz").touch()
     cell = modules.run.Cell(tmp_path / "n.l.onnx", "f32", 2, 0)
     found = modules.run.run(cell, options(), ["good", "bad"], HOST, modules.run.Processes())
-    assert asked == [{}, {"bad": "ended by SIGSEGV"}] and not found["failed"]
-    assert found["engines"][1]["reason"] == "ended by SIGSEGV"
-    monkeypatch.setattr(modules.run, "ask", lambda *_: {"ended": "exit code 1 (tuning)", "engine": ""})
+    assert asked == [(["good", "bad"], {}), (["bad", "good"], {}), (["good", "bad"], {"bad": "ended by SIGSEGV"})]
+    assert not found["failed"] and found["engines"][1]["reason"] == "ended by SIGSEGV"
+    monkeypatch.setattr(modules.run, "ask", lambda *_: {"ended": "exit code 1 (tuning)", "engine": "", "stage": "tuning"})
     found = modules.run.run(cell, options(), ["good"], HOST, modules.run.Processes())
     assert (found["failed"], found["net"], found["engines"]) == ("exit code 1 (tuning)", "n.l", [])
     assert suite.key_of(found) == cell.key
     monkeypatch.setattr(modules.run, "ask", lambda *_: {"left_out": "its batch is not free"})
     assert modules.run.run(cell, options(), ["good"], HOST, modules.run.Processes())["failed"] == ""
+
+
+def ended(stage: str, engine: str, **more) -> dict:
+    return {"ended": "gone", "stage": stage, "engine": engine, **more}
+
+
+def test_who_is_left_out(modules):
+    def peers():
+        return modules.run.Peers(["a", "b", "c"])
+    once = peers()
+    assert once.blame(ended("loading", "b")) and (once.order, once.out) == (["b", "a", "c"], {})  # `a` may have done it
+    assert once.blame(ended("loading", "a")) and once.order == ["a", "b", "c"]
+    assert once.blame(ended("loading", "b")) and (once.order, once.out) == (["a", "c"], {"b": "gone"})  # the second time
+    first = peers()
+    assert first.blame(ended("loading", "a")) and first.out == {"a": "gone"}  # nobody was there before
+    hangs = peers()
+    assert hangs.blame(ended("timing", "c", late=True)) and hangs.out == {"c": "gone"}
+    assert not peers().blame({"result": {}}) and not peers().blame({"failed": "no"})
+
+
+def test_an_end_in_our_turn(modules):
+    peers = modules.run.Peers(["a", "b"])
+    assert not peers.blame(ended("tuning", "")) and not peers.blame(ended("timing", "pathweave", late=True))
+    assert peers.blame(ended("timing", "pathweave")) and peers.order == [] and "in our turn: gone" in peers.out["b"]
+    assert not peers.blame(ended("timing", "pathweave"))  # without them, too: it is ours
 
 
 # ---- the file of results --------------------------------------------------------------------------------------------
