@@ -119,7 +119,7 @@ def ask(processes: Processes, command: Sequence[str], environment: Mapping[str, 
             return said
         where = {"stage": said.get("stage", ""), "engine": said.get("engine", "")}
         if said.get("late"):
-            return {**where, "late": True, "ended": f"took longer than {said['late']:.0f} s ({_stage(said)})"}
+            return {**where, "late": True, "ended": f"took longer than {said['late']:g} s ({_stage(said)})"}
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
         code = process.poll()
@@ -312,20 +312,22 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("folder", type=Path, help="what make.py wrote")
     add("names", nargs="*", default=["*"], help="names of files without .onnx, with * and ?; default: all")
     add("--class", dest="classes", choices=COMMON, help="accuracy classes; default: all", **several)
-    add("--threads", type=_whole, help="threads of a call; default: 2", **several)
-    add("--batch", type=_whole, help="batches of nets that leave theirs free; default: inputs as the suite has them", **several)
-    add("--against", help="engines; default: every installed one of the class", **several)
-    add("--rounds", type=_whole, default=15, help="rounds of two timed calls of every engine (15)")
-    add("--seconds", type=_positive, help="begin no round later, in the place of --rounds; there are three at least")
+    add("--threads", type=_whole, metavar="N", help="threads of a call; default: 2", **several)
+    add("--batch", type=_whole, metavar="N", help="batches of nets that leave theirs free; default: inputs as the suite has "
+        "them", **several)
+    add("--against", metavar="ENGINE", help="engines; default: every installed one of the class", **several)
+    add("--rounds", type=_whole, metavar="N", default=15, help="rounds of two timed calls of every engine (15)")
+    add("--seconds", type=_positive, metavar="S", help="begin no round later, in the place of --rounds; three at least")
     add("--default-only", action="store_true", help="do not tune; only the default route")
-    add("--budget", type=_positive, default=30.0, help="seconds to tune a net (30)")
+    add("--budget", type=_positive, metavar="S", default=30.0, help="seconds to tune a net (30)")
     add("--roof", action="store_true", help="also the ten steps of all nets that lose most time above their roof")
-    add("--limit", type=_positive, default=1200.0, help="seconds for a process of a net; a quarter of it for one peer to load "
-        "(1200)")
-    add("--jobs", type=_whole, default=1, help="processes at a time; more than one disturb each other's times (1)")
+    add("--limit", type=_positive, metavar="S", default=1200.0, help="seconds for a process of a net, a quarter of it for "
+        "one peer to load (1200)")
+    add("--jobs", type=_whole, metavar="N", default=1, help="processes at a time; more than one disturb each other's times (1)")
     files = parser.add_mutually_exclusive_group()
-    files.add_argument("--json", type=Path, help="a new file for the results, one line each; default: a temporary one")
-    files.add_argument("--resume", type=Path, help="the file of a run that was interrupted: go on with it")
+    files.add_argument("--json", type=Path, metavar="FILE", help="a new file for the results, one line each; default: a "
+                       "temporary one")
+    files.add_argument("--resume", type=Path, metavar="FILE", help="the file of a run that was interrupted: go on with it")
     add("--write", action="store_true", help="also write bench/results/DATE-CPU-TIER-suite-CLASS.json and .md")
     options = parser.parse_args(arguments)
     if options.json and options.json.exists():
