@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -99,23 +98,9 @@ def _read(out: Path) -> dict | None:
 
 def write(results: list[dict[str, Any]], accuracy: str, folder: Path) -> tuple[str, Path]:
     """Keep the results of a class as JSON and Markdown; the Markdown, and the path without its ending."""
-    from pathweave.report.speed import markdown
-    host = results[0]["host"]
-    text = markdown(results, host)
-    folder.mkdir(exist_ok=True)
-    words = [time.strftime("%Y-%m-%d"), *slug(host["cpu"]), host["tiers"][-1], accuracy]
-    stem, i = folder / "-".join(words), 1
-    while stem.with_suffix(".json").exists():
-        stem, i = folder / "-".join([*words, str(i + 1)]), i + 1
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    return text, stem
-
-
-def slug(cpu: str) -> list[str]:
-    """At most three words of a processor's name for the name of a file: `Intel(R) Xeon(R) Processor` is intel, xeon."""
-    words = re.findall(r"[a-z0-9]+", re.sub(r"\([a-z]+\)|@.*", " ", cpu.lower()))
-    return [w for w in words if w not in ("processor", "cpu", "core", "with")][:3] or ["cpu"]
+    from pathweave.report.speed import keep, markdown
+    text = markdown(results, results[0]["host"])
+    return text, keep(results, text, [accuracy], folder)
 
 
 def lacking(folder: Path, tiers: list[str], classes: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:

@@ -38,51 +38,82 @@ def inputs_of(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name.split('.')[0]}.*.npz"))
 
 
-def check(path: Path) -> dict[str, Any]:
-    """Import, run at all sizes, compare. Raises what the import raises."""
-    import numpy as np
-    import onnxruntime
+class Reference:
+    """ONNX Runtime on a file of the suite. `form`: the one that forms.py made, "" for a net as it was exported."""
 
-    import pathweave as pw
-    onnxruntime.set_default_logger_severity(4)
-    begin = time.perf_counter()
-    model = pw.load(path)
-    seconds = time.perf_counter() - begin
-    form = path.name.split(".")[-2]
-    reference = path.with_name(path.name.replace(".f16.", ".")) if form == "f16" else path
-    options = onnxruntime.SessionOptions()
-    if form in ("qdq", "qop", "dyn"):
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(reference), options, providers=["CPUExecutionProvider"])
-    scales = output_scales(path) if form in FORMS else {}
-    worst, refused = 0.0, 0
-    files = inputs_of(path)
-    for file in files:
+    def __init__(self, path: Path):
+        import onnxruntime
+        onnxruntime.set_default_logger_severity(4)
+        self.form = form_of(path)
+        file = path.with_name(path.name.replace(".f16.", ".")) if self.form == "f16" else path
+        options = onnxruntime.SessionOptions()
+        if self.form in ("qdq", "qop", "dyn"):
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.outputs = [value.name for value in self._session.get_outputs()]
+        self.scales = output_scales(path) if self.form else {}
+        self.tolerance = FORMS.get(self.form, TOLERANCE)
+
+    def inputs(self, file: Path) -> dict[str, Any]:
+        """The arrays of a file of inputs, as ONNX Runtime takes them, by name."""
+        import numpy as np
         with np.load(file) as arrays:
-            given = dict(zip((i.name for i in session.get_inputs()), arrays.values()))
-        try:
-            expected = session.run(None, given)
-        except Exception:  # the exporter has fixed a size that it was told to leave free
-            refused += 1
-            continue
-        half = {n: a.astype(np.float16) if form == "f16" and a.dtype == np.float32 else a for n, a in given.items()}
-        found = model.run(half)
-        values = [found[value.name] for value in session.get_outputs()]
-        rows = order_of_rows(values, expected, FORMS.get(form, TOLERANCE))
-        for value, got, wanted in zip(session.get_outputs(), values, expected):
-            got = got if rows is None else got[rows]
-            if form == "f16" and wanted.dtype == np.float32:
-                wanted = wanted.astype(np.float16)
-            tolerance = FORMS.get(form, TOLERANCE)
-            if value.name in scales:
-                tolerance = STEPS * scales[value.name] / max(float(np.abs(wanted).max(initial=0)), 1e-30)
+            return dict(zip((i.name for i in self._session.get_inputs()), arrays.values()))
+
+    def given(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The same as a call of the file takes them."""
+        import numpy as np
+        return {n: a.astype(np.float16) if self.form == "f16" and a.dtype == np.float32 else a for n, a in inputs.items()}
+
+    def run(self, inputs: dict[str, Any]) -> list[Any]:
+        """What the outputs must be."""
+        import numpy as np
+        return [y.astype(np.float16) if self.form == "f16" and y.dtype == np.float32 else y
+                for y in self._session.run(None, inputs)]
+
+    def error(self, values: list[Any], expected: list[Any], where: str, tolerance: float | None = None) -> float:
+        """The largest difference of the outputs, over the largest number of each. Raises AssertionError for another shape
+        or element type, and for more than the file's tolerance, or the one given."""
+        import numpy as np
+        rows, worst = order_of_rows(values, expected, tolerance or self.tolerance), 0.0
+        for name, got, wanted in zip(self.outputs, values, expected):
+            got, allowed = got if rows is None else got[rows], tolerance or self.tolerance
+            if name in self.scales and tolerance is None:
+                allowed = STEPS * self.scales[name] / max(float(np.abs(wanted).max(initial=0)), 1e-30)
             if got.shape != wanted.shape or got.dtype != wanted.dtype:
-                raise AssertionError(f"{file.name}: {value.name} is {got.dtype}{list(got.shape)}, expected {wanted.dtype}"
+                raise AssertionError(f"{where}: {name} is {got.dtype}{list(got.shape)}, expected {wanted.dtype}"
                                      f"{list(wanted.shape)}")
             error = difference(got, wanted)
             worst = max(worst, error)
-            if not error <= tolerance:
-                raise AssertionError(f"{file.name}: {value.name} differs by {error:.2g} of its largest value")
+            if not error <= allowed:
+                raise AssertionError(f"{where}: {name} differs by {error:.2g} of its largest value")
+        return worst
+
+
+def form_of(path: Path) -> str:
+    """The form in the name of a file, "" for a net as it was exported."""
+    word = path.name.split(".")[-2]
+    return word if word in FORMS else ""
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Import, run at all sizes, compare. Raises what the import raises."""
+    import pathweave as pw
+    begin = time.perf_counter()
+    model = pw.load(path)
+    seconds = time.perf_counter() - begin
+    reference = Reference(path)
+    worst, refused = 0.0, 0
+    files = inputs_of(path)
+    for file in files:
+        inputs = reference.inputs(file)
+        try:
+            expected = reference.run(inputs)
+        except Exception:  # the exporter has fixed a size that it was told to leave free
+            refused += 1
+            continue
+        found = model.run(reference.given(inputs))
+        worst = max(worst, reference.error([found[name] for name in reference.outputs], expected, file.name))
     if refused == len(files):
         raise AssertionError("ONNX Runtime refuses all sizes")
     return {"layers": len(model.main.layers), "import_s": round(seconds, 3), "error": worst,

@@ -88,7 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the nets of the suite as ONNX files.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=["*"], help="names of nets, with * and ?")
-    parser.add_argument("--list", action="store_true", help="only print the names")
+    parser.add_argument("--list", action="store_true", help="only print names, exporters and families")
     parser.add_argument("--forms", action="store_true", help="also quantised and float16 forms of ten nets")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -96,9 +96,13 @@ def main() -> int:
     if options.only:
         make(options.names[0], options.only, options.folder)
         return 0
+    from families import family_of, is_named
     chosen = {n: r for n, r in recipes().items() if any(fnmatch.fnmatch(n, p) for p in options.names)}
+    strangers = [n for n in chosen if not is_named(n)]
+    if strangers:
+        parser.error(f"no family has {', '.join(strangers)}; add them to bench/suite/families.py")
     if options.list:
-        print("\n".join(f"{n}  {' '.join(r.exporters)}" for n, r in chosen.items()))
+        print("\n".join(f"{n}  {' '.join(r.exporters)}  {family_of(n)}" for n, r in chosen.items()))
         return 0
     options.folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}

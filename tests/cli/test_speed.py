@@ -93,22 +93,21 @@ def test_check_against_a_reference():
 
 
 def test_a_class_that_this_build_lacks_is_a_reason_and_no_failure(pw, digits, monkeypatch):
-    from pathweave.cli import bench as command
-    monkeypatch.setattr(command, "_missing", lambda accuracy: f"no routine of class {accuracy}")
+    from pathweave.report import ours
+    monkeypatch.setattr(ours, "missing_class", lambda accuracy: f"no routine of class {accuracy}")
     done = pw("bench", digits, "--accuracy", "reduced", "--tune", "--rounds", "1", "--json")
-    (ours,) = done.json["engines"]
-    assert done.code == 0 and ours["reason"] == "no routine of class reduced" and "minimum_ns" not in ours
+    (engine,) = done.json["engines"]
+    assert done.code == 0 and engine["reason"] == "no routine of class reduced" and "minimum_ns" not in engine
     assert done.json["run"]["accuracy"] == "reduced"
 
 
 def test_the_build_is_asked_for_the_class(monkeypatch):
-    from pathweave.cli import bench as command
-    from pathweave.runtime import native as module
+    from pathweave.report import ours
     cards = [{"accuracy": "strict", "unavailable": ""}, {"accuracy": "reduced", "unavailable": "no bf16 here"}]
-    monkeypatch.setattr(module, "native", lambda: SimpleNamespace(routines=lambda: cards))
-    assert command._missing("f32") == "" and "class reduced" in command._missing("reduced")
+    monkeypatch.setattr(ours, "native", lambda: SimpleNamespace(routines=lambda: cards))
+    assert ours.missing_class("f32") == "" and "class reduced" in ours.missing_class("reduced")
     cards += [{"accuracy": "reduced", "unavailable": ""}, {"accuracy": "quantised", "unavailable": ""}]
-    assert command._missing("reduced") == "" == command._missing("quantised")
+    assert ours.missing_class("reduced") == "" == ours.missing_class("quantised")
 
 
 def test_onnxruntime_int8_computes_the_same_network(digits, heldout, tmp_path, monkeypatch):
@@ -148,8 +147,8 @@ def run_py():
 
 
 def test_names_of_files(run_py, tmp_path):
-    assert run_py.slug("Intel(R) Xeon(R) Processor @ 2.60GHz") == ["intel", "xeon"]
-    assert run_py.slug("AMD EPYC 9R14 96-Core Processor") == ["amd", "epyc", "9r14"] and run_py.slug("") == ["cpu"]
+    assert speed.slug("Intel(R) Xeon(R) Processor @ 2.60GHz") == ["intel", "xeon"]
+    assert speed.slug("AMD EPYC 9R14 96-Core Processor") == ["amd", "epyc", "9r14"] and speed.slug("") == ["cpu"]
     stems = [run_py.write([result(engine("pathweave", 2e6, 2e6))], "f32", tmp_path)[1].name for _ in range(2)]
     assert stems[0].endswith("-a-x-f32") and stems[1] == stems[0] + "-2" and len(list(tmp_path.iterdir())) == 4
 

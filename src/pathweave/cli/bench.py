@@ -66,7 +66,7 @@ def command(
     json: Json = False,
 ) -> int:
     """Time a model, verified and interleaved with other engines. Exit code 1 where an f32 engine's outputs differ."""
-    from ..report import bench
+    from ..report import bench, ours
     names = against or []
     if "list" in names:
         _list(json)
@@ -78,9 +78,9 @@ def command(
     if onnx is not None and not peers:
         raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
     source = _onnx(model, loaded, onnx) if peers else None
-    missing = _missing(accuracy)
+    missing = ours.missing_class(accuracy)
     if accuracy == "quantised" and not missing and not bound.scales:
-        bound = _calibrated(loaded, bound)
+        bound = ours.calibrated(loaded, bound)
     given = None if data is None else first_sample(loaded, data, bound, max_pixels)
     if tune and not missing:
         loaded = _tuned(loaded, bound, accuracy)
@@ -94,7 +94,7 @@ def command(
         print_json(result)
     else:
         print_tables(bench.table(result), *_memory_table(result))
-    return int(any(_exact(e["accuracy"]) and e.get("difference", 0.0) > 1e-3 for e in result["engines"]))
+    return int(any(ours.exact(e["accuracy"]) and e.get("difference", 0.0) > bench.EXACT for e in result["engines"]))
 
 
 @dataclass
@@ -114,6 +114,7 @@ class _Race:
             memory: bool) -> dict[str, Any]:
         """Time all engines in turns and compare their outputs; the result as plain data."""
         from ..report import bench
+        from ..report.ours import task_of
         loaded, bound = self.loaded, self.bound
         with progress("benchmark") as tell:
             entries, inputs = _ours(loaded, bound, default, allowed, self.accuracy, missing, given)
@@ -121,7 +122,7 @@ class _Race:
                 entries += _uniform(loaded, bound, allowed, self.accuracy, inputs)
             for peer in self.peers:
                 tell(0.0, f"loading {peer.name}")
-                entries.append(bench.prepare_peer(peer, _task(self.source or "", inputs, bound, loaded.threads)))
+                entries.append(bench.prepare_peer(peer, task_of(self.source or "", inputs, bound, loaded.threads)))
             facts = bench.host_facts()
             bench.check(entries)
             bench.measure(entries, self.rounds, tell=tell)
@@ -135,12 +136,6 @@ class _Race:
                 tell(1.0, "measuring memory")
                 result["memory"] = _memory(self.model, self.source, bound, loaded.threads, self.peers)
         return result
-
-
-def _exact(accuracy: str) -> bool:
-    """Whether outputs of a class are compared among engines; others are compared with f32's, and never fail."""
-    from ..net.accuracy import common_class
-    return common_class(accuracy) == "f32"
 
 
 def _check_roof(roof: bool, order: str, names: list[str], default: bool, memory: bool) -> None:
@@ -178,29 +173,14 @@ def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: st
 
 def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32") -> Any:
     """The model's own route, or the default one among what --routine and --accuracy allow."""
+    from ..report.ours import exact
     from ..runtime.defaults import default_route, usual_route
     own = loaded.route(bound.shapes) if allowed is None else None
-    if own is not None and (own.certificate != "default" or _exact(accuracy)):
+    if own is not None and (own.certificate != "default" or exact(accuracy)):
         return own
     if allowed is None:
         return usual_route(bound, loaded.threads, accuracy)
     return default_route(bound, loaded.threads, accuracy, allowed)
-
-
-def _missing(accuracy: str) -> str:
-    """Why we cannot compute in a class, "" when we can."""
-    from ..runtime.native import native
-    if _exact(accuracy) or any(c["accuracy"] == accuracy and not c["unavailable"] for c in native().routines()):
-        return ""
-    return f"this build has no routine of class {accuracy} for this machine"
-
-
-def _calibrated(loaded: Any, bound: Any) -> Any:
-    """The net bound again, with scales from the samples that all quantised engines get."""
-    from ..report.peers import samples
-    from ..runtime.inputs import as_caller
-    loaded.calibrate([as_caller(bound, sample) for sample in samples(bound.shapes)])
-    return loaded.bind(bound.shapes)
 
 
 def _select(names: list[str], accuracy: str) -> list[Any]:
@@ -249,58 +229,27 @@ def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,
     Beside a route below class f32 the default one runs, so that there is something to compare with.
     """
     from ..report.bench import Entry
+    from ..report.ours import entry_of, exact
     from ..runtime.defaults import usual_route
     from ..runtime.inputs import random_inputs
     inputs = random_inputs(bound) if given is None else given
     if missing:
         return [Entry("pathweave", None, missing, accuracy)], inputs
     route = _route(loaded, bound, allowed, accuracy)
-    entries = [_entry("pathweave", loaded, bound, route, inputs)]
-    if default and route.certificate != "default" or not _exact(entries[0].accuracy):
-        entries.append(_entry("pathweave-default", loaded, bound, usual_route(bound, loaded.threads), inputs))
+    entries = [entry_of("pathweave", loaded, bound, route, inputs)]
+    if default and route.certificate != "default" or not exact(entries[0].accuracy):
+        entries.append(entry_of("pathweave-default", loaded, bound, usual_route(bound, loaded.threads), inputs))
     return entries, inputs
 
 
 def _uniform(loaded: Any, bound: Any, allowed: Any, accuracy: str, inputs: dict[str, Any]) -> list[Any]:
     """Our entries for the best route of every single class, from what the store knows."""
+    from ..report.ours import entry_of
     from ..tuning.costs import Costs
     from ..tuning.plain import single_class_routes
     costs = Costs.of(bound, stored_profile(bound, loaded.threads), loaded.threads, accuracy, allowed)
-    return [_entry(f"pathweave-{name.replace(' ', '-')}", loaded, bound, route, inputs)
+    return [entry_of(f"pathweave-{name.replace(' ', '-')}", loaded, bound, route, inputs)
             for name, route in single_class_routes(costs)]
-
-
-def _entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any]) -> Any:
-    from ..net.accuracy import common_class
-    from ..profiling.rounds import block_runs
-    from ..report.agreement import least_accurate
-    from ..report.bench import Entry
-    from ..report.routes import origin_of
-    from ..runtime.inputs import as_declared
-    from ..runtime.overlap import overlap_of
-    from ..timer import SYSTEM
-    begin = SYSTEM.now()
-    plan = loaded.plan(route, bound.shapes, loaded.threads)
-    session = plan.session()
-
-    def call() -> list[Any]:
-        return list(as_declared(bound, session.run(inputs)).values())  # views, so that all engines' outputs compare
-    call()
-    seconds = SYSTEM.now() - begin
-    counts = session.counts()
-    blocks = block_runs(plan, counts) if counts and plan.bound.flat.blocks else None
-    overlap = overlap_of(plan, session, inputs)
-    return Entry(name, call, accuracy=common_class(least_accurate(plan)), version=origin_of(plan), prepare_s=seconds,
-                 overlap=overlap.to_json() if overlap else None, blocks=blocks)
-
-
-def _task(onnx: str, inputs: dict[str, Any], bound: Any, threads: int) -> Any:
-    import numpy as np
-
-    from ..report.peers import Task
-    from ..runtime.inputs import as_declared
-    declared = {n: np.asarray(a, order="C") for n, a in as_declared(bound, inputs).items()}
-    return Task(onnx, declared, tuple(bound.net.outputs), threads)
 
 
 def _memory(model: str, onnx: str | None, bound: Any, threads: int, peers: list[Any]) -> dict[str, Any]:

@@ -24,6 +24,10 @@ from .tables import Column, Table, show_error, show_percent, show_time, time_col
 from .timing import Load, Times, load_average, settle
 
 SEED = 20260
+#: Largest difference of an f32 engine's outputs over the largest output, from which it computes something else.
+EXACT = 1e-3
+#: Rounds of a measurement that ends by the clock.
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 1000
 
 
 @dataclass
@@ -102,14 +106,22 @@ def _copy(y: Any) -> Any:
 
 
 def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = SEED,
-            tell: Callable[[float, str], None] = lambda share, what: None, timer: Timer = SYSTEM) -> None:
-    """Time all engines that run, interleaved; samples in nanoseconds are appended to the entries."""
+            tell: Callable[[float, str], None] = lambda share, what: None, timer: Timer = SYSTEM, *,
+            seconds: float | None = None, before: Callable[[Entry], None] = lambda entry: None) -> int:
+    """Time all engines that run, interleaved; samples in nanoseconds are appended to the entries. Gives the rounds.
+
+    `seconds`: no round begins later, in the place of `rounds`; there are three at least. `before`: called at every turn.
+    """
     running = [e for e in entries if e.call is not None]
     order = random.Random(seed)
-    for i in range(rounds):
+    least, most = (rounds, rounds) if seconds is None else (FEWEST_ROUNDS, MOST_ROUNDS)
+    start, done = timer.now(), 0
+    while done < least or (done < most and seconds is not None and timer.now() - start < seconds):
         order.shuffle(running)
         for entry in running:
-            tell(i / rounds, f"round {i + 1} of {rounds}: {entry.name}")
+            share, of = (done / rounds, f" of {rounds}") if seconds is None else ((timer.now() - start) / (seconds or 1), "")
+            tell(min(1.0, share), f"round {done + 1}{of}: {entry.name}")
+            before(entry)
             settle(timer=timer)
             call = entry.call
             assert call is not None
@@ -118,7 +130,9 @@ def measure(entries: Sequence[Entry], rounds: int, calls: int = 2, seed: int = S
                 begin = timer.ns()
                 call()
                 entry.samples.append(float(timer.ns() - begin))
+        done += 1
     settle(timer=timer)
+    return done
 
 
 def host_facts() -> dict[str, Any]:

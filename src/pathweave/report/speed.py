@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..words import counted
@@ -11,14 +15,15 @@ from .tables import show_time
 OURS = "pathweave"
 
 
-def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
+def row_of(result: Mapping[str, Any], name: str = OURS) -> dict[str, Any]:
     """What one result says: our times, the best peer's by minimum, and the ratios best peer / ours.
 
-    `reason`: why there is no ratio, else "". `peers`: how many ran. Another engine of the same class only is a peer.
+    `name`: which of our entries is meant. `reason`: why there is no ratio, else "". `peers`: how many ran. Another engine of
+    the same class only is a peer.
     """
     accuracy = result["run"]["accuracy"]
     engines = {e["engine"]: e for e in result["engines"]}
-    ours = engines.get(OURS, {"reason": "it was not asked"})
+    ours = engines.get(name, {"reason": "it was not asked"})
     ran = [e for n, e in engines.items() if not n.startswith(OURS) and e["accuracy"] == accuracy and "minimum_ns" in e]
     best = min(ran, key=lambda e: e["minimum_ns"], default=None)
     row = {"net": result["net"], "accuracy": accuracy, "batch": result["batch"], "threads": result["run"]["threads"],
@@ -27,9 +32,9 @@ def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
            "best_minimum_ns": None if best is None else best["minimum_ns"],
            "best_median_ns": None if best is None else best["median_ns"], "ratio_minimum": None, "ratio_median": None}
     if "minimum_ns" not in ours:
-        row["reason"] = f"{OURS}: {ours['reason']}"
+        row["reason"] = f"{name}: {ours['reason']}"
     elif best is None:
-        peers = any(not name.startswith(OURS) for name in engines)
+        peers = any(not n.startswith(OURS) for n in engines)
         row["reason"] = "no peer of this class runs here" if peers else "no peer was asked"
     else:
         row["ratio_minimum"] = best["minimum_ns"] / ours["minimum_ns"]
@@ -115,3 +120,26 @@ def _roofs(results: Sequence[Mapping[str, Any]]) -> list[str]:
                      f"{show_time(step['minimum_ns'])} | {show_time(step['roof_ns'])} | {show_time(step['lost_ns'])} |")
     return ["## Roofs: the least time that the machine's limits allow", "\n".join(lines),
             "Steps that lose most time above their roof:", "\n".join(worst)]
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+def slug(cpu: str) -> list[str]:
+    """At most three words of a processor's name for the name of a file: `Intel(R) Xeon(R) Processor` is intel, xeon."""
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\([a-z]+\)|@.*", " ", cpu.lower()))
+    return [w for w in words if w not in ("processor", "cpu", "core", "with")][:3] or ["cpu"]
+
+
+def keep(results: Sequence[Mapping[str, Any]], text: str, words: Sequence[str], folder: Path, lines: bool = False) -> Path:
+    """Write results as FOLDER/DATE-CPU-TIER-WORDS.json and `text` beside it as .md, under a name that is free; the path
+    without its ending. `lines`: each result on one line."""
+    host = results[0]["host"]
+    parts = [time.strftime("%Y-%m-%d"), *slug(host["cpu"]), host["tiers"][-1], *words]
+    folder.mkdir(exist_ok=True)
+    stem, i = folder / "-".join(parts), 1
+    while stem.with_suffix(".json").exists():
+        stem, i = folder / "-".join([*parts, str(i + 1)]), i + 1
+    data = "[\n" + ",\n".join(map(json.dumps, results)) + "\n]" if lines else json.dumps(results, indent=1)
+    stem.with_suffix(".json").write_text(data + "\n", encoding="utf-8")
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    return stem

@@ -187,6 +187,13 @@ class Table:
         lines += [line(row) for row in cells]
         return "\n".join([*lines, *notes])
 
+    def markdown(self) -> str:
+        """The rows as a table of Markdown, whole, the notes below."""
+        columns, cells, _, notes = self._fitted(None, len(_GAP), 0)
+        rows = [[c.heading for c in columns], ["---:" if c.right else "---" for c in columns],
+                *([word.replace("|", "\\|") for word in row] for row in cells)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "".join(f"\n\n{note}." for note in notes)
+
     def rich(self, width: int | None = None) -> Any:
         """The same as a rich renderable."""
         from rich import box

@@ -40,20 +40,24 @@ class Task:
 
     def samples(self) -> list[dict[str, Any]]:
         """What quantised engines are calibrated with, ours too: see `samples`."""
-        return samples(self.shapes)
+        return samples(self.shapes, self.inputs)
 
 
 #: Calibration of quantised engines: so many random normal images at least, from this seed.
 SAMPLES, SAMPLES_SEED = 8, 20261
 
 
-def samples(shapes: Mapping[str, tuple[int, ...]]) -> list[dict[str, Any]]:
-    """The calibration samples, the same in every run: arrays by name, float32, of the given shapes."""
+def samples(shapes: Mapping[str, tuple[int, ...]], given: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The calibration samples, the same in every run: arrays by name, float32, of the given shapes.
+
+    `given`: arrays by name; those that are no float32, such as token ids, are the same in all samples.
+    """
     import numpy as np
     rng = np.random.default_rng(SAMPLES_SEED)
     batch = max((shape[0] for shape in shapes.values() if shape), default=1)
-    return [{name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-            for _ in range(max(1, -(-SAMPLES // batch)))]
+    kept = {name: a for name, a in (given or {}).items() if a.dtype != np.float32}
+    return [{name: kept[name] if name in kept else rng.standard_normal(shape).astype(np.float32)
+             for name, shape in shapes.items()} for _ in range(max(1, -(-SAMPLES // batch)))]
 
 
 #: A ready engine: runs once on the task's inputs, returns outputs in the task's order.
