@@ -290,9 +290,9 @@ class Builder:
             results.append(v)
         return Block(Net(self.inputs, results, self.layers, self.constants))
 
-    def to_net(self, outputs: Iterable[str], where: str) -> Net:
+    def to_net(self, outputs: Iterable[str], where: str, fitting: bool = True) -> Net:
         """The net with these outputs and those that states take; one that is named twice is one result. Raises ModelError where
-        one does not exist, or a state is none; ShapeError where a layer fits no sizes of the inputs."""
+        one does not exist, or a state is none; with `fitting` ShapeError where a layer fits no sizes of the inputs."""
         outputs = list(dict.fromkeys([*outputs, *(s.output for s in self.states.values())]))
         missing = [v for v in outputs if v not in self.values and v not in self.constants]
         if missing:
@@ -301,7 +301,8 @@ class Builder:
             raise ModelError(f"{where}: the graph has no outputs; expected at least one")
         net = Net(self.inputs, outputs, self.layers, self.constants, scales=self.scales)
         net.check()
-        self._check_fits(outputs, where)
+        if fitting:
+            self._check_fits(outputs, where)
         try:
             self.states = checked_states(self.states, self.inputs, {v: self.spec(v) for v in outputs})
         except InputError as e:

@@ -185,7 +185,7 @@ class OpenShapes:
         attributes = (v for a in layer.attrs.values() for v in (a if isinstance(a, tuple) else (a,)))
         if layer.blocks or any(v and v not in self.specs for v in layer.inputs) or any(isinstance(v, Expr) for v in attributes):
             return False
-        for size in REPRESENTATIVE:
+        for size in (0, *REPRESENTATIVE):
             try:
                 sizes = dict.fromkeys(self._names, size)
                 inputs = [_spec_at(self.specs[v], sizes) if v else None for v in layer.inputs]

@@ -24,5 +24,14 @@ def _layer_norm(g, case, a, names):
     return scaled(g, *g.node("Div", [*centred, *g.node("Sqrt", g.node("Add", [*variance, epsilon]))]), *names[1:])
 
 
+def _lrn(g, case, a, names):
+    """ONNX Runtime has it for images alone: other values become images of as many pixels."""
+    rank = case.inputs[0].rank
+    if rank == 4:
+        return g.node("LRN", names, **a)
+    image = g.node("Reshape", [names[0], g.array([0, 0, -1, 1] if rank > 2 else [0, 0, 1, 1])])
+    return g.node("Reshape", [*g.node("LRN", image, **a), g.array(list(case.inputs[0].shape))])
+
+
 OPERATORS = {"batch_norm": "BatchNormalization", "instance_norm": "InstanceNormalization",
-             "layer_norm": _layer_norm, "lrn": "LRN", "madd": _madd}
+             "layer_norm": _layer_norm, "lrn": _lrn, "madd": _madd}

@@ -135,7 +135,7 @@ def _import(proto, large: dict[int, memoryview], external: External, where: str,
     became = convert_nodes(graph, opsets, operators(), builder, where)
     types.leave(builder, {v.name: _declared_type(v) for v in graph.output})
 
-    net = builder.to_net((v.name for v in graph.output), where)
+    net = builder.to_net((v.name for v in graph.output), where, fitting=not shapes)  # `load` checks shapes that are given
     meta = {"format": "onnx", "producer": f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip(),
             "graph": _text(graph.name), "opset": opset, "operators": became}
     if defaults:
