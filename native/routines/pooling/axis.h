@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "spi/problem.h"
+
 namespace pw {
 
 // One axis of the window. Output o covers taps [first(o), last(o)) of `kernel`.
@@ -31,5 +33,13 @@ struct WindowAxis {
     return room < 0 ? inner_first() : std::max(inner_first(), std::min(out, room / stride + 1));
   }
 };
+
+// Axis of space number i of a pool.
+inline WindowAxis window_axis(const Problem& p, size_t i) {
+  const Dims &in = p.in[0].shape, &out = p.out[0].shape;
+  const auto pad = p.integers("pad");
+  return {in[2 + i],  out[2 + i],           p.integers("kernel")[i], p.integers("stride")[i],
+          pad[i],     pad[i + in.size() - 2], p.integers("dilation")[i]};
+}
 
 }  // namespace pw

@@ -1,13 +1,12 @@
 // Maximum and mean over windows of planes, the axes one after the other: down the columns of a padded copy, then along its rows.
 // Vectors lie along rows whatever the stride, so that padding and short rows cost no more than others.
-#include <cmath>
 #include <cstring>
 
+#include "products/matrix.h"
 #include "routines/pooling/axis.h"
 #include "ukernels/kinds/binary_f32.h"
 #include "ukernels/kinds/pool_f32.h"
 #include "ukernels/kinds/transpose_f32.h"
-#include "products/matrix.h"
 #include "values/vector.h"
 
 namespace pw {
@@ -18,23 +17,12 @@ constexpr int64_t kVector = 16;  // columns are a multiple of the widest vector
 // How many elements of an axis the windows reach over, padding included.
 int64_t reached(const WindowAxis& a) { return (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1; }
 
-// The two axes of a problem, height first.
-std::pair<WindowAxis, WindowAxis> axes_of(const Problem& p) {
-  const auto kernel = p.integers("kernel"), stride = p.integers("stride"), pad = p.integers("pad"),
-             dilation = p.integers("dilation");
-  const auto axis = [&](size_t i) {
-    return WindowAxis{p.in[0].shape[2 + i], p.out[0].shape[2 + i], kernel[i], stride[i], pad[i], pad[i + 2], dilation[i]};
-  };
-  return {axis(0), axis(1)};
-}
-
 class SeparableKernel : public PieceKernel {
  public:
   SeparableKernel(const PoolF32& kernel, Pool op, bool count_pad, const Problem& p)
       : kernel_(kernel), binary_(best_ukernel<BinaryF32>(PW_KIND_BINARY_F32)),
         transpose_(best_ukernel<TransposeF32>(PW_KIND_TRANSPOSE_F32)), op_(op), count_pad_(count_pad),
-        planes_(p.in[0].shape[0] * p.in[0].shape[1]) {
-    std::tie(v_, h_) = axes_of(p);
+        v_(window_axis(p, 0)), h_(window_axis(p, 1)), planes_(p.in[0].shape[0] * p.in[0].shape[1]) {
     columns_ = round_up(h_.out, kVector);
     // Column i of a phase is element i * stride + phase of a row.
     phase_ = round_up(columns_ + (h_.kernel - 1) * h_.dilation / h_.stride, kVector);
@@ -168,7 +156,7 @@ class SeparableKernel : public PieceKernel {
   const TransposeF32& transpose_;
   Pool op_;
   bool count_pad_;
-  WindowAxis v_{}, h_{};
+  WindowAxis v_, h_;
   int64_t planes_, columns_, phase_, width_, rows_, tiles_;
   std::vector<Taps> phases_;
   int64_t copy_at_ = 0, folded_at_ = 0, phases_at_ = 0, result_at_ = 0, other_at_ = 0, scale_at_ = 0;
@@ -183,7 +171,7 @@ class Separable : public VectorRoutine {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     if (p.in[0].shape.size() != 4) return Verdict::no("the rank is another one");
     if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
-    const auto [v, h] = axes_of(p);
+    const WindowAxis v = window_axis(p, 0), h = window_axis(p, 1);
     // Padding is computed like the image.
     const auto area = [](int64_t height, int64_t width) { return static_cast<double>(height) * static_cast<double>(width); };
     if (h.stride > kWidest || area(reached(v), reached(h)) > 4 * area(v.length, h.length) + (1 << 16))
@@ -193,7 +181,7 @@ class Separable : public VectorRoutine {
   // Before pool2/direct where that computes many outputs one by one, or taps more often than needed.
   Ports ports(const Problem& p) const override {
     Ports ports = VectorRoutine::ports(p);
-    const auto [v, h] = axes_of(p);
+    const WindowAxis v = window_axis(p, 0), h = window_axis(p, 1);
     const int64_t alone = h.out - (h.inner_last() - h.inner_first()) / kVector * kVector;
     ports.order = 4 * alone > h.out || v.kernel * h.kernel > 16 ? -1 : 1;
     return ports;

@@ -13,13 +13,10 @@ class WindowKernel : public PieceKernel {
  public:
   WindowKernel(const PoolOf<T>& kernel, Pool op, bool count_pad, Layout layout, const Problem& p)
       : kernel_(kernel), op_(op), count_pad_(count_pad), row_(facts(layout).row_major()) {
-    const Dims &in = p.in[0].shape, &out = p.out[0].shape;
-    const auto kernel_size = p.integers("kernel"), stride = p.integers("stride"), pad = p.integers("pad"),
-               dilation = p.integers("dilation");
+    const Dims& in = p.in[0].shape;
     const size_t axes = in.size() - 2, missing = 3 - axes;
     axis_[0] = {1, 1, 1, 1, 0, 0, 1};
-    for (size_t i = 0; i < axes; ++i)
-      axis_[missing + i] = {in[2 + i], out[2 + i], kernel_size[i], stride[i], pad[i], pad[i + axes], dilation[i]};
+    for (size_t i = 0; i < axes; ++i) axis_[missing + i] = window_axis(p, i);
     channels_ = layout == Layout::nchw16c ? 16 : row_ ? 1 : in[1];
     planes_ = in[0] * in[1] / channels_;
     if (axis_[0].kernel == 1) return;

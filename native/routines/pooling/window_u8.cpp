@@ -13,15 +13,12 @@ struct Window {
   WindowAxis axis[2];
   bool count_pad = false;
   Window(const Problem& p, Mode mode) {
-    const Dims &in = p.in[0].shape, &out = p.out[0].shape;
+    const Dims& in = p.in[0].shape;
     if (mode == Mode::global_max || mode == Mode::global_mean) {
       for (size_t i = 0; i < 2; ++i) axis[i] = {in[2 + i], 1, in[2 + i], 1, 0, 0, 1};
       return;
     }
-    const auto kernel = p.integers("kernel"), stride = p.integers("stride"), pad = p.integers("pad"),
-               dilation = p.integers("dilation");
-    for (size_t i = 0; i < 2; ++i)
-      axis[i] = {in[2 + i], out[2 + i], kernel[i], stride[i], pad[i], pad[i + 2], dilation[i]};
+    for (size_t i = 0; i < 2; ++i) axis[i] = window_axis(p, i);
     count_pad = mode == Mode::mean && p.integer("count_pad") != 0;
   }
 };

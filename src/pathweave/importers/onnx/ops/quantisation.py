@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -209,16 +210,22 @@ def _weights(n: Node, i: int) -> np.ndarray:
     return w
 
 
+def _window(n: Node, kernel: Sequence[int | None]) -> tuple[Window, tuple[int, ...]]:
+    """The geometry of a kernel of known size, and its pad."""
+    window = Window(n, [d or 1 for d in kernel])
+    pad = window.pad()
+    if pad is None:
+        n.unsupported("auto_pad of an input whose size is not known; export the model with its sizes fixed")
+    return window, pad
+
+
 def _conv(n: Node, weights: int, points: tuple[str, str], rest: list[str], dtype: str) -> None:
     if n.rank(n.input(weights)) == 5:
         return _conv_in_space(n, weights, points, rest, dtype)
     if n.builder.computed(n.input(weights)) is None:
         return _conv_of_values(n, weights, points, rest, dtype)
     w = _weights(n, weights)
-    window = Window(n, w.shape[2:])
-    pad = window.pad()
-    if pad is None:
-        n.unsupported("auto_pad of an input whose size is not known; export the model with its sizes fixed")
+    window, pad = _window(n, w.shape[2:])
     kernel = n.const_name(weights, "weights") if window.spatial == 2 else n.constant(w.reshape(*w.shape[:2], 1, w.shape[2]))
     x = window.widened(n.input(0))
     inputs = [x, kernel, *points, *rest]
@@ -233,11 +240,8 @@ def _conv_of_values(n: Node, weights: int, points: tuple[str, str], rest: list[s
     shape = n.shape(n.input(weights))
     if shape is None or len(shape) != 4 or None in shape[2:]:
         n.unsupported(f"weights ({n.input(weights)!r}) are a value whose kernel has no known size of two axes")
-    window = Window(n, [d or 1 for d in shape[2:]])
+    window, pad = _window(n, shape[2:])
     n.ints("kernel_shape", None)
-    pad = window.pad()
-    if pad is None:
-        n.unsupported("auto_pad of an input whose size is not known; export the model with its sizes fixed")
     inputs = [n.input(0), n.input(weights), *points, *rest]
     while not inputs[-1]:
         inputs.pop()
@@ -250,11 +254,8 @@ def _conv_in_space(n: Node, weights: int, points: tuple[str, str], rest: list[st
     shape = n.shape(n.input(weights))
     if shape is None or None in shape[2:]:
         n.unsupported(f"weights ({n.input(weights)!r}) are a value whose kernel has no known size")
-    window = Window(n, [d or 1 for d in shape[2:]])
+    window, pad = _window(n, shape[2:])
     n.ints("kernel_shape", None)
-    pad = window.pad()
-    if pad is None:
-        n.unsupported("auto_pad of an input whose size is not known; export the model with its sizes fixed")
     x, w = (n.emit("cast", [n.input(i)], {"dtype": "f64"}) for i in (0, weights))
     x_zero, w_zero = (n.emit("cast", [p], {"dtype": "f64"}) if p else "" for p in points)
     x = n.emit("sub", [x, x_zero]) if x_zero else x
@@ -263,7 +264,7 @@ def _conv_in_space(n: Node, weights: int, points: tuple[str, str], rest: list[st
     sums = n.emit("conv3", [x, w, *bias], {"stride": window.stride, "pad": pad, "dilation": window.dilation,
                                            "groups": n.int("group", 1)})
     if not rest:
-        n.emit("cast", [sums], {"dtype": dtype}, last=True)
+        n.emit("cast", [n.emit("cast", [sums], {"dtype": "i64"})], {"dtype": dtype}, last=True)  # which wraps
         return
     scale = n.emit("reshape", [rest[1]], {"shape": (-1, 1, 1, 1)})
     real = n.emit("mul", [n.emit("cast", [sums], {"dtype": "f32"}), scale])
