@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -218,6 +220,19 @@ double quota() {
   return used > 0 && of > 0 ? used / of : 1e9;
 }
 
+// The same, as it was at most a second ago: callers ask in every call, and reading files takes longer than a small net does.
+double recent_quota() {
+  using Clock = std::chrono::steady_clock;
+  static std::atomic<double> known{0};
+  static std::atomic<Clock::rep> until{0};  // by the clock; 0: not known
+  const Clock::rep now = Clock::now().time_since_epoch().count();
+  if (now >= until.load(std::memory_order_acquire)) {
+    known.store(quota(), std::memory_order_relaxed);
+    until.store(now + Clock::duration(std::chrono::seconds(1)).count(), std::memory_order_release);
+  }
+  return known.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
 const Cpu& cpu() {
@@ -229,7 +244,7 @@ int usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
   const int affinity = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  return std::max(1, static_cast<int>(std::min<double>(affinity, std::floor(quota() + 0.5))));
+  return std::max(1, static_cast<int>(std::min<double>(affinity, std::floor(recent_quota() + 0.5))));
 }
 
 }  // namespace pw

@@ -7,10 +7,15 @@
 
 #include "base/error.h"
 #include "products/geometry.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/depthwise_f32.h"
 #include "values/stored.h"
 
 namespace pw {
+
+// Of the peak, that a depthwise convolution reaches whose kernel has its own micro-kernel, and one that has not; operations
+// in whose time a call begins. Found with bench/estimates.py.
+constexpr double kDepthwiseShare = 0.3, kDepthwiseAnyShare = 0.15, kDepthwiseCall = 300;
 
 // The micro-kernels of a kind that apply `act` and are made for this kernel and stride, those first that make the most outputs
 // per call of which a row has as many; or the general one. None when the tier has none.
@@ -35,6 +40,22 @@ std::vector<std::string> depthwise_ukernels(const Geometry& g, const std::string
 inline std::string depthwise_ukernel(const Geometry& g, Act act) {
   const auto names = depthwise_ukernels<DepthwiseF32>(g, PW_KIND_DEPTHWISE_F32, act);
   return names.empty() ? "" : names.front();
+}
+
+// What a depthwise convolution on one of them does, with channels in blocks of 16 or last.
+template <class Body>
+Estimate depthwise_estimate(const Geometry& g, const std::string& kind, const std::string& variant, bool blocked) {
+  const auto number = [](int64_t n) { return static_cast<double>(n); };
+  Estimate e;
+  const Body* body = ukernel<Body>(kind, variant);
+  const int64_t step = body ? std::max<int64_t>(1, body->outputs) : 1, calls = divide_up(g.out_width, step);
+  const double lines = number(g.images * g.out_height), taps = number(g.taps());
+  // The last outputs of a line are computed together with ones before them.
+  e.add(2 * lines * number(calls * step * g.outputs) * taps, body && body->kernel ? kDepthwiseShare : kDepthwiseAnyShare);
+  // Pointing to pixels and beginning a call.
+  e.work += lines * number(calls) * (blocked ? number(g.outputs) / 16 : 1) * (kDepthwiseCall + 16 * taps);
+  e.pieces = lines * (number(g.inputs) / 16);
+  return e;
 }
 
 // The walk along row `oy` of the outputs of one image: points `pixels`, a kernel row after the other, `columns` each, to the

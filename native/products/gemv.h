@@ -1,6 +1,7 @@
 // The kernel of dense/gemv and conv2/gemv: rows of x against weights where they lie.
 #pragma once
 #include "products/matrix.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/gemv_f32.h"
 #include "values/stored.h"
 
@@ -30,6 +31,17 @@ std::string gemv_kind() {
 template <class W, class X>
 std::string gemv_id(const std::string& stem, Layout layout) {
   return stem + (kStored<W> == kStored<X> ? ":" : "_in_f32:") + text(kStored<W>) + ":" + text(layout) + ":cpu";
+}
+
+// Of rows against columns x depth weights of so many bytes each.
+inline Estimate gemv_estimate(double rows, double depth, double columns, size_t bytes) {
+  constexpr double kShare = 0.25;  // of the peak: every product is loaded
+  Estimate e;
+  e.add(2 * rows * depth * columns, kShare);
+  // Where rows are short, the next one is fetched late.
+  e.constants = depth * columns * static_cast<double>(bytes) * (1.25 + 200 / depth);
+  e.pieces = columns;
+  return e;
 }
 
 // W, X: how the weights and the values lie. Floats are read where the net has them; 16 bits are a copy of half the bytes.

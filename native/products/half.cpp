@@ -8,6 +8,33 @@
 
 namespace pw {
 
+Estimate half_estimate(const Geometry& g, const HalfForms& forms, bool in_place, bool values) {
+  constexpr double kInner = 0.5;           // of the peak
+  constexpr double kStored = 40;           // operations that an output takes beside,
+  constexpr double kSplit = 8, kCopied = 4;  // and bringing a number of x to the unit
+  const auto number = [](int64_t n) { return static_cast<double>(n); };
+  const double products = forms.parts == 3 ? 6 : forms.parts == 2 ? 3 : 1;
+  const int64_t rows = round_up(g.images * g.out_pixels(), kHalfRows), columns = round_up(g.group_outputs(), kHalfColumns);
+  const int64_t depth = round_up(g.group_inputs() * g.taps(), kHalfDepth), part = 2 * forms.parts;
+  Estimate e;
+  e.unit = forms.part;
+  e.add(products * 2 * number(rows) * number(columns) * number(depth) * number(g.groups), kInner);
+  e.work += kStored * number(rows * g.outputs);
+  e.constants = values ? 0 : number(columns * depth * g.groups * part);
+  if (!in_place) {
+    const double x = number(g.images * g.inputs) * number(g.in_pixels());
+    e.work += x * (forms.in == DType::f32 ? kSplit * forms.parts : kCopied);
+    e.move(2 * x * number(part), std::min(x * number(part), number(static_cast<int64_t>(cpu().l2)) / 2));
+  }
+  if (values) {
+    const double b = number(columns * depth * g.images);
+    e.work += b * kSplit * forms.parts;
+    e.move(2 * b * number(part), b * number(part));
+    e.phases = 2;
+  }
+  return e;
+}
+
 const char* half_kind(DType part) { return part == DType::f16 ? PW_KIND_GEMM_F16 : PW_KIND_GEMM_BF16; }
 
 std::vector<std::string> half_variants(DType part, int parts, Act act) {

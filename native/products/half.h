@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "products/geometry.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/gemm_half.h"
 
 namespace pw {
@@ -73,8 +74,12 @@ std::unique_ptr<Kernel> half_convolution(const HalfProblem& problem, const HalfS
 // rows x depth times depth x columns as a 1x1 convolution: an image of `rows` pixels in one column.
 Geometry half_matrices(int64_t images, int64_t rows, int64_t depth, int64_t columns);
 
+// What a product of parts of 16 bits does: the geometry's layer as a convolution, at the peak of its unit, whose rates none of
+// the machines that estimates were compared on has. `values`: b is a value, packed at the start of every run.
+Estimate half_estimate(const Geometry& g, const HalfForms& forms, bool in_place, bool values = false);
+
 // Base of the routines: `factors` of the values are factors, in forms.in; the residual and y are in forms.out.
-class HalfRoutine : public Routine {
+class HalfRoutine : public Routine, public Estimating {
  public:
   std::vector<std::string> variants(const Problem& p) const override {
     return half_variants(forms_.part, forms_.parts, epilogue_act(p));

@@ -87,6 +87,36 @@ Blocking block(int64_t row_tiles, int64_t panels, int64_t panel_bytes, int64_t t
   return b;
 }
 
+void block(Product& p, int threads) {
+  const int64_t row_tiles = p.row_tiles(), panels = p.panels(), l2 = static_cast<int64_t>(cpu().l2);
+  const int64_t panel = p.depth * p.kernel->columns * 4, tile = p.depth * p.kernel->rows * 4;
+  const int64_t pass = p.chunk * p.kernel->columns * 4;  // what is read of a panel at a time
+  p.fetches = false;
+  if (panels * panel <= l2 / 2) {  // B stays in L2
+    p.blocking = block(row_tiles, panels, pass, tile, threads);
+    return;
+  }
+  // Else B is read once: many rows pass over a few panels, which lie in L2 beside those that are fetched meanwhile, and every
+  // thread gets several blocks. Each tile of rows fetches some lines for each panel; of few rows these would be more than a
+  // core has under way at a time.
+  constexpr int64_t kMostTiles = 128, kLeastPanels = 2, kBlocks = 8, kMostLines = 48;
+  Blocking& b = p.blocking;
+  b.row_blocks = divide_up(row_tiles, kMostTiles);
+  const int64_t fit = std::max<int64_t>(1, l2 * 3 / 8 / pass), wanted = kBlocks * threads;
+  const int64_t shared = threads > 1 ? std::max(kLeastPanels, panels * b.row_blocks / wanted) : panels;
+  b.panel_blocks = divide_up(panels, std::min({panels, fit, shared}));
+  b.panels = divide_up(panels, b.panel_blocks);
+  b.panel_blocks = divide_up(panels, b.panels);
+  if (threads > 1 && b.count() < wanted) b.row_blocks = std::min(row_tiles, divide_up(wanted, b.panel_blocks));
+  b.row_tiles = divide_up(row_tiles, b.row_blocks);
+  b.row_blocks = divide_up(row_tiles, b.row_tiles);
+  if (threads > 1 && b.count() < wanted) {
+    b.panels = divide_up(panels, std::min(panels, divide_up(wanted, b.row_blocks)));
+    b.panel_blocks = divide_up(panels, b.panels);
+  }
+  p.fetches = pass / 64 <= kMostLines * b.row_tiles;
+}
+
 const float* zero_row(int64_t floats) {
   // Grows and never shrinks: kernels keep pointers, so that older rows stay alive.
   static ForkMutex& mutex = *new ForkMutex;

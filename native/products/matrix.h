@@ -16,6 +16,8 @@
 namespace pw {
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// n in as few parts of at most `most` as there can be, all of one length but for the last: that length.
+inline int64_t even_part(int64_t n, int64_t most) { return divide_up(n, std::max<int64_t>(1, divide_up(n, most))); }
 inline int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 
 // B as the micro-kernels read it: panels of `tile` columns; in a panel, `rows` rows of `tile` floats, zeros past the
@@ -119,6 +121,7 @@ struct Product {
   int64_t chunk;          // rows of B per pass: whole taps, or a part of the depth when taps == 1
   int64_t c_row, c_group; // strides of C and of the residual, see kinds/gemm_f32.h
   Blocking blocking;
+  bool fetches = false;     // the next block's B is fetched into L2 while a block is computed
   bool accumulate = false;  // C += A * B ...; the bias does not count
 
   int64_t row_tiles() const { return divide_up(rows, kernel->rows); }
@@ -129,6 +132,13 @@ struct Product {
     if (!first) return {};
     const int64_t panel = taps * depth * kernel->columns;
     return {b + *first * panel, static_cast<uint64_t>((panels() - *first) * panel) * 4};
+  }
+  // What lies ahead of the B that block `index` reads from row k0 on, in floats; 0: nothing that is not in L2.
+  int64_t ahead(int64_t index, int64_t k0) const {
+    const int64_t k = taps * depth, next = k0 + chunk;
+    if (next < k) return chunk * kernel->columns;
+    const int64_t panels = blocking.first_panel(index + 1) - blocking.first_panel(index);
+    return index + 1 < blocking.count() ? (panels * k - k0) * kernel->columns : 0;
   }
   // Offset of a panel's first column from the start of a row of C.
   int64_t panel_offset(int64_t panel) const {
@@ -156,7 +166,8 @@ void walk_block(const Product& p, int64_t index, float* c, const float* residual
   args.c_row = p.c_row;
   args.c_group = p.c_group;
   args.act = p.act;
-  for (int64_t k0 = 0; k0 < k; k0 += p.chunk)
+  for (int64_t k0 = 0; k0 < k; k0 += p.chunk) {
+    const int64_t ahead = p.fetches ? p.ahead(index, k0) : 0, lines = ahead == 0 ? 0 : p.chunk * tile_columns / 16;
     for (int64_t tile = first_tile; tile < last_tile; ++tile) {
       const auto [row, rows] = tiles[tile];
       fill(row, rows, pointers);
@@ -176,8 +187,14 @@ void walk_block(const Product& p, int64_t index, float* c, const float* residual
       args.b = p.b + (first_panel * k + k0) * tile_columns;
       args.c = c + at;
       args.residual = residual ? residual + at : nullptr;
+      if (lines > 0) {  // each tile of rows fetches its part
+        const EvenParts::Part part = EvenParts(lines, last_tile - first_tile)[tile - first_tile];
+        args.ahead = ahead + part.first * 16;
+        args.ahead_floats = part.count * 16;
+      }
       p.kernel->run(&args);
     }
+  }
 }
 
 // What `fill` of walk does where the rows of A lie one behind the other in `x`; behind the last row it points to that one.
@@ -195,6 +212,9 @@ void walk(const Product& p, float* c, const float* residual, const float** point
   team.each(p.blocking.count(), 1,
             [&](int64_t index, int64_t) { walk_block(p, index, c, residual, pointers, fill); });
 }
+
+// Blocks and fetching of a product that reads each row of A where it lies, as one tap.
+void block(Product& p, int threads);
 
 // A row of zeros that padding points to.
 const float* zero_row(int64_t floats);

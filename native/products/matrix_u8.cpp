@@ -52,11 +52,8 @@ void pack_panel(const float* source, int64_t width, int64_t inputs, int64_t taps
 
 }  // namespace
 
-ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
-                     const RequantU8& out, bool even, int threads)
-    : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(depth), words(divide_up(taps * depth, kernel.group)),
-      step(1), c_row(c_row), line(rows), out(out) {
-  staged = kernel.group == 2 || depth % kernel.group != 0;
+RowsOfWords::RowsOfWords(const GemmU8& kernel, int64_t taps, int64_t depth, bool even)
+    : staged(kernel.group == 2 || depth % kernel.group != 0), words(divide_up(taps * depth, kernel.group)), step(1) {
   if (kernel.most_step > 1) {
     // Steps that divide a row read it where it lies; otherwise as few as there can be, the last one filled with zeros.
     const int64_t fewest = divide_up(words, kernel.most_step);
@@ -66,6 +63,13 @@ ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_
     step = divide_up(words, staged ? fewest : steps);
     words = round_up(words, step);
   }
+}
+
+ProductU8::ProductU8(const GemmU8& kernel, int64_t rows, int64_t columns, int64_t taps, int64_t depth, int64_t c_row,
+                     const RequantU8& out, bool even, int threads)
+    : kernel(&kernel), rows(rows), columns(columns), taps(taps), depth(depth), c_row(c_row), line(rows), out(out) {
+  const RowsOfWords as(kernel, taps, depth, even);
+  staged = as.staged, words = as.words, step = as.step;
   blocking = block(row_tiles(), panels(), words * kernel.columns * 4, kernel.rows * taps * depth, threads);
 }
 

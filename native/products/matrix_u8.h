@@ -37,12 +37,20 @@ class LineTiles {
   EvenParts parts_;
 };
 
+// How a kernel takes rows of A: `words`, `step` of them at once. `staged`: rows go through kernel.stage first.
+struct RowsOfWords {
+  bool staged;
+  int64_t words, step;
+  // `taps` and `depth`: as the input has them. `even`: its rows lie at one distance from each other.
+  RowsOfWords(const GemmU8& kernel, int64_t taps, int64_t depth, bool even);
+};
+
 // One product C = requantise(A * B), tile by tile.
 struct ProductU8 {
   const GemmU8* kernel;
   int64_t rows, columns;  // of C
   int64_t taps, depth;    // as `fill` gives pointers: depth u8 each, taps * depth in a row of B
-  bool staged = false;    // rows go through kernel->stage
+  bool staged = false;    // see RowsOfWords
   int64_t words, step;    // of a row, as the kernel takes them
   int64_t c_row;
   int64_t line;           // see LineTiles

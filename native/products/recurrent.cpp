@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/cpu.h"
 #include "base/size.h"
 #include "spi/activation.h"
 #include "values/strided.h"
@@ -13,8 +14,10 @@ namespace {
 
 // Sums of the inputs that are kept for later steps, in bytes: they stay in the shared cache.
 constexpr int64_t kChunkBytes = int64_t{4} << 20;
-// Multiplications of a step below which it is done sooner by one thread than it is shared out.
-constexpr int64_t kSharedStep = int64_t{160} << 10;
+// n shares of a step take work / n, and a meeting that grows with n: this many multiplications for each of them.
+constexpr int64_t kMeeting = 2400;
+// Bytes of sums that are made before their cells follow: as many as stay in L1.
+constexpr int64_t kFreshBytes = int64_t{16} << 10;
 // Row pointers of a thread.
 constexpr int64_t kPointers = 256;
 
@@ -96,6 +99,8 @@ RecurrentKernel::RecurrentKernel(const Problem& p, const std::string& variant, c
       parts_(parts_of(r_)),
       dynamic_(p.dynamic()),
       threads_(p.threads),
+      patience_(p.threads),
+      processors_(usable_processors()),
       outputs_(p.out.size()) {
   const auto fits = [&](int64_t blocks) {
     return std::all_of(parts_.begin(), parts_.end(),
@@ -141,18 +146,14 @@ void RecurrentKernel::plan(const Problem& p) {
   const int64_t states = r_.directions * batch * units() * 4;
   chunk_ = std::clamp<int64_t>(kChunkBytes / (states * r_.gates), 1, steps);
   chunks_ = divide_up(steps, chunk_);
-  const int64_t work = saturated(r_.directions * r_.gates * r_.hidden, saturated(r_.hidden, batch));
-  whole_ = threads_ == 1 || work < kSharedStep;
-  per_chunk_ = 1 + (whole_ ? 1 : chunk_ * parts());
-  // Two runs of pieces for each thread: one that comes late leaves the second to the others.
-  grain_ = std::max<int64_t>(1, divide_up(r_.directions * pieces(), 2 * threads_));
-
+  most_batch_ = batch;
   const auto room = [&](int64_t bytes) {
     const int64_t at = areas_.total;
     areas_.total += round_up(bytes, 64);
     return at;
   };
   areas_.pointers = room(kPointers * threads_);
+  areas_.shares = room(r_.directions * std::min<int64_t>(threads_, kMostLockstep) * static_cast<int64_t>(sizeof(LockstepShare)));
   areas_.bias = room(constant_bias_ ? 0 : r_.directions * bias_floats() * 4);
   for (int i = 0; i < parts(); ++i) areas_.sums[i] = room(states * parts_[static_cast<size_t>(i)].gates * chunk_);
   areas_.more = room(r_.linear ? states * r_.gates : 0);
@@ -184,23 +185,30 @@ bool RecurrentKernel::open(size_t port, size_t axis) const {
   return axis == (r_.batch_first ? 1 : 0) || (axis == (r_.batch_first ? 0 : 2) && batch_open_);
 }
 
-RecurrentKernel::Place RecurrentKernel::place(int64_t phase) const {
-  phase -= packs_;
-  const int64_t within = phase % per_chunk_ - 1;
-  return {phase / per_chunk_ * chunk_, within < 0 ? -1 : within / parts(), within < 0 ? 0 : static_cast<int>(within % parts())};
+// Directions go side by side. Where the shared cache holds the weights of one but not of both, they go one behind the other;
+// a team of an odd number of threads goes through both together, where they have shares for all.
+RecurrentKernel::Roles RecurrentKernel::roles(int64_t threads, int64_t batch) const {
+  threads = std::min<int64_t>(threads, processors_);  // more would wait for each other's processor in every step
+  const double work = static_cast<double>(r_.gates * r_.hidden * r_.hidden) * static_cast<double>(std::max<int64_t>(1, batch));
+  const auto worth = [&](double of, int64_t most) {
+    return std::clamp<int64_t>(static_cast<int64_t>(std::sqrt(of / kMeeting)), 1, std::min({threads, most, kMostLockstep}));
+  };
+  if (r_.directions == 1) return {1, worth(work, pieces()), 1};
+  const double bytes = 4.0 * static_cast<double>(r_.gates * r_.hidden * r_.hidden), half = static_cast<double>(cpu().l3) / 2;
+  if (threads > 1 && bytes <= half && 2 * bytes > half) return {1, worth(work, pieces()), 2};
+  const int64_t each = std::min(worth(work, pieces()), std::max<int64_t>(1, threads / 2));
+  if (threads % 2 && threads > 1 && worth(work, pieces()) > each) return {1, worth(2 * work, 2 * pieces()), 1};
+  return {2, each, 1};
 }
 
 Memory RecurrentKernel::reads_first(int64_t phase, uint32_t index, uint32_t count) const {
-  if (phase < packs_) return {};
-  const Place at = place(phase);
-  const int part = whole_ ? 0 : at.part;
-  if (at.step < 0 || !packed(1, part)) return {};
-  const int64_t all = r_.directions * (whole_ ? 1 : pieces());
-  const auto first = Team::own_first(whole_ ? all : divide_up(all, grain_), index, count);
-  if (!first) return {};
-  const int64_t floats = r_.directions * panels(part) * panel_floats(1), of_piece = floats / all;
-  const int64_t from = *first * (whole_ ? 1 : grain_) * of_piece;
-  return {packed(1, part)->as<float>() + from, static_cast<uint64_t>(floats - from) * 4};
+  if (phase < packs_ || (phase - packs_) % 2 == 0 || !packed(1, 0)) return {};
+  const Roles of = roles(count, most_batch_);
+  const auto role = Team::own_first(of.count(), index, count);
+  if (!role) return {};
+  const int64_t floats = r_.directions * panels(0) * panel_floats(1), of_piece = floats / (r_.directions * pieces());
+  const int64_t from = first_piece(of, *role / of.shares, *role % of.shares) * of_piece;
+  return {packed(1, 0)->as<float>() + from, static_cast<uint64_t>(floats - from) * 4};
 }
 
 // Panels [first, last) of those of all directions.
@@ -279,17 +287,23 @@ void RecurrentKernel::start(const Run& run) const noexcept {
     }
 }
 
+LockstepShare* RecurrentKernel::shares(const Run& run, int64_t group) const {
+  return reinterpret_cast<LockstepShare*>(run.workspace + areas_.shares) + group * std::min<int64_t>(threads_, kMostLockstep);
+}
+
 // The sums of x for the steps from `first` on, of every direction and part. Before the first of all the states begin.
 int RecurrentKernel::project(const Run& run, int64_t first, Team& team) const noexcept {
   const int64_t batch = run.of.batch, rows = std::min(chunk_, run.of.steps - first) * batch;
   auto** pointers = reinterpret_cast<const float**>(run.workspace + areas_.pointers + team.index * kPointers);
   bool fits = true;
-  if (first == 0)
-    team.each(1, 1, [&](int64_t, int64_t) {
-      fits = run.of.fits();
-      start(run);
-    });
-  for (int64_t d = 0; d < r_.directions && rows > 0; ++d)
+  team.each(1, 1, [&](int64_t, int64_t) {
+    for (LockstepShare* share = shares(run, 0); share < shares(run, r_.directions); ++share) share->reset();
+    if (first > 0) return;
+    fits = run.of.fits();
+    start(run);
+  });
+  // The weights of one row are read once, by who needs its sums.
+  for (int64_t d = 0; d < r_.directions && rows > 1; ++d)
     for (int part = 0; part < parts(); ++part) {
       const int64_t own = r_.features * kernel_.columns * 4;
       const Blocking blocking =
@@ -298,10 +312,6 @@ int RecurrentKernel::project(const Run& run, int64_t first, Team& team) const no
       const Product product{&kernel_, run.weights[0][part] + d * panels(part) * panel_floats(0), bias, kNoActivation, rows,
                             columns(part), 1, r_.features, std::min<int64_t>(512, r_.features), columns(part), 16, blocking};
       float* sums = run.sums[part] + d * rows * columns(part);
-      if (rows == 1) {
-        project_row(run, d, part, first, bias, sums, team);
-        continue;
-      }
       walk(product, sums, nullptr, pointers, team, [&](int64_t row, int64_t count, const float** to) {
         int64_t s = row / batch, b = row % batch;
         for (int64_t i = 0; i < count; ++i) {
@@ -315,125 +325,179 @@ int RecurrentKernel::project(const Run& run, int64_t first, Team& team) const no
   return fits ? 0 : kOutside;
 }
 
-// The same for one row: its weights are read once, in streams.
-void RecurrentKernel::project_row(const Run& run, int64_t d, int part, int64_t first, const float* bias, float* sums,
-                                  Team& team) const noexcept {
-  const int64_t tile = kernel_.columns, grain = std::max<int64_t>(4, divide_up(panels(part), 2 * threads_));
-  const float* weights = run.weights[0][part] + d * panels(part) * panel_floats(0);
-  team.each(panels(part), grain, [&](int64_t from, int64_t last) {
-    const int64_t t = run.of.time(first, run.of.length(0), r_.backward(d));
-    std::memcpy(sums + from * tile, bias + from * tile, static_cast<size_t>((last - from) * tile) * 4);
-    cell_kernel_.row(run.x + r_.x_row(t, 0, run.of.steps, 1), weights + from * panel_floats(0), panel_floats(0), tile,
-                     r_.features, last - from, sums + from * tile);
+// All steps from `first` on whose sums are kept. A step of two parts is two in which threads meet.
+void RecurrentKernel::steps(const Run& run, int64_t first, Team& team) const noexcept {
+  const int64_t count = std::min(chunk_, run.of.steps - first);
+  const Roles of = roles(team.count, run.of.batch);
+  if (count <= 0) return;
+  const auto own = [&] { return reinterpret_cast<const float**>(run.workspace + areas_.pointers + team.index * kPointers); };
+  // Of a single step who is done takes what a thread that came late has left.
+  if (count * parts() == 1) {
+    const int64_t grain = divide_up(pieces(), divide_up(4 * of.count(), r_.directions)), each = divide_up(pieces(), grain);
+    team.each(r_.directions * each, 1, [&](int64_t i, int64_t) {
+      const int64_t from = i % each * grain;
+      stretch(run, {first, 0, i / each, 0, from, std::min(pieces(), from + grain), run.of.batch == 1}, own());
+    });
+    return;
+  }
+  team.each(of.count(), 1, [&](int64_t role, int64_t) {
+    const int64_t group = role / of.shares;
+    auto** pointers = own();
+    const int64_t ticks = count * parts();
+    lockstep(shares(run, group), of.shares, role % of.shares, of.turns * ticks, patience_, [&](int64_t step, int64_t share) {
+      const int64_t turn = group + step / ticks, row = step % ticks / parts(), last = first_piece(of, turn, share + 1);
+      for (int64_t from = first_piece(of, turn, share); from < last;) {
+        const int64_t d = from / pieces(), to = std::min(last, (d + 1) * pieces());
+        stretch(run, {first + row, row, d, static_cast<int>(step % parts()), from - d * pieces(), to - d * pieces(),
+                      count * run.of.batch == 1}, pointers);
+        from = to;
+      }
+    });
   });
 }
 
-// Sums of one piece of hidden units of all sequences: += from * R, or bias + from * R.
-void RecurrentKernel::multiply(const Run& run, int64_t d, int part, int64_t index, const float* from, float* sums,
-                               const float* bias, const float** pointers) const noexcept {
-  const int64_t tile = kernel_.columns, width = piece_blocks_ * parts_[static_cast<size_t>(part)].gates * kUnits;
-  const float* weights = run.weights[1][part] + (d * panels(part) + index * (width / tile)) * panel_floats(1);
+float* RecurrentKernel::sums_of(const Run& run, const Stretch& at, int part) const noexcept {
+  const int64_t steps = std::min(chunk_, run.of.steps - (at.s - at.row));
+  return run.sums[part] + (at.d * steps + at.row) * run.of.batch * columns(part);
+}
+
+// Some pieces at a time. Every other step goes through them backwards: what the caches hold of the weights are those that were
+// read last.
+void RecurrentKernel::stretch(const Run& run, Stretch at, const float** pointers) const noexcept {
+  const Stretch all = at;
+  const int64_t width = piece_columns(at.part), together = std::max<int64_t>(1, kFreshBytes / (run.of.batch * width * 4));
+  const int64_t runs = divide_up(all.to - all.from, together);
+  float* sums = (r_.linear ? run.more + at.d * run.of.batch * columns(0) : sums_of(run, at, at.part));
+  const float* h_before = run.before(run.hidden, at.s, at.d, r_.directions, units());
+  const float* from = at.part ? run.reset + at.d * run.of.batch * units() : h_before;
+  const float* bias = r_.linear ? run.bias + at.d * bias_floats() + 4 * units() : nullptr;
+  for (int64_t i = 0; i < runs; ++i) {
+    at.from = all.from + (at.s % 2 ? runs - 1 - i : i) * together;
+    at.to = std::min(all.to, at.from + together);
+    const int64_t column = at.from * width;
+    const auto bytes = static_cast<size_t>((at.to - at.from) * width) * 4;
+    if (at.alone) {
+      const int64_t t = run.of.time(at.s, run.of.length(0), r_.backward(at.d));
+      float* of_x = sums_of(run, at, at.part) + column;
+      std::memcpy(of_x, run.bias + at.d * bias_floats() + (at.part ? columns(0) : 0) + column, bytes);
+      multiply_row(run.x + r_.x_row(t, 0, run.of.steps, 1), 0, run, at, of_x);
+    }
+    if (at.s > 0 || run.h) {
+      multiply(run, at, from, sums + column, bias ? bias + column : nullptr, pointers);
+    } else if (bias) {  // h is 0 before the first step, and its products are
+      for (int64_t b = 0; b < run.of.batch; ++b) std::memcpy(sums + b * columns(at.part) + column, bias + column, bytes);
+    }
+    cells(run, at);
+  }
+  if (at.part + 1 == parts()) hand_out(run, all);
+}
+
+// += x * weights of one row, in streams.
+void RecurrentKernel::multiply_row(const float* x, int which, const Run& run, const Stretch& at, float* sums) const noexcept {
+  constexpr int64_t kStrip = 2;  // panels, as many as are read side by side
+  const int64_t tile = kernel_.columns, of_piece = piece_columns(at.part) / tile, count = (at.to - at.from) * of_piece;
+  const float* weights = run.weights[which][at.part] + (at.d * panels(at.part) + at.from * of_piece) * panel_floats(which);
+  for (int64_t i = 0; i < count; i += kStrip) {
+    const int64_t first = at.s % 2 ? (count - 1 - i) / kStrip * kStrip : i;
+    cell_kernel_.row(x, weights + first * panel_floats(which), panel_floats(which), tile, depth(which),
+                     std::min(kStrip, count - first), sums + first * tile);
+  }
+}
+
+// Sums of some pieces of hidden units of all sequences: += from * R, or bias + from * R.
+void RecurrentKernel::multiply(const Run& run, const Stretch& at, const float* from, float* sums, const float* bias,
+                               const float** pointers) const noexcept {
+  const int64_t tile = kernel_.columns, width = (at.to - at.from) * piece_columns(at.part);
+  const float* weights =
+      run.weights[1][at.part] + (at.d * panels(at.part) + at.from * (piece_columns(at.part) / tile)) * panel_floats(1);
   if (run.of.batch == 1) {
     if (bias) std::memcpy(sums, bias, static_cast<size_t>(width) * 4);
-    cell_kernel_.row(from, weights, panel_floats(1), tile, r_.hidden, width / tile, sums);
+    multiply_row(from, 1, run, at, sums);
     return;
   }
+  const int64_t each = piece_columns(at.part);
   GemmF32Args args{};
   args.a = pointers;
-  args.b = weights;
-  args.bias = bias;
   args.taps = 1;
   args.depth = r_.hidden;
   args.b_panel = panel_floats(1);
-  args.columns = width;
-  args.c_row = columns(part);
+  args.columns = each;
+  args.c_row = columns(at.part);
   args.c_group = 16;
   args.act = kNoActivation;
   args.first = bias != nullptr;
   args.last = true;
-  const EvenParts tiles(run.of.batch, divide_up(run.of.batch, kernel_.rows));
-  for (int64_t i = 0; i < divide_up(run.of.batch, kernel_.rows); ++i) {
-    const auto [row, rows] = tiles[i];
-    for (int64_t k = 0; k < kernel_.rows; ++k) pointers[k] = from + (row + std::min(k, rows - 1)) * units();
-    args.rows = rows;
-    args.c = sums + row * columns(part);
-    kernel_.run(&args);
+  const int64_t count = divide_up(run.of.batch, kernel_.rows);
+  const EvenParts tiles(run.of.batch, count);
+  // All rows of a piece before the next one: its weights are in L2 then.
+  for (int64_t column = 0; column < width; column += each) {
+    args.b = weights + column / tile * panel_floats(1);
+    args.bias = bias ? bias + column : nullptr;
+    for (int64_t i = 0; i < count; ++i) {
+      const auto [row, rows] = tiles[i];
+      for (int64_t k = 0; k < kernel_.rows; ++k) pointers[k] = from + (row + std::min(k, rows - 1)) * units();
+      args.rows = rows;
+      args.c = sums + column + row * columns(at.part);
+      kernel_.run(&args);
+    }
   }
 }
 
-// Piece `index` of all directions in step s, whose sums of x are the `row`-th of those that are kept.
-void RecurrentKernel::piece(const Run& run, int64_t s, int64_t row, int part, int64_t index,
-                            const float** pointers) const noexcept {
-  const int64_t d = index / pieces(), batch = run.of.batch, first = index % pieces() * piece_blocks_;
-  const int64_t steps = std::min(chunk_, run.of.steps - (s - row));
-  float* sums[2];
-  for (int i = 0; i < parts(); ++i) sums[i] = run.sums[i] + (d * steps + row) * batch * columns(i);
-  float* more = r_.linear ? run.more + d * batch * columns(0) : nullptr;
-  float* h_before = run.before(run.hidden, s, d, r_.directions, units());
-  float* h = run.before(run.hidden, s + 1, d, r_.directions, units());
-  float* reset = parts() > 1 ? run.reset + d * batch * units() : nullptr;
-  const int64_t gates = parts_[static_cast<size_t>(part)].gates, at = first * gates * kUnits;
-  const float* bias = r_.linear ? run.bias + d * bias_floats() + 4 * units() + at : nullptr;
-  float* to = (r_.linear ? more : sums[part]) + at;
-  if (s > 0 || run.h) {
-    multiply(run, d, part, index % pieces(), part ? reset : h_before, to, bias, pointers);
-  } else if (bias) {  // h is 0 before the first step, and its products are
-    for (int64_t b = 0; b < batch; ++b)
-      std::memcpy(to + b * columns(part), bias, static_cast<size_t>(piece_blocks_ * gates * kUnits) * 4);
-  }
-
+void RecurrentKernel::cells(const Run& run, const Stretch& at) const noexcept {
+  const int64_t d = at.d, batch = run.of.batch, block = at.from * piece_blocks_, unit = block * kUnits;
+  const int64_t gates = parts_[static_cast<size_t>(at.part)].gates;
+  const auto state = [&](float* states, int64_t s) { return run.before(states, s, d, r_.directions, units()) + unit; };
   CellF32Args args{};
   args.rows = batch;
+  args.blocks = std::min(at.to * piece_blocks_, divide_up(r_.hidden, kUnits)) - block;
+  if (args.blocks <= 0) return;
   args.state_row = units();
   args.coupled = r_.coupled;
   for (int64_t i = 0; i < r_.per_direction(); ++i) args.act[i] = acts_[static_cast<size_t>(d * r_.per_direction() + i)];
-  for (int64_t block = first; block < first + piece_blocks_ && block * kUnits < r_.hidden; ++block) {
-    const int64_t unit = block * kUnits, column = block * gates * kUnits;
-    args.sums = (r_.linear ? more : sums[part]) + column;
-    args.sums_row = columns(part);
-    args.h_before = h_before + unit;
-    args.h = h + unit;
-    if (r_.cell == Cell::lstm) {
-      args.c_before = run.before(run.cell, s, d, r_.directions, units()) + unit;
-      args.c = run.before(run.cell, s + 1, d, r_.directions, units()) + unit;
-      args.peepholes = operands_.given(kP) ? run.bias + d * bias_floats() + 8 * units() + block * 3 * kUnits : nullptr;
-      cell_kernel_.lstm(&args);
-    } else if (r_.cell == Cell::rnn) {
-      cell_kernel_.rnn(&args);
-    } else if (r_.linear) {
-      args.more = sums[0] + column;
-      args.more_row = columns(0);
-      cell_kernel_.gru_linear(&args);
-    } else if (part == 0) {
-      args.reset = reset + unit;
-      cell_kernel_.gru_reset(&args);
-      continue;
-    } else {
-      args.more = sums[0] + block * 2 * kUnits;
-      args.more_row = columns(0);
-      cell_kernel_.gru_update(&args);
-    }
-    hand_out(run, d, s, block);
+  args.sums_block = gates * kUnits;
+  args.sums_row = columns(at.part);
+  args.sums = (r_.linear ? run.more + d * batch * columns(0) : sums_of(run, at, at.part)) + block * args.sums_block;
+  args.h_before = state(run.hidden, at.s);
+  args.h = state(run.hidden, at.s + 1);
+  if (r_.cell == Cell::lstm) {
+    args.c_before = state(run.cell, at.s);
+    args.c = state(run.cell, at.s + 1);
+    if (operands_.given(kP)) args.peepholes = run.bias + d * bias_floats() + 8 * units() + block * 3 * kUnits;
+    return cell_kernel_.lstm(&args);
   }
+  if (r_.cell == Cell::rnn) return cell_kernel_.rnn(&args);
+  if (at.part == 0 && parts() > 1) {
+    args.reset = run.reset + d * batch * units() + unit;
+    return cell_kernel_.gru_reset(&args);
+  }
+  args.more_block = (r_.linear ? 3 : 2) * kUnits;
+  args.more_row = columns(0);
+  args.more = sums_of(run, at, 0) + block * args.more_block;
+  r_.linear ? cell_kernel_.gru_linear(&args) : cell_kernel_.gru_update(&args);
 }
 
-// The states of a block after step s go to where they belong; those of a sequence that has ended stay what they were.
-void RecurrentKernel::hand_out(const Run& run, int64_t d, int64_t s, int64_t block) const noexcept {
-  const int64_t unit = block * kUnits, batch = run.of.batch;
-  const auto bytes = static_cast<size_t>(std::min(kUnits, r_.hidden - unit)) * 4;
+// The states after a step go to where they belong; those of a sequence that has ended stay what they were.
+void RecurrentKernel::hand_out(const Run& run, const Stretch& at) const noexcept {
+  const int64_t s = at.s, d = at.d, batch = run.of.batch, unit = at.from * piece_blocks_ * kUnits;
+  const int64_t count = std::min(at.to * piece_blocks_ * kUnits, r_.hidden) - unit;
+  if (count <= 0) return;
+  const auto bytes = static_cast<size_t>(count) * 4;
   for (int64_t b = 0; b < batch; ++b) {
     const int64_t length = run.of.length(b), t = run.of.time(s, length, r_.backward(d));
+    const auto state = [&](float* states, int64_t step) {
+      return run.before(states, step, d, r_.directions, units()) + b * units() + unit;
+    };
     float* states[2] = {run.hidden, run.cell};
     for (int i = 0; i < (r_.cell == Cell::lstm ? 2 : 1); ++i) {
-      float* after = run.before(states[i], s + 1, d, r_.directions, units()) + b * units() + unit;
-      if (s >= length) std::memcpy(after, run.before(states[i], s, d, r_.directions, units()) + b * units() + unit, kUnits * 4);
+      float* after = state(states[i], s + 1);
+      if (s >= length) std::memcpy(after, state(states[i], s), bytes);
       if (s + 1 < run.of.steps || !run.out[1 + i]) continue;
       float* last = run.out[1 + i] + r_.state_row(d, b, batch) + unit;
       if (length > 0) std::memcpy(last, after, bytes);
       else std::memset(last, 0, bytes);
     }
     float* y = run.out[0] + r_.y_row(t, d, b, run.of.steps, batch) + unit;
-    if (s < length) std::memcpy(y, run.before(run.hidden, s + 1, d, r_.directions, units()) + b * units() + unit, bytes);
+    if (s < length) std::memcpy(y, state(run.hidden, s + 1), bytes);
     else std::memset(y, 0, bytes);
   }
 }
@@ -462,22 +526,10 @@ int RecurrentKernel::run(const Context& c) noexcept {
     pack_values(run, c.team);
     return 0;
   }
-  const Place at = place(c.team.phase);
-  if (at.first >= run.of.steps && at.first > 0) return 0;
-  if (at.step < 0) return project(run, at.first, c.team);
-  auto** pointers = reinterpret_cast<const float**>(run.workspace + areas_.pointers + c.team.index * kPointers);
-  const int64_t count = std::min(chunk_, run.of.steps - at.first);
-  if (whole_) {
-    c.team.each(r_.directions, 1, [&](int64_t d, int64_t) {
-      for (int64_t row = 0; row < count; ++row)
-        for (int part = 0; part < parts(); ++part)
-          for (int64_t i = d * pieces(); i < (d + 1) * pieces(); ++i) piece(run, at.first + row, row, part, i, pointers);
-    });
-  } else if (at.step < count) {
-    c.team.each(r_.directions * pieces(), grain_, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) piece(run, at.first + at.step, at.step, at.part, i, pointers);
-    });
-  }
+  const int64_t first = (c.team.phase - packs_) / 2 * chunk_;
+  if (first >= run.of.steps && first > 0) return 0;
+  if ((c.team.phase - packs_) % 2 == 0) return project(run, first, c.team);
+  steps(run, first, c.team);
   return 0;
 }
 

@@ -48,7 +48,7 @@ class PackedRows : public PieceKernel {
     product_.columns = p.columns;
     product_.taps = 1;
     product_.depth = p.depth;
-    product_.chunk = std::min(p.chunk, p.depth);
+    product_.chunk = even_part(p.depth, p.chunk);
     product_.c_row = p.columns;
     product_.c_group = 16;
   }
@@ -90,7 +90,7 @@ class RowsKernel : public PackedRows {
   // Makes `p` the product of so many rows.
   void size(Product& p, int64_t rows) const {
     p.rows = rows;
-    p.blocking = block(p.row_tiles(), p.panels(), panel_bytes(), p.kernel->rows * p.depth * 4, threads_);
+    block(p, threads_);
     if (p.row_tiles() == 1) {
       // One tile of rows: the blocks are runs of panels, read once, one after another.
       p.blocking.panels = std::max<int64_t>(1, divide_up(p.panels(), 8 * threads_));

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "products/estimates.h"
 #include "spi/ukernel.h"
 
 namespace pw {
@@ -11,7 +12,7 @@ namespace {
 constexpr int64_t kLeast = 32;         // of any dimension of a half
 constexpr int64_t kMostDepth = 65536;  // see docs/accuracy.md
 constexpr int64_t kArea = 256;         // bytes of row pointers per thread: up to 32 rows
-constexpr int64_t kChunk = 512;        // rows of packed B per pass: a panel of that many stays in L1
+constexpr int64_t kChunk = 512;        // rows of packed B per pass at most
 
 int most_levels(int64_t rows, int64_t depth, int64_t columns) {
   const int64_t least = std::min({rows, depth, columns});
@@ -60,6 +61,42 @@ Verdict accepts_strassen(const Problem& p, int64_t rows, int64_t depth, int64_t 
   return Verdict::ok();
 }
 
+namespace {
+
+// Of the peak, that the sums of quadrants and of products reach; how much longer products take than those that stand alone. They
+// were found with bench/estimates.py: docs/notes/estimates.md.
+constexpr double kSums = 0.0085, kProducts = 0.0145, kLeaf = 1.05;
+
+// A product whose second operand is the sum of `terms` parts; 0: it was added up before.
+void add_strassen(Estimate& e, double rows, double depth, double columns, int level, int terms, const GemmF32& kernel) {
+  if (level == 0) {
+    const double before = std::max(0.0, e.work);
+    add_product(e, {.rows = rows, .depth = depth, .columns = columns}, kernel);
+    e.work = before + (e.work - before) * kLeaf;
+    if (terms > 0) e.add(terms * depth * columns, kSums);  // packed in the run
+    return;
+  }
+  const double m = rows / 2, k = depth / 2, n = columns / 2;
+  e.add(m * 4 * k, kSums);       // S1 to S4
+  e.add(7 * m * n, kProducts);   // sums of the products, which are read and written again
+  for (const Terms& part : kTerms) add_strassen(e, m, k, n, level - 1, terms * part.count, kernel);
+}
+
+}  // namespace
+
+Estimate strassen_estimate(const Problem& p, int64_t rows, int64_t depth, int64_t columns, const std::string& variant) {
+  Estimate e;
+  const int level = variant[5] - '0';
+  const double m = static_cast<double>(rows), k = static_cast<double>(depth), n = static_cast<double>(columns);
+  add_strassen(e, m, k, n, level, p.in[1].constant ? 0 : 1, gemm_kernel(variant.substr(variant.find('/') + 1)));
+  for (auto& moved : e.moved) moved = {};
+  e.move((m * k + 4 * m * n) * 4 * level, (m * k + 2 * m * n) * 4);
+  if (p.in[1].constant) e.constants = k * n * 4 * (level == 1 ? 1.75 : 3.0625);
+  e.pieces = -1;
+  e.phases = level == 1 ? 12 : 84;
+  return e;
+}
+
 StrassenProduct::StrassenProduct(const StrassenProblem& p, const std::string& variant)
     : p_(p), kernel_(&gemm_kernel(variant.substr(variant.find('/') + 1))) {
   activation_ = &best_ukernel<ActivationF32>(PW_KIND_ACTIVATION_F32, p.act.act);
@@ -87,10 +124,10 @@ void StrassenProduct::build(Node& node, int level) {
     g.rows = node.rows, g.columns = node.columns;
     g.taps = 1;
     g.depth = node.depth;
-    g.chunk = std::min(node.depth, kChunk);
+    g.chunk = even_part(node.depth, kChunk);
     g.c_row = p_.columns;
     g.c_group = 16;
-    g.blocking = block(g.row_tiles(), g.panels(), g.chunk * kernel_->columns * 4, kernel_->rows * node.depth * 4, p_.threads);
+    block(g, p_.threads);
     packed_floats_ += g.panels() * node.depth * kernel_->columns;
     leaves_.push_back(&node);
     return;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "products/matrix.h"
+#include "spi/estimate.h"
 
 namespace pw {
 
@@ -33,6 +34,9 @@ std::vector<std::string> strassen_variants(int64_t rows, int64_t depth, int64_t 
 
 // ok when the sizes can be split, and the sums are short enough for accuracy class f32.
 Verdict accepts_strassen(const Problem& p, int64_t rows, int64_t depth, int64_t columns);
+
+// What it does, with B known when it is prepared or not.
+Estimate strassen_estimate(const Problem& p, int64_t rows, int64_t depth, int64_t columns, const std::string& variant);
 
 class StrassenProduct {
  public:

@@ -121,7 +121,10 @@ nb::list list_candidates(const std::string& problem) {
   }
   nb::list all;
   for (const auto& c : found) {
-    nb::dict d = card(*c.device, c.routine);
+    // Most decline; of those nobody asks more than why.
+    nb::dict d;
+    if (c.reason.empty()) d = card(*c.device, c.routine);
+    else d["id"] = c.routine->id, d["device"] = c.device->name();
     d["ok"] = c.reason.empty();
     d["reason"] = c.reason;
     if (c.reason.empty()) {
@@ -134,6 +137,15 @@ nb::list list_candidates(const std::string& problem) {
       d["share"] = share;
       d["reuse"] = reuse;
       d["order"] = c.ports.order;
+      nb::list estimates;
+      for (const auto& e : c.estimates) {
+        nb::list moved;
+        for (const auto& m : e.moved)
+          if (m.bytes > 0) moved.append(nb::make_tuple(m.bytes, m.room));
+        estimates.append(nb::make_tuple(e.operations, e.work, e.share, e.constants, e.pieces, e.phases, text(e.unit),
+                                        nb::tuple(moved)));
+      }
+      d["estimates"] = estimates;
     }
     all.append(d);
   }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "runtime/estimates.h"
 
 namespace pw {
 namespace {
@@ -117,14 +118,27 @@ std::string refusal(const DeviceRoutine& routine, const Problem& problem) {
   return *reason ? reason : "declines without a reason";
 }
 
+// What a routine says that it does in each of its variants; none where it does not say.
+std::vector<Estimate> estimates_of(const pw_routine_table* routine, const Problem& problem,
+                                   const std::vector<std::string>& variants) {
+  std::vector<Estimate> all;
+  for (const auto& variant : variants) {
+    const auto one = estimate_of(routine, problem, variant);
+    if (!one) return {};
+    all.push_back(*one);
+  }
+  return all;
+}
+
 Candidate ask(const DevicePtr& device, const DeviceRoutine& routine, const Problem& problem) {
-  Candidate c{device, routine.table, refusal(routine, problem), {}, {}};
+  Candidate c{device, routine.table, refusal(routine, problem), {}, {}, {}};
   if (!c.reason.empty()) return c;
   try {
     c.ports = ports_of(routine.table, problem);
     if (routine.table->variants(routine.table, problem.text.c_str(), &c.variants, append_text) != 0 ||
         c.variants.empty())
       throw Error("it accepts the problem but lists no variant");
+    c.estimates = estimates_of(routine.table, problem, c.variants);
   } catch (const Error& e) {
     c.reason = e.what();  // a broken routine is one that is not used
     c.variants.clear();

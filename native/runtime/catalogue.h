@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "runtime/device.h"
+#include "spi/estimate.h"
 #include "spi/routine.h"
 
 namespace pw {
@@ -18,6 +19,7 @@ struct Candidate {
   std::string reason;  // why it declines, "" when it accepts; the rest is filled only then
   std::vector<std::string> variants;
   Ports ports;
+  std::vector<Estimate> estimates;  // one per variant; none where the routine says nothing
 };
 
 // Every routine of the problem's layer kind on every available device, in the order of the devices. Throws Error when

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "runtime/device.h"
+#include "runtime/estimates.h"
 #include "runtime/rooms.h"
 #include "spi/routine.h"
 
@@ -209,6 +211,12 @@ pw_device_table make_table() {
 }
 
 }  // namespace
+
+std::optional<Estimate> estimate_of(const pw_routine_table* table, const Problem& problem, const std::string& variant) {
+  if (table->prepare != cpu_prepare) return {};
+  const auto* says = dynamic_cast<const Estimating*>(&routine_of(table));
+  return says ? std::optional(says->estimate(problem, variant)) : std::nullopt;
+}
 
 int room_of(const pw_kernel& kernel, size_t port) {
   if (kernel.run != run_bound) return -1;

@@ -36,7 +36,11 @@ std::string failure_text(int code) {
   return "failed with code " + std::to_string(code);
 }
 
+// Raised whenever an activation computes or costs otherwise: a part of the version of every routine that may take one.
+constexpr int kActivations = 1;
+
 Routine::Routine(Card card) : card_(std::move(card)) {
+  if (card_.takes_epilogue) card_.version += kActivations;
   if (card_.layer.empty()) card_.layer = card_.id.substr(0, card_.id.find('/'));
 }
 

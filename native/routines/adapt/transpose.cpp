@@ -2,6 +2,7 @@
 // what has another element type or rank is moved by one routine per pair of layouts, whatever the size of its elements.
 #include <cstring>
 
+#include "spi/estimate.h"
 #include "ukernels/kinds/transpose_f32.h"
 #include "ukernels/kinds/transpose_u8.h"
 #include "values/vector.h"
@@ -87,7 +88,7 @@ class AdaptKernel : public PieceKernel {
   bool same_;
 };
 
-class Adapt : public VectorRoutine {
+class Adapt : public VectorRoutine, public Estimating {
  public:
   Adapt(Layout source, Layout target)
       : VectorRoutine("adapt", "transpose", source, PW_KIND_TRANSPOSE_F32), target_(target) {
@@ -110,6 +111,9 @@ class Adapt : public VectorRoutine {
     if (memory_order(layout_, p.in[0].shape) == memory_order(target_, p.in[0].shape)) ports.share.push_back({0, 0, 0});
     return ports;
   }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.03);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<AdaptKernel<float, TransposeF32>>(variant_ukernel<TransposeF32>(kind_, variant), layout_,
                                                               target_, p.in[0].shape);
@@ -120,7 +124,7 @@ class Adapt : public VectorRoutine {
 };
 
 // Values as they are, of any element type.
-class AdaptAny : public Routine {
+class AdaptAny : public Routine, public Estimating {
  public:
   AdaptAny(Layout source, Layout target)
       : Routine({.id = std::string("adapt/transpose:any:") + pw::text(source) + "-" + pw::text(target) + ":cpu",
@@ -145,6 +149,10 @@ class AdaptAny : public Routine {
     if (memory_order(source_, p.in[0].shape) == memory_order(target_, p.in[0].shape)) ports.share.push_back({0, 0, 0});
     return ports;
   }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const size_t size = size_of(p.in[0].dtype);
+    return Estimate::at(size == 1 || size == 4 ? kAnyShare : kAnyShare / 2);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants&) const override {
     const Dims& shape = p.in[0].shape;
     switch (size_of(p.in[0].dtype)) {
@@ -160,6 +168,8 @@ class AdaptAny : public Routine {
   std::unique_ptr<Kernel> made(const Transpose& kernel, const Dims& shape) const {
     return std::make_unique<AdaptKernel<T, Transpose>>(kernel, source_, target_, shape);
   }
+  static constexpr double kAnyShare = 0.05;  // with a micro-kernel, else half of it
+
   Layout source_, target_;
 };
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "routines/attention/attention.h"
+#include "spi/estimate.h"
 #include "spi/rooms.h"
 #include "ukernels/kinds/attention_f32.h"
 #include "ukernels/kinds/gemv_f32.h"
@@ -350,7 +351,7 @@ class AttentionKernel : public Kernel, public TakesRoom {
   ThreadAreas areas_;
 };
 
-class AttentionTiles : public Routine {
+class AttentionTiles : public Routine, public Estimating {
  public:
   AttentionTiles() : Routine({.id = "attention/tiles:f32:plain:cpu"}) {}
   Verdict accepts(const Problem& p) const override {
@@ -375,6 +376,7 @@ class AttentionTiles : public Routine {
     for (const Tensor& t : p.out) ports.out.push_back(format(t));
     return ports;
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.45); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<AttentionKernel>(p, variant, c);
   }

@@ -1,7 +1,7 @@
 // conv2/direct: every tap multiplies rows of the input where they lie; no copy of the input is made.
 #include <algorithm>
 
-#include "products/geometry.h"
+#include "products/estimates.h"
 #include "values/tables.h"
 
 namespace pw {
@@ -203,9 +203,9 @@ class DirectKernel : public PieceKernel {
   const float* zeros_ = nullptr;
 };
 
-class Direct : public ConvolutionRoutine {
+class Direct : public ConvolutionRoutine, public Estimating {
  public:
-  Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) { card_.version = 4; }
+  Direct(Layout layout, const char* id) : ConvolutionRoutine(id, layout, layout) { card_.version = 5; }
   Verdict suits(const Problem& p, const Geometry& g) const override {
     if (in_ == Layout::nchw16c && g.groups > 1) return Verdict::no("groups do not align with blocks of 16 channels");
     if (g.inputs * g.in_pixels() > INT32_MAX) return Verdict::no("an image has more than 2^31 elements");
@@ -221,6 +221,12 @@ class Direct : public ConvolutionRoutine {
       for (const auto& kernel : plain) names.push_back(kernel + DirectKernel::kMerged);  // first: the default takes it
     names.insert(names.end(), plain.begin(), plain.end());
     return names;
+  }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    const double blocks = in_ == Layout::nchw16c ? static_cast<double>(g.inputs) / 16 : 1;
+    const int64_t taps = variant.ends_with(DirectKernel::kMerged) ? g.kernel_height : g.taps();
+    return convolution_estimate(g, variant, blocks * static_cast<double>(taps), true);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DirectKernel>(p, in_, variant, c);

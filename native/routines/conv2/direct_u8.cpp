@@ -2,6 +2,7 @@
 // channels, and where bytes are multiplied, those under a row of the kernel are read where they lie.
 #include <cstring>
 
+#include "products/estimates_u8.h"
 #include "products/geometry_u8.h"
 #include "products/matrix_u8.h"
 
@@ -240,7 +241,7 @@ class KernelRowsU8Kernel : public PieceKernel {
   int32_t zero_;
 };
 
-class DirectU8 : public Routine {
+class DirectU8 : public Routine, public Estimating {
  public:
   DirectU8()
       : Routine({.id = "conv2/direct:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
@@ -258,6 +259,17 @@ class DirectU8 : public Routine {
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    ProductU8Sizes sizes{g.images * g.out_pixels(), g.group_inputs(), g.group_outputs(), g.taps(), g.groups, false, false,
+                         end_of(epilogue_act(p))};
+    if (variant.ends_with(KernelRowsU8Kernel::kRows)) {
+      sizes.depth = Runs{g.kernel_width * g.inputs}.stride();
+      sizes.taps = g.kernel_height;
+      sizes.runs = true;
+    }
+    return product_u8_estimate(sizes, variant);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     if (variant.ends_with(KernelRowsU8Kernel::kRows))
       return std::make_unique<KernelRowsU8Kernel>(p, gemm_u8_kernel(variant.substr(0, variant.find('/'))), c);

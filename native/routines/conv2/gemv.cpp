@@ -7,12 +7,13 @@ namespace pw {
 namespace {
 
 template <class W, class X>
-class ConvolutionGemv : public ConvolutionRoutine {
+class ConvolutionGemv : public ConvolutionRoutine, public Estimating {
  public:
   explicit ConvolutionGemv(Layout layout)
       : ConvolutionRoutine(gemv_id<W, X>("conv2/gemv", layout), layout, layout,
                            std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced, kStored<X>) {
     applying_ = PW_KIND_ACTIVATION_F32;
+    card_.version = 2;
   }
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1 || g.groups != 1) return Verdict::no("the kernel is not 1x1 without groups");
@@ -25,6 +26,11 @@ class ConvolutionGemv : public ConvolutionRoutine {
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(gemv_kind<W, X>()); }
   Ports ports(const Problem& p) const override { return preferred(ConvolutionRoutine::ports(p)); }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const Geometry g(p);
+    const double rows = static_cast<double>(g.images), depth = static_cast<double>(g.inputs);
+    return gemv_estimate(rows, depth, static_cast<double>(g.outputs), sizeof(W));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     return std::make_unique<GemvKernel<W, X>>(

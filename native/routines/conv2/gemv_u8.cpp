@@ -1,13 +1,15 @@
 // conv2/gemv on u8: a 1x1 convolution of 1x1 images, as in squeeze-and-excite, is a dense layer.
+#include "products/estimates_u8.h"
 #include "products/gemv_u8.h"
 #include "products/geometry_u8.h"
 
 namespace pw {
 namespace {
 
-class ConvolutionGemvU8 : public Routine {
+class ConvolutionGemvU8 : public Routine, public Estimating {
  public:
-  ConvolutionGemvU8() : Routine({.id = "conv2/gemv:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
+  ConvolutionGemvU8() : Routine({.id = "conv2/gemv:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+                                   .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution_u8(p, PW_KIND_GEMV_U8); !v) return v;
     const Geometry g(p);
@@ -20,6 +22,10 @@ class ConvolutionGemvU8 : public Routine {
   }
   std::vector<std::string> variants(const Problem& p) const override { return gemv_u8_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const Geometry g(p);
+    return gemv_u8_estimate(g.images, g.inputs, g.outputs, end_of(epilogue_act(p)));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     return std::make_unique<GemvU8Kernel>(p, c, g.images, g.inputs, g.outputs, bias_of(p, c), variant);

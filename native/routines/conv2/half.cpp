@@ -33,6 +33,10 @@ class DirectHalf : public HalfRoutine {
     return names;
   }
 
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    return half_estimate(g, forms_, variant.find('/') == std::string::npos && HalfScheme::can_be_in_place(g, forms_));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     const size_t slash = variant.find('/');

@@ -2,7 +2,7 @@
 // It wins where a tap holds few channels, such as the first layer of a network.
 #include <cstring>
 
-#include "products/geometry.h"
+#include "products/estimates.h"
 
 namespace pw {
 namespace {
@@ -154,7 +154,7 @@ class Im2colKernel : public PieceKernel {
   std::vector<Buffer> bias_;
 };
 
-class Im2col : public ConvolutionRoutine {
+class Im2col : public ConvolutionRoutine, public Estimating {
  public:
   Im2col(Layout from, const char* id) : ConvolutionRoutine(id, from, Layout::nhwc) {}
   Verdict suits(const Problem& p, const Geometry& g) const override {
@@ -163,10 +163,24 @@ class Im2col : public ConvolutionRoutine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(Layout::nhwc, epilogue_act(p)); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    Estimate e = convolution_estimate(g, variant, 1);
+    // Floats are gathered in runs: of a row of the kernel with the channels last, of a row of the kernel of one channel else.
+    const double floats = static_cast<double>(g.images * g.out_pixels() * g.inputs * g.taps());
+    const double run = static_cast<double>(in_ == Layout::nchw ? g.kernel_width
+                                           : g.groups > 1      ? g.group_inputs()
+                                                               : g.kernel_width * g.inputs);
+    e.work += floats * kGathered + floats / run * kRun;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<Im2colKernel>(p, in_, variant, c);
   }
 
+ private:
+  // Operations that gathering a float takes, and beginning a run of them.
+  static constexpr double kGathered = 56, kRun = 560;
 };
 
 }  // namespace

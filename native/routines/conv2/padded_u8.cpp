@@ -2,6 +2,7 @@
 // row of the kernel are one row of a tile, the next output's begin a stride of pixels behind.
 #include <cstring>
 
+#include "products/estimates_u8.h"
 #include "products/geometry_u8.h"
 #include "products/matrix_u8.h"
 
@@ -106,7 +107,7 @@ class PaddedU8Kernel : public Kernel {
   int32_t zero_;
 };
 
-class PaddedU8 : public Routine {
+class PaddedU8 : public Routine, public Estimating {
  public:
   PaddedU8()
       : Routine({.id = "conv2/padded:u8:nhwc:cpu", .accuracy = Accuracy::quantised, .takes_epilogue = true,
@@ -122,6 +123,22 @@ class PaddedU8 : public Routine {
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    const GemmU8& kernel = gemm_u8_kernel(variant);
+    const Taps taps(g, kernel);
+    const int64_t line = line_of(g, kernel), lines = divide_up(g.images * g.out_pixels(), line);
+    // No tile crosses the end of a line.
+    Estimate e;
+    add_product(e, {lines * round_up(line, kernel.rows), taps.bytes(), g.outputs, taps.count, 1, true, true,
+                    end_of(epilogue_act(p))}, kernel);
+    const double height = static_cast<double>((g.out_height - 1) * g.stride_y + (g.kernel_height - 1) * g.dilation_y + 1);
+    const double width = static_cast<double>((g.out_width - 1) * g.stride_x + (g.kernel_width - 1) * g.dilation_x + 1);
+    const double copy = static_cast<double>(g.images * g.inputs) * height * width;
+    e.move(2 * copy, copy);
+    e.phases = 2;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<PaddedU8Kernel>(p, gemm_u8_kernel(variant), c);
   }

@@ -1,18 +1,18 @@
 // conv2/pointwise: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie,
 // in f32 or, computed in f32 all the same, in 16 bits.
-#include "products/geometry.h"
+#include "products/estimates.h"
 #include "products/rows.h"
 
 namespace pw {
 namespace {
 
 template <class T>
-class Pointwise : public ConvolutionRoutine {
+class Pointwise : public ConvolutionRoutine, public Estimating {
  public:
   Pointwise()
       : ConvolutionRoutine(std::string("conv2/pointwise:") + text(kStored<T>) + ":nhwc:cpu", Layout::nhwc, Layout::nhwc,
                            kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {
-    card_.version = 2;
+    card_.version = 4;
   }
   Verdict suits(const Problem&, const Geometry& g) const override {
     if (g.taps() != 1) return Verdict::no("the kernel is not 1x1");
@@ -30,6 +30,9 @@ class Pointwise : public ConvolutionRoutine {
         if (Geometry(p).inputs > chunk) names.push_back(kernel + "/k" + std::to_string(chunk));
     }
     return names;
+  }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    return convolution_estimate(Geometry(p), variant, 1);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     // VARIANT = micro-kernel[/kCHUNK]

@@ -1,11 +1,12 @@
 // conv2/pointwise on u8: a 1x1 convolution of stride 1 is a matrix product over the pixels where they lie.
+#include "products/estimates_u8.h"
 #include "products/geometry_u8.h"
 #include "products/rows_u8.h"
 
 namespace pw {
 namespace {
 
-class PointwiseU8 : public Routine {
+class PointwiseU8 : public Routine, public Estimating {
  public:
   PointwiseU8()
       : Routine({.id = "conv2/pointwise:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
@@ -21,6 +22,11 @@ class PointwiseU8 : public Routine {
   }
   std::vector<std::string> variants(const Problem& p) const override { return gemm_u8_variants(epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    return product_u8_estimate({.rows = g.images * g.out_pixels(), .depth = g.inputs, .columns = g.outputs,
+                                .end = end_of(epilogue_act(p))}, variant);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     return std::make_unique<RowsU8Kernel>(p, c, g.images * g.out_pixels(), g.inputs, g.outputs, bias_of(p, c),

@@ -5,9 +5,9 @@
 namespace pw {
 namespace {
 
-class ConvolutionStrassen : public Routine {
+class ConvolutionStrassen : public Routine, public Estimating {
  public:
-  ConvolutionStrassen() : Routine({.id = "conv2/strassen:f32:nhwc:cpu", .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
+  ConvolutionStrassen() : Routine({.id = "conv2/strassen:f32:nhwc:cpu", .version = 2, .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution(p, Layout::nhwc, Layout::nhwc); !v) return v;
     const Geometry g(p);
@@ -21,6 +21,10 @@ class ConvolutionStrassen : public Routine {
     return strassen_variants(g.images * g.out_pixels(), g.inputs, g.outputs, epilogue_act(p));
   }
   Ports ports(const Problem& p) const override { return convolution_ports(p, Layout::nhwc, Layout::nhwc); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    return strassen_estimate(p, g.images * g.out_pixels(), g.inputs, g.outputs, variant);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const Geometry g(p);
     return std::make_unique<StrassenKernel>(

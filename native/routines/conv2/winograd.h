@@ -10,11 +10,11 @@
 
 namespace pw {
 
-inline Verdict suits_winograd(const Geometry& g) {
+// `grouped`: whether it may have groups.
+inline Verdict suits_winograd(const Geometry& g, bool grouped = false) {
   if (g.kernel_height != 3 || g.kernel_width != 3) return Verdict::no("the kernel is not 3x3");
   if (g.stride_y != 1 || g.stride_x != 1) return Verdict::no("the stride is not 1");
-  if (g.dilation_y != 1 || g.dilation_x != 1) return Verdict::no("the dilation is not 1");
-  if (g.groups != 1) return Verdict::no("groups are not 1");
+  if (g.groups != 1 && !grouped) return Verdict::no("groups are not 1");
   return Verdict::ok();
 }
 
@@ -44,13 +44,14 @@ class RowTiles {
   Pointer pointers_[kMostRowTiles * kMostTileRows];
 };
 
-// Tiles of m x m outputs, each made from alpha x alpha inputs. A run is divided into chunks of tiles, each by one thread
+// Tiles of m x m outputs, each made from alpha x alpha inputs. With a dilation the outputs that lie as far apart as the taps make
+// an image of their own, a phase, which is computed as if there were no dilation. A run is divided into chunks of tiles, each by one thread
 // alone ("own") or by the whole team in three phases ("team").
 class WinogradTiles {
  public:
   // `variant`: gemm micro-kernel "/own" TILES | gemm micro-kernel "/team" TILES. `rows`: of the micro-kernel's tile.
   WinogradTiles(const Geometry& g, int64_t m, const std::string& variant, int64_t rows)
-      : g_(g), m_(m), down_(divide_up(g.out_height, m)), across_(divide_up(g.out_width, m)) {
+      : g_(g), m_(m), down_(tiles(g.out_height, g.dilation_y, m)), across_(tiles(g.out_width, g.dilation_x, m)) {
     const std::string text = variant.substr(variant.find('/') + 1);
     const size_t digits = text.find_first_of("0123456789");
     const std::string way = text.substr(0, digits);
@@ -65,7 +66,8 @@ class WinogradTiles {
   // weights seldom; or all tiles at once by the team, which reads the weights once.
   static std::vector<std::string> variants(const Geometry& g, int64_t m, const std::string& kernel, int64_t rows,
                                            int64_t threads) {
-    const int64_t tiles = g.images * divide_up(g.out_height, m) * divide_up(g.out_width, m);
+    const int64_t tiles = g.images * WinogradTiles::tiles(g.out_height, g.dilation_y, m) *
+                          WinogradTiles::tiles(g.out_width, g.dilation_x, m);
     std::vector<std::string> names;
     for (int64_t multiple : {4, 12})
       if (tiles >= rows * multiple * threads) names.push_back(kernel + "/own" + std::to_string(rows * multiple));
@@ -125,7 +127,7 @@ class WinogradTiles {
     const T* base = x + image * g_.in_pixels() * g_.inputs;
     for (int64_t i = 0; i < alpha(); ++i)
       for (int64_t j = 0; j < alpha(); ++j) {
-        const int64_t iy = y - g_.pad_top + i, ix = x0 - g_.pad_left + j;
+        const int64_t iy = y - g_.pad_top + i * g_.dilation_y, ix = x0 - g_.pad_left + j * g_.dilation_x;
         const bool inside = iy >= 0 && iy < g_.height && ix >= 0 && ix < g_.width;
         pixels[i * alpha() + j] = inside ? base + (iy * g_.width + ix) * g_.inputs : outside;
       }
@@ -139,10 +141,11 @@ class WinogradTiles {
     args.channels = g_.outputs;
     args.y = y + offset;
     args.residual = residual ? residual + offset : nullptr;
-    args.y_row = g_.out_width * g_.outputs;
-    args.y_pixel = g_.outputs;
-    args.rows = std::min(m_, g_.out_height - oy);
-    args.columns = std::min(m_, g_.out_width - ox);
+    args.y_row = g_.dilation_y * g_.out_width * g_.outputs;
+    args.y_pixel = g_.dilation_x * g_.outputs;
+    // None of a tile that begins behind the last output of its phase.
+    args.rows = std::clamp<int64_t>(divide_up(g_.out_height - oy, g_.dilation_y), 0, m_);
+    args.columns = std::clamp<int64_t>(divide_up(g_.out_width - ox, g_.dilation_x), 0, m_);
   }
 
  private:
@@ -154,7 +157,16 @@ class WinogradTiles {
   };
   Place place(int64_t tile) const {
     const int64_t per_image = down_ * across_, at = tile % per_image;
-    return {tile / per_image, at / across_ * m_, at % across_ * m_};
+    return {tile / per_image, first(at / across_, g_.dilation_y, g_.out_height),
+            first(at % across_, g_.dilation_x, g_.out_width)};
+  }
+  // Tiles along an axis, those of all phases, and the first output of one.
+  static int64_t tiles(int64_t out, int64_t dilation, int64_t m) {
+    return std::min(out, dilation) * divide_up(divide_up(out, dilation), m);
+  }
+  int64_t first(int64_t tile, int64_t dilation, int64_t out) const {
+    const int64_t phases = std::min(dilation, out);
+    return tile % phases + tile / phases * m_ * dilation;
   }
 
   Geometry g_;

@@ -2,6 +2,7 @@
 // the convolution: ukernels/kinds/winograd_u8.h has the points and the proof.
 #include <cstring>
 
+#include "products/estimates_u8.h"
 #include "products/geometry_u8.h"
 #include "products/matrix_u8.h"
 #include "routines/conv2/winograd.h"
@@ -176,10 +177,10 @@ class WinogradU8Kernel : public Kernel {
   Buffer factors_, outside_;
 };
 
-class WinogradU8Routine : public Routine {
+class WinogradU8Routine : public Routine, public Estimating {
  public:
   WinogradU8Routine()
-      : Routine({.id = "conv2/winograd4:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
+      : Routine({.id = "conv2/winograd4:u8:nhwc:cpu", .version = 3, .accuracy = Accuracy::quantised,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_convolution_u8(p, PW_KIND_WINOGRAD_U8); !v) return v;
@@ -197,9 +198,39 @@ class WinogradU8Routine : public Routine {
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    const GemmU8& kernel = gemm_u8_kernel(variant.substr(0, variant.find('/')));
+    const WinogradTiles tiles(g, kOutputs, variant, kernel.rows);
+    const auto number = [](int64_t n) { return static_cast<double>(n); };
+    const double count = number(tiles.count()), chunk = number(tiles.chunk()), chunks = std::ceil(count / chunk);
+    const double inputs = number(g.inputs), outputs = number(g.outputs), matrices = number(kMatrices);
+    Estimate e;
+    add_product(e, {.rows = tiles.chunk(), .depth = g.inputs, .columns = g.outputs, .count = kMatrices, .runs = true}, kernel);
+    // The last chunk may be short: its tiles are those of the whole but for the padding.
+    e.operations *= count / chunk;
+    e.work *= count / chunk;
+    e.moved[0] = {};
+    e.work += count * (kIn * inputs + kOut * outputs);
+    const double tile = matrices * (2 * inputs + 4 * outputs), team = tiles.team() ? 1 : p.threads;
+    e.move(2 * count * tile, chunk * tile * team);
+    e.constants = matrices * inputs * outputs * 2;
+    // Every chunk reads all transformed weights again.
+    if (chunks > 1) e.move((chunks - 1) * e.constants, e.constants + chunk * tile * team);
+    if (tiles.team()) e.work *= kTogether;
+    e.phases = tiles.phases();
+    e.pieces = tiles.team() ? 1e9 : chunks;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<WinogradU8Kernel>(p, variant, c);
   }
+
+ private:
+  // Operations of bytes that transforming the pixels under a tile takes per channel, and its outputs.
+  static constexpr double kIn = 1800, kOut = 3200;
+  // What it takes more where tiles go from thread to thread.
+  static constexpr double kTogether = 1.12;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "products/integer.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/taps_i8.h"
 #include "ukernels/kinds/transpose_u8.h"
 
@@ -222,7 +223,7 @@ class DepthwiseIntegerKernel : public Kernel {
   ThreadAreas areas_;
 };
 
-class DepthwiseInteger : public AnyRoutine {
+class DepthwiseInteger : public AnyRoutine, public Estimating {
  public:
   explicit DepthwiseInteger(Layout images) : AnyRoutine("conv_integer", "depthwise", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -252,11 +253,37 @@ class DepthwiseInteger : public AnyRoutine {
     return names;
   }
   Ports ports(const Problem& p) const override { return preferred(AnyRoutine::ports(p)); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const TapsI8& kernel = variant_ukernel<TapsI8>(PW_KIND_TAPS_I8, variant);
+    const Dims &w = p.in[1].shape, &y = p.out[0].shape;
+    const auto number = [](int64_t n) { return static_cast<double>(n); };
+    const bool quads = kernel.group == 4;
+    const int64_t taps = quads && (w[2] == 3 || w[2] == 4) ? 4 * w[3] : round_up(w[2] * w[3], kernel.group);
+    const int64_t channels = quads ? round_up(w[0], kernel.block) : w[0], pixels = y[0] * y[2] * y[3];
+    Estimate e;
+    e.unit = DType::i8;
+    e.add(2 * number(pixels * channels * taps), quads ? kQuads : kSingle);
+    e.work += number(pixels * channels) * kEnd + number(pixels) * kPixel;
+    e.constants = number(channels * (taps + 4));
+    if (images_ != Layout::nhwc) {
+      const double bytes = number(p.in[0].count());
+      e.work += kTurned * (bytes + number(p.out[0].count()));
+      e.move(2 * bytes, bytes);
+      e.phases = 2;
+    }
+    e.pieces = number(y[0] * y[2]);
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     const TapsI8& kernel = variant_ukernel<TapsI8>(PW_KIND_TAPS_I8, variant);
     return std::make_unique<DepthwiseIntegerKernel>(p, constants, images_, kernel, best_ukernel<Linear>(PW_KIND_LINEAR),
                                                     best_ukernel<TransposeU8>(PW_KIND_TRANSPOSE_U8));
   }
+
+ private:
+  // Of the peak of bytes, with four taps at a time and with one; operations that an output takes beside, a pixel, and a byte
+  // that is put into or out of a plane.
+  static constexpr double kQuads = 0.3, kSingle = 0.08, kEnd = 25, kPixel = 500, kTurned = 16;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 // words with the channels last and no padding is read where it lies. See products/integer.h for the terms that zero points add.
 #include <cstring>
 
+#include "products/estimates_u8.h"
 #include "products/integer.h"
 #include "values/tables.h"
 
@@ -355,7 +356,7 @@ class IntegerConvKernel : public Kernel {
   ThreadAreas areas_;
 };
 
-class IntegerConv : public AnyRoutine {
+class IntegerConv : public AnyRoutine, public Estimating {
  public:
   explicit IntegerConv(Layout images) : AnyRoutine("conv_integer", "gemm", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -369,9 +370,37 @@ class IntegerConv : public AnyRoutine {
     return basics(p);
   }
   std::vector<std::string> variants(const Problem&) const override { return integer_variants(false); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Window w(p);
+    const GemmU8& kernel = gemm_u8_kernel(variant);
+    const Dims& y = p.out[0].shape;
+    const int64_t outputs = y[0] * y[2] * y[3], words = divide_up(w.channels, kernel.group);
+    const bool together = w.dilation_x == 1, images_last = images_ == Layout::nhwc;
+    Estimate e;
+    add_product(e, {.rows = outputs, .depth = (together ? w.kw : 1) * words * kernel.group, .columns = w.outputs,
+                    .taps = together ? w.kh : w.kh * w.kw, .count = w.groups, .runs = true}, kernel);
+    if (!p.in[1].constant) e.constants = 0;
+    const auto number = [](int64_t n) { return static_cast<double>(n); };
+    const Copy copy(w, p.in[0].shape.data(), kernel.group);
+    const bool lies = images_last && kernel.group == 4 && w.channels % 4 == 0 && p.in[0].dtype == DType::u8 &&
+                      w.top + w.left + w.bottom + w.right == 0;
+    if (!lies) {
+      const double bytes = number(copy.pixels * copy.words * 4);
+      e.work += bytes * (images_last ? kCopied : kTurned);
+      e.move(2 * bytes, bytes);
+      e.phases = 2;
+    }
+    e.work += number(p.out[0].count()) * (images_last ? kEnd : kEnd + kScattered) + number(outputs * w.groups) * kPixel;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     return std::make_unique<IntegerConvKernel>(p, constants, images_, gemm_u8_kernel(variant), best_ukernel<Linear>(PW_KIND_LINEAR));
   }
+
+ private:
+  // Operations of bytes that copying a byte of the image takes, with the channels last and first, ending a sum, putting it into
+  // a plane, and what the end of a pixel of a group begins with.
+  static constexpr double kCopied = 4, kTurned = 60, kEnd = 20, kScattered = 100, kPixel = 6000;
 };
 
 }  // namespace

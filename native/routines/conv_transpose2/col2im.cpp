@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "routines/conv_transpose2/tiles.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/col2im_f32.h"
 #include "ukernels/kinds/transpose_f32.h"
 
@@ -357,7 +358,7 @@ class Col2imKernel : public PieceKernel {
   ThreadAreas areas_;
 };
 
-class Col2im : public ConvolutionRoutine {
+class Col2im : public ConvolutionRoutine, public Estimating {
  public:
   Col2im(const char* id, Layout in, Layout out) : ConvolutionRoutine(id, in, out) { applying_ = PW_KIND_COL2IM_F32; }
   Verdict suits(const Problem&, const Geometry&) const override {
@@ -388,6 +389,9 @@ class Col2im : public ConvolutionRoutine {
     const bool better = !g.few_phases() || (!apart && cost(best_tiling(cost)) < phases);
     ports.order = better ? -1 : 1;
     return ports;
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.5);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     // VARIANT = micro-kernel[/kCHUNK]

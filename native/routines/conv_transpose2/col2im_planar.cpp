@@ -3,6 +3,7 @@
 // and small strides fill them; lines of the product wait in a ring until the last output that they reach.
 #include "routines/conv_transpose2/lines.h"
 #include "routines/conv_transpose2/tiles.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/taps_f32.h"
 
 namespace pw {
@@ -255,7 +256,7 @@ class Col2imPlanarKernel : public PieceKernel {
   ThreadAreas areas_;
 };
 
-class Col2imPlanar : public ConvolutionRoutine {
+class Col2imPlanar : public ConvolutionRoutine, public Estimating {
  public:
   Col2imPlanar() : ConvolutionRoutine("conv_transpose2/col2im_planar:f32:nchw:cpu", Layout::nchw, Layout::nchw) {
     applying_ = PW_KIND_TAPS_F32;
@@ -290,6 +291,9 @@ class Col2imPlanar : public ConvolutionRoutine {
     const bool better = g.groups < g.inputs && lines() < std::min(phases, pixels(best_tiling(pixels))) + planes;
     ports.order = better ? -2 : 2;
     return ports;
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.28);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<Col2imPlanarKernel>(p, variant, c);

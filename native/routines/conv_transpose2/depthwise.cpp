@@ -1,6 +1,7 @@
 // conv_transpose2/depthwise: one group per channel; each phase of the output is a depthwise convolution of stride 1 over
 // the input where it lies, vectorised over channels.
 #include "routines/conv_transpose2/geometry.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/depthwise_f32.h"
 
 namespace pw {
@@ -106,7 +107,7 @@ class TransposedDepthwiseKernel : public PieceKernel {
   const float* zeros_;
 };
 
-class TransposedDepthwise : public ConvolutionRoutine {
+class TransposedDepthwise : public ConvolutionRoutine, public Estimating {
  public:
   TransposedDepthwise() : ConvolutionRoutine("conv_transpose2/depthwise:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {
     applying_ = PW_KIND_DEPTHWISE_F32;
@@ -119,6 +120,9 @@ class TransposedDepthwise : public ConvolutionRoutine {
     return g.few_phases();
   }
   std::vector<std::string> variants(const Problem& p) const override { return {general_kernel(epilogue_act(p))}; }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.1);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<TransposedDepthwiseKernel>(p, variant, c);
   }

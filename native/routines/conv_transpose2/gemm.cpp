@@ -1,5 +1,6 @@
 // conv_transpose2/gemm: each phase of the output is a product over the input where it lies; nothing is scattered.
 #include "routines/conv_transpose2/geometry.h"
+#include "spi/estimate.h"
 
 namespace pw {
 namespace {
@@ -196,7 +197,7 @@ class TransposedKernel : public PieceKernel {
   const float* zeros_ = nullptr;
 };
 
-class Transposed : public ConvolutionRoutine {
+class Transposed : public ConvolutionRoutine, public Estimating {
  public:
   Transposed() : ConvolutionRoutine("conv_transpose2/gemm:f32:nhwc:cpu", Layout::nhwc, Layout::nhwc) {}
   Verdict suits(const Problem& p, const Geometry&) const override {
@@ -206,6 +207,9 @@ class Transposed : public ConvolutionRoutine {
     return g.few_phases();
   }
   std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(Layout::nhwc, epilogue_act(p)); }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.34);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<TransposedKernel>(p, variant, c);
   }

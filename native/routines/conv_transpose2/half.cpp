@@ -68,6 +68,21 @@ class TransposedHalf : public HalfRoutine {
       if (f.taps.empty()) return Verdict::no("some outputs are reached by no tap");
     return has_kernel(p);
   }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const TransposedGeometry t(p);
+    Estimate all;
+    for (const Phase& f : t.phases()) {
+      const Estimate one = half_estimate(convolution_of(t, f), forms_, false);
+      const double work = all.work < 0 ? 0 : all.work, constants = all.constants < 0 ? 0 : all.constants;
+      all.add(one.operations, 1);
+      all.work = work + one.work;
+      all.constants = constants + one.constants;
+      all.moved[0].bytes += one.moved[0].bytes;
+      all.moved[0].room = one.moved[0].room;
+      all.unit = one.unit;
+    }
+    return all;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const TransposedGeometry t(p);
     std::vector<std::unique_ptr<Kernel>> kernels;

@@ -4,6 +4,7 @@
 
 #include "routines/conv_transpose2/lines.h"
 #include "routines/conv_transpose2/tiles.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/taps_f32.h"
 
 namespace pw {
@@ -147,7 +148,7 @@ class PlanarKernel : public PieceKernel {
   ThreadAreas areas_;
 };
 
-class Planar : public ConvolutionRoutine {
+class Planar : public ConvolutionRoutine, public Estimating {
  public:
   Planar(const char* id, Layout layout) : ConvolutionRoutine(id, layout, layout) { applying_ = PW_KIND_TAPS_F32; }
   Verdict suits(const Problem& p, const Geometry&) const override {
@@ -170,6 +171,9 @@ class Planar : public ConvolutionRoutine {
     const bool few = g.inputs * g.outputs <= 4 * g.groups * g.groups;
     ports.order = few ? -2 : 2;
     return ports;
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.09);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<PlanarKernel>(p, variant, c);

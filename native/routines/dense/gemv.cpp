@@ -7,10 +7,11 @@ namespace pw {
 namespace {
 
 template <class W, class X>
-class Gemv : public Routine {
+class Gemv : public Routine, public Estimating {
  public:
   Gemv()
       : Routine({.id = gemv_id<W, X>("dense/gemv", Layout::plain),
+                 .version = 2,
                  .accuracy = std::is_same_v<W, float> ? Accuracy::strict : Accuracy::reduced,
                  .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
@@ -25,6 +26,10 @@ class Gemv : public Routine {
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(gemv_kind<W, X>()); }
   Ports ports(const Problem& p) const override { return preferred(uniform_ports(p, Layout::nchw, kStored<X>)); }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const DenseShape s(p);
+    return gemv_estimate(static_cast<double>(s.rows), static_cast<double>(s.depth), static_cast<double>(s.columns), sizeof(W));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     return std::make_unique<GemvKernel<W, X>>(

@@ -13,6 +13,11 @@ class DenseHalf : public HalfRoutine {
     if (p.in[0].shape.size() == 4) return Verdict::no("x has rank 4, whose rows are not whole in every layout");
     return has_kernel(p);
   }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const DenseShape s(p);
+    const Geometry g = half_matrices(1, s.rows, s.depth, s.columns);
+    return half_estimate(g, forms_, HalfScheme::can_be_in_place(g, forms_));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);
     const Geometry g = half_matrices(1, s.rows, s.depth, s.columns);

@@ -5,9 +5,9 @@
 namespace pw {
 namespace {
 
-class DenseStrassen : public Routine {
+class DenseStrassen : public Routine, public Estimating {
  public:
-  DenseStrassen() : Routine({.id = "dense/strassen:f32:plain:cpu", .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
+  DenseStrassen() : Routine({.id = "dense/strassen:f32:plain:cpu", .version = 2, .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_dense(p); !v) return v;
     const DenseShape s(p);
@@ -16,6 +16,10 @@ class DenseStrassen : public Routine {
   std::vector<std::string> variants(const Problem& p) const override {
     const DenseShape s(p);
     return strassen_variants(s.rows, s.depth, s.columns, epilogue_act(p));
+  }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const DenseShape s(p);
+    return strassen_estimate(p, s.rows, s.depth, s.columns, variant);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const DenseShape s(p);

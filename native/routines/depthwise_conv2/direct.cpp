@@ -39,12 +39,12 @@ class DepthwiseKernel : public PieceKernel {
 };
 
 template <class T>
-class Depthwise : public ConvolutionRoutine {
+class Depthwise : public ConvolutionRoutine, public Estimating {
  public:
   explicit Depthwise(Layout layout)
       : ConvolutionRoutine(std::string("depthwise_conv2/direct:") + text(kStored<T>) + ":" + text(layout) + ":cpu", layout,
                            layout, kStored<T> == DType::f32 ? Accuracy::strict : Accuracy::reduced, kStored<T>) {
-    card_.version = 3;
+    card_.version = 4;
     applying_ = DepthwiseRowsOf<T>::kind();
   }
   Verdict suits(const Problem& p, const Geometry& g) const override {
@@ -52,6 +52,9 @@ class Depthwise : public ConvolutionRoutine {
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(p, Geometry(p)); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    return depthwise_estimate<DepthwiseOf<T>>(Geometry(p), DepthwiseRowsOf<T>::kind(), variant, in_ == Layout::nchw16c);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DepthwiseKernel<T>>(p, in_, variant, c);
   }

@@ -8,6 +8,7 @@
 
 #include "products/depthwise.h"
 #include "products/geometry_u8.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/depthwise_u8.h"
 
 namespace pw {
@@ -148,7 +149,7 @@ class DepthwiseU8Kernel : public PieceKernel {
   Buffer packed_, outside_;
 };
 
-class DepthwiseU8Routine : public Routine {
+class DepthwiseU8Routine : public Routine, public Estimating {
  public:
   DepthwiseU8Routine()
       : Routine({.id = "depthwise_conv2/direct:u8:nhwc:cpu", .version = 2, .accuracy = Accuracy::quantised,
@@ -156,9 +157,28 @@ class DepthwiseU8Routine : public Routine {
   Verdict accepts(const Problem& p) const override { return accepts_convolution_u8(p, PW_KIND_DEPTHWISE_U8); }
   std::vector<std::string> variants(const Problem& p) const override { return micro_kernels(Geometry(p), epilogue_act(p)); }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Geometry g(p);
+    const DepthwiseU8& kernel = variant_ukernel<DepthwiseU8>(PW_KIND_DEPTHWISE_U8, variant);
+    const auto number = [](int64_t n) { return static_cast<double>(n); };
+    const double blocks = number(divide_up(g.inputs, kernel.block)), lines = number(g.images * g.out_height);
+    const double outputs = lines * number(g.out_width) * blocks * number(kernel.block);
+    Estimate e;
+    e.unit = DType::i8;
+    e.add(2 * outputs * number(g.taps() + g.taps() % 2), kernel.kernel ? kShare : kAnyShare);
+    e.work += outputs * kRequantised + lines * blocks * kCall;
+    e.constants = number(g.inputs) * (2 * number(g.taps()) + 12);
+    e.pieces = lines * blocks;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<DepthwiseU8Kernel>(p, variant, c);
   }
+
+ private:
+  // Of the peak of bytes, with a micro-kernel of this size and with any; operations that an output takes beside, and a row of a
+  // block. Found with bench/estimates.py.
+  static constexpr double kShare = 0.43, kAnyShare = 0.2, kRequantised = 35, kCall = 4000;
 };
 
 }  // namespace

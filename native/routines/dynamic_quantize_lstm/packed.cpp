@@ -312,18 +312,18 @@ class Kernel8 : public Kernel {
                sums + b * width_, width_, sums + b * width_);
     CellF32Args args{};
     args.rows = batch;
+    args.blocks = blocks_;
     args.state_row = units();
+    args.sums = sums;
     args.sums_row = width_;
+    args.sums_block = 4 * kUnits;
+    args.c_before = c_before;
+    args.h = h;
+    args.c = c;
     args.coupled = r_.coupled;
     for (int64_t i = 0; i < 3; ++i) args.act[i] = acts_[static_cast<size_t>(3 * d + i)];
-    for (int64_t block = 0; block < blocks_; ++block) {
-      args.sums = sums + block * 4 * kUnits;
-      args.c_before = c_before + block * kUnits;
-      args.h = h + block * kUnits;
-      args.c = c + block * kUnits;
-      args.peepholes = operands_.given(kP) ? bias_.as<float>() + d * bias_floats() + width_ + block * 3 * kUnits : nullptr;
-      cell_.lstm(&args);
-    }
+    if (operands_.given(kP)) args.peepholes = bias_.as<float>() + d * bias_floats() + width_;
+    cell_.lstm(&args);
     hand_out(run, d, s, h, c);
   }
 
@@ -362,7 +362,7 @@ class Kernel8 : public Kernel {
 
 class PackedLstm8 : public Routine {
  public:
-  PackedLstm8() : Routine({.id = "dynamic_quantize_lstm/packed:f32:plain:cpu", .accuracy = Accuracy::f32}) {}
+  PackedLstm8() : Routine({.id = "dynamic_quantize_lstm/packed:f32:plain:cpu", .version = 2, .accuracy = Accuracy::f32}) {}
   Verdict accepts(const Problem& p) const override {
     if (p.in.size() != 12) return Verdict::no("it takes 12 inputs");
     if (Verdict v = accepts_recurrent(p, DType::f32); !v) return v;

@@ -31,7 +31,9 @@ template <class T>
 class Unary : public VectorRoutine {
  public:
   Unary(const std::string& layer, Layout layout)
-      : VectorRoutine(layer, "vector", layout, stored_kind<T>(PW_KIND_ACTIVATION), false, kStored<T>) {}
+      : VectorRoutine(layer, "vector", layout, stored_kind<T>(PW_KIND_ACTIVATION), false, kStored<T>) {
+    card_.version = 2;
+  }
   Verdict accepts(const Problem& p) const override {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     if (!activation(p)) return Verdict::no("the parameters are outside of what the micro-kernel computes");

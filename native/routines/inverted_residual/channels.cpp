@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "routines/inverted_residual/region.h"
+#include "spi/estimate.h"
 
 namespace pw {
 namespace {
@@ -102,7 +103,7 @@ int64_t block_width(const GemmF32& gemm, int64_t least) { return round_up(least,
 // Blocks of at least so many channels are tried: more of them keep less in the caches.
 constexpr int64_t kWidths[] = {48, 96};
 
-class Channels : public Routine {
+class Channels : public Routine, public Estimating {
  public:
   Channels() : Routine({.id = "inverted_residual/channels:f32:nhwc:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
@@ -126,6 +127,7 @@ class Channels : public Routine {
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc); }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.4); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const size_t slash = variant.find('/');
     if (slash == std::string::npos || variant.compare(slash, 2, "/c") != 0)

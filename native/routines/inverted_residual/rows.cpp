@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "routines/inverted_residual/region.h"
+#include "spi/estimate.h"
 
 namespace pw {
 namespace {
@@ -112,7 +113,7 @@ class RowsKernel : public PieceKernel {
   DepthwiseRows depthwise_;
 };
 
-class Rows : public Routine {
+class Rows : public Routine, public Estimating {
  public:
   Rows() : Routine({.id = "inverted_residual/rows:f32:nhwc:cpu", .version = 2, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override { return accepts_stages(p); }
@@ -125,6 +126,7 @@ class Rows : public Routine {
     return names;
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nhwc); }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.4); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const size_t slash = variant.find('/');
     if (slash == std::string::npos || variant.compare(slash, 2, "/r") != 0)

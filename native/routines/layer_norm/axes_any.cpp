@@ -1,5 +1,6 @@
 // Normalisation over any axes, of floats of any type, with parameters that broadcast in any way. All is computed in double.
 #include "routines/layer_norm/normalised.h"
+#include "spi/estimate.h"
 #include "values/numbers.h"
 
 namespace pw {
@@ -108,7 +109,7 @@ class NormAxesKernel : public AnyKernel {
   bool has_[3];
 };
 
-class NormAxes : public AnyRoutine {
+class NormAxes : public AnyRoutine, public Estimating {
  public:
   NormAxes(const std::string& layer, Layout images) : AnyRoutine(layer, "axes", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -118,6 +119,9 @@ class NormAxes : public AnyRoutine {
     if (t != DType::f32 && t != DType::f64 && t != DType::f16)
       return Verdict::no(std::string("no normalisation of ") + pw::text(t));
     return basics(p);
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.006);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<NormAxesKernel>(p, constants, images_);

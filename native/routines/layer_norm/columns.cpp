@@ -2,6 +2,7 @@
 // nchw, and of channels that lie side by side, as in nhwc. Rows are summed in f32 in parts of kNormRows, which are merged in
 // double.
 #include "routines/layer_norm/normalised.h"
+#include "spi/estimate.h"
 
 namespace pw {
 namespace {
@@ -249,7 +250,7 @@ class NormChannelsKernel : public Kernel {
   size_t workspace_ = 0;
 };
 
-class NormOfColumns : public VectorRoutine {
+class NormOfColumns : public VectorRoutine, public Estimating {
  public:
   NormOfColumns(const std::string& layer, Layout layout) : VectorRoutine(layer, "columns", layout, PW_KIND_NORM_F32, true) {}
 
@@ -267,6 +268,12 @@ class NormOfColumns : public VectorRoutine {
     return Verdict::ok();
   }
   Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    // Vectors along what lies inside of the axes.
+    const Normalisation how = normalisation_of(p);
+    const double inner = how.by_channel() ? 16.0 : static_cast<double>(group_of(layout_, p.in[0].shape, how.axes).inner);
+    return Estimate::at(0.02 * std::min(1.0, inner / 16));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     const auto& kernel = variant_ukernel<NormF32>(kind_, variant);
     Normalisation how = normalisation_of(p);

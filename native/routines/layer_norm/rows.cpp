@@ -4,6 +4,7 @@
 // A row is summed in parts of kPart elements, which are merged in double. Where there are few long rows, the parts are shared
 // out among the threads, in a phase of its own; the numbers are the same.
 #include "routines/layer_norm/normalised.h"
+#include "spi/estimate.h"
 
 namespace pw {
 namespace {
@@ -236,7 +237,7 @@ class NormRowsKernel : public Kernel {
   Buffer packed_[3];
 };
 
-class NormRows : public VectorRoutine {
+class NormRows : public VectorRoutine, public Estimating {
  public:
   NormRows(const std::string& layer, Layout layout) : VectorRoutine(layer, "rows", layout, PW_KIND_NORM_F32, true) {}
 
@@ -260,6 +261,9 @@ class NormRows : public VectorRoutine {
     return Verdict::ok();
   }
   Ports ports(const Problem& p) const override { return preferred(in_place(VectorRoutine::ports(p))); }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.025);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     Normalisation how = normalisation_of(p);
     const bool by_channel = how.by_channel();

@@ -2,7 +2,7 @@
 // the team at the start of every run.
 #include <cstring>
 
-#include "products/matrix.h"
+#include "products/estimates.h"
 #include "routines/matmul/matmul.h"
 #include "values/operands.h"
 
@@ -99,8 +99,8 @@ class MatmulGemmKernel : public Kernel {
     p.rows = shape.rows;
     p.columns = p.c_row = shape.columns;
     p.depth = shape.depth;
-    p.chunk = p.row_tiles() == 1 ? shape.depth : std::min<int64_t>(shape.depth, 512);
-    p.blocking = block(p.row_tiles(), p.panels(), p.chunk * p.kernel->columns * 4, p.kernel->rows * shape.depth * 4, threads_);
+    p.chunk = p.row_tiles() == 1 ? shape.depth : even_part(shape.depth, 512);
+    block(p, threads_);
   }
 
   std::shared_ptr<const Buffer> pack_constant(const Constant& b, const MatmulRun& shape) const {
@@ -141,15 +141,27 @@ class MatmulGemmKernel : public Kernel {
   Product product_{};
 };
 
-class MatmulGemm : public Routine {
+class MatmulGemm : public Routine, public Estimating {
  public:
-  MatmulGemm() : Routine({.id = "matmul/gemm:f32:plain:cpu", .takes_epilogue = true}) {}
+  MatmulGemm() : Routine({.id = "matmul/gemm:f32:plain:cpu", .version = 2, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
     if (gemm_variants(Layout::plain, epilogue_act(p)).empty()) return Verdict::no("no micro-kernel in this tier");
     return Verdict::ok();
   }
   std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(Layout::plain, epilogue_act(p)); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const MatmulSizes s(p);
+    const auto number = [](int64_t n) { return static_cast<double>(n); };
+    Estimate e = product_estimate({.rows = number(s.rows), .depth = number(s.depth), .columns = number(s.columns),
+                                   .count = number(s.batch())}, variant);
+    if (p.in[1].constant) return e;
+    // Its panels are written and read once more.
+    const double packed = number(p.in[1].count()) * 4;
+    e.move(2 * packed, packed);
+    e.phases = 2;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemmKernel>(p, variant, c);
   }

@@ -7,6 +7,7 @@
 // sums then leave the micro-kernel as they are, and rows get their term before they are requantised.
 #include <cstring>
 
+#include "products/estimates_u8.h"
 #include "products/matrix_u8.h"
 #include "routines/matmul/matmul.h"
 #include "ukernels/kinds/gemv_u8.h"
@@ -226,7 +227,7 @@ class MatmulGemmU8Kernel : public Kernel {
   int64_t panel_ = 0, starts_at_ = 0, areas_at_ = 0;  // bytes
 };
 
-class MatmulGemmU8 : public Routine {
+class MatmulGemmU8 : public Routine, public Estimating {
  public:
   MatmulGemmU8()
       : Routine({.id = "matmul/gemm:u8:plain:cpu", .version = 2, .accuracy = Accuracy::quantised, .takes_epilogue = true}) {}
@@ -242,9 +243,29 @@ class MatmulGemmU8 : public Routine {
     return gemm_u8_variants(epilogue_act(p), SecondOperand::value);
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const MatmulShape s = joined(p);
+    const int64_t batch = s.batch();
+    Estimate e = product_u8_estimate({.rows = s.rows, .depth = s.depth, .columns = s.columns, .count = batch,
+                                      .end = end_of(epilogue_act(p))}, variant);
+    e.constants = 0;
+    // Panels of b are written and read once more.
+    const double b = static_cast<double>(s.b_matrices * s.depth * s.columns);
+    e.work += kPacked * b;
+    e.move(2 * b, b);
+    // Most zero points give every row a term, with which sums are requantised on their own.
+    if (gemm_u8_kernel(variant).group == 4)
+      e.work += static_cast<double>(batch * s.rows) * (kOfRow * static_cast<double>(s.depth) + kOfSum * static_cast<double>(s.columns));
+    e.phases = 2;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemmU8Kernel>(p, c, gemm_u8_kernel(variant));
   }
+
+ private:
+  // Operations of bytes that packing an element of b takes, adding up one of a, and ending a sum.
+  static constexpr double kPacked = 60, kOfRow = 8, kOfSum = 40;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // matmul/gemv: b is one column; dot products with the rows of a where they lie, bound by the memory's bandwidth.
 #include "products/matrix.h"
 #include "routines/matmul/matmul.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/gemv_f32.h"
 #include "values/operands.h"
 
@@ -46,9 +47,9 @@ class MatmulGemvKernel : public PieceKernel {
   int64_t grain_ = 1, pieces_ = 1;
 };
 
-class MatmulGemv : public Routine {
+class MatmulGemv : public Routine, public Estimating {
  public:
-  MatmulGemv() : Routine({.id = "matmul/gemv:f32:plain:cpu", .takes_epilogue = true}) {}
+  MatmulGemv() : Routine({.id = "matmul/gemv:f32:plain:cpu", .version = 2, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p, PW_KIND_ACTIVATION_F32); !v) return v;
     if (MatmulSizes(p).columns != 1) return Verdict::no("b has more than one column");
@@ -58,6 +59,11 @@ class MatmulGemv : public Routine {
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_GEMV_F32); }
   Ports ports(const Problem& p) const override { return preferred(uniform_ports(p, Layout::nchw)); }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    Estimate e;
+    e.share = 0.25;  // every product is loaded
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<MatmulGemvKernel>(p, variant, c);
   }

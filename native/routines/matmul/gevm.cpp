@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "routines/matmul/matmul.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/gevm_f32.h"
 #include "values/operands.h"
 
@@ -76,7 +77,7 @@ class GevmKernel : public PieceKernel {
   const ActivationF32& activation_;
 };
 
-class Gevm : public Routine {
+class Gevm : public Routine, public Estimating {
  public:
   Gevm() : Routine({.id = "matmul/gevm:f32:plain:cpu", .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
@@ -87,6 +88,11 @@ class Gevm : public Routine {
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_GEVM_F32); }
   Ports ports(const Problem& p) const override { return preferred(uniform_ports(p, Layout::nchw)); }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    Estimate e;
+    e.share = 0.25;  // every product is loaded
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<GevmKernel>(p, variant, c);
   }

@@ -22,6 +22,12 @@ class MatmulHalf : public HalfRoutine {
           if (!t.constant && t.shape.size() == 4) return Verdict::no("a value has rank 4, whose rows this form does not keep");
     return has_kernel(p);
   }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const MatmulSizes s(p);
+    const bool constant = p.in[1].constant;
+    const Geometry g = half_matrices(constant ? 1 : s.batch(), constant ? s.rows * s.batch() : s.rows, s.depth, s.columns);
+    return half_estimate(g, forms_, HalfScheme::can_be_in_place(g, forms_), !constant);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const MatmulShape s(p);
     const bool constant = p.in[1].constant;

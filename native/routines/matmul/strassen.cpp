@@ -24,9 +24,9 @@ class MatmulStrassenKernel : public Kernel {
   StrassenProduct product_;
 };
 
-class MatmulStrassen : public Routine {
+class MatmulStrassen : public Routine, public Estimating {
  public:
-  MatmulStrassen() : Routine({.id = "matmul/strassen:f32:plain:cpu", .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
+  MatmulStrassen() : Routine({.id = "matmul/strassen:f32:plain:cpu", .version = 2, .accuracy = Accuracy::f32, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
     if (Verdict v = accepts_matmul(p); !v) return v;
     const MatmulSizes s(p);
@@ -38,6 +38,10 @@ class MatmulStrassen : public Routine {
     return strassen_variants(all_rows(s), s.depth, s.columns, epilogue_act(p));
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const MatmulSizes s(p);
+    return strassen_estimate(p, all_rows(s), s.depth, s.columns, variant);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     const MatmulSizes s(p);
     return std::make_unique<MatmulStrassenKernel>(

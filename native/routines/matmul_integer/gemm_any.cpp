@@ -1,8 +1,10 @@
 // matmul_integer/gemm: exact sums of products of bytes of any signs and zero points. B is packed when the kernel is prepared
 // where it is a constant, else by the team at the start of every run; see products/integer.h.
 #include <cstring>
+#include <vector>
 
-#include "products/integer.h"
+#include "products/estimates_u8.h"
+#include "routines/matmul_integer/excess.h"
 
 namespace pw {
 namespace {
@@ -63,9 +65,10 @@ enum Input { kA, kB, kAZero, kBZero, kBias, kScale, kZero };
 
 class IntegerMatmulKernel : public Kernel {
  public:
-  IntegerMatmulKernel(const Problem& p, const Constants& constants, const GemmU8& kernel, const Linear& linear)
+  // `excess`: of the panels of a constant B, where the kernel is narrow.
+  IntegerMatmulKernel(const Problem& p, const Constants& constants, const GemmU8& kernel, const Linear& linear, Excess excess)
       : operands_(p, constants, Layout::nchw), kernel_(kernel), linear_(linear), end_(p.out[0].dtype), a_type_(p.in[0].dtype),
-        b_type_(p.in[1].dtype), constant_(p.in[1].constant) {
+        b_type_(p.in[1].dtype), constant_(p.in[1].constant), excess_(std::move(excess)) {
     for (size_t i = 0; i < 7; ++i) has_[i] = p.has(i);
     const Operand a{nullptr, p.in[0].shape.data(), static_cast<int>(p.in[0].shape.size()), Layout::plain};
     const Operand b{constants[1].data, p.in[1].shape.data(), static_cast<int>(p.in[1].shape.size()), Layout::plain};
@@ -76,18 +79,22 @@ class IntegerMatmulKernel : public Kernel {
     panels_ = std::max<int64_t>(1, std::min(panels, std::min(kBlockBytes / std::max<int64_t>(panel_bytes, 1), int64_t{32})));
     if (constant_) {
       const std::string key = "integer/" + std::to_string(kernel.group) + "/" + std::to_string(kernel.columns) + "/" +
-                              std::to_string(w.words) + "/" + std::to_string(m.columns) + "/" + text(b_type_);
+                              std::to_string(w.words) + "/" + std::to_string(m.columns) + "/" + text(b_type_) +
+                              (kernel.narrow ? "/narrow" : "");
       packed_ = shared_packing(constants[1].id, key, [&] {
         Buffer packed(static_cast<size_t>(round_up(all * panel_bytes, 64) + all * kernel.columns * 4));
         parallel_for(all, [&](int64_t first, int64_t last) {
-          for (int64_t i = first; i < last; ++i)
+          for (int64_t i = first; i < last; ++i) {
             pack(b.as<uint8_t>(), m, w, panels, i, packed.as<char>(), sums_of(packed.as<char>(), all * panel_bytes));
+            if (kernel.narrow) excess_.take_out(i, packed.as<int8_t>() + i * panel_bytes, kernel.columns);
+          }
         });
         return packed;
       });
     } else {
       b_bytes_ = round_up(round_up(all * panel_bytes, 64) + all * kernel.columns * 4, 64);
     }
+    symmetric_ = is_signed(b_type_) && (!has_[kBZero] || all_zero(p, constants));
     terms_bytes_ = round_up(all * kernel.columns * 4, 64);
     const int64_t row_bytes = round_up(w.words * 4, 64) + 64;
     areas_ = {round_up(kernel.rows * 8, 64) + round_up(kernel.rows * 4, 64) + kernel.rows * row_bytes +
@@ -171,6 +178,13 @@ class IntegerMatmulKernel : public Kernel {
     int64_t a_zeros, panel_bytes, per_block;
   };
 
+  static bool all_zero(const Problem& p, const Constants& constants) {
+    if (!p.in[kBZero].constant) return false;
+    const auto* points = constants[kBZero].as<uint8_t>();
+    for (int64_t i = 0; i < p.in[kBZero].count(); ++i)
+      if (points[i] != 0) return false;
+    return true;
+  }
   static int32_t* sums_of(char* packed, int64_t bytes) { return reinterpret_cast<int32_t*>(packed + round_up(bytes, 64)); }
   int32_t a_point(const void* points, int64_t i) const noexcept {
     return points ? moved_point(points, a_type_, i, false) : (is_signed(a_type_) ? 128 : 0);
@@ -222,8 +236,11 @@ class IntegerMatmulKernel : public Kernel {
     args.tile_rows = most;
     args.c_row = round_up(columns, tile);
     kernel_.run(&args);
+    if (kernel_.narrow)
+      for (int64_t panel = first_panel; panel < last_panel; ++panel)
+        excess_.add(b_matrix * panels + panel, pointers, rows.count, sums + (panel - first_panel) * tile, args.c_row);
     SumsArgs end{};
-    end.zeros = r.zeros + at;
+    end.zeros = symmetric_ ? nullptr : r.zeros + at;
     end.totals = r.a_zeros == 1 ? nullptr : r.totals + at;
     end.bytes = end_.bytes();
     end.zero = end_.zero(has_[kZero] ? operands_.in(kZero, r.c).data : nullptr);
@@ -255,14 +272,15 @@ class IntegerMatmulKernel : public Kernel {
   const Linear& linear_;
   SumsEnd end_;
   DType a_type_, b_type_;
-  bool constant_;
+  bool constant_, symmetric_ = false;  // symmetric: no zero point of b is anything but 0
   bool has_[7];
+  Excess excess_;
   int64_t panels_ = 1, b_bytes_ = 0, terms_bytes_ = 0;
   std::shared_ptr<const Buffer> packed_;
   ThreadAreas areas_;
 };
 
-class IntegerMatmul : public AnyRoutine {
+class IntegerMatmul : public AnyRoutine, public Estimating {
  public:
   IntegerMatmul() : AnyRoutine("matmul_integer", "gemm") {}
   Verdict accepts(const Problem& p) const override {
@@ -281,12 +299,54 @@ class IntegerMatmul : public AnyRoutine {
       return Verdict::no("zero points of b that are neither one nor one per column");
     return scales(p, m, count(kScale), vectors);
   }
-  std::vector<std::string> variants(const Problem&) const override { return integer_variants(true); }
+  // Of a constant B those first that add pairs of products up in 16 bits, where the tier has no better ones.
+  std::vector<std::string> variants(const Problem& p) const override {
+    std::vector<std::string> names;
+    if (p.in[1].constant)
+      for (const std::string& name : gemm_u8_variants(Act::clip))
+        if (gemm_u8_kernel(name).narrow) names.push_back(name);
+    for (const std::string& name : integer_variants(true)) names.push_back(name);
+    return names;
+  }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const Operand a{nullptr, p.in[0].shape.data(), static_cast<int>(p.in[0].shape.size()), Layout::plain};
+    const Operand b{nullptr, p.in[1].shape.data(), static_cast<int>(p.in[1].shape.size()), Layout::plain};
+    const Matrices m(a, b);
+    Estimate e = product_u8_estimate({.rows = m.rows, .depth = m.depth, .columns = m.columns, .count = m.batch}, variant);
+    // Rows are staged and added up for every block of columns.
+    const auto number = [](int64_t n) { return static_cast<double>(n); };
+    e.work += kStaged * number(m.batch * m.rows * m.depth) + kEnd * number(m.batch * m.rows * m.columns);
+    e.work += kColumn * number(m.b_matrices * m.columns) + kRow * number(m.batch * m.rows);
+    if (!p.in[1].constant) {
+      const double bytes = number(m.b_matrices * m.depth * m.columns);
+      e.constants = 0;
+      e.work += kPacked * bytes;
+      e.move(2 * bytes, bytes);
+      e.phases = 2;  // of a constant b the first phase is over at once
+    }
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
-    return std::make_unique<IntegerMatmulKernel>(p, constants, gemm_u8_kernel(variant), best_ukernel<Linear>(PW_KIND_LINEAR));
+    const GemmU8* kernel = &gemm_u8_kernel(variant);
+    Excess excess;
+    if (kernel->narrow) {
+      const Operand a{nullptr, p.in[0].shape.data(), static_cast<int>(p.in[0].shape.size()), Layout::plain};
+      const Operand b{nullptr, p.in[1].shape.data(), static_cast<int>(p.in[1].shape.size()), Layout::plain};
+      const Matrices m(a, b);
+      excess = Excess(constants[1].as<uint8_t>(), m.b_matrices, m.depth, m.columns, kernel->columns,
+                      is_signed(p.in[1].dtype) ? 0 : 128);
+      if (excess.many()) {  // wider products are quicker
+        kernel = &gemm_u8_kernel(integer_variants(true).front());
+        excess = {};
+      }
+    }
+    return std::make_unique<IntegerMatmulKernel>(p, constants, *kernel, best_ukernel<Linear>(PW_KIND_LINEAR), std::move(excess));
   }
 
  private:
+  // Operations of bytes that staging one takes, packing one, ending a sum, and what a column and a row begin with.
+  static constexpr double kStaged = 8, kPacked = 60, kEnd = 100, kColumn = 3000, kRow = 10000;
+
   Verdict scales(const Problem& p, const Matrices& m, int64_t count, bool vectors) const {
     if (count == 1) return basics(p);
     const Dims& shape = p.in[kScale].shape;

@@ -1,38 +1,41 @@
 // matmul_nbits/by_rows: the kernel of matmul_nbits/rows for a few rows, that of matmul_nbits/gemm for more: which one is said
 // by the rows of each run, so that a model with an open number of them has both.
+#include <optional>
+
 #include "routines/matmul_nbits/gemm.h"
 #include "routines/matmul_nbits/rows.h"
 
 namespace pw {
 namespace {
 
-constexpr int64_t kFew = 7;  // rows: each of them unpacks all weights, at an eighth of the price of the other kernel
+constexpr int64_t kFew = 4;  // rows: each of them unpacks all weights, at a fraction of the price of the other kernel
 
 class NBitsByRowsKernel : public Kernel {
  public:
   NBitsByRowsKernel(const Problem& p, const Constants& constants, const NBits& few, const GemmF32& many)
-      : x_(p, constants, Layout::nchw), depth_(p.integer("depth")), few_(p, constants, few), many_(p, constants, many) {
-    few_.ranks(p.dynamic().size(), static_cast<int>(p.in[0].shape.size()));
-    few_.at_most(kFew);
+      : x_(p, constants, Layout::nchw), depth_(p.integer("depth")), many_(p, constants, many) {
+    if (!takes_blocks(few, p)) return;
+    few_.emplace(p, constants, few);
+    few_->at_most(kFew);
   }
-  int64_t phases() const override { return few_.phases(); }
+  int64_t phases() const override { return 2; }
   bool open(size_t port, size_t axis) const override { return many_.open(port, axis); }
-  size_t workspace_bytes() const override { return std::max(few_.workspace_bytes(), many_.workspace_bytes()); }
+  size_t workspace_bytes() const override { return std::max(few_ ? few_->workspace_bytes() : 0, many_.workspace_bytes()); }
   int run(const Context& c) noexcept override {
-    if (x_.in(0, c).count() / depth_ <= kFew) return few_.run(c);
+    if (few_ && x_.in(0, c).count() / depth_ <= kFew) return few_->run(c);
     return c.team.phase == 0 ? 0 : many_.run(c);
   }
 
  private:
   RunOperands x_;
   int64_t depth_;
-  NBitsKernel few_;
+  std::optional<NBitsKernel> few_;
   NBitsGemmKernel many_;
 };
 
 class NBitsByRows : public AnyRoutine {
  public:
-  NBitsByRows() : AnyRoutine("matmul_nbits", "by_rows") {}
+  NBitsByRows() : AnyRoutine("matmul_nbits", "by_rows") { card_.version = 2; }
   Verdict accepts(const Problem& p) const override {
     if (p.in[0].constant) return Verdict::no("x is a constant");
     if (p.in[0].count() == 0 || p.in[1].count() == 0) return Verdict::no("a tensor is empty");

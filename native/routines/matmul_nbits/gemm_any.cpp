@@ -6,7 +6,7 @@ namespace {
 
 class NBitsGemm : public AnyRoutine {
  public:
-  NBitsGemm() : AnyRoutine("matmul_nbits", "gemm") {}
+  NBitsGemm() : AnyRoutine("matmul_nbits", "gemm") { card_.version = 2; }
   Verdict accepts(const Problem& p) const override {
     if (p.in[0].constant) return Verdict::no("x is a constant");
     if (p.in[0].count() == 0 || p.in[1].count() == 0) return Verdict::no("a tensor is empty");

@@ -6,17 +6,21 @@ namespace {
 
 class NBitsRows : public AnyRoutine {
  public:
-  NBitsRows() : AnyRoutine("matmul_nbits", "rows") {}
+  NBitsRows() : AnyRoutine("matmul_nbits", "rows") { card_.version = 2; }
   Verdict accepts(const Problem& p) const override {
     if (p.in[0].constant) return Verdict::no("x is a constant");
     if (p.in[0].count() == 0 || p.in[1].count() == 0) return Verdict::no("a tensor is empty");
+    if (variants(p).empty()) return Verdict::no("blocks of " + std::to_string(p.in[1].shape[2]) + " bytes are no whole vectors");
     return basics(p);
   }
-  std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_NBITS); }
+  std::vector<std::string> variants(const Problem& p) const override {
+    std::vector<std::string> names;
+    for (const auto& [name, kernel] : ukernels_of<NBits>(PW_KIND_NBITS, true))
+      if (takes_blocks(*kernel, p)) names.push_back(name);
+    return names;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
-    auto kernel = std::make_unique<NBitsKernel>(p, constants, variant_ukernel<NBits>(PW_KIND_NBITS, variant));
-    kernel->ranks(p.dynamic().size(), static_cast<int>(p.in[0].shape.size()));
-    return kernel;
+    return std::make_unique<NBitsKernel>(p, constants, variant_ukernel<NBits>(PW_KIND_NBITS, variant));
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "products/matrix.h"
 #include "routines/pooling/axis.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/binary_f32.h"
 #include "ukernels/kinds/pool_f32.h"
 #include "ukernels/kinds/transpose_f32.h"
@@ -163,7 +164,7 @@ class SeparableKernel : public PieceKernel {
   ThreadAreas areas_;
 };
 
-class Separable : public VectorRoutine {
+class Separable : public VectorRoutine, public Estimating {
  public:
   Separable(const std::string& layer, Pool op)
       : VectorRoutine(layer, "separable", Layout::nchw, PW_KIND_POOL_F32), op_(op) {}
@@ -185,6 +186,9 @@ class Separable : public VectorRoutine {
     const int64_t alone = h.out - (h.inner_last() - h.inner_first()) / kVector * kVector;
     ports.order = 4 * alone > h.out || v.kernel * h.kernel > 16 ? -1 : 1;
     return ports;
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.02);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     const bool count_pad = op_ == Pool::sum && p.integer("count_pad") != 0;

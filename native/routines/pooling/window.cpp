@@ -2,6 +2,7 @@
 // taps along the third axis see is folded plane by plane.
 #include "products/matrix.h"
 #include "routines/pooling/axis.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/pool_f32.h"
 #include "values/vector.h"
 
@@ -95,7 +96,7 @@ class WindowKernel : public PieceKernel {
 };
 
 template <class T>
-class Window : public VectorRoutine {
+class Window : public VectorRoutine, public Estimating {
  public:
   Window(const std::string& layer, Pool op, Layout layout)
       : VectorRoutine(layer, "direct", layout, stored_kind<T>(PW_KIND_POOL), false, kStored<T>),
@@ -104,6 +105,9 @@ class Window : public VectorRoutine {
     if (p.dynamic().size() != 1) return Verdict::no("its input is a constant");
     if (p.in[0].shape.size() != (p.kind.ends_with('3') ? 5 : 4)) return Verdict::no("the rank is another one");
     return this->basics(p, p.in[0]);
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(this->layout_ == Layout::nchw ? 0.018 : 0.09);
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     const bool count_pad = op_ == Pool::sum && p.integer("count_pad") != 0;

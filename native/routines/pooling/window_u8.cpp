@@ -1,6 +1,7 @@
 // Pooling of u8 values with channels last: max_pool2, average_pool2, global_max_pool, global_average_pool, and the mean
 // over an image's pixels.
 #include "routines/pooling/axis.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/pool_u8.h"
 #include "values/vector_u8.h"
 
@@ -93,7 +94,7 @@ class PoolU8Kernel : public PieceKernel {
   ByteTable table_;
 };
 
-class PoolU8Routine : public VectorU8Routine {
+class PoolU8Routine : public VectorU8Routine, public Estimating {
  public:
   PoolU8Routine(const std::string& layer, Mode mode)
       : VectorU8Routine(layer, "direct", Layout::nhwc, PW_KIND_POOL_U8), mode_(mode) {}
@@ -108,6 +109,7 @@ class PoolU8Routine : public VectorU8Routine {
         if (a.first(o) >= a.last(o)) return Verdict::no("a window lies outside of the image");
     return Verdict::ok();
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.3); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
     return std::make_unique<PoolU8Kernel>(variant_ukernel<PoolU8>(kind_, variant), mode_, p, constants);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "spi/estimate.h"
 #include "ukernels/kinds/linear.h"
 
 #include "values/strided.h"
@@ -85,11 +86,12 @@ class QuantisedBinaryKernel : public AnyKernel {
   bool signed_[3];
 };
 
-class QuantisedBinary : public AnyRoutine {
+class QuantisedBinary : public AnyRoutine, public Estimating {
  public:
   explicit QuantisedBinary(Layout images) : AnyRoutine("quantised_binary", "loops", images) {}
   Verdict accepts(const Problem& p) const override { return basics(p); }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_LINEAR); }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.055); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     return std::make_unique<QuantisedBinaryKernel>(p, constants, images_, variant_ukernel<Linear>(PW_KIND_LINEAR, variant));
   }

@@ -1,4 +1,5 @@
 // quantize_linear and dequantize_linear: rows of elements that have one scale, or one each.
+#include "spi/estimate.h"
 #include "ukernels/kinds/linear.h"
 
 #include "values/numbers.h"
@@ -123,7 +124,7 @@ class LinearKernel : public AnyKernel {
   int32_t width_, low_ = 0, high_ = 0, drop_ = 0;
 };
 
-class LinearRows : public AnyRoutine {
+class LinearRows : public AnyRoutine, public Estimating {
  public:
   LinearRows(const std::string& layer, Layout images) : AnyRoutine(layer, "rows", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -151,6 +152,9 @@ class LinearRows : public AnyRoutine {
     return basics(p);
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_LINEAR); }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    return Estimate::at(p.in[0].dtype == DType::f32 ? 0.04 : 0.08);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     return std::make_unique<LinearKernel>(p, constants, images_, variant_ukernel<Linear>(PW_KIND_LINEAR, variant));
   }

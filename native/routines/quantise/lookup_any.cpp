@@ -1,4 +1,5 @@
 // lookup_table: a table of 256 bytes for every function of one byte, in the order of memory.
+#include "spi/estimate.h"
 #include "ukernels/kinds/table_u8.h"
 
 #include "values/strided.h"
@@ -30,7 +31,7 @@ class LookupKernel : public AnyKernel {
   Buffer table_;
 };
 
-class LookupTable : public AnyRoutine {
+class LookupTable : public AnyRoutine, public Estimating {
  public:
   explicit LookupTable(Layout images) : AnyRoutine("lookup_table", "bytes", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -43,6 +44,7 @@ class LookupTable : public AnyRoutine {
     return ports;
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_TABLE_U8); }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.05); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& constants) const override {
     return std::make_unique<LookupKernel>(p, constants, images_, variant_ukernel<TableU8>(PW_KIND_TABLE_U8, variant));
   }

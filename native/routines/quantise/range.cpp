@@ -1,6 +1,7 @@
 // dynamic_scale: the range of a value, found in parts, and the scale and zero point of 8 bits that it gives.
 #include <cmath>
 
+#include "spi/estimate.h"
 #include "ukernels/kinds/linear.h"
 
 #include "values/strided.h"
@@ -50,7 +51,7 @@ class RangeKernel : public Kernel {
   const Linear& kernel_;
 };
 
-class Range : public AnyRoutine {
+class Range : public AnyRoutine, public Estimating {
  public:
   explicit Range(Layout images) : AnyRoutine("dynamic_scale", "parts", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -60,6 +61,7 @@ class Range : public AnyRoutine {
     return basics(p);
   }
   std::vector<std::string> variants(const Problem&) const override { return ukernel_names(PW_KIND_LINEAR); }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.08); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<RangeKernel>(p.in[0].shape.size(), facts(images_).block != 0,
                                          variant_ukernel<Linear>(PW_KIND_LINEAR, variant));

@@ -1,6 +1,7 @@
 // Reductions over axes that lie side by side in memory: reduce, global_average_pool, global_max_pool.
 #include <cmath>
 
+#include "spi/estimate.h"
 #include "ukernels/kinds/reduce_f32.h"
 #include "values/numbers.h"
 #include "values/strided.h"
@@ -106,7 +107,7 @@ std::vector<int64_t> axes_of(const Problem& p) {
 }
 
 template <class T>
-class Reduction : public VectorRoutine {
+class Reduction : public VectorRoutine, public Estimating {
  public:
   Reduction(const std::string& layer, Layout layout)
       : VectorRoutine(layer, "groups", layout, stored_kind<T>(PW_KIND_REDUCE), false, kStored<T>) {}
@@ -133,6 +134,9 @@ class Reduction : public VectorRoutine {
     return Verdict::ok();
   }
 
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(this->layout_ == Layout::nchw || this->layout_ == Layout::plain ? 0.06 : 0.13);
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     Operation found;
     operation(p, found);

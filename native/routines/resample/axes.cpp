@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "routines/resample/taps.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/resize_f32.h"
 
 namespace pw {
@@ -12,10 +13,11 @@ struct Around {
   int64_t outer = 1, inner = 1;
 };
 
-// One pass per axis that changes, from the outermost in memory to the innermost, through scratch memory between them.
+// One pass per axis that changes, from the outermost in memory to the innermost, through scratch memory between them; one for
+// the last two where both are linear and lie side by side.
 class AxesKernel : public Kernel {
  public:
-  // `bilinear`: nullptr, or what makes a row of two axes that lie side by side at once.
+  // `bilinear`: nullptr, or what makes a row of two axes at once.
   AxesKernel(const Problem& p, Layout layout, const ResizeF32* bilinear)
       : layout_(layout), bytes_(size_of(p.in[0].dtype)), rank_(p.in[0].shape.size()),
         fill_(static_cast<float>(p.number("extrapolation"))) {
@@ -28,14 +30,15 @@ class AxesKernel : public Kernel {
       shape[static_cast<size_t>(passes_[i].axis)] = passes_[i].out;
       between_ = std::max(between_, count(shape));
     }
-    if (bilinear && passes_.size() == 2 && two_linear()) take_together(*bilinear, p.in[0].shape);
+    if (bilinear && passes_.size() >= 2 && two_linear()) take_together(*bilinear, p.in[0].shape);
     const bool fills = std::any_of(passes_.begin(), passes_.end(), [](const Taps& t) { return !t.outside.empty(); });
-    phases_ = (bilinear_ ? 1 : std::max<int64_t>(1, static_cast<int64_t>(passes_.size()))) + (fills ? 1 : 0);
+    stages_ = std::max<int64_t>(1, static_cast<int64_t>(passes_.size()) - (bilinear_ ? 1 : 0));
+    phases_ = stages_ + (fills ? 1 : 0);
   }
 
   int64_t phases() const override { return phases_; }
   size_t workspace_bytes() const override {
-    return passes_.size() < 2 || bilinear_ ? 0 : 2 * (static_cast<size_t>(between_) * bytes_ + 64);
+    return stages_ < 2 ? 0 : 2 * (static_cast<size_t>(between_) * bytes_ + 64);
   }
   size_t packed_bytes() const override {
     size_t n = 0;
@@ -50,16 +53,15 @@ class AxesKernel : public Kernel {
   }
 
   int run(const Context& c) noexcept override {
-    const int64_t phase = c.team.phase, last = static_cast<int64_t>(passes_.size()) - 1;
+    const int64_t phase = c.team.phase, last = stages_ - 1;
     if (passes_.empty()) {
       copy(c);
-    } else if (bilinear_ && phase == 0) {
-      rows(c);
-    } else if (phase <= last && !bilinear_) {
+    } else if (phase <= last) {
       const Taps& t = passes_[static_cast<size_t>(phase)];
       const void* x = phase == 0 ? c.in[0] : scratch(c, phase - 1);
       void* y = phase == last ? c.out[0] : scratch(c, phase);
-      if (t.count == 1) nearest(c, t, x, y);
+      if (bilinear_ && phase == last) rows(c, static_cast<const float*>(x));
+      else if (t.count == 1) nearest(c, t, x, y);
       else filtered(c, t, static_cast<const float*>(x), static_cast<float*>(y));
     } else {
       fill_outside(c);
@@ -99,11 +101,13 @@ class AxesKernel : public Kernel {
     if (known.block) body(1, known.block, known.block);
   }
 
-  // Both passes mix two elements, and nothing lies between their axes in memory.
+  const Taps& down() const { return passes_[passes_.size() - 2]; }
+  const Taps& across() const { return passes_.back(); }
+  // The last two passes mix two elements, and nothing lies between their axes in memory.
   bool two_linear() const {
     const auto order = memory_order_of_all();
-    const auto at = std::find(order.begin(), order.end(), passes_[0].axis);
-    return passes_[0].count == 2 && passes_[1].count == 2 && at + 1 != order.end() && at[1] == passes_[1].axis;
+    const auto at = std::find(order.begin(), order.end(), down().axis);
+    return down().count == 2 && across().count == 2 && at + 1 != order.end() && at[1] == across().axis;
   }
   std::vector<int> memory_order_of_all() const {
     std::vector<int> order;
@@ -113,7 +117,7 @@ class AxesKernel : public Kernel {
   }
   void take_together(const ResizeF32& kernel, const Dims& shape) {
     bilinear_ = &kernel;
-    const Taps& t = passes_[1];
+    const Taps& t = across();
     int64_t inner = 1;
     bool behind = false;
     for (const MemoryDim& d : memory_dims(layout_, shape)) {
@@ -129,17 +133,17 @@ class AxesKernel : public Kernel {
       right_weight_.push_back(t.weight[2 * o + 1]);
     }
   }
-  void rows(const Context& c) const noexcept {
-    const Taps &down = passes_[0], &across = passes_[1];
-    const Around a = around(c, across);
-    const int64_t planes = around(c, down).outer, length = across.out * a.inner, from = across.length * a.inner;
-    in_pieces(c.team, planes * down.out, 1, planes * down.out * length, [&](int64_t first, int64_t last) {
+  void rows(const Context& c, const float* x) const noexcept {
+    const Taps& t = down();
+    const Around a = around(c, across());
+    const int64_t planes = around(c, t).outer, length = across().out * a.inner, from = across().length * a.inner;
+    in_pieces(c.team, planes * t.out, 1, planes * t.out * length, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        const auto o = static_cast<size_t>(i % down.out);
-        const float* plane = static_cast<const float*>(c.in[0]) + i / down.out * down.length * from;
-        const ResizeF32Args args{plane + down.index[2 * o] * from, plane + down.index[2 * o + 1] * from,
-                                 static_cast<float*>(c.out[0]) + i * length, across.out, a.inner, left_.data(), right_.data(),
-                                 right_weight_.data(), down.weight[2 * o + 1]};
+        const auto o = static_cast<size_t>(i % t.out);
+        const float* plane = x + i / t.out * t.length * from;
+        const ResizeF32Args args{plane + t.index[2 * o] * from, plane + t.index[2 * o + 1] * from,
+                                 static_cast<float*>(c.out[0]) + i * length, across().out, a.inner, left_.data(),
+                                 right_.data(), right_weight_.data(), t.weight[2 * o + 1]};
         bilinear_->bilinear(&args);
       }
     });
@@ -236,16 +240,16 @@ class AxesKernel : public Kernel {
   size_t bytes_, rank_;
   float fill_;
   std::vector<Taps> passes_;
-  int64_t between_ = 0, phases_ = 1;
+  int64_t between_ = 0, stages_ = 1, phases_ = 1;
   const ResizeF32* bilinear_ = nullptr;
   std::vector<int64_t> left_, right_;
   std::vector<int> behind_;
   std::vector<float> right_weight_;
 };
 
-class Resample : public VectorRoutine {
+class Resample : public VectorRoutine, public Estimating {
  public:
-  explicit Resample(Layout layout) : VectorRoutine("resample", "axes", layout, PW_KIND_RESIZE_F32) {}
+  explicit Resample(Layout layout) : VectorRoutine("resample", "axes", layout, PW_KIND_RESIZE_F32) { card_.version = 2; }
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = accepts_resampling(p); !verdict) return verdict;
     if (auto verdict = basics(p, p.in[0]); !verdict) return verdict;
@@ -256,6 +260,29 @@ class Resample : public VectorRoutine {
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<AxesKernel>(p, layout_, &variant_ukernel<ResizeF32>(kind_, variant));
+  }
+  // Elements that lie by themselves in memory are taken one by one.
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const Resampling resampling(p);
+    const auto axes = resampling.axes();
+    Dims shape = p.in[0].shape;
+    double inner = 1;
+    Estimate e = Estimate().add(0, 1);
+    for (const MemoryDim& d : memory_dims(layout_, shape)) {
+      const bool changes = std::find(axes.begin(), axes.end(), d.logical) != axes.end();
+      inner = changes ? 1 : inner * static_cast<double>(d.size);
+    }
+    e.phases = 0;
+    for (const MemoryDim& d : memory_dims(layout_, p.in[0].shape)) {
+      if (std::find(axes.begin(), axes.end(), d.logical) == axes.end()) continue;
+      shape[static_cast<size_t>(d.logical)] = p.out[0].shape[static_cast<size_t>(d.logical)];
+      const auto made = static_cast<double>(count(shape));
+      const bool last = ++e.phases == static_cast<int64_t>(axes.size());
+      e.add(made * 2 * static_cast<double>(resampling.terms(d.logical)), !last || inner >= 8 ? 0.15 : 0.015);
+      if (!last) e.move(2 * made * 4, made * 4);
+    }
+    e.phases = std::max<int64_t>(1, e.phases);
+    return e;
   }
 };
 
@@ -280,6 +307,7 @@ class Nearest : public AnyRoutine {
 namespace PW_COLLECT {
 void collect(Collector& c) {
   for (Layout layout : kAllLayouts) c.add<Resample>(layout);
+  c.add<Resample>(Layout::ndhwc);
   for (Layout images : {Layout::nchw, Layout::nhwc}) c.add<Nearest>(images);
 }
 }  // namespace PW_COLLECT

@@ -91,8 +91,14 @@ class Resampling {
     return n;
   }
 
+  // How many elements of an axis make one.
+  int64_t terms(int axis) const {
+    const size_t i = position(axis);
+    return p_.word("mode") == "nearest" ? 1 : last_term(i) - first_term(i) + 1;
+  }
+
   Taps taps(int axis) const {
-    const size_t i = static_cast<size_t>(std::find(axes_.begin(), axes_.end(), axis) - axes_.begin());
+    const size_t i = position(axis);
     Taps t;
     t.axis = axis;
     t.length = length(i);
@@ -108,6 +114,9 @@ class Resampling {
   }
 
  private:
+  size_t position(int axis) const {
+    return static_cast<size_t>(std::find(axes_.begin(), axes_.end(), axis) - axes_.begin());
+  }
   int64_t length(size_t i) const { return p_.in[0].shape[static_cast<size_t>(axes_[i])]; }
   int64_t out(size_t i) const { return p_.out[0].shape[static_cast<size_t>(axes_[i])]; }
   bool changes(size_t i) const { return crops_ || length(i) != out(i) || scales_[i] != 1.0f; }
@@ -145,16 +154,20 @@ class Resampling {
     return mode == "nearest" ? 0.0 : (mode == "linear" ? 1 : 2) / stretch(i);
   }
 
+  // Of the elements that make one, beside the one below its place.
+  int64_t first_term(size_t i) const { return static_cast<int64_t>(std::floor(-reach(i))) + 1; }
+  int64_t last_term(size_t i) const { return static_cast<int64_t>(std::ceil(reach(i))); }
+
   void nearest(size_t i, Taps& t) const {
     const Rounding rounding = rounding_of(p_);
     for (int64_t o = 0; o < t.out; ++o) t.index.push_back(inside_of(rounded(rounding, place(i, o)), t.length));
   }
 
   void filtered(size_t i, Taps& t) const {
-    const double stretched = stretch(i), width = reach(i), a = p_.number("cubic_a");
+    const double stretched = stretch(i), a = p_.number("cubic_a");
     const bool cubic = p_.word("mode") == "cubic", inner = p_.integer("exclude_outside") != 0;
-    const int64_t first = static_cast<int64_t>(std::floor(-width)) + 1, last = static_cast<int64_t>(std::ceil(width));
-    t.count = last - first + 1;
+    const int64_t first = first_term(i);
+    t.count = last_term(i) - first + 1;
     std::vector<double> w(static_cast<size_t>(t.count));
     for (int64_t o = 0; o < t.out; ++o) {
       const double at = place(i, o), below = std::floor(at);

@@ -4,6 +4,7 @@
 
 #include "products/matrix.h"
 #include "routines/resize2/tables.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/resize_u8.h"
 #include "values/vector_u8.h"
 
@@ -67,13 +68,14 @@ class ResizeU8Kernel : public PieceKernel {
   int64_t images_, channels_, in_rows_, in_columns_, out_rows_, out_columns_;
 };
 
-class ResizeU8Routine : public VectorU8Routine {
+class ResizeU8Routine : public VectorU8Routine, public Estimating {
  public:
   ResizeU8Routine() : VectorU8Routine("resize2", "tables", Layout::nhwc, PW_KIND_RESIZE_U8) {}
   Verdict accepts(const Problem& p) const override {
     if (auto verdict = accepts_resize(p); !verdict) return verdict;
     return basics(p, p.in[0]);
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.2); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant,
                                   const Constants& constants) const override {
     return std::make_unique<ResizeU8Kernel>(variant_ukernel<ResizeU8>(kind_, variant), p,

@@ -1,6 +1,7 @@
 // grid_sample: where each output looks is found in double; elements are weighted in their own type.
 #include <cmath>
 
+#include "spi/estimate.h"
 #include "values/numbers.h"
 #include "values/strided.h"
 
@@ -26,23 +27,46 @@ double reflected(double at, double low, double high) {
   return std::fmod(turns, 2) == 0 ? low + rest : high - rest;
 }
 
+// std::floor of what fits an int64: without a call where the baseline has no instruction for it.
+double floor_of(double at) {
+  const auto whole = static_cast<double>(static_cast<int64_t>(at));
+  return whole - static_cast<double>(whole > at);
+}
+
 // Which elements of an axis, and how much of each.
 struct Rule {
   Mode mode;
   Padding padding;
   bool align;
 
+  // Linear, and zero outside or the border: the two elements, and whether each is one of the axis.
+  struct Pair {
+    int64_t index[2];
+    double weight[2];
+    bool inside[2];
+  };
+  bool is_pair() const { return mode == Mode::linear && padding != Padding::reflection; }
+  Pair pair(double at, int64_t length) const {
+    at = place(at, static_cast<double>(length));
+    const double most = static_cast<double>(length - 1), margin = align ? 0 : 0.5;
+    if (padding == Padding::border && (at < -margin || at > most + margin)) at = std::clamp(at, 0.0, most);
+    const double below = floor_of(at), d = at - below;
+    const auto i = static_cast<int64_t>(below);
+    const bool first = i >= 0 && i < length, second = i >= -1 && i + 1 < length, border = padding == Padding::border;
+    return {{first ? i : i < 0 ? 0 : length - 1, second ? i + 1 : i < 0 ? 0 : length - 1}, {1 - d, d},
+            {border || first, border || second}};
+  }
+
   AxisTaps taps(double at, int64_t length) const {
     const auto size = static_cast<double>(length);
-    at = at != at ? -1 : std::clamp(at, -kFar, kFar);
-    at = align ? (at + 1) / 2 * (size - 1) : ((at + 1) * size - 1) / 2;
+    at = place(at, size);
     const double low = align ? 0 : -0.5, high = align ? size - 1 : size - 0.5;
     if (mode == Mode::nearest) at = std::nearbyint(at);
     if (at < low || at > high) {
       if (padding == Padding::border && mode != Mode::cubic) at = std::clamp(at, 0.0, size - 1);
       if (padding == Padding::reflection) at = reflected(at, low, high);
     }
-    const double below = mode == Mode::nearest ? std::nearbyint(at) : std::floor(at), d = at - below;
+    const double below = mode == Mode::nearest ? std::nearbyint(at) : floor_of(at), d = at - below;
     AxisTaps t;
     if (mode == Mode::nearest) {
       set(t, below, 1, length, low, high);
@@ -59,6 +83,10 @@ struct Rule {
   }
 
  private:
+  double place(double at, double size) const {
+    at = at != at ? -1 : std::clamp(at, -kFar, kFar);
+    return align ? (at + 1) / 2 * (size - 1) : ((at + 1) * size - 1) / 2;
+  }
   static constexpr double kA = -0.75;
   static double near(double d) { return ((kA + 2) * d - (kA + 3)) * d * d + 1; }
   static double far(double d) { return ((kA * d - 5 * kA) * d + 8 * kA) * d - 4 * kA; }
@@ -95,7 +123,20 @@ class GridKernel : public AnyKernel {
     int64_t points = 1, plane = 1;
     for (int a = 0; a < axes_; ++a) points *= y.size[2 + a], plane *= x.size[2 + a];
     const int64_t all = x.size[0] * points, grain = 16;
-    in_pieces(c.team, all, grain, 4 * all * channels, [&](int64_t first, int64_t last) {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (axes_ == 2 && !last_ && rule_.is_pair()) {
+        in_pieces(c.team, all, grain, all * (4 * channels + kFinding), [&](int64_t first, int64_t last) {
+          for (int64_t i = first; i < last;) {
+            const int64_t image = i / points, at = i % points, n = std::min({kBlock, last - i, points - at});
+            squares(grid.as<G>() + i * 2, n, x.as<T>() + image * channels * plane, x.size[2], x.size[3], channels,
+                    static_cast<T*>(c.out[0]) + image * channels * points + at, points);
+            i += n;
+          }
+        });
+        return 0;
+      }
+    }
+    in_pieces(c.team, all, grain, all * (4 * channels + kFinding), [&](int64_t first, int64_t last) {
       Taps<T> taps[kBlock];
       for (int64_t i = first; i < last;) {
         const int64_t image = i / points, at = i % points, n = std::min({kBlock, last - i, points - at});
@@ -112,6 +153,37 @@ class GridKernel : public AnyKernel {
 
  private:
   static constexpr int64_t kBlock = 16;
+  static constexpr int64_t kFinding = 32;  // floats moved in the time in which a place is found
+
+  // n points between four elements each, of channels that are planes. The order of the sums is that of `one_channel`.
+  void squares(const G* grid, int64_t n, const T* x, int64_t height, int64_t width, int64_t channels, T* y,
+               int64_t points) const {
+    int64_t at[kBlock][4];
+    T weight[kBlock][4];
+    bool inside[kBlock], whole = true;
+    for (int64_t k = 0; k < n; ++k) {
+      const auto column = rule_.pair(static_cast<double>(grid[2 * k]), width);
+      const auto row = rule_.pair(static_cast<double>(grid[2 * k + 1]), height);
+      inside[k] = row.inside[0] && row.inside[1] && column.inside[0] && column.inside[1];
+      whole = whole && inside[k];
+      for (int i = 0; i < 4; ++i) {
+        const bool counts = row.inside[i / 2] && column.inside[i % 2];
+        at[k][i] = counts ? row.index[i / 2] * width + column.index[i % 2] : -1;
+        weight[k][i] = static_cast<T>(row.weight[i / 2] * column.weight[i % 2]);
+      }
+    }
+    for (int64_t c = 0; c < channels; ++c, x += height * width, y += points) {
+      for (int64_t k = 0; k < n; ++k) {
+        T sum{};
+        if (whole || inside[k]) {
+          for (int i = 0; i < 4; ++i) sum += weight[k][i] * x[at[k][i]];
+        } else {
+          for (int i = 0; i < 4; ++i) if (at[k][i] >= 0) sum += weight[k][i] * x[at[k][i]];
+        }
+        y[k] = sum;
+      }
+    }
+  }
 
   void find(const G* grid, const int64_t* size, Taps<T>& taps) const {
     AxisTaps axis[kAxes];
@@ -161,7 +233,7 @@ class GridKernel : public AnyKernel {
   bool last_;
 };
 
-class Grid : public AnyRoutine {
+class Grid : public AnyRoutine, public Estimating {
  public:
   explicit Grid(Layout images) : AnyRoutine("grid_sample", "points", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -184,6 +256,19 @@ class Grid : public AnyRoutine {
       ++port;
     }
     return ports;
+  }
+  // Of an output: finding its place, and the taps of each channel, one by one in planes.
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    const auto axes = static_cast<double>(p.in[0].shape.size() - 2), channels = static_cast<double>(p.in[0].shape[1]);
+    const double points = static_cast<double>(p.out[0].count()) / channels;
+    const Rule r = rule(p);
+    const double taps = std::pow(r.mode == Mode::nearest ? 1 : r.mode == Mode::linear ? 2 : 4, axes);
+    const bool planes = facts(layout_of(images_, p.in[0].shape.size())).row_major();
+    Estimate e;
+    e.add(points * (planes && axes == 2 && r.is_pair() ? 1000 : 1500 * axes + 300 * taps), 1);
+    e.add(points * taps * channels * 2, planes ? 0.03 : 0.1);
+    e.pieces = std::max(1.0, points * (4 * channels + 32) / 8192);
+    return e;
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return with_type(p.in[0].dtype, [&](auto tag) -> std::unique_ptr<Kernel> {

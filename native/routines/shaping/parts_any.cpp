@@ -1,5 +1,6 @@
 // concat, split and slice of values of any element type. A copy between two places that are one is skipped.
 #include "routines/shaping/moves.h"
+#include "spi/estimate.h"
 
 namespace pw {
 namespace {
@@ -51,7 +52,7 @@ class ConcatKernel : public AnyKernel {
   size_t bytes_;
 };
 
-class Concat : public AnyRoutine {
+class Concat : public AnyRoutine, public Estimating {
  public:
   explicit Concat(Layout images) : AnyRoutine("concat", "copy", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -72,6 +73,7 @@ class Concat : public AnyRoutine {
     }
     return ports;
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.04); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<ConcatKernel>(p, constants, images_);
   }
@@ -109,9 +111,10 @@ class SplitKernel : public MoverKernel {
   int axis_;
 };
 
-class Split : public Mover {
+class Split : public Mover, public Estimating {
  public:
   explicit Split(Layout images) : Mover("split", "copy", images, false) {}
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.04); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<SplitKernel>(p, constants, images_);
   }
@@ -152,7 +155,7 @@ class SliceKernel : public MoverKernel {
   std::vector<int64_t> starts_, axes_, steps_;
 };
 
-class Slice : public Mover {
+class Slice : public Mover, public Estimating {
  public:
   explicit Slice(Layout images) : Mover("slice", "copy", images, true) {}
   Verdict accepts(const Problem& p) const override {
@@ -161,6 +164,7 @@ class Slice : public Mover {
     const bool plain = std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; });
     return plain ? others(p) : Verdict::ok();
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.04); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<SliceKernel>(p, constants, images_);
   }

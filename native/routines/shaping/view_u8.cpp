@@ -1,12 +1,16 @@
 // Layers that leave u8 values as they are: reshape, squeeze, unsqueeze, identity, and transposes that only rename. Where
 // input and output have different scales the values are rescaled in passing.
 #include "routines/shaping/view.h"
+#include "spi/estimate.h"
 #include "values/vector_u8.h"
 
 namespace pw {
 namespace {
 
-class ViewU8 : public VectorU8Routine {
+// Where both scales are equal nothing is left to do, which problems do not tell.
+constexpr double kShare = 0.5;
+
+class ViewU8 : public VectorU8Routine, public Estimating {
  public:
   ViewU8(const std::string& layer, Layout layout) : VectorU8Routine(layer, "view", layout) {}
 
@@ -19,13 +23,14 @@ class ViewU8 : public VectorU8Routine {
     ports.reuse.push_back({0, 0});
     return ports;
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(kShare); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<TableU8Kernel>(rescaling(scale_in(constants, 0), scale_out(p, constants)), p.out[0].count());
   }
 };
 
 // A transpose of rank 4 between two layouts such that the bytes stay where they are.
-class RenameU8 : public VectorU8Routine {
+class RenameU8 : public VectorU8Routine, public Estimating {
  public:
   RenameU8(Layout source, Layout target) : VectorU8Routine("transpose", "view", source), target_(target) {
     card_.id = std::string("transpose/view:u8:") + pw::text(source) + "-" + pw::text(target) + ":cpu";
@@ -43,6 +48,7 @@ class RenameU8 : public VectorU8Routine {
     ports.reuse.push_back({0, 0});
     return ports;
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(kShare); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<TableU8Kernel>(rescaling(scale_in(constants, 0), scale_out(p, constants)), p.out[0].count());
   }

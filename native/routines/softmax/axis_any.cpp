@@ -1,6 +1,7 @@
 // softmax, log_softmax and hardmax along any axis, of floats of any type; exponentials and their sums in double.
 #include <cmath>
 
+#include "spi/estimate.h"
 #include "values/numbers.h"
 #include "values/strided.h"
 
@@ -73,7 +74,7 @@ class SoftAxisKernel : public AnyKernel {
   int64_t axis_;
 };
 
-class SoftAxis : public AnyRoutine {
+class SoftAxis : public AnyRoutine, public Estimating {
  public:
   SoftAxis(const std::string& layer, Layout images) : AnyRoutine(layer, "axis", images) {}
   Verdict accepts(const Problem& p) const override {
@@ -84,6 +85,9 @@ class SoftAxis : public AnyRoutine {
       return Verdict::no(std::string("no soft maximum of ") + pw::text(t));
     if (p.in[0].shape.empty()) return Verdict::no("the input has no axis");
     return basics(p);
+  }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.0015);  // exponentials, one by one
   }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string&, const Constants& constants) const override {
     return std::make_unique<SoftAxisKernel>(p, constants, images_);

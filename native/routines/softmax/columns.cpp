@@ -1,4 +1,5 @@
 // softmax and log_softmax along an axis with others behind it in memory: columns that lie side by side go together.
+#include "spi/estimate.h"
 #include "ukernels/kinds/reduce_f32.h"
 #include "values/strided.h"
 #include "values/vector.h"
@@ -42,7 +43,7 @@ class SoftmaxColumnsKernel : public PieceKernel {
   OpenAxes open_;
 };
 
-class SoftmaxColumns : public VectorRoutine {
+class SoftmaxColumns : public VectorRoutine, public Estimating {
  public:
   SoftmaxColumns(const std::string& layer, Layout layout) : VectorRoutine(layer, "columns", layout, PW_KIND_SOFTMAX_F32) {}
   Verdict accepts(const Problem& p) const override {
@@ -53,6 +54,11 @@ class SoftmaxColumns : public VectorRoutine {
     return Verdict::ok();
   }
   Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
+  Estimate estimate(const Problem& p, const std::string&) const override {
+    // Exponentials, in vectors along what lies inside of the axis.
+    const double inner = static_cast<double>(group_of(layout_, p.in[0].shape, {axis_of(p)}).inner);
+    return Estimate::at(0.015 * std::min(1.0, inner / 16));
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<SoftmaxColumnsKernel>(variant_ukernel<SoftmaxF32>(kind_, variant), layout_, p.in[0].shape.size(),
                                                   static_cast<size_t>(axis_of(p)), p.kind == "log_softmax", ports(p));

@@ -1,4 +1,5 @@
 // softmax and log_softmax along an axis that is contiguous in memory.
+#include "spi/estimate.h"
 #include "ukernels/kinds/reduce_f32.h"
 #include "values/strided.h"
 #include "values/vector.h"
@@ -33,7 +34,7 @@ class SoftmaxKernel : public PieceKernel {
   OpenAxes open_;
 };
 
-class Softmax : public VectorRoutine {
+class Softmax : public VectorRoutine, public Estimating {
  public:
   Softmax(const std::string& layer, Layout layout) : VectorRoutine(layer, "rows", layout, PW_KIND_SOFTMAX_F32) {}
   Verdict accepts(const Problem& p) const override {
@@ -45,6 +46,9 @@ class Softmax : public VectorRoutine {
     return Verdict::ok();
   }
   Ports ports(const Problem& p) const override { return in_place(VectorRoutine::ports(p)); }
+  Estimate estimate(const Problem&, const std::string&) const override {
+    return Estimate::at(0.01);  // exponentials
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants&) const override {
     return std::make_unique<SoftmaxKernel>(variant_ukernel<SoftmaxF32>(kind_, variant), p.in[0].shape.size(),
                                            static_cast<size_t>(axis_of(p)), p.kind == "log_softmax", ports(p));

@@ -1,5 +1,6 @@
 // Convolutions over three axes, and over two with weights that are values, as products of matrices: rows of the input are read
 // where they lie, or are first copied side by side, and weights are packed when the kernel is prepared or in the run.
+#include "products/estimates.h"
 #include "products/space.h"
 #include "values/operands.h"
 
@@ -258,7 +259,7 @@ class GatheredKernel : public Kernel {
   ThreadAreas areas_;
 };
 
-class Gathered : public Routine {
+class Gathered : public Routine, public Estimating {
  public:
   Gathered(const std::string& layer, bool of_values)
       : Routine({.id = layer + (of_values ? "/of_values:f32:nhwc:cpu" : "/gathered:f32:ndhwc:cpu"), .takes_epilogue = true}),
@@ -281,11 +282,34 @@ class Gathered : public Routine {
     return names;
   }
   Ports ports(const Problem& p) const override { return space_ports(p); }
+  Estimate estimate(const Problem& p, const std::string& variant) const override {
+    const SpaceGeometry g(p);
+    const bool copied = variant.ends_with(kCopied);
+    double made = 1;
+    for (int a = 0; a < kSpace; ++a) made *= g.transposed ? static_cast<double>(g.stride[a]) : 1;
+    const double phases = std::min(made, static_cast<double>(g.out_pixels()));
+    const double taps = std::max(1.0, static_cast<double>(g.taps()) / phases), rows = static_cast<double>(g.images * g.out_pixels());
+    const auto inputs = static_cast<double>(g.group_inputs()), groups = static_cast<double>(g.groups);
+    Estimate e = product_estimate({.rows = rows / phases,
+                                   .depth = inputs * taps,
+                                   .columns = static_cast<double>(g.group_outputs()),
+                                   .taps = copied ? 1 : taps,
+                                   .count = groups * phases,
+                                   .looked_up = true},
+                                  variant);
+    e.work += e.operations / (2 * inputs * taps) * activation_work(p);  // the padding of tiles included
+    if (copied) e.work += groups * rows * taps * (kTapWork + kCopyWork * inputs);
+    if (phases > 1) e.work += rows * static_cast<double>(g.outputs) * kCopyWork;
+    e.pieces = std::max(e.pieces, groups * phases);
+    if (!p.in[1].constant) e.phases = 2;
+    return e;
+  }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<GatheredKernel>(p, variant, c);
   }
 
  private:
+  static constexpr double kTapWork = 60, kCopyWork = 20;  // operations that a tap and an element of it take to be copied
   bool of_values_;
 };
 

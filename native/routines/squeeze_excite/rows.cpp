@@ -2,6 +2,7 @@
 // scaling, in one step of four phases. Each row is summed when it was just made; nothing is copied between the phases.
 #include "products/depthwise.h"
 #include "products/stages.h"
+#include "spi/estimate.h"
 #include "ukernels/kinds/reduce_f32.h"
 #include "values/vector.h"
 
@@ -140,7 +141,7 @@ class RowsKernel : public Kernel {
   int64_t tile_, area_ = 0;  // images of a tile; bytes of a thread's own memory
 };
 
-class Rows : public Routine {
+class Rows : public Routine, public Estimating {
  public:
   Rows() : Routine({.id = "squeeze_excite/rows:f32:nhwc:cpu", .version = 2, .takes_epilogue = true}) {}
   Verdict accepts(const Problem& p) const override {
@@ -168,6 +169,7 @@ class Rows : public Routine {
     if (!p.in[kDepthwise].present) ports.reuse.push_back({0, 0});
     return ports;
   }
+  Estimate estimate(const Problem&, const std::string&) const override { return Estimate::at(0.05); }
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<RowsKernel>(p, gemm_kernel(variant), c);
   }

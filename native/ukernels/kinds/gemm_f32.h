@@ -17,6 +17,7 @@ namespace pw {
 // c: row i, column group j (16 columns): c + i * c_row + j * c_group; the same strides for `residual` (may be null).
 // bias: a float for each column of the panels, or null.
 // first: start from bias (else from what c holds). last: add the residual, apply the activation.
+// ahead_floats: so many floats of each panel, from `ahead` floats behind its start on, will be read next: they are fetched into L2.
 // index: of an indexed kernel alone: row k of B multiplies a[i][index[k]], not a[i][k]; taps is 1, and there is one panel.
 struct GemmF32Args {
   const float* const* a;
@@ -27,6 +28,7 @@ struct GemmF32Args {
   const int32_t* index;
   int64_t taps, depth;
   int64_t b_panel;
+  int64_t ahead, ahead_floats;
   int64_t rows, columns;
   int64_t c_row, c_group;
   ActArgs act;

@@ -15,17 +15,18 @@ struct GateAct {
   float clip, in, scale, shift;
 };
 
-// `rows` sequences of one block. The sums of row r are `gates` runs of kUnits floats at sums + r * sums_row; where a cell has
-// `more`, so are those at more + r * more_row. States and `reset` have kUnits floats at r * state_row. Sums may be written.
+// `rows` sequences of `blocks` blocks. The sums of block b in row r are `gates` runs of kUnits floats at sums + r * sums_row +
+// b * sums_block; where a cell has `more`, so are those at more + r * more_row + b * more_block. States and `reset` have kUnits
+// floats for each block at r * state_row. Sums may be written.
 struct CellF32Args {
-  int64_t rows;
+  int64_t rows, blocks;
   float* sums;
   const float* more;
-  int64_t sums_row, more_row;
+  int64_t sums_row, more_row, sums_block, more_block;
   const float *h_before, *c_before;
   float *h, *c, *reset;
   int64_t state_row;
-  const float* peepholes;  // weights of c of the block: runs of kUnits floats for the gates i, o, f; may be null
+  const float* peepholes;  // weights of c: for each block runs of kUnits floats for the gates i, o, f; may be null
   GateAct act[3];
   bool coupled;            // of an LSTM: the forget gate is 1 - i
 };

@@ -18,8 +18,17 @@ struct TapsArgs {
 };
 constexpr int64_t kTapsBlock = 64;
 
+// Several such sums over the same sources: sum o with weights + o * weights_step, bias[o] (not TapsArgs::bias), y + o * y_step.
+struct TapsSums {
+  int64_t sums;  // 1 to kTapsSums
+  int64_t weights_step, y_step;
+  const float* bias;
+};
+constexpr int64_t kTapsSums = 4;
+
 struct TapsF32 {
   void (*run)(const TapsArgs* args);
+  void (*run_sums)(const TapsArgs* args, const TapsSums* sums);
 };
 #define PW_KIND_TAPS_F32 "taps_f32"
 

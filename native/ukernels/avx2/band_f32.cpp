@@ -1,0 +1,3 @@
+#define PW_LANES 8
+#define PW_ISA "avx2"
+#include "ukernels/tiers/band_f32.inc"
