@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; `_PUBLIC` has the same 
     from .runtime.model import load as load
     from .runtime.model import plan as plan
     from .runtime.plan import Plan as Plan
+    from .runtime.pool import Pool as Pool
     from .runtime.routes import RouteWarning as RouteWarning
     from .runtime.session import Session as Session
     from .runtime.state import StatefulSession as StatefulSession
@@ -68,6 +69,7 @@ _PUBLIC = {
     "Route": ("pathweave.net.route", "Route"),
     "State": ("pathweave.net.state", "State"),
     "Plan": ("pathweave.runtime.plan", "Plan"),
+    "Pool": ("pathweave.runtime.pool", "Pool"),
     "Session": ("pathweave.runtime.session", "Session"),
     "StatefulSession": ("pathweave.runtime.state", "StatefulSession"),
     "RouteWarning": ("pathweave.runtime.routes", "RouteWarning"),

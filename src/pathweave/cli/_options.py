@@ -19,6 +19,7 @@ from ..words import counted
 from ._errors import BadUse
 
 if TYPE_CHECKING:
+    from ..net.objective import Aim
     from ..runtime.model import LoadedModel
 
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A model: .pw, .onnx, or another format that is known.",
@@ -47,7 +48,14 @@ Routine = Annotated[list[str] | None, typer.Option(
 Accuracy = Annotated[str, typer.Option("--accuracy", metavar="CLASS",
                                        help="Least accurate class that may be used: strict, f32, reduced, quantised.")]
 Budget = Annotated[float, typer.Option("--budget", "-b", min=0.0, metavar="SECONDS",
-                                       help="Stop measuring after this time; what was measured is kept.")]
+                                       help="Stop measuring after this time, earlier runs included; what was measured is "
+                                            "kept.")]
+Objective = Annotated[str, typer.Option("--objective", metavar="WHAT",
+                                        help="What counts: latency, the time of one call; throughput, calls per second of "
+                                             "--sessions that run at the same time on one thread each.")]
+Sessions = Annotated[int | None, typer.Option("--sessions", min=1, max=1024, metavar="N", show_default=False,
+                                              help="With --objective throughput: sessions that run at the same time; default: "
+                                                   "as many as --threads.")]
 NarrowDouble = Annotated[bool, typer.Option("--narrow-double", help="Compute what an ONNX model has in float64 in float32.")]
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", min=1, metavar="N", show_default=False,
                                                help="Pixels that an image may have; default: 100 million.")]
@@ -232,12 +240,12 @@ def _tuned_for(loaded: Any) -> Any:
         return None
 
 
-def stored_profile(bound: Any, threads: int) -> Any:
-    """What the store knows about a net on this machine."""
+def stored_profile(bound: Any, threads: int, sessions: int = 1) -> Any:
+    """What the store knows about a net on this machine, beside so many sessions at the same time."""
     from ..profiling.protocol import of_store
     from ..profiling.store import Store
     with Store.open() as store:
-        return of_store(store, bound, threads)
+        return of_store(store, bound, threads, sessions)
 
 
 def existing_file(path: str, what: str, option: str = "") -> Path:
@@ -369,6 +377,15 @@ def restriction(texts: list[str] | None) -> Any:
     from ..runtime.descriptor import Restriction
     from ..runtime.devices import devices
     return Restriction(texts, [d["name"] for d in devices()])
+
+
+def aim_of(loaded: LoadedModel, objective: str, sessions: int | None, threads: int | None) -> Aim:
+    """What `--objective`, `--sessions` and `--threads` ask for. Raises BadUse."""
+    from ..errors import InputError
+    try:
+        return loaded.aim(objective, sessions, threads)
+    except InputError as e:
+        raise BadUse(f"--{e}") from e
 
 
 def check_accuracy(accuracy: str) -> str:

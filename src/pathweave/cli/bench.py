@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..net.objective import LATENCY
 from ._calibration import Data, first_sample
 from ._errors import BadUse
 from ._options import (
@@ -17,10 +18,13 @@ from ._options import (
     MaxPixels,
     ModelPath,
     NarrowDouble,
+    Objective,
     OriginalOnnx,
     Routine,
+    Sessions,
     Shapes,
     Threads,
+    aim_of,
     check_accuracy,
     cut,
     existing_file,
@@ -56,6 +60,8 @@ def command(
                                          "process.")] = False,
     roof: Annotated[bool, typer.Option("--roof", help="Show instead, for every step of the route, time, operations, bytes, "
                                        "and the share that it reaches of the least time that this machine allows.")] = False,
+    objective: Objective = LATENCY,
+    sessions: Sessions = None,
     order: Annotated[str, typer.Option("--order", metavar="HOW", help="Rows of --roof: net, time, share, or lost (most time "
                                        "above the roof).")] = "net",
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="FILE.json", show_default=False,
@@ -65,7 +71,11 @@ def command(
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> int:
-    """Time a model, verified and interleaved with other engines. Exit code 1 where an f32 engine's outputs differ."""
+    """Time a model, verified and interleaved with other engines. Exit code 1 where an f32 engine's outputs differ.
+
+    With --objective throughput, calls per second of several callers at the same time: the route that was tuned for them, and
+    one session with all threads.
+    """
     from ..report import bench, ours
     names = against or []
     if "list" in names:
@@ -75,25 +85,32 @@ def command(
     _check_roof(roof, order, names, default or uniform, memory)
     writable_target(out, "result")
     loaded, bound = load_bound(model, threads, shape, batch, narrow_double=narrow_double)
-    if onnx is not None and not peers:
-        raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
-    source = _onnx(model, loaded, onnx) if peers else None
+    aim = _aim(loaded, objective, sessions, threads, roof or uniform or memory)
+    source = _source(model, loaded, onnx, peers)
     missing = ours.missing_class(accuracy)
     if accuracy == "quantised" and not missing and not bound.scales:
         bound = ours.calibrated(loaded, bound)
     given = None if data is None else first_sample(loaded, data, bound, max_pixels)
     if tune and not missing:
-        loaded = _tuned(loaded, bound, accuracy)
+        loaded = _tuned(loaded, bound, accuracy, aim)
     if roof:
         return _roof(model, loaded, bound, restriction(routine), order, out, json)
-    race = _Race(model, loaded, bound, accuracy, peers, source, rounds, data)
-    result = race.run(default, uniform, restriction(routine), missing, given, memory)
+    race, allowed = _Race(model, loaded, bound, accuracy, peers, source, rounds, data), restriction(routine)
+    if aim.throughput:
+        return _end(*race.throughput(aim, default, allowed, missing, given), out, json)
+    result = race.run(default, uniform, allowed, missing, given, memory)
+    return _end(result, [bench.table(result), *_memory_table(result)], out, json)
+
+
+def _end(result: dict[str, Any], tables: list[Any], out: str | None, json: bool) -> int:
+    """Write and print a result; the exit code."""
+    from ..report import bench, ours
     if out is not None:
         _write(out, result)
     if json:
         print_json(result)
     else:
-        print_tables(bench.table(result), *_memory_table(result))
+        print_tables(*tables)
     return int(any(ours.exact(e["accuracy"]) and e.get("difference", 0.0) > bench.EXACT for e in result["engines"]))
 
 
@@ -138,6 +155,55 @@ class _Race:
         return result
 
 
+    def throughput(self, aim: Any, default: bool, allowed: Any, missing: str,
+                   given: dict[str, Any] | None) -> tuple[dict[str, Any], list[Any]]:
+        """The comparison by calls per second, and its table."""
+        from ..report import bench, throughput
+        from ..report.ours import task_of
+        from ..runtime.defaults import usual_route
+        from ..runtime.inputs import random_inputs
+        loaded, bound, many = self.loaded, self.bound, (aim.sessions, aim.threads)
+        inputs = random_inputs(bound) if given is None else given
+        with progress("benchmark") as tell:
+            if missing:
+                entries = [throughput.Callers("pathweave", reason=missing, accuracy=self.accuracy)]
+            else:
+                own = _route(loaded, bound, allowed, self.accuracy, aim.threads)
+                entries = [throughput.ours("pathweave", loaded, bound, own, inputs, *many),
+                           throughput.ours("pathweave, one session", loaded, bound,
+                                           _route(loaded, bound, allowed, self.accuracy, aim.team), inputs, 1, aim.team)]
+            if default and not missing:
+                usual = usual_route(bound, aim.threads)
+                entries.append(throughput.ours("pathweave-default", loaded, bound, usual, inputs, *many))
+            for peer in self.peers:
+                tell(0.0, f"loading {peer.name}")
+                entries.append(throughput.peer(peer, task_of(self.source or "", inputs, bound, 1), aim.sessions))
+            facts = bench.host_facts()
+            throughput.check(entries)
+            throughput.measure(entries, self.rounds, tell)
+            facts["load_after"] = bench.load_average()
+        result = throughput.report(entries, facts, {
+            "model": self.model, "shapes": bound.shapes, "objective": aim.objective, "sessions": aim.sessions,
+            "threads": aim.team, "rounds": self.rounds, "seed": bench.SEED, "accuracy": self.accuracy, "data": self.data,
+            "route": entries[0].version, "first": next((e.name for e in entries if e.calls), entries[0].name)})
+        return result, [throughput.table(result, aim)]
+
+
+def _source(model: str, loaded: Any, onnx: str | None, peers: list[Any]) -> str | None:
+    """The ONNX file that the peers read. Raises BadUse."""
+    if onnx is not None and not peers:
+        raise BadUse(f"--onnx {cut(onnx)}: no engine is there that reads it; name one with --against")
+    return _onnx(model, loaded, onnx) if peers else None
+
+
+def _aim(loaded: Any, objective: str, sessions: int | None, threads: int | None, other: bool) -> Any:
+    """What is compared. `other`: whether an option asks for another report. Raises BadUse."""
+    aim = aim_of(loaded, objective, sessions, threads)
+    if aim.throughput and other:
+        raise BadUse("--objective throughput: a report of its own; leave out --roof, --uniform and --memory")
+    return aim
+
+
 def _check_roof(roof: bool, order: str, names: list[str], default: bool, memory: bool) -> None:
     from ..report.roof import ORDERS
     if not roof and order != "net":
@@ -150,10 +216,10 @@ def _check_roof(roof: bool, order: str, names: list[str], default: bool, memory:
 
 def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: str | None, json: bool) -> int:
     """The roof table of the model's route."""
-    from ..profiling.limits import limits
     from ..report import roof
     from ..report.timing import step_samples
     from ..runtime.inputs import random_inputs
+    from ..runtime.limits import limits
     inputs = random_inputs(bound)
     plan = loaded.plan(_route(loaded, bound, allowed), bound.shapes, loaded.threads)
     with progress("roof") as tell:
@@ -171,16 +237,17 @@ def _roof(model: str, loaded: Any, bound: Any, allowed: Any, order: str, out: st
     return 0
 
 
-def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32") -> Any:
-    """The model's own route, or the default one among what --routine and --accuracy allow."""
+def _route(loaded: Any, bound: Any, allowed: Any, accuracy: str = "f32", threads: int | None = None) -> Any:
+    """The model's own route, or the default one among what --routine and --accuracy allow. `threads` None: the model's."""
     from ..report.ours import exact
     from ..runtime.defaults import default_route, usual_route
-    own = loaded.route(bound.shapes) if allowed is None else None
+    number = threads or loaded.threads
+    own = loaded.route(bound.shapes, number) if allowed is None else None
     if own is not None and (own.certificate != "default" or exact(accuracy)):
         return own
     if allowed is None:
-        return usual_route(bound, loaded.threads, accuracy)
-    return default_route(bound, loaded.threads, accuracy, allowed)
+        return usual_route(bound, number, accuracy)
+    return default_route(bound, number, accuracy, allowed)
 
 
 def _select(names: list[str], accuracy: str) -> list[Any]:
@@ -216,10 +283,11 @@ def _onnx(model: str, loaded: Any, given: str | None) -> str:
     raise BadUse(f"{model}: other engines need the ONNX file that it was made from; give it with --onnx FILE")
 
 
-def _tuned(loaded: Any, bound: Any, accuracy: str) -> Any:
+def _tuned(loaded: Any, bound: Any, accuracy: str, aim: Any) -> Any:
     from ..tuning.api import tune
     with progress("tuning") as report:
-        return tune(loaded, threads=loaded.threads, shapes=bound.shapes, accuracy=accuracy, progress=report)
+        return tune(loaded, threads=aim.team if aim.throughput else loaded.threads, shapes=bound.shapes, accuracy=accuracy,
+                    progress=report, objective=aim.objective, sessions=aim.sessions)
 
 
 def _ours(loaded: Any, bound: Any, default: bool, allowed: Any, accuracy: str,

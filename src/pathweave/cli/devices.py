@@ -64,7 +64,7 @@ def command(
 
 
 def _limits(again: bool, json: bool) -> None:
-    from ..profiling.limits import limits, thread_counts
+    from ..runtime.limits import limits, thread_counts
     from ..runtime.native import native
     counts = thread_counts(native().usable_processors())
     with progress("measuring limits") as tell:
@@ -76,8 +76,8 @@ def _limits(again: bool, json: bool) -> None:
 
 
 def _limits_table(found: Any, counts: list[int]) -> Any:
-    from ..profiling.limits import LEVELS
     from ..report.tables import Column, Table, show_bytes, show_count, show_time
+    from ..runtime.limits import LEVELS
 
     def row(name: str, of: Any, show: Any, unit: str) -> dict[str, Any]:
         return {"limit": name, **{str(n): show(of(found.measured[n])) + unit for n in counts}}

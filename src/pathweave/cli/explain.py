@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ProfileError
+from ..net.objective import THROUGHPUT
+from ..words import counted
 from ._errors import BadUse
 from ._options import (
     Accuracy,
@@ -55,7 +57,7 @@ def command(
     loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double)
     shapes = bound.shapes
     route = loaded.route(shapes) if loaded.routes else None
-    number = threads or (route.threads if route else loaded.threads)
+    number, sessions = threads or (route.threads if route else loaded.threads), _at_once(route)
     options: dict[str, Any] = {"accuracy": accuracy, "threads": number, "shapes": shapes, "restrict": restriction(routine)}
     if options["restrict"] is not None:  # a word without effect is told whatever was measured
         allowed: list[list[Any]] = [[] for _ in bound.layers]
@@ -63,7 +65,7 @@ def command(
             allowed[place.position] += bound.flat.candidates(i, number, accuracy=accuracy, restrict=options["restrict"])[0]
         options["restrict"].check(bound.layers, allowed)
         route = None  # the tuned one knows nothing of it
-    profile = stored_profile(loaded.bind(shapes), number)
+    profile = stored_profile(loaded.bind(shapes), number, sessions)
     try:
         if layer is None:
             _print_all(loaded, profile, route, options, json)
@@ -71,7 +73,7 @@ def command(
         from ..tuning.explain import explain
         found = explain(loaded, layer, profile, route=route, **options)
     except ProfileError as e:
-        command = _profile_command(model, number, shape, accuracy, routine, narrow_double)
+        command = _profile_command(model, number, shape, accuracy, routine, narrow_double, sessions)
         raise ProfileError(f"{e}\nto measure this model here, run: {command}") from e
     if json:
         print_json(found.to_json())
@@ -79,10 +81,19 @@ def command(
         print_tables(*_parts(found))
 
 
+def _at_once(route: Any) -> int:
+    """How many sessions ran at the same time when a route was measured here."""
+    from ..runtime.native import native
+    if route is None or route.objective != THROUGHPUT:
+        return 1
+    return min(route.sessions, int(native().usable_processors()))
+
+
 def _profile_command(model: str, threads: int, shape: list[str] | None, accuracy: str, routine: list[str] | None,
-                     narrow_double: bool) -> str:
+                     narrow_double: bool, sessions: int) -> str:
     """The command that measures what an explanation with these options needs."""
     words = ["pathweave", "profile", model, "--threads", str(threads)]
+    words += ["--objective", THROUGHPUT, "--sessions", str(sessions)] if sessions > 1 else []
     words += [w for text in shape or () for w in ("--shape", text)]
     words += ["--accuracy", accuracy] if accuracy != "f32" else []
     words += [w for text in routine or () for w in ("--routine", text)]
@@ -122,12 +133,19 @@ def _parts(e: Any) -> list[Any]:
         Column("mark", ""), Column("routine", "routine"), Column("variant", "variant"), Column("formats", "formats", fold=1),
         Column("accuracy", "class", fold=2), time_column("cost_ns", "median"), time_column("p10_ns", "low decile", fold=4),
         time_column("spread_ns", "spread", fold=5), Column("count", "samples", right=True, fold=3),
-        time_column("extra_ns", "slower by"),
+        time_column("extra_ns", "slower by"), time_column("estimated_ns", "estimated", fold=7),
         Column("memory", "memory", lambda b: show_bytes(b) if b else "", True, fold=6)], rows, "candidates", [
             "times of the layer in the net, at the machine's reference speed, which is the speed of its fastest runs so far "
             "(docs/prediction.md); slower by: than the fastest of this layer alone",
+            "estimated: what the routine was expected to take by what it says it does and this machine's rates "
+            "(docs/estimates.md); it decides what an untuned model runs on, and nothing that is measured",
             "runner-up: the other candidate with the best whole route, conversions included; variant: micro-kernel, /what the "
             "routine varies, +1thread: one thread computes it"])]
+    left = [{"routine": r.routine, "variant": r.variant, "reason": r.source.removeprefix("not measured: ")}
+            for r in e.candidates if r.cost_ns is None]
+    if left:
+        parts += ["", Table([Column("routine", "routine"), Column("variant", "variant"), Column("reason", "because")],
+                            left, "not measured")]
     if e.refusals:
         parts += ["", Table([Column("routine", "routine"), Column("reason", "because")],
                             [{"routine": r, "reason": why} for r, why in e.refusals], "refused")]
@@ -139,7 +157,8 @@ def _parts(e: Any) -> list[Any]:
         how = "the best whole route with it" if e.exact else "the route with this layer exchanged"
         margin.append(f"runner-up: {e.runner_up.routine} {e.runner_up.variant}".rstrip()
                       + f"; {how} {_margin(e)}")
-    sources = f"measured on host {e.host}" + (f"; route: {e.certificate}" if e.certificate else "")
+    many = f", beside {counted(e.sessions - 1, 'other session')}" if e.sessions > 1 else ""
+    sources = f"measured on host {e.host}{many}" + (f"; route: {e.certificate}" if e.certificate else "")
     return [*parts, "", *margin, sources, *(f"note: {n}" for n in e.notes)]
 
 

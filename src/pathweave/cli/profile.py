@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..net.objective import LATENCY
 from ..words import counted
 from ._options import (
     Accuracy,
@@ -14,9 +15,12 @@ from ._options import (
     Layouts,
     ModelPath,
     NarrowDouble,
+    Objective,
     Routine,
+    Sessions,
     Shapes,
     Threads,
+    aim_of,
     check_accuracy,
     existing_file,
     load_bound,
@@ -38,6 +42,8 @@ def command(
     verify: Annotated[bool, typer.Option("--verify", help="Compare each candidate with the layer's meaning before it is "
                                          "timed; wrong ones are left out.")] = False,
     threads: Threads = None,
+    objective: Objective = LATENCY,
+    sessions: Sessions = None,
     shape: Shapes = None,
     layout: Layouts = None,
     accuracy: Accuracy = "f32",
@@ -48,43 +54,50 @@ def command(
     """Measure the routines of every layer. What the store knows already is not measured again."""
     from ..profiling.protocol import profile_bound, this_host
     from ..profiling.store import Store
-    from ..runtime.calibrate import warn_uncalibrated
+    from ..profiling.timed import MACHINE
+    from ..runtime.calibrate import AT_RUN_TIME, uncalibrated_note, warn_uncalibrated
     check_accuracy(accuracy)
     writable_target(export, "export", "--export")
     if import_ is not None:
         existing_file(import_, "profile", "--import")
     loaded, bound = load_bound(model, threads, shape, narrow_double=narrow_double, layout=layout)
+    aim = aim_of(loaded, objective, sessions, threads)
     allowed = restriction(routine)
-    warn_uncalibrated(bound, accuracy, 1)
+    warn_uncalibrated(bound, accuracy, loaded.threads, 1)
     imported = None
     with Store.open() as store:
         if import_ is not None:
             imported = store.import_(import_)
-        with progress("profiling") as report:
-            profile = profile_bound(bound, threads=loaded.threads, budget_s=budget, accuracy=accuracy,
-                                    restrict=allowed, store=store, progress=report, verify=verify)
+        with progress("profiling") as report, MACHINE.under_load(aim.at_once) as timer:
+            profile = profile_bound(bound, threads=aim.threads, budget_s=budget, accuracy=accuracy, restrict=allowed,
+                                    store=store, progress=report, verify=verify, timer=timer, sessions=aim.at_once)
         hosts = store.hosts()
     if export is not None:
         profile.save(export)
-    here = this_host().id
-    wrong = profile.notes.get("wrong") or []
-    rows = _rows(bound, profile, loaded.threads)
+    rows = _rows(bound, profile, aim.threads)
     if json:
-        print_json({"model": model, "host": profile.host, "store": store.path, "threads": loaded.threads,
-                    "imported": imported, "notes": profile.notes, "layers": rows})
+        print_json({"model": model, "host": profile.host, "store": store.path, "threads": aim.threads,
+                    "objective": aim.objective, "sessions": aim.sessions, "imported": imported,
+                    "notes": profile.notes, "layers": rows})
         return
     from ..profiling.rounds import sizes_text
     sizes = sizes_text(profile.notes.get("sizes", {}))
+    at_run_time = uncalibrated_note(bound, accuracy, loaded.threads) == AT_RUN_TIME
     notes = [_summary(profile.notes), *([sizes] if sizes else []), *_rounds(profile.notes),
+             *([AT_RUN_TIME] if at_run_time else []),
              f"store: {store.path or 'in memory'}, host {profile.host}"]
     if imported is not None:
-        others = sum(h["measurements"] for name, h in hosts.items() if name != here)
-        notes.append(f"{imported} new measurements from {import_}"
-                     + (f"; the store holds {others} of other machines, which are kept and not used here" if others else ""))
+        notes.append(_imported(imported, str(import_), sum(h["measurements"] for n, h in hosts.items() if n != this_host().id)))
     if export is not None:
         notes.append(f"{export}: {counted(len(profile), 'entry', 'entries')} written")
-    notes += [f"left out: {w['layer']}: {w['candidate']}: {w['reason']}" for w in wrong]
+    notes += [f"left out: {w['layer']}: {w['candidate']}: {w['reason']}" for w in profile.notes.get("wrong") or []]
     print_tables(_table(rows, notes))
+
+
+def _imported(new: int, file: str, others: int) -> str:
+    """What an import brought, and how many measurements of other machines the store holds."""
+    return f"{new} new measurements from {file}" + \
+        (f"; the store holds {others} of other machines, which are kept and not used here" if others else "")
 
 
 def _rows(bound: Any, profile: Any, threads: int) -> list[dict[str, Any]]:
@@ -126,7 +139,9 @@ def _table(rows: list[dict[str, Any]], notes: list[str]) -> Any:
 
 
 def _summary(notes: dict[str, Any]) -> str:
+    from ..tuning.findings import left_out
     words = f"{notes.get('known', 0)} of {notes.get('candidates', 0)} candidates measured"
     if "seconds" in notes:
         words += f", {notes.get('measured', 0)} in this run, {notes['seconds']:.1f} s, {notes.get('passes', 0)} passes"
-    return words
+    left = left_out(notes)
+    return f"{words}\n{left}" if left else words

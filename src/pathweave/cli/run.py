@@ -85,8 +85,11 @@ def command(
             written: dict[str, Any] = {k: (v.astype(str) if v.dtype == object else bits_of(v)) for k, v in arrays.items()}
             np.savez(f, **written)
     if json:
-        print_json([{"input": name, "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v, numbers)}
-                                                for k, v in values.items()}} for name, values in results])
+        route = next(reversed(loaded.routes.values()), None)
+        aim = {} if route is None else {"objective": route.objective, "sessions": route.sessions}
+        print_json([{"input": name, **aim,
+                     "outputs": {k: {"dtype": str(v.dtype), "shape": v.shape, **_contents(v, numbers)}
+                                 for k, v in values.items()}} for name, values in results])
         return
     for name, values in results:
         print_tables(*_report(name, values, top))

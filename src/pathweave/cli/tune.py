@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Error, ModelFileError
+from ..net.objective import LATENCY
 from ..words import counted
 from ._calibration import Calibrate, calibrate_with
 from ._errors import BadUse
@@ -22,9 +23,12 @@ from ._options import (
     MaxPixels,
     ModelPath,
     NarrowDouble,
+    Objective,
     Routine,
+    Sessions,
     Shapes,
     Threads,
+    aim_of,
     check_accuracy,
     load_bound,
     restriction,
@@ -48,6 +52,8 @@ def command(
     accuracy: Accuracy = "f32",
     calibrate: Calibrate = None,
     threads: Threads = None,
+    objective: Objective = LATENCY,
+    sessions: Sessions = None,
     budget: Budget = 30.0,
     shape: Shapes = None,
     batch: Batch = None,
@@ -65,46 +71,56 @@ def command(
     micro-kernel, /what the routine varies, +1thread where one thread computes it.
 
     Second table: the race of whole routes. Column `prediction`: + where a route ran faster than predicted, - where
-    slower.
+    slower. With --objective throughput all times are those of one session beside the others, and one session with all
+    threads runs in the race too, to compare with.
     """
     from ..report.routes import route_json, route_table
     from ..report.timing import Load, load_average, time_steps
-    from ..tuning.api import tune
+    from ..runtime.inputs import random_inputs
+    from ..runtime.routes import plan_route
+    from ..tuning.api import tune_bound
     check_accuracy(accuracy)
-    if no_save and (out or packed):
-        raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
-    out = None if no_save else out or _default_target(model)
-    writable_target(out, "model")
+    out = _target(model, out, no_save, packed)
     loaded, bound = load_bound(model, threads, shape, batch, narrow_double, layout)
+    aim = aim_of(loaded, objective, sessions, threads)
     calibrate_with(loaded, calibrate, max_pixels)
-    shapes = bound.shapes
-    allowed = restriction(routine)
-    load_before = load_average()
+    shapes, load_before = bound.shapes, load_average()
+    bound = loaded.bind(shapes) if calibrate else bound
     with progress("tuning") as report:
-        tuned = tune(loaded, accuracy=accuracy, threads=loaded.threads, budget_s=budget, shapes=shapes,
-                     restrict=allowed, progress=report)
+        tuned = tune_bound(loaded, bound, accuracy=accuracy, threads=aim.team, budget_s=budget, shapes=shapes,
+                           restrict=restriction(routine), progress=report, objective=aim.objective, sessions=aim.sessions)
     load = Load(load_before, load_average())
     if out is not None:
         _save(tuned, out, packed)
-    route = tuned.route(shapes)
-    plan = tuned.plan(route, shapes, route.threads)
-    from ..runtime.inputs import random_inputs
-    steps = time_steps(plan.session(), random_inputs(plan.bound))
+    plan = plan_route(route := tuned.runnable().route_of(bound), bound, route.threads)
+    steps = time_steps(plan.session(), random_inputs(plan.bound), at_least=3, sessions=aim.at_once)
     if json:
         print_json({"model": model, "file": out, "route": route_json(plan, steps, route.measured_ns), "report": tuned.report,
                     "load": vars(load), "notes": tuned.notes})
         return
-    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads)), "",
+    print_tables(route_table(plan, steps, route.measured_ns, _title(model, shapes, plan.threads, aim)), "",
                  *_told(tuned.report, plan, float(steps.sum()), load), *tuned.notes,
                  f"{out}: written" if out else "no file was written; the same command with -o OUT.pw writes one quickly")
+
+
+def _target(model: str, out: str | None, no_save: bool, packed: bool) -> str | None:
+    """The file to write; None for none. Raises BadUse."""
+    if no_save and (out or packed):
+        raise BadUse(f"--no-save writes no file; leave out {'--out' if out else '--packed'}, or --no-save")
+    out = None if no_save else out or _default_target(model)
+    writable_target(out, "model")
+    return out
 
 
 def _told(facts: dict[str, Any], plan: Any, steps_ns: float, load: Any) -> list[Any]:
     """The race, the machine during it, and the findings."""
     from ..runtime.native import native
-    outside = outside_of_steps(facts["measured_ns"], steps_ns, facts["predicted_ns"], load, plan.threads,
-                               native().usable_processors())
-    return [_race(facts), _speed(facts), *outside, f"{_seconds(facts['seconds'])}; {load}",
+    from ..tuning.findings import left_out
+    many = facts.get("throughput")
+    outside = [] if many else outside_of_steps(facts["measured_ns"], steps_ns, facts["predicted_ns"], load, plan.threads,
+                                               native().usable_processors())
+    return [_race(facts), *([_throughput(many)] if many else []), _speed(facts), *outside,
+            f"{_seconds(facts['seconds'])}; {load}", *([left] if (left := left_out(facts["profile"])) else []),
             *(f"finding: {f}" for f in facts["findings"])]
 
 
@@ -129,26 +145,48 @@ def _default_target(model: str) -> str:
     return target
 
 
-def _title(model: str, shapes: Mapping[str, Sequence[int]], threads: int) -> str:
+def _title(model: str, shapes: Mapping[str, Sequence[int]], threads: int, aim: Any) -> str:
     sizes = ', '.join(f'{n} ' + 'x'.join(map(str, s)) for n, s in shapes.items())
-    return f"{model}   {sizes}   {counted(threads, 'thread')}"
+    many = f", beside {counted(aim.sessions - 1, 'other session')}" if aim.throughput else ""
+    return f"{model}   {sizes}   {counted(threads, 'thread')}{many}"
 
 
 def _race(facts: dict[str, Any]) -> Any:
     from ..report.tables import Column, Table, show_percent, time_column
-    rows = [{**r, "names": ", ".join(r["names"]), "state": "kept" if r["kept"] else "" if r["finished"] else "dropped",
+    many = "throughput" in facts
+    times = [Column("calls_per_second", "calls/s", lambda x: f"{x:.1f}", True), time_column("latency_ns", "latency")] if many \
+        else [time_column("median_ns", "median"), time_column("minimum_ns", "minimum", fold=1)]
+    rows = [{**r, "names": ", ".join(r["names"]), "state": _state(r),
              "emphasis": "bold" if r["kept"] else None,
              "gap": r["predicted_ns"] / r["reference_ns"] - 1 if r["predicted_ns"] and r["reference_ns"] else None}
             for r in sorted(facts["race"], key=lambda r: r["reference_ns"])]
     return Table([Column("names", "route"), time_column("predicted_ns", "predicted"),
                   time_column("reference_ns", "at equal speed"), Column("gap", "prediction", show_percent, True),
-                  time_column("median_ns", "median"), time_column("minimum_ns", "minimum", fold=1),
-                  Column("runs", "runs", right=True, fold=2), Column("state", "")], rows, "the race, interleaved, end to end", [
+                  *times, Column("runs", "runs", right=True, fold=2), Column("state", "")], rows,
+                 "the race, interleaved, end to end", [
                       "predicted, at equal speed: what a call takes when the machine runs at its reference speed, which is the "
                       "speed of its fastest runs so far (docs/prediction.md)",
                       "prediction: + where a route ran faster than predicted, - where it ran slower",
-                      "median, minimum: of whole calls, by the clock: as they took at the speed that the machine had",
+                      *(["calls/s: of all sessions together, latency: of one call of one of them, by the clock: medians of "
+                         "windows in which all run; at equal speed: a processor's time per call"] if many else
+                        ["median, minimum: of whole calls, by the clock: as they took at the speed that the machine had"]),
                       "kept: the route of the model now; dropped: too slow for more rounds"])
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row.get("beside"):
+        return "to compare with"
+    return "kept" if row["kept"] else "" if row["finished"] else "dropped"
+
+
+def _throughput(many: dict[str, Any]) -> str:
+    """Calls per second and latency of what was tuned, and of one session with all threads."""
+    from ..report.tables import show_time
+    lines = [f"{counted(many['sessions'], 'session')} of {counted(many['threads'], 'thread')}: {many['calls_per_second']:.1f} "
+             f"calls per second, {show_time(many['latency_ns'])} per call"]
+    lines += [f"{b['name']}: {b['calls_per_second']:.1f} calls per second, {show_time(b['latency_ns'])} per call"
+              for b in many["beside"]]
+    return "\n".join(lines)
 
 
 def _speed(facts: dict[str, Any]) -> str:

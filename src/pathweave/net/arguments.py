@@ -85,9 +85,10 @@ def as_array(name: str, value: Any, spec: TensorSpec | None = None) -> np.ndarra
     `spec`: of an input; one of rank 0 may be a Python number. Raises InputError for what is no array and for a masked one,
     InputDeviceError for one on another device, DTypeError for a number that the input does not hold.
     """
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ndarray):
-        if type(value) is not np.ndarray:  # a call makes no text for a plain array
-            check_unmasked(f"input {name!r}", value)
+        check_unmasked(f"input {name!r}", value)
         return value.view(np.ndarray)
     if isinstance(value, np.generic):
         return np.asarray(value)

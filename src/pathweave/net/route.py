@@ -11,6 +11,7 @@ from ..errors import InputError, ModelError, RouteError
 from ..words import counted
 from .accuracy import accuracy_rank
 from .format import Format
+from .objective import LATENCY, check_number_of_sessions, check_objective
 from .size import check_number_of_threads
 
 
@@ -58,7 +59,9 @@ class Route:
 
     `signature` identifies the net and its shapes; a route for another signature is carried over layer by layer by
     routine id where the routine accepts the new problem. Times are nanoseconds. `regions`: entries of `layers` that stand
-    for several layers of the net -> the names of those. `notes`: facts of its making; `shapes` among them.
+    for several layers of the net -> the names of those. `notes`: facts of its making; `shapes` among them. `objective`: what
+    it is fast at, the time of one call (`latency`) or calls per second (`throughput`) of so many `sessions` that run at the
+    same time, each with `threads`; times are those of a call beside the others.
     """
 
     signature: str
@@ -74,12 +77,16 @@ class Route:
     measured_ns: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    objective: str = LATENCY
+    sessions: int = 1
 
     def __post_init__(self) -> None:
-        """Raises RouteError for a number of threads that no team has, and for a class that is none."""
+        """Raises RouteError for a number of threads that no team has, and for a class or an objective that is none."""
         try:
             check_number_of_threads(self.threads)
             accuracy_rank(self.accuracy)
+            check_objective(self.objective)
+            check_number_of_sessions(self.sessions)
         except InputError as e:
             raise RouteError(f"route: {e}; tune again") from None
 
@@ -88,8 +95,12 @@ class Route:
                                                                    ("measured", self.measured_ns)) if ns is not None]
         return (f"<Route {self.signature[:12]}: {counted(len(self.layers), 'layer')}, "
                 f"{counted(len(self.conversions), 'conversion')}, "
-                f"{counted(self.threads, 'thread')}, class {self.accuracy}, "
+                f"{counted(self.threads, 'thread')}, class {self.accuracy}, {self._aim()}"
                 f"{', '.join([self.certificate or 'no certificate', *times])}>")
+
+    def _aim(self) -> str:
+        """What it is for, where that is not the time of a call."""
+        return "" if self.objective == LATENCY else f"for {counted(self.sessions, 'session')} at the same time, "
 
     def _repr_html_(self) -> str:
         """A row per layer, then the conversions, for notebooks."""
@@ -141,14 +152,14 @@ class Route:
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 _TIME = (int, float, type(None))
-#: Types by field; `object` for the number of threads, which a Route checks itself.
+#: Types by field; `object` for numbers of threads and sessions, which a Route checks itself.
 _CHOICE = {"routine": str, "version": int, "variant": str, "ins": (list, tuple), "outs": (list, tuple), "predicted_ns": _TIME,
            "source": str, "runner_up": (dict, type(None)), "margin_ns": _TIME}
 _CONVERSION = {"value": str, "source": str, "target": str, "routine": str, "version": int, "variant": str,
                "predicted_ns": _TIME}
 _ROUTE = {"signature": str, "threads": object, "accuracy": str, "layers": dict, "conversions": (list, tuple),
           "predicted_ns": _TIME, "lower_bound_ns": _TIME, "certificate": str, "solver": str, "host": str,
-          "measured_ns": _TIME, "notes": dict, "regions": dict}
+          "measured_ns": _TIME, "notes": dict, "regions": dict, "objective": str, "sessions": object}
 _ADVICE = "tune again, or correct it"
 
 

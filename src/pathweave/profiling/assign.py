@@ -15,6 +15,7 @@ from .measurement import Key, Measurement
 from .slots import SETTLED, Entry, Slot
 
 Pair = tuple[str, Format, Format]
+Ports = tuple[tuple[Format, ...], tuple[Format, ...]]
 
 #: Bytes per nanosecond at which a conversion is guessed to run until it was measured.
 GUESSED_SPEED = 4.0
@@ -50,8 +51,11 @@ class Adapts:
         return self._links[key]
 
     def price(self, spec: TensorSpec, source: Format, target: Format) -> float:
-        """Nanoseconds, guessed where nothing was measured."""
-        found = [self.slot(spec, a, b).best for a, b in self.links(spec, source, target)]
+        """Nanoseconds, guessed where nothing was measured; infinite where no conversion leads there."""
+        links = self.links(spec, source, target)
+        if not links:
+            return float("inf")
+        found = [self.slot(spec, a, b).best for a, b in links]
         return sum(best if best < float("inf") else 2 * size_bytes(spec) / GUESSED_SPEED for best in found)
 
 
@@ -98,6 +102,18 @@ class Assigner:
     def _conversions(self, layer: Layer, e: Entry, names: Sequence[str], have: Mapping[str, set[Format]]) -> float:
         return sum(min(self.adapts.price(self.flat.spec(v), f, form) for f in have[v])
                    for v, form in zip(names, self.flat.ports(layer, e.candidate)[0]) if form not in have[v])
+
+    def exchange(self, slot: Slot, ports: Ports, other: Ports) -> float:
+        """Nanoseconds of the conversions that are needed where a candidate of a layer with some ports gives way to one with
+        other ports, and nothing else changes; infinite where that is not known."""
+        if ports == other:
+            return 0.0
+        layer = slot.layers[0] if slot.layers else None
+        if layer is None or self.flat.has_blocks(layer):
+            return float("inf")
+        pairs = [*((v, a, b) for v, a, b in zip(self.flat.reads(layer), ports[0], other[0])),
+                 *((v, b, a) for v, a, b in zip(layer.outputs, ports[1], other[1]))]
+        return sum(self.adapts.price(self.flat.spec(v), a, b) for v, a, b in pairs if a != b)
 
     # ---- conversions ------------------------------------------------------------------------------------------------
 

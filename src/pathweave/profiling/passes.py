@@ -22,9 +22,11 @@ from ..runtime.defaults import default_choices
 from ..runtime.inputs import arrays_for_outputs
 from ..runtime.plan import Plan, build_plan
 from ..runtime.session import Session
-from .assign import Adapts, Assigner, remember
+from .assign import Adapts, Assigner
+from .devices import Devices
 from .kernels import Kernels
 from .measurement import Key, Measurement
+from .prospects import Prospects, slots_of
 from .reader import YardstickReader
 from .rounds import Counts
 from .samples import Samples
@@ -50,53 +52,42 @@ class Run:
     """One profile run over a bound net. `known`: what earlier runs measured, by (problem, routine, version, variant);
     `write`: called with measurements, now and then; one with the id of an earlier one replaces it. `timer`: of all
     that is measured. `lead`: the run over the net without fused regions, whose default route is this one's yardstick too.
-    `counts`: of the blocks in the net, on these inputs; layers of those that never run are chosen and not measured."""
+    `counts`: of the blocks in the net, on these inputs; layers of those that never run are chosen and not measured. `devices`:
+    under whose tags measurements are kept; None: those of here."""
 
     def __init__(self, bound: BoundNet, threads: int, inputs: Mapping[str, Any], *, accuracy: str, restrict: Restrict | None,
                  known: Mapping[Key, Measurement], host: str, write: Callable[[list[Measurement]], None],
-                 timer: RunTimer = MACHINE, lead: Run | None = None, counts: Counts | None = None):
+                 timer: RunTimer = MACHINE, lead: Run | None = None, counts: Counts | None = None,
+                 devices: Devices | None = None):
         self.bound, self.flat, self.threads, self.inputs = bound, bound.flat, threads, inputs
         self.counts = counts or Counts()
         self.idle = {p.layer.name for p in self.flat.places if not self.counts.ran(p.block)}
         self.accuracy, self.restrict, self.timer = accuracy, restrict, timer
-        self.slots = self._slots(known)
+        self.slots = slots_of(bound, threads, accuracy, restrict, known, self.idle)
+        self._check()
         self.distinct = list({id(s): s for s in self.slots if s.layers}.values())
         self.kernels = Kernels(bound, self.slots)
         self.adapts = Adapts(threads, known)
         self.assigner = Assigner(bound, self.slots, self.adapts, self.idle)
+        self.prospects = Prospects(self.distinct, self.assigner.exchange)
         # Zeros: a pass all of whose runs were too slow to repeat writes nothing.
         self.out = arrays_for_outputs(bound)
         self.finite = True
         self.runs = self.passes = 0
         self.lead: Run = lead or self
         self.reader: YardstickReader = lead.reader if lead else YardstickReader(bound, threads, inputs, self.out, known, timer)
-        self.samples = Samples(bound, threads, self.slots, self.adapts, self.reader, known=known, host=host, write=write,
-                               timer=timer)
+        self.samples = Samples(bound, threads, self.slots, self.adapts, self.reader, known=known, host=host,
+                               devices=devices or Devices.here(), write=write, timer=timer)
         self._until: float | None = None  # of the pass that runs, by the timer
 
-    def _slots(self, known: Mapping[Key, Measurement]) -> list[Slot]:
-        """A slot per layer; equal problems share one. Its layers are those that run."""
-        slots: dict[str, Slot] = {}
-        found = []
-        for i, (place, problem) in enumerate(zip(self.flat.places, self.flat.problems(self.threads))):
-            layer = place.layer
-            candidates, _ = self.flat.candidates(i, self.threads, accuracy=self.accuracy, restrict=self.restrict)
-            # Equal layers differ in their candidates only where a restriction names positions.
-            key = problem.text + "".join(f"\n{c.key}" for c in candidates)
-            if key not in slots:
-                size = sum(a.nbytes for v in layer.inputs if (a := place.net.net.constants.get(v)) is not None)
-                slots[key] = Slot(problem.text, [], candidates, size)
-                remember(slots[key], known)
-            if layer.name not in self.idle:
-                slots[key].layers.append(layer)
-            found.append(slots[key])
+    def _check(self) -> None:
+        """Raise InputError for a word of the restriction without effect."""
         descriptors = getattr(self.restrict, "check", None)
         if descriptors:
             offered: list[list[catalogue.Candidate]] = [[] for _ in self.bound.layers]
-            for place, s in zip(self.flat.places, found):
+            for place, s in zip(self.flat.places, self.slots):
                 offered[place.position] += [*(e.candidate for e in s.entries), *self._regional(place.layer.name)]
             descriptors(self.bound.layers, offered)
-        return found
 
     def _regional(self, layer: str) -> list[catalogue.Candidate]:
         """Candidates of the regions that a layer is a member of."""
@@ -141,13 +132,13 @@ class Run:
         return self._until is not None and self.timer.now() > self._until
 
     def _pass(self, wanted: Mapping[str, Entry]) -> None:
-        chosen, plan, session, steps, total, lost = self._begin(wanted)
+        chosen, plan, session, steps, total, slow, lost = self._begin(wanted)
         counts = session.counts()
         runs = 1 if self._late() else _runs_of(total)
         if lost and (1 + runs) * (total - lost) < runs * total:  # a new plan costs less than the slow ones again
-            wanted = {n: e for n, e in wanted.items() if e.state == "open"}
+            wanted = {n: e for n, e in wanted.items() if not any(e is x for x in slow)}
             if wanted:
-                chosen, plan, session, steps, total, lost = self._begin(wanted)
+                chosen, plan, session, steps, total, slow, lost = self._begin(wanted)
                 counts = session.counts()
             else:
                 runs = 0
@@ -165,16 +156,17 @@ class Run:
         self.kernels.trim(chosen)
         self.samples.flush_when_due()
 
-    def _begin(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Session, list[int], int, float]:
-        """A plan, its session, and its first run: times of its steps and of the call, and what slow candidates took more
+    def _begin(self, wanted: Mapping[str, Entry]) -> tuple[dict[str, Entry], Plan, Session, list[int], int, list[Entry], float]:
+        """A plan, its session, and its first run: times of its steps and of the call, slow candidates, and what they took more
         than the best ones."""
         chosen, plan, session = self._plan(wanted)
         moment, steps, total = self._timed(session)
         self.runs += 1
-        dropped, lost = self.samples.drop_hopeless(plan, chosen, moment, steps, session.counts())
-        for slot, entry in dropped:
-            self.kernels.forget(slot, entry)
-        return chosen, plan, session, steps, total, lost
+        slow, lost = self.samples.drop_hopeless(plan, chosen, moment, steps, session.counts())
+        for slot, entry in slow:
+            if entry.state == "dropped":
+                self.kernels.forget(slot, entry)
+        return chosen, plan, session, steps, total, [e for _, e in slow], lost
 
     def leave_out(self, slots: list[Slot]) -> None:
         """Measure some slots no more: nothing of them runs on these inputs."""
@@ -190,7 +182,7 @@ class Run:
         while True:
             chosen = self.assigner.complete({n: e for n, e in wanted.items() if e.usable})
             done = True
-            for layer, slot in zip(self.flat.layers, self.slots):
+            for layer, slot in self._first(wanted):
                 entry = chosen[layer.name]
                 if wanted.get(layer.name) is entry and self._late() and not self.kernels.holds(layer, entry):
                     wanted = {x.name: e for x in self.flat.layers if (e := wanted.get(x.name)) is not None
@@ -208,6 +200,11 @@ class Run:
                 return chosen, plan, plan.session()
             except (RouteError, OutOfMemoryError) as e:
                 self._blame(chosen, e)
+
+    def _first(self, wanted: Mapping[str, Entry]) -> list[tuple[Layer, Slot]]:
+        """All layers, those first for which an entry is wanted, in the order in which they are."""
+        order = {name: i for i, name in enumerate(wanted)}
+        return sorted(zip(self.flat.layers, self.slots), key=lambda item: order.get(item[0].name, len(order)))
 
     def _blame(self, chosen: Mapping[str, Entry], error: Error) -> None:
         """Mark who most likely keeps a plan from being made: of what never ran what takes most memory."""

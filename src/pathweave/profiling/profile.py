@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Collection, Iterable, Iterator, Mapping
 from .. import html
 from ..errors import Error, ProfileError
 from ..words import counted
-from .devices import base
+from .devices import base, sessions_of
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
 if TYPE_CHECKING:
@@ -19,13 +19,15 @@ class Profile:
     """Measurements of one host by (problem, routine, version, variant); pure data, may travel to another machine.
 
     `host`: the host's id; that of a measurement names the devices that it touches as well. `facts`: what is known about it,
-    for people to read. `notes`: what the run that made it did (passes, seconds, candidates left out); not saved.
+    for people to read. `notes`: what the run that made it did (passes, seconds, candidates left out); not saved. `sessions`:
+    how many ran at the same time; measurements beside another number are kept, and only `under` that number seen.
     """
 
-    def __init__(self, host: str, measurements: Iterable[Measurement] = (), facts: Mapping[str, Any] | None = None):
+    def __init__(self, host: str, measurements: Iterable[Measurement] = (), facts: Mapping[str, Any] | None = None,
+                 sessions: int = 1):
         if not isinstance(host, str):
             raise ProfileError(f"profile: expected the id of a host, got {type(host).__name__}; Profile.load reads a file")
-        self.host, self.facts = host, dict(facts or {})
+        self.host, self.facts, self.sessions = host, dict(facts or {}), sessions
         self.notes: dict[str, Any] = {}
         self._runs: dict[str, Measurement] = {}
         self._merged: dict[Key, Measurement] = {}
@@ -33,7 +35,8 @@ class Profile:
 
     def __repr__(self) -> str:
         cpu = f" ({self.facts['cpu']})" if self.facts.get("cpu") else ""
-        return f"<Profile of host {self.host}{cpu}: {counted(len(self), 'variant')} measured on " \
+        load = f", {counted(self.sessions, 'session')} at the same time" if self.sessions > 1 else ""
+        return f"<Profile of host {self.host}{cpu}{load}: {counted(len(self), 'variant')} measured on " \
                f"{counted(len(self.problems()), 'problem')}>"
 
     def _repr_html_(self) -> str:
@@ -48,8 +51,13 @@ class Profile:
     @classmethod
     def of_store(cls, store: "Store", host: str, problems: Iterable[object] | None = None,
                  devices: Collection[str] | None = None) -> "Profile":
-        """What a Store knows on `host` about `problems` (None = all), on `devices` as in `Store.lookup`. Raises StoreError."""
-        return cls(host, store.lookup(host, problems, devices).values(), store.hosts().get(host, {}).get("facts"))
+        """What a Store knows on `host` about `problems` (None = all), `devices` as in `Store.lookup`. Raises StoreError."""
+        sessions = sessions_of("+".join([host, *(devices or ())]))
+        return cls(host, store.lookup(host, problems, devices).values(), store.hosts().get(host, {}).get("facts"), sessions)
+
+    def under(self, sessions: int) -> "Profile":
+        """The same measurements, of which those count that were taken beside so many sessions."""
+        return self if sessions == self.sessions else Profile(self.host, self._runs.values(), self.facts, sessions)
 
     def add(self, measurements: Iterable[Measurement]) -> None:
         """Add measurements of this host; those whose id is there already are ignored. Raises ProfileError."""
@@ -60,7 +68,7 @@ class Profile:
                                f"{', '.join(foreign[:4])}; keep one profile per machine")
         for m in new:
             self._runs.setdefault(m.id or f"merged {m.key} {m.when} {m.count}", m)
-        self._merged = merge(self._runs.values())
+        self._merged = merge(m for m in self._runs.values() if sessions_of(m.host) == self.sessions)
 
     def get(self, problem: object, routine: str, version: int, variant: str) -> Measurement | None:
         """All samples of one variant of a routine on a problem (its text or a Problem), or None."""
@@ -84,7 +92,7 @@ class Profile:
     def merge(self, other: "Profile") -> "Profile":
         """A profile with the measurements of both, which must be of one host. Raises ProfileError."""
         other.check_host(self.host)
-        return Profile(self.host, [*self._runs.values(), *other._runs.values()], {**other.facts, **self.facts})
+        return Profile(self.host, [*self._runs.values(), *other._runs.values()], {**other.facts, **self.facts}, self.sessions)
 
     def check_host(self, host: object, allow_other: bool = False) -> None:
         """Raise ProfileError when this profile is not of `host` (an id or a HostFingerprint), unless allowed."""
@@ -110,7 +118,8 @@ class Profile:
     def load(path: str | os.PathLike, host: str | None = None) -> "Profile":
         """Read what `save` or `Store.export` wrote; `host` chooses one where the file has several.
 
-        Raises ProfileError naming the bad line, or when the file cannot be read or holds no single host.
+        What counts are the measurements of one session, or of the number of sessions that all of them have. Raises
+        ProfileError naming the bad line, or when the file cannot be read or holds no single host.
         """
         _check_path(path)
         facts: dict[str, dict] = {}
@@ -135,7 +144,9 @@ class Profile:
         if chosen not in hosts:
             raise ProfileError(f"{path}: expected measurements of host {chosen}, got those of {', '.join(hosts)}; "
                                f"choose one of them, or profile on that machine")
-        return Profile(chosen, [m for m in runs if base(m.host) == chosen], facts.get(chosen))
+        own = [m for m in runs if base(m.host) == chosen]
+        numbers = {sessions_of(m.host) for m in own}
+        return Profile(chosen, own, facts.get(chosen), numbers.pop() if len(numbers) == 1 else 1)
 
 
 def _check_path(path: Any) -> None:

@@ -3,22 +3,23 @@
 Four kinds of passes, each a run of the whole net with a timer per step: the default route; every candidate once, layer
 by layer in one layout so that few conversions are paid; the conversions that a solver may ask for; and contenders again
 and again, in turn, until chance is ruled out or the budget is spent. Between the runs the default route is run as a
-yardstick, and every sample is stated at the reference speed of the machine.
+yardstick, and every sample is stated at the reference speed of the machine. For throughput all runs, those of the yardstick
+too, take place while other sessions run the same plan (`load.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from ..errors import InterruptedTuning, StoreError
 from ..net.format import FORMS
+from ..net.objective import LATENCY
 from ..net.problem import adapt_problem
 from ..net.size import check_seconds
 from ..options import options_checked
@@ -26,18 +27,21 @@ from ..progress import Progress, progress_bar
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Restrict
+from ..runtime.fingerprint import HostFingerprint
+from ..runtime.fingerprint import this_host as this_host
 from ..runtime.inputs import random_inputs
 from ..runtime.layouts import host_formats
 from ..words import counted
 from .devices import Devices
-from .fingerprint import HostFingerprint, host
 from .kernels import HEAVY
 from .measurement import PROTOCOL, Key, Measurement, quantile
 from .passes import OutOfTime, Run
 from .profile import Profile
+from .prospects import Tier
 from .regions import fused_nets
 from .rounds import Counts, idle_blocks, keys_of, lazily, net_text, probe
 from .slots import SETTLED, Entry, Slot
+from .spent import SPENT, Purse, spent_key
 from .store import AnyStore, Store
 from .timed import MACHINE, RunTimer
 from .yardstick import call_problem
@@ -46,14 +50,12 @@ from .yardstick import call_problem
 EXPLORE, CONVERT, EXPLORE_AGAIN = 0.6, 0.8, 0.9
 #: Where earlier runs left no candidate out, TOUCH_UP of the budget is spent on more samples, if TOUCH_UPS runs fit in.
 TOUCH_UP, TOUCH_UPS = 0.02, 20
+#: So many passes of the best candidates beside each other.
+TOGETHER = 4
+#: Seconds of the usual budget: where it is longer, candidates are measured too that cannot win, after what was measured.
+USUAL_S = 30.0
 #: Share of the budget for the net without fused regions, where there are regions.
 SINGLE = 0.75
-
-
-def this_host() -> HostFingerprint:
-    """Fingerprint of this machine under the instruction sets that the native core uses."""
-    from ..runtime.devices import cpu_info
-    return host(lambda: cpu_info()["used"])
 
 
 @contextlib.contextmanager
@@ -76,7 +78,8 @@ def opened(store: AnyStore) -> Iterator[Store]:
 @options_checked
 def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None, accuracy: str = "f32",
             shapes: Shapes = None, restrict: AnyRestrict = None, store: AnyStore = None,
-            progress: bool | Progress = True, verify: bool = False, timer: RunTimer = MACHINE) -> Profile:
+            progress: bool | Progress = True, verify: bool = False, timer: RunTimer = MACHINE, objective: str = LATENCY,
+            sessions: int | None = None) -> Profile:
     """Measure every candidate of a model's main net on this machine, in place; what the store knows is used again.
 
     `model`: a model, or a path. `shapes`: as in `pathweave.plan`. `restrict`: routine descriptors. `store`: a Store or
@@ -89,15 +92,14 @@ def profile(model: AnyModel, *, budget_s: float = 30, threads: int | None = None
     from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
     from ..runtime.model import load
-    from ..runtime.runnable import check_threads
     loaded = load(model)
-    threads = loaded.threads if threads is None else check_threads(threads)
+    aim = loaded.aim(objective, sessions, threads)
     check_seconds(budget_s, "budget_s")
     bound = loaded.bind(shapes)
-    warn_uncalibrated(bound, accuracy, 3)
-    with opened(store) as kept, progress_bar(progress, "profiling") as tell:
-        return profile_bound(bound, threads=threads, budget_s=budget_s, accuracy=accuracy,
-                             restrict=restriction(restrict), store=kept, progress=tell, verify=verify, timer=timer)
+    warn_uncalibrated(bound, accuracy, aim.threads, 3)
+    with opened(store) as kept, progress_bar(progress, "profiling") as tell, timer.under_load(aim.at_once) as used:
+        return profile_bound(bound, threads=aim.threads, budget_s=budget_s, accuracy=accuracy, restrict=restriction(restrict),
+                             store=kept, progress=tell, verify=verify, timer=used, sessions=aim.at_once)
 
 
 def problems_of(bound: BoundNet, threads: int) -> list[str]:
@@ -127,9 +129,9 @@ def problems_of(bound: BoundNet, threads: int) -> list[str]:
     return list(texts)
 
 
-def of_store(store: Store, bound: BoundNet, threads: int) -> Profile:
-    """What a store knows about a net on this machine, at the sizes at which it was measured."""
-    host_id, current = this_host().id, Devices.here().current
+def of_store(store: Store, bound: BoundNet, threads: int, sessions: int = 1) -> Profile:
+    """What a store knows about a net on this machine, at the sizes at which it was measured, beside so many sessions."""
+    host_id, current = this_host().id, Devices.here(sessions).current
     found = Profile.of_store(store, host_id, problems_of(bound, threads), current)
     seen = bound.at_sizes(Counts.of(bound, found, threads).sizes)
     return found if seen is bound else Profile.of_store(store, host_id, problems_of(seen, threads), current)
@@ -137,10 +139,11 @@ def of_store(store: Store, bound: BoundNet, threads: int) -> Profile:
 
 def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accuracy: str = "f32",
                   restrict: Restrict | None = None, store: Store, progress: Progress | None = None, verify: bool = False,
-                  timer: RunTimer = MACHINE) -> Profile:
-    """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all
-    that is measured."""
-    start, here, devices = timer.now(), this_host(), Devices.here()
+                  timer: RunTimer = MACHINE, sessions: int = 1, thorough: bool | None = None) -> Profile:
+    """`profile` for a bound net, a `Restriction` and an open store. `timer`: of the budget and of all that is measured; where
+    there are `sessions`, one that lets them run at the same time (`RunTimer.under_load`). `thorough`: whether candidates are
+    measured too that cannot win, after what was measured; None: where the budget is longer than the usual one."""
+    start, here, devices = timer.now(), this_host(), Devices.here(sessions)
     counts = probe(bound, threads, accuracy, restrict, timer)
     bound = bound.at_sizes(counts.sizes)
     texts = problems_of(bound, threads)
@@ -157,37 +160,49 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
         store.add(measurements, devices.facts({m.host for m in measurements}, here.facts), replace=True)
     known = lookup()
     notes: dict[str, Any] = {}
+    last = Tier.LOST if (budget_s > USUAL_S if thorough is None else thorough) else Tier.BEYOND
+    purse: Purse | None = None
     try:
         if bound.opened is not None:
-            write(counts.measurements(bound, threads, here.id, timer.date()))
+            write(counts.measurements(bound, threads, devices.host(here.id, ()), timer.date()))
         for i, (net, allowed, rounds) in enumerate(lazily(nets, runs, restrict)):
             # What the nets before this one measured is known now.
             run = Run(net, threads, random_inputs(net), accuracy=accuracy, restrict=allowed, host=here.id, write=write,
-                      timer=timer, known=lookup() if runs else known, lead=runs[0] if runs else None, counts=rounds)
+                      timer=timer, known=lookup() if runs else known, lead=runs[0] if runs else None, counts=rounds,
+                      devices=devices)
             runs.append(run)
             if verify:
                 from .verify import verify as check
                 tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
                 notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
-            spent, end = timer.now() - start, budget_s * _until(i, len(nets))
-            _Protocol(run, timer.now(), max(0.0, end - spent), _part(progress, i, len(nets)), timer).perform()
+            purse = purse or Purse(budget_s, spent_key(bound, threads, accuracy, run.slots), known, start)
+            protocol = _Protocol(run, timer.now(), purse.until(timer.now(), _until(i, len(nets))), last,
+                                 _part(progress, i, len(nets)), timer)
+            with purse.paid(timer, protocol):
+                protocol.perform()
             run.samples.flush()
     except KeyboardInterrupt as e:
         runs[-1].samples.flush()
-        where = store.path or "a store in memory"
-        raise InterruptedTuning(f"profiling was interrupted after {counted(sum(r.passes for r in runs), 'pass', 'passes')}; "
-                                f"{len(set().union(*(r.samples.measured for r in runs)))} candidates and conversions measured "
-                                f"in this run are kept in {where}: start again to go on") from e
+        raise _interrupted(runs, str(store.path or "a store in memory")) from e
     finally:
         for run in runs[-1:]:
             run.samples.flush()
+        spent = purse.measurements(devices.host(here.id, ()), timer.date()) if purse else []
+        write(spent)
     notes |= _notes(runs, timer.now() - start)
     if bound.opened is not None:
         notes |= counts.notes(bound)
-        known = {**known, **{m.key: m for m in counts.measurements(bound, threads, here.id, timer.date())}}
+        known = {**known, **{m.key: m for m in counts.measurements(bound, threads, devices.host(here.id, ()),
+                                                                    timer.date())}}
     if progress:
         progress(1.0, f"{notes['known']} of {notes['candidates']} candidates measured")
-    return _result(runs, here, known, notes)
+    return _result(runs, here, known, spent, notes, sessions)
+
+
+def _interrupted(runs: list[Run], where: str) -> InterruptedTuning:
+    return InterruptedTuning(f"profiling was interrupted after {counted(sum(r.passes for r in runs), 'pass', 'passes')}; "
+                             f"{len(set().union(*(r.samples.measured for r in runs)))} candidates and conversions measured in "
+                             f"this run are kept in {where}: start again to go on")
 
 
 def _until(i: int, nets: int) -> float:
@@ -203,41 +218,58 @@ def _part(progress: Progress | None, i: int, nets: int) -> Progress | None:
     return lambda fraction, text: progress(first + (last - first) * fraction, text)
 
 
-def _result(runs: list[Run], here: HostFingerprint, known: Mapping, notes: dict[str, Any]) -> Profile:
-    """What is known about the candidates of this build; those that turned out wrong are left out."""
+def _result(runs: list[Run], here: HostFingerprint, known: Mapping, spent: list[Measurement], notes: dict[str, Any],
+            sessions: int) -> Profile:
+    """What is known about the candidates of this build, and how long it took; those that turned out wrong are left out."""
     base = {name: e.candidate for name, e in runs[0].base().items()}
     slots = [s for run in runs for s in (*run.distinct, *run.assigner.known_adapts(), *run.adapts.slots.values(),
                                          run.samples.call)]
     wrong = {(s.text, *e.candidate.key) for s in slots for e in s.entries if e.state == "failed"}
     current = {(s.text, *e.candidate.key) for s in slots for e in s.entries} - wrong | {runs[0].reader.name(base)}
-    current |= set(keys_of(runs[0].bound, runs[0].threads))
+    current |= {*keys_of(runs[0].bound, runs[0].threads), *(key for key in known if key[1] == SPENT)}
     new = {m.id: m for run in runs for m in run.samples.measurements.values()}
-    result = Profile(here.id, [*(m for k, m in known.items() if k in current), *new.values()], dict(here.facts))
+    measured = [*(m for k, m in known.items() if k in current), *new.values(), *spent]
+    result = Profile(here.id, measured, dict(here.facts), sessions)
     result.notes.update(notes)
     return result
 
 
 def _notes(runs: list[Run], seconds: float) -> dict[str, Any]:
-    distinct = {s.text: s for run in reversed(runs) for s in run.distinct}  # of a problem in several nets the first one's
+    # Of a problem in several nets the first one counts.
+    distinct = {s.text: (run, s) for run in reversed(runs) for s in run.distinct}
     known = {(s.text, *e.candidate.key) for run in runs for s in run.distinct for e in s.entries
              if e.count or e.state != "open"}
     failed = {(s.text, str(e.candidate)): e.reason for run in runs for s in run.distinct for e in s.entries
               if e.state == "failed"}
-    candidates = {(text, *e.candidate.key) for text, s in distinct.items() for e in s.entries}
+    candidates = {(text, *e.candidate.key) for text, (_, s) in distinct.items() for e in s.entries}
+    left = [row for run, s in distinct.values() for row in _left_out(run, s, known)]
     yardstick = runs[0].reader.yardstick
     speeds = yardstick.speeds
     speed = {"median": quantile(speeds, 0.5), "slowest": speeds[0], "fastest": speeds[-1]} if speeds else None
     return {"speed": speed, "yardsticks": len(yardstick), "passes": sum(r.passes for r in runs),
             "runs": sum(r.runs for r in runs), "measured": len(set().union(*(r.samples.measured for r in runs))),
-            "known": len(known), "candidates": len(candidates), "unmeasured": len(candidates - known), "seconds": seconds,
+            "known": len(known), "candidates": len(candidates), "unmeasured": len(left),
+            "hopeless": sum(row["hopeless"] for row in left), "left_out": left, "seconds": seconds,
             "finite": all(r.finite for r in runs),
             "failed": [{"problem": text, "candidate": c, "reason": reason} for (text, c), reason in failed.items()]}
 
 
-class _Protocol:
-    """The order of passes. `budget_s` counts from `start`."""
+def _left_out(run: Run, slot: Slot, known: Collection[Key]) -> Iterator[dict[str, Any]]:
+    """A row for every candidate of a slot that was not measured, and why."""
+    run.prospects.refresh()
+    for e in slot.entries:
+        if (slot.text, *e.candidate.key) not in known:
+            yield {"layers": [layer.name for layer in slot.layers], "problem": slot.text, "candidate": str(e.candidate),
+                   "estimated_ns": e.estimate, "times_best": run.prospects.times(slot, e), "reason": run.prospects.why(slot, e),
+                   "hopeless": run.prospects.tier(slot, e) >= Tier.BEYOND}
 
-    def __init__(self, run: Run, start: float, budget_s: float, progress: Progress | None, timer: RunTimer):
+
+class _Protocol:
+    """The order of passes. `budget_s` counts from `start`. `last`: the last tier of candidates that is measured.
+    `worked`: whether there were some that waited."""
+
+    def __init__(self, run: Run, start: float, budget_s: float, last: Tier, progress: Progress | None, timer: RunTimer):
+        self.last, self.worked = last, False
         self.run, self.start, self.budget_s, self.progress, self.timer = run, start, budget_s, progress, timer
         self.shown = 0.0
 
@@ -245,22 +277,25 @@ class _Protocol:
         """All passes, as far as the budget goes."""
         run = self.run
         self.tell("the default route")
+        self.worked = bool(self._waiting(self.last))
         if not run.base_known():
             run.perform(run.base())
-        elif not any(s.unmeasured() for s in run.distinct):
+        elif not self.worked:
             run_s = sum(s.best * len(s.layers) for s in run.distinct) / 1e9
             self.budget_s *= TOUCH_UP if TOUCH_UPS * run_s < TOUCH_UP * self.budget_s else 0.0
         lacking = [s for s in run.distinct if not s.measured]
         while lacking:  # what the default route left out
-            run.perform(self._unmeasured(lacking))
+            run.perform(self._unmeasured(self._waiting(Tier.LOST, lacking)))
             still = [s for s in lacking if not s.measured and any(e.state == "open" for e in s.entries)]
             if run.bound.opened is not None and len(still) == len(lacking):
                 run.leave_out(still)  # what does not run on these inputs
             lacking = [s for s in run.distinct if not s.measured]
-        for part, share in ((self.explore, EXPLORE), (self.convert, CONVERT), (self.explore, EXPLORE_AGAIN),
-                            (self.refine, 1.0), (self.convert, 1.0)):
+        for part in (partial(self.explore, EXPLORE, Tier.PROMISING), partial(self.explore, EXPLORE, Tier.UNKNOWN),
+                     partial(self.convert, CONVERT), partial(self.explore, EXPLORE_AGAIN, Tier.UNKNOWN),
+                     partial(self.refine, 1.0), partial(self.convert, 1.0), self.together,
+                     partial(self.explore, 1.0, self.last), partial(self.refine, 1.0), partial(self.convert, 1.0)):
             with contextlib.suppress(OutOfTime):
-                part(share)
+                part()
 
     def until(self, share: float) -> float:
         """When a share of the budget is spent, by the timer."""
@@ -281,46 +316,39 @@ class _Protocol:
 
     # ---- every candidate once ---------------------------------------------------------------------------------------
 
-    def explore(self, share: float) -> None:
-        """Measure what was never measured, one layout at a time."""
+    def explore(self, share: float, last: Tier) -> None:
+        """Measure what was never measured, up to a tier, one layout at a time."""
         while self.left(share):
-            waiting = [s for s in self.run.distinct if self._waiting(s)]
+            self.run.prospects.refresh()
+            waiting = self._waiting(last)
             if not waiting:
                 return
             self.tell("measuring")
             self.run.perform(self._unmeasured(waiting), self.until(share))
 
-    def _unmeasured(self, slots: list[Slot]) -> dict[str, Entry]:
-        """Candidates that wait, in the layout that keeps the longest queue."""
-        queues: dict[str, int] = {}
-        for slot in slots:
-            lengths: dict[str, int] = {}
-            for e in self._waiting(slot):
-                lengths[e.layout] = lengths.get(e.layout, 0) + 1
-            for layout, n in lengths.items():
-                queues[layout] = max(queues.get(layout, 0), -(-n // len(slot.layers)))
-        theme = max(queues, key=lambda layout: (layout != "plain", queues[layout]))
-        hopes = self._hopes()
-        return self._spread(slots, lambda s: sorted((e for e in self._waiting(s) if e.layout in (theme, "plain")),
-                                                    key=lambda e: hopes.get(e.candidate.key, 0.0)))
+    def _waiting(self, last: Tier, slots: list[Slot] | None = None) -> list[tuple[Slot, list[Entry]]]:
+        """(slot, candidates without samples, promising ones first), up to a tier; slots that take most of a call first. Of
+        heavy layers the candidate that is at work comes first, until it has enough samples."""
+        prospects, found = self.run.prospects, []
+        for slot in slots or self.run.distinct:
+            heavy = slot.weight_bytes >= HEAVY
+            started = [e for e in slot.entries if heavy and e.state == "open" and e.raw and len(e.raw) < SETTLED]
+            entries = [*started[-1:], *prospects.waiting(slot, slot.unmeasured(), last)]
+            found += [(slot, entries)] if entries else []
+        return sorted(found, key=lambda item: -prospects.weight(item[0]))
 
-    def _hopes(self) -> dict[tuple, float]:
-        """Mean logarithm of time over best time of every routine and variant, where it was measured already: what did
-        badly elsewhere is measured last, for the budget may end before."""
-        logs: dict[tuple, list[float]] = {}
-        for slot in self.run.distinct:
-            best = slot.best
-            for e in slot.measured:
-                logs.setdefault(e.candidate.key, []).append(math.log(e.median / best))
-        return {key: sum(values) / len(values) for key, values in logs.items()}
-
-    @staticmethod
-    def _waiting(slot: Slot) -> list[Entry]:
-        """Candidates without samples; of heavy layers the one that is at work first, until it has enough."""
-        if slot.weight_bytes < HEAVY:
-            return slot.unmeasured()
-        started = [e for e in slot.entries if e.state == "open" and e.raw and len(e.raw) < SETTLED]
-        return [*started[-1:], *slot.unmeasured()]
+    def _unmeasured(self, waiting: list[tuple[Slot, list[Entry]]]) -> dict[str, Entry]:
+        """Candidates that wait, in one layout: that in which those of the lowest tier wait that are worth most."""
+        prospects = self.run.prospects
+        worth: dict[str, dict[Tier, float]] = {}
+        for slot, entries in waiting:
+            for e in entries:
+                of = worth.setdefault(e.layout, {})
+                tier = prospects.tier(slot, e)
+                of[tier] = of.get(tier, 0.0) + prospects.weight(slot) / len(slot.layers)
+        theme = max(worth, key=lambda layout: (layout != "plain", -min(worth[layout]), worth[layout][min(worth[layout])]))
+        offered = {id(slot): [e for e in entries if e.layout in (theme, "plain")] for slot, entries in waiting}
+        return self._spread([slot for slot, _ in waiting], lambda slot: offered[id(slot)])
 
     @staticmethod
     def _spread(slots: list[Slot], choose: Callable[[Slot], list[Entry]]) -> dict[str, Entry]:
@@ -366,6 +394,18 @@ class _Protocol:
             self.tell("measuring again")
             chosen = self._spread(slots, partial(self._contenders, layouts=(theme, "plain")))
             self.run.perform(chosen, self.until(share))
+
+    def together(self) -> None:
+        """Samples of the best candidates beside each other, as in the route that they make: steps whose neighbours change from
+        pass to pass find less of what they read in the caches."""
+        self.run.samples.newest = True
+        try:
+            for _ in range(TOGETHER if self.worked else 0):
+                if self.left(1.0):
+                    self.tell("measuring the best together")
+                    self.run.perform({}, self.until(1.0))
+        finally:
+            self.run.samples.newest = False
 
     @staticmethod
     def _contenders(slot: Slot, layouts: tuple[str, ...] | None = None) -> list[Entry]:

@@ -17,12 +17,14 @@ from .assign import Adapts, remember
 from .devices import Devices, touched
 from .measurement import Key, Measurement
 from .reader import YardstickReader
-from .slots import COLD, DROP_FACTOR, KEPT, Entry, Slot
+from .slots import COLD, DROP_FACTOR, INTERRUPTION, KEPT, Entry, Slot
 from .timed import RunTimer, StepTimes
 from .yardstick import CALL, call_problem, on_cpu
 
 #: Seconds between two transactions of the store.
 FLUSH_S = 0.25
+#: Stating all samples at the reference speed that is known by then, and writing them again, takes this share of the time.
+RESTATE_SHARE = 0.04
 
 
 class Samples:
@@ -34,7 +36,8 @@ class Samples:
     """
 
     def __init__(self, bound: BoundNet, threads: int, slots: Sequence[Slot], adapts: Adapts, reader: YardstickReader, *,
-                 known: Mapping[Key, Measurement], host: str, write: Callable[[list[Measurement]], None], timer: RunTimer):
+                 known: Mapping[Key, Measurement], host: str, devices: Devices, write: Callable[[list[Measurement]], None],
+                 timer: RunTimer):
         self.bound, self.slots, self.adapts, self.reader = bound, slots, adapts, reader
         self.host, self.write, self.timer = host, write, timer
         call = call_problem(bound, threads)
@@ -44,8 +47,10 @@ class Samples:
         self.measured: set[Key] = set()
         self._sampled: dict[int, tuple[Slot, Entry]] = {}
         self._pending: set[int] = set()
-        self._flushed = timer.now()
-        self._devices = Devices.here()
+        self._flushed = self._stated = timer.now()
+        self._took = 0.0
+        self.newest = False  # where an entry has all samples that are kept, new ones take the place of the oldest
+        self._devices = devices
 
     def times(self, plan: Plan, chosen: Mapping[str, Entry], steps: Iterable[int],
               counts: Sequence[int] | None = None) -> tuple[list[tuple[Slot, Entry, float]], float]:
@@ -65,17 +70,20 @@ class Samples:
     def drop_hopeless(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: Iterable[int],
                       counts: Sequence[int] | None = None) -> tuple[list[tuple[Slot, Entry]], float]:
         """Drop what is far too slow in its first run, keeping that time; gives what was dropped, and the ns that it took
-        more than the best."""
-        dropped, lost = [], 0.0
+        more than the best. What another process may have interrupted gets a second look in a later pass: it is given too."""
+        slow, lost = [], 0.0
         for slot, entry, ns in self.times(plan, chosen, steps, counts)[0]:
             best = slot.best
             if entry.state == "open" and not entry.count and ns > DROP_FACTOR * best + COLD:
-                self._sample(slot, entry, ns, moment)
+                slow.append((slot, entry))
+                lost += ns - best
+                if entry.first == float("inf") and ns <= DROP_FACTOR * best + INTERRUPTION:
+                    entry.first = ns
+                    continue
+                self._sample(slot, entry, min(ns, entry.first), moment)
                 self.correct([entry])
                 entry.state = "dropped"
-                dropped.append((slot, entry))
-                lost += ns - best
-        return dropped, lost
+        return slow, lost
 
     def keep(self, plan: Plan, chosen: Mapping[str, Entry], moment: int, steps: list[int], total: int,
              counts: Sequence[int] | None = None) -> None:
@@ -89,8 +97,9 @@ class Samples:
             self.correct(self.call.entries)
 
     def _sample(self, slot: Slot, entry: Entry, ns: float, moment: int) -> None:
-        if entry.settled or len(entry.raw) >= KEPT:
+        if entry.settled or len(entry.raw) >= KEPT and not self.newest:
             return
+        del entry.raw[:max(0, len(entry.raw) - KEPT + 1)]
         follows = self.reader.session is not None and on_cpu((*entry.candidate.ins, *entry.candidate.outs))
         entry.raw.append((max(float(ns), 1.0), moment if follows else 0))
         self._sampled[id(entry)] = slot, entry
@@ -118,19 +127,30 @@ class Samples:
     # ---- to the store -----------------------------------------------------------------------------------------------
 
     def flush_when_due(self) -> None:
-        """Hand over what was measured, where the last time is FLUSH_S ago."""
-        if self.timer.now() - self._flushed >= FLUSH_S:
-            self.flush()
+        """Hand over what was measured, where the last time is FLUSH_S ago; what is known better since too, where that takes
+        little of the time."""
+        now = self.timer.now()
+        if now - self._flushed >= FLUSH_S:
+            if (now - self._stated) * RESTATE_SHARE >= self._took:
+                self.flush()
+            else:
+                self._write()
 
     def flush(self) -> None:
         """Hand over what was measured, or is known better, since the last time."""
-        self._flushed = self.timer.now()
+        begin = self.timer.now()
         self._correct_all()
+        self._write()
+        self._stated = self.timer.now()
+        self._took = self._stated - begin
+
+    def _write(self) -> None:
+        self._flushed = self.timer.now()
         if not self._pending:
             return
         new = [self._measurement(key) for key in self._pending]
         self._pending.clear()
-        levels = self.reader.measurement(self.host)
+        levels = self.reader.measurement(self._devices.host(self.host, ()))
         if levels:
             new.append(levels)
             self.measurements[0] = levels

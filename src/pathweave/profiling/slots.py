@@ -27,13 +27,17 @@ SETTLED = 3
 WANTED, KEPT = 8, 24
 #: A first run that is slower than the best by less than this (ns) may be slow because of cold memory.
 COLD = 200_000
+#: One that is slower by less than this (ns) may have been interrupted: it counts when a second one is too slow as well.
+INTERRUPTION = 20_000_000
 
 
 @dataclass
 class Entry:
     """A candidate of one problem. `known`: samples of earlier runs; `samples`: of this one, ns at reference speed; `raw`:
     ns as the clock told them, with the moment of the run (0 where the yardstick says nothing about the clock). `state`:
-    "open", "dropped" (too slow) or "failed" (`reason`). `memory`: bytes, once it was prepared."""
+    "open", "dropped" (too slow) or "failed" (`reason`). `memory`: bytes, once it was prepared. `estimate`: ns that it is
+    expected to take; `stated`: whether its routine says what it does, so that this is more than a guess. `first`: ns of a first
+    run that was too slow to be believed."""
 
     candidate: Candidate
     known: tuple[float, ...] = ()
@@ -42,6 +46,9 @@ class Entry:
     state: str = "open"
     reason: str = ""
     memory: int = 0
+    estimate: float = float("inf")
+    stated: bool = False
+    first: float = float("inf")
     _median: tuple[int, float] = (0, 0.0)
 
     def correct(self, slowness: Callable[[int], tuple[float, bool]]) -> None:

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Collection, Iterable, Iterator, Mapping, TypeAlias
 
 from ..errors import Error, ModelError, ProfileError, StoreError
+from ..files.home import home
 from ..locks import lock
 from .about import About
-from .devices import base, for_one_thread, tags
+from .devices import base, fits, for_one_thread
 from .measurement import Key, Measurement, merge, read_lines, write_lines
 
 #: Schema written and read; kept in `PRAGMA user_version`. APPLICATION marks the file as ours.
@@ -49,14 +50,6 @@ _SELECT = ("SELECT s.host, s.problem, s.routine, s.version, s.variant, m.samples
 #: Measurements of a host, on whatever devices; its parameters are those of `_of_host`.
 _OF_HOST = "(s.host = ? OR substr(s.host, 1, ?) = ?)"
 _abandoned: list[sqlite3.Connection] = []  # of a parent process: SQLite forbids to touch, even to close, them
-
-
-def home() -> Path:
-    """Folder of everything that pathweave keeps: PATHWEAVE_HOME, else the user's cache folder."""
-    if own := os.environ.get("PATHWEAVE_HOME"):
-        return Path(os.path.abspath(os.path.expanduser(own)))
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")) / "pathweave"
 
 
 def default_path() -> Path:
@@ -138,7 +131,8 @@ class Store:
                devices: Collection[str] | None = None) -> dict[Key, Measurement]:
         """Everything known on `host` about `problems` (texts or Problems; None = all), samples of all runs merged.
 
-        `devices`: identities of devices (`NAME=ID`); what touches another one is left out (None: the newest of each counts).
+        `devices`: tags of devices (`NAME=ID`) and of sessions (`devices.Devices.current`); what touches another device is left
+        out (None: the newest of each counts), and what was measured beside another number of sessions.
         Only samples of the newest protocol that a key has. Raises StoreError.
         """
         found: list[Measurement] = []
@@ -154,7 +148,7 @@ class Store:
                     found += _measurements(db.execute(f"{_SELECT} WHERE {_OF_HOST} AND s.problem IN ({marks})",
                                                       (*_of_host(host), *part)))
                 found = list(_for_threads(found, texts))
-        return merge(m for m in found if devices is None or tags(m.host) <= set(devices))
+        return merge(m for m in found if fits(m.host, devices))
 
     def hosts(self) -> dict[str, dict]:
         """Host id -> {"facts": what is known about it, "measurements": count}."""

@@ -1,12 +1,13 @@
 """Timed runs of a plan: nanoseconds of a whole call, and of every step of one.
 
-`RunTimer` is what measuring takes all times from: the machine's, or the one that a test or a simulation hands in.
+`RunTimer` is what measuring takes all times from: the machine's, or the one that a test or a simulation hands in. What its
+`under_load` gives times runs while other sessions run the same plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 from ..runtime.builder import CONTROL
@@ -14,6 +15,13 @@ from ..runtime.native import time_limit
 from ..runtime.plan import Plan, Step
 from ..runtime.session import Session
 from ..timer import SystemTimer, Timer
+
+
+class Window(NamedTuple):
+    """Sessions that ran at the same time. `per_second`: calls of all of them together. `latencies`: ns of single calls."""
+
+    per_second: float
+    latencies: tuple[int, ...]
 
 
 class RunTimer(Timer, Protocol):
@@ -29,6 +37,15 @@ class RunTimer(Timer, Protocol):
 
     def limit(self, seconds: float) -> AbstractContextManager[None]:
         """While the block runs, long work of this thread raises TimeoutError so many seconds from now."""
+        ...
+
+    def window(self, sessions: Sequence[Session], inputs: Mapping[str, Any], out: Mapping[str, Any]) -> Window:
+        """Run sessions at the same time, each again and again, for some milliseconds."""
+        ...
+
+    def under_load(self, sessions: int) -> AbstractContextManager[RunTimer]:
+        """A timer whose `call` and `steps` are those of one of so many sessions that run the same plan at the same time;
+        itself for one."""
         ...
 
 
@@ -54,6 +71,17 @@ class SystemRunTimer(SystemTimer):
     def limit(self, seconds: float) -> AbstractContextManager[None]:
         """While the block runs, long native work of this thread raises TimeoutError so many seconds from now."""
         return time_limit(seconds)
+
+    def window(self, sessions: Sequence[Session], inputs: Mapping[str, Any], out: Mapping[str, Any]) -> Window:
+        """Run sessions at the same time, each again and again, for some milliseconds."""
+        from .load import Crew, Places, window_of
+        with Crew() as crew:
+            return window_of(crew, sessions, Places().of(len(sessions), inputs, out))
+
+    def under_load(self, sessions: int) -> AbstractContextManager[RunTimer]:
+        """A timer whose `call` and `steps` are those of one of so many sessions that run the same plan at the same time."""
+        from .load import LoadTimer
+        return LoadTimer(self, sessions) if sessions > 1 else nullcontext(self)
 
 
 #: Times of this machine.

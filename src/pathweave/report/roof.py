@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..net.size import size_bytes
-from ..profiling.limits import LEVELS, Limits
 from ..runtime.interpreted import Interpreted, interpreted
+from ..runtime.limits import LEVELS, Limits
 from ..words import counted
 from . import work
 from .algorithms import own_operations

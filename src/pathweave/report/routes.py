@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..net.objective import THROUGHPUT
 from ..net.route import Route
 from ..runtime.interpreted import of_plan
 from ..runtime.overlap import sentence
@@ -104,8 +105,24 @@ def _formats(ins: tuple, outs: tuple) -> str:
     return left if left == right else f"{left} > {right}"
 
 
+def aim_text(route: Route | None) -> str:
+    """What a route is for, where that is throughput: `for throughput of 4 sessions: 812.5 calls per second, ...`."""
+    if route is None or route.objective != THROUGHPUT:
+        return ""
+    facts = route.notes.get("throughput")
+    text = f"for throughput of {counted(route.sessions, 'session')} at the same time"
+    if not isinstance(facts, dict) or not {"calls_per_second", "latency_ns"} <= facts.keys():
+        return text
+    return f"{text}: {facts['calls_per_second']:.1f} calls per second, {show_time(facts['latency_ns'])} per call"
+
+
 def _notes(route: Route | None, rows: list[dict[str, Any]], measured: float | None, end_to_end: float | None) -> list[str]:
     """Sentences on the whole route; the last row is the total."""
+    aim = aim_text(route)
+    return [*([aim] if aim else []), *_times(route, rows, measured, end_to_end)]
+
+
+def _times(route: Route | None, rows: list[dict[str, Any]], measured: float | None, end_to_end: float | None) -> list[str]:
     notes, conversions, steps = [], [r for r in rows if r["kind"] == "adapt"], rows[-1]["predicted_ns"]
     if route is not None and route.predicted_ns is not None:
         proved = route.certificate == "optimal" or route.lower_bound_ns is None
@@ -114,6 +131,10 @@ def _notes(route: Route | None, rows: list[dict[str, Any]], measured: float | No
             f": {show_time(steps)} of the steps, {show_time(route.predicted_ns - steps)} of the call around them"
         notes.append(f"predicted {show_time(route.predicted_ns)}{parts} ({route.certificate or 'no certificate'}{bound}; "
                      f"solver {route.solver or 'none'})")
+    elif route is not None and isinstance(route.notes.get("estimated_ns"), (int, float)):
+        expected = show_time(route.notes["estimated_ns"])
+        notes.append(f"route: {route.certificate or 'none'}, estimated {expected} of the steps, by what routines say they do "
+                     "and the machine's rates; nothing was measured")
     elif route is not None:
         notes.append(f"route: {route.certificate or 'none'}, no predicted times")
     if end_to_end is not None:
@@ -152,7 +173,8 @@ def route_json(plan: Plan, steps_ns: np.ndarray | None = None, end_to_end_ns: fl
     """The same as plain data, with the route's totals."""
     route, table = plan.route, route_table(plan, steps_ns, end_to_end_ns)
     facts = {k: getattr(route, k, None) for k in ("signature", "threads", "accuracy", "predicted_ns", "lower_bound_ns",
-                                                  "certificate", "solver", "host", "measured_ns", "notes", "regions")}
+                                                  "certificate", "solver", "host", "measured_ns", "notes", "regions",
+                                                  "objective", "sessions")}
     rows = [{**r, "layer": r.pop("name", r["layer"]).strip()} for r in table.to_json()[:-1]]
     return {**facts, "origin": origin_of(plan), "end_to_end_ns": end_to_end_ns, "steps": rows,
             "numpy": of_plan(plan, steps_ns).to_json()}

@@ -214,6 +214,11 @@ class BoundNet:
 
     # ---- blocks -----------------------------------------------------------------------------------------------------
 
+    @property
+    def of_bytes(self) -> bool:
+        """Whether the net has convolutions of integers: it is then worth while to ask where images of bytes lie best."""
+        return any(layer.kind == "conv_integer" for layer in self.layers)
+
     @cached_property
     def nested(self) -> dict[str, dict[str, BoundNet]]:
         """Layer -> attribute -> the block of a layer with blocks, bound to what it is given; names begin with the layer's."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError, OutOfMemoryError, RouteError
 from ..meaning.roles import roles_of
 from ..net.arguments import as_array, by_name
 from ..net.border import of_caller
@@ -43,12 +43,31 @@ class CalibrationWarning(UserWarning):
     """The samples of a calibration have values that 8 bits cannot hold well, or one that is needed is missing."""
 
 
-def warn_uncalibrated(bound: BoundNet, accuracy: str, stacklevel: int) -> None:
+#: Said where a class allows quantised routines and no value has a scale: where none takes part, and where some do.
+NONE_TAKES_PART = ("accuracy quantised is allowed, but no value has a scale, so that no quantised routine takes part: "
+                   "calibrate the model first (model.calibrate(samples), or --calibrate of pathweave tune and import)")
+AT_RUN_TIME = ("no calibration data: only routines that take their scales at run time are used; --calibrate SAMPLES "
+               "(model.calibrate(samples)) adds the others")
+
+
+def uncalibrated_note(bound: BoundNet, accuracy: str, threads: int) -> str:
+    """What it means that no value has a scale where a class allows quantised routines: NONE_TAKES_PART, AT_RUN_TIME, or ""
+    where a value has one or the class is another."""
+    if accuracy != "quantised" or bound.scales:
+        return ""
+    flat = bound.flat
+    try:
+        found = any(c.accuracy == "quantised" for i in range(len(flat.places))
+                    for c in flat.candidates(i, threads, accuracy=accuracy)[0])
+    except RouteError:  # whoever chooses says it
+        found = False
+    return AT_RUN_TIME if found else NONE_TAKES_PART
+
+
+def warn_uncalibrated(bound: BoundNet, accuracy: str, threads: int, stacklevel: int) -> None:
     """Warn where a class allows quantised routines, and none can take part since no value has a scale."""
-    if accuracy == "quantised" and not bound.scales:
-        warnings.warn("accuracy quantised is allowed, but no value has a scale, so that no quantised routine takes part: "
-                      "calibrate the model first (model.calibrate(samples), or --calibrate of pathweave tune and import)",
-                      CalibrationWarning, stacklevel=stacklevel + 1)
+    if uncalibrated_note(bound, accuracy, threads) == NONE_TAKES_PART:
+        warnings.warn(NONE_TAKES_PART, CalibrationWarning, stacklevel=stacklevel + 1)
 
 
 class Recorder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import ModelError
@@ -13,6 +13,7 @@ from ..net.accuracy import accuracy_rank, least_accurate
 from ..net.format import LAYOUTS, Format, fits, of_rank, plain_layout
 from ..net.net import Epilogue, Layer, TensorSpec
 from ..net.problem import Problem
+from ..net.scales import HELD_AS
 from ..net.size import size_bytes
 from ..net.variant import Variant
 from .native import native
@@ -45,6 +46,7 @@ class Candidate:
     `share`: (input, output, byte): no copy is made where that input lies at that byte of that output; a negative byte
     means that the output lies inside the input.
     `reuse`: (input, output): the output may overwrite the input. Both count dynamic inputs of `base`.
+    `estimate`: what the routine says that it does, as `estimates.Estimate` names it; () where it says nothing.
     """
 
     routine: str
@@ -61,6 +63,7 @@ class Candidate:
     share: tuple[tuple[int, int, int], ...] = ()
     reuse: tuple[tuple[int, int], ...] = ()
     steps: tuple[Candidate, ...] = ()
+    estimate: tuple = field(default=(), compare=False)
 
     @property
     def device(self) -> str:
@@ -76,6 +79,11 @@ class Candidate:
     def alone(self) -> bool:
         """True when one thread runs it, although the problem is for several."""
         return Variant.parse(self.variant).alone
+
+    @property
+    def finds_scales(self) -> bool:
+        """True for a routine on integers between f32 values, which finds their scales when it runs."""
+        return self.accuracy == "quantised" and not any(f.dtype in HELD_AS for f in (*self.ins, *self.outs))
 
     @property
     def own_variant(self) -> str:
@@ -242,8 +250,10 @@ def _expand(d: dict, problem: Problem, base: Problem) -> list[Candidate]:
     ins, outs = (tuple(Format.parse(f) for f in d[k]) for k in ("ins", "outs"))
     share = tuple((int(i), int(o), int(byte)) for i, o, byte in d["share"])
     reuse = tuple((int(i), int(o)) for i, o in d["reuse"])
+    estimates = d.get("estimates") or ((),) * len(d["variants"])
     return [Candidate(d["id"], int(d["version"]), variant, problem, base, ins, outs, d["accuracy"], d["reference"],
-                      d["takes_epilogue"], d["axis_scales"], share, reuse) for variant in d["variants"]]
+                      d["takes_epilogue"], d["axis_scales"], share, reuse, (), estimate)
+            for variant, estimate in zip(d["variants"], estimates)]
 
 
 # ---- epilogues ------------------------------------------------------------------------------------------------------
@@ -288,7 +298,7 @@ def _append_steps(c: Candidate) -> Candidate | None:
         if len(steps) == len(parts):
             return Candidate(c.routine, c.version, c.variant, problem, c.base, c.ins + residual, c.outs,
                              least_accurate(x.accuracy for x in (c, *steps)), c.reference, c.takes_epilogue, c.axis_scales,
-                             c.share, c.reuse, tuple(steps))
+                             c.share, c.reuse, tuple(steps), c.estimate)
     return None
 
 

@@ -1,4 +1,9 @@
-"""The default route: a choice without any measurement, one layout for the whole net as far as that goes."""
+"""The default route: a choice without any measurement.
+
+`usual_route` is what a net runs on that was not tuned: the route of least estimated time (`estimated.py`). `default_route` is a
+choice by rule that asks no estimate: one layout for the whole net as far as that goes, in the catalogue's order. Profiling and
+tuning measure the machine's speed by it, since it is the same on every machine with the same units.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ _REFERENCE = 1000
 
 
 def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict: Restrict | None = None) -> Route:
-    """A route that needs no profile: a single layout where routines allow it, the catalogue's order elsewhere.
+    """A route by rule: a single layout where routines allow it, the catalogue's order elsewhere.
 
     Raises NoRoutineError when a layer has no allowed routine.
     """
@@ -27,12 +32,24 @@ def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict
     return route_of(bound, choices, conversions_for(bound, choices, threads), threads, accuracy)
 
 
-def usual_route(bound: BoundNet, threads: int, accuracy: str = "f32") -> Route:
-    """The route of a net that was not tuned: the default route, with the regions whose routines are usually faster.
+def usual_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict: Restrict | None = None) -> Route:
+    """The route of a net that was not tuned: that of least estimated time, regions included; with a restriction without those.
 
-    Raises NoRoutineError when a layer has no routine.
+    Its note `estimated_ns` says how long it should take, in nanoseconds. A graph too wide to be solved in milliseconds gets the
+    route by rule, with the regions whose routines are usually faster. Raises NoRoutineError when a layer has no routine.
     """
+    from .estimated import estimated
     check_number_of_threads(threads)
+    if restrict is not None:
+        _check_restriction(bound, restrict, threads, accuracy)
+    found = estimated(bound, threads, accuracy, restrict)
+    if found is not None:
+        fused = bound.fused(found.regions)
+        layers = {layer.name: choice_of(found.choices[layer.name]) for layer in fused.all_layers()}
+        return Route(bound.signature, threads, accuracy, layers, found.conversions, certificate="default", solver="default",
+                     notes={**noted(bound.shapes), "estimated_ns": found.ns}, regions=found.regions)
+    if restrict is not None:
+        return default_route(bound, threads, accuracy, restrict)
     taken: dict[str, tuple[str, ...]] = {}
     inside: set[str] = set()
     for name, region in bound.regions.items():
@@ -41,6 +58,14 @@ def usual_route(bound: BoundNet, threads: int, accuracy: str = "f32") -> Route:
             inside.update(region.layers)
     route = default_route(bound.fused(taken), threads, accuracy)
     return replace(route, regions=taken) if taken else route
+
+
+def completed_choices(bound: BoundNet, threads: int, accuracy: str, restrict: Restrict | None,
+                      fixed: Mapping[str, Candidate]) -> dict[str, Candidate]:
+    """Those of `fixed`, and beside them what takes the least estimated time. Raises NoRoutineError."""
+    from .estimated import estimated
+    found = estimated(bound, threads, accuracy, restrict, fixed, regions=False)
+    return default_choices(bound, threads, accuracy, restrict, fixed) if found is None else found.choices
 
 
 def route_of(bound: BoundNet, choices: Mapping[str, Candidate], conversions: list[Conversion], threads: int,
@@ -68,18 +93,11 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     options = [[fixed[layer.name]] if layer.name in fixed else
                bound.candidates(i, threads, accuracy=accuracy, restrict=None if layer.name in bound.nested else restrict)[0]
                for i, layer in enumerate(bound.layers)]
-    check = getattr(restrict, "check", None)
-    if check and not fixed:  # a word without effect was not meant; it may mean a region that a layer is in
-        offered = [[*found, *(c for region in bound.regions.values() if layer.name in region.layers
-                              for c in bound.region_candidates(region, threads, accuracy))]
-                   for layer, found in zip(bound.layers, options)]
-        for i, place in enumerate(bound.flat.places if bound.nested else ()):
-            if place.block:
-                offered[place.position] += bound.flat.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
-        check(bound.layers, offered)
+    if restrict is not None and not fixed:
+        _check_restriction(bound, restrict, threads, accuracy)
     # A tie goes to the walk that comes first: bytes stay in the order of rows unless images of bytes are better off elsewhere.
     walks = [_walk(bound, options, layout, moves) for moves in (False, True) for layout in UNIFORM_LAYOUTS
-             if not moves or _of_bytes(bound)]
+             if not moves or bound.of_bytes]
     chosen = min(walks, key=lambda walk: walk[1])[0]
     for name, blocks in bound.nested.items():
         inside = None if restrict is None else Elsewhere(restrict, bound.index[name])
@@ -89,9 +107,18 @@ def default_choices(bound: BoundNet, threads: int, accuracy: str = "f32", restri
     return chosen
 
 
-def _of_bytes(bound: BoundNet) -> bool:
-    """Whether the net has convolutions of integers: it is then worth while to ask where images of bytes lie best."""
-    return any(layer.kind == "conv_integer" for layer in bound.layers)
+def _check_restriction(bound: BoundNet, restrict: Restrict, threads: int, accuracy: str) -> None:
+    """Raise InputError for a word without effect: it was not meant. It may mean a region that a layer is in."""
+    check = getattr(restrict, "check", None)
+    if not check:
+        return
+    offered = [[*bound.candidates(i, threads, accuracy=accuracy, restrict=None if layer.name in bound.nested else restrict)[0],
+                *(c for region in bound.regions.values() if layer.name in region.layers
+                  for c in bound.region_candidates(region, threads, accuracy))] for i, layer in enumerate(bound.layers)]
+    for i, place in enumerate(bound.flat.places if bound.nested else ()):
+        if place.block:
+            offered[place.position] += bound.flat.candidates(i, threads, accuracy=accuracy, restrict=restrict)[0]
+    check(bound.layers, offered)
 
 
 def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str, bytes_move: bool) -> tuple[dict[str, Candidate], int]:
@@ -108,7 +135,9 @@ def _walk(bound: BoundNet, options: list[list[Candidate]], layout: str, bytes_mo
         # Reference candidates are listed only where there is nothing else; a layout decides before their price does.
         # What makes a value narrower takes it as it lies: less is converted behind it.
         weight = (1, 0) if bytes_move and _narrows(bound, layer) else (0, 1)
-        best = min(found, key=lambda c: (c.reference, _moved(bound, (*names, *layer.outputs), c, bytes_move),
+        # Where values have scales, what finds its own comes last: between such layers values would be floats.
+        best = min(found, key=lambda c: (c.reference, c.finds_scales and bool(bound.scales),
+                                         _moved(bound, (*names, *layer.outputs), c, bytes_move),
                                          weight[0] * _conversions(c, names, have), _outside(c, layout),
                                          weight[1] * _conversions(c, names, have)))
         chosen[layer.name] = best

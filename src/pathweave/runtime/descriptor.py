@@ -29,7 +29,8 @@ from ..words import counted, meant
 from .catalogue import Candidate, Restrict
 from .native import native
 
-_DTYPE_ALIASES = {"qint8": ("i8", "u8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
+#: What "qint8" in an id stands for: products of bytes between values of f32.
+_DTYPE_ALIASES = {"qint8": ("i8", "u8", "qint8"), "int8": ("i8", "u8"), "float": ("f32",), "float32": ("f32",),
                   "float16": ("f16",), "bfloat16": ("bf16",)}
 #: Word -> layouts that it allows: the channels of values of other ranks lie alike, or the values lie in `plain`.
 _LAYOUT_ALIASES = {word: alike(layout)

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,7 @@ from ..locks import lock
 from ..net.arguments import as_array
 from ..net.border import checked_layouts, in_layout
 from ..net.net import NET_ORDER, Model, TensorSpec
+from ..net.objective import LATENCY, Aim
 from ..net.route import Route
 from ..net.state import State, changed_states, check_layouts, checked_states
 from ..options import check_options, options_checked
@@ -28,9 +29,12 @@ from .bound import BoundNet
 from .fitting import check_fit
 from .plan import Plan
 from .routes import check_of_net
-from .runnable import Runnable, check_threads
+from .runnable import Runnable, check_threads, threads_of
 from .session import Session
 from .state import StatefulSession
+
+if TYPE_CHECKING:
+    from .pool import Pool
 
 #: Bytes of a model given as bytes that are kept to read it once more; see `LoadedModel.for_inputs`.
 KEPT_SOURCE_BYTES = 64 << 20
@@ -144,7 +148,7 @@ class LoadedModel(Model):
         is read in place. Raises InputError.
         """
         found = self._checked({**self.layouts, **layouts} if isinstance(layouts, Mapping) else layouts)
-        return self if found == self.layouts else self._altered(found, self.states)
+        return self if found == self.layouts else self._altered(found, self.states, self._threads)
 
     def with_states(self, states: Mapping[str, str | State | None] | None = None, *,
                     initial: Mapping[str, ArrayLike] | None = None,
@@ -157,12 +161,12 @@ class LoadedModel(Model):
         `session` is not to be told. See docs/state.md. Raises InputError, DTypeError.
         """
         changed = changed_states(self.states, self.main.inputs, {} if states is None else states, initial, sizes)
-        return self._altered(self.layouts, changed)
+        return self._altered(self.layouts, changed, self._threads)
 
-    def _altered(self, layouts: dict[str, str], states: dict[str, State]) -> LoadedModel:
-        """This model with another border."""
+    def _altered(self, layouts: dict[str, str], states: dict[str, State], threads: int | None) -> LoadedModel:
+        """This model with another border, or with another number of threads."""
         other = LoadedModel(Model(self.nets, self.meta, self.routes, self.quantisation, layouts=layouts, states=states),
-                            self._threads)
+                            threads)
         other.imported, other._reopen = dict(self.imported), self._reopen
         other.take_calibration_notes(self)
         # Packed weights of the file are offered as long as the model that it was read into lives.
@@ -172,7 +176,28 @@ class LoadedModel(Model):
     @property
     def threads(self) -> int:
         """Threads per call."""
-        return check_threads(self._threads)
+        return threads_of(self._threads, self.routes)
+
+    def with_threads(self, threads: int | None) -> LoadedModel:
+        """This model with another number of threads per call; weights are shared, tuned routes are carried over. None: the
+        processors that the process may use, or those of a route that was tuned for throughput."""
+        return self if threads == self._threads else self._altered(self.layouts, self.states, threads)
+
+    def aim(self, objective: str = LATENCY, sessions: int | None = None, threads: int | None = None) -> Aim:
+        """What `tune` and `profile` measure with these arguments. Raises InputError."""
+        team = check_threads(self._threads if threads is None else threads)
+        return Aim.of(objective, sessions, team, check_threads(None))
+
+    def pool(self, sessions: int | None = None, threads: int = 1) -> Pool:
+        """Sessions that run calls at the same time, for servers: `pool.submit(x)` gives a Future, `pool.map(inputs)` results in
+        order; see `Pool`.
+
+        `sessions`: how many calls run at the same time; None: as many as the model was tuned for, else as the processors have
+        room for. `threads`: of each. Weights and plans are shared. Raises InputError for a model with states, each of whose
+        sessions is one caller's.
+        """
+        from .pool import Pool
+        return Pool(self, sessions, threads)
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
@@ -191,8 +216,17 @@ class LoadedModel(Model):
         An input that has a default value (`meta["default_inputs"]`) may be left out or given. Raises InputError for a model
         with states, among others.
         """
+        if not more and not named and not self.states:
+            runnable = self._runnables.get("main")
+            found = None if runnable is None else runnable.again(inputs, out)
+            if found is not None:
+                return found[0] if len(found) == 1 else dict(zip(self.main.outputs, found))
         self._check_stateless("call")
-        return self.for_inputs(named or inputs).runnable()(inputs, *more, out=out, **named)
+        target = self.for_inputs(named or inputs)
+        if target is not self or named or more:
+            return target.runnable()(inputs, *more, out=out, **named)
+        results = self.runnable().anew(inputs, out)
+        return next(iter(results.values())) if len(results) == 1 else results
 
     def run(self, inputs: Inputs = None, out: Inputs = None) -> dict[str, np.ndarray]:
         """Run the main net; always a dict by name."""
@@ -208,7 +242,7 @@ class LoadedModel(Model):
 
     def for_inputs(self, inputs: Any) -> LoadedModel:
         """This model, or that with those inputs as inputs that have a default value here and are given all the same."""
-        if not isinstance(inputs, Mapping) or not self.meta.get("default_inputs"):
+        if not self.meta.get("default_inputs") or not isinstance(inputs, Mapping):
             return self
         given = frozenset(n for n in self.meta["default_inputs"] if n in inputs and n not in self.main.inputs)
         if not given:
@@ -218,7 +252,7 @@ class LoadedModel(Model):
                              f"default value; load the original file with default_inputs={sorted(given)}")
         with self._lock:
             if given not in self._with_given:
-                self._with_given[given] = self._reopen(sorted(given)).with_layouts(self.layouts)
+                self._with_given[given] = self._reopen(sorted(given)).with_layouts(self.layouts).with_threads(self._threads)
             return self._with_given[given]
 
     def bind(self, shapes: Shapes = None) -> BoundNet:
@@ -508,6 +542,4 @@ def default_route(model: AnyModel | BoundNet, threads: int | None = None, *, sha
     else:
         loaded = load(model)
         bound, number = loaded.bind(shapes), loaded.threads if threads is None else check_threads(threads)
-    if allowed is None:
-        return defaults.usual_route(bound, number, accuracy)
-    return defaults.default_route(bound, number, accuracy, allowed)
+    return defaults.usual_route(bound, number, accuracy, allowed)

@@ -19,7 +19,7 @@ from . import catalogue
 from .bound import BoundNet
 from .catalogue import Candidate, Restrict
 from .conversions import conversions_for
-from .defaults import choice_of, default_choices
+from .defaults import choice_of, completed_choices
 from .plan import Plan, build_plan
 from .prepare import KernelCache
 
@@ -63,7 +63,7 @@ def choices_of(route: Route, bound: BoundNet, threads: int | None = None, restri
             fixed[layer.name] = found
     choices = fixed
     if replaced:
-        choices = default_choices(bound, threads, route.accuracy, restrict, fixed)
+        choices = completed_choices(bound, threads, route.accuracy, restrict, fixed)
         for note in replaced:
             note["used"] = choices[note["layer"]].routine
         _warn(replaced, carried)

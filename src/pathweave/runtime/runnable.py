@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..net.border import logical_shapes
 from ..net.floats import taken
 from ..net.format import numpy_dtype
 from ..net.net import Net, TensorSpec
+from ..net.objective import THROUGHPUT
 from ..net.route import Route
 from ..net.scales import Scale
 from ..net.size import MOST_THREADS, check_number_of_threads
@@ -37,11 +39,22 @@ KEPT_PLANS = 8
 MOST_LOOKED_UP = 4
 #: Sets of shapes of which one net remembers the open plan that does for them.
 KEPT_SIZES = 1024
+#: Seconds for which a call like the last one asks for no number of processors: asking takes as long as a small net.
+SAME_THREADS_S = 1.0
 
 
 def check_threads(threads: int | None) -> int:
     """`threads`, or the processors that this process may use. Raises InputError for what is no number from 1 to 1,024."""
     return min(native().usable_processors(), MOST_THREADS) if threads is None else check_number_of_threads(threads)
+
+
+def threads_of(given: int | None, routes: dict[str, Route]) -> int:
+    """Threads per call: those that are given, else those of a newest route that is for throughput, else the processors that
+    this process may use."""
+    if given is not None:
+        return given
+    route = next(reversed(routes.values()), None) if routes else None
+    return route.threads if route is not None and route.objective == THROUGHPUT else check_threads(None)
 
 
 class _Entry:
@@ -51,13 +64,24 @@ class _Entry:
         self.plan = plan
         self.idle: deque[Session] = deque()
 
+    def again(self, inputs: Any, out: Any = None) -> list[np.ndarray] | None:
+        """As `Session.again`; None where no session is idle."""
+        try:
+            session = self.idle.pop()
+        except IndexError:
+            return None
+        try:
+            return session.again(inputs, out)
+        finally:
+            self.idle.append(session)
+
     def call(self, inputs: Mapping[str, Any], out: Any, rooms: Rooms | None) -> dict[str, Any]:
         try:
             session = self.idle.pop()
         except IndexError:
             session = self.plan.session()
         try:
-            return session.run(inputs, out, rooms)
+            return session.anew(inputs, out, rooms)
         finally:
             self.idle.append(session)
 
@@ -84,6 +108,8 @@ class Runnable:
         self._open_entries: dict[int, tuple[OpenPlan, _Entry]] = {}
         self._open_known: dict[tuple, _Entry] = {}
         self._forgotten = 0  # how often plans were forgotten
+        #: The plan of the last call, and until when the number of threads is taken for what it was then, by `monotonic`.
+        self._last: tuple[_Entry, float] | None = None
         self._own: dict[tuple, str] = {}  # shapes -> signature of the route that was tuned for them, "" for none
         self._lock = lock()
         self._building = lock()
@@ -91,7 +117,7 @@ class Runnable:
     @property
     def threads(self) -> int:
         """Threads per call."""
-        return check_threads(self._threads)
+        return threads_of(self._threads, self.routes)
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
@@ -191,6 +217,7 @@ class Runnable:
         """Drop the kept plans, such as after new routes came in; running calls end undisturbed."""
         with self._building, self._lock:
             self._forgotten += 1
+            self._last = None
             self._entries.clear()
             self._open.forget(self.scales)
             self._open_entries.clear()
@@ -207,8 +234,23 @@ class Runnable:
         self.scales = scales
         self.forget_plans()
 
+    def again(self, inputs: Any, out: Any = None) -> list[np.ndarray] | None:
+        """The outputs of a call like the last one, on plain arrays of its shapes; None for everything else, see
+        `Session.again`."""
+        last = self._last
+        return last[0].again(inputs, out) if last is not None and monotonic() < last[1] else None
+
     def run(self, inputs: Inputs = None, out: Inputs = None, rooms: Rooms | None = None) -> dict[str, np.ndarray]:
         """Run once with the plan of the inputs' shapes; a dict by name, in the model's order. `rooms`: as of `Session.run`."""
+        if rooms is None:
+            found = self.again(inputs, out)
+            if found is not None:
+                return dict(zip(self.net.outputs, found))
+        return self.anew(inputs, out, rooms)
+
+    def anew(self, inputs: Inputs, out: Inputs = None, rooms: Rooms | None = None) -> dict[str, np.ndarray]:
+        """Like `run`, for calls that `again` does not make."""
+        forgotten = self._forgotten
         arrays = {n: as_array(n, a, self.net.inputs[n]) for n, a in by_name("call", self.net.inputs, inputs).items()}
         for n, dtype in self._dtypes.items():  # here, since the plan may have been made for other shapes than are declared
             if arrays[n].dtype != dtype:
@@ -220,8 +262,10 @@ class Runnable:
         known = self._open_known.get(key)
         if known is not None:
             try:
+                self._remember(known, forgotten)
                 return known.call(arrays, out, rooms)
             except UnfitSizesError:
+                self._last = None
                 self._open_known.pop(key, None)
         entry = self._kept_entry(key)
         unfit: list[tuple[OpenPlan, dict[str, int]]] = []
@@ -233,8 +277,10 @@ class Runnable:
                 return results
             entry = self._entry(matched, threads)
         try:
+            self._remember(entry, forgotten)
             return entry.call(arrays, out, rooms)
-        except UnfitSizesError as e:  # of contents, for which no plan does
+        except UnfitSizesError as e:
+            self._last = None  # of contents, for which no plan does
             with self._building:
                 self._open.fits(unfit)
                 if unfit:
@@ -269,6 +315,12 @@ class Runnable:
                         self._open_known.clear()
                     self._open_known[key] = entry
             return results
+
+    def _remember(self, entry: _Entry, forgotten: int) -> None:
+        """Let the next call look at this plan first, unless plans were forgotten meanwhile."""
+        with self._lock:
+            if forgotten == self._forgotten:
+                self._last = entry, monotonic() + SAME_THREADS_S
 
     def _drop(self, key: tuple) -> None:
         with self._lock:
@@ -309,5 +361,9 @@ class Runnable:
 
     def __call__(self, inputs: Inputs = None, /, *more: ArrayLike, out: Inputs = None, **named: ArrayLike) -> Any:
         """Run once: an array for a net with one output, else a dict by name. See `session.Session`."""
-        results = self.run(of_call("call", inputs, more, named), out)
+        if not more and not named:
+            found = self.again(inputs, out)
+            if found is not None:
+                return found[0] if len(found) == 1 else dict(zip(self.net.outputs, found))
+        results = self.anew(of_call("call", inputs, more, named), out)
         return next(iter(results.values())) if len(results) == 1 else results

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..errors import RouteError
 from ..net.compare import Channel, Channels, compare, fits
+from ..net.net import Layer
 from ..net.scales import Scale
 from .bound import BoundNet
+from .catalogue import Candidate
 from .defaults import default_route
 from .descriptor import Restriction
 from .routes import plan_route
@@ -19,6 +21,13 @@ from .routes import plan_route
 SAMPLES = 4
 #: Relative RMS errors of an output, and of one of its channels, above which a calibration is doubtful; as in `verify`.
 DOUBTFUL, DOUBTFUL_CHANNEL = 0.1, 0.5
+
+
+class _OfScales(Restriction):
+    """Without the routines that find scales of their own."""
+
+    def select(self, index: int, layer: Layer, found: list[Candidate]) -> list[Candidate]:
+        return super().select(index, layer, [c for c in found if not c.finds_scales])
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def trial(bound: BoundNet, scales: Mapping[str, Scale], samples: Sequence[Mappin
     """
     with_scales = bound.with_scales(scales)
     try:
-        route = default_route(with_scales, threads, "quantised", Restriction("qint8"))
+        route = default_route(with_scales, threads, "quantised", _OfScales("qint8"))
     except RouteError:  # no layer has a routine on integers
         return []
     if not any(f.dtype == "u8" for c in route.layers.values() for f in (*c.ins, *c.outs)):

@@ -4,7 +4,8 @@ Each check compares with the layer's meaning in float64 at the tolerance of the 
 outputs, forbidden pages around inputs, outputs, constants and all that the kernel holds, a second run that must be equal
 to the bit, as must a run in a session, and, for routines that may work in place or without a copy, a run in which they do.
 Kernels that go by the sizes of a run are run at smaller ones (`open.py`).
-Routines that hold values as integers are compared with an integer reference too (`quantised.py`). With more threads, more
+Routines that hold values as integers are compared with an integer reference too (`quantised.py`), as are those that round f32
+values to integers by scales that they find (`dynamic.py`). With more threads, more
 than there are pieces or processors, the kernel is prepared anew, and a session must give the same to the bit.
 """
 
@@ -30,6 +31,7 @@ from ..net.scales import UNKNOWN, Scale, needs_scale
 from ..net.size import size_bytes
 from ..runtime.native import native
 from . import Case, cases, quantised, tolerance
+from . import dynamic as scaled_by_row
 from .found import check as check_found
 from .found import finds_sizes
 from .guard import Guarded, fence, guarded
@@ -328,8 +330,7 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
         return float("inf"), astray
     expected = subject.expected(ins, outs) if integers and subject.case else None
     arrays = expected.arrays if expected else subject.arrays
-    given = [a for i in dynamic if (a := arrays[i]) is not None]
-    physical = [encode(lay_out(a, f.layout), f.dtype) for a, f in zip(given, ins)]
+    physical = [encode(lay_out(a, f.layout), f.dtype) for i, f in zip(dynamic, ins) if (a := arrays[i]) is not None]
     wiring = _Wiring(problem, list(dynamic.values()), ins, outs, kernel, card, check.threads)
     earlier = _earlier(subject, check)
     if earlier and check.threads not in FULL:
@@ -345,6 +346,8 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
               for r, f, s in zip(results, outs, problem.outputs)]
     if expected:
         error, allowed, failure = _against_integers(expected, subject, values, outs)
+    elif subject.case and card["accuracy"] == "quantised" and subject.case.kind in scaled_by_row.KINDS:
+        error, allowed, failure = _by_rows(subject.case, subject, values[0])
     else:
         if check.routine.split(":")[1] in SPLIT_PRODUCTS:
             values = [_infinities(v, w) for v, w in zip(values, subject.wanted)]
@@ -359,7 +362,8 @@ def _perform(subject: Subject, check: Check, card: dict, allowed: float, unit: s
     subject.first.setdefault((check.routine, check.variant), results)
     failure = _teams(wiring, physical, results)
     if not failure and subject.case and not integers and kernel.host_memory:
-        failure = at_smaller_sizes(kernel, subject.case, subject.arrays, ins, outs, allowed, check.threads)
+        most = subject.allowed(check.routine, card["accuracy"])
+        failure = at_smaller_sizes(kernel, subject.case, subject.arrays, ins, outs, most, check.threads)
     return error, failure
 
 
@@ -380,6 +384,13 @@ def _against_integers(expected: quantised.Expected, subject: Subject, values: li
     reals = [quantised.read(v, f, s, spec.dtype) for v, f, s, spec in zip(values, outs, scales, expected.case.outputs())]
     error = 0.0 if allowed == math.inf else max(map(relative_error, reals, subject.wanted), default=0.0)
     return error, allowed, expected.fault(values)
+
+
+def _by_rows(case: Case, subject: Subject, got: np.ndarray) -> tuple[float, float, str]:
+    """`_against_integers` for a routine that finds its scales."""
+    allowed = scaled_by_row.allowed(case, subject.arrays, subject.wanted[0])
+    error = 0.0 if allowed == math.inf else relative_error(got, subject.wanted[0])
+    return error, allowed, scaled_by_row.fault(case, subject.arrays, got)
 
 
 def _infinities(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:

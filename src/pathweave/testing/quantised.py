@@ -266,6 +266,11 @@ def _per_channel(kind: str, index: int, w: np.ndarray) -> tuple[np.ndarray, np.n
     return w, np.where(scale > 0, scale, np.float32(1))
 
 
+def weight_scales(kind: str, index: int, w: np.ndarray) -> np.ndarray:
+    """The scales of weights, shaped to broadcast with them."""
+    return _per_channel(kind, index, w)[1]
+
+
 def weights(kind: str, index: int, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(q as int64, scales as they multiply the sums)."""
     w, s = _per_channel(kind, index, w)

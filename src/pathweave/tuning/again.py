@@ -60,7 +60,7 @@ def measurements(runs: list[Run], threads: int, profile: Profile, slowness: Call
                  date: float) -> list[Measurement]:
     """What the runs say of every candidate and conversion, at the reference speed of the machine. `slowness`: of a moment,
     and whether the speed was steady; runs of other moments say nothing. `date`: seconds since 1970."""
-    devices = Devices.here()
+    devices = Devices.here(profile.sessions)
     samples: dict[tuple[Key, str, str], list[float]] = {}
     for run in runs:
         slow, steady = slowness(run.moment)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InterruptedTuning, ProfileError
 from ..net.net import Model
+from ..net.objective import LATENCY
 from ..net.route import Route
 from ..net.size import check_seconds
 from ..options import options_checked
@@ -31,8 +32,9 @@ _THREADS = " threads="
 class TunedModel(LoadedModel):
     """A model with the route that won the race; what `pathweave.tune` gives. `save` keeps the route.
 
-    `report`: plain data: predicted_ns (at the reference speed of the machine), measured_ns (median of the race, by the
-    clock), measured_at_reference_ns, gap (at equal speed), gap_raw (by the clock), speed, race (a row per route),
+    `report`: plain data: objective, throughput (calls_per_second and latency_ns of the sessions that were tuned for, and of
+    one session with all threads `beside`), predicted_ns (at the reference speed of the machine), measured_ns (median of the
+    race, by the clock), measured_at_reference_ns, gap (at equal speed), gap_raw (by the clock), speed, race (a row per route),
     findings, numpy (layers without a native routine, their share of the time), profile (what was measured), seconds per
     phase. See docs/prediction.md.
     """
@@ -73,24 +75,46 @@ def solve(model: AnyModel, profile: Profile, *, accuracy: str = "f32", threads: 
     return solved_routes(costs, time_limit_s)[0]
 
 
+def _check_profile(profile: Profile | None) -> None:
+    """Raise ProfileError for what is no profile, or one of another machine."""
+    from ..profiling.protocol import this_host
+    if profile is not None and not isinstance(profile, Profile):
+        raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
+    if profile is not None:
+        profile.check_host(this_host())
+
+
 @options_checked
 def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, budget_s: float = 30, shapes: Shapes = None,
          restrict: AnyRestrict = None, progress: bool | Progress = True, store: AnyStore = None,
-         profile: Profile | None = None, timer: RunTimer = MACHINE) -> TunedModel:
+         profile: Profile | None = None, timer: RunTimer = MACHINE, objective: str = LATENCY,
+         sessions: int | None = None) -> TunedModel:
     """Make a model fast on this machine: measure what is missing, solve, race, keep the winner.
 
     `model`: a path or a model, which is left as it is. `accuracy`: the least accurate class that may be used: strict, f32,
-    reduced, quantised (see docs/accuracy.md; quantised wants a model that `calibrate` was called on). `threads` None: the
-    processors that the process may use. `shapes`: input name or symbol -> shape or size, or one shape; None: those of the
-    model, batch 1. `restrict`: routine descriptors that alone are allowed, such as "cpu:f32:nhwc".
+    reduced, quantised (see docs/accuracy.md; of a model that was not calibrated, only routines that find their scales at run
+    time are of that class). `threads` None: the processors that the process may use. `shapes`: input name or symbol -> shape
+    or size, or one shape; None: those of the model, batch 1. `restrict`: routine descriptors that alone are allowed, such as
+    "cpu:f32:nhwc".
     `budget_s`: seconds for measuring, the race included; kept within a fifth and two seconds, unless one run of every layer
     takes longer. `progress`: False, True (a bar, on a terminal), or a callback (0..1, text).
     `store`: a Store or the path of one (None: the user's). `profile`: measurements of this machine to start from, kept in
-    the store. `timer`: what all times are taken from. Raises ProfileError for measurements of another machine, what
+    the store. `timer`: what all times are taken from. `objective`: "latency" makes one call fast that has all the threads;
+    "throughput" makes calls per second many, of as many `sessions` (None: as many as `threads`) that run at the same time on
+    one thread each, as those of `Model.pool` do: everything is measured and raced beside the others. See docs/throughput.md.
+    Raises ProfileError for measurements of another machine, what
     `pathweave.profile` and `solve` raise, and InterruptedTuning on Ctrl-C: what was measured is kept, the next call goes
     on from there.
     """
-    from ..profiling.protocol import opened, this_host
+    return tune_bound(model, None, accuracy=accuracy, threads=threads, budget_s=budget_s, shapes=shapes, restrict=restrict,
+                      progress=progress, store=store, profile=profile, timer=timer, objective=objective, sessions=sessions)
+
+
+def tune_bound(model: AnyModel, bound: BoundNet | None, *, accuracy: str, threads: int | None, budget_s: float, shapes: Shapes,
+               restrict: AnyRestrict, progress: bool | Progress, store: AnyStore = None, profile: Profile | None = None,
+               timer: RunTimer = MACHINE, objective: str, sessions: int | None) -> TunedModel:
+    """`tune` for who has bound the main net already; None: it is bound to the shapes here."""
+    from ..profiling.protocol import opened
     from ..runtime.calibrate import warn_uncalibrated
     from ..runtime.descriptor import restriction
     from .tuner import Tuner
@@ -98,21 +122,18 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
     phase, where = "load", "the store"
     try:
         loaded = load(model)
-        number = loaded.threads if threads is None else check_threads(threads)
+        aim = loaded.aim(objective, sessions, threads)
         check_seconds(budget_s, "budget_s")
-        bound = loaded.bind(shapes)
+        bound = loaded.bind(shapes) if bound is None else bound
         seconds = {"load": timer.now() - start}
-        if profile is not None and not isinstance(profile, Profile):
-            raise ProfileError(f"tune: expected a Profile, as pathweave.profile(model) gives, got {type(profile).__name__}")
-        if profile is not None:
-            profile.check_host(this_host())
-        warn_uncalibrated(bound, accuracy, 3)
-        with opened(store) as kept, progress_bar(progress) as tell:
+        _check_profile(profile)
+        warn_uncalibrated(bound, accuracy, aim.threads, 4)
+        with opened(store) as kept, progress_bar(progress) as tell, timer.under_load(aim.at_once) as used:
             if profile is not None:
                 kept.add(profile.runs, {profile.host: profile.facts})
             where = str(kept.path or "a store in memory")
-            tuner = Tuner(bound, threads=number, accuracy=accuracy, budget_s=budget_s, restrict=restriction(restrict),
-                          store=kept, progress=tell, timer=timer)
+            tuner = Tuner(bound, aim=aim, accuracy=accuracy, budget_s=budget_s, restrict=restriction(restrict), store=kept,
+                          progress=tell, timer=used)
             try:
                 route, report = tuner.tune()
             finally:
@@ -120,7 +141,7 @@ def tune(model: AnyModel, *, accuracy: str = "f32", threads: int | None = None, 
             tell(1.0, "done")
         tuned = TunedModel(Model(loaded.nets, loaded.meta, loaded.routes, loaded.quantisation, layouts=loaded.layouts,
                                  states=loaded.states),
-                           None if threads is None else number)
+                           None if threads is None or aim.throughput else aim.threads)
         tuned.take_calibration_notes(loaded)
         tuned.add_route(route)
     except InterruptedTuning:

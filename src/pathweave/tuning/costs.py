@@ -11,6 +11,7 @@ from ..locks import cached_property
 from ..net.accuracy import accuracy_rank
 from ..net.format import Format
 from ..net.net import Layer, TensorSpec
+from ..net.objective import LATENCY, THROUGHPUT
 from ..net.problem import Problem, adapt_problem
 from ..net.route import Choice, Conversion, Route, noted
 from ..profiling.about import About
@@ -22,9 +23,9 @@ from ..profiling.yardstick import CALL, call_problem
 from ..runtime.bound import BoundNet
 from ..runtime.catalogue import Candidate, Restrict
 from ..runtime.flat import Elsewhere
+from ..runtime.fusion import MEMBER, Fusion
+from ..solvers import contract
 from ..words import counted
-from .fusion import MEMBER, Fusion
-from .solvers import contract
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Costs:
     """Priced candidates of every layer of a bound net, and of the conversions of every value.
 
     `layers`: name -> candidates, those of layers in blocks too. `fusion`: those of regions. `counts`: how often blocks run in a
-    call, and the sizes at which the net was measured, which are those of `bound`. `unmeasured` is told by whoever knows the
+    call, and the sizes at which the net was measured, which are those of `bound`. `sessions`: how many ran at the same time
+    when it was. `unmeasured` is told by whoever knows the
     catalogue.
     """
 
@@ -117,6 +119,7 @@ class Costs:
     call_ns: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    sessions: int = 1
 
     @staticmethod
     def of(bound: BoundNet, profile: Profile, threads: int, accuracy: str = "f32", restrict: Restrict | None = None,
@@ -143,7 +146,7 @@ class Costs:
             layers = {name: [p for p in found if not p.candidate.reference] or found for name, found in layers.items()}
         adapts = _adapts(bound, recorded, layers, fusion, threads)
         return Costs(bound, threads, accuracy, profile.host, layers, adapts, fusion, recorded.call_ns(bound, threads),
-                     counts.notes(bound) if bound.opened else {}, counts)
+                     counts.notes(bound) if bound.opened else {}, counts, profile.sessions)
 
     @cached_property
     def expected(self) -> dict[str, float]:
@@ -233,7 +236,8 @@ class Costs:
         certificate = "optimal" if solution.certificate == "optimal" else f"gap {100 * solution.gap:.1f} %"
         return Route(self.bound.signature, self.threads, self.accuracy, layers, conversions,
                      solution.cost + self.call_ns, solution.lower_bound + self.call_ns, certificate, solution.method,
-                     self.host, notes={**noted(self.bound.shapes), **self.notes, "call_ns": self.call_ns}, regions=regions)
+                     self.host, notes={**noted(self.bound.shapes), **self.notes, "call_ns": self.call_ns}, regions=regions,
+                     objective=THROUGHPUT if self.sessions > 1 else LATENCY, sessions=self.sessions)
 
     def _conversion(self, value: str, source: str, target: str) -> Conversion:
         pair = Format.parse(source), Format.parse(target)

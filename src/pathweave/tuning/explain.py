@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..errors import DeviceError, InputError
+from ..errors import DeviceError, InputError, NoRoutineError
+from ..net.objective import LATENCY
 from ..net.problem import adapt_problem
 from ..net.route import Route
 from ..net.variant import Variant
+from ..profiling.assign import Adapts, Assigner
 from ..profiling.measurement import Measurement
 from ..profiling.profile import Profile
+from ..profiling.prospects import Prospects, slots_of
 from ..profiling.rounds import sizes_of
 from ..runtime.arguments import AnyModel, AnyRestrict, Shapes
 from ..runtime.bound import BoundNet
+from ..runtime.catalogue import Candidate
 from ..runtime.flat import Flat, Place
+from ..runtime.fusion import MEMBER, stands_for
 from ..runtime.model import load
 from ..runtime.routes import carried_from
 from ..runtime.runnable import check_threads
 from ..words import counted
 from .costs import Costs
-from .fusion import MEMBER, stands_for
 
 
 @dataclass
 class Row:
     """A candidate. Times in nanoseconds, None where nothing was measured; `when`: seconds since 1970, of the last
-    samples; `extra_ns`: of the layer alone, against the fastest candidate."""
+    samples; `extra_ns`: of the layer alone, against the fastest candidate. `estimated_ns`: what was expected without measuring
+    (`runtime/estimates.py`), None where this build or machine does not know the candidate. `source`: who measured it, or why
+    nobody did: "not measured: estimated at 4.1 times the best"."""
 
     routine: str
     version: int
@@ -46,6 +53,7 @@ class Row:
     chosen: bool = False
     runner_up: bool = False
     source: str = "not measured"
+    estimated_ns: float | None = None
 
 
 @dataclass
@@ -55,7 +63,8 @@ class Explanation:
     this layer alone. `conversions`: those of the layer's inputs and outputs, with their price and who measured it. `block`: the
     block that the layer is in, "" for none, `runs`: how often that runs in a call. `blocks`: those that the layer has, with
     `runs`, and whether they were `counted` or never ran. Times of candidates are of one run, margins and conversions of all
-    runs in a call. `sizes`: that stand for open ones."""
+    runs in a call. `sizes`: that stand for open ones. `objective` and `sessions`: of the route; times are those beside as many
+    sessions."""
 
     layer: str
     index: int
@@ -77,6 +86,8 @@ class Explanation:
     runs: float = 1.0
     blocks: list[dict[str, Any]] = field(default_factory=list)
     sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objective: str = LATENCY
+    sessions: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; what is about blocks and open sizes only where there are any."""
@@ -106,17 +117,20 @@ def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: st
     index = next(i for i, p in enumerate(flat.places) if p.layer.name == place.layer.name)
     solved = solved_routes(costs, time_limit_s)[0]
     before = carried_from(route, bound.signature, number, profile.host) if route is not None else []
+    tuned = route
     if route is not None and identity(route) == identity(solved):
         route = None
     shown = solved if route is None else predict(costs, route) or route
     name, problem = place.layer.name, flat.problems(number)[index]
     e = Explanation(name, place.position, place.layer.kind, problem.text, number, profile.host,
-                    route_ns=shown.predicted_ns, certificate=shown.certificate)
+                    route_ns=shown.predicted_ns, certificate=shown.certificate, objective=shown.objective,
+                    sessions=(tuned or shown).sessions)
     _add_blocks(e, costs, place.block)
     e.candidates = _rows(costs, name)
-    _add_unmeasured(e, flat, index, number, accuracy, restrict)
+    _add_unmeasured(e, flat, index, number, accuracy, restrict, profile)
     if before:
         e.notes.append(f"the route is carried over: it was tuned for {' and '.join(before)}")
+    _estimate(e, flat, index, number, accuracy)
     _mark(e, shown, route is None)
     _add_margin(e, costs, shown, route is None)
     e.conversions = _conversions(shown, index, costs)
@@ -176,8 +190,8 @@ def _source(m: Measurement) -> str:
     return f"host {m.host}, protocol {m.protocol}, {counted(m.count, 'sample')}"
 
 
-def _add_unmeasured(e: Explanation, flat: Flat, index: int, threads: int, accuracy: str,
-                    restrict: Any) -> None:
+def _add_unmeasured(e: Explanation, flat: Flat, index: int, threads: int, accuracy: str, restrict: Any,
+                    profile: Profile) -> None:
     """Candidates of this build that the profile does not know, and refusals."""
     known = {(r.routine, r.version, r.variant) for r in e.candidates}
     try:
@@ -191,8 +205,41 @@ def _add_unmeasured(e: Explanation, flat: Flat, index: int, threads: int, accura
         e.notes.append(str(error))
         return
     e.refusals = [(r.routine, r.reason) for r in refusals]
-    e.candidates += [Row(c.routine, c.version, c.variant, list(map(str, c.ins)), list(map(str, c.outs)), c.accuracy,
-                         c.reference) for c in found if c.key not in known]
+    new = [c for c in found if c.key not in known]
+    if new:
+        why = _reasons(flat.bound, e.layer, threads, accuracy, restrict, profile)
+        e.candidates += [Row(c.routine, c.version, c.variant, list(map(str, c.ins)), list(map(str, c.outs)), c.accuracy,
+                             c.reference, source=why(c)) for c in new]
+
+
+def _reasons(bound: BoundNet, layer: str, threads: int, accuracy: str, restrict: Any,
+             profile: Profile) -> Callable[[Candidate], str]:
+    """Why candidates of a layer were not measured, in words, after what a profile knows."""
+    known = {m.key: m for m in profile}
+    slots = slots_of(bound, threads, accuracy, restrict, known)
+    prospects = Prospects({id(s): s for s in slots}.values(), Assigner(bound, slots, Adapts(threads, known)).exchange)
+    slot = slots[next(i for i, x in enumerate(bound.flat.layers) if x.name == layer)]
+
+    def why(c: Candidate) -> str:
+        entry = slot.find(c)
+        return prospects.why(slot, entry) if entry is not None else "not measured"
+    return why
+
+
+def _estimate(e: Explanation, flat: Flat, index: int, threads: int, accuracy: str) -> None:
+    """What candidates of this build are expected to take on this machine."""
+    from ..profiling.protocol import this_host
+    from ..runtime.estimated import estimator_of
+    try:
+        if e.host != this_host().id:
+            return
+        found = flat.candidates(index, threads, accuracy=accuracy, include_reference=True)[0]
+        estimator = estimator_of(flat.bound, threads)
+    except (DeviceError, NoRoutineError):
+        return
+    prices = {c.key: estimator.price(c) for c in found}
+    for row in e.candidates:
+        row.estimated_ns = prices.get((row.routine, row.version, row.variant))
 
 
 def _find(e: Explanation, routine: str, variant: str) -> Row | None:
@@ -217,7 +264,7 @@ def _mark(e: Explanation, route: Route, solved: bool) -> None:
 
 def _add_margin(e: Explanation, costs: Costs, route: Route, solved: bool) -> None:
     """The runner-up and its margin; for a route that is not the solver's, what exchanging this layer would cost."""
-    from .solvers import contract, evaluate, margins
+    from ..solvers import contract, evaluate, margins
     choice = costs.choice_of(route)
     if isinstance(choice, str):
         e.notes.append(f"no margin: {route.layers[choice].routine} of layer {choice!r} was not measured")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..profiling.profile import Profile
+from ..profiling.prospects import BEYOND
 from ..profiling.yardstick import STEADY
 
 #: A prediction that is further off than this share is a finding, and makes the winner's steps be measured again in place.
@@ -48,11 +49,17 @@ def of_profile(profile: Profile) -> Iterator[str]:
     notes: Mapping[str, Any] = profile.notes
     if not notes.get("finite", True):
         yield "some outputs were infinite or not numbers on random inputs; their times may be untypical"
-    if notes.get("unmeasured"):
-        yield (f"the budget ended before {notes['unmeasured']} of {notes['candidates']} "
-               f"candidates were measured; tune again, or with a larger budget_s (--budget)")
+    missing = notes.get("unmeasured", 0) - notes.get("hopeless", 0)
+    if missing > 0:
+        yield (f"the budget ended before {missing} of {notes['candidates']} candidates were measured; give a longer "
+               f"one (budget_s, --budget): what is known is not measured again")
 
 
-#: Said where integers were allowed and could not take part.
-NOT_CALIBRATED = ("accuracy quantised was allowed, but no value has a scale, so that no quantised routine took "
-                  "part: calibrate the model first (model.calibrate(samples), or --calibrate)")
+def left_out(notes: Mapping[str, Any]) -> str:
+    """A sentence on candidates that were not measured because of their estimates; "" where there are none. `notes`: those of a
+    profile."""
+    if not notes.get("hopeless"):
+        return ""
+    return (f"{notes['hopeless']} of {notes['candidates']} candidates were not measured: they are estimated beyond {BEYOND:g} "
+            "times the best of their layer, or cannot win after what was measured; pathweave explain MODEL LAYER names them, a "
+            "longer budget (budget_s, --budget) measures them")

@@ -11,8 +11,8 @@ from ..errors import SolverError
 from ..net.accuracy import COMMON, common_class
 from ..net.layouts import UNIFORM_LAYOUTS, alike
 from ..net.route import Route
+from ..solvers import solve
 from .costs import Costs, Priced
-from .solvers import solve
 
 
 def plain_routes(costs: Costs, time_limit_s: float = 10.0) -> Iterator[tuple[str, Route]]:

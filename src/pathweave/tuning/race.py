@@ -22,7 +22,7 @@ from ..words import counted
 #: A race has at least and at most so many rounds.
 LEAST_ROUNDS, MOST_ROUNDS = 2, 400
 #: A race with fewer than ENOUGH_ROUNDS rounds may last up to STRETCH times as long as it should.
-ENOUGH_ROUNDS, STRETCH = 8, 4
+ENOUGH_ROUNDS, STRETCH = 8, 3
 #: A race that other processes interrupt lasts LONGER times as long.
 LONGER = 1.25
 #: A race in which one route is left ends after so many rounds.
@@ -50,10 +50,14 @@ class Racer:
     route: Route
     plan: Plan
     session: Session
-    times: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     dropped: bool = False
     level: float = float("inf")
     reference_ns: float = float("inf")
+
+    def warm(self, inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer) -> None:
+        """What comes before the first round, and does not count."""
+        timer.call(self.session, inputs, out)
 
     def run(self, inputs: Mapping[str, Any], out: Mapping[str, Any], timer: RunTimer) -> None:
         """One call. `out`: arrays that take the outputs."""
@@ -130,25 +134,26 @@ def _slowness(times: Sequence[Sequence[float]], found: Sequence[float], j: int) 
 def race(racers: list[Racer], inputs: Mapping[str, Any], out: Mapping[str, Any], seconds: float,
          tell: Callable[[float, str], None] = lambda fraction, text: None,
          yardstick: YardstickRacer | None = None, latest: float = float("inf"),
-         timer: RunTimer = MACHINE) -> tuple[Racer, list[float]]:
+         timer: RunTimer = MACHINE, beside: Sequence[Racer] = ()) -> tuple[Racer, list[float]]:
     """Run all routes round by round, every second round backwards; gives the winner, and the slowness of every round.
 
     The winner is the route with the smallest level, or one that ties with it and has fewer conversions. `out`: arrays that
     take the outputs. `seconds`: how long the race should last; it lasts longer where it has few rounds, and where other
-    processes interrupt it, but ends with its least number of rounds after `latest`, by the timer. `yardstick`: runs in every
-    round, and cannot win. Whole calls of the racers are timed, because low quantiles of single steps would make a route of
-    many steps look faster than it is.
+    processes interrupt it, but ends with its least number of rounds after `latest`, by the timer. `yardstick`, `beside`: run in
+    every round, and cannot win. Whole calls of the racers are timed, because low quantiles of single steps would make a route
+    of many steps look faster than it is.
     """
     start = timer.now()
-    everybody = racers + ([yardstick] if yardstick is not None else [])
+    always = [*beside, *([yardstick] if yardstick is not None else [])]
+    everybody = racers + always
     for racer in everybody:
         tell(0.0, f"warming up {racer.names[0]}")
         racer.times, racer.dropped = [], False
-        timer.call(racer.session, inputs, out)
+        racer.warm(inputs, out, timer)
     rounds: list[float] = []
     left = len(racers)
     for done in range(1, MOST_ROUNDS + 1):
-        running = [r for r in everybody if not r.dropped or r is yardstick]
+        running = [r for r in everybody if not r.dropped or r in always]
         for racer in running if done % 2 else running[::-1]:
             racer.run(inputs, out, timer)
         spent = timer.now() - start

@@ -8,16 +8,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..errors import Error, NoRoutineError, OutOfMemoryError, RouteError, SolverError
+from ..net.objective import Aim
 from ..net.route import Route
 from ..profiling.devices import Devices
 from ..profiling.measurement import quantile
+from ..profiling.passes import LONG_NS
 from ..profiling.profile import Profile
-from ..profiling.protocol import profile_bound, this_host
+from ..profiling.protocol import USUAL_S, profile_bound, this_host
 from ..profiling.store import Store
 from ..profiling.timed import MACHINE, RunTimer
 from ..profiling.yardstick import Yardstick, on_cpu, yardstick_key
 from ..progress import Progress, part
 from ..runtime.bound import BoundNet
+from ..runtime.calibrate import uncalibrated_note
 from ..runtime.catalogue import Restrict
 from ..runtime.defaults import default_route, usual_route
 from ..runtime.inputs import arrays_for_outputs, random_inputs
@@ -25,19 +28,22 @@ from ..runtime.interpreted import of_route
 from ..runtime.overlap import overlap_of
 from ..runtime.prepare import KernelCache
 from ..runtime.routes import plan_route
-from . import findings
+from ..solvers import contract, evaluate, k_best, margins, solve
+from . import crowd, findings
 from . import race as racing
 from .again import measurements, runs_of
 from .costs import Costs
 from .findings import gap, off
 from .plain import plain_routes
-from .solvers import contract, evaluate, k_best, margins, solve
 
 #: So many of the solver's best routes take part in the race.
 BEST = 3
 #: A plain route that is predicted to be slower than the best one by more than this factor does not take part, but for the
 #: best plain one.
 CHANCELESS = 1.5
+#: Of the solver's best routes those of long calls (LONG_NS) do not race that are predicted to take at most this share longer
+#: than the best one: a race of few rounds could not tell them apart.
+ALIKE = 0.002
 #: Seconds of one race; it takes RACE_SHARE of the time that profiling took where that is longer, because routes that are
 #: nearly equal need many rounds.
 RACE_S, RACE_SHARE = 1.2, 0.1
@@ -116,17 +122,20 @@ class YardstickRoute:
 
 @dataclasses.dataclass
 class Race:
-    """A race that took place. `rounds`: slowness of each. `yardstick`: what ran in every round to tell the speed."""
+    """A race that took place. `rounds`: slowness of each. `yardstick`: what ran in every round to tell the speed. `beside`:
+    what ran in every round and could not win."""
 
     racers: list[racing.Racer]
     winner: racing.Racer
     rounds: list[float]
     yardstick: racing.YardstickRacer | None
     table: list[dict[str, Any]]
+    beside: list[racing.Racer] = dataclasses.field(default_factory=list)
 
 
 class Tuner:
-    """One tuning of a bound net; `tune()` does all of it.
+    """One tuning of a bound net; `tune()` does all of it. `timer`: for throughput one that runs the sessions of the `aim`
+    beside each other.
 
     `phase`: what it does now. `seconds`: per phase. `latest`: when it should have ended, by the timer. `racers`: every route
     that was ever made ready to race, by its identity. `races`: in order. `left_out`: routes that did not race, and why.
@@ -134,9 +143,9 @@ class Tuner:
     median, slowest, fastest, and the share of the winner's time that other processes took.
     """
 
-    def __init__(self, bound: BoundNet, *, threads: int, accuracy: str, budget_s: float, restrict: Restrict | None,
+    def __init__(self, bound: BoundNet, *, aim: Aim, accuracy: str, budget_s: float, restrict: Restrict | None,
                  store: Store, progress: Progress, time_limit_s: float = 10.0, timer: RunTimer = MACHINE):
-        self.bound, self.threads, self.accuracy, self.budget_s = bound, threads, accuracy, budget_s
+        self.bound, self.aim, self.threads, self.accuracy, self.budget_s = bound, aim, aim.threads, accuracy, budget_s
         self.restrict, self.store, self.progress, self.time_limit_s = restrict, store, progress, time_limit_s
         self.timer = timer
         self.cache = KernelCache(bound)
@@ -148,6 +157,7 @@ class Tuner:
         self.yardstick: YardstickRoute | None = None
         self.racers: dict[Identity, racing.Racer] = {}
         self.races: list[Race] = []
+        self.beside: list[racing.Racer] = []
         self.left_out: list[dict[str, Any]] = []
         self.speed: dict[str, float] = {}
 
@@ -160,7 +170,8 @@ class Tuner:
         """
         profile = self._timed("profile", lambda: profile_bound(
             self.bound, threads=self.threads, budget_s=PROFILE_SHARE * self.budget_s, accuracy=self.accuracy,
-            restrict=self.restrict, store=self.store, progress=part(self.progress, 0.0, 0.8), timer=self.timer))
+            restrict=self.restrict, store=self.store, progress=part(self.progress, 0.0, 0.8), timer=self.timer,
+            sessions=self.aim.at_once, thorough=self.budget_s > USUAL_S))
         costs = self._costs(profile)
         self.bound = costs.bound  # at the sizes that were measured
         self.yardstick = self._yardstick_of(costs, profile)
@@ -228,8 +239,12 @@ class Tuner:
         limit = max(CHANCELESS * (named[0][1].predicted_ns or 0.0), best_plain)
         hopeless = [(n, r) for n, r in plain if r.predicted_ns is not None and r.predicted_ns > limit]
         self.left_out = [{"name": n, "predicted_ns": r.predicted_ns} for n, r in hopeless]
+        best = named[0][1].predicted_ns or 0.0
+        alike = [(n, r) for n, r in named[1:] if LONG_NS <= (r.predicted_ns or 0.0) <= (1 + ALIKE) * best]
+        self.left_out += [{"name": n, "predicted_ns": r.predicted_ns, "reason": f"it is predicted to take at most {ALIKE:.1%} "
+                           "longer than the best one: a race could not tell"} for n, r in alike]
         routes: Routes = {}
-        for name, route in [*named, *(p for p in plain if p not in hopeless)]:
+        for name, route in [*(x for x in named if x not in alike), *(p for p in plain if p not in hopeless)]:
             routes.setdefault(identity(route), ([], route))[0].append(name)
         return routes
 
@@ -265,7 +280,7 @@ class Tuner:
             self.progress(0.82, f"preparing {names[0]}")
             try:
                 plan = plan_route(route, self.bound, self.threads, self.cache)
-                self.racers[key] = racing.Racer(names, route, plan, plan.session())
+                self.racers[key] = crowd.racer_of(names, route, plan, self.aim)
             except (OutOfMemoryError, RouteError) as e:
                 failure = e
                 self.left_out += [{"name": n, "predicted_ns": route.predicted_ns, "reason": str(e)} for n in names]
@@ -273,12 +288,22 @@ class Tuner:
             running.append(self.racers[key])
         if not running and failure is not None:
             raise failure
-        yardstick = self._yardstick_racer(running)
+        yardstick, beside = self._yardstick_racer(running), self._beside()
         winner, rounds = racing.race(running, self.inputs, self.out, self._race_s(), part(self.progress, 0.83, 0.98),
-                                     yardstick, self.latest, self.timer)
-        self.races.append(Race(running, winner, rounds, yardstick, []))
+                                     yardstick, self.latest, self.timer, beside)
+        self.races.append(Race(running, winner, rounds, yardstick, [], beside))
         self._compare()
         return winner
+
+    def _beside(self) -> list[racing.Racer]:
+        """For throughput, one session with all threads: it is told how it compares, and cannot win."""
+        if self.aim.throughput and not self.beside:
+            name, route = crowd.counterpart(self.bound, self.aim, self.accuracy, self.restrict, self.store, self.time_limit_s)
+            with contextlib.suppress(OutOfMemoryError, RouteError):
+                plan = plan_route(route, self.bound, self.aim.team)
+                session = plan.session()
+                self.beside = [crowd.CrowdRacer([name], route, plan, session, sessions=[session], lanes=self.aim.at_once)]
+        return self.beside
 
     def _yardstick_racer(self, running: list[racing.Racer]) -> racing.YardstickRacer | None:
         """The yardstick for a race; the plan is that of the racer with its route, where there is one."""
@@ -296,12 +321,13 @@ class Tuner:
         race, factor = self.races[-1], 1.0
         if self.yardstick and race.yardstick:
             factor = self.yardstick.reference / race.yardstick.reading(race.rounds, self.yardstick.steps)
-        for racer in race.racers:
+        for racer in (*race.racers, *race.beside):
             racer.reference_ns = racer.level * factor
         ordered = sorted(race.rounds)
         self.speed = {"median": factor, "slowest": factor / quantile(ordered, 0.9), "fastest": factor / quantile(ordered, 0.1),
                       "interrupted": max(0.0, 1.0 - race.winner.level / race.winner.median)}
         race.table = [{**racer.row(), "kept": racer is race.winner} for racer in race.racers]
+        race.table += [{**racer.row(), "kept": False, "beside": True, "predicted_ns": None} for racer in race.beside]
 
     # ---- steps again, in place --------------------------------------------------------------------------------------
 
@@ -320,7 +346,7 @@ class Tuner:
         runs = runs_of(racers, self.inputs, self.out, self.timer, self.latest, read, yardstick)
         here = this_host()
         new = measurements(runs, self.threads, profile, yardstick.slowness, self.timer.date())
-        self.store.add(new, Devices.here().facts({m.host for m in new}, here.facts))
+        self.store.add(new, Devices.here(self.aim.at_once).facts({m.host for m in new}, here.facts))
         profile.add(new)
         self._compare()
 
@@ -339,19 +365,24 @@ class Tuner:
                  "gap": gap(route.predicted_ns, winner.reference_ns),
                  "gap_raw": gap(route.predicted_ns, winner.median),
                  "gap_after_measuring_again": gap(later.predicted_ns, winner.reference_ns) if later else None}
-        return dataclasses.replace(route, measured_ns=winner.median, notes=notes, host=costs.host)
+        if isinstance(winner, crowd.CrowdRacer):
+            notes["throughput"] = crowd.report(winner, self.races[-1].beside, self.aim)
+        return dataclasses.replace(route, measured_ns=winner.median, notes=notes, host=costs.host, objective=self.aim.objective,
+                                   sessions=self.aim.sessions)
 
     def _findings(self, route: Route, profile: Profile) -> list[str]:
-        uncalibrated = self.accuracy == "quantised" and not self.bound.scales
+        uncalibrated = uncalibrated_note(self.bound, self.accuracy, self.threads)
         return [*findings.of_prediction(route.predicted_ns, route.notes["measured_at_reference_ns"]),
                 *findings.of_machine(self.speed, self.yardstick is not None),
-                *([findings.NOT_CALIBRATED] if uncalibrated else []), *findings.of_profile(profile)]
+                *(crowd.finding(route.notes["throughput"]) if self.aim.throughput else []),
+                *([uncalibrated] if uncalibrated else []), *findings.of_profile(profile)]
 
     def _report(self, route: Route, profile: Profile) -> dict[str, Any]:
         speeds = {"reference_ns": self.yardstick.reference if self.yardstick else None, "race": self.speed,
                   "profile": profile.notes.get("speed")}
         tables = [race.table for race in self.races]
-        return {"predicted_ns": route.predicted_ns, "measured_ns": route.measured_ns,
+        return {"objective": route.objective, **({"throughput": route.notes["throughput"]} if self.aim.throughput else {}),
+                "predicted_ns": route.predicted_ns, "measured_ns": route.measured_ns,
                 "measured_at_reference_ns": route.notes["measured_at_reference_ns"], "gap": route.notes["gap"],
                 "gap_raw": route.notes["gap_raw"], "speed": speeds,
                 "gap_after_measuring_again": route.notes["gap_after_measuring_again"],

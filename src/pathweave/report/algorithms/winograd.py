@@ -6,8 +6,9 @@ Those of the weights are made once. Source: Lavin and Gray 2015, arXiv 1509.0930
 from __future__ import annotations
 
 import re
-from math import prod
+from math import ceil, prod
 
+from ...layers import kind_of
 from ...net.net import Layer, Net
 from .. import work
 
@@ -21,8 +22,12 @@ def operations(net: Net, layer: Layer, algorithm: str, variant: str) -> int | No
     m = int(found[1]) if found and layer.kind == "conv2" else 0
     if m not in LINES:
         return None
-    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].sizes, net.specs[layer.inputs[1]].sizes[1]
-    alpha, (line_in, line_out) = m + 2, LINES[m]
-    tile = 2 * alpha * line_in * inputs + 2 * alpha * alpha * inputs * outputs + (alpha + m) * line_out * outputs
+    kind = kind_of(layer.kind)
+    rates = kind.complete(layer.attrs)["dilation"]
+    (n, outputs, height, width), inputs = net.specs[layer.outputs[0]].sizes, net.specs[layer.inputs[0]].sizes[1]
+    depth, alpha, (line_in, line_out) = net.specs[layer.inputs[1]].sizes[1], m + 2, LINES[m]
+    tile = 2 * alpha * line_in * inputs + 2 * alpha * alpha * depth * outputs + (alpha + m) * line_out * outputs
+    # Outputs that lie as far apart as the taps make an image of their own.
+    tiles = prod(min(size, rate) * ceil(ceil(size / rate) / m) for size, rate in zip((height, width), rates))
     direct = 2 * n * outputs * height * width * prod(net.specs[layer.inputs[1]].sizes[1:])
-    return n * -(-height // m) * -(-width // m) * tile + work.operations(net, layer) - direct
+    return n * tiles * tile + work.operations(net, layer) - direct

@@ -69,7 +69,7 @@ class Peer:
     """One engine at one precision. `modules`: what must be importable. `install`: packages that pip installs, its own first.
 
     `accuracy`: `f32`, `reduced` for bf16 and f16, `quantised` for int8; classes are never compared silently. `load` raises
-    Declined.
+    Declined. `load_many`: the same for so many callers that run it at the same time, with a thread each: an engine per caller.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Peer:
     install: str
     load: Callable[[Task], Engine]
     accuracy: str = "f32"
+    load_many: Callable[[Task, int], list[Engine]] | None = None
 
     def missing(self) -> str:
         """Why it cannot be used here, "" when it can."""
@@ -107,15 +108,28 @@ def peers() -> dict[str, Peer]:
 
 def prepared(peer: Peer, task: Task) -> Engine:
     """A peer's engine after its first call, whatever it prints kept off stdout. Raises Declined whatever goes wrong."""
+    return _called(lambda: [peer.load(task)])[0]
+
+
+def prepared_many(peer: Peer, task: Task, callers: int) -> list[Engine]:
+    """A peer's engines for callers that run it at the same time, after a call of each. Raises Declined whatever goes wrong."""
+    load = peer.load_many
+    if load is None:
+        raise Declined("how several callers share this engine is not known here")
+    return _called(lambda: load(task, callers))
+
+
+def _called(load: Callable[[], list[Engine]]) -> list[Engine]:
     try:
         with quiet_stdout():
-            engine = peer.load(task)
-            engine()
+            engines = load()
+            for engine in engines:
+                engine()
     except Declined:
         raise
     except Exception as e:  # a peer's loader may raise anything
         raise Declined(f"{type(e).__name__}: {str(e)[:200]}") from e
-    return engine
+    return engines
 
 
 @contextlib.contextmanager

@@ -16,6 +16,9 @@ ENGINES = ("onnxruntime", "onnx.reference")
 #: TensorProto.DataType -> precision, of values that the file declares.
 _PRECISIONS = {10: "f16", 16: "bf16"}
 _ORDER = ("u8", "bf16", "f16", "f32")
+#: Operators that add up products of integers.
+_PRODUCTS = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul",
+             "MatMulIntegerToFloat", "QAttention", "QGemm")
 #: Characters of an error of the evaluator that are shown; some of them print the whole model.
 _REASON = 200
 
@@ -110,9 +113,22 @@ def _onnxruntime(model: bytes, folder: str) -> Callable[..., Any]:
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # what the file says
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_DISABLE_ALL  # what the file says
+    if _multiplies_signed_bytes(model):
+        # On processors without VNNI sums of two products are cut to 16 bits, but for a rewriting of this level.
+        options.graph_optimization_level = level.ORT_ENABLE_EXTENDED
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run
+
+
+def _multiplies_signed_bytes(model: bytes) -> bool:
+    """True for a file with products of integers one side of which are signed weights."""
+    import onnx
+    graph = onnx.load_from_string(model).graph
+    signed = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8}
+    return any(n.op_type in _PRODUCTS and signed.intersection(n.input) for n in graph.node)
 
 
 def _use_onnxruntime() -> str:

@@ -93,6 +93,17 @@ CASES = [
     conv((1, 16, 7, 7), 16, 3, groups=4, same=1, epilogue="relu"),
     conv((1, 16, 7, 7), 16, 3, groups=2, same=1, epilogue="add+relu"),
     conv((1, 64, 1, 1), 16, 1, epilogue="relu"), conv((1, 16, 1, 1), 64, 1, epilogue="hard_sigmoid:0.1666667:0.5"),
+    # groups of a part of a vector, of whole ones and across them, of other outputs than inputs; lines of several tiles
+    *(conv((1, c, 7, 9), c, 3, groups=c // w, same=1, epilogue=e)
+      for c, w, e in ((16, 4, "silu"), (24, 8, "relu"), (48, 24, ""), (12, 3, "add"), (20, 4, "add+relu"), (36, 2, ""))),
+    conv((1, 6, 13, 13), 12, 7, groups=6, stride=(2, 2), pad=(3, 3, 3, 3)), conv((2, 16, 5, 130), 16, 3, groups=4, same=1),
+    conv((1, 32, 9, 11), 16, 3, groups=4, same=1, stride=(2, 3)),
+    conv((1, 64, 5, 15), 64, 3, groups=2, same=1, epilogue="gelu:0.0"),
+    conv((1, 18, 8, 17), 30, (1, 5), groups=6, dilation=(1, 3), pad=(0, 6, 0, 6)),
+    # rates near and beyond the image's size: outputs that see a few taps, one, or none
+    *(conv((1, 16, 9, 10), 24, 3, same=1, dilation=(r, r), epilogue=e) for r, e in ((4, "add+relu"), (6, ""), (12, "silu"))),
+    conv((2, 24, 7, 15), 40, 3, same=1, dilation=(1, 9)), conv((1, 8, 5, 5), 16, 3, dilation=(4, 4), pad=(9, 9, 9, 9)),
+    conv((1, 12, 14, 5), 32, 5, groups=2, same=1, dilation=(3, 2), stride=(2, 1)),
     # bytes at their ends, with zero points 0 and 255
     *(conv((1, c, 9, 7), o, k, same=1, values=(x, "ends:-1,1")) for x in ("ends:0,255", "ends:-255,0")
       for c, o, k in ((70, 33, 1), (5, 19, 3), (67, 35, 3))),
@@ -136,6 +147,11 @@ CASES = [
     *(depthwise((1, 16, 9, 9), 5, epilogue=e) for e in EPILOGUES[:3]),
     *(depthwise((1, 17, 9, 9), 3, stride=(2, 2), epilogue=e) for e in EPILOGUES[:3]),
     depthwise((1, 16, 9, 9), 7, epilogue="add+relu"),
+    # large kernels, rates, lines of several tiles
+    depthwise((1, 40, 9, 17), 7, epilogue="silu"), depthwise((2, 24, 3, 130), 9),
+    depthwise((1, 16, 14, 14), 3, dilation=(5, 5)),
+    depthwise((1, 19, 11, 13), 7, stride=(2, 2), epilogue="add+relu"),
+    depthwise((1, 33, 14, 15), 13, epilogue="gelu:0.0"),
     # rows of a few outputs and of many, pads wider than what a window leaves behind, kernels of more than 512 taps
     *(depthwise((1, c, 5, w), 3) for c, w in ((15, 3), (33, 2), (8, 10), (47, 12))),
     *(depthwise((1, c, 6, w), k, stride=(2, 2)) for c, w, k in ((15, 20, 3), (40, 5, 3), (17, 19, 5), (33, 8, 5))),

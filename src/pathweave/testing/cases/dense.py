@@ -50,6 +50,9 @@ CASES = [
     # large enough to be halved once and twice, odd in every dimension, and both
     *(case("matmul", (m, k), (k, n), constant=c) for m, k, n in ((67, 71, 99), (64, 129, 65), (131, 150, 141),
                                                                  (128, 135, 200)) for c in ((), (1,))),
+    # more weights than a core's cache holds, in several passes over the depth
+    dense((70, 1100), 410, epilogue="add+relu"), dense((7, 1100), 410, epilogue="gelu:0.0"),
+    case("matmul", (70, 1100), (1100, 410), constant=(1,)), case("matmul", (2, 9, 1100), (2, 1100, 410)),
     case("matmul", (2, 70, 66), (66, 75), epilogue="gelu:0.0"), case("matmul", (150, 131), (131, 133), epilogue="relu"),
     dense((70, 65), 67, epilogue="relu"), dense((2, 67, 129), 135, epilogue="hard_swish"), dense((130, 600), 129),
     dense((140, 131), 133, bias=False), dense((70, 65), 67, epilogue="add+relu"),

@@ -62,9 +62,14 @@ def _gru() -> Iterator[Case]:
         for dtype in ("f32", "f64"):
             yield _case("gru", steps, batch, features, hidden, given, dtype, linear_before_reset=1, **attrs)
     yield _case("gru", 3, 2, 5, 12, "bh", constant="", linear_before_reset=1)
+    yield _case("gru", 7, 1, 12, 300, "bh", linear_before_reset=1, **_BOTH)
+    yield _case("gru", 5, 1, 12, 240, "b", **_BOTH)
 
 
 def _lstm() -> Iterator[Case]:
+    yield _case("lstm", 9, 1, 6, 256, "bhc")
+    yield _case("lstm", 1, 1, 40, 208, "bhc", **_BOTH)
+    yield _case("lstm", 2, 1, 8, 736, "b", **_BOTH)  # weights of both directions are more than half of a common shared cache
     for dtype in ("f32", "f64"):
         yield _case("lstm", 3, 2, 5, 12, "bhcp", dtype, input_forget=1)
         yield _case("lstm", 3, 2, 5, 12, "bp", dtype, clip=0.3, **_BOTH)

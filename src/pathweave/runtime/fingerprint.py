@@ -50,6 +50,12 @@ def host(isa: Callable[[], Iterable[str]] | None = None, root: str | os.PathLike
     return HostFingerprint(hashlib.sha256(canonical.encode()).hexdigest()[:12], facts)
 
 
+def this_host() -> HostFingerprint:
+    """Fingerprint of this machine under the instruction sets that the native core uses."""
+    from .devices import cpu_info
+    return host(lambda: cpu_info()["used"])
+
+
 def _text(path: Path) -> str:
     """Contents of a file, "" when it cannot be read."""
     try:

@@ -8,16 +8,14 @@ the exact solver weighs it against routines for each layer without knowing that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from ..net.format import Format
 from ..net.variant import Variant
 from ..regions import Region
-from .solvers import contract
-
-if TYPE_CHECKING:
-    from ..runtime.bound import BoundNet
-    from .costs import Priced
+from ..solvers import contract
+from .bound import BoundNet
+from .catalogue import Candidate
 
 #: Routine of a layer that is computed as part of a region; its variant is the region's name.
 MEMBER = "region"
@@ -28,13 +26,29 @@ def stands_for(token: str, region: str) -> bool:
     return bool(region) and (token == region or token.rpartition("/")[0] == region)
 
 
-class Fusion:
+class HasPrice(Protocol):
+    """A candidate with a price, wherever that is from."""
+
+    @property
+    def candidate(self) -> Candidate:
+        """What is priced."""
+        ...
+
+    def to_solver(self) -> contract.Candidate:
+        """What a solver sees of it."""
+        ...
+
+
+P = TypeVar("P", bound=HasPrice)
+
+
+class Fusion(Generic[P]):
     """The priced candidates of every region of a bound net. `priced`: region name -> candidates, none empty."""
 
-    def __init__(self, bound: BoundNet, priced: Mapping[str, list[Priced]]):
+    def __init__(self, bound: BoundNet, priced: Mapping[str, list[P]]):
         self.bound, self.priced = bound, {name: found for name, found in priced.items() if found}
         self.regions: dict[str, Region] = {name: bound.regions[name] for name in self.priced}
-        self._behind: dict[tuple[str, str, str], tuple[str, Priced]] = {}
+        self._behind: dict[tuple[str, str, str], tuple[str, P]] = {}
 
     def around(self, layer: str) -> list[str]:
         """Names of the regions that a layer is a member of."""
@@ -47,7 +61,7 @@ class Fusion:
             for p in self.priced[name]:
                 yield from zip(values, (*p.candidate.ins, *p.candidate.outs))
 
-    def candidates(self, allowed: Callable[[Priced], bool]) -> dict[str, list[contract.Candidate]]:
+    def candidates(self, allowed: Callable[[P], bool]) -> dict[str, list[contract.Candidate]]:
         """Layer name -> what the regions add to its candidates."""
         added: dict[str, list[contract.Candidate]] = {}
         for name, found in self.priced.items():
@@ -61,7 +75,7 @@ class Fusion:
                     inside.add(self._token(name, p))
         return added
 
-    def members(self, name: str, p: Priced) -> dict[str, contract.Candidate]:
+    def members(self, name: str, p: P) -> dict[str, contract.Candidate]:
         """One candidate of a region as candidates of its members."""
         region, token = self.regions[name], self._token(name, p)
         ports = dict(zip(self.bound.dynamic(region.layer), map(str, p.candidate.ins)))
@@ -79,15 +93,15 @@ class Fusion:
                 found[member] = contract.Candidate(MEMBER, token, ins, outs, 0.0)
         return found
 
-    def behind(self, layer: str, choice: contract.Candidate) -> tuple[str, Priced] | None:
+    def behind(self, layer: str, choice: contract.Candidate) -> tuple[str, P] | None:
         """The region, and its candidate, that a choice of the solver for a layer stands for."""
         return self._behind.get((layer, choice.routine, choice.variant))
 
-    def find(self, name: str, key: tuple[str, int, str]) -> Priced | None:
+    def find(self, name: str, key: tuple[str, int, str]) -> P | None:
         """The candidate of a region with this key."""
         return next((p for p in self.priced.get(name, []) if p.candidate.key == key), None)
 
-    def _token(self, name: str, p: Priced) -> str:
+    def _token(self, name: str, p: P) -> str:
         """The format inside a region: one for all candidates with the same ports."""
         ports = list(dict.fromkeys((q.candidate.ins, q.candidate.outs) for q in self.priced[name]))
         number = ports.index((p.candidate.ins, p.candidate.outs))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import SolverError
+from ..errors import SolverError
 from .arrays import MAX_FORMATS, Arrays
 from .contract import Candidate, Instance, Solution, Solver, relative_gap
 from .dominance import representatives

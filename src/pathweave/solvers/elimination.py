@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import SolverError
+from ..errors import SolverError
 from .contract import Candidate, Instance, Margins, Solution, Solver, same_routine
 from .encode import EncodedLayer, Encoding, TooWide
 from .evaluate import evaluate

@@ -14,7 +14,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 
-from ...errors import SolverError
+from ..errors import SolverError
 from .contract import Candidate, Instance, Solution, relative_gap
 from .elimination import Elimination, Prepared, prepare
 from .evaluate import evaluate

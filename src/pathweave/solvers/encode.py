@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import SolverError
+from ..errors import SolverError
 from .contract import Candidate, Instance, LayerChoices
 from .conversion import INFINITE, closure, subset_count, subsets, tree_prices
 from .dominance import by_cost, consumed_values, representatives

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from functools import cache
 from time import monotonic
 
-from ...errors import SolverError
-from ...folder import instances
+from ..errors import SolverError
+from ..folder import instances
 from .contract import Candidate, Excluded, Instance, LayerChoices, Margins, Solution, Solver, check, restrict
 
 __all__ = ["Candidate", "Instance", "LayerChoices", "Margins", "Solution", "k_best", "margins", "solve", "solvers"]
@@ -40,7 +40,7 @@ def solve(instance: Instance, *, time_limit_s: float = 10.0, max_table: int = MA
         solution = method.solve(instance, deadline - monotonic(), max_table)
         if solution is not None:
             return solution
-    raise SolverError("no solver can take this graph: it is too wide for every method of tuning/solvers")
+    raise SolverError("no solver can take this graph: it is too wide for every method of pathweave.solvers")
 
 
 def margins(instance: Instance, solution: Solution, *, max_table: int = MAX_TABLE,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ...errors import SolverError
-from ...words import counted
+from ..errors import SolverError
+from ..words import counted
 
 #: (layer, routine, variant): a candidate that must not be used.
 Excluded = tuple[str, str, str]

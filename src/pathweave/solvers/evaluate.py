@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from math import frexp, fsum, inf, isfinite, ldexp
 from typing import NamedTuple
 
-from ...errors import SolverError
+from ..errors import SolverError
 from .contract import Candidate, Instance
 
 #: More distinct formats of one value than this are refused: the conversion tree is exact, by subsets of them.
