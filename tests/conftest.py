@@ -1,6 +1,17 @@
-"""Long tests, marked `long`, run with `--long` alone."""
+"""Long tests, marked `long`, run with `--long` alone. Estimates go by the rates of a machine that is made up."""
 
 from __future__ import annotations
+
+import pytest
+from made_up import made_up_limits
+
+
+@pytest.fixture(autouse=True)
+def fixed_rates():
+    """Results do not depend on the machine, and nothing is measured."""
+    from pathweave.runtime.rates import fixed
+    with fixed(made_up_limits()):
+        yield
 
 
 def pytest_addoption(parser) -> None:

@@ -56,6 +56,19 @@ def test_an_import_that_agrees(pw, file, against):
     assert [o["output"] for o in check["outputs"]] == ["y", "left"] and 0 <= check["largest"] < 1e-5
 
 
+@pytest.mark.parametrize("operator", ["MatMulInteger", "ConvInteger"])
+def test_signed_weights_of_8_bits_agree_on_every_processor(pw, tmp_path, monkeypatch, operator):
+    monkeypatch.chdir(tmp_path)
+    shape, weights = ([2, 64], (64, 8)) if operator == "MatMulInteger" else ([1, 16, 6, 6], (8, 16, 3, 3))
+    file = write(tmp_path / "m.onnx", [helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+                                       helper.make_node(operator, ["q", "w"], ["sum"]),
+                                       helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT)],
+                 [info("x", shape)], [info("y", None)], {"w": np.full(weights, 127, "i1")})
+    np.save(tmp_path / "x.npy", np.linspace(90, 100, np.prod(shape), dtype="f4").reshape(shape))
+    found = pw("import", file, "--check", "--data", tmp_path / "x.npy", "--json")
+    assert found.code == 0 and found.json["check"]["ok"], found.out
+
+
 def test_the_file_is_written_too(pw, file, tmp_path):
     found = pw("import", file, "--check", "-o", tmp_path / "m.pw")
     assert found.code == 0 and (tmp_path / "m.pw").exists()

@@ -351,7 +351,7 @@ def test_profile_export_import(pw, digits, tmp_path, home):
 
 def test_tune_saves_and_explains(pw, digits, tmp_path):
     out = tmp_path / "tuned.pw"
-    result = pw("tune", digits, "-o", out, "--budget", 1, "--threads", 1, "--json")
+    result = pw("tune", digits, "-o", out, "--budget", 3, "--threads", 1, "--json")
     assert result.code == 0, result.err
     facts = result.json
     assert facts["route"]["predicted_ns"] > 0 and facts["route"]["measured_ns"] > 0 and facts["report"]["race"]

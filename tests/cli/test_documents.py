@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,7 +191,8 @@ def python_blocks() -> list:
 def test_python_names_and_arguments_exist(text):
     """Functions of the package that a block calls, and methods of the objects that it makes, take what they are given."""
     import pathweave as pw
-    kinds = {"model": pw.Model, "tuned": pw.Model, "plan": pw.Plan, "session": pw.StatefulSession, "other": pw.StatefulSession}
+    kinds = {"model": pw.Model, "tuned": pw.Model, "plan": pw.Plan, "session": pw.StatefulSession, "other": pw.StatefulSession,
+             "pool": pw.Pool, "future": Future}
     calls = 0
     for node in ast.walk(ast.parse(text)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):

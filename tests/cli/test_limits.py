@@ -8,8 +8,8 @@ import pytest
 
 from pathweave import _native
 from pathweave.errors import ProfileError
-from pathweave.profiling import limits as module
-from pathweave.profiling.limits import LEVELS, Limits, limits, thread_counts, working_sets
+from pathweave.runtime import limits as module
+from pathweave.runtime.limits import LEVELS, Limits, limits, thread_counts, working_sets
 
 #: Of the scripted machine, per thread: operations and bytes per nanosecond, nanoseconds of a barrier.
 PEAK, READ, BARRIER = {"peak_f32__x": 16.0, "peak_i8__x": 64.0}, {"L1": 64, "L2": 32, "L3": 16, "memory": 8}, 100
@@ -95,7 +95,7 @@ def test_progress_tells_every_probe_and_never_goes_back(file):
     limits([1, 2], path=file, machine=Machine(), tell=lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == pytest.approx(1)
-    assert len(set(shares)) == 2 * module.PASSES * (2 + len(LEVELS)) + 1  # two peaks, one reader
+    assert len(set(shares)) == 2 * module.THOROUGH.passes * (2 + len(LEVELS)) + 1  # two peaks, one reader
     assert {text for share, text in told if 0 < share < 0.5} == {"limits of 1 thread"}
     assert told[-1][1] == "limits of 2 threads"
 

@@ -10,11 +10,11 @@ import pytest
 from pathweave.layers import infer
 from pathweave.net.net import Epilogue, Layer, Net, TensorSpec
 from pathweave.net.size import size_bytes
-from pathweave.profiling.limits import LEVELS, Limits
 from pathweave.report import roof, timing
 from pathweave.report.algorithms import own_operations, winograd
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.defaults import default_choices
+from pathweave.runtime.limits import LEVELS, Limits
 from pathweave.runtime.plan import build_plan
 
 #: Bytes per second of each level; the scripted machine makes one operation per nanosecond and meets in 5 ns.
@@ -222,7 +222,7 @@ def test_step_samples_take_turns_with_calls():
 @pytest.fixture
 def quick(monkeypatch):
     """Scripted limits, and few runs."""
-    import pathweave.profiling.limits as limits
+    import pathweave.runtime.limits as limits
     from pathweave.cli import bench
     monkeypatch.setattr(limits, "limits", lambda threads, **_: scripted(1 << 15, 1 << 19, 1 << 25, list(threads)[0]))
     monkeypatch.setattr(bench, "ROOF_SECONDS", 0.01)

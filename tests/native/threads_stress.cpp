@@ -3,6 +3,7 @@
 // `shares` instead: how loops of few and many pieces are divided among few and many threads.
 // Build: c++ -std=c++20 -O1 -pthread -I native -I include threads_stress.cpp native/base/{threads,cpu,fork}.cpp
 // and, to look for races, -fsanitize=thread.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/lockstep.h"
 #include "base/threads.h"
 
 namespace {
@@ -135,6 +137,55 @@ bool relay(int threads, int seed) {
   return stages->wrong() == 0;
 }
 
+// Shares that go through steps together: each share of a step is done once, and sees all of the step before.
+class Together : public pw::Stages {
+ public:
+  Together(int64_t shares, int64_t steps, int seed)
+      : state_(static_cast<size_t>(shares)), items_(static_cast<size_t>(shares)), steps_(steps), seed_(seed) {
+    for (pw::LockstepShare& share : state_) share.reset();
+  }
+  pw::Gather run(uint32_t, pw::Team& team) noexcept override {
+    const auto count = static_cast<int64_t>(items_.size());
+    if (team.index > 0 && seed_ % 3 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    team.each(count, 1, [&](int64_t own, int64_t) {
+      pw::lockstep(state_.data(), count, own, steps_, pw::Patience(static_cast<int>(team.count)), [&](int64_t step, int64_t share) {
+        // Late now and then, beside the share and within it.
+        if ((step * 31 + share * 7 + seed_) % 41 == 0) std::this_thread::sleep_for(std::chrono::microseconds(30));
+        Item& item = items_[static_cast<size_t>(share)];
+        if (item.done != step) wrong_.fetch_add(1);
+        for (const Item& other : items_)
+          if (other.sums[step & 1] != step) wrong_.fetch_add(1);
+        item.sums[(step + 1) & 1] = step + 1;
+        item.done = step + 1;
+      });
+    });
+    return pw::Gather::pieces;
+  }
+  int wrong() const {
+    int wrong = wrong_;
+    for (const Item& item : items_) wrong += item.done != steps_;
+    return wrong;
+  }
+
+ private:
+  struct Item {
+    int64_t done = 0, sums[2] = {0, 0};  // plain memory: the steps alone order it
+  };
+  std::vector<pw::LockstepShare> state_;
+  std::vector<Item> items_;
+  const int64_t steps_;
+  const int seed_;
+  std::atomic<int> wrong_{0};
+};
+
+bool together(int threads, int shares, int seed, bool apart = false) {
+  auto stages = std::make_unique<Together>(shares, 60, seed);
+  if (apart) pw::apart(threads, 0, 1, *stages);
+  else pw::parallel(threads, 0, 1, *stages);
+  if (stages->wrong()) std::printf("%d shares in steps, %d: %d things wrong\n", shares, seed, stages->wrong());
+  return stages->wrong() == 0;
+}
+
 // Regions inside a region, and the building helper.
 bool nested(int threads) {
   std::atomic<int64_t> sum{0};
@@ -203,6 +254,8 @@ int shares() {
         std::printf("%d items by %d on %d threads: %d things wrong\n", static_cast<int>(n), static_cast<int>(grain), threads,
                     stages.finish());
       }
+  for (int threads : {1, 2, 5, 16, 40})
+    for (int count = 1; count <= std::min(threads, 64); count += 3) failures += !together(threads, count, count, true);
   return failures;
 }
 
@@ -220,6 +273,7 @@ int main(int argc, char** argv) {
       for (int r = 0; r < regions; ++r) {
         if (!region(team(r + c), c * regions + r)) ++failures;
         if (!relay(team(r + c), c * regions + r)) ++failures;
+        if (!together(team(r + c), std::min(64, team(r + c)), c * regions + r)) ++failures;
         if (r % 50 == 0 && !nested(threads)) ++failures;
         if (r % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(5));  // let the workers fall asleep
       }

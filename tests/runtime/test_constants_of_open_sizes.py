@@ -73,7 +73,7 @@ def test_of_a_constant(name):
         x = np.random.default_rng(i).standard_normal((1 + i % 2, 3, h, w)).astype(np.float32)
         for got, wanted in zip(model.run({"x": x}).values(), session.run(None, {"x": x}), strict=True):
             assert got.shape == wanted.shape and got.dtype == wanted.dtype
-            assert np.allclose(got, wanted, rtol=1e-5, atol=1e-5) if wanted.dtype == np.float32 else np.array_equal(got, wanted)
+            assert np.allclose(got, wanted, rtol=2e-5, atol=5e-5) if wanted.dtype == np.float32 else np.array_equal(got, wanted)
     plans = model.runnable().kept_plans()
     assert plans
     assert [of_plan(p).layers for p in plans] == [()] * len(plans)

@@ -7,7 +7,7 @@ from itertools import product
 from math import inf, prod
 from random import Random
 
-from pathweave.tuning.solvers import Candidate, Instance, LayerChoices
+from pathweave.solvers import Candidate, Instance, LayerChoices
 
 SHAPES = ("serial", "branch", "nested", "multi_input", "multi_output", "shared", "wide", "components", "free")
 

@@ -12,12 +12,12 @@ import pytest
 from solver_instances import SHAPES, brute, every_choice, fan_out, random_instance, tree_price
 
 from pathweave.errors import SolverError
-from pathweave.tuning.solvers import Candidate, Instance, LayerChoices, k_best, margins, solve, solvers
-from pathweave.tuning.solvers.contract import Margins
-from pathweave.tuning.solvers.elimination import Elimination
-from pathweave.tuning.solvers.evaluate import evaluate
-from pathweave.tuning.solvers.local import local_margins
-from pathweave.tuning.solvers.milp import Known, Milp, mixed_integer, stated
+from pathweave.solvers import Candidate, Instance, LayerChoices, k_best, margins, solve, solvers
+from pathweave.solvers.contract import Margins
+from pathweave.solvers.elimination import Elimination
+from pathweave.solvers.evaluate import evaluate
+from pathweave.solvers.local import local_margins
+from pathweave.solvers.milp import Known, Milp, mixed_integer, stated
 
 #: Of the graphs of each of the nine shapes, at least 56 have a route: more than 500 together.
 SEEDS = 900

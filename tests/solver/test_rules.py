@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pathweave.errors import SolverError
-from pathweave.tuning.solvers import Candidate, Instance, LayerChoices, solve
-from pathweave.tuning.solvers.milp import Milp
+from pathweave.solvers import Candidate, Instance, LayerChoices, solve
+from pathweave.solvers.milp import Milp
 
 
 def one(*candidates, inputs=("x",), outputs=("y",), name="a"):

@@ -8,7 +8,7 @@ import pytest
 from solver_instances import dense, residual_chain
 from test_exact import close, conversions_price
 
-from pathweave.tuning.solvers import k_best, margins, solve
+from pathweave.solvers import k_best, margins, solve
 
 
 def test_residual_chain_of_1000_layers(capsys):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +83,7 @@ def test_a_test_that_fails_runs_once_more_alone(always, tmp_path, monkeypatch, c
     path = tmp_path / "test_it.py"
     path.write_text(FAILS_ONCE.format(name="it", always=always))
     stage = sanitize.Stage("address", "it", ["-m", "pytest", "-q", str(path)])
-    sanitize.run(stage, [], {**sanitize.os.environ, "ASAN_OPTIONS": "", "UBSAN_OPTIONS": ""}, False)
+    sanitize.run(stage, [], {**sanitize.os.environ, "ASAN_OPTIONS": "", "UBSAN_OPTIONS": ""}, False, math.inf)
     printed = capsys.readouterr().out
     assert bool(stage.failed) == always and printed.count("passed alone: ") == (0 if always else 1)
     assert ("test_it[a - b]" in printed) != always
@@ -102,3 +105,27 @@ def test_the_stages_name_what_exists():
         for word in stage.command:
             assert not word.startswith("tests/") or (ROOT / word).exists(), word
     assert {s.sanitizer for s in sanitize.stages() if s.part == "ci"} == {"address", "thread"}
+
+
+def test_a_command_ends_with_its_children_when_the_time_is_up(tmp_path):
+    code = ("import subprocess, sys, time\n"
+            "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+            "print('begun', flush=True)\ntime.sleep(60)\n")
+    log = tmp_path / "log"
+    with open(log, "w") as file, pytest.raises(sanitize.OutOfTime):
+        sanitize.carry_out([sys.executable, "-c", code], time.monotonic() + 3, stdout=file)
+    assert log.read_text() == "begun\n"
+    with pytest.raises(sanitize.OutOfTime):
+        sanitize.carry_out([sys.executable, "-c", "open('never', 'w')"], time.monotonic(), cwd=tmp_path)
+    assert not (tmp_path / "never").exists()
+    assert sanitize.carry_out([sys.executable, "-c", "raise SystemExit(3)"], math.inf) == 3
+
+
+def test_a_stage_that_was_cut_off_counts_what_it_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sanitize, "BUILDS", tmp_path)
+    stage = sanitize.Stage("address", "slow", ["-c", "import os, re, time\n"
+                                               "path = re.search('log_path=([^:]*asan)', os.environ['ASAN_OPTIONS'])[1]\n"
+                                               f"open(path + '.1', 'w').write({ADDRESS!r})\ntime.sleep(60)"])
+    sanitize.run(stage, [], {**os.environ, "ASAN_OPTIONS": "a=1", "UBSAN_OPTIONS": "a=1"}, True, time.monotonic() + 3)
+    assert stage.cut and not stage.failed and stage.reports.total() == 1
+    assert "cut off" in capsys.readouterr().out

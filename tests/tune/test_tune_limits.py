@@ -14,10 +14,13 @@ from scripted import Clock, run_python
 
 import pathweave as pw
 from pathweave.errors import Error, InputError, InterruptedTuning, ProfileError, RouteError, StoreError
+from pathweave.net.objective import Aim
 from pathweave.profiling import kernels, protocol, reader, slots
 from pathweave.profiling.profile import Profile
+from pathweave.profiling.spent import SPENT
 from pathweave.profiling.store import Store
 from pathweave.profiling.yardstick import CALL, YARDSTICK
+from pathweave.runtime.defaults import default_route
 
 THREADS = 2
 
@@ -26,7 +29,7 @@ def test_no_budget_still_gives_a_route(model, clock, store):
     profile = pw.profile(model, threads=THREADS, store=store, budget_s=0, timer=clock)
     assert profile.notes["passes"] == 1 and profile.notes["unmeasured"] > 0
     route = pw.solve(model, profile)
-    default = pw.default_route(model.bind(), THREADS)
+    default = default_route(model.bind(), THREADS)
     assert {n: c.routine for n, c in route.layers.items()} == {n: c.routine for n, c in default.layers.items()}
     tuned = pw.tune(model, threads=THREADS, store=store, budget_s=0, progress=False, timer=clock)
     assert any("budget" in finding for finding in tuned.report["findings"])
@@ -81,7 +84,7 @@ def test_interrupted_by_the_callback(model, clock, tmp_path, call):
     assert isinstance(caught.value, KeyboardInterrupt) and isinstance(caught.value, Error)
     kept = {m.key: m.samples for m in Store.open(path).lookup(protocol.this_host().id).values()}
     ran = {(p, r, v) for p, r, v in clock.log if not p.startswith("identity")}
-    assert kept and {(p, r, v) for p, r, _, v in kept if r not in (CALL, YARDSTICK)} <= ran
+    assert kept and {(p, r, v) for p, r, _, v in kept if r not in (CALL, YARDSTICK, SPENT)} <= ran
     assert told == sorted(told)
     profile = pw.profile(model, threads=THREADS, store=path, budget_s=1e6, timer=clock)
     for key, samples in kept.items():
@@ -117,7 +120,8 @@ def test_killed_while_profiling(net_bytes, tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr
     with Store.open(tmp_path / "store.sqlite") as store:
         assert len(store.lookup(protocol.this_host().id)) >= len(pw.load(net_bytes).bind().layers)
-        assert pw.profile(net_bytes, threads=THREADS, store=store).notes["unmeasured"] == 0
+        notes = pw.profile(net_bytes, threads=THREADS, store=store).notes
+        assert notes["unmeasured"] == notes["hopeless"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not os.path.exists("/proc/version"), reason="needs a folder that fails")
@@ -234,7 +238,7 @@ def test_progress_bar_is_silent_without_a_terminal(capsys):
 
 @pytest.mark.parametrize("order", ["import pathweave.profiling.store as s, pathweave.tuning.api as t, pathweave as pw",
                                    "import pathweave as pw; pw.profile, pw.tune",
-                                   "import pathweave as pw; pw.profile; from pathweave.tuning.solvers import solve",
+                                   "import pathweave as pw; pw.profile; from pathweave.solvers import solve",
                                    "from pathweave.profiling.profile import Profile; import pathweave as pw"])
 def test_functions_can_be_called_whatever_was_imported_before(order, net_bytes, tmp_path):
     (tmp_path / "net.onnx").write_bytes(net_bytes)
@@ -272,6 +276,7 @@ def test_routes_race_that_there_is_time_for_the_yardstick_included(monkeypatch):
         tuner = SimpleNamespace(
             latest=10.0, timer=Clock(), left_out=[], racers={}, races=[], progress=lambda *_: None, bound=None, threads=1,
             cache=None, inputs=None, out=None, _race_s=lambda: 1.0, _compare=lambda: None, _yardstick_racer=lambda _: None,
+            aim=Aim(), _beside=lambda: [],
             yardstick=SimpleNamespace(reference=reference) if reference else None)
         tuner._affordable = partial(module.Tuner._affordable, tuner)
         module.Tuner._race(tuner, routes)

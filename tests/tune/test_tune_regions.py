@@ -25,9 +25,9 @@ from pathweave.runtime import catalogue
 from pathweave.runtime.bound import BoundNet
 from pathweave.runtime.descriptor import restriction
 from pathweave.runtime.layouts import host_formats
+from pathweave.solvers import solve
 from pathweave.tuning.costs import Costs
 from pathweave.tuning.explain import explain
-from pathweave.tuning.solvers import solve
 
 CLIP = Epilogue(False, "clip", (0.0, 6.0))
 

@@ -98,7 +98,7 @@ def test_plans_that_do_not_fit_into_memory(store, monkeypatch):
 def test_a_route_that_cannot_be_planned_does_not_race(store, monkeypatch):
     """Known prices make such a route the favourite; the race goes on with the others. With none left it is an error."""
     model, plan_route = pw.load(residual()), tuner.plan_route
-    tuned(model, store)
+    tuned(model, store, budget_s=2)
     refused = []
 
     def failing(route, *rest):
@@ -120,7 +120,7 @@ def test_a_route_that_cannot_be_planned_does_not_race(store, monkeypatch):
 def test_without_time_for_others_they_stand_in_for_a_favourite_that_cannot_be_planned(store, monkeypatch):
     """There is time for no race at all, and the favourite, which may be the default route too, has no plan."""
     model, plan_route = pw.load(residual()), tuner.plan_route
-    tuned(model, store)
+    tuned(model, store, budget_s=2)
     monkeypatch.setattr(tuner, "LATEST_S", -1e9)
     refused = []
 

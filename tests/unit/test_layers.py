@@ -72,8 +72,8 @@ def test_case_names_are_unique_and_problems_too():
 
 
 def test_cases_are_small_and_repeat():
-    for case in CASES:
-        assert sum(a.nbytes for a in case.arrays() if a is not None) < 4 << 20
+    sizes = sorted(sum(a.nbytes for a in case.arrays() if a is not None) for case in CASES)
+    assert sizes[-2] < 4 << 20 and sizes[-1] < 20 << 20  # one is larger than half of a common shared cache
     one = CASES[0]
     assert all(np.array_equal(a, b) for a, b in zip(one.arrays(), one.arrays(), strict=True))
 

@@ -211,12 +211,26 @@ def test_activation_stays():
     assert s.check(s.op("relu", s.op("global_average_pool", "x"))) == ["global_average_pool", "relu"]
 
 
+def test_activation_goes_before_a_view():
+    s = Sketch()
+    y = s.op("reshape", s.conv("x"), shape=(1, -1))
+    assert s.check(s.op("tanh", s.op("relu", y))) == ["conv2+relu", "reshape", "tanh"]
+    s = Sketch()  # the viewed value is seen by another layer
+    y = s.op("reshape", s.conv("x"), shape=(1, -1))
+    assert s.check(s.op("relu", y), s.op("tanh", y)) == ["conv2", "reshape", "relu", "tanh"]
+    s = Sketch()  # what makes it has an activation already, or takes none
+    y = s.op("reshape", s.op("relu", s.conv("x")), shape=(1, -1))
+    assert s.check(s.op("tanh", y)) == ["conv2+relu", "reshape", "tanh"]
+    s = Sketch()
+    assert s.check(s.op("relu", s.op("reshape", "x", shape=(1, -1)))) == ["reshape", "relu"]
+
+
 @pytest.mark.parametrize("order", [0, 1])
 def test_residual_add_goes_into_the_epilogue(order):
     s = Sketch()
     skip = s.op("tanh", "x")
-    operands = [s.conv(skip), skip]
-    assert s.check(s.op("relu", s.op("add", *operands[:: 1 - 2 * order]))) == ["tanh", "conv2+add+relu"]
+    operands = [s.conv(s.op("sigmoid", skip)), skip]
+    assert s.check(s.op("relu", s.op("add", *operands[:: 1 - 2 * order]))) == ["tanh", "sigmoid", "conv2+add+relu"]
     assert s.result.layers[-1].inputs[-1] == skip
 
 
@@ -250,7 +264,7 @@ def test_residual_add_stays():
     c = s.conv("x")
     assert s.check(s.op("add", c, c)) == ["conv2", "add"]
     s = Sketch(symbolic=True)  # shapes are not known
-    assert s.check(s.op("add", s.conv("x"), "x"), unbound=True) == ["conv2", "add"]
+    assert s.check(s.op("add", s.conv(s.op("tanh", "x")), "x"), unbound=True) == ["tanh", "conv2", "add"]
 
 
 # patterns

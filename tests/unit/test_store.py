@@ -20,10 +20,10 @@ import pytest
 
 from pathweave.errors import Error, ProfileError, StoreError
 from pathweave.profiling import store as store_module
-from pathweave.profiling.fingerprint import host
 from pathweave.profiling.measurement import Measurement, merge
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.store import Store, default_path, home
+from pathweave.runtime.fingerprint import host
 
 
 def measure(problem="p", routine="r", version=1, variant="v", samples=(1.0, 2.0, 3.0), when=1.7e9, host="h", **other):
@@ -496,7 +496,7 @@ def uncapped(monkeypatch):
 
 
 def test_fingerprint_is_stable_between_runs():
-    code = "from pathweave.profiling.fingerprint import host; print(host().id)"
+    code = "from pathweave.runtime.fingerprint import host; print(host().id)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     ids = {subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONHASHSEED": seed}, check=True,
                           capture_output=True, text=True).stdout.strip() for seed in "123"}

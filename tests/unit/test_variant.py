@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pathweave.net.variant import Variant
-from pathweave.tuning.fusion import stands_for
+from pathweave.runtime.fusion import stands_for
 
 
 @pytest.mark.parametrize("text, own, alone, region, level", [

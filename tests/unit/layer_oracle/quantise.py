@@ -98,9 +98,38 @@ def _conv_integer(g, case, a, names):
     return _finish(g, case, a, g.node("Cast", [g.node("Round", [y])[0]], to=TensorProto.INT32)[0], rest, [-1, 1, 1])
 
 
+def _codes(g, value, bits):
+    """The numbers of `bits` bits in bytes, as floats, along the last axis."""
+    if bits == 4:
+        axis, fifteen, four = g.array([-1]), g.array([15], np.uint8), g.array([4], np.uint8)
+        halves = g.node("BitwiseAnd", [value, fifteen]) + g.node("BitShift", [value, four], direction="RIGHT")
+        pairs = g.node("Concat", [g.node("Unsqueeze", [h, axis])[0] for h in halves], axis=-1)[0]
+        value = g.node("Flatten", [pairs], axis=1)[0]
+    return g.node("Cast", [value], to=TensorProto.FLOAT)[0]
+
+
+def _dequantised(g, case, a, names):
+    """The product with weights that are made floats first: ONNX Runtime takes blocks of powers of two from 16 on."""
+    x, w, scale, zero, bias = names
+    outputs, blocks = case.inputs[1].shape[:2]
+    q = _shaped(g, _codes(g, w, a["bits"]), [outputs, blocks, a["block"]])
+    point = g.array(np.full((outputs, blocks), 2.0 ** (a["bits"] - 1)), np.float32)
+    if zero:
+        point = zero if case.inputs[3].dtype == "f32" else _shaped(g, _codes(g, zero, a["bits"]), [outputs, -1])
+        point = g.node("Slice", [point, g.array([0]), g.array([blocks]), g.array([1])])[0]
+    last = g.array([2])
+    real = g.node("Sub", [q, g.node("Unsqueeze", [point, last])[0]])[0]
+    real = g.node("Mul", [real, g.node("Unsqueeze", [scale, last])[0]])[0]
+    rows = g.node("Slice", [_shaped(g, real, [outputs, -1]), g.array([0]), g.array([a["depth"]]), g.array([1])])[0]
+    y = g.node("MatMul", [x, g.node("Transpose", [rows])[0]])
+    return g.node("Add", [y[0], bias]) if bias else y
+
+
 def _matmul_nbits(g, case, a, names):
     x, w, scale, zero, bias = (*names, *[""] * (5 - len(names)))
     outputs = case.inputs[1].shape[0]
+    if a["block"] < 16 or a["block"] & (a["block"] - 1):
+        return _dequantised(g, case, a, (x, w, scale, zero, bias))
     if a["bits"] == 8 and zero and case.inputs[3].dtype == "f32":  # ONNX Runtime refuses these
         q = g.node("Sub", [g.node("Cast", [w], to=TensorProto.FLOAT)[0], g.node("Unsqueeze", [zero, g.array([2])])[0]])[0]
         real = g.node("Mul", [q, g.node("Unsqueeze", [scale, g.array([2])])[0]])[0]
