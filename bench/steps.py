@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("bench/steps.cpp", "native/base/threads.cpp", "native/base/cpu.cpp")
+SOURCES = ("bench/steps.cpp", "native/base/threads.cpp", "native/base/cpu.cpp", "native/base/fork.cpp")
 
 
 def main() -> int:

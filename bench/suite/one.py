@@ -224,10 +224,10 @@ def _predicted(net: Net) -> float | None:
 
 def _roofs(net: Net) -> dict[str, Any]:
     """The steps of our best route against their roofs, summed by kind and shape, and the summary of the whole net."""
-    from pathweave.profiling.limits import limits
     from pathweave.report import roof
     from pathweave.report.suite import lost_by_shape
     from pathweave.report.timing import step_samples
+    from pathweave.runtime.limits import limits
     net.stage("measuring roofs", "")
     plan = net.loaded.plan(next(iter(net.routes.values())), net.bound.shapes, net.request.threads)
     session = plan.session()
