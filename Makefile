@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 NETS ?= nets
 AGAINST ?= onnxruntime
 PART ?= all
+SECONDS_AT_MOST ?= inf
 export PYTHON VENV
 
 .PHONY: demo test lint sanitize bench install clean help
@@ -32,8 +33,8 @@ lint: install   ## check style, types, floors, the drawing in DESIGN.md, and sym
 	@$(BIN)/python tools/isa_symbols.py build
 
 sanitize: EXTRAS = demo test sanitize
-sanitize: install ## run what reads and writes memory under sanitizers; PART=ci: ten minutes of it
-	@$(BIN)/python tools/sanitize.py --part $(PART)
+sanitize: install ## run what reads and writes memory under sanitizers; PART=ci: ten minutes of it; SECONDS_AT_MOST=N ends it
+	@$(BIN)/python tools/sanitize.py --part $(PART) --seconds $(SECONDS_AT_MOST)
 
 bench: EXTRAS = demo test
 bench: install  ## time the networks of bench/nets.toml in NETS against AGAINST, write bench/results/

@@ -18,8 +18,8 @@ from pathlib import Path
 #: Python: a floor may import floors with a smaller number, and its own. What stands between an importer and the rest is the
 #: model alone, and passes know nothing of formats of files: they share a number but not each other.
 PYTHON = {"errors": 0, "folder": 0, "html": 0, "locks": 0, "options": 0, "plugins": 0, "progress": 0, "timer": 0, "words": 0,
-          "net": 1, "layers": 2, "meaning": 3, "files": 4, "passes": 5, "importers": 5, "regions": 5, "_native": 5,
-          "runtime": 6, "profiling": 7, "tuning": 8, "report": 9, "testing": 9, "onnxruntime": 9, "cli": 10}
+          "net": 1, "solvers": 1, "layers": 2, "meaning": 3, "files": 4, "passes": 5, "importers": 5, "regions": 5,
+          "_native": 5, "runtime": 6, "profiling": 7, "tuning": 8, "report": 9, "testing": 9, "onnxruntime": 9, "cli": 10}
 #: Floors of equal number that may import each other.
 TOGETHER = [{"errors", "folder", "locks", "plugins"}, {"errors", "options", "words"}, {"progress", "words"}]
 #: The package's own __init__: it names everything lazily and imports nothing; from it comes `__version__`.

@@ -1,25 +1,28 @@
 #!/usr/bin/env python3
 """Build the core with sanitizers and run with them what reads and writes memory: one line per stage, then every report.
 
-    python tools/sanitize.py [--part ci] [--only address|thread] [--match WORDS] [--jobs N] [--list]
+    python tools/sanitize.py [--part ci] [--only address|thread] [--match WORDS] [--jobs N] [--seconds N] [--list]
 
 address: AddressSanitizer with UndefinedBehaviorSanitizer, over the conformance suite at generic and avx2, and the tests of
 runtime, tuner, importers and plugins. thread: ThreadSanitizer, over sessions, runtime, store and plugins. What is
 instrumented, and what is left out, stands in cmake/sanitize.cmake and tests/sanitizers/. Builds and reports lie in
 build-sanitize/. Needs what the extra `sanitize` installs, and GCC's sanitizers.
 
-Tests that fail run once more alone, and are named. Exit code 0: no report and every stage passed; 1: some did not; 2:
-nothing could be run.
+Tests that fail run once more alone, and are named. With --seconds everything ends after that time: what was cut off or not
+begun is named, and what it reported until then counts. Exit code 0: no report and no stage failed; 1: some did; 2: nothing
+could be run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +30,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDS = ROOT / "build-sanitize"
@@ -62,6 +66,25 @@ PROOFS = {
 }
 
 
+class OutOfTime(Exception):
+    """What ran was ended, or did not begin, since the time was up."""
+
+
+def carry_out(command: list[str], until: float, **options: Any) -> int:
+    """The exit code of a command. Ends it and its children, and raises OutOfTime, when `time.monotonic()` reaches `until`."""
+    if time.monotonic() >= until:
+        raise OutOfTime
+    process = subprocess.Popen(command, stderr=subprocess.STDOUT, start_new_session=True, **options)
+    try:
+        return process.wait(None if until == math.inf else until - time.monotonic())
+    except subprocess.TimeoutExpired:
+        raise OutOfTime from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @dataclass
 class Stage:
     """A command under a sanitizer. `part`: "ci" where the short run has it too; `short`: its arguments there."""
@@ -75,6 +98,7 @@ class Stage:
     seconds: float = 0.0
     reports: Counter = field(default_factory=Counter)
     failed: str = ""
+    cut: bool = False
 
     @property
     def slug(self) -> str:
@@ -128,8 +152,9 @@ def tool(name: str) -> str:
     return found
 
 
-def build(sanitizer: str, short: bool) -> Path:
-    """The folder to be put in front of PYTHONPATH: the package with an instrumented core. `short`: without FEWER_CHECKS."""
+def build(sanitizer: str, short: bool, until: float) -> Path:
+    """The folder to be put in front of PYTHONPATH: the package with an instrumented core. `short`: without FEWER_CHECKS.
+    Raises OutOfTime at `until`."""
     folder = BUILDS / sanitizer
     folder.mkdir(parents=True, exist_ok=True)
     ninja = tool("ninja")
@@ -138,10 +163,12 @@ def build(sanitizer: str, short: bool) -> Path:
                  "-DPATHWEAVE_TIERS=avx2", f"-DPATHWEAVE_SANITIZE_WITHOUT={FEWER_CHECKS if short else ''}",
                  f"-DPython_EXECUTABLE={sys.executable}",
                  *shlex.split(os.environ.get("CMAKE_ARGS", ""))], [ninja, "-C", str(folder)]]
+    log = folder / "build.log"
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"sanitize: {' '.join(command)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+        with open(log, "w") as file:
+            code = carry_out(command, until, stdout=file)
+        if code != 0:
+            sys.exit(f"sanitize: {' '.join(command)} failed:\n{log.read_text(errors='replace')[-4000:]}")
     package = folder / "package" / "pathweave"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
@@ -194,8 +221,8 @@ def unproved(sanitizer: str, words: list[str], variables: dict[str, str]) -> lis
 
 # ---- running --------------------------------------------------------------------------------------------------------
 
-def run(stage: Stage, words: list[str], variables: dict[str, str], short: bool) -> None:
-    """Runs a stage and collects what it and its children reported."""
+def run(stage: Stage, words: list[str], variables: dict[str, str], short: bool, until: float) -> None:
+    """Runs a stage, until a time at most, and collects what it and its children reported."""
     folder = BUILDS / "reports" / stage.slug
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "home").mkdir(parents=True)
@@ -208,23 +235,29 @@ def run(stage: Stage, words: list[str], variables: dict[str, str], short: bool) 
             variables[name] += f":suppressions={listed}"
     begin, output = time.monotonic(), folder / "output"
 
-    def carry_out(*more: str) -> int:
+    def once(*more: str) -> int:
         with open(output, "a") as file:
-            return subprocess.run([*words, sys.executable, *stage.command, *more], stdout=file, stderr=subprocess.STDOUT,
-                                  env={**variables, "PYTEST_ADDOPTS": f"-o cache_dir={folder / 'cache'}"}, cwd=ROOT).returncode
-    code = carry_out(*(stage.short if short else []))
-    text = output.read_text(errors="replace")
-    again = failed_tests(folder / "cache") if code == 1 else []
-    if again:
-        code = carry_out("--last-failed")
+            return carry_out([*words, sys.executable, *stage.command, *more], until, stdout=file, cwd=ROOT,
+                             env={**variables, "PYTEST_ADDOPTS": f"-o cache_dir={folder / 'cache'}"})
+    code, text, again = 0, "", []
+    try:
+        code = once(*(stage.short if short else []))
+        text = output.read_text(errors="replace")
+        again = failed_tests(folder / "cache") if code == 1 else []
+        if again:
+            code = once("--last-failed")
+    except OutOfTime:
+        stage.cut = True
+        text = output.read_text(errors="replace") if output.exists() else "not begun"
     stage.seconds = time.monotonic() - begin
     for path in folder.glob("*san.*"):
         stage.reports += found_in(path.read_text(errors="replace"))
     lines = [line for line in text.splitlines() if line.strip()] or [""]
-    stage.failed = "" if code == 0 else f"exit code {code}"
-    reports = stage.reports.total()
-    print(f"{stage.sanitizer:8s} {stage.name:60s} {stage.seconds:6.0f} s  {reports} reports  {stage.failed or 'passed'}: "
-          f"{lines[-1].strip('= ')}{''.join(f'; passed alone: {test}' for test in again if code == 0)}", flush=True)
+    stage.failed = "" if code == 0 or stage.cut else f"exit code {code}"
+    result = stage.failed or ("cut off" if stage.cut else "passed")
+    alone = "not run again alone" if stage.cut else "passed alone"
+    print(f"{stage.sanitizer:8s} {stage.name:60s} {stage.seconds:6.0f} s  {stage.reports.total()} reports  {result}: "
+          f"{lines[-1].strip('= ')}{''.join(f'; {alone}: {test}' for test in again if not stage.failed)}", flush=True)
 
 
 def failed_tests(cache: Path) -> list[str]:
@@ -253,6 +286,7 @@ def main() -> int:
     parser.add_argument("--match", default="", help="only stages whose name has this pattern")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="stages at a time")
     parser.add_argument("--list", action="store_true", help="print the stages and what is left out, run nothing")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after that time")
     arguments = parser.parse_args()
     chosen = [s for s in stages() if (arguments.part == "all" or s.part == arguments.part) and
               arguments.only in (None, s.sanitizer) and re.search(arguments.match, s.name)]
@@ -264,10 +298,17 @@ def main() -> int:
     if arguments.list:
         return 0
     begin = time.monotonic()
+    until, short = begin + arguments.seconds, arguments.part == "ci"
     ready: list[tuple[Stage, list[str], dict[str, str]]] = []
+    late: list[str] = []
     for sanitizer in dict.fromkeys(s.sanitizer for s in chosen):
         start = time.monotonic()
-        variables = environment(sanitizer, build(sanitizer, arguments.part == "ci"))
+        try:
+            variables = environment(sanitizer, build(sanitizer, short, until))
+        except OutOfTime:
+            late.append(sanitizer)
+            print(f"{sanitizer:8s} {'build':60s} {time.monotonic() - start:6.0f} s  cut off", flush=True)
+            continue
         words = starter(sanitizer, variables)
         print(f"{sanitizer:8s} {'build':60s} {time.monotonic() - start:6.0f} s", flush=True)
         if isinstance(words, str):
@@ -276,12 +317,13 @@ def main() -> int:
         if missing := unproved(sanitizer, words, variables):
             print(f"sanitize: {sanitizer} does not report what it must: {', '.join(missing)}")
             return 1
-        ready += [(s, words, variables) for s in chosen if s.sanitizer == sanitizer]
+        jobs = [(s, words, variables) for s in chosen if s.sanitizer == sanitizer]
+        with ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
+            list(pool.map(lambda job: run(*job, short=short, until=until), jobs))
+        ready += jobs
     if not ready:
-        print("sanitize: nothing could be run")
-        return 2
-    with ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
-        list(pool.map(lambda job: run(*job, short=arguments.part == "ci"), ready))
+        print("sanitize: nothing could be run" + (f" in {arguments.seconds:.0f} s" if late else ""))
+        return 0 if late else 2
     everything = sum((s.reports for s, *_ in ready), Counter())
     failed = [s for s, *_ in ready if s.failed]
     for report, times in everything.most_common():
@@ -290,8 +332,9 @@ def main() -> int:
         output = BUILDS / "reports" / s.slug / "output"
         print(f"failed: {s.sanitizer} {s.name}: the end of {output.relative_to(ROOT)}:")
         print("\n".join(f"    {line}" for line in output.read_text(errors="replace").splitlines()[-60:]))
+    cut = [*late, *(f"{s.sanitizer} {s.name}" for s, *_ in ready if s.cut)]
     print(f"sanitize: {len(ready)} stages in {time.monotonic() - begin:.0f} s, {everything.total()} reports, "
-          f"{len(failed)} stages failed")
+          f"{len(failed)} stages failed" + (f"; the time was up for: {', '.join(cut)}" if cut else ""))
     return 1 if failed or everything else 0
 
 
