@@ -157,20 +157,26 @@ def _opened(graph: Graph, layer: Layer, depth: int) -> _Product:
     formula = None if layer.epilogue else kind_of(layer.kind).formula
     if formula is None:
         raise _Other
-    return formula(*(_factor(graph, v, depth, layer) for v in layer.inputs))
+    factors = [_factor(graph, v, layer) for v in layer.inputs]
+    closed = formula(*factors)  # raises for what is no product, before anything is opened
+    opened = [_inside(graph, f, depth) for f in factors]
+    return closed if all(a is b for a, b in zip(opened, factors)) else formula(*opened)
 
 
-def _factor(graph: Graph, value: str, depth: int, user: Layer) -> _Product:
+def _factor(graph: Graph, value: str, user: Layer) -> _Product:
     number = graph.scalar(value, user)
-    if number is not None:
-        return _Product(number, [])
-    inner = graph.producer(value) if depth and graph.private(value) else None
-    if inner is not None:
-        try:
-            return _opened(graph, inner, depth - 1)
-        except _Other:
-            pass
-    return _Product(1.0, [value])
+    return _Product(1.0, [value]) if number is None else _Product(number, [])
+
+
+def _inside(graph: Graph, factor: _Product, depth: int) -> _Product:
+    """What a factor that is one value is made of, where nobody else sees it; the factor itself where it is no product."""
+    inner = graph.producer(factor.values[0]) if depth and factor.values and graph.private(factor.values[0]) else None
+    if inner is None:
+        return factor
+    try:
+        return _opened(graph, inner, depth - 1)
+    except _Other:
+        return factor
 
 
 def affine_of(graph: Graph, value: str, *kinds: str) -> tuple[Layer, float, float] | None:

@@ -75,7 +75,6 @@ class Estimates:
         self.wanted, self.threads, self.fixed = threads, NOMINAL, dict(fixed or {})
         threads = NOMINAL
         self.estimator = estimator_of(bound, threads)
-        self._known: dict[tuple[str, tuple[str, int, str]], float] = {}
         fixed = fixed or {}
         flat = bound.flat
         self.layers: dict[str, list[Priced]] = {}
@@ -91,11 +90,7 @@ class Estimates:
 
     def price(self, c: Candidate) -> float:
         """The estimate of a candidate, ns."""
-        key = c.problem.text, c.key
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self.estimator.price(c)
-        return found
+        return self.estimator.price(c)
 
     def _cheapest(self, found: list[Candidate]) -> list[Priced]:
         """Of candidates with equal ports the one of the least estimate; of equal ones the first."""

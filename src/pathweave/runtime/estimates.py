@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import ShapeError
@@ -96,12 +96,14 @@ class Estimator:
     limits: Limits
     threads: int
     constants: float = 0.0
+    _known: dict[tuple[str, tuple[str, int, str]], float] = field(default_factory=dict, repr=False, compare=False)
 
     def price(self, candidate: Candidate) -> float:
         """Nanoseconds of one run, the steps of its epilogue included; finite and positive."""
-        ns = self._own(candidate)
-        for step in candidate.steps:
-            ns += self.price(step)
+        key = candidate.problem.text, candidate.key
+        ns = self._known.get(key)
+        if ns is None:
+            ns = self._known[key] = self._own(candidate) + sum(map(self.price, candidate.steps))
         return ns
 
     @staticmethod

@@ -23,7 +23,7 @@ from typing import IO, Any
 from .worker import CASE, LOG
 
 #: Seconds of CPU time that a case may take, and of wall time, which ends a deadlock only: machines are busy.
-CPU_SECONDS, WALL_SECONDS = 5.0, 30.0
+CPU_SECONDS, WALL_SECONDS = 8.0, 30.0
 #: Seconds that a worker has to get ready.
 START_SECONDS = 120.0
 #: A worker is replaced after so many cases: caches grow, and findings shall not depend on thousands of cases before.
