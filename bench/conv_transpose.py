@@ -17,13 +17,12 @@ made in parts; `--table` prints such a file as a table.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from one_layer import entry, fastest, in_parts, prepared, read, wanted
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,6 @@ def model_of(shape: Shape) -> Any:
                                                                ir_version=8))
 
 
-def entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any], threads: int) -> Any:
-    """One route of ours."""
-    from pathweave.report.bench import Entry
-    session = loaded.plan(route, bound.shapes, threads).session()
-    return Entry(name, lambda: list(session.run(inputs).values()), version=named(route))
-
-
 def named(route: Any) -> str:
     """The routine of the transposed convolution, or all of them where it became another layer."""
     chosen = [(c.routine, c.variant) for c in route.layers.values()]
@@ -147,72 +139,34 @@ def candidates(bound: Any, threads: int) -> dict[str, Any]:
     return found
 
 
-def fastest(entries: list[Any], rounds: int = 5) -> Any:
-    """The one with the least minimum; those that take three times as long as another are out after a call."""
-    def seconds(e: Any) -> float:
-        begin = time.perf_counter()
-        e.call()
-        return time.perf_counter() - begin
-    least = {}
-    for e in entries:
-        e.call()
-        least[e.name] = seconds(e)
-    limit = 3 * min(least.values())
-    left = [e for e in entries if least[e.name] <= limit]
-    for _ in range(rounds):
-        for e in left:
-            e.call()
-            least[e.name] = min(least[e.name], seconds(e), seconds(e))
-    return min(left, key=lambda e: least[e.name])
-
-
 def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Times of ONNX Runtime and of ours, nanoseconds."""
-    import onnx
-
     import pathweave as pw
-    from pathweave.profiling.protocol import random_inputs
     from pathweave.report import bench
-    from pathweave.report.peers import Task
-    onnx.save(model_of(shape), path)
     threads = arguments.threads
-    loaded = pw.load(str(path), threads=threads)
-    bound = loaded.bind()
-    inputs = random_inputs(bound)
-    (peer,) = bench.select(["onnxruntime"])
-    entries = [bench.prepare_peer(peer, Task(str(path), inputs, tuple(bound.net.outputs), threads))]
-    if entries[0].reason:
-        raise SystemExit(f"onnxruntime: {entries[0].reason}")
-    every = [entry(name, loaded, bound, route, inputs, threads) for name, route in candidates(bound, threads).items()]
+    loaded, bound, inputs, entries = prepared(model_of(shape), path, ["onnxruntime"], threads)
+
+    def ours(name: str, route: Any) -> Any:
+        return entry(name, loaded, bound, route, inputs, threads, named(route))
+    every = [ours(name, route) for name, route in candidates(bound, threads).items()]
     if arguments.every:
         entries += every
     else:
         best = fastest(every)
         best.name = "best"
         entries.append(best)
-    entries.append(entry("default", loaded, bound, pw.default_route(bound, threads), inputs, threads))
+    entries.append(ours("default", pw.default_route(bound, threads)))
     if arguments.tune:
         tuned = pw.tune(loaded, threads=threads, budget_s=arguments.tune, progress=False)
-        entries.append(entry("tuned", loaded, bound, tuned.route(bound.shapes), inputs, threads))
+        entries.append(ours("tuned", tuned.route(bound.shapes)))
     bench.check(entries)
     bench.measure(entries, arguments.rounds, calls=4)
     theirs = entries[0].times
-    return {"shape": shape.name, "flops": shape.flops, "onnxruntime": {"ns": theirs.minimum, "median_ns": theirs.median},
+    return {"threads": threads, "shape": shape.name, "flops": shape.flops,
+            "onnxruntime": {"ns": theirs.minimum, "median_ns": theirs.median},
             "ours": {e.name: {"ns": e.times.minimum, "median_ns": e.times.median, "ratio": theirs.minimum / e.times.minimum,
                               "ratio_median": theirs.median / e.times.median, "routine": e.version,
                               "difference": e.agreement.largest} for e in entries[1:]}}
-
-
-def wanted(number: int, shape: Shape, only: list[str]) -> bool:
-    """Whether one of the words names the shape: its number, a range of numbers, or a part of its name."""
-    for word in only:
-        first, _, last = word.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            if int(first) <= number <= int(last or first):
-                return True
-        elif word in shape.name:
-            return True
-    return not only
 
 
 def failures(result: dict[str, Any]) -> list[str]:
@@ -240,13 +194,6 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def read(path: Path | None) -> list[dict[str, Any]]:
-    """The results in a file, none where there is none."""
-    if path is None or not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
 def main() -> int:
     """Measure and print; what is wrong last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,30 +209,20 @@ def main() -> int:
     if arguments.table:
         print(table(read(arguments.table)))
         return 0
-    end = time.perf_counter() + arguments.seconds
     held = {(r["shape"], r["threads"]) for r in read(arguments.json)}
-    wrong, left = [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        for number, shape in enumerate(SHAPES, 1):
-            if not wanted(number, shape, arguments.only) or (shape.name, arguments.threads) in held:
-                continue
-            if time.perf_counter() > end:
-                left += 1
-                continue
-            result = measure(shape, Path(folder) / "layer.onnx", arguments)
-            theirs = result["onnxruntime"]["ns"] / 1e6
-            print(f"{number:2d} {shape.name:30s} {shape.flops / 1e6:9.1f} MFLOP  onnxruntime {theirs:8.3f} ms", flush=True)
-            for name, ours in result["ours"].items():
-                print(f"   {name:10s} {ours['ns'] / 1e6:8.3f} ms  x{ours['ratio']:.2f} ({ours['ratio_median']:.2f})  "
-                      f"{ours['routine']}", flush=True)
-            wrong += failures(result)
-            if arguments.json:
-                with arguments.json.open("a", encoding="utf-8") as f:
-                    f.write(json.dumps({"threads": arguments.threads, **result}) + "\n")
-    print("\n".join(wrong) or "none slower, outputs agree")
-    if left:
-        print(f"{left} shapes left for another run")
-    return 1 if wrong else 0
+    numbers = {shape.name: number for number, shape in enumerate(SHAPES, 1)}
+
+    def said(shape: Shape, result: dict[str, Any]) -> list[str]:
+        theirs = result["onnxruntime"]["ns"] / 1e6
+        print(f"{numbers[shape.name]:2d} {shape.name:30s} {shape.flops / 1e6:9.1f} MFLOP  onnxruntime {theirs:8.3f} ms",
+              flush=True)
+        for name, ours in result["ours"].items():
+            print(f"   {name:10s} {ours['ns'] / 1e6:8.3f} ms  x{ours['ratio']:.2f} ({ours['ratio_median']:.2f})  "
+                  f"{ours['routine']}", flush=True)
+        return failures(result)
+    chosen = [s for s in SHAPES if wanted(numbers[s.name], s.name, arguments.only) and (s.name, arguments.threads) not in held]
+    return in_parts(chosen, lambda shape, path: measure(shape, path, arguments), said, arguments.json, arguments.seconds,
+                    "none slower, outputs agree")
 
 
 if __name__ == "__main__":

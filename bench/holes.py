@@ -17,15 +17,12 @@ times of an earlier file.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conv_transpose import fastest, read, wanted
+from one_layer import entry, fastest, in_parts, prepared, read, wanted
 
 
 @dataclass(frozen=True)
@@ -183,13 +180,6 @@ def model_of(shape: Shape) -> Any:
                                                                ir_version=8))
 
 
-def entry(name: str, loaded: Any, bound: Any, route: Any, inputs: dict[str, Any], threads: int) -> Any:
-    """One route of ours."""
-    from pathweave.report.bench import Entry
-    session = loaded.plan(route, bound.shapes, threads).session()
-    return Entry(name, lambda: list(session.run(inputs).values()), version=named(route))
-
-
 def named(route: Any) -> str:
     """What computes the layers."""
     return ", ".join(dict.fromkeys(" ".join(filter(None, (c.routine, c.variant))) for c in route.layers.values()))
@@ -226,28 +216,18 @@ def roof_ns(plan: Any, threads: int) -> float:
 
 def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Times of the peers and of ours, nanoseconds."""
-    import onnx
-
-    import pathweave as pw
-    from pathweave.profiling.protocol import random_inputs
     from pathweave.report import bench
-    from pathweave.report.peers import Task
     from pathweave.runtime.defaults import usual_route
-    onnx.save(model_of(shape), path)
     threads = arguments.threads
-    loaded = pw.load(str(path), threads=threads)
-    bound = loaded.bind()
-    inputs = random_inputs(bound)
-    entries = [bench.prepare_peer(peer, Task(str(path), inputs, tuple(bound.net.outputs), threads))
-               for peer in bench.select(arguments.against)]
-    for e in entries:
-        if e.reason:
-            raise SystemExit(f"{e.name}: {e.reason}")
+    loaded, bound, inputs, entries = prepared(model_of(shape), path, arguments.against, threads)
+
+    def ours(name: str, route: Any) -> Any:
+        return entry(name, loaded, bound, route, inputs, threads, named(route))
     peers = len(entries)
     default = usual_route(bound, threads)
     plan = loaded.plan(default, bound.shapes, threads)
-    entries.append(entry("default", loaded, bound, default, inputs, threads))
-    every = [entry(name, loaded, bound, route, inputs, threads) for name, route in candidates(bound, threads).items()]
+    entries.append(ours("default", default))
+    every = [ours(name, route) for name, route in candidates(bound, threads).items()]
     if arguments.every:
         entries += every
     elif every:
@@ -258,7 +238,8 @@ def measure(shape: Shape, path: Path, arguments: argparse.Namespace) -> dict[str
     bench.measure(entries, arguments.rounds, calls=4)
     times = {e.name: {"ns": e.times.minimum, "median_ns": e.times.median, "routine": e.version,
                       "difference": e.agreement.largest} for e in entries}
-    return {"shape": shape.name, "roof_ns": roof_ns(plan, threads), "peers": [e.name for e in entries[:peers]], "times": times}
+    return {"threads": threads, "shape": shape.name, "roof_ns": roof_ns(plan, threads),
+            "peers": [e.name for e in entries[:peers]], "times": times}
 
 
 def ratio(result: dict[str, Any], name: str, what: str = "ns") -> float:
@@ -307,30 +288,19 @@ def main() -> int:
         print(table(read(arguments.table), read(arguments.before)))
         return 0
     arguments.against = arguments.against or ["onnxruntime", "openvino"]
-    end = time.perf_counter() + arguments.seconds
     held = {(r["shape"], r["threads"]) for r in read(arguments.json)}
-    wrong, left = [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        for number, shape in enumerate(SHAPES, 1):
-            if not wanted(number, shape, arguments.only) or (shape.name, arguments.threads) in held:
-                continue
-            if time.perf_counter() > end:
-                left += 1
-                continue
-            result = measure(shape, Path(folder) / "layer.onnx", arguments)
-            print(f"{number:2d} {shape.name}  roof {result['roof_ns'] / 1e3:.0f} us", flush=True)
-            for name, found in sorted(result["times"].items(), key=lambda item: item[1]["ns"]):
-                print(f"   {name[:60]:60s} {found['ns'] / 1e3:9.0f} us  ({found['median_ns'] / 1e3:.0f})  "
-                      f"x{ratio(result, name):.2f}  {found['routine'][:99] if name in ('default', 'best') else ''}", flush=True)
-                if found["difference"] > 1e-3:
-                    wrong.append(f"{shape.name}: {name} differs by {found['difference']:.1e}")
-            if arguments.json:
-                with arguments.json.open("a", encoding="utf-8") as f:
-                    f.write(json.dumps({"threads": arguments.threads, **result}) + "\n")
-    print("\n".join(wrong) or "outputs agree")
-    if left:
-        print(f"{left} shapes left for another run")
-    return 1 if wrong else 0
+    numbers = {shape.name: number for number, shape in enumerate(SHAPES, 1)}
+
+    def said(shape: Shape, result: dict[str, Any]) -> list[str]:
+        print(f"{numbers[shape.name]:2d} {shape.name}  roof {result['roof_ns'] / 1e3:.0f} us", flush=True)
+        for name, found in sorted(result["times"].items(), key=lambda item: item[1]["ns"]):
+            print(f"   {name[:60]:60s} {found['ns'] / 1e3:9.0f} us  ({found['median_ns'] / 1e3:.0f})  "
+                  f"x{ratio(result, name):.2f}  {found['routine'][:99] if name in ('default', 'best') else ''}", flush=True)
+        return [f"{shape.name}: {name} differs by {found['difference']:.1e}" for name, found in result["times"].items()
+                if not found["difference"] <= 1e-3]
+    chosen = [s for s in SHAPES if wanted(numbers[s.name], s.name, arguments.only) and (s.name, arguments.threads) not in held]
+    return in_parts(chosen, lambda shape, path: measure(shape, path, arguments), said, arguments.json, arguments.seconds,
+                    "outputs agree")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from one_layer import entry, in_parts, prepared, read
 
 GATES = {"lstm": 4, "gru": 3, "gru0": 3}
 WIDTHS, STEPS = (128, 256, 512, 1024), (1, 20, 100, 500)
@@ -114,24 +114,11 @@ def routes(bound: Any, threads: int, every: bool) -> dict[str, Any]:
 
 def measure(shape: Shape, path: Path, arguments: argparse.Namespace, limits: Any) -> dict[str, Any]:
     """Times of ONNX Runtime and of ours, nanoseconds."""
-    import onnx
-
-    import pathweave as pw
-    from pathweave.profiling.protocol import random_inputs
     from pathweave.report import bench
-    from pathweave.report.peers import Task
-    onnx.save(model_of(shape), path)
     threads = arguments.threads
-    loaded = pw.load(str(path), threads=threads)
-    bound = loaded.bind()
-    inputs = random_inputs(bound)
-    (peer,) = bench.select(["onnxruntime"])
-    entries = [bench.prepare_peer(peer, Task(str(path), inputs, tuple(bound.net.outputs), threads))]
-    if entries[0].reason:
-        raise SystemExit(f"onnxruntime: {entries[0].reason}")
+    loaded, bound, inputs, entries = prepared(model_of(shape), path, ["onnxruntime"], threads)
     for name, route in routes(bound, threads, arguments.every).items():
-        session = loaded.plan(route, bound.shapes, threads).session()
-        entries.append(bench.Entry(name, lambda session=session: list(session.run(inputs).values())))
+        entries.append(entry(name, loaded, bound, route, inputs, threads))
     bench.check(entries)
     begin = time.perf_counter()
     entries[0].call()
@@ -166,13 +153,6 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def read(path: Path | None) -> list[dict[str, Any]]:
-    """The results in a file, none where there is none."""
-    if path is None or not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
 def main() -> int:
     """Measure and print; outputs that differ last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -194,31 +174,22 @@ def main() -> int:
     known = limits([arguments.threads])
     yes, no = [w for w in arguments.only if w[:1] != "-"], [w[1:] for w in arguments.only if w[:1] == "-"]
     held = {(r["shape"], r["threads"], r["label"]) for r in read(arguments.json)}
-    end, wrong, left = time.perf_counter() + arguments.stop, [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        for shape in shapes(arguments.kind or ["lstm", "gru"]):
-            if (yes and not any(w in shape.name for w in yes)) or any(w in shape.name for w in no):
-                continue
-            if (shape.name, arguments.threads, arguments.label) in held:
-                continue
-            if time.perf_counter() > end:
-                left += 1
-                continue
-            result = measure(shape, Path(folder) / "layer.onnx", arguments, known)
-            print(f"{shape.name:32s} onnxruntime {result['onnxruntime']['ns'] / 1e3:10.1f} us  floor "
-                  f"{result['floor_ns'] / 1e3:10.1f} us ({result['bound']})", flush=True)
-            for name, ours in result["ours"].items():
-                print(f"   {name:38s} {ours['ns'] / 1e3:10.1f} us  x{ours['ratio']:.2f} ({ours['ratio_median']:.2f})"
-                      f"  {ours['ns'] / result['floor_ns']:6.2f} of the floor", flush=True)
-                if not ours["difference"] <= 1e-3:
-                    wrong.append(f"{shape.name}: {name} differs by {ours['difference']:.1e}")
-            if arguments.json:
-                with arguments.json.open("a", encoding="utf-8") as f:
-                    f.write(json.dumps(result) + "\n")
-    print("\n".join(wrong) or "outputs agree")
-    if left:
-        print(f"{left} shapes left for another run")
-    return 1 if wrong else 0
+
+    def is_chosen(shape: Shape) -> bool:
+        return (not yes or any(w in shape.name for w in yes)) and not any(w in shape.name for w in no) and \
+            (shape.name, arguments.threads, arguments.label) not in held
+
+    def said(shape: Shape, result: dict[str, Any]) -> list[str]:
+        print(f"{shape.name:32s} onnxruntime {result['onnxruntime']['ns'] / 1e3:10.1f} us  floor "
+              f"{result['floor_ns'] / 1e3:10.1f} us ({result['bound']})", flush=True)
+        for name, ours in result["ours"].items():
+            print(f"   {name:38s} {ours['ns'] / 1e3:10.1f} us  x{ours['ratio']:.2f} ({ours['ratio_median']:.2f})"
+                  f"  {ours['ns'] / result['floor_ns']:6.2f} of the floor", flush=True)
+        return [f"{shape.name}: {name} differs by {ours['difference']:.1e}" for name, ours in result["ours"].items()
+                if not ours["difference"] <= 1e-3]
+    return in_parts(filter(is_chosen, shapes(arguments.kind or ["lstm", "gru"])),
+                    lambda shape, path: measure(shape, path, arguments, known), said, arguments.json, arguments.stop,
+                    "outputs agree")
 
 
 if __name__ == "__main__":
