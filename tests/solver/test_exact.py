@@ -16,7 +16,7 @@ from pathweave.solvers import Candidate, Instance, LayerChoices, k_best, margins
 from pathweave.solvers.contract import Margins
 from pathweave.solvers.elimination import Elimination
 from pathweave.solvers.evaluate import evaluate
-from pathweave.solvers.local import local_margins
+from pathweave.solvers.local import descended, local_margins
 from pathweave.solvers.milp import Known, Milp, mixed_integer, stated
 
 #: Of the graphs of each of the nine shapes, at least 56 have a route: more than 500 together.
@@ -151,6 +151,21 @@ def test_wide_solver_equals_brute_force_and_its_bounds_hold():
         assert solution.stats.get("dual_bound", 0.0) <= cost + 1e-9
         solved, closed = solved + 1, closed + (solution.certificate == "optimal")
     assert solved >= 100 and closed == solved
+
+
+def test_descent_finds_routes_near_the_best_and_prices_them_right():
+    ratios = []
+    for seed in range(1000, 1160):
+        instance = random_instance(seed, 300)
+        (cost, _, _), _ = brute(instance)
+        solution = descended(instance)
+        if solution is None:
+            ratios.append(inf if cost < inf else 1.0)
+            continue
+        assert solution.lower_bound <= cost * (1 + 1e-12) and solution.cost >= cost * (1 - 1e-12), seed
+        assert close(conversions_price(instance, solution), solution.cost)
+        ratios.append(solution.cost / cost if cost else 1.0)
+    assert sorted(ratios)[len(ratios) * 8 // 10] < 1.1, ratios
 
 
 def test_methods_are_found_by_folder():

@@ -35,7 +35,7 @@ def default_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict
 def usual_route(bound: BoundNet, threads: int, accuracy: str = "f32", restrict: Restrict | None = None) -> Route:
     """The route of a net that was not tuned: that of least estimated time, regions included; with a restriction without those.
 
-    Its note `estimated_ns` says how long it should take, in nanoseconds. A graph too wide to be solved in milliseconds gets the
+    Its note `estimated_ns` says how long it should take, in nanoseconds. Where none is found, a net gets the
     route by rule, with the regions whose routines are usually faster. Raises NoRoutineError when a layer has no routine.
     """
     from .estimated import estimated

@@ -1,7 +1,7 @@
 """The route of least estimated time: what a net runs on where nothing was measured.
 
 Every candidate and every conversion has an estimate (`estimates.py`), and the exact solver chooses among them as it does among
-measured times, routines for whole regions included. Candidates with equal ports compete by price alone, so that the graph that
+measured times, routines for whole regions included; coordinate descent does where a graph is too wide for it. Candidates with equal ports compete by price alone, so that the graph that
 is solved has a few formats per value and is done in milliseconds.
 """
 
@@ -17,6 +17,7 @@ from ..net.route import Conversion
 from ..net.size import check_number_of_threads, size_bytes
 from ..solvers import contract
 from ..solvers.elimination import Elimination
+from ..solvers.local import descended
 from .bound import BoundNet
 from .catalogue import Candidate, Restrict
 from .conversions import adapt_candidates
@@ -27,7 +28,7 @@ from .rates import rates
 
 #: Whatever the number of threads, routines are chosen by what they take with so many: results must be the same to the bit.
 NOMINAL = 2
-#: Entries of the largest table that the solver may use: a wider graph is left to the rule (`defaults.py`).
+#: Entries of the largest table that the exact solver may use: a wider graph is left to coordinate descent.
 MOST_TABLE = 1 << 17
 
 
@@ -157,11 +158,11 @@ class Estimates:
                                  {v: str(self.bound.output_format(v)) for v in self.bound.outputs if v in made}, adapts)
 
     def solve(self) -> Estimated | None:
-        """The choice of least estimated time; None for a graph that is too wide to tell quickly, or has no route."""
+        """The choice of least estimated time; None where none is found: the net has no route, or too many formats."""
         instance = self.instance()
         contract.check(instance)
         try:
-            solution = Elimination().solve(instance, 0.0, MOST_TABLE)
+            solution = Elimination().solve(instance, 0.0, MOST_TABLE) or descended(instance)
         except SolverError:
             return None
         if solution is None:
@@ -225,5 +226,5 @@ def _same(chosen: Candidate, offered: list[Candidate], estimator: Estimator) -> 
 
 def estimated(bound: BoundNet, threads: int, accuracy: str = "f32", restrict: Restrict | None = None,
               fixed: Mapping[str, Candidate] | None = None, regions: bool = True) -> Estimated | None:
-    """The choice of least estimated time for a bound net; see `Estimates`. None for graphs that take too long."""
+    """The choice of least estimated time for a bound net; see `Estimates` and `Estimates.solve`."""
     return Estimates(bound, threads, accuracy, restrict, fixed, regions).solve()
