@@ -45,11 +45,13 @@ struct BandTile {
     row_tiles = divide_up(g.out_height, rows);
     in_rows = (rows - 1) * g.stride_y + reach_y;
     // Two products a cycle that take four each: fewer than eight sums wait for each other.
-    auto cycles = [&](int64_t s) { return divide_up(columns, s) * (std::max<int64_t>(s, 8) + 2); };
+    auto cycles = [&](int64_t s) { return divide_up(columns, s) * product_cycles(s); };
     step = 1;
     for (int64_t s : kBandSteps)
       if (s <= smallest_columns(g) && (step == 1 || cycles(s) < cycles(step))) step = s;
   }
+  // That so many products with one vector of weights take, where each would take one.
+  static int64_t product_cycles(int64_t s) { return std::max<int64_t>(s, 8) + 2; }
   // Of the last tile of a row, which may be shorter than the others.
   int64_t smallest_columns(const Geometry& g) const { return g.out_width - (column_tiles - 1) * columns; }
   int64_t plane(int64_t floats) const { return in_rows * row_pixels * floats; }
@@ -99,18 +101,20 @@ inline Verdict band_fits(const Problem& p, const BandTile& t, int64_t floats) {
   return fits_table(p, all, sizeof(float));
 }
 
-// Shares of the peak: products whose weights are loaded for every few outputs, and floats of the copy, as operations.
-constexpr double kBandShare = 0.3, kBandCopy = 0.08;
+// What a band costs: the share of the peak of its products, and operations that a float of the copy and a piece take.
+struct BandCosts {
+  double share, copied, piece;
+};
 
 // `vectors` of `lanes` outputs per pixel, each a sum of `terms`; `floats`: of a pixel in the copy, made `copies` times.
 inline Estimate band_estimate(const Geometry& g, const BandTile& t, double vectors, double lanes, double terms, double floats,
-                              double copies) {
+                              double copies, const BandCosts& costs) {
   const auto pixels = static_cast<double>(g.images * g.out_pixels());
   const auto copied = static_cast<double>(g.images * t.row_tiles * t.column_tiles * t.in_rows * t.row_pixels);
   Estimate e;
-  e.add(2 * pixels * vectors * lanes * terms, kBandShare);
-  e.work += copies * copied * floats / kBandCopy;
   e.pieces = copies * static_cast<double>(g.images * t.row_tiles * t.column_tiles);
+  e.add(2 * pixels * vectors * lanes * terms, costs.share);
+  e.work += copies * copied * floats * costs.copied + e.pieces * costs.piece;
   return e;
 }
 

@@ -175,9 +175,11 @@ class Band : public ConvolutionRoutine, public Estimating {
     const Geometry g(p);
     const int64_t lanes = variant_ukernel<BandF32>(PW_KIND_BAND_F32, variant).lanes, floats = GroupedBand::floats(g, lanes);
     const int64_t vectors = divide_up(g.outputs, lanes), blocks = divide_up(vectors, GroupedBand::block(g, lanes));
-    return band_estimate(g, BandTile(g, floats, blocks, p.threads), static_cast<double>(vectors), static_cast<double>(lanes),
+    const BandTile tile(g, floats, blocks, p.threads);
+    const double share = kShare * static_cast<double>(tile.step) / static_cast<double>(BandTile::product_cycles(tile.step));
+    return band_estimate(g, tile, static_cast<double>(vectors), static_cast<double>(lanes),
                          static_cast<double>(g.group_inputs() * g.taps()), static_cast<double>(floats),
-                         static_cast<double>(blocks));
+                         static_cast<double>(blocks), {.share = share, .copied = 16, .piece = 15e3});
   }
   // Groups of fewer outputs than a tile of conv2/direct has columns: there zeros fill them up.
   Ports ports(const Problem& p) const override {
@@ -188,6 +190,9 @@ class Band : public ConvolutionRoutine, public Estimating {
   std::unique_ptr<Kernel> prepare(const Problem& p, const std::string& variant, const Constants& c) const override {
     return std::make_unique<GroupedBand>(p, variant, c);
   }
+
+ private:
+  static constexpr double kShare = 0.55;  // of the peak, where products wait for nothing
 };
 
 }  // namespace

@@ -206,14 +206,23 @@ class Inside : public ConvolutionRoutine, public Estimating {
   std::vector<std::string> variants(const Problem& p) const override { return gemm_variants(in_, epilogue_act(p)); }
   Estimate estimate(const Problem& p, const std::string& variant) const override {
     const Geometry g(p);
-    const double taps = static_cast<double>(g.taps()) * vertical(g).share() * horizontal(g).share();
-    return product_estimate({.rows = static_cast<double>(g.images * g.out_pixels()),
-                             .depth = static_cast<double>(g.group_inputs()) * taps,
-                             .columns = static_cast<double>(g.group_outputs()),
-                             .taps = std::max(1.0, taps),
-                             .count = static_cast<double>(g.groups),
-                             .looked_up = true},
-                            variant);
+    const GemmF32* kernel = ukernel<GemmF32>(PW_KIND_GEMM_F32, variant.substr(0, variant.find('/')));
+    Estimate e;
+    double pieces = 0;
+    for (const Stretch& v : vertical(g).stretches())
+      for (const Stretch& h : horizontal(g).stretches()) {
+        const double taps = static_cast<double>(std::max<int64_t>(1, v.taps * h.taps));
+        add_product(e, {.rows = static_cast<double>(g.images * v.count * h.count),
+                        .depth = static_cast<double>(g.group_inputs()) * taps,
+                        .columns = static_cast<double>(g.group_outputs()),
+                        .taps = taps,
+                        .count = static_cast<double>(g.groups),
+                        .looked_up = true}, *kernel);
+        pieces += e.pieces;
+      }
+    e.pieces = pieces;
+    e.work *= kMore;
+    return e;
   }
   Ports ports(const Problem& p) const override {
     const Geometry g(p);
@@ -226,7 +235,7 @@ class Inside : public ConvolutionRoutine, public Estimating {
   }
 
  private:
-  static constexpr double kFewTaps = 0.8;
+  static constexpr double kFewTaps = 0.8, kMore = 1.15;  // kMore: times the work of tiles of one convolution
 };
 
 }  // namespace

@@ -109,7 +109,8 @@ class Band : public ConvolutionRoutine, public Estimating {
     const Geometry g(p);
     const int64_t lanes = variant_ukernel<BandF32>(PW_KIND_BAND_F32, variant).lanes, vectors = divide_up(g.inputs, lanes);
     return band_estimate(g, BandTile(g, lanes, vectors, p.threads), static_cast<double>(vectors), static_cast<double>(lanes),
-                         static_cast<double>(g.taps()), static_cast<double>(lanes), static_cast<double>(vectors));
+                         static_cast<double>(g.taps()), static_cast<double>(lanes), static_cast<double>(vectors),
+                         {.share = 0.3, .copied = 12.5, .piece = 0});
   }
   // Before depthwise_conv2/direct where that has no micro-kernel for the very kernel, and computes outputs one by one.
   Ports ports(const Problem& p) const override {
