@@ -18,6 +18,8 @@ constexpr int64_t kChunkBytes = int64_t{4} << 20;
 constexpr int64_t kMeeting = 2400;
 // Bytes of sums that are made before their cells follow: as many as stay in L1.
 constexpr int64_t kFreshBytes = int64_t{16} << 10;
+// Sequences whose products take long enough to fetch weights behind them.
+constexpr int64_t kFetching = 5;
 // Row pointers of a thread.
 constexpr int64_t kPointers = 256;
 
@@ -394,7 +396,7 @@ void RecurrentKernel::stretch(const Run& run, Stretch at, const float** pointers
 
 // += x * weights of one row, in streams.
 void RecurrentKernel::multiply_row(const float* x, int which, const Run& run, const Stretch& at, float* sums) const noexcept {
-  constexpr int64_t kStrip = 2;  // panels, as many as are read side by side
+  constexpr int64_t kStrip = 8;  // panels: those that are read side by side, or twice as many
   const int64_t tile = kernel_.columns, of_piece = piece_columns(at.part) / tile, count = (at.to - at.from) * of_piece;
   const float* weights = run.weights[which][at.part] + (at.d * panels(at.part) + at.from * of_piece) * panel_floats(which);
   for (int64_t i = 0; i < count; i += kStrip) {
@@ -413,6 +415,12 @@ void RecurrentKernel::multiply(const Run& run, const Stretch& at, const float* f
   if (run.of.batch == 1) {
     if (bias) std::memcpy(sums, bias, static_cast<size_t>(width) * 4);
     multiply_row(from, 1, run, at, sums);
+    return;
+  }
+  if (cell_kernel_.rows && tile == kUnits && run.of.batch >= kFetching) {
+    const RowsF32Args args{from, units(), weights, panel_floats(1), r_.hidden, run.of.batch, width / tile, bias, sums,
+                           columns(at.part)};
+    cell_kernel_.rows(&args);
     return;
   }
   const int64_t each = piece_columns(at.part);

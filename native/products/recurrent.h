@@ -127,7 +127,7 @@ Ports recurrent_ports(const Problem& p);
 class RecurrentRoutine : public Routine, public Estimating {
  public:
   explicit RecurrentRoutine(const std::string& layer)
-      : Routine({.id = layer + "/packed:f32:plain:cpu", .version = 3, .accuracy = Accuracy::f32}) {}
+      : Routine({.id = layer + "/packed:f32:plain:cpu", .version = 4, .accuracy = Accuracy::f32}) {}
   Verdict accepts(const Problem& p) const override { return RecurrentKernel::accepts(p); }
   std::vector<std::string> variants(const Problem&) const override { return gemm_variants(Layout::plain); }
   Ports ports(const Problem& p) const override { return recurrent_ports(p); }

@@ -51,10 +51,24 @@ struct ScaledSumsArgs {
   int32_t zero, rest;
 };
 
+// Several rows: y[i * y_row + p * tile + j] += sum over k < depth of x[i * x_row + k] * panels[p * panel + k * tile + j], or, with
+// `bias`, bias[p * tile + j] + that sum.
+struct RowsF32Args {
+  const float* x;
+  int64_t x_row;
+  const float* panels;
+  int64_t panel, depth, rows, count;
+  const float* bias;
+  float* y;
+  int64_t y_row;
+};
+
 struct RecurrentF32 {
   // y[p * tile + j] += sum over k < depth of x[k] * panels[p * panel + k * tile + j], for `count` panels of `tile` columns as
   // the micro-kernels of kind gemm_f32 read them.
   void (*row)(const float* x, const float* panels, int64_t panel, int64_t tile, int64_t depth, int64_t count, float* y);
+  // For panels of 16 columns; null where a kernel of kind gemm_f32 takes as many rows as a step mostly has in one tile.
+  void (*rows)(const RowsF32Args* args);
   // h = act0(sums).
   void (*rnn)(const CellF32Args* args);
   // Gates i, o, f, c. c = f c_before + i act1(c sum), h = o act2(c); i, f and o are act0.
