@@ -1,8 +1,8 @@
 """The route of least estimated time: what a net runs on where nothing was measured.
 
 Every candidate and every conversion has an estimate (`estimates.py`), and the exact solver chooses among them as it does among
-measured times, routines for whole regions included; coordinate descent does where a graph is too wide for it. Candidates with equal ports compete by price alone, so that the graph that
-is solved has a few formats per value and is done in milliseconds.
+measured times, routines for whole regions included; coordinate descent does where a graph is too wide for it. Candidates with
+equal ports compete by price alone, so that the graph that is solved has a few formats per value and is done in milliseconds.
 """
 
 from __future__ import annotations
