@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from scripted import run_python
+
+import pathweave as pw
+from pathweave.profiling.spent import spent_key
 
 CODE = """
 import json, sys
@@ -104,6 +108,18 @@ def test_another_driver_is_another_key(library, net_bytes, tmp_path, monkeypatch
     assert set(third["after"]) == {host, device, other} and third["after"][other] == second["after"][other]
     assert {(p, r) for p, r, *_ in third["null"]} >= {(p, r) for p, r, *_ in first["null"]}
     assert all(where == device for _, _, where, _ in third["null"])
+
+
+def test_a_budget_is_of_the_drivers_that_it_was_spent_with(net_bytes, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(net_bytes)
+    bound = pw.load(str(tmp_path / "net.onnx")).bind()
+
+    def key(tags, device="null0"):
+        entry = SimpleNamespace(candidate=SimpleNamespace(key=("conv2/a:f32:nchw:null0", 1, ""), device=device))
+        return spent_key(bound, 1, "f32", [SimpleNamespace(text="conv2", entries=[entry])], tags)
+    first = key({"null0": "null0=1"})
+    assert first == key({"null0": "null0=1", "other": "other=1"}) != key({"null0": "null0=2"})
+    assert key({"null0": "null0=1"}, "cpu") == key({"null0": "null0=2"}, "cpu") == key({}, "cpu")
 
 
 def test_a_device_to_which_threads_do_not_matter_is_measured_for_all_of_them(library, net_bytes, tmp_path, monkeypatch):

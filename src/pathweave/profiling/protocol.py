@@ -175,7 +175,7 @@ def profile_bound(bound: BoundNet, *, threads: int, budget_s: float = 30, accura
                 from .verify import verify as check
                 tell = (lambda text: progress(0.0, text)) if progress else (lambda text: None)
                 notes.setdefault("wrong", []).extend(check(net, run.slots, run.inputs, threads, tell))
-            purse = purse or Purse(budget_s, spent_key(bound, threads, accuracy, run.slots), known, start)
+            purse = purse or Purse(budget_s, spent_key(bound, threads, accuracy, run.slots, devices.tags), known, start)
             protocol = _Protocol(run, timer.now(), purse.until(timer.now(), _until(i, len(nets))), last,
                                  _part(progress, i, len(nets)), timer)
             with purse.paid(timer, protocol):

@@ -1,6 +1,7 @@
 """How long the candidates of a net were measured so far: a budget is what they get in all, so that a known net is tuned fast.
 
-The seconds are kept with the measurements, per set of candidates: another build, class or restriction has a budget of its own.
+The seconds are kept with the measurements, per set of candidates: another build, class or restriction has a budget of its own,
+and so has another driver of a device, with which what was measured there before does not count.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ SPENT = "runtime/spent"
 REST = 0.1
 
 
-def spent_key(bound: BoundNet, threads: int, accuracy: str, slots: Iterable[Slot]) -> Key:
-    """Where the time is kept that was spent on these candidates, and on those of the net's regions."""
+def spent_key(bound: BoundNet, threads: int, accuracy: str, slots: Iterable[Slot], tags: Mapping[str, str]) -> Key:
+    """Where the time is kept that was spent on these candidates, and on those of the net's regions. `tags`: of devices, by
+    name."""
     digest = hashlib.sha256()
     offered = {slot.text: [e.candidate for e in slot.entries] for slot in slots}
     for region in bound.regions.values():
         offered[bound.region_problem(region, threads).text] = bound.region_candidates(region, threads, accuracy)
     for text, candidates in sorted(offered.items()):
         digest.update("\n".join([text, *(" ".join(map(str, c.key)) for c in candidates), ""]).encode())
+    digest.update("\n".join(sorted({tags[c.device] for found in offered.values() for c in found if c.device in tags})).encode())
     return call_problem(bound, threads).text, SPENT, 1, digest.hexdigest()[:16]
 
 
