@@ -29,9 +29,9 @@ MEMORY = 6 << 30
 
 
 def lines_of(script: str, *arguments: int) -> list[str]:
-    """What a script prints, run with a limit of memory. It has two minutes: then it hangs."""
+    """What a script prints, run with a limit of memory. It has five minutes: then it hangs."""
     done = subprocess.run([sys.executable, str(HERE / script), *map(str, arguments)], capture_output=True, text=True,
-                          timeout=120, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+                          timeout=300, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
                           env={**os.environ, "PYTHONFAULTHANDLER": "1"})
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[-1:] == ["done"], f"{lines[-1:]} ended with {done.returncode}: {done.stderr[-2000:]}"
@@ -44,6 +44,7 @@ def test_every_kind_at_the_edges(seed):
     failed = [f"{before}\n{line}" for before, line in zip(lines, lines[1:]) if line.startswith("failed")]
     assert not failed, "\n".join(failed[:3])
     assert sum(line.startswith("planned") for line in lines) > 100, "hardly any case is valid: the test has become blind"
+    assert seed != 1 or lines.count("answered") > 1000, "hardly any case with long axes is valid: the test has become blind"
 
 
 def test_models_that_crashed_or_hung():

@@ -32,13 +32,17 @@ struct Axis {
   }
   std::vector<Stretch> stretches() const {
     std::vector<Stretch> found;
-    for (int64_t o = 0; o < out; ++o) {
+    for (int64_t o = 0, next; o < out; o = next) {
       const int64_t at = o * stride - pad;
       const int64_t first = at >= 0 ? 0 : std::min(kernel, divide_up(-at, dilation));
       const int64_t last = at >= size ? 0 : std::min(kernel, divide_up(size - at, dilation));
+      // The next output whose first tap or whose last one is another.
+      next = out;
+      if (first > 0) next = std::min(next, divide_up(pad - (first - 1) * dilation, stride));
+      if (last > 0) next = std::min(next, divide_up(size - (last - 1) * dilation + pad, stride));
       const int64_t taps = std::max<int64_t>(0, last - first), tap = taps ? first : 0;
-      if (!found.empty() && found.back().tap == tap && found.back().taps == taps) ++found.back().count;
-      else found.push_back({o, 1, tap, taps});
+      if (!found.empty() && found.back().tap == tap && found.back().taps == taps) found.back().count += next - o;
+      else found.push_back({o, next - o, tap, taps});
     }
     return found;
   }

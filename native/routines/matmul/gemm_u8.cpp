@@ -244,9 +244,10 @@ class MatmulGemmU8 : public Routine, public Estimating {
   }
   Ports ports(const Problem& p) const override { return uniform_ports(p, Layout::nchw, DType::u8); }
   Estimate estimate(const Problem& p, const std::string& variant) const override {
-    const MatmulShape s = joined(p);
-    const int64_t batch = s.batch();
-    Estimate e = product_u8_estimate({.rows = s.rows, .depth = s.depth, .columns = s.columns, .count = batch,
+    const MatmulSizes s(p);
+    const bool joins = s.joins_rows();
+    const int64_t batch = joins ? 1 : s.batch(), rows = joins ? s.rows * s.batch() : s.rows;
+    Estimate e = product_u8_estimate({.rows = rows, .depth = s.depth, .columns = s.columns, .count = batch,
                                       .end = end_of(epilogue_act(p))}, variant);
     e.constants = 0;
     // Panels of b are written and read once more.
@@ -255,7 +256,7 @@ class MatmulGemmU8 : public Routine, public Estimating {
     e.move(2 * b, b);
     // Most zero points give every row a term, with which sums are requantised on their own.
     if (gemm_u8_kernel(variant).group == 4)
-      e.work += static_cast<double>(batch * s.rows) * (kOfRow * static_cast<double>(s.depth) + kOfSum * static_cast<double>(s.columns));
+      e.work += static_cast<double>(batch * rows) * (kOfRow * static_cast<double>(s.depth) + kOfSum * static_cast<double>(s.columns));
     e.phases = 2;
     return e;
   }

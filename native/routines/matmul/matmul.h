@@ -28,6 +28,8 @@ struct MatmulSizes {
     for (size_t i = 0; i < rank; ++i) axes.push_back(std::max(a_axes[i], b_axes[i]));
   }
   int64_t batch() const { return count(axes); }
+  // One b for all: the matrices of a, one behind the other, are the rows of a single product.
+  bool joins_rows() const { return b_matrices == 1 && a_matrices == batch(); }
 };
 
 // The same of one run, by the sizes in its context, without taking memory: which matrices belong to a result is computed.
@@ -82,9 +84,8 @@ struct MatmulShape : MatmulSizes {
 
   int64_t batch() const { return static_cast<int64_t>(a_index.size()); }
 
-  // One b for all: the matrices of a, one behind the other, are the rows of a single product.
   void join_rows() {
-    if (b_matrices != 1 || a_matrices != batch()) return;
+    if (!joins_rows()) return;
     rows *= batch();
     a_matrices = 1;
     a_index = b_index = {0};

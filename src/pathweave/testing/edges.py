@@ -19,6 +19,8 @@ from . import Case, cases
 #: Powers of two at which some type, table or product ends.
 POWERS = (8, 16, 31, 32, 40, 45, 46, 59, 60, 61, 62, 63)
 EDGES = tuple(sorted({sign * 2**p + d for p in POWERS for d in (-1, 0, 1) for sign in (1, -1)} | {-2, -1, 0, 1, 2, 3}))
+#: Sizes at which a loop over them takes long, and so much memory that the system refuses it.
+GROWN = (2**28 + 1, 2**31 + 1)
 FACTORS = (0.0, -1.0, 1e-30, 1e-9, 1e6, 1e9, 1e18, 3e38, float("inf"), float("nan"))
 
 
@@ -38,6 +40,18 @@ def hostile_cases(kind: str, count: int, seed: int = 0) -> Iterator[Case]:
     for i in range(count if known else 0):
         chosen = known[int(rng.integers(len(known)))]
         yield replace(hostile(chosen, rng), name=f"{chosen.name} #{seed}.{i}")
+
+
+def grown_cases(kind: str, every: int = 1) -> Iterator[Case]:
+    """Of every N-th case of one layer kind: an axis of a value, and of all values that are as long there, is very long."""
+    for case in cases(kind)[::every]:
+        values = [s for s, c in zip(case.inputs, case.constant) if s is not None and not c]
+        for axis, old in dict.fromkeys((i, d) for s in values for i, d in enumerate(s.shape)):
+            for size in GROWN:
+                inputs = [s if s is None or c or s.shape[axis:axis + 1] != (old,) else
+                          TensorSpec(s.dtype, (*s.shape[:axis], size, *s.shape[axis + 1:]))
+                          for s, c in zip(case.inputs, case.constant)]
+                yield replace(case, inputs=tuple(inputs), name=f"{case.name} axis {axis}: {old} -> {size}")
 
 
 def hostile_text(text: str, rng: np.random.Generator) -> str:
