@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from mmap import PAGESIZE
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from pathweave.testing.layouts import lay_out, logical
 UNITS = ("avxvnni", "vnni", "bf16", "fp16", "amx")
 TIERS = ("generic", "avx2", "avx512", *UNITS, "avx512-emulated", *(f"{unit}-emulated" for unit in UNITS))
 MAX_CRASHES = 20
+HANG = 120  # seconds; a check takes a few at most
 
 
 def found_tiers() -> list[str]:
@@ -34,11 +36,30 @@ def found_tiers() -> list[str]:
 
 
 def every(tier: str) -> int:
-    """Which part of the checks is made without --long: all at the machine's own best tier and at its units, of the others each
-    seventh, which meets all numbers of threads."""
+    """Of how many checks one is made without --long: of three at the machine's own best tier and at its units, of seven at
+    the others. Both meet all numbers of threads."""
     own = [t for t in found_tiers() if not t.endswith("-emulated")]
     best = [t for t in own if not conformance.unit_of(t)][-1]
-    return 1 if tier == best or tier in own and conformance.unit_of(tier) else 7
+    return 3 if tier == best or tier in own and conformance.unit_of(tier) else 7
+
+
+def printed(command: list[str], environment: dict[str, str]) -> tuple[list[str], int, str]:
+    """Lines that a process prints, its exit code and the end of its errors. It is killed when it prints nothing for HANG
+    seconds: as many lines as there are take as long as this machine needs."""
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
+        code, size, said = None, -1, ""
+        while code is None:
+            try:
+                code = process.wait(HANG)
+            except subprocess.TimeoutExpired:
+                if (grown := os.fstat(output.fileno()).st_size) == size:
+                    process.kill()
+                    said = f"nothing was printed for {HANG} s"
+                size = grown
+        for file in (output, errors):
+            file.seek(0)
+        return output.read().splitlines(), code, said or errors.read()[-2000:]
 
 
 def run_tier(tier: str, every: int) -> tuple[list[dict], list[str]]:
@@ -47,17 +68,16 @@ def run_tier(tier: str, every: int) -> tuple[list[dict], list[str]]:
     # Fresh memory, packed constants and arenas among it, holds huge numbers, not zeros, whatever its size.
     environment = {**os.environ, "PATHWEAVE_ISA": tier, "MALLOC_PERTURB_": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
     while len(crashes) < MAX_CRASHES:
-        command = [sys.executable, "-m", "pathweave.testing", "--json", "--isa", tier, "--start", str(start),
-                   "--every", str(every)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-        lines = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("}")]
+        text, code, said = printed([sys.executable, "-m", "pathweave.testing", "--json", "--isa", tier,
+                                    "--start", str(start), "--every", str(every)], environment)
+        lines = [json.loads(line) for line in text if line.endswith("}")]
         results += [line for line in lines if "failure" in line]
-        if done.returncode in (0, 1, 2):
+        if code in (0, 1, 2):
             break
         begun = [line for line in lines if "start" in line]
         if not begun:
-            pytest.fail(f"no check could be begun at {tier}: {done.stderr[-2000:]}")
-        crashes.append(f"{begun[-1]['repeat']}\n    the process ended with {done.returncode}: {done.stderr[-300:]}")
+            pytest.fail(f"no check could be begun at {tier}: {said}")
+        crashes.append(f"{begun[-1]['repeat']}\n    the process ended with {code}: {said[-300:]}")
         start = begun[-1]["start"]
     return results, crashes
 
@@ -120,6 +140,14 @@ def test_every_routine_has_a_case():
     missing = [card["id"] for card in native().routines() if card["device"] == "cpu" and not card["unavailable"]
                and card["id"] not in reached]
     assert not missing, f"no case is accepted by {', '.join(missing)}; add one to testing/cases"
+
+
+def test_a_check_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setitem(globals(), "HANG", 2)
+    slow = "import time; [(print(i, flush=True), time.sleep(.5)) for i in range(8)]"
+    assert printed([sys.executable, "-c", slow], dict(os.environ)) == ([str(i) for i in range(8)], 0, "")
+    hangs = "import time; print('begun', flush=True); time.sleep(600)"
+    assert printed([sys.executable, "-c", hangs], dict(os.environ)) == (["begun"], -9, "nothing was printed for 2 s")
 
 
 # ---- the suite itself must notice ----
