@@ -396,7 +396,8 @@ def test_tuned_route_is_the_best_and_prediction_is_exact(model, clock, store):
     assert tuned.report["gap"] == 0 and tuned.report["findings"] == [] and len(tuned.report["races"]) == 1
     names = {n for row in tuned.report["race"] for n in row["names"]}
     left = {row["name"]: row["predicted_ns"] for row in tuned.report["not raced"]}
-    assert names | set(left) == {"solved 1", "solved 2", "solved 3", "nhwc only", "nchw only", "nchw16c only", "default"}
+    assert names | set(left) == {"solved 1", "solved 2", "solved 3", "nhwc only", "nchw only", "nchw16c only", "default",
+                                 "untuned"}
     assert {"solved 1", "solved 2", "solved 3"} <= names and any(n.endswith("only") for n in names)
     assert all(predicted > 1.5 * route.predicted_ns for predicted in left.values())
     for row in tuned.report["race"]:

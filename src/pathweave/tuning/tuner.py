@@ -232,8 +232,8 @@ class Tuner:
             # It may take what a restriction excludes, what cannot be prepared, and what turned out wrong.
             if not isinstance(costs.choice_of(default), str):
                 plain.append(("default", default))
-            usual = usual_route(costs.bound, costs.threads, costs.accuracy)
-            if usual.regions and not isinstance(costs.choice_of(usual), str):
+            usual = usual_route(costs.bound, costs.threads, costs.accuracy, self.restrict)
+            if not isinstance(costs.choice_of(usual), str):
                 plain.append(("untuned", predict(costs, usual) or usual))
         best_plain = min((r.predicted_ns for _, r in plain if r.predicted_ns is not None), default=0.0)
         limit = max(CHANCELESS * (named[0][1].predicted_ns or 0.0), best_plain)
