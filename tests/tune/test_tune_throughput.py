@@ -8,6 +8,7 @@ import hashlib
 import json
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import onnx
@@ -21,7 +22,7 @@ from pathweave.errors import InputError, RouteError
 from pathweave.net.objective import Aim
 from pathweave.net.route import Route
 from pathweave.profiling.devices import Devices, base, fits, sessions_of
-from pathweave.profiling.load import Counted, Crew, LoadTimer
+from pathweave.profiling.load import Counted, Crew, LoadTimer, ns_of_turn
 from pathweave.profiling.profile import Profile
 from pathweave.profiling.protocol import of_store
 from pathweave.profiling.store import Store
@@ -282,6 +283,19 @@ def test_rates_add_up():
         window = Counted([lambda: time.sleep(0.002), lambda: time.sleep(0.004)], 20, 0.0).run(crew)
     assert window.per_second < 1 / 0.002 + 1 / 0.004
     assert sum(ns >= 2e6 for ns in window.latencies) == 40 and sum(ns >= 4e6 for ns in window.latencies) >= 20
+
+
+def test_more_threads_than_processors_count_what_all_of_them_make():
+    """Eight threads in turn on one processor, 10 ms each, with calls of 1 ms: in its turn a thread makes 1,000 per second, and
+    all of them together make no more."""
+    def call(index: int) -> None:
+        while int(time.monotonic() * 100) % 8 != index:
+            time.sleep(0.0005)
+        time.sleep(0.001)
+    with Crew() as crew:
+        window = Counted([partial(call, i) for i in range(8)], 5, 0.0).run(crew)
+    assert 0 < window.per_second < 1500
+    assert ns_of_turn(window, 8) > 5e6
 
 
 def test_an_error_beside_is_raised():

@@ -2,7 +2,8 @@
 
 Caches and the bus to memory are shared, so a candidate is timed while other threads run the same plan, each through a session
 of its own and out of step with the others, as callers of a server are. Whole routes are timed in *windows*: every thread calls
-again and again, and a thread's rate is that of some of its calls between whose begin and end all others were at work too.
+again and again, and the calls of all of them count that lie between two moments, those on the way at either by their part. With
+more threads than processors some wait meanwhile: a thread's own calls alone would tell nothing of that.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..runtime.session import Session
 from ..timer import SYSTEM
 from .timed import RunTimer, Window
 
-#: The counted calls of a thread in a window take at least so many ns, and there are at most so many of them.
+#: A window lasts for at least so many ns, and its latencies are those of at most so many calls of a thread.
 WINDOW_NS, MOST_CALLS = 20e6, 20_000
 #: Inputs and outputs of a call.
 Place: TypeAlias = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -125,17 +126,19 @@ class Crew:
 # ---- windows --------------------------------------------------------------------------------------------------------
 
 class Counted:
-    """Calls by several threads at the same time, some of each counted. `calls`: one per thread, the first of them that of the
-    thread that measures. `quota`: so many calls of each are counted, from the moment when all have made one. `ns`: of a call,
-    about; threads begin out of step by parts of it."""
+    """Calls by several threads at the same time. `calls`: one per thread, the first of them that of the thread that measures.
+    `quota`: the window ends when each has made so many, from the moment when all have made one. `ns`: of a call, about;
+    threads begin out of step by parts of it."""
 
     def __init__(self, calls: Sequence[Callable[[], Any]], quota: int, ns: float):
         self.calls, self.quota, self.ns = calls, quota, ns
         self.threads = len(calls) - 1
         self.error: BaseException | None = None
         self._there = [False] * len(calls)
-        self._open = False
-        self._times: list[list[tuple[int, int]]] = [[] for _ in calls]
+        self._opened: int | None = None
+        self._times: list[list[int]] = [[] for _ in calls]
+        # Of each thread: calls since the window opened, when the one on the way began, and how long the last one took.
+        self._states = [(0.0, 0, 1)] * len(calls)
 
     def delay(self, index: int) -> float:
         """Seconds after which a thread begins."""
@@ -146,40 +149,53 @@ class Counted:
         self._turn(index + 1)
 
     def _turn(self, i: int) -> None:
-        counts, times = self._open, self._times[i]
+        made, _, last = self._states[i]
         begin = SYSTEM.ns()
+        self._states[i] = made, begin, last
         self.calls[i]()
-        if counts and len(times) < self.quota:
-            times.append((begin, SYSTEM.ns()))
-        elif not counts:
+        end, opened = SYSTEM.ns(), self._opened
+        took = max(1, end - begin)
+        if opened is None:
             self._there[i] = True
-            self._open = all(self._there)
+            if all(self._there):
+                self._opened = end
+        elif end > opened:
+            made += min(1.0, (end - opened) / took)
+            if begin >= opened and len(self._times[i]) < self.quota:
+                self._times[i].append(took)
+        self._states[i] = made, end, took
 
     def run(self, crew: Crew) -> Window:
-        """All threads, until the calls of each are counted. Raises what a call raises."""
+        """All threads, until each has made its calls. Raises what a call raises."""
         crew.begin(self, wait=False)
         try:
             while self.error is None and not all(len(times) == self.quota for times in self._times):
                 self._turn(0)
+            states, end = list(self._states), SYSTEM.ns()
         finally:
             crew.end()
         if self.error is not None:
             raise self.error
-        rates = [len(times) / max(1, times[-1][1] - times[0][0]) for times in self._times]
-        return Window(1e9 * sum(rates), tuple(end - begin for times in self._times for begin, end in times))
+        assert self._opened is not None
+        made = sum(made + min(1.0, max(0, end - begin) / last) for made, begin, last in states)
+        return Window(1e9 * made / max(1, end - self._opened), tuple(took for times in self._times for took in times))
 
 
 def counted_calls(crew: Crew, calls: Sequence[Callable[[], Any]], ns: float | None = None) -> Window:
-    """A window of calls that several threads make, the caller's among them. `ns`: of a call in such company, about; None: it is
-    found out before."""
+    """A window of calls that several threads make, the caller's among them. `ns`: from a thread's call to its next in such
+    company, about; None: it is found out before."""
     if ns is None:
-        found = Counted(calls, 1, 0.0).run(crew).latencies
-        ns = sum(found) / len(found)
+        ns = ns_of_turn(Counted(calls, 1, 0.0).run(crew), len(calls))
     quota = int(min(MOST_CALLS, max(1.0, WINDOW_NS / max(1.0, ns))))
     return Counted(calls, quota, ns).run(crew)
 
 
-#: ns of a call of a session in a window, about.
+def ns_of_turn(window: Window, threads: int) -> float:
+    """Nanoseconds from a thread's call to its next: longer than a call where threads wait for a processor."""
+    return 1e9 * threads / window.per_second
+
+
+#: ns from a call of a session in a window to its next, about.
 _known: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
 
 
@@ -187,7 +203,7 @@ def window_of(crew: Crew, sessions: Sequence[Session], places: Sequence[Place]) 
     """A window of sessions that run at the same time."""
     calls = [partial(s.run, *own) for s, own in zip(sessions, places)]
     window = counted_calls(crew, calls, _known.get(sessions[0]))
-    _known[sessions[0]] = sum(window.latencies) / len(window.latencies)
+    _known[sessions[0]] = ns_of_turn(window, len(calls))
     return window
 
 

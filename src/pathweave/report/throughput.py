@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..net.accuracy import common_class
 from ..net.objective import Aim
-from ..profiling.load import Crew, Places, counted_calls
+from ..profiling.load import Crew, Places, counted_calls, ns_of_turn
 from ..runtime.inputs import as_declared
 from ..words import counted
 from .agreement import Agreement, compare, least_accurate, worst
@@ -50,7 +50,7 @@ class Callers:
     def window(self, crew: Crew) -> None:
         """Add a window."""
         found = counted_calls(crew, self.calls, self._ns)
-        self._ns = sum(found.latencies) / len(found.latencies)
+        self._ns = ns_of_turn(found, len(self.calls))
         self.per_second.append(found.per_second)
         self.latencies.append(float(median(found.latencies)))
 
