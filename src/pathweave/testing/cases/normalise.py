@@ -56,6 +56,7 @@ CASES = [
     *(case("lrn", x, size=n, alpha=0.02) for x, n in (((2, 6, 33), 3), ((1, 5, 3, 4, 6), 5), ((3, 7), 5))),
     *(case(kind, x, axis=a) for kind in ("softmax", "log_softmax", "hardmax")
       for x, a in (((2, 70, 131), 1), ((1, 16, 19, 21), 1), ((3, 24, 4, 5), 2), ((2, 3, 4, 5, 6), 3))),
+    *(case(kind, (3, 2 * 16 + 16 + 5), axis=-1, values=("wide",)) for kind in ("softmax", "log_softmax")),
     case("softmax", (2, 21, 9, 10), axis=1, values=("wide",)), case("hardmax", (2, 9, 6), axis=1, values=("ties",)),
     *(case("swish", x, alpha=a) for x in ((1, 16, 7, 7), (4, 33)) for a in (1.702, 1.0)),
     case("swish", (1, 24, 7, 7), values=("wide",), alpha=1.702), case("madd", (3, 17), (17,), (17,), constant=(1, 2),
