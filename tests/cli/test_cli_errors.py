@@ -92,12 +92,23 @@ def test_explain_names_layers(pw, digits):
 
 
 def test_explain_without_measurements(pw, digits):
+    """By estimates, as the untuned model runs, with the command that measures."""
+    options = ["--threads", 1, "--shape", "N=2"]
     for words in (["0"], ["--all"]):
-        result = pw("explain", digits, *words, "--threads", 1, "--shape", "N=2")
-        check(result, 1, "at 1 thread, got none", f"pathweave profile {digits} --threads 1 --shape N=2")
-    command = result.err.splitlines()[-1].rpartition("run: ")[2].split()
+        result = pw("explain", digits, *words, *options)
+        assert result.code == 0 and "at 1 thread, got none" in result.out and "estimates" in result.out
+        assert f"pathweave profile {digits} --threads 1 --shape N=2" in result.out
+    one, table = (pw("explain", digits, words, *options, "--json").json for words in ("0", "--all"))
+    rows = one["candidates"]
+    assert len(rows) > 3 and all(r["cost_ns"] is None and r["estimated_ns"] > 0 for r in rows)
+    assert [r["estimated_ns"] for r in rows] == sorted(r["estimated_ns"] for r in rows) and one["refusals"]
+    assert [(s["routine"], s["variant"]) for s in table["steps"] if s["layer"] == one["layer"]][0] == \
+        (one["chosen"]["routine"], one["chosen"]["variant"])
+    command = result.out.split("run: ")[1].split()
     assert pw(*command[1:], "--budget", 0).code == 0  # the command that it names is enough
-    assert pw("explain", digits, "--all", "--threads", 1, "--shape", "N=2").code == 0
+    measured = pw("explain", digits, "0", *options)
+    assert "got none" not in measured.out and "measured on host" in measured.out
+    assert pw("explain", digits, "--all", *options).code == 0
 
 
 def test_run_inputs(pw, digits, two_inputs, tmp_path, batch):

@@ -49,7 +49,8 @@ def command(
     slower; below 0 the measurements say that it is faster, and the race chose this one, or the route is older.
     Variant: micro-kernel, /what the routine varies, +1thread where one thread computes it. --all: the total is the
     sum of the steps; the prediction adds what a call takes around them. --routine: the route that is explained is
-    the fastest of those routines, not the tuned one.
+    the fastest of those routines, not the tuned one. Where nothing was measured, candidates stand with what they
+    are expected to take, and the chosen one is what the untuned model runs on.
     """
     check_accuracy(accuracy)
     if (layer is None) == (not all_):
@@ -66,15 +67,21 @@ def command(
         options["restrict"].check(bound.layers, allowed)
         route = None  # the tuned one knows nothing of it
     profile = stored_profile(loaded.bind(shapes), number, sessions)
+    from ..tuning.explain import expect, explain
     try:
         if layer is None:
             _print_all(loaded, profile, route, options, json)
             return
-        from ..tuning.explain import explain
         found = explain(loaded, layer, profile, route=route, **options)
     except ProfileError as e:
+        # By estimates, as the model itself runs where nothing was measured.
         command = _profile_command(model, number, shape, accuracy, routine, narrow_double, sessions)
-        raise ProfileError(f"{e}\nto measure this model here, run: {command}") from e
+        unmeasured = f"{e}; times are estimates (docs/estimates.md)\nto measure this model here, run: {command}"
+        if layer is None:
+            _print_expected(loaded, route, options, json, unmeasured)
+            return
+        found = expect(loaded, layer, route=route, **options)
+        found.notes.append(unmeasured)
     if json:
         print_json(found.to_json())
     else:
@@ -117,6 +124,19 @@ def _print_all(loaded: Any, profile: Any, route: Any, options: dict[str, Any], j
         print_tables(route_table(plan, end_to_end_ns=route.measured_ns, title=title or origin_of(plan)))
 
 
+def _print_expected(loaded: Any, route: Any, options: dict[str, Any], json: bool, unmeasured: str) -> None:
+    """The table of the tuned route, or of the one of least estimated time, where nothing was measured here."""
+    from ..report.routes import origin_of, route_json, route_table
+    from ..runtime.defaults import usual_route
+    bound = loaded.bind(options["shapes"])
+    route = route or usual_route(bound, options["threads"], options["accuracy"], options["restrict"])
+    plan = loaded.plan(route, options["shapes"], options["threads"])
+    if json:
+        print_json({**route_json(plan), "note": unmeasured})
+    else:
+        print_tables(route_table(plan, title=origin_of(plan)), "", f"note: {unmeasured}")
+
+
 def _parts(e: Any) -> list[Any]:
     from ..profiling.rounds import sizes_text
     from ..report.tables import Column, Table, show_bytes, time_column
@@ -126,9 +146,10 @@ def _parts(e: Any) -> list[Any]:
     lines += [f"    {b['block']}: runs {b['runs']:g} times in a call"
               + ("" if b["counted"] else " (a weight: it never ran in the profile)") for b in e.blocks]
     lines += [f"  {sizes_text(e.sizes)}"] if e.sizes else []
+    measured = any(r.cost_ns is not None for r in e.candidates)
     rows = [{**vars(r), "formats": f"{','.join(r.ins)} > {','.join(r.outs)}",
              "mark": "chosen" if r.chosen else "runner-up" if r.runner_up else "",
-             "emphasis": "bold" if r.chosen else "dim" if r.cost_ns is None else None} for r in e.candidates]
+             "emphasis": "bold" if r.chosen else "dim" if measured and r.cost_ns is None else None} for r in e.candidates]
     parts: list[Any] = ["\n".join(map(printable, lines)), Table([
         Column("mark", ""), Column("routine", "routine"), Column("variant", "variant"), Column("formats", "formats", fold=1),
         Column("accuracy", "class", fold=2), time_column("cost_ns", "median"), time_column("p10_ns", "low decile", fold=4),
@@ -143,7 +164,7 @@ def _parts(e: Any) -> list[Any]:
             "routine varies, +1thread: one thread computes it"])]
     left = [{"routine": r.routine, "variant": r.variant, "reason": r.source.removeprefix("not measured: ")}
             for r in e.candidates if r.cost_ns is None]
-    if left:
+    if left and measured:
         parts += ["", Table([Column("routine", "routine"), Column("variant", "variant"), Column("reason", "because")],
                             left, "not measured")]
     if e.refusals:
@@ -158,7 +179,8 @@ def _parts(e: Any) -> list[Any]:
         margin.append(f"runner-up: {e.runner_up.routine} {e.runner_up.variant}".rstrip()
                       + f"; {how} {_margin(e)}")
     many = f", beside {counted(e.sessions - 1, 'other session')}" if e.sessions > 1 else ""
-    sources = f"measured on host {e.host}{many}" + (f"; route: {e.certificate}" if e.certificate else "")
+    what = "measured" if measured else "nothing was measured"
+    sources = f"{what} on host {e.host}{many}" + (f"; route: {e.certificate}" if e.certificate else "")
     return [*parts, "", *margin, sources, *(f"note: {n}" for n in e.notes)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -134,6 +134,44 @@ def explain(model: AnyModel, layer: str | int, profile: Profile, *, accuracy: st
     _mark(e, shown, route is None)
     _add_margin(e, costs, shown, route is None)
     e.conversions = _conversions(shown, index, costs)
+    return e
+
+
+def expect(model: AnyModel, layer: str | int, *, accuracy: str = "f32", threads: int | None = None, shapes: Shapes = None,
+           restrict: AnyRestrict = None, route: Route | None = None) -> Explanation:
+    """The same where nothing was measured: candidates by what they are expected to take on this machine, the least first.
+
+    `route`: explain this one (None: that of least estimated time, on which the untuned model runs). Raises InputError for a
+    layer that is not there, NoRoutineError.
+    """
+    from ..profiling.protocol import this_host
+    from ..runtime.defaults import usual_route
+    from ..runtime.descriptor import restriction
+    from ..runtime.estimated import estimator_of
+    loaded = load(model)
+    bound = loaded.bind(shapes)
+    number, restrict = loaded.threads if threads is None else check_threads(threads), restriction(restrict)
+    place, flat = _place(bound, layer), bound.flat
+    index = next(i for i, p in enumerate(flat.places) if p.layer.name == place.layer.name)
+    shown = route or usual_route(bound, number, accuracy, restrict)
+    e = Explanation(place.layer.name, place.position, place.layer.kind, flat.problems(number)[index].text, number,
+                    this_host().id, block=place.block)
+    estimator = estimator_of(bound, number)
+
+    def row(c: Candidate, variant: str) -> Row:
+        return Row(c.routine, c.version, variant, list(map(str, c.ins)), list(map(str, c.outs)), c.accuracy, c.reference,
+                   estimated_ns=estimator.price(c))
+
+    def by_estimate(rows: Iterable[Row]) -> list[Row]:
+        return sorted(rows, key=lambda r: r.estimated_ns or 0.0)
+    found, refusals = flat.candidates(index, number, accuracy=accuracy, restrict=restrict)
+    e.candidates = by_estimate(row(c, c.variant) for c in found)
+    for name, region in bound.regions.items():
+        if e.layer in region.layers and restrict is None:
+            e.candidates += by_estimate(row(c, str(Variant.parse(c.variant).for_region(name)))
+                                        for c in bound.region_candidates(region, number, accuracy))
+    e.refusals = [(r.routine, r.reason) for r in refusals]
+    _mark(e, shown, True)
     return e
 
 
