@@ -51,7 +51,7 @@ def test_names_out_of_a_file_are_escaped(pw, tmp_path):
     seen = [pw("show", path), pw("show", path, "--shape", f"{bad}=2x3"), pw("import", path, "-o", tmp_path / "bad.pw"),
             pw("run", path, "--random", "--shape", f"{bad}N=2"), pw("explain", path, "--all", "--shape", f"{bad}N=2"),
             pw("show", path, "--shape", f"{bad}=2x4"), pw("show", path, "--shape", "x=2x4")]
-    assert [s.code for s in seen] == [0, 0, 0, 0, 1, 2, 2]  # nothing is measured; sizes and a name that do not fit
+    assert [s.code for s in seen] == [0, 0, 0, 0, 0, 2, 2]  # sizes and a name that do not fit
     assert all(r"a\x1b[2J\nb" in done.out for done in seen[:4])
     for done in seen:
         assert "\x1b" not in done.out + done.err and r"a\x1b[2J" in done.out + done.err
